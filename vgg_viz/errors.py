@@ -1,0 +1,72 @@
+"""The sentences in which this package refuses.
+
+    VggVizError
+    ├── InputRefused          the user's input cannot be used; the command line ends with status 2
+    │   ├── CheckpointRefused a file that is no checkpoint, or not one that can be trusted
+    │   ├── ImageRefused      a file that is no picture, or too large a one
+    │   ├── DataRefused       a folder that holds no usable pictures
+    │   ├── OutputRefused     a place where nothing may be written
+    │   └── UnknownName       a layer, class, method or variant that does not exist
+    └── SectionMissing        a part of a report that cannot be made from what is there
+
+Every text says what came, what was expected and the next step, in one sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class VggVizError(Exception):
+    """The root: whatever this package raises on purpose."""
+
+
+class InputRefused(VggVizError):
+    """The user's input cannot be used."""
+
+
+class CheckpointRefused(InputRefused):
+    """A file that is no checkpoint, or not one that can be trusted."""
+
+
+class ImageRefused(InputRefused):
+    """A file that is no picture, or too large a one."""
+
+
+class DataRefused(InputRefused):
+    """A folder that holds no usable pictures, or pictures that do not fit the model."""
+
+
+class OutputRefused(InputRefused):
+    """A place where nothing may be written."""
+
+
+class UnknownName(InputRefused):
+    """A name that does not exist, with the nearest one that does.
+
+    kind   what was looked for: "layer", "method", "class", ...
+    name   what came
+    known  what exists
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = list(known)
+        near = get_close_matches(name.lower(), [n.lower() for n in names], n=1, cutoff=0.5)
+        nearest = next((n for n in names if near and n.lower() == near[0]), None)
+        hint = f"did you mean {nearest!r}? " if nearest else ""
+        shown = ", ".join(names[:40]) + (", ..." if len(names) > 40 else "")
+        super().__init__(f"there is no {kind} {name!r}; {hint}known are: {shown or 'none'}.")
+        self.kind, self.name, self.known = kind, name, tuple(names)
+
+
+class SectionMissing(VggVizError):
+    """A part of a report cannot be made from what is there.
+
+    reason   why, in one sentence
+    command  what the reader can run to fill it
+    """
+
+    def __init__(self, reason: str, command: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.command = reason, command

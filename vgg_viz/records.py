@@ -1,0 +1,217 @@
+"""What flows through the house: frozen records, with shapes and units.
+
+B batch, C channels, H W image side [px], h w side of a layer's map, K classes.
+Tensors are float32 on the model's device unless said. Nothing here computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+
+# ---------------------------------------------------------------- models
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """All that is needed to build a network, and nothing about its weights.
+
+    variant      key of `models.vgg.VARIANTS` ("vgg16", "a_lrn", "tiny_vgg", ...); "_bn" is not part of it
+    head         hidden widths of the classifier before `width` is applied: (4096, 4096) in the paper, () for one linear layer
+    pooled       side of the map that the classifier reads: 7 in the paper; None: whatever the features leave
+    dense        the classifier as convolutions (paper, section 3.2): any image size, a map of class scores
+    padding      padding of the 3x3 convolutions [px]; 0 or 1 (Tiny VGG comes with either)
+    mean, std    what the first layer subtracts and divides by, per channel, on pictures in [0, 1]
+    """
+
+    variant: str
+    num_classes: int = 1000
+    in_channels: int = 3
+    batch_norm: bool = False
+    width: float = 1.0
+    head: tuple[int, ...] = (4096, 4096)
+    pooled: int | None = 7
+    dense: bool = False
+    padding: int = 1
+    image_side: int = 224
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What one pass over the training pictures left behind."""
+
+    epoch: int  # from 1
+    train_loss: float  # mean cross-entropy over pictures, not over batches [nat]
+    train_accuracy: float  # [0, 1]
+    val_loss: float  # [nat]
+    val_accuracy: float  # [0, 1]
+    learning_rate: float  # at the end of the epoch
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Specimen:
+    """One held-out labelled picture that travels inside a checkpoint, encoded as PNG."""
+
+    png: bytes
+    label: int
+    name: str
+    mask: bytes | None = None  # PNG, one channel, 255 on the object
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a checkpoint came from, and how sure we are of what was inferred."""
+
+    file: str  # name only, never a path
+    sha256: str
+    format: str  # "vgg_viz", "torchvision", ...
+    evidence: tuple[str, ...] = ()  # sentences: what was inferred, from what
+    alternatives: tuple[str, ...] = ()  # sentences: what else would fit
+    ignored_keys: tuple[str, ...] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)  # {"kind": "shapes", "seed": 0, ...} or {"kind": "folder", "name": ...}
+    training: Mapping[str, Any] = field(default_factory=dict)  # the recipe and versions that made the file
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A trained network on disk, opened: what it is, what it weighs, what it remembers."""
+
+    architecture: Architecture
+    classes: tuple[str, ...]
+    weights: Mapping[str, Tensor]
+    history: tuple[Epoch, ...] = ()
+    specimens: tuple[Specimen, ...] = ()
+    provenance: Provenance = field(default_factory=lambda: Provenance("", "", ""))
+
+
+# ---------------------------------------------------------------- data
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Pictures ready for the model.
+
+    images  (B, C, H, W) float32 in [0, 1], not normalised: the model does that
+    labels  (B,) int64, or None when nobody knows
+    names   B names to show (file names; hostile until escaped)
+    masks   (B, H, W) bool, True on the object, or None
+    """
+
+    images: Tensor
+    labels: Tensor | None
+    names: tuple[str, ...]
+    masks: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+# ---------------------------------------------------------------- looking inside
+
+
+@dataclass(frozen=True, slots=True)
+class Activations:
+    """Copies of what layers said in one forward pass.
+
+    maps    {layer name: (B, C, h, w) or (B, C)}, detached
+    logits  (B, K)
+    """
+
+    maps: Mapping[str, Tensor]
+    logits: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """What a method says about the pictures of one batch, raw: no clamp, no rescale, no resize.
+
+    values    (B, h, w); pixel methods have h = H (channels already reduced, `unit` says how), layer methods the layer's map
+    unit      what a value is: "logit", "logit / intensity", ...
+    signed    True when values below zero mean evidence against the target
+    layer     layer name, or None for a map in pixels
+    targets   (B,) class index each map is about
+    residual  (B,) completeness error [logit]: sum of the map minus (f(x) - f(baseline)), where the method promises completeness
+    passes    forward + backward passes per picture that it cost
+    """
+
+    method: str
+    values: Tensor
+    unit: str
+    signed: bool
+    layer: str | None
+    targets: Tensor
+    residual: Tensor | None = None
+    passes: float = 0.0
+
+
+# ---------------------------------------------------------------- showing
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """Three short paragraphs a student can follow: what you see, how to read it, what it cannot say."""
+
+    see: str
+    read: str
+    cannot: str
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table; numeric ones are right-aligned and sort as numbers."""
+
+    name: str
+    unit: str = ""
+    numeric: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of plain values (str, int, float, None) under named columns."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str | int | float | None, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """One thing to look at, with the numbers that it shows.
+
+    slug     [a-z0-9-], unique in a gallery: the address of the figure and the stem of its files
+    alt      one or two sentences: what kind of picture, and its main fact with its number
+    figure   a matplotlib Figure (drawn on the light theme), or None for a table or a viewer
+    kind     "chart" (vector: stored as SVG) or "picture" (pixels: stored as WebP), how the page keeps it
+    numbers  plain JSON values (no NaN): everything that the figure shows
+    table    shown as an HTML table (below the figure when both are given)
+    viewer   payload of the interactive viewer (see report/viewer.py), or None
+    """
+
+    slug: str
+    title: str
+    caption: Caption
+    alt: str
+    figure: Figure | None = None
+    kind: Literal["chart", "picture"] = "chart"
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    table: Table | None = None
+    viewer: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the verdict: good, worth a look, or bad; always with its number."""
+
+    level: Literal["good", "note", "warn", "bad"]
+    text: str
+
+
+Names = Sequence[str]
