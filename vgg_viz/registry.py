@@ -9,7 +9,6 @@ from typing import Generic, TypeVar
 
 from vgg_viz.errors import UnknownName, VggVizError
 
-
 Item = TypeVar("Item")
 
 

@@ -1,0 +1,116 @@
+"""From a name, an architecture or a checkpoint to a network that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vgg_viz.errors import CheckpointRefused, InputRefused
+from vgg_viz.models.tiny import TinyVGG
+from vgg_viz.models.vgg import VGG, Normalise, canonical, dense_weights
+from vgg_viz.records import Architecture, Checkpoint
+
+# Below this side the paper's 7x7 average pool would have to invent pixels: pool5 is smaller than 4x4.
+COMPACT_BELOW = 112
+
+
+def architecture(name: str, **overrides: Any) -> Architecture:
+    """The usual architecture of a variant, with fields replaced.
+
+    name       "vgg16", "vgg16_bn", "D", "a_lrn", "tiny_vgg", ...
+    overrides  fields of `Architecture`; below 112 px a VGG gets the compact head unless `head` is given:
+               pool5 averaged to 1x1, one hidden layer of 512
+    raises     UnknownName; InputRefused for numbers that make no network
+    """
+    variant, batch_norm = canonical(name)
+    base = Architecture(variant, batch_norm=batch_norm)
+    if variant == "tiny_vgg":
+        base = replace(base, num_classes=10, head=(), pooled=None, padding=0, image_side=64, mean=(0.0,) * 3, std=(1.0,) * 3)
+    elif overrides.get("image_side", base.image_side) < COMPACT_BELOW and not {"head", "pooled"} & set(overrides):
+        base = replace(base, head=(512,), pooled=1)
+    channels = overrides.get("in_channels", base.in_channels)
+    if channels != base.in_channels:
+        base = replace(base, mean=(sum(base.mean) / 3,) * channels, std=(sum(base.std) / 3,) * channels)
+    return checked(replace(base, **overrides))
+
+
+def checked(wanted: Architecture) -> Architecture:
+    """`wanted`, if its numbers make a network; raises InputRefused with the first that does not."""
+    faults = [
+        (wanted.num_classes < 1, f"{wanted.num_classes} classes were asked for; at least 1 is needed"),
+        (wanted.in_channels not in (1, 3), f"{wanted.in_channels} input channels were asked for; 1 (grey) or 3 (RGB) are possible"),
+        (not 0 < wanted.width <= 16, f"width {wanted.width:g} was asked for; it must lie above 0 and not above 16"),
+        (not 4 <= wanted.image_side <= 4096, f"an image side of {wanted.image_side} px was asked for; 4 to 4096 are possible"),
+        (wanted.padding not in (0, 1), f"padding {wanted.padding} was asked for; 0 or 1 are possible"),
+        (
+            not len(wanted.mean) == len(wanted.std) == wanted.in_channels,
+            f"{len(wanted.mean)} means and {len(wanted.std)} standard deviations came for {wanted.in_channels} channels; give one each",
+        ),
+        (any(not s > 0 for s in wanted.std), "a standard deviation is not above 0; give the spread of each channel"),
+    ]
+    for wrong, sentence in faults:
+        if wrong:
+            raise InputRefused(f"{sentence}.")
+    return wanted
+
+
+def build(source: Architecture | Checkpoint | str, *, seed: int = 0, **overrides: Any) -> nn.Module:
+    """A network in eval mode, on the CPU.
+
+    source     an architecture or a variant's name: seeded random weights (Kaiming, as torchvision draws them);
+               a checkpoint: its weights, shared with it, not copied
+    overrides  fields of `Architecture` (not for a checkpoint, except dense=True: the same weights in the dense form)
+    returns    module with `.architecture`; (B, C, H, W) in [0, 1] -> logits (B, K)
+    """
+    if isinstance(source, Checkpoint):
+        wanted, weights = source.architecture, dict(source.weights)
+        if overrides.pop("dense", False) and not wanted.dense:
+            wanted, weights = dense_weights(wanted, weights)
+        if overrides:
+            raise InputRefused(f"a checkpoint fixes its {', '.join(overrides)}; give these to load() instead.")
+        return assemble(wanted, weights)
+    wanted = architecture(source, **overrides) if isinstance(source, str) else checked(replace(source, **overrides))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = _empty(wanted)
+        _initialise(model)
+    return model.eval()
+
+
+def assemble(wanted: Architecture, weights: Mapping[str, Tensor]) -> nn.Module:
+    """A network around tensors that already exist: built without storage, then given `weights` as they are.
+
+    A memory-mapped VGG16 is ready in milliseconds this way; building, filling and copying takes seconds.
+    raises  CheckpointRefused when names or shapes do not fit
+    """
+    with torch.device("meta"):
+        model = _empty(wanted)
+    try:
+        model.load_state_dict(dict(weights), assign=True)
+    except RuntimeError as error:
+        lines = [line.strip().rstrip(".") for line in str(error).splitlines()[1:3]]
+        raise CheckpointRefused(
+            f"the weights do not fit {wanted.variant} with {wanted.num_classes} classes at {wanted.image_side} px "
+            f"({'; '.join(lines)}); name the right --arch, --classes or --image-size."
+        ) from None
+    model.normalise = Normalise(wanted.mean, wanted.std)  # its buffers were never part of the file
+    return model.eval()
+
+
+def _empty(wanted: Architecture) -> nn.Module:
+    return TinyVGG(wanted) if wanted.variant == "tiny_vgg" else VGG(wanted)
+
+
+def _initialise(model: nn.Module) -> None:
+    # The paper's N(0, 0.01) does not train beyond A without A's weights as a start; Kaiming does (paper, section 3.1).
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, 0, 0.01)
+            nn.init.zeros_(module.bias)
