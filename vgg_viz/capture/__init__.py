@@ -1,0 +1,1 @@
+"""Looking inside a network that is left as it was found."""

@@ -1,0 +1,91 @@
+"""Ways of wearing a model for a moment: with ears on its layers, in eval mode, with its weights frozen.
+
+Each is a context manager that takes back what it did, also when the block raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from vgg_viz.models.names import find
+from vgg_viz.models.names import layers as layers_of
+from vgg_viz.records import Activations
+
+# In eval mode these pass on what they get, so a copy of theirs would double the memory and show nothing new.
+SILENT = ("normalise", "flatten", "drop")
+
+
+@contextmanager
+def capturing(model: nn.Module, *layers: str) -> Iterator[dict[str, Tensor]]:
+    """Copy what the named layers say during the forward passes of this block.
+
+    layers  names such as "conv5_3", in any order
+    yields  {layer: (B, C, h, w) or (B, C)}, filled by the pass, in the order in which the picture meets the layers;
+            a later pass replaces an earlier one; no graph attached
+    raises  UnknownName before anything is hooked
+
+    Copies, not references: VGG runs its ReLUs in place, and a kept conv5_3 becomes relu5_3 a moment later
+    (48.7 % of its values change).
+    """
+    found = [find(model, name) for name in layers]
+    copies: dict[str, Tensor] = {}
+    with ExitStack() as hooks:
+        for layer in found:
+            hooks.callback(layer.module.register_forward_hook(_listener(copies, layer.name)).remove)
+        yield copies
+
+
+def _listener(copies: dict[str, Tensor], name: str) -> Callable[[nn.Module, object, Tensor], None]:
+    def listen(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        copies[name] = output.detach().clone()
+
+    return listen
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[nn.Module]:
+    """The model in eval mode; afterwards every module has the mode it had, not that of the root.
+
+    Fine-tuning often keeps batch norm in eval mode inside a network that trains: `model.train()` would lose that.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield model
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[nn.Module]:
+    """The model with no parameter asking for a gradient; afterwards each asks as before, and no .grad was touched.
+
+    A gradient of the picture then costs half the time: nothing is kept or computed for the weights.
+    """
+    asking = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    try:
+        for parameter, _ in asking:
+            parameter.requires_grad_(False)
+        yield model
+    finally:
+        for parameter, wanted in asking:
+            parameter.requires_grad_(wanted)
+
+
+def capture(model: nn.Module, images: Tensor, layers: Iterable[str] | None = None) -> Activations:
+    """What the layers say about some pictures: one forward pass, in eval mode, without gradients.
+
+    images  (B, C, H, W) in [0, 1]
+    layers  names; None: every layer that says something of its own (not normalise, flatten, dropout)
+    raises  UnknownName
+    """
+    if layers is None:
+        layers = [layer.name for layer in layers_of(model) if layer.kind not in SILENT]
+    with evaluating(model), torch.no_grad(), capturing(model, *layers) as maps:
+        logits = model(images)
+    return Activations(maps, logits)
