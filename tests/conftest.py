@@ -1,0 +1,33 @@
+"""What all tests share: few threads, a seeded tiny network, the optional real data beside the checkout."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+import pytest
+import torch
+from torch import nn
+
+from vgg_viz.models.build import build
+
+# Two contended OpenMP threads can collapse a tiny net; CI has two cores.
+torch.set_num_threads(2)
+
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+
+
+@pytest.fixture
+def tiny() -> nn.Module:
+    """A Tiny VGG with seeded random weights, 64 px, ten classes."""
+    return build("tiny_vgg", seed=1)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real pictures beside the checkout; the tests that need them skip where they are absent."""
+    if not SHARED.is_dir():
+        pytest.skip("the shared data folder is not beside this checkout")
+    return SHARED

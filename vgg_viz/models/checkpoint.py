@@ -1,0 +1,264 @@
+"""Checkpoints on disk: written atomically, opened without ever running what is inside."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import re
+import stat
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vgg_viz.errors import CheckpointRefused, InputRefused
+from vgg_viz.models.build import architecture as usual_architecture
+from vgg_viz.models.build import assemble, build, checked
+from vgg_viz.models.formats import recognise
+from vgg_viz.models.formats.own import pack
+from vgg_viz.models.vgg import VARIANTS, canonical
+from vgg_viz.records import Architecture, Checkpoint, Provenance
+
+BUNDLED = Path(__file__).parent.parent / "assets" / "sample.pt"
+
+
+def save(path: str | os.PathLike[str], checkpoint: Checkpoint, *, extra: Mapping[str, Any] | None = None) -> None:
+    """Write a checkpoint whole or not at all: a temporary file beside it, then one rename.
+
+    extra  plain containers and tensors stored under "extra" (a training run's state); see `read_extra`
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        torch.save({**pack(checkpoint), "extra": dict(extra or {})}, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(
+    source: str | os.PathLike[str] | None = None,
+    *,
+    arch: str | None = None,
+    classes: Sequence[str] | None = None,
+    image_size: int | None = None,
+    padding: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    seed: int = 0,
+) -> Checkpoint:
+    """Open a checkpoint; weights stay on disk, memory-mapped, until they are used.
+
+    source   a file; a variant's name ("vgg16"): seeded random weights; None: the bundled Tiny VGG
+    arch ... std  override what was inferred
+    returns  Checkpoint; `build(checkpoint)` makes it run
+    raises   CheckpointRefused with one sentence: missing, a folder, empty, no checkpoint, unsafe, not a VGG, not finite
+    """
+    overrides = {
+        key: value
+        for key, value in {
+            "image_side": image_size, "padding": padding,
+            "mean": tuple(mean) if mean else None, "std": tuple(std) if std else None,
+        }.items()
+        if value is not None
+    }  # fmt: skip
+    if source is not None and not Path(source).exists() and (name := _variant(str(source))):
+        checkpoint = _untrained(name, len(classes) if classes else None, seed, overrides)
+    else:
+        checkpoint = read(BUNDLED if source is None else Path(source))
+        checkpoint = _overridden(checkpoint, arch, overrides)
+        require_finite(checkpoint.weights, checkpoint.provenance.file)
+    return _named(checkpoint, classes)
+
+
+def read(path: Path) -> Checkpoint:
+    """What a file holds, translated by the first format that knows it; weights mapped, neither read nor checked yet.
+
+    raises  CheckpointRefused
+    """
+    _require_file(path)
+    stored = _unpickle(path)
+    reading = recognise(stored)
+    if reading is None:
+        raise CheckpointRefused(
+            f"{_shown(path)} opened, but holds {_described(stored)}, which is no VGG checkpoint; "
+            "expected a state dict of a VGG or Tiny VGG, or a file written by `vgg_viz train`."
+        )
+    provenance = Provenance(
+        path.name, "", reading.format, reading.evidence, reading.alternatives, reading.ignored_keys, reading.data, reading.training
+    )
+    return Checkpoint(
+        checked(reading.architecture), reading.classes, reading.weights, reading.history, reading.specimens, provenance
+    )
+
+
+def read_extra(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What `save` stored under "extra"; empty for files of other makers."""
+    _require_file(Path(path))
+    stored = _unpickle(Path(path))
+    return dict(stored.get("extra") or {}) if isinstance(stored, Mapping) else {}
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_finite(weights: Mapping[str, Tensor], name: str) -> None:
+    """Refuse NaN and infinity, naming the first layers that hold them.
+
+    One sum a tensor is a third of the time of isfinite; a sum that overflows is looked at again.
+    """
+    bad = []
+    for key, weight in weights.items():
+        if weight.is_floating_point() and not bool(torch.isfinite(weight.sum())):
+            count = int((~torch.isfinite(weight)).sum())
+            if count:
+                bad.append(f"{key} ({count} of {weight.numel()})")
+    if bad:
+        more = f" and {len(bad) - 3} more tensors" if len(bad) > 3 else ""
+        raise CheckpointRefused(
+            f"{name or 'the checkpoint'} holds NaN or infinite weights in {', '.join(bad[:3])}{more}; "
+            "its training diverged, so take an earlier checkpoint."
+        )
+
+
+# ---------------------------------------------------------------- opening
+
+
+def _require_file(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        folder = path.parent
+        beside = [p.name for p in folder.iterdir() if p.suffix in (".pt", ".pth")] if folder.is_dir() else []
+        near = get_close_matches(path.name, beside, n=1, cutoff=0.4) or beside[:1]
+        hint = f"there is {near[0]!r} beside it" if near else f"give a checkpoint file or one of {', '.join(VARIANTS)}"
+        raise CheckpointRefused(f"there is no file {_shown(path)}; {hint}.") from None
+    if stat.S_ISDIR(mode):
+        raise CheckpointRefused(f"{_shown(path)} is a folder, a checkpoint file was expected; name the .pt file inside it.")
+    if not stat.S_ISREG(mode):
+        raise CheckpointRefused(f"{_shown(path)} is not a regular file; give a checkpoint file on disk.")
+    if path.stat().st_size == 0:
+        raise CheckpointRefused(f"{_shown(path)} is empty (0 bytes); its writing was cut off, take another copy.")
+
+
+def _unpickle(path: Path) -> Any:
+    """The stored objects, with weights_only=True: nothing in the file is executed."""
+    zipped = zipfile.is_zipfile(path)
+    try:
+        with torch.serialization.safe_globals(_harmless()):
+            # Only zip files can be mapped; the older format is read.
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
+    except pickle.UnpicklingError as error:
+        unsafe = sorted(set(re.findall(r"GLOBAL ([\w.]+)", str(error))))
+        if unsafe:
+            raise CheckpointRefused(
+                f"{_shown(path)} is a pickle that would run code to open ({', '.join(unsafe[:5])}); "
+                "where you trust it, load it there and save model.state_dict() instead."
+            ) from None
+        raise CheckpointRefused(_not_one(path)) from None
+    except PermissionError:
+        raise CheckpointRefused(f"{_shown(path)} may not be read by this user; change its permissions.") from None
+    except (RuntimeError, ValueError, EOFError, OSError, KeyError, IndexError, TypeError, AttributeError, zipfile.BadZipFile):
+        raise CheckpointRefused(_not_one(path)) from None
+
+
+def _not_one(path: Path) -> str:
+    with open(path, "rb") as file:
+        head = file.read(64)
+    text = all(byte >= 32 or byte in b"\t\r\n" for byte in head) and head.isascii()
+    kind = "a text file" if text else "damaged"
+    return f"{_shown(path)} is {kind}, not a PyTorch checkpoint; give the .pt or .pth file that torch.save wrote."
+
+
+def _harmless() -> list[Any]:
+    """Types without behaviour that usual training scripts leave in their files."""
+    import argparse
+    import collections
+    import pathlib
+
+    import numpy as np
+    from numpy._core import multiarray
+
+    found: list[Any] = [
+        argparse.Namespace, collections.defaultdict, collections.OrderedDict, dict, list, int, float,
+        pathlib.PosixPath, pathlib.PurePosixPath, pathlib.WindowsPath, pathlib.PureWindowsPath,
+        np.ndarray, np.dtype, np.dtypes.Float32DType, np.dtypes.Float64DType, np.dtypes.Int64DType,
+    ]  # fmt: skip
+    # numpy 1 and numpy 2 write these two under different module names.
+    for function in (multiarray.scalar, multiarray._reconstruct):
+        found += [(function, f"{module}.multiarray.{function.__name__}") for module in ("numpy.core", "numpy._core")]
+    return found
+
+
+def _shown(path: Path) -> str:
+    return repr(path.name or str(path))
+
+
+def _described(stored: object) -> str:
+    if isinstance(stored, Mapping):
+        keys = ", ".join(repr(str(key))[:40] for key in list(stored)[:4])
+        return f"a mapping with {len(stored)} keys ({keys}{', ...' if len(stored) > 4 else ''})"
+    return f"an object of type {type(stored).__name__}"
+
+
+# ---------------------------------------------------------------- overriding
+
+
+def _variant(name: str) -> str | None:
+    try:
+        canonical(name)
+    except InputRefused:
+        return None
+    return name
+
+
+def _untrained(name: str, num_classes: int | None, seed: int, overrides: Mapping[str, Any]) -> Checkpoint:
+    wanted = usual_architecture(name, **overrides, **({"num_classes": num_classes} if num_classes else {}))
+    weights = build(wanted, seed=seed).state_dict()
+    provenance = Provenance(
+        name, "", "untrained", (f"{name!r} is a variant's name, not a file: seeded random weights (seed {seed}).",),
+        training={"untrained": True, "seed": seed},
+    )  # fmt: skip
+    return Checkpoint(wanted, (), weights, provenance=provenance)
+
+
+def _overridden(checkpoint: Checkpoint, arch: str | None, overrides: Mapping[str, Any]) -> Checkpoint:
+    wanted: Architecture = checked(replace(checkpoint.architecture, **overrides))
+    if arch is not None and canonical(arch) != (wanted.variant, wanted.batch_norm):
+        variant, batch_norm = canonical(arch)
+        wanted = replace(wanted, variant=variant, batch_norm=batch_norm)
+    if wanted == checkpoint.architecture:
+        return checkpoint
+    assemble(wanted, checkpoint.weights)  # says in one sentence when it does not fit
+    said = tuple(f"You set {key} to {value}." for key, value in [("arch", arch), *overrides.items()] if value is not None)
+    provenance = replace(checkpoint.provenance, evidence=(*checkpoint.provenance.evidence, *said))
+    return replace(checkpoint, architecture=wanted, provenance=provenance)
+
+
+def _named(checkpoint: Checkpoint, classes: Iterable[str] | None) -> Checkpoint:
+    expected = checkpoint.architecture.num_classes
+    names = tuple(classes) if classes is not None else checkpoint.classes
+    if not names:
+        names = tuple(imagenet_classes()) if expected == 1000 else tuple(f"class {i}" for i in range(expected))
+    if len(names) != expected:
+        raise CheckpointRefused(
+            f"{len(names)} class names came for a network with {expected} classes; give one name a line, in the order of training."
+        )
+    return replace(checkpoint, classes=names)
+
+
+def imagenet_classes() -> list[str]:
+    """The 1,000 names of ImageNet-1k in torchvision's order."""
+    from torchvision.models import VGG16_Weights
+
+    names: list[str] = VGG16_Weights.IMAGENET1K_V1.meta["categories"]
+    return names

@@ -1,0 +1,98 @@
+"""The format that this package writes: weights with everything a report needs, all of it plain tensors and text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vgg_viz.errors import CheckpointRefused
+from vgg_viz.models.formats import Reading, checkpoint_format
+from vgg_viz.records import Architecture, Checkpoint, Epoch, Specimen
+
+FORMAT = "vgg_viz"
+SCHEMA = 1
+
+
+@checkpoint_format(FORMAT)
+def own(stored: object) -> Reading | None:
+    """Read what `pack` wrote; raises CheckpointRefused when it claims to be ours and is not whole."""
+    if not isinstance(stored, Mapping) or stored.get("format") != FORMAT:
+        return None
+    if stored.get("schema") != SCHEMA:
+        raise CheckpointRefused(
+            f"this checkpoint has schema {stored.get('schema')!r}, this version of vgg_viz reads schema {SCHEMA}; "
+            "update vgg_viz or train again."
+        )
+    try:
+        architecture = _record(Architecture, stored["architecture"])
+        classes = tuple(str(name) for name in stored["classes"])
+        weights = {str(key): value for key, value in stored["weights"].items() if isinstance(value, Tensor)}
+        history = tuple(_record(Epoch, epoch) for epoch in stored["history"])
+        specimens = _unpack(stored["specimens"])
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        raise CheckpointRefused(
+            f"this vgg_viz checkpoint is not whole ({type(error).__name__}: {str(error)[:120]}); "
+            "take another copy of the file or train again."
+        ) from None
+    return Reading(
+        FORMAT, architecture, weights, classes, history, specimens,
+        evidence=("The file is a vgg_viz checkpoint: architecture, classes and preprocessing are written in it.",),
+        data=dict(stored.get("data") or {}), training=dict(stored.get("training") or {}),
+    )  # fmt: skip
+
+
+def pack(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The checkpoint as plain containers, numbers, text and tensors: opens with weights_only=True."""
+    return {
+        "format": FORMAT,
+        "schema": SCHEMA,
+        "architecture": asdict(checkpoint.architecture),
+        "classes": list(checkpoint.classes),
+        "weights": {key: value.detach().cpu().contiguous() for key, value in checkpoint.weights.items()},
+        "history": [asdict(epoch) for epoch in checkpoint.history],
+        "specimens": {
+            "labels": [s.label for s in checkpoint.specimens],
+            "names": [s.name for s in checkpoint.specimens],
+            "png": _join([s.png for s in checkpoint.specimens]),
+            "masks": _join([s.mask or b"" for s in checkpoint.specimens]),
+        },
+        "data": dict(checkpoint.provenance.data),
+        "training": dict(checkpoint.provenance.training),
+    }
+
+
+def _record(kind: type[Any], values: Mapping[str, Any]) -> Any:
+    known = {f.name for f in fields(kind)}
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known})
+
+
+# Python bytes become text one and a half times their size in a weights_only pickle; one byte tensor does not.
+def _join(pieces: Sequence[bytes]) -> dict[str, Any]:
+    joined = b"".join(pieces)
+    return {
+        "lengths": [len(piece) for piece in pieces],
+        "bytes": torch.frombuffer(bytearray(joined), dtype=torch.uint8) if joined else torch.zeros(0, dtype=torch.uint8),
+    }
+
+
+def _split(stored: Mapping[str, Any]) -> list[bytes]:
+    everything = stored["bytes"].numpy().tobytes()
+    pieces, start = [], 0
+    for length in stored["lengths"]:
+        pieces.append(everything[start : start + length])
+        start += length
+    if start != len(everything):
+        raise ValueError("the specimens' lengths do not add up")
+    return pieces
+
+
+def _unpack(stored: Mapping[str, Any]) -> tuple[Specimen, ...]:
+    pictures, masks = _split(stored["png"]), _split(stored["masks"])
+    return tuple(
+        Specimen(png, int(label), str(name), mask or None)
+        for png, label, name, mask in zip(pictures, stored["labels"], stored["names"], masks, strict=True)
+    )
