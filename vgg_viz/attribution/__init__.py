@@ -1,0 +1,106 @@
+"""Where in the picture the evidence for a class lies: one verb for every method; the door of Captum.
+
+A new method is a new file in this folder with one decorated function, see `method`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from vgg_viz.attribution.cam import choose_layer
+from vgg_viz.attribution.method import METHODS, Baseline, Family, Map, Method, Options, method, pictures_at_once
+from vgg_viz.attribution.shared import SharedPass, grad_cam_all_layers, gradient_bundle
+from vgg_viz.attribution.targets import Target, given_targets, settled_targets
+from vgg_viz.capture.hooks import evaluating, frozen
+from vgg_viz.errors import InputRefused
+from vgg_viz.records import Attribution
+from vgg_viz.registry import discover
+
+__all__ = [
+    "Family", "Map", "Method", "Options", "SharedPass", "Target", "attribute", "choose_layer", "grad_cam_all_layers",
+    "gradient_bundle", "method", "methods",
+]  # fmt: skip
+
+ORDER: tuple[Family, ...] = ("gradient", "cam", "perturbation")
+
+
+def methods() -> dict[str, Method]:
+    """All attribution methods by name: gradient methods first, then those of layer maps, then those that perturb."""
+    discover(__name__)
+    return dict(sorted(METHODS.items(), key=lambda item: ORDER.index(item[1].family)))
+
+
+def attribute(
+    model: nn.Module,
+    images: Tensor,
+    *,
+    method: str = "grad_cam",
+    target: Target = "predicted",
+    labels: Tensor | None = None,
+    layer: str | None = None,
+    seed: int = 0,
+    steps: int = 32,
+    samples: int = 16,
+    noise: float = 0.15,
+    baseline: Baseline | None = None,
+    window: int | None = None,
+    stride: int | None = None,
+    relu: bool = True,
+    batch: int | None = None,
+) -> Attribution:
+    """Where a method sees the evidence for a class, one map a picture, raw: no clamp, no rescale, no resize.
+
+    images   (B, C, H, W) in [0, 1]
+    method   a name of `methods()`
+    target   "predicted", "true" (reads `labels`), "runner-up", a class index for all, or one for each picture
+    layer    for layered methods; None: `choose_layer` decides by map size and receptive field
+    batch    pictures that go through the network at once; None: by memory
+    others   see `Options`; a method reads those that it knows
+    raises   UnknownName for a method, layer or target; InputRefused for a class that the network does not have
+
+    The model comes back as it was: weights, modes, hooks, requires_grad, .grad and the global dice.
+    """
+    methods()
+    chosen = METHODS[method]
+    if layer is not None and not chosen.layered:
+        raise InputRefused(f"{method} paints the picture and reads no layer; leave layer out, or choose grad_cam.")
+    if images.ndim != 4 or len(images) == 0:
+        raise InputRefused(f"pictures of shape {tuple(images.shape)} came; (B, C, H, W) with at least one is expected.")
+    size = batch or pictures_at_once(model, images)
+    options = Options(layer, seed, steps, samples, noise, baseline, window, stride, relu, size)
+    with evaluating(model), frozen(model), torch.inference_mode(False), torch.enable_grad():
+        targets, looked = _targets(model, images, target, labels, size)
+        maps = []
+        for start in range(0, len(images), size):
+            here = slice(start, start + size)
+            if isinstance(baseline, Tensor) and baseline.ndim == 4 and len(baseline) == len(images):
+                options = replace(options, baseline=baseline[here])
+            maps.append(chosen.compute(model, images[here].detach().clone(), targets[here], options))
+    residuals = [found.residual for found in maps if found.residual is not None]
+    first = maps[0]
+    return Attribution(
+        method=method,
+        values=torch.cat([found.values for found in maps]).detach().float(),
+        unit=chosen.unit,
+        signed=chosen.signed if first.signed is None else first.signed,
+        layer=first.layer,
+        targets=targets,
+        residual=torch.cat(residuals).detach().float() if residuals else None,
+        passes=first.passes + looked,
+    )
+
+
+@torch.no_grad()
+def _targets(model: nn.Module, images: Tensor, target: Target, labels: Tensor | None, size: int) -> tuple[Tensor, int]:
+    """The class of each picture, and how many forward passes a picture it took to know."""
+    given = given_targets(target, count=len(images), labels=labels)
+    known = getattr(getattr(model, "architecture", None), "num_classes", None)
+    if given is not None and known is not None:
+        return settled_targets(target, given, torch.empty(1, known, device=images.device)), 0
+    # A network that does not say how many classes it has must be asked: one picture is enough when targets are given.
+    asked = images if given is None else images[:1]
+    logits = torch.cat([model(asked[start : start + size]) for start in range(0, len(asked), size)])
+    return settled_targets(target, given, logits), int(given is None)

@@ -1,0 +1,121 @@
+"""Grad-CAM of one layer, and the choice of that layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from captum.attr import LayerGradCam
+from torch import Tensor, nn
+
+from vgg_viz.attribution.gradient import guided_gradient
+from vgg_viz.attribution.method import Map, Options, method
+from vgg_viz.errors import InputRefused
+from vgg_viz.maths.heatmaps import place
+from vgg_viz.models.geometry import LayerGeometry, geometry
+from vgg_viz.models.names import Layer, find
+from vgg_viz.models.names import layers as layers_of
+from vgg_viz.records import Architecture
+
+# A coarser map is a handful of blobs on the picture.
+SMALLEST_MAP = 7
+
+
+@method(
+    "grad_cam", title="Grad-CAM", family="cam", signed=False, unit="logit", layered=True,
+    about="Where the feature maps that speak for the class are active: coarse, but it follows the class.",
+    source="Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks, ICCV 2017",
+)  # fmt: skip
+def grad_cam(model: nn.Module, images: Tensor, targets: Tensor, options: Options) -> Map:
+    """relu(sum over channels of mean gradient times activation), at the layer's own resolution.
+
+    The paper's ReLU is Captum's relu_attributions=True; its default keeps the sign, as relu=False does here.
+    """
+    layer = spatial(model, options.layer or default_layer(model, images))
+    values = LayerGradCam(model, layer.module).attribute(
+        images, target=targets, attribute_to_layer_input=False, relu_attributions=options.relu, attr_dim_summation=True
+    )
+    return Map(values[:, 0].detach(), layer=layer.name, passes=2, signed=not options.relu)
+
+
+@method(
+    "guided_grad_cam", title="Guided Grad-CAM", family="cam", signed=False, unit="logit² / intensity, guided", layered=True,
+    about="Guided Backprop kept where Grad-CAM is warm: fine lines, placed by a map that follows the class.",
+    source="Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks, ICCV 2017",
+)  # fmt: skip
+def guided_grad_cam(model: nn.Module, images: Tensor, targets: Tensor, options: Options) -> Map:
+    """max over channels of |guided gradient|, times Grad-CAM brought to the picture; in pixels.
+
+    Captum's own GuidedGradCam stretches the layer's map; here each unit lands where its receptive field is centred
+    (the same for padded VGGs with bilinear stretching, up to 5.8 px of 64 apart for Tiny VGG).
+    """
+    cam = grad_cam(model, images.clone(), targets, options)
+    height, width = images.shape[-2:]
+    seen = {row.name: row.field for row in geometry(model, min(height, width))}
+    field = seen.get(str(cam.layer))
+    if field is None:
+        raise InputRefused(f"layer {cam.layer} has no receptive field of one size; choose a convolution or a pool.")
+    guided = guided_gradient(model, images, targets).abs().amax(1)
+    return Map(guided * place(cam.values.clamp(min=0), field, (height, width)), passes=cam.passes + 2)
+
+
+# Layers whose output is a map: those of the classifier are not, except in the dense form, where scores are averaged.
+SPATIAL = ("normalise", "conv", "bn", "relu", "lrn", "pool", "avgpool")
+
+
+def spatial(model: nn.Module, name: str) -> Layer:
+    """The layer called `name`, if it has a map to paint.
+
+    raises  UnknownName; InputRefused for flatten, fc6 and what follows
+    """
+    layer = find(model, name)
+    if layer.kind not in SPATIAL or layer.path.startswith("classifier."):
+        raise InputRefused(f"layer {layer.name} has no map, so Grad-CAM has nothing to paint; choose a convolution or a pool.")
+    return layer
+
+
+def default_layer(model: nn.Module, images: Tensor) -> str:
+    """The layer that `choose_layer` picks for these pictures; the last convolution of a network that is not one of ours."""
+    side = min(images.shape[-2:])
+    if isinstance(getattr(model, "architecture", None), Architecture):
+        return choose_layer(geometry(model, side), side)[0]
+    convolutions = [layer.name for layer in layers_of(model) if layer.kind == "conv"]
+    if not convolutions:
+        raise InputRefused("the network has no convolution, so Grad-CAM has no map; choose a gradient method.")
+    return convolutions[-1]
+
+
+def choose_layer(rows: Sequence[LayerGeometry], image_side: int) -> tuple[str, str]:
+    """Where Grad-CAM looks best: the deepest convolution whose map is 7x7 or finer and whose field fits the picture.
+
+    rows        from `geometry(model, image_side)`
+    image_side  [px]
+    returns     layer name, and one sentence with the numbers that decided
+    raises      InputRefused when there is no convolution
+
+    Deeper layers know more about the class, but their maps are coarser, and a unit that sees the whole picture
+    (and padding around it) cannot say where in it the evidence was.
+    """
+    convolutions = [row for row in rows if row.kind == "conv" and len(row.shape) == 3]
+    if not convolutions:
+        raise InputRefused("the network has no convolution, so Grad-CAM has no map; choose a gradient method.")
+    fine = [row for row in convolutions if min(row.shape[1:]) >= SMALLEST_MAP]
+    fitting = [row for row in fine if row.field is not None and row.field.size <= image_side]
+    if fitting:
+        chosen = fitting[-1]
+        why = f"the deepest convolution whose map is {SMALLEST_MAP}x{SMALLEST_MAP} or finer and whose field fits the picture"
+    elif fine:
+        chosen = fine[0]
+        why = "no field of a fine enough map fits the picture, so the one that sees least beyond it"
+    else:
+        chosen = max(convolutions, key=lambda row: row.shape[1])
+        why = f"no convolution has a map of {SMALLEST_MAP}x{SMALLEST_MAP}, so the finest that there is"
+    deeper = convolutions[convolutions.index(chosen) + 1 :]
+    sentence = f"{chosen.name}: {_sees(chosen, image_side)}; {why}"
+    if deeper and fitting:
+        sentence += f" (the next, {deeper[0].name}: {_sees(deeper[0], image_side)})"
+    return chosen.name, sentence + "."
+
+
+def _sees(row: LayerGeometry, image_side: int) -> str:
+    field = f"each unit sees {row.field.size} of {image_side} px" if row.field else "without a field of one size"
+    return f"a {row.shape[1]}x{row.shape[2]} map, {field}"
