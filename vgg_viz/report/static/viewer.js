@@ -1,0 +1,406 @@
+// The attention viewer: a photo, a map on it, and every choice in the address of the page.
+
+const named = (text) => (String(text ?? "").trim() === "" ? "(no name)" : String(text));
+const shortened = (text, most = 48) => (text.length > most ? `${text.slice(0, most - 13)} … ${text.slice(-10)}` : text);
+const percent = (share) => `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`;
+const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
+
+function viewer(box) {
+  const address = box.dataset.viewer;
+  const part = (name) => box.querySelector(`[data-part=${name}]`);
+  const data = JSON.parse(part("data").textContent);
+  const methods = new Map(data.methods.map((method) => [method.id, method]));
+  const layers = new Map(data.layers.map((layer) => [layer.name, layer]));
+  const maps = data.maps.filter((map) => data.photos[map.photo] && methods.has(map.method) && (map.layer === null || layers.has(map.layer)));
+  const className = (index) => named(data.classes[index]);
+  const photoName = (index) => named(data.photos[index].name);
+  if (!maps.length) {
+    part("body").hidden = part("strip").hidden = true;
+    part("sentence").textContent = "There are no maps to show.";
+    return;
+  }
+
+  // What the reader asked for, and what there is of it: asking for a layer survives a method that has none.
+  const opening = { layer: maps.filter((map) => map.layer !== null).at(-1)?.layer ?? null, ...data.start };
+  const start = ["photo", "method", "layer", "target"].reduce((left, key) => {
+    const fits = left.filter((map) => map[key] === opening[key]);
+    return fits.length ? fits : left;
+  }, maps)[0];
+  const wanted = { photo: start.photo, method: start.method, layer: start.layer, target: start.target };
+  const look = { opacity: 80, scale: "this", outline: false, alone: false };
+  let shown = start; // the map on the stage
+  let pinned = null; // the cell chosen by click or keyboard
+  let hovered = null; // the cell under the pointer
+  let zoom = 1, margin = 0;
+
+  const picture = part("picture"), marks = part("marks"), stage = part("stage"), bar = part("bar");
+  const selects = { photo: part("photo"), method: part("method"), layer: part("layer"), target: part("target") };
+  const thumbs = [];
+  const masks = new Map();
+
+  const distinct = (list) => [...new Set(list)];
+  const inOrder = (order, found) => order.filter((item) => found.includes(item));
+  const photoIndices = distinct(maps.map((map) => map.photo)).sort((a, b) => a - b);
+  const method = () => methods.get(shown.method);
+  const layer = () => (shown.layer === null ? null : layers.get(shown.layer));
+  const photo = () => data.photos[shown.photo];
+  const size = () => ({ width: photo().width, height: photo().height });
+  const limits = () => {
+    const range = look.scale === "all" ? data.ranges[`${shown.method}|${shown.layer ?? ""}|${shown.target}`] : null;
+    const [low, high] = range ?? [shown.low, shown.high];
+    return topOf(low, high, method().signed);
+  };
+
+  // ---- choosing
+
+  function settle() {
+    const ofPhoto = maps.filter((map) => map.photo === wanted.photo);
+    const methodIds = inOrder([...methods.keys()], ofPhoto.map((map) => map.method));
+    const methodId = methodIds.includes(wanted.method) ? wanted.method : methodIds[0];
+    const ofMethod = ofPhoto.filter((map) => map.method === methodId);
+    const layerNames = inOrder([null, ...layers.keys()], ofMethod.map((map) => map.layer));
+    const layerName = layerNames.includes(wanted.layer) ? wanted.layer : layerNames.at(-1);
+    const ofLayer = ofMethod.filter((map) => map.layer === layerName);
+    const before = shown, cell = pinned;
+    shown = ofLayer.find((map) => map.target === wanted.target) ?? ofLayer[0];
+    if (cell && before !== shown && !cell.exact) {
+      const field = fieldOf(cell.row, cell.column, before, before.layer === null ? null : layers.get(before.layer), size());
+      pinned = cellAt((field.x0 + field.x1 - 1) / 2, (field.y0 + field.y1 - 1) / 2, shown, layer(), size());
+    }
+    if (pinned) pinned = { row: clamp(pinned.row, 0, shown.h - 1), column: clamp(pinned.column, 0, shown.w - 1) };
+    fill(selects.photo, photoIndices.map((index) => [index, `${index + 1} · ${shortened(photoName(index))}`]), shown.photo);
+    fill(selects.method, methodIds.map((id) => [id, methods.get(id).title]), shown.method);
+    fill(selects.layer, layerNames.map((name) => [name ?? "", name ?? "the photo itself (pixels)"]), shown.layer ?? "");
+    fill(selects.target, ofLayer.map((map) => [map.target, `${map.target}: ${shortened(className(map.class))}`]), shown.target);
+  }
+
+  function fill(select, options, chosen) {
+    const key = JSON.stringify(options);
+    if (select.dataset.key !== key) {
+      select.replaceChildren(...options.map(([value, text]) => make("option", { value, text })));
+      select.dataset.key = key;
+    }
+    select.value = String(chosen);
+    select.disabled = options.length < 2;
+  }
+
+  function choose(change) {
+    Object.assign(wanted, change);
+    settle();
+    paint();
+    remember();
+    announce(sentence());
+  }
+
+  // ---- painting
+
+  function paint() {
+    const { width, height } = size();
+    zoom = Math.max(1, Math.ceil(520 / Math.max(width, height)) | 1); // odd, so that every photo pixel has a centre
+    const reach = Math.max(...maps.map((map) => overhang(map, map.layer === null ? null : layers.get(map.layer), data.photos[map.photo])));
+    margin = Math.ceil(Math.min(reach, 0.14 * Math.max(width, height)));
+    for (const canvas of [picture, marks]) {
+      canvas.width = (width + 2 * margin) * zoom;
+      canvas.height = (height + 2 * margin) * zoom;
+    }
+    paintPicture();
+    paintMarks();
+    describe();
+  }
+
+  function paintPicture() {
+    const { width, height } = size(), context = picture.getContext("2d");
+    const image = thumbs[shown.photo].querySelector("img"), drawn = shown;
+    if (!image.complete) {
+      image.addEventListener("load", () => { if (drawn.photo === shown.photo) { paintPicture(); paintMarks(); } }, { once: true });
+      return;
+    }
+    const origin = margin * zoom;
+    context.clearRect(0, 0, picture.width, picture.height);
+    context.imageSmoothingEnabled = zoom < 4;
+    if (image.naturalWidth) context.drawImage(image, origin, origin, width * zoom, height * zoom);
+    const style = { top: limits(), signed: method().signed, opacity: look.opacity / 100, alone: look.alone };
+    const overlay = make("canvas", { width: width * zoom, height: height * zoom });
+    overlay.getContext("2d").putImageData(paintMap(shown, layer(), size(), zoom, style), 0, 0);
+    context.drawImage(overlay, origin, origin);
+  }
+
+  function paintMarks() {
+    const context = marks.getContext("2d"), cell = hovered ?? pinned;
+    context.clearRect(0, 0, marks.width, marks.height);
+    if (look.outline && photo().mask) {
+      const mask = maskOf(shown.photo);
+      if (mask) drawOutline(context, mask, zoom * (size().width / mask.width), margin * zoom);
+    }
+    if (cell) drawField(context, fieldOf(cell.row, cell.column, shown, layer(), size()), size(), zoom, margin * zoom);
+    readOut(cell);
+  }
+
+  function maskOf(index) {
+    if (masks.has(index)) return masks.get(index);
+    masks.set(index, null);
+    const image = new Image();
+    image.addEventListener("load", () => {
+      const canvas = make("canvas", { width: image.naturalWidth, height: image.naturalHeight }), context = canvas.getContext("2d");
+      context.drawImage(image, 0, 0);
+      masks.set(index, context.getImageData(0, 0, canvas.width, canvas.height));
+      if (index === shown.photo) paintMarks();
+    });
+    image.src = data.photos[index].mask;
+    return null;
+  }
+
+  // ---- words and numbers around the picture
+
+  function readOut(cell) {
+    const pointer = part("pointer"), top = limits(), signed = method().signed;
+    pointer.hidden = !cell;
+    if (!cell) {
+      part("value").textContent = "Point at the picture, or focus it and use the arrow keys, to read a value.";
+      return;
+    }
+    const value = valuesOf(shown)[cell.row * shown.w + cell.column], t = position(value, top, signed);
+    pointer.style.left = `${100 * (signed ? (t + 1) / 2 : t)}%`;
+    part("value").textContent = cellText(cell, value);
+  }
+
+  function cellText(cell, value = valuesOf(shown)[cell.row * shown.w + cell.column]) {
+    const field = fieldOf(cell.row, cell.column, shown, layer(), size()), { width, height } = size();
+    const said = `Row ${cell.row + 1}, column ${cell.column + 1} of ${shown.h} × ${shown.w}: ${number(value)} ${method().unit}.`;
+    if (!layer()) return said;
+    const inside = Math.max(0, Math.min(field.x1, width) - Math.max(field.x0, 0)) * Math.max(0, Math.min(field.y1, height) - Math.max(field.y0, 0));
+    const outside = 1 - inside / layer().size ** 2;
+    return `${said} This unit sees ${layer().size} × ${layer().size} px, from (${field.x0}, ${field.y0}) to (${field.x1 - 1}, ${field.y1 - 1})`.replaceAll("-", "−") +
+      (outside > 0 ? `; ${percent(outside)} of it is padding (hatched).` : ".");
+  }
+
+  function peak() {
+    const values = valuesOf(shown), weigh = method().signed ? Math.abs : (value) => value;
+    let best = 0;
+    values.forEach((value, i) => { if (weigh(value) > weigh(values[best])) best = i; });
+    return { row: Math.floor(best / shown.w), column: best % shown.w };
+  }
+
+  function sentence() {
+    const { top: guesses, true: truth } = photo(), guess = guesses?.[0]?.[0];
+    const where = shown.layer === null ? "in pixels" : `at ${shown.layer}`;
+    const verdict = truth === null || truth === undefined ? "" : guess === truth
+      ? ` The network is right: ${className(truth)}.`
+      : ` The network is wrong: it says ${className(guess)}, the label is ${className(truth)}.`;
+    const strongest = peak(), value = valuesOf(shown)[strongest.row * shown.w + strongest.column];
+    return `${method().title} ${where} for the ${shown.target} class, ${className(shown.class)}, on ${photoName(shown.photo)}.${verdict} ` +
+      (value === 0 ? "The map is zero everywhere." : `Strongest in row ${strongest.row + 1}, column ${strongest.column + 1}: ${number(value)} ${method().unit}.`);
+  }
+
+  function describe() {
+    const signed = method().signed, top = limits();
+    part("sentence").textContent = sentence();
+    part("about").textContent = method().about;
+    part("evidence").textContent = method().evidence;
+    part("evidence").hidden = !method().evidence;
+    const canvas = bar, context = canvas.getContext("2d"), table = signed ? TABLES.signed : TABLES.unsigned;
+    const strip = context.createImageData(256, 1);
+    for (let i = 0; i < 256; i++) strip.data.set([table[3 * i], table[3 * i + 1], table[3 * i + 2], 255], 4 * i);
+    context.putImageData(strip, 0, 0);
+    const ends = signed ? [-top, 0, top] : [0, top / 2, top];
+    ["low", "middle", "high"].forEach((name, i) => { part(name).textContent = number(ends[i]); });
+    part("unit").textContent = `${method().unit}; range of ${rangeName()}` + (signed ? "; red for, blue against" : "");
+    thumbs.forEach((thumb, index) => {
+      if (!thumb) return;
+      const chosen = index === shown.photo;
+      thumb.setAttribute("aria-selected", String(chosen));
+      thumb.tabIndex = chosen ? 0 : -1;
+      const strip = part("strip");
+      if (chosen && strip.scrollWidth > strip.clientWidth) {
+        const left = thumb.offsetLeft - strip.offsetLeft;
+        if (left < strip.scrollLeft) strip.scrollLeft = left - 8;
+        if (left + thumb.offsetWidth > strip.scrollLeft + strip.clientWidth) strip.scrollLeft = left + thumb.offsetWidth - strip.clientWidth + 8;
+      }
+    });
+    part("guesses").replaceChildren(...(photo().top ?? []).map(([index, probability]) => {
+      const fillBar = make("span", { class: "guess-bar", "aria-hidden": "true" }, make("span"));
+      fillBar.firstChild.style.width = `${clamp(100 * probability, 0, 100)}%`;
+      const truth = index === photo().true ? make("span", { class: "truth", text: "true class" }) : "";
+      return make("li", {}, make("span", { class: "guess-name" }, make("bdi", { text: className(index) }), " ", truth),
+        make("span", { class: "guess-share", text: percent(probability) }), fillBar);
+    }));
+    part("outline-row").hidden = !data.photos.some((item) => item.mask);
+    part("outline").disabled = !photo().mask;
+    part("opacity").value = look.opacity;
+    part("opacity-value").textContent = `${look.opacity} %`;
+    part("opacity").disabled = look.alone;
+    for (const input of box.querySelectorAll("[data-scale]")) input.checked = input.dataset.scale === look.scale;
+    part("outline").checked = look.outline;
+    part("alone").checked = look.alone;
+  }
+
+  function rangeName() { return look.scale === "all" ? "all photos" : "this map"; }
+
+  let speaking = 0;
+  function announce(text, after = 600) {
+    clearTimeout(speaking);
+    speaking = setTimeout(() => { part("live").textContent = text; }, after);
+  }
+
+  // ---- the address
+
+  let writing = 0;
+  function remember() {
+    clearTimeout(writing);
+    writing = setTimeout(() => {
+      const state = new URLSearchParams({ view: address, photo: shown.photo + 1, method: shown.method });
+      if (shown.layer !== null) state.set("layer", shown.layer);
+      state.set("target", shown.target);
+      state.set("opacity", look.opacity);
+      state.set("scale", look.scale);
+      if (look.outline) state.set("outline", 1);
+      if (look.alone) state.set("alone", 1);
+      if (pinned) state.set("cell", `${pinned.row + 1},${pinned.column + 1}`);
+      try { history.replaceState(null, "", `#${state}`); } catch { /* too many in a row: the next one will do */ }
+    }, 120);
+  }
+
+  // Whatever stands in the address becomes a state that exists: clamped or ignored, never an error.
+  function recall() {
+    const state = new URLSearchParams(location.hash.slice(1));
+    if (state.get("view") !== address) return false;
+    const whole = (name, low, high, otherwise) => {
+      const value = Number.parseFloat(state.get(name) ?? "");
+      return Number.isNaN(value) ? otherwise : Math.round(clamp(value, low, high));
+    };
+    const index = whole("photo", 1, data.photos.length, start.photo + 1) - 1;
+    wanted.photo = photoIndices.includes(index) ? index : photoIndices[0];
+    wanted.method = state.get("method") ?? start.method;
+    wanted.layer = state.get("layer") ?? start.layer;
+    wanted.target = state.get("target") ?? start.target;
+    look.opacity = whole("opacity", 0, 100, 80);
+    look.scale = state.get("scale") === "all" ? "all" : "this";
+    look.outline = state.get("outline") === "1";
+    look.alone = state.get("alone") === "1";
+    const [row, column] = (state.get("cell") ?? "").split(",").map((text) => Number.parseInt(text, 10));
+    pinned = row >= 1 && column >= 1 ? { row: row - 1, column: column - 1, exact: true } : null;
+    settle();
+    paint();
+    return true;
+  }
+
+  // ---- the strip of photos
+
+  const strip = part("strip");
+  photoIndices.forEach((index) => {
+    const item = data.photos[index], guess = item.top?.[0]?.[0];
+    const known = item.true !== null && item.true !== undefined, right = known && guess === item.true;
+    const image = make("img", { alt: "", width: 72, height: 72 });
+    image.src = item.src;
+    const mark = known ? make("span", { class: `mark ${right ? "right" : "wrong"}`, "aria-hidden": "true", text: right ? "✓" : "✗" }) : "";
+    const says = guess === undefined ? "no prediction" : className(guess);
+    const label = make("span", { class: "thumb-label", "aria-hidden": "true" }, make("bdi", { text: shortened(says, 34) }));
+    const truth = known && !right ? make("span", { class: "thumb-truth", "aria-hidden": "true" }, "is ", make("bdi", { text: shortened(className(item.true), 34) })) : "";
+    const spoken = `Photo ${index + 1}, ${photoName(index)}: predicted ${says}${known ? (right ? ", correct" : `, wrong, true class ${className(item.true)}`) : ""}`;
+    const thumb = make("div", { role: "option", class: "thumb", "aria-label": spoken, "aria-selected": "false", title: shortened(photoName(index), 80) });
+    thumb.append(make("span", { class: "thumb-picture" }, image, mark), label, truth);
+    thumb.addEventListener("click", () => { choose({ photo: index }); thumb.focus({ preventScroll: true }); });
+    thumbs[index] = thumb;
+    strip.append(thumb);
+  });
+  strip.addEventListener("keydown", (event) => {
+    const at = photoIndices.indexOf(shown.photo), last = photoIndices.length - 1;
+    const to = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: last }[event.key];
+    if (to === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    choose({ photo: photoIndices[clamp(to, 0, last)] });
+    thumbs[shown.photo].focus({ preventScroll: true });
+  });
+
+  // ---- controls
+
+  selects.photo.addEventListener("change", () => choose({ photo: Number(selects.photo.value) }));
+  selects.method.addEventListener("change", () => choose({ method: selects.method.value }));
+  selects.layer.addEventListener("change", () => choose({ layer: selects.layer.value === "" ? null : selects.layer.value }));
+  selects.target.addEventListener("change", () => choose({ target: selects.target.value }));
+  const restyle = (change) => {
+    Object.assign(look, change);
+    paintPicture();
+    paintMarks();
+    describe();
+    remember();
+  };
+  part("opacity").addEventListener("input", () => restyle({ opacity: Number(part("opacity").value) }));
+  part("outline").addEventListener("change", () => restyle({ outline: part("outline").checked }));
+  part("alone").addEventListener("change", () => restyle({ alone: part("alone").checked }));
+  for (const input of box.querySelectorAll("[data-scale]")) {
+    input.addEventListener("change", () => { restyle({ scale: input.dataset.scale }); announce(`Colours span the range of ${rangeName()}, up to ${number(limits())} ${method().unit}.`); });
+  }
+
+  // ---- reading values
+
+  const underPointer = (event) => {
+    const frame = picture.getBoundingClientRect(), scale = picture.width / frame.width / zoom;
+    const x = (event.clientX - frame.left) * scale - margin - 0.5, y = (event.clientY - frame.top) * scale - margin - 0.5;
+    return cellAt(x, y, shown, layer(), size());
+  };
+  const pin = (cell) => { pinned = cell; hovered = null; paintMarks(); remember(); };
+  stage.addEventListener("pointermove", (event) => { hovered = underPointer(event); paintMarks(); });
+  stage.addEventListener("pointerleave", () => { hovered = null; paintMarks(); });
+  stage.addEventListener("click", (event) => pin(underPointer(event)));
+  stage.addEventListener("focus", () => { if (!pinned && stage.matches(":focus-visible")) { pinned = peak(); paintMarks(); } });
+  stage.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "Escape") { pin(null); announce("No cell chosen.", 0); return; }
+    const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0], Home: [0, -shown.w], End: [0, shown.w], PageUp: [-shown.h, 0], PageDown: [shown.h, 0] }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const from = pinned ?? peak();
+    pin({ row: clamp(from.row + step[0], 0, shown.h - 1), column: clamp(from.column + step[1], 0, shown.w - 1) });
+    announce(cellText(pinned), 250);
+  });
+
+  // ---- taking the picture away
+
+  for (const button of box.querySelectorAll("[data-save]")) {
+    button.addEventListener("click", () => {
+      const times = Number(button.dataset.save);
+      try {
+        poster(times).toBlob((blob) => {
+          const link = make("a", { download: `${address}-${shown.photo + 1}-${shown.method}-${shown.layer ?? "pixels"}-${shown.target}`.replace(/[^a-z0-9_-]+/gi, "-") + `@${times}x.png` });
+          link.href = URL.createObjectURL(blob);
+          link.click();
+          setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+          announce("The picture was saved.", 0);
+        }, "image/png");
+      } catch {
+        announce("The browser does not allow this picture to be saved.", 0);
+      }
+    });
+  }
+
+  // The view as it stands, with its title and its colour bar, for a slide.
+  function poster(times) {
+    const style = getComputedStyle(box), width = 640, edge = 24, inner = width - 2 * edge;
+    const height = Math.round((inner * picture.height) / picture.width);
+    const canvas = make("canvas", { width: width * times, height: (height + 156) * times }), context = canvas.getContext("2d");
+    context.scale(times, times);
+    context.fillStyle = style.backgroundColor;
+    context.fillRect(0, 0, width, height + 156);
+    context.fillStyle = style.color;
+    context.font = "600 17px system-ui, sans-serif";
+    context.fillText(`${method().title} · ${shown.layer ?? "pixels"} · ${shown.target}: ${shortened(className(shown.class), 36)}`, edge, 34, inner);
+    context.font = "13px system-ui, sans-serif";
+    context.fillText(shortened(photoName(shown.photo), 70), edge, 56, inner);
+    for (const layerCanvas of [picture, marks]) context.drawImage(layerCanvas, edge, 70, inner, height);
+    context.drawImage(bar, edge, height + 86, inner, 14);
+    const labels = [part("low"), part("middle"), part("high")].map((element) => element.textContent);
+    ["left", "center", "right"].forEach((side, i) => { context.textAlign = side; context.fillText(labels[i], edge + (inner * i) / 2, height + 118); });
+    context.textAlign = "left";
+    context.fillText(part("unit").textContent, edge, height + 140, inner);
+    return canvas;
+  }
+
+  addEventListener("hashchange", recall);
+  if (recall()) {
+    document.getElementById(address)?.scrollIntoView();
+  } else {
+    settle();
+    paint();
+  }
+}
