@@ -104,12 +104,14 @@ class Batch:
     labels  (B,) int64, or None when nobody knows
     names   B names to show (file names; hostile until escaped)
     masks   (B, H, W) bool, True on the object, or None
+    skipped files that were left out: (name, why); whoever shows the batch shows these too
     """
 
     images: Tensor
     labels: Tensor | None
     names: tuple[str, ...]
     masks: Tensor | None = None
+    skipped: tuple[tuple[str, str], ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)

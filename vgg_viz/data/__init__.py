@@ -1,0 +1,1 @@
+"""Pictures with labels: painted by the product or read from folders."""

@@ -1,0 +1,222 @@
+"""Pictures kept ready in memory as uint8: decoded or painted once, handed out as float batches.
+
+A batch from here costs a copy and a division. Measured on 2 cores at 64 px, this feeds a network 55 times faster than
+opening files epoch after epoch, for a quarter of the memory of floats.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vgg_viz.data import shapes
+from vgg_viz.data.folder import Skipped, median_side, open_folder, read_folder
+from vgg_viz.errors import DataRefused
+from vgg_viz.maths.images import encode_png, to_uint8
+from vgg_viz.records import Batch, Specimen
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Labelled pictures of one side, in memory.
+
+    images   (N, 3, S, S) uint8
+    labels   (N,) int64
+    masks    (N, S, S) bool, or None
+    skipped  files left out: (name, why)
+    """
+
+    images: Tensor
+    labels: Tensor
+    names: tuple[str, ...]
+    masks: Tensor | None = None
+    skipped: Skipped = ()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def batches(self, size: int, order: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """All pictures, `size` at a time, in `order` (N,) or as they lie; the last batch may be shorter.
+
+        yields  images (B, 3, S, S) float in [0, 1], labels (B,)
+        """
+        order = torch.arange(len(self)) if order is None else order
+        for start in range(0, len(order), size):
+            chosen = order[start : start + size]
+            yield self.images[chosen].float().div_(255), self.labels[chosen]
+
+    def as_batch(self) -> Batch:
+        """All of them, as floats in [0, 1]: four times the memory."""
+        return Batch(self.images.float().div_(255), self.labels, self.names, self.masks, self.skipped)
+
+    def part(self, chosen: Tensor) -> Pictures:
+        """Some of the pictures, by index."""
+        masks = None if self.masks is None else self.masks[chosen]
+        names = tuple(self.names[index] for index in chosen.tolist())
+        return Pictures(self.images[chosen], self.labels[chosen], names, masks, self.skipped)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a run trains on and what it is measured on; the two share no picture.
+
+    provenance  goes into the checkpoint: {"kind": "shapes", "seed", "train", "val"} or {"kind": "folder", "name", ...}
+    """
+
+    train: Pictures
+    held_out: Pictures
+    classes: tuple[str, ...]
+    provenance: dict[str, str | int]
+
+
+def open_source(
+    data: str | os.PathLike[str],
+    *,
+    side: int,
+    train_count: int | None = None,
+    val_count: int | None = None,
+    seed: int = 0,
+    tick: Callable[[str, int, int], None] | None = None,
+) -> Source:
+    """Paint `shapes`, or read an ImageFolder: its train/ and val/ (or test/), or nine tenths and one tenth of its root.
+
+    side         [px]
+    train_count  pictures to train on; default 12,000 painted, or all of a folder's
+    val_count    pictures to measure on; default 2,000 painted, or all of a folder's
+    tick         called with (what, done, of how many)
+    raises       DataRefused
+    """
+    for name, count in (("train", train_count), ("val", val_count)):
+        if count is not None and count < 1:
+            raise DataRefused(f"{count} {name} pictures were asked for; ask for at least 1.")
+    if str(data) == "shapes":
+        counts = {"train": train_count or 12_000, "val": val_count or 2_000}
+        train, held_out = (painted(n, seed=seed, split=split, side=side, tick=tick) for split, n in counts.items())
+        return Source(train, held_out, shapes.CLASSES, {"kind": "shapes", "seed": seed, "side": side, **counts})
+    folder = open_folder(data, split="train")
+    train = kept(data, "train", side=side, limit=train_count if folder.split else None, seed=seed, tick=tick)
+    if folder.split:
+        held_out = kept(data, "val", side=side, limit=val_count, seed=seed, tick=tick)
+    else:
+        train, held_out = _divided(train, seed)
+        train, held_out = _first(train, train_count, seed), _first(held_out, val_count, seed)
+    counts = {"train": len(train), "val": len(held_out)}
+    name = Path(data).resolve().name
+    return Source(train, held_out, folder.classes, {"kind": "folder", "name": name, "seed": seed, "side": side, **counts})
+
+
+def painted(
+    count: int, *, seed: int = 0, split: str = "train", side: int = shapes.SIDE, tick: Callable[[str, int, int], None] | None = None
+) -> Pictures:
+    """The first `count` pictures of a split of `shapes`."""
+    what = f"painting {split}"
+    pixels, labels, masks, names = shapes.paint_pixels(
+        count, seed=seed, split=split, side=side, tick=(lambda done: tick(what, done, count)) if tick else None
+    )
+    return Pictures(torch.from_numpy(pixels), torch.from_numpy(labels), names, torch.from_numpy(masks))
+
+
+def kept(
+    data: str | os.PathLike[str],
+    split: str,
+    *,
+    side: int,
+    limit: int | None = None,
+    seed: int = 0,
+    tick: Callable[[str, int, int], None] | None = None,
+) -> Pictures:
+    """One part of an ImageFolder, decoded."""
+    folder = open_folder(data, split=split)  # type: ignore[arg-type]
+    total = min(limit or len(folder.items), len(folder.items))
+    what = f"reading {folder.split or 'pictures'}"
+    batch = read_folder(
+        folder, image_side=side, limit=limit, seed=seed, tick=(lambda done: tick(what, done, total)) if tick else None
+    )
+    if batch.labels is None:  # read_folder always knows them
+        raise DataRefused(f"{folder.root.name!r} has no labels; give one folder of pictures for each class.")
+    return Pictures(to_uint8(batch.images), batch.labels, batch.names, batch.masks, batch.skipped)
+
+
+def natural_side(data: str | os.PathLike[str], usual: int) -> int:
+    """The side to train at when nobody says: `usual`, or the pictures' own where they are smaller, but at least 32 px."""
+    if str(data) == "shapes":
+        return shapes.SIDE
+    return max(32, min(usual, median_side(open_folder(data, split="train"))))
+
+
+def fingerprint(pictures: Pictures) -> str:
+    """SHA-256 of pixels, labels and order: two runs with the same one saw the same pictures."""
+    digest = hashlib.sha256(str(tuple(pictures.images.shape)).encode())
+    for values in (pictures.images, pictures.labels):
+        digest.update(values.contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def statistics(pictures: Pictures) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel over all pixels, in [0, 1], rounded to 4 decimals.
+
+    A channel that never changes gets the deviation 1, so that nothing is divided by zero.
+    """
+    # Histograms: exact for uint8, and no float copy of the whole dataset.
+    values = torch.arange(256, dtype=torch.float64) / 255
+    means, deviations = [], []
+    for channel in range(pictures.images.shape[1]):
+        counts = torch.bincount(pictures.images[:, channel].reshape(-1), minlength=256).double()
+        weights = counts / counts.sum()
+        mean = (weights * values).sum()
+        means.append(round(float(mean), 4))
+        deviations.append(round(float((weights * (values - mean) ** 2).sum().sqrt()), 4) or 1.0)
+    return tuple(means), tuple(deviations)
+
+
+def specimens(pictures: Pictures, *, limit: int = 64, seed: int = 0) -> tuple[Specimen, ...]:
+    """A random sample, evenly over classes, encoded to travel in a checkpoint: drawn blindly, not chosen for beauty."""
+    return tuple(
+        Specimen(
+            encode_png(pictures.images[index]),
+            int(pictures.labels[index]),
+            pictures.names[index],
+            None if pictures.masks is None else encode_png(pictures.masks[index]),
+        )
+        for index in _even(pictures.labels, limit, seed).tolist()
+    )
+
+
+def _divided(pictures: Pictures, seed: int) -> tuple[Pictures, Pictures]:
+    """Nine tenths and one tenth, class by class, at least one picture of each class held out where it has two."""
+    generator = np.random.default_rng(seed)
+    away: list[int] = []
+    for label in sorted(set(pictures.labels.tolist())):
+        own = torch.nonzero(pictures.labels == label)[:, 0].numpy()
+        share = max(1, round(len(own) / 10)) if len(own) > 1 else 0
+        away += generator.permutation(own)[:share].tolist()
+    if not away:
+        raise DataRefused(
+            "no class has two pictures, so none can be held out; add pictures, or make train/ and val/ folders."
+        )
+    mask = torch.zeros(len(pictures), dtype=torch.bool)
+    mask[away] = True
+    return pictures.part(torch.nonzero(~mask)[:, 0]), pictures.part(torch.nonzero(mask)[:, 0])
+
+
+def _first(pictures: Pictures, count: int | None, seed: int) -> Pictures:
+    return pictures if count is None or count >= len(pictures) else pictures.part(_even(pictures.labels, count, seed))
+
+
+def _even(labels: Tensor, limit: int, seed: int) -> Tensor:
+    """Indices of at most `limit` pictures, taken in turn from each class after a seeded shuffle, in their first order."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    turns: dict[int, int] = {}
+    ranked: list[tuple[int, int]] = []
+    for place, index in enumerate(order.tolist()):
+        label = int(labels[index])
+        turns[label] = turns.get(label, 0) + 1
+        ranked.append((turns[label] * len(order) + place, index))
+    return torch.tensor(sorted(index for _, index in sorted(ranked)[:limit]), dtype=torch.int64)

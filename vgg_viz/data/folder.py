@@ -1,0 +1,320 @@
+"""Folders of pictures: an ImageFolder, with or without splits and masks, or just photographs.
+
+Nothing in a folder is fatal and nothing is silent: a file that cannot be used is left out and named, with the reason.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vgg_viz.errors import DataRefused, ImageRefused
+from vgg_viz.maths.images import SUFFIXES, decode, decode_mask, dimensions, resize
+from vgg_viz.records import Batch
+
+Split = Literal["train", "val", "test", "held-out"]
+Skipped = tuple[tuple[str, str], ...]
+
+_SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+# In which order the parts of a folder are tried for what is asked; "held-out" must never be what a model trained on.
+_CHOICE = {"train": ("train",), "val": ("val", "test"), "test": ("test", "val"), "held-out": ("test", "val")}
+_LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One picture file with its label and, where one lies in `masks/`, its mask."""
+
+    path: Path
+    label: int
+    name: str  # relative to the split, "/" between parts
+    mask: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """An ImageFolder, listed but not read.
+
+    root     as the user gave it
+    split    the part that was opened: "train", "val", "test", or "" where the folder has no parts
+    classes  names of the class folders over all parts, sorted: index = label
+    skipped  files left out so far: (name, why); reading adds the broken ones
+    """
+
+    root: Path
+    split: str
+    classes: tuple[str, ...]
+    items: tuple[Item, ...]
+    skipped: Skipped = ()
+
+
+def open_folder(path: str | os.PathLike[str], *, split: Split = "held-out") -> Folder:
+    """List an ImageFolder root (class folders), or one part of a folder with train/ and val/ or test/.
+
+    split   which part to take where there are parts: "held-out" is test/ or else val/; "val" is val/ or else test/
+    raises  DataRefused: no folder, no class folders, no pictures, or the part is not there
+    """
+    root = Path(path)
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "does not exist"
+        raise DataRefused(f"{_shown(root)} {what}; give a folder with one folder of pictures for each class.")
+    parts = {
+        part: next((root / name for name in names if (root / name).is_dir()), None) for part, names in _SPLITS.items()
+    }
+    present = {part: place for part, place in parts.items() if place is not None}
+    if not present or all(_direct_pictures(place) for place in present.values()):  # classes may be called "train" or "test"
+        return _listed(root, root, "", _class_names(root))
+    chosen = next((part for part in _CHOICE[split] if part in present), None)
+    if chosen is None:
+        wanted = " or ".join(f"{part}/" for part in _CHOICE[split])
+        raise DataRefused(
+            f"{_shown(root)} holds {', '.join(f'{place.name}/' for place in present.values())} but no {wanted}; "
+            f"add {wanted}, or give the folder of classes itself."
+        )
+    classes = tuple(sorted({name for place in present.values() for name in _class_names(place)}))
+    return _listed(root, present[chosen], chosen, classes)
+
+
+def read_folder(
+    folder: Folder,
+    *,
+    image_side: int,
+    limit: int | None = None,
+    seed: int = 0,
+    tick: Callable[[int], None] | None = None,
+) -> Batch:
+    """Decode the pictures of a folder, each resized on its shorter side and cropped to the centre square.
+
+    image_side  [px]
+    limit       at most this many, evenly over classes, drawn by `seed`
+    tick        called with the number of files done, for a progress bar
+    returns     Batch with labels, names, skipped files, and masks where every picture that was read has one
+    raises      DataRefused when no picture at all can be read
+    """
+    chosen = _stratified(folder.items, limit, seed)
+    images: list[Tensor] = []
+    masks: list[Tensor | None] = []
+    kept: list[Item] = []
+    skipped = list(folder.skipped)
+    for done, item in enumerate(chosen, start=1):
+        try:
+            image = _fitted(item.path, item.name, image_side)
+            masks.append(_fitted_mask(item.mask, item.name, image_side) if item.mask else None)
+        except ImageRefused as error:
+            skipped.append((item.name, str(error)))
+        else:
+            images.append(image)
+            kept.append(item)
+        if tick:
+            tick(done)
+    if not kept:
+        raise DataRefused(_nothing(folder.root, skipped))
+    whole = [mask for mask in masks if mask is not None]
+    return Batch(
+        torch.stack(images),
+        torch.tensor([item.label for item in kept]),
+        tuple(item.name for item in kept),
+        torch.stack(whole) if len(whole) == len(kept) else None,
+        tuple(skipped),
+    )
+
+
+def read_images(path: str | os.PathLike[str], *, image_side: int = 224, limit: int | None = None) -> Batch:
+    """One picture, or the pictures of a folder and of the folders in it, in the order of their names; no labels.
+
+    image_side  shorter side resized to this, then the centre square [px]
+    limit       at most this many readable pictures
+    returns     Batch with names and skipped files
+    raises      DataRefused: nothing there, or no picture among it; ImageRefused: the one picture is broken
+    """
+    place = Path(path)
+    if not place.exists():
+        raise DataRefused(f"there is no {_shown(place)}; give a picture, or a folder of pictures.")
+    if not place.is_dir():
+        return Batch(_fitted(place, place.name, image_side)[None], None, (place.name,))
+    images: list[Tensor] = []
+    names: list[str] = []
+    skipped: list[tuple[str, str]] = []
+    for file in _files(place):
+        if limit is not None and len(names) >= limit:
+            break
+        name = _relative(file, place)
+        try:
+            if file.suffix.lower() not in SUFFIXES:
+                raise ImageRefused(_not_by_suffix(name, file))
+            images.append(_fitted(file, name, image_side))
+            names.append(name)
+        except ImageRefused as error:
+            skipped.append((name, str(error)))
+    if not names:
+        raise DataRefused(_nothing(place, skipped))
+    return Batch(torch.stack(images), None, tuple(names), None, tuple(skipped))
+
+
+def match_classes(folder_classes: Sequence[str], checkpoint_classes: Sequence[str]) -> tuple[int, ...]:
+    """For each class of a folder, its index in the checkpoint; a folder may hold some of the classes only.
+
+    Names agree when they are equal but for case and for "_", "-" and spaces; "n02123045_tabby" and "tabby, tabby cat"
+    agree with "tabby". A checkpoint without names ("class 0", ...) and a folder with as many classes agree by order, and
+    so do 1,000 WordNet ids with 1,000 names, which is ImageNet's order.
+    raises  DataRefused, naming what the checkpoint does not know
+    """
+    known: dict[str, set[int]] = {}
+    for index, name in enumerate(checkpoint_classes):
+        for key in _keys(name):
+            known.setdefault(key, set()).add(index)
+    exact = {name: index for index, name in enumerate(checkpoint_classes)}
+    found: list[int | None] = []
+    for name in folder_classes:
+        meant = {exact[name]} if name in exact else set().union(*(known.get(key, set()) for key in _keys(name)))
+        found.append(meant.pop() if len(meant) == 1 else None)
+    matched = tuple(index for index in found if index is not None)
+    if len(matched) == len(found) == len(set(matched)):
+        return matched
+    if len(folder_classes) == len(checkpoint_classes) and not matched:
+        nameless = all(re.fullmatch(r"class \d+", name) for name in checkpoint_classes)
+        wordnet = len(folder_classes) == 1000 and all(re.fullmatch(r"n\d{8}", name) for name in folder_classes)
+        if nameless or wordnet:
+            return tuple(range(len(folder_classes)))
+    strangers = [name for name, index in zip(folder_classes, found, strict=True) if index is None] or list(folder_classes)
+    raise DataRefused(
+        f"of the folder's {len(folder_classes)} classes, {len(strangers)} ({_few(strangers)}) cannot be told among the "
+        f"checkpoint's {len(checkpoint_classes)} ({_few(checkpoint_classes)}); "
+        "give the class folders the checkpoint's names, or name its classes with --classes."
+    )
+
+
+def median_side(folder: Folder) -> int:
+    """The median shorter side of a folder's pictures, from the headers of up to 64 of them [px]."""
+    sides: list[int] = []
+    for item in folder.items[:: max(1, len(folder.items) // 64)]:
+        with suppress(ImageRefused):  # reading the folder names it
+            sides.append(min(dimensions(item.path)))
+    return int(np.median(sides)) if sides else 0
+
+
+# ---------------------------------------------------------------- listing
+
+
+def _class_names(root: Path) -> tuple[str, ...]:
+    folders = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not _hidden(entry.name))
+    others = set(folders) - {"masks"}
+    if "masks" in folders and others and (_subfolders(root / "masks") & (others | set(_SPLITS))):
+        folders.remove("masks")
+    return tuple(name for name in folders if any(file.suffix.lower() in SUFFIXES for file in _files(root / name)))
+
+
+def _listed(root: Path, place: Path, split: str, classes: tuple[str, ...]) -> Folder:
+    items: list[Item] = []
+    skipped: list[tuple[str, str]] = []
+    for label, name in enumerate(classes):
+        for file in _files(place / name) if (place / name).is_dir() else ():
+            relative = _relative(file, place)
+            if file.suffix.lower() not in SUFFIXES:
+                skipped.append((relative, _not_by_suffix(relative, file)))
+            else:
+                items.append(Item(file, label, relative, _mask_of(file, place)))
+    if not items:
+        raise DataRefused(_nothing(place, skipped, classes=True))
+    return Folder(root, split, classes, tuple(items), tuple(skipped))
+
+
+def _mask_of(file: Path, place: Path) -> Path | None:
+    relative = file.relative_to(place).with_suffix(".png")
+    tries = (place / "masks" / relative, place.parent / "masks" / place.name / relative)
+    return next((mask for mask in tries if mask.is_file()), None)
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Files below `root` by name, links followed once, hidden ones and the litter of file managers left out."""
+    seen: set[str] = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link that leads back up
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not _hidden(name))
+        yield from (Path(folder) / name for name in sorted(files) if not _hidden(name))
+
+
+def _direct_pictures(folder: Path) -> bool:
+    return any(entry.suffix.lower() in SUFFIXES for entry in folder.iterdir() if not entry.is_dir())
+
+
+def _subfolders(folder: Path) -> set[str]:
+    return {entry.name for entry in folder.iterdir() if entry.is_dir()}
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _LITTER
+
+
+def _stratified(items: Sequence[Item], limit: int | None, seed: int) -> Sequence[Item]:
+    """At most `limit` items, taken in turn from each class after a seeded shuffle, back in their first order."""
+    if limit is None or limit >= len(items):
+        return items
+    order = np.random.default_rng(seed).permutation(len(items))
+    turn: dict[int, int] = {}
+    ranked = []
+    for index in order.tolist():
+        label = items[index].label
+        turn[label] = turn.get(label, 0) + 1
+        ranked.append((turn[label], index))
+    return [items[index] for index in sorted(index for _, index in sorted(ranked)[:limit])]
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _fitted(path: Path, name: str, side: int) -> Tensor:
+    return resize(decode(path, name=name), side, "cover")
+
+
+def _fitted_mask(path: Path, name: str, side: int) -> Tensor:
+    mask = decode_mask(path, name=f"the mask of {name}")
+    return resize(mask[None].float(), side, "cover")[0] >= 0.5
+
+
+# ---------------------------------------------------------------- words
+
+
+def _keys(name: str) -> set[str]:
+    """What a class name can be recognised by."""
+    plain = re.sub(r"[\s_\-]+", " ", name).strip().casefold()
+    bare = re.sub(r"^n\d{8} ", "", plain)
+    return {plain, bare, *(part.strip() for part in bare.split(","))} - {""}
+
+
+def _relative(file: Path, root: Path) -> str:
+    # Names that are no valid text (a folder can hold any bytes) become readable instead of failing when printed.
+    return os.fsencode(file.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
+
+
+def _not_by_suffix(name: str, file: Path) -> str:
+    return f"{name} has {f'the suffix {file.suffix!r}' if file.suffix else 'no suffix'}, which is no picture's."
+
+
+def _nothing(place: Path, skipped: Sequence[tuple[str, str]], *, classes: bool = False) -> str:
+    layout = "one folder of pictures for each class" if classes else "pictures (JPEG, PNG, ...)"
+    if classes and place.is_dir() and _direct_pictures(place):
+        return f"{_shown(place)} holds pictures but no class folders; expected {layout}: without labels, use --images."
+    left = f" ({len(skipped)} files were left out; the first: {skipped[0][1]})" if skipped else ""
+    return f"{_shown(place)} holds no picture that can be read{left}; expected a folder with {layout}."
+
+
+def _shown(path: Path) -> str:
+    return repr(path.name or str(path))
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")

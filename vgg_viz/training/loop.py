@@ -1,0 +1,138 @@
+"""The training loop, to be read from top to bottom: no callbacks, no trainer, nothing hidden.
+
+The same recipe, data and number of threads give the same weights, bit for bit, whether a run was interrupted or not: each
+epoch seeds itself, the learning rate is a function of progress, and `last.pt` carries the optimiser's memory.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from vgg_viz.data.cache import Pictures, Source, natural_side, open_source, specimens, statistics
+from vgg_viz.data.transforms import AUGMENTATIONS, augment, colour_axes
+from vgg_viz.models.build import architecture, build
+from vgg_viz.models.checkpoint import load
+from vgg_viz.records import Architecture, Checkpoint, Epoch, Provenance
+from vgg_viz.training.progress import Display
+from vgg_viz.training.recipe import Recipe, checked, optimizer_for, rate_at, usual_recipe
+from vgg_viz.training.run_folder import RunFolder, versions
+
+
+def train(
+    data: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str],
+    arch: str = "tiny_vgg",
+    recipe: Recipe | None = None,
+    image_side: int | None = None,
+    width: float | None = None,
+    padding: int | None = None,
+    train_count: int | None = None,
+    val_count: int | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+    device: str | torch.device = "cpu",
+) -> Checkpoint:
+    """Train a VGG; leave best.pt, last.pt and history.jsonl in `out`.
+
+    data         "shapes", or an ImageFolder: train/ and val/ (or test/), or a root of which a tenth is held out
+    arch         "tiny_vgg", "vgg11", "vgg16_bn", ...
+    recipe       default: `usual_recipe(arch, data)`
+    image_side   [px]; default: the variant's usual side, or the pictures' own where that is smaller
+    train_count  pictures to train on; default 12,000 painted, or all of a folder's
+    resume       continue the run in `out`; bit-equal to a run that was never interrupted
+    returns      the checkpoint in best.pt: weights of the epoch with the best validation accuracy, history of all epochs
+    raises       DataRefused, OutputRefused, InputRefused
+    """
+    recipe = checked(recipe or usual_recipe(arch, str(data)))
+    with RunFolder(Path(out), resume) as run, Display(recipe.epochs, quiet) as display:
+        side = image_side or natural_side(data, architecture(arch).image_side)
+        source = open_source(
+            data, side=side, train_count=train_count, val_count=val_count, seed=recipe.seed, tick=display.reading
+        )
+        display.skipped(source.train.skipped + source.held_out.skipped)
+        wanted = fitting(arch, source, side=side, width=width, padding=padding)
+        model = build(wanted, seed=recipe.seed).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = optimizer_for(model, recipe)
+        history = run.restore(model, optimizer, recipe=recipe, wanted=wanted, source=source)
+        blank = Checkpoint(
+            wanted, source.classes, {}, specimens=specimens(source.held_out, seed=recipe.seed),
+            provenance=Provenance("", "", "vgg_viz", data=source.provenance, training={**asdict(recipe), **versions()}),
+        )  # fmt: skip
+        display.started(model, source, history)
+
+        for epoch in range(len(history) + 1, recipe.epochs + 1):
+            start = time.perf_counter()
+            train_loss, train_accuracy = one_epoch(model, optimizer, source.train, recipe, epoch, display)
+            val_loss, val_accuracy = measure(model, source.held_out)
+            rate, seconds = optimizer.param_groups[0]["lr"], time.perf_counter() - start
+            history.append(Epoch(epoch, train_loss, train_accuracy, val_loss, val_accuracy, rate, seconds))
+            display.finished(history[-1], len(source.train))
+            if not math.isfinite(train_loss + val_loss):
+                run.diverged(history)  # the weights hold NaN: files keep the epoch before
+                break
+            checkpoint = replace(blank, weights=model.state_dict(), history=tuple(history))
+            run.save(checkpoint, optimizer, is_best=val_accuracy >= max(past.val_accuracy for past in history))
+        run.finish(history)
+        return load(run.best if run.best.exists() else run.last)
+
+
+def one_epoch(
+    model: nn.Module, optimizer: torch.optim.Optimizer, pictures: Pictures, recipe: Recipe, epoch: int, display: Display
+) -> tuple[float, float]:
+    """Every training picture once, in a new order and a new view; mean loss [nat] and accuracy over the pictures."""
+    device = next(model.parameters()).device
+    # Each epoch has its own seeds, so that resuming needs no memory of what chance did before.
+    generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch)
+    augmentation, axes = AUGMENTATIONS[recipe.augment], colour_axes(pictures.images)
+    total_loss, right, seen = 0.0, 0, 0
+    model.train()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed * 1_000_003 + epoch)  # dropout
+        for images, labels in pictures.batches(recipe.batch_size, torch.randperm(len(pictures), generator=generator)):
+            for group in optimizer.param_groups:
+                group["lr"] = rate_at(recipe, (epoch - 1 + seen / len(pictures)) / recipe.epochs)
+            images, labels = augment(images.to(device), augmentation, generator, axes), labels.to(device)
+            logits = model(images.contiguous(memory_format=torch.channels_last))
+            loss = functional.cross_entropy(logits, labels)
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            optimizer.step()
+
+            total_loss += loss.item() * len(labels)  # weighted by pictures: a short last batch counts for what it is
+            right += int((logits.argmax(1) == labels).sum())
+            seen += len(labels)
+            display.advance(seen / len(pictures))
+            if not math.isfinite(total_loss):
+                break
+    return total_loss / seen, right / seen
+
+
+@torch.inference_mode()
+def measure(model: nn.Module, pictures: Pictures, *, batch_size: int = 250) -> tuple[float, float]:
+    """Mean cross-entropy [nat] and accuracy over pictures, as they are, in eval mode."""
+    device = next(model.parameters()).device
+    total_loss, right = 0.0, 0
+    model.eval()
+    for images, labels in pictures.batches(batch_size):
+        labels = labels.to(device)
+        logits = model(images.to(device, memory_format=torch.channels_last))
+        total_loss += functional.cross_entropy(logits, labels, reduction="sum").item()
+        right += int((logits.argmax(1) == labels).sum())
+    return total_loss / len(pictures), right / len(pictures)
+
+
+def fitting(arch: str, source: Source, *, side: int, width: float | None, padding: int | None) -> Architecture:
+    """The architecture for this data: as many outputs as classes, normalised by the training pictures' own statistics."""
+    mean, std = statistics(source.train)
+    options = {"width": width, "padding": padding}
+    given = {key: value for key, value in options.items() if value is not None}
+    return architecture(arch, num_classes=len(source.classes), image_side=side, mean=mean, std=std, **given)

@@ -1,0 +1,129 @@
+"""The files of a run, best.pt, last.pt and history.jsonl: whole at every moment, and enough to go on from."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vgg_viz.data.cache import Source, fingerprint
+from vgg_viz.errors import OutputRefused
+from vgg_viz.models.checkpoint import load, read_extra, save
+from vgg_viz.records import Architecture, Checkpoint, Epoch
+from vgg_viz.training.recipe import Recipe
+
+
+class RunFolder:
+    """A folder that belongs to one run from its first epoch on.
+
+    Every file is written beside itself and renamed into place, so an interrupt leaves the epoch before.
+    """
+
+    def __init__(self, root: Path, resume: bool) -> None:
+        self.root, self.resume = root, resume
+        self.best, self.last, self.history = root / "best.pt", root / "last.pt", root / "history.jsonl"
+        self._state: dict[str, Any] = {}
+
+    def __enter__(self) -> RunFolder:
+        """Make the folder; raises OutputRefused where another run lives or nothing may be written."""
+        if self.root.exists() and not self.root.is_dir():
+            raise OutputRefused(f"{self.root.name!r} is a file, a folder for the run was expected; name another --out.")
+        if self.last.exists() and not self.resume:
+            raise OutputRefused(
+                f"{self.root.name!r} already holds a run (last.pt); add --resume to continue it, or name another --out."
+            )
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputRefused(f"{self.root.name!r} cannot be made ({error.strerror}); name another --out.") from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for leftover in self.root.glob(f".*.{os.getpid()}.tmp"):
+            leftover.unlink(missing_ok=True)
+
+    def restore(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, *, recipe: Recipe, wanted: Architecture, source: Source
+    ) -> list[Epoch]:
+        """Put model and optimiser where `last.pt` left them; returns the epochs done, none for a new run.
+
+        raises  OutputRefused when the run there was another one: recipe, architecture or pictures differ
+        """
+        self._state = {
+            "recipe": asdict(recipe), "architecture": asdict(wanted),
+            "pictures": fingerprint(source.train) + fingerprint(source.held_out),
+        }  # fmt: skip
+        if not self.last.exists():
+            return []
+        stored = read_extra(self.last)
+        for what, value in self._state.items():
+            if stored.get(what) != value:
+                detail = _difference(stored.get(what), value)
+                raise OutputRefused(
+                    f"the run in {self.root.name!r} was made with another {what}{detail}; "
+                    "resume it with the same options, or name another --out."
+                )
+        checkpoint = load(self.last)
+        with torch.no_grad():
+            for key, tensor in model.state_dict().items():
+                tensor.copy_(checkpoint.weights[key])
+        optimizer.load_state_dict(stored["optimizer"])
+        return [epoch for epoch in checkpoint.history if math.isfinite(epoch.train_loss)]
+
+    def save(self, checkpoint: Checkpoint, optimizer: torch.optim.Optimizer, *, is_best: bool) -> None:
+        """Write last.pt, with all that resuming needs; best.pt if this is it; the history."""
+        # best.pt first: were the run cut between the two, resuming would repeat this epoch and write the same best again.
+        if is_best:
+            save(self.best, checkpoint)
+        save(self.last, checkpoint, extra={**self._state, "optimizer": optimizer.state_dict()})
+        self._write_history(checkpoint.history)
+
+    def diverged(self, history: Sequence[Epoch]) -> None:
+        """Remember an epoch that ended in NaN without keeping its weights."""
+        if self.last.exists():
+            save(self.last, replace(load(self.last), history=tuple(history)), extra=read_extra(self.last))
+
+    def finish(self, history: Sequence[Epoch]) -> None:
+        """Give best.pt the whole history, so that its report shows what came after it."""
+        if not self.last.exists():
+            raise OutputRefused(
+                "training diverged in its first epoch (the loss is not a number), so there is nothing to keep; "
+                "lower --lr by a factor of 3 to 10 and train again."
+            )
+        if self.best.exists():
+            save(self.best, replace(load(self.best), history=tuple(history)))
+        self._write_history(history)
+
+    def _write_history(self, history: Sequence[Epoch]) -> None:
+        """One JSON object a line; a loss that is not a number becomes null."""
+        temporary = self.history.with_name(f".{self.history.name}.{os.getpid()}.tmp")
+        rows = (
+            {key: value if math.isfinite(value) else None for key, value in asdict(epoch).items()} for epoch in history
+        )
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        os.replace(temporary, self.history)
+
+
+def versions() -> dict[str, str | int]:
+    """What decides the bits besides the recipe."""
+    from vgg_viz import __version__
+
+    return {
+        "vgg_viz": __version__, "torch": str(torch.__version__), "python": platform.python_version(),
+        "threads": torch.get_num_threads(),
+    }  # fmt: skip
+
+
+def _difference(old: object, new: object) -> str:
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return ""
+    changed = [f"{key} {old.get(key)!r}, now {value!r}" for key, value in new.items() if old.get(key) != value]
+    return f" ({'; '.join(changed[:3])})"
