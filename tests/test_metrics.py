@@ -9,6 +9,7 @@ from vgg_viz.maths.metrics import (
     accuracy,
     average_ranks,
     best_threshold_iou,
+    bootstrap_interval,
     calibration,
     confusion_counts,
     entropy,
@@ -69,6 +70,21 @@ def test_wilson_stays_in_bounds_and_admits_that_nothing_was_seen():
     assert 0.6 < low < 0.8
     assert high == pytest.approx(1.0)
     assert wilson_interval(0, 10)[0] == 0.0
+
+
+def test_the_bootstrap_of_a_large_sample_agrees_with_the_normal_interval():
+    values = torch.randn(2000, generator=torch.Generator().manual_seed(0)) * 3 + 1
+    low, high = bootstrap_interval(values)
+    reach = 1.96 * values.std().item() / math.sqrt(2000)
+    assert low == pytest.approx(values.mean().item() - reach, abs=0.1 * reach)
+    assert high == pytest.approx(values.mean().item() + reach, abs=0.1 * reach)
+
+
+def test_the_bootstrap_leaves_out_what_is_not_known():
+    values = torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0])
+    gaps = torch.tensor([math.nan, 0.0, 1.0, 1.0, math.nan, 0.0, 1.0])
+    assert bootstrap_interval(values) == bootstrap_interval(gaps)
+    assert all(math.isnan(bound) for bound in bootstrap_interval(torch.tensor([math.nan])))
 
 
 def test_entropy_is_zero_when_certain_and_ln_k_when_not():

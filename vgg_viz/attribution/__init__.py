@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.attribution.cam import choose_layer
+from vgg_viz.attribution.cam import choose_layer, on_pixels
 from vgg_viz.attribution.method import METHODS, Baseline, Family, Map, Method, Options, method, pictures_at_once
 from vgg_viz.attribution.shared import SharedPass, grad_cam_all_layers, gradient_bundle
 from vgg_viz.attribution.targets import Target, given_targets, settled_targets
@@ -21,7 +21,7 @@ from vgg_viz.registry import discover
 
 __all__ = [
     "Family", "Map", "Method", "Options", "SharedPass", "Target", "attribute", "choose_layer", "grad_cam_all_layers",
-    "gradient_bundle", "method", "methods",
+    "gradient_bundle", "method", "methods", "on_pixels",
 ]  # fmt: skip
 
 ORDER: tuple[Family, ...] = ("gradient", "cam", "perturbation")

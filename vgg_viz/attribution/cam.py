@@ -49,13 +49,24 @@ def guided_grad_cam(model: nn.Module, images: Tensor, targets: Tensor, options: 
     (the same for padded VGGs with bilinear stretching, up to 5.8 px of 64 apart for Tiny VGG).
     """
     cam = grad_cam(model, images.clone(), targets, options)
-    height, width = images.shape[-2:]
-    seen = {row.name: row.field for row in geometry(model, min(height, width))}
-    field = seen.get(str(cam.layer))
+    warm = on_pixels(model, str(cam.layer), cam.values.clamp(min=0), images.shape[-2:])
+    return Map(guided_gradient(model, images, targets).abs().amax(1) * warm, passes=cam.passes + 2)
+
+
+def on_pixels(model: nn.Module, layer: str | None, maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Maps of a layer (B, h, w) on pictures of `size` (H, W), each unit at the centre of its receptive field: (B, H, W).
+
+    layer   None: the maps are in pixels already
+    raises  InputRefused when the units have no receptive field of one size, or the network is not one of ours
+    """
+    if layer is None:
+        return maps
+    height, width = size
+    ours = isinstance(getattr(model, "architecture", None), Architecture)
+    field = {row.name: row.field for row in geometry(model, min(height, width))}.get(layer) if ours else None
     if field is None:
-        raise InputRefused(f"layer {cam.layer} has no receptive field of one size; choose a convolution or a pool.")
-    guided = guided_gradient(model, images, targets).abs().amax(1)
-    return Map(guided * place(cam.values.clamp(min=0), field, (height, width)), passes=cam.passes + 2)
+        raise InputRefused(f"nobody knows what the units of {layer} see here; choose a convolution of a VGG or Tiny VGG.")
+    return place(maps, field, (height, width))
 
 
 # Layers whose output is a map: those of the classifier are not, except in the dense form, where scores are averaged.

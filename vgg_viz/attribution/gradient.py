@@ -72,13 +72,14 @@ def smoothgrad(model: nn.Module, images: Tensor, targets: Tensor, options: Optio
     The gradients are averaged with their sign, as in the paper; Captum's default would average magnitudes, and then
     nothing cancels. One picture at a time from the same seed: its map does not depend on its neighbours in the batch.
     """
-    tunnel = NoiseTunnel(Saliency(model))
+    # Captum draws its noise in float32, whatever the pictures are.
+    tunnel = NoiseTunnel(Saliency(lambda noisy: model(noisy.to(images.dtype))))
     maps = []
     for picture, target in zip(torch.split(images, 1), torch.split(targets, 1), strict=True):
         spread = options.noise * float(picture.max() - picture.min())
         with seeded(images.device, options.seed):
             gradient = tunnel.attribute(
-                picture,
+                picture.float(),
                 nt_type="smoothgrad",
                 nt_samples=options.samples,
                 nt_samples_batch_size=min(options.batch, options.samples),

@@ -54,6 +54,20 @@ def wilson_interval(hits: float, n: int, *, z: float = 1.96) -> tuple[float, flo
     return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
+def bootstrap_interval(values: Tensor, *, rounds: int = 1000, seed: int = 0) -> tuple[float, float]:
+    """Where the mean of `values` (N,) would lie in 95 % of repetitions, by drawing N of them again and again.
+
+    NaNs are left out; (NaN, NaN) when nothing remains. Source: Efron, "Bootstrap Methods", Annals of Statistics 1979.
+    """
+    known = values.detach().double().cpu().flatten()
+    known = known[~known.isnan()]
+    if known.numel() == 0:
+        return math.nan, math.nan
+    draws = torch.randint(len(known), (rounds, len(known)), generator=torch.Generator().manual_seed(seed))
+    low, high = known[draws].mean(1).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return low, high
+
+
 def entropy(probabilities: Tensor) -> Tensor:
     """How undecided a distribution over the last axis is [nat]: 0 when certain, ln K when all K are equal."""
     total: Tensor = torch.special.entr(probabilities).sum(-1)
