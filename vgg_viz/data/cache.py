@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from vgg_viz.data import shapes
-from vgg_viz.data.folder import Skipped, median_side, open_folder, read_folder
+from vgg_viz.data.folder import Skipped, decoded, median_side, open_folder, stacked_masks
 from vgg_viz.errors import DataRefused
 from vgg_viz.maths.images import encode_png, to_uint8
 from vgg_viz.records import Batch, Specimen
@@ -136,12 +136,15 @@ def kept(
     folder = open_folder(data, split=split)  # type: ignore[arg-type]
     total = min(limit or len(folder.items), len(folder.items))
     what = f"reading {folder.split or 'pictures'}"
-    batch = read_folder(
-        folder, image_side=side, limit=limit, seed=seed, tick=(lambda done: tick(what, done, total)) if tick else None
-    )
-    if batch.labels is None:  # read_folder always knows them
-        raise DataRefused(f"{folder.root.name!r} has no labels; give one folder of pictures for each class.")
-    return Pictures(to_uint8(batch.images), batch.labels, batch.names, batch.masks, batch.skipped)
+    progress = (lambda done: tick(what, done, total)) if tick else None
+    skipped = list(folder.skipped)
+    images, masks, labels, names = [], [], [], []
+    for item, image, mask in decoded(folder, skipped, image_side=side, limit=limit, seed=seed, tick=progress):
+        images.append(to_uint8(image))  # picture by picture: a whole folder as floats may not fit
+        masks.append(mask)
+        labels.append(item.label)
+        names.append(item.name)
+    return Pictures(torch.stack(images), torch.tensor(labels), tuple(names), stacked_masks(masks), tuple(skipped))
 
 
 def natural_side(data: str | os.PathLike[str], usual: int) -> int:

@@ -100,32 +100,57 @@ def read_folder(
     returns     Batch with labels, names, skipped files, and masks where every picture that was read has one
     raises      DataRefused when no picture at all can be read
     """
-    chosen = _stratified(folder.items, limit, seed)
     images: list[Tensor] = []
     masks: list[Tensor | None] = []
     kept: list[Item] = []
     skipped = list(folder.skipped)
-    for done, item in enumerate(chosen, start=1):
-        try:
-            image = _fitted(item.path, item.name, image_side)
-            masks.append(_fitted_mask(item.mask, item.name, image_side) if item.mask else None)
-        except ImageRefused as error:
-            skipped.append((item.name, str(error)))
-        else:
-            images.append(image)
-            kept.append(item)
-        if tick:
-            tick(done)
-    if not kept:
-        raise DataRefused(_nothing(folder.root, skipped))
-    whole = [mask for mask in masks if mask is not None]
+    for item, image, mask in decoded(folder, skipped, image_side=image_side, limit=limit, seed=seed, tick=tick):
+        images.append(image)
+        masks.append(mask)
+        kept.append(item)
     return Batch(
         torch.stack(images),
         torch.tensor([item.label for item in kept]),
         tuple(item.name for item in kept),
-        torch.stack(whole) if len(whole) == len(kept) else None,
+        stacked_masks(masks),
         tuple(skipped),
     )
+
+
+def decoded(
+    folder: Folder,
+    skipped: list[tuple[str, str]],
+    *,
+    image_side: int,
+    limit: int | None = None,
+    seed: int = 0,
+    tick: Callable[[int], None] | None = None,
+) -> Iterator[tuple[Item, Tensor, Tensor | None]]:
+    """The pictures of a folder one by one, as in `read_folder`; what is broken goes into `skipped` instead.
+
+    yields  item, image (3, side, side), mask (side, side) bool or None
+    raises  DataRefused after the last when there was none
+    """
+    count = 0
+    for done, item in enumerate(_stratified(folder.items, limit, seed), start=1):
+        try:
+            image = _fitted(item.path, item.name, image_side)
+            mask = _fitted_mask(item.mask, item.name, image_side) if item.mask else None
+        except ImageRefused as error:
+            skipped.append((item.name, str(error)))
+        else:
+            count += 1
+            yield item, image, mask
+        if tick:
+            tick(done)
+    if not count:
+        raise DataRefused(_nothing(folder.root, skipped))
+
+
+def stacked_masks(masks: Sequence[Tensor | None]) -> Tensor | None:
+    """(N, side, side) bool when every picture has a mask, else None: half a truth would pass for a whole one."""
+    whole = [mask for mask in masks if mask is not None]
+    return torch.stack(whole) if whole and len(whole) == len(masks) else None
 
 
 def read_images(path: str | os.PathLike[str], *, image_side: int = 224, limit: int | None = None) -> Batch:

@@ -221,7 +221,7 @@ def _crescent() -> list[Array]:
     x = (1 - radius**2 + shift**2) / (2 * shift)  # where the circles meet
     y = np.sqrt(1 - x**2)
     outer, inner = np.arctan2(y, x), np.arctan2(y, x - shift)
-    back = _round(40, radius, start=2 * np.pi - inner, stop=inner) + [shift, 0]
+    back = _round(40, radius, start=2 * np.pi - inner, stop=inner) + np.array([shift, 0.0])
     return [np.concatenate([_round(60, start=outer, stop=2 * np.pi - outer), back])]
 
 

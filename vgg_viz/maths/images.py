@@ -229,7 +229,7 @@ def cover(shape: tuple[int, int], outlines: Sequence[Array], *, finer: int = 4) 
     shape     (H, W) [px]
     outlines  polygons (n, 2) of x, y [px], pixel (0, 0) spanning [0, 1) x [0, 1); an outline inside another is a hole
     finer     samples a pixel along each axis
-    returns   (H, W) float32 in [0, 1], in steps of 1 / finer²
+    returns   (H, W) float32 in [0, 1], in steps of 1 / finer²; samples that an edge touches count as inside
     """
     cv2 = opencv()
     height, width = shape

@@ -1,0 +1,94 @@
+"""The bundled Tiny VGG: small, safe to open, honest about where it comes from, good but not perfect."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vgg_viz.data import shapes
+from vgg_viz.maths.images import decode, decode_mask, to_uint8
+from vgg_viz.models.build import build
+from vgg_viz.models.checkpoint import BUNDLED, load
+from vgg_viz.records import Checkpoint
+
+
+@pytest.fixture(scope="module")
+def sample() -> Checkpoint:
+    return load()
+
+
+@pytest.fixture(scope="module")
+def answers(sample):
+    """Predictions for 2,000 pictures of the test split, which training never painted, and the right labels."""
+    batch = shapes.paint(2000, seed=sample.provenance.data["seed"], split="test")
+    model = build(sample)
+    with torch.inference_mode():
+        logits = torch.cat([model(images) for images in batch.images.split(250)])
+    return logits, batch.labels
+
+
+def test_it_is_below_600_kb_and_opens_with_weights_only():
+    assert BUNDLED.stat().st_size < 600_000
+    torch.load(BUNDLED, weights_only=True)
+
+
+def test_it_is_the_tiny_vgg_of_the_courses(sample):
+    assert sample.architecture.variant == "tiny_vgg"
+    assert sample.architecture.image_side == 64
+    assert sum(weight.numel() for weight in sample.weights.values()) == 19_920
+    assert sample.classes == shapes.CLASSES
+
+
+def test_it_classifies_88_to_97_percent_of_2000_held_out_pictures(answers):
+    logits, labels = answers
+    accuracy = float((logits.argmax(1) == labels).float().mean())
+    assert 0.88 <= accuracy <= 0.97
+
+
+def test_it_knows_every_class_and_still_makes_mistakes_in_several(answers):
+    logits, labels = answers
+    right = torch.stack([(logits.argmax(1) == labels)[labels == k].float().mean() for k in range(10)])
+    assert float(right.min()) > 0.6
+    assert int((right < 0.95).sum()) >= 3
+
+
+def test_its_history_tells_of_its_own_accuracy(sample, answers):
+    logits, labels = answers
+    tested = float((logits.argmax(1) == labels).float().mean())
+    best = max(epoch.val_accuracy for epoch in sample.history)
+    assert abs(best - tested) < 0.03  # two samples of 2,000: about four standard errors
+    assert [epoch.epoch for epoch in sample.history] == list(range(1, len(sample.history) + 1))
+
+
+def test_its_specimens_are_pictures_of_the_held_out_split_with_their_exact_masks(sample):
+    data = sample.provenance.data
+    assert data["kind"] == "shapes"
+    assert 40 <= len(sample.specimens) <= 64
+    for specimen in sample.specimens:
+        index = int(specimen.name.rsplit("-", 1)[1])
+        picture = shapes.draw(index, seed=data["seed"], split="val")
+        assert torch.equal(to_uint8(decode(specimen.png)), torch.from_numpy(picture.pixels))
+        assert torch.equal(decode_mask(specimen.mask), torch.from_numpy(picture.mask))
+        assert specimen.label == picture.label
+
+
+def test_none_of_its_specimens_was_trained_on(sample):
+    data = sample.provenance.data
+    pixels, *_ = shapes.paint_pixels(data["train"], seed=data["seed"], split="train")
+    trained = {picture.tobytes() for picture in pixels}
+    assert len(trained) == data["train"]
+    assert not any(to_uint8(decode(s.png)).numpy().tobytes() in trained for s in sample.specimens)
+
+
+def test_its_specimens_are_spread_evenly_over_the_classes(sample):
+    counts = torch.bincount(torch.tensor([specimen.label for specimen in sample.specimens]), minlength=10)
+    assert int(counts.max() - counts.min()) <= 1
+
+
+def test_its_filters_are_alive(sample):
+    maps = {}
+    model = build(sample)
+    for name in ("conv_block_1", "conv_block_2"):
+        block = model.get_submodule(name)
+        maps[name] = block(maps["conv_block_1"] if maps else model.normalise(shapes.paint(50, split="test").images))
+        assert bool((maps[name] > 0).any(dim=0).any(dim=-1).any(dim=-1).all())
