@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (a record a line reads better here than a column of fragments)
 """A gallery page made of invented records: every kind of exhibit, and names that try to break it."""
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def attention(photos: int = 12, hostile: bool = True) -> dict[str, Any]:
 
 def chart(dark: bool) -> str:
     """A small vector chart with style attributes, as matplotlib writes them."""
-    ink, ground = ("#ebe8e1", "#1a1d21") if dark else ("#1c1c1a", "#ffffff")
+    ink, ground = ("#ebe8e1", "#14171b") if dark else ("#1c1c1a", "#ffffff")
     lines = "".join(
         f'<polyline points="{" ".join(f"{70 + 60 * i},{320 - 240 * (1 - 0.75 ** (i + k))}" for i in range(12))}" '
         f'style="fill: none; stroke: {colour}; stroke-width: 2.5"/>'
@@ -151,7 +152,7 @@ def caption(see: str) -> Caption:
 
 def files(slug: str, *extra: str) -> tuple[tuple[str, str], ...]:
     """Downloads of one figure."""
-    return tuple((kind, f"figures/{slug}.{kind.lower()}") for kind in ("PNG", *extra)) + (("JSON", f"data/{slug}.json"),)
+    return (*((kind, f"figures/{slug}.{kind.lower()}") for kind in ("PNG", *extra)), ("JSON", f"data/{slug}.json"))
 
 
 def exhibits(hostile: bool) -> dict[str, Shown]:

@@ -292,10 +292,10 @@ function viewer(box) {
     const known = item.true !== null && item.true !== undefined, right = known && guess === item.true;
     const image = make("img", { alt: "", width: 72, height: 72 });
     image.src = item.src;
-    const mark = known ? make("span", { class: `mark ${right ? "right" : "wrong"}`, "aria-hidden": "true", text: right ? "✓" : "✗" }) : "";
+    const mark = known ? make("span", { class: `mark ${right ? "right" : "wrong"}`, "aria-hidden": "true" }) : "";
     const says = guess === undefined ? "no prediction" : className(guess);
-    const label = make("span", { class: "thumb-label", "aria-hidden": "true" }, make("bdi", { text: shortened(says, 34) }));
-    const truth = known && !right ? make("span", { class: "thumb-truth", "aria-hidden": "true" }, "is ", make("bdi", { text: shortened(className(item.true), 34) })) : "";
+    const label = make("span", { class: "thumb-label", "aria-hidden": "true" }, make("bdi", { text: shortened(says, 24) }));
+    const truth = known && !right ? make("span", { class: "thumb-truth", "aria-hidden": "true" }, "is ", make("bdi", { text: shortened(className(item.true), 24) })) : "";
     const spoken = `Photo ${index + 1}, ${photoName(index)}: predicted ${says}${known ? (right ? ", correct" : `, wrong, true class ${className(item.true)}`) : ""}`;
     const thumb = make("div", { role: "option", class: "thumb", "aria-label": spoken, "aria-selected": "false", title: shortened(photoName(index), 80) });
     thumb.append(make("span", { class: "thumb-picture" }, image, mark), label, truth);

@@ -1,0 +1,93 @@
+"""A Chromium that cannot leave the machine, and pages opened under guard: no request outside, no console error."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_page import fake_page, fake_rows
+
+from vgg_viz.report.page import render, render_index
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PLAYWRIGHT = importlib.util.find_spec("pytest_playwright") and importlib.util.find_spec("axe_playwright_python")
+
+
+def refuse() -> None:
+    """Skip with a reason where there is no browser; fail where there must be one."""
+    wanted = "Chromium (apt-get install chromium)" if not CHROMIUM else "playwright, pytest-playwright and axe-playwright-python"
+    if os.environ.get("CI", "").lower() == "true":
+        pytest.fail(f"browser tests must run in CI, but there is no {wanted}", pytrace=False)
+    pytest.skip(f"there is no {wanted}")
+
+
+def leaks(requests: list[str], folder: Path) -> list[str]:
+    """The requests that left the folder of the page."""
+    return [url for url in requests if not url.startswith((folder.as_uri() + "/", "data:", "blob:"))]
+
+
+if CHROMIUM and PLAYWRIGHT:
+
+    @pytest.fixture(scope="session")
+    def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+        return {**browser_type_launch_args, "executable_path": CHROMIUM, "args": [
+            "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+            "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND",
+        ]}  # fmt: skip
+
+    @pytest.fixture(scope="session")
+    def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]:
+        return {**browser_context_args, "offline": True, "reduced_motion": "reduce"}
+
+else:
+
+    @pytest.fixture
+    def new_context() -> None:
+        refuse()
+
+
+class Opened:
+    """Pages of one test, with everything that they asked for and complained about."""
+
+    def __init__(self, new_context: Callable[..., Any]) -> None:
+        self.new_context = new_context
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        self.folders: set[Path] = set()
+
+    def __call__(self, path: Path, address: str = "", **options: Any) -> Any:
+        """Open a file in a fresh context; `width` and `height` are those of the window [px]."""
+        size = {"width": options.pop("width", 1280), "height": options.pop("height", 900)}
+        page = self.new_context(viewport=size, **options).new_page()
+        page.set_default_timeout(5000)
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.on("console", lambda message: self.complaints.append(message.text) if message.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.folders.add(path.parent)
+        page.goto(path.as_uri() + address)
+        return page
+
+
+@pytest.fixture
+def opened(new_context: Callable[..., Any]) -> Iterator[Opened]:
+    """Opens pages; afterwards none may have called out or written an error to the console."""
+    pages = Opened(new_context)
+    yield pages
+    for folder in pages.folders:
+        assert leaks(pages.requests, folder) == []
+    assert pages.complaints == []
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A gallery and an index, with hostile names and without."""
+    out = tmp_path_factory.mktemp("pages")
+    for name, hostile in (("plain", False), ("hostile", True)):
+        (out / f"{name}.html").write_text(render(fake_page(hostile)), encoding="utf-8")
+        (out / f"{name}-index.html").write_text(render_index(fake_rows(hostile)), encoding="utf-8")
+    return out
