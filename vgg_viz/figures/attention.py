@@ -1,0 +1,182 @@
+"""Where a model looks: photographs beside their maps, methods or layers side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from vgg_viz.errors import VggVizError
+from vgg_viz.figures.canvas import MARGIN, NARROW, WIDE, canvas, fitted, head, panel, sheet, size, text_width, write
+from vgg_viz.figures.mosaic import Grid, cell_side, fit, lay, outlined, overlay, painted_map
+from vgg_viz.figures.style import LIGHT, SMALL, Array, colours, label, number, painted, percent
+from vgg_viz.maths.heatmaps import Scale
+
+DENSITY = 2  # sheet pixels to a figure pixel
+_GAP = 10  # [px] between cells
+_BAR = 28  # [px] that a small colour bar takes, numbers included
+
+Panel = tuple[str, Array, Scale]  # title, map (H, W) placed on the image, its scale
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A photograph and its maps.
+
+    photo   (H, W, 3) in [0, 1]
+    maps    (title, values (H, W) placed on the photo, scale)
+    label   what stands above the row: "true class pizza", ...; shown as it is, never read as markup
+    mask    (H, W) bool, the object; outlined on the photo and on every map, or None
+    """
+
+    photo: Array
+    maps: Sequence[Panel]
+    label: str = ""
+    mask: Array | None = None
+
+
+@painted
+def methods_side_by_side(rows: Sequence[Row], *, side: int = 128, alone: Collection[str] = (),
+                         title: str = "Methods side by side", subtitle: str = "") -> Figure:  # fmt: skip
+    """A row a photograph (or a class), a column a method: the same question asked in several ways.
+
+    rows      all with the same titles in the same order
+    side      wanted side of a picture [px]; less where many columns must fit into 960 px
+    alone     titles whose maps are shown without the photo: the grain of a gradient is lost on a picture. The others lie
+              over the photo, as opaque as they are strong
+    raises    VggVizError when rows differ in their columns, or nothing came
+
+    Each map has its colour bar with numbers below it; where every column shares one scale, the last row carries them.
+    """
+    if not rows or not rows[0].maps or len({tuple(title for title, _, _ in row.maps) for row in rows}) != 1:
+        raise VggVizError("methods side by side need rows that hold the same methods in the same order, at least one.")
+    names = ["photo", *(name for name, _, _ in rows[0].maps)]
+    cell = _cell(rows, side, len(names))
+    shared = all(len({row.maps[n][2] for row in rows}) == 1 for n in range(len(names) - 1))
+    cells = [part for row in rows for part in _cells(row, cell, alone=alone)]
+    tall = max(part.shape[0] for part in cells) // DENSITY
+    grid = Grid(len(cells), len(names), cell, tall, gap=_GAP, above=22 if any(row.label for row in rows) else 2,
+                below=0 if shared else _BAR)  # fmt: skip
+    top = head(title=title, subtitle=subtitle) + 14 + 14 * max(len(_wrapped(name, cell)) for name in names)
+    bottom = top + grid.size[1] + (_BAR if shared else 0)
+    figure = _figure(grid, bottom, title, subtitle)
+    sheet(figure, MARGIN, top, lay(grid, cells, density=DENSITY), density=DENSITY, interpolation="auto")
+    for column, name in enumerate(names):
+        _heading(figure, MARGIN + grid.corner(column)[0] + cell / 2, top - 10, name, cell)
+    bars = _bars(figure)
+    for r, row in enumerate(rows):
+        y = top + grid.corner(r * len(names))[1]
+        if row.label:
+            write(figure, MARGIN, y - 11, fitted(row.label, grid.size[0], SMALL), size=SMALL)
+        for column, (_, _, scale) in enumerate(row.maps, 1):
+            if not shared or r == len(rows) - 1:
+                _bar(figure, bars, MARGIN + grid.corner(column)[0], y + tall + 5, cell, scale)
+    _foot(figure, bottom + 16, [scale for row in rows for _, _, scale in row.maps])
+    return figure
+
+
+@painted
+def layers_side_by_side(row: Row, *, columns: int | None = None, side: int = 128, alone: Collection[str] = (),
+                        title: str = "Layers side by side", subtitle: str = "") -> Figure:  # fmt: skip
+    """One photograph and its maps at every layer, from the bottom up, in reading order.
+
+    row      the photograph, its maps titled by layer, its label
+    columns  pictures a row, the photograph included; None: as many as fit into 960 px
+    alone    titles whose maps are shown without the photo
+    """
+    if not row.maps:
+        raise VggVizError("layers side by side need the map of at least one layer; none came.")
+    names = ["photo", *(name for name, _, _ in row.maps)]
+    down = -(-len(names) // 7)
+    columns = min(columns or -(-len(names) // down), len(names))
+    cell = _cell([row], side, columns)
+    cells = _cells(row, cell, alone=alone)
+    tall = max(part.shape[0] for part in cells) // DENSITY
+    grid = Grid(len(cells), columns, cell, tall, gap=_GAP, above=20, below=_BAR)
+    top = head(title=title, subtitle=subtitle) + (20 if row.label else 0)
+    figure = _figure(grid, top + grid.size[1], title, subtitle)
+    sheet(figure, MARGIN, top, lay(grid, cells, density=DENSITY), density=DENSITY, interpolation="auto")
+    if row.label:
+        write(figure, MARGIN, top - 8, fitted(row.label, grid.size[0], SMALL), size=SMALL)
+    bars = _bars(figure)
+    for n, name in enumerate(names):
+        x, y = grid.corner(n)
+        _heading(figure, MARGIN + x + cell / 2, top + y - 9, name, cell)
+        if n:
+            _bar(figure, bars, MARGIN + x, top + y + tall + 5, cell, row.maps[n - 1][2])
+    _foot(figure, top + grid.size[1] + 16, [scale for _, _, scale in row.maps])
+    return figure
+
+
+def _cell(rows: Sequence[Row], side: int, columns: int) -> int:
+    """Side of a cell [px]: near `side`, filled by whole pixels, and so that all columns fit."""
+    room = (WIDE - 2 * MARGIN + _GAP) // columns - _GAP
+    largest = max(max(row.photo.shape[:2]) for row in rows)
+    return cell_side(largest, side, most=room, density=DENSITY)
+
+
+def _cells(row: Row, cell: int, *, alone: Collection[str]) -> list[Array]:
+    """The photo and its maps as colours, at the size of their cells; blended before enlarging, outlined after."""
+    photo = np.asarray(row.photo, np.float32)
+    pictures = [photo]
+    for name, values, scale in row.maps:
+        pictures.append(painted_map(values, scale)[..., :3] if name in alone else overlay(photo, values, scale))
+    sized = [fit(picture, DENSITY * cell, DENSITY * cell) for picture in pictures]
+    if row.mask is None:
+        return sized
+    mask = fit(np.asarray(row.mask, np.float32), DENSITY * cell, DENSITY * cell) > 0.5
+    return [outlined(picture, mask, thickness=DENSITY) for picture in sized]
+
+
+def _figure(grid: Grid, bottom: int, title: str, subtitle: str) -> Figure:
+    return canvas(max(grid.size[0] + 2 * MARGIN, NARROW), bottom + 34, title=title, subtitle=subtitle)
+
+
+def _heading(figure: Figure, x: float, y: float, name: str, cell: int) -> None:
+    lines = _wrapped(name, cell)
+    for n, line in enumerate(reversed(lines)):
+        write(figure, x, y - 14 * n, line, size=SMALL, ha="center", weight="bold")
+
+
+def _wrapped(name: str, cell: int) -> list[str]:
+    """A name on one line, or at its best space on two; bold letters are a tenth wider than measured."""
+    room, bold = cell + _GAP - 4, SMALL * 1.1
+    words = label(name, 60).split(" ")
+    if text_width(" ".join(words), bold) <= room or len(words) == 1:
+        return [fitted(name, room, bold)]
+    cuts = [(" ".join(words[:n]), " ".join(words[n:])) for n in range(1, len(words))]
+    return [fitted(part, room, bold) for part in min(cuts, key=lambda cut: max(text_width(part, bold) for part in cut))]
+
+
+def _bars(figure: Figure) -> Axes:
+    """One transparent sheet over the whole figure on which all small colour bars are laid."""
+    width, height = size(figure)
+    axes = panel(figure, 0, 0, width, height, bare=True)
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)
+    axes.set_autoscale_on(False)
+    return axes
+
+
+def _bar(figure: Figure, bars: Axes, x: float, y: float, width: float, scale: Scale) -> None:
+    ramp = np.linspace(0, 1, 128)[None] if scale.high > scale.low else np.full((1, 1), 0.5 if scale.signed else 0.0)
+    bars.imshow(ramp, cmap=colours(scale), vmin=0, vmax=1, extent=(x, x + width, y + 7, y), aspect="auto")
+    low, high = number(scale.low, digits=2), number(scale.high, digits=2)
+    if low == high:
+        write(figure, x + width / 2, y + 15, f"all {low}", size=SMALL, color=LIGHT.muted, ha="center")
+        return
+    write(figure, x, y + 15, low, size=SMALL, color=LIGHT.muted)
+    write(figure, x + width, y + 15, high, size=SMALL, color=LIGHT.muted, ha="right")
+
+
+def _foot(figure: Figure, y: float, scales: list[Scale]) -> None:
+    """What the colour bars mean, once for all: units, what each range is over, and how much lies beyond."""
+    units = ", ".join(dict.fromkeys(label(scale.unit) for scale in scales))
+    over = ", ".join(dict.fromkeys(label(scale.over, 60) for scale in scales))
+    beyond = max(scale.clipped for scale in scales)
+    more = f"; up to {percent(beyond)} of the values lie beyond" if beyond > 0 else ""
+    text = f"colour bars [{units}]: range over {over}{more}"
+    write(figure, MARGIN, y, fitted(text, size(figure)[0] - 2 * MARGIN, SMALL), size=SMALL, color=LIGHT.muted)

@@ -1,0 +1,107 @@
+"""Whether the model may be believed when it says how sure it is: the reliability diagram."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from vgg_viz.errors import VggVizError
+from vgg_viz.figures.canvas import MARGIN, NARROW, canvas, head, panel, quiet
+from vgg_viz.figures.style import LIGHT, SMALL, Array, count, painted, percent
+
+
+@painted
+def reliability(confidence: Array, correct: Array, *, bins: int = 10, title: str = "Calibration") -> Figure:
+    """How often the model is right when it claims a confidence, and how often it claims each.
+
+    confidence  (N,) probability of the predicted class, [0, 1]
+    correct     (N,) bool, True where the prediction is right
+    bins        bins of equal width over [0, 1]
+    raises      VggVizError without predictions
+
+    Upper panel: accuracy of each bin with its 95 % Wilson interval, which stays inside [0, 1] and is honest for few
+    pictures; bars below the diagonal mean a model that is too sure. Lower panel: predictions a bin.
+
+        ECE = sum over bins of n_bin / N |accuracy_bin - mean confidence_bin|
+
+    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017; Wilson, JASA 1927.
+    """
+    confidence, correct = np.asarray(confidence, float).ravel(), np.asarray(correct, bool).ravel()
+    if not confidence.size or confidence.shape != correct.shape:
+        raise VggVizError(
+            f"calibration needs one confidence and one verdict a prediction; "
+            f"{confidence.size} and {correct.size} came. Evaluate on labelled pictures first."
+        )
+    edges = np.linspace(0, 1, bins + 1)
+    # A confidence of exactly 1 belongs to the last bin.
+    place = np.clip(np.digitize(confidence, edges) - 1, 0, bins - 1)
+    number = np.bincount(place, minlength=bins)
+    right = np.bincount(place, correct, minlength=bins)
+    claimed = np.bincount(place, confidence, minlength=bins)
+    filled = np.flatnonzero(number)
+    error = float(np.abs(right - claimed).sum() / confidence.size)
+
+    told = (f"expected calibration error (ECE) {percent(error)}; accuracy {percent(float(correct.mean()))}, "
+            f"mean confidence {percent(float(confidence.mean()))}")  # fmt: skip
+    top = head(title=title, subtitle=told) + 8
+    figure = canvas(NARROW, top + 330 + 150 + 46, title=title, subtitle=told)
+    left, width = MARGIN + 48, NARROW - 2 * MARGIN - 48 - 8
+    upper = panel(figure, left, top, width, 330)
+    _bars(upper, edges, number, right, claimed, filled)
+    lower = panel(figure, left, top + 330 + 36, width, 100)
+    _histogram(lower, confidence, correct, edges)
+    return figure
+
+
+def wilson(right: Array, number: Array, *, z: float = 1.96) -> tuple[Array, Array]:
+    """Lower and upper end of the Wilson interval of the share right / number, [0, 1]; z = 1.96 for 95 %."""
+    share = right / number
+    middle = (share + z**2 / (2 * number)) / (1 + z**2 / number)
+    half = z / (1 + z**2 / number) * np.sqrt(share * (1 - share) / number + z**2 / (4 * number**2))
+    return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
+
+
+def _bars(axes: Axes, edges: Array, number: Array, right: Array, claimed: Array, filled: Array) -> None:
+    quiet(axes, grid="y")
+    step = edges[1]
+    centres = edges[filled] + step / 2
+    accuracy, meant = right[filled] / number[filled], claimed[filled] / number[filled]
+    low, high = wilson(right[filled], number[filled])
+    axes.bar(centres, accuracy, 0.86 * step, color=LIGHT.accent, label="accuracy, with its 95 % interval", zorder=2)
+    axes.bar(centres, meant - accuracy, 0.86 * step, bottom=accuracy, facecolor="none", edgecolor=LIGHT.bad,
+             linewidth=1, hatch="////", label="gap to the claimed confidence", zorder=3)  # fmt: skip
+    axes.errorbar(centres, accuracy, (accuracy - low, high - accuracy), fmt="none", ecolor=LIGHT.ink, elinewidth=1.4,
+                  capsize=3, zorder=4)  # fmt: skip
+    axes.plot((0, 1), (0, 1), color=LIGHT.muted, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1,
+              label="as often right as claimed")  # fmt: skip
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1.05)
+    axes.set_yticks(np.linspace(0, 1, 6), [f"{value:.0f}" for value in np.linspace(0, 100, 6)])
+    axes.set_xticks(np.linspace(0, 1, 6), [])
+    axes.set_ylabel("accuracy [%]")
+    axes.legend(loc="upper left", fontsize=SMALL, handlelength=1.6, borderaxespad=0.2,
+                frameon=True, facecolor=LIGHT.paper, edgecolor=LIGHT.paper, framealpha=1)  # fmt: skip
+
+
+def _histogram(axes: Axes, confidence: Array, correct: Array, edges: Array) -> None:
+    import seaborn  # 1.8 s to import, so only here
+
+    quiet(axes, grid="y")
+    verdict = np.where(correct, "right", "wrong")
+    seaborn.histplot(
+        x=confidence, hue=verdict, hue_order=["wrong", "right"], bins=edges, multiple="stack", shrink=0.86, alpha=1,
+        palette={"right": LIGHT.accent, "wrong": LIGHT.bad}, linewidth=0, legend=False, ax=axes,
+    )  # fmt: skip
+    number = np.histogram(confidence, edges)[0]
+    for centre, n in zip((edges[:-1] + edges[1:]) / 2, number, strict=True):
+        if n:
+            axes.annotate(count(n), (centre, n), xytext=(0, 2), textcoords="offset points", ha="center", size=SMALL)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1.22 * number.max())
+    axes.set_xticks(np.linspace(0, 1, 6), [f"{value:.0f}" for value in np.linspace(0, 100, 6)])
+    axes.set_xlabel("confidence of the prediction [%]")
+    axes.set_ylabel("predictions")
+    axes.set_title("How often each confidence is claimed (red: wrong)", weight="normal", color=LIGHT.muted)
+    axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))

@@ -1,0 +1,116 @@
+"""Which classes are taken for which: the confusion matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from vgg_viz.errors import VggVizError
+from vgg_viz.figures.canvas import BAR, MARGIN, canvas, colour_bar, fitted, head, panel, widest, write
+from vgg_viz.figures.style import LIGHT, ON_DARK, ON_LIGHT, SMALL, Array, colours, count, painted, percent, points
+from vgg_viz.maths.heatmaps import Scale
+
+MOST = 20  # classes that one matrix can show with readable numbers
+_SCALE = Scale(0, 1, signed=False, unit="% of the row", over="each row")
+
+
+@painted
+def confusion_matrix(counts: Array, classes: Sequence[str], *, title: str = "Confusion matrix",
+                     most: int = MOST) -> Figure:  # fmt: skip
+    """Rows: the true class; columns: the predicted one; number: pictures; colour: square root of the share of the row.
+
+    counts   (K, K) pictures, K of 2 or more
+    classes  K names
+    most     with more classes than this, only those with the most confusions are shown, and the title says so
+
+    Cells without a picture stay empty, so that what is confused stands out. A row's shares are over all pictures
+    of the class, also those that went to a class which is not shown. The square root tells 1 % from 5 %, which on a
+    straight scale are both black beside a diagonal of 95 %.
+    """
+    counts = np.asarray(counts)
+    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or len(classes) != len(counts) or len(counts) < 2:
+        raise VggVizError(
+            f"a confusion matrix needs (K, K) counts and K class names, K of 2 or more; "
+            f"shape {counts.shape} and {len(classes)} names came."
+        )
+    totals, right, pictures = counts.sum(1), int(np.trace(counts)), int(counts.sum())
+    shown = _most_confused(counts, most)
+    told = f"{right} of {pictures} pictures right ({percent(right / pictures)})" if pictures else "no pictures"
+    if len(shown) < len(classes):
+        title = f"{title}: the {len(shown)} most confused of {len(classes)} classes"
+        told += "; shares are of all pictures of a class"
+    names = [classes[n] for n in shown]
+    part = counts[np.ix_(shown, shown)]
+    share = part / np.where(totals[shown] > 0, totals[shown], 1)[:, None]
+
+    cell = max(30, min(96, 560 // len(shown)))
+    inner = cell * len(shown)
+    longest = widest(names, size=SMALL, most=150)
+    room = max(longest, 48)
+    slanted = cell < longest + 2
+    below = int(longest * 0.71 + 24) if slanted else 26
+    left, right_column = MARGIN + 26 + int(room) + 8, 96
+    width = max(520, left + inner + right_column + MARGIN)
+    top = head(title=title, subtitle=told) + 20
+    figure = canvas(width, top + inner + below + 30 + BAR + 12, title=title, subtitle=told)
+    axes = panel(figure, left, top, inner, inner)
+    _heat(axes, part, share, cell)
+    for n, name in enumerate(names):
+        line = top + (n + 0.5) * cell
+        write(figure, left - 8, line, fitted(name, room, SMALL), size=SMALL, ha="right")
+        reached = share[n, n] if totals[shown[n]] else float("nan")
+        write(figure, left + inner + 8, line, f"{percent(reached)} of {count(totals[shown[n]])}", size=SMALL,
+              color=LIGHT.muted)  # fmt: skip
+        across = left + (n + 0.5) * cell
+        write(figure, across + (6 if slanted else 0), top + inner + 8, fitted(name, room if slanted else cell - 4, SMALL),
+              size=SMALL, ha="right" if slanted else "center", va="top" if not slanted else "center",
+              rotation=45 if slanted else 0)  # fmt: skip
+    write(figure, MARGIN + 8, top + inner / 2, "true class", color=LIGHT.muted, ha="center", rotation=90)
+    write(figure, left + inner / 2, top + inner + below + 12, "predicted class", color=LIGHT.muted, ha="center")
+    write(figure, left + inner + 8, top - 10, "right", size=SMALL, color=LIGHT.muted)
+    _bar(figure, left, top + inner + below + 32)
+    return figure
+
+
+def _bar(figure: Figure, left: float, top: float) -> None:
+    axes = colour_bar(figure, _SCALE, left=left, top=top, width=220)
+    shares = (0.01, 0.1, 0.25, 0.5, 1.0)
+    axes.set_xticks(np.sqrt(shares), [f"{100 * share:.0f}" for share in shares])
+    axes.get_xticklabels()[-1].set_horizontalalignment("right")
+
+
+def _most_confused(counts: Array, most: int) -> Array:
+    """Indices of the classes that take part in the most confusions, in their usual order."""
+    if len(counts) <= most:
+        return np.arange(len(counts))
+    wrong = counts - np.diag(np.diag(counts))
+    involved = wrong.sum(0) + wrong.sum(1)
+    return np.sort(np.argsort(-involved, kind="stable")[:most])
+
+
+def _heat(axes: Axes, part: Array, share: Array, cell: int) -> None:
+    import seaborn  # 1.8 s to import, so only here
+
+    colour, roots = colours(_SCALE), np.sqrt(share)
+    seaborn.heatmap(
+        roots, mask=part == 0, vmin=0, vmax=1, cmap=colour, cbar=False, ax=axes, annot=part, fmt="d",
+        annot_kws={"size": points(14 if cell >= 44 else 12 if cell >= 36 else 10)}, xticklabels=False, yticklabels=False,
+    )  # fmt: skip
+    written = (pair for pair in zip(part.ravel(), roots.ravel(), strict=True) if pair[0] > 0)
+    for text, (value, height) in zip(axes.texts, written, strict=True):
+        text.set_text(count(value))
+        # seaborn's own white would turn dark with the paper of the dark theme.
+        text.set_color(ON_LIGHT if _luminance(colour(height)) > 0.36 else ON_DARK)
+    side = len(part)
+    axes.hlines(range(side + 1), 0, side, color=LIGHT.grid, linewidth=0.8, clip_on=False)
+    axes.vlines(range(side + 1), 0, side, color=LIGHT.grid, linewidth=0.8, clip_on=False)
+    for n in range(side):
+        axes.add_patch(Rectangle((n, n), 1, 1, fill=False, edgecolor=LIGHT.ink, linewidth=1, clip_on=False))
+
+
+def _luminance(colour: tuple[float, float, float, float]) -> float:
+    return 0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2]

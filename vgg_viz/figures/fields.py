@@ -1,0 +1,133 @@
+"""How much of the picture a unit sees, layer by layer, and where on a picture that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+from vgg_viz.errors import VggVizError
+from vgg_viz.figures.canvas import MARGIN, WIDE, canvas, fitted, head, panel, quiet, rows, size, widest, write
+from vgg_viz.figures.mosaic import cell_side, fit
+from vgg_viz.figures.style import LIGHT, SMALL, Array, painted, percent
+from vgg_viz.maths.receptive_field import Box
+
+_KINDS = {"conv": LIGHT.series[0], "pool": LIGHT.series[1], "avgpool": LIGHT.series[1], "fc": LIGHT.series[3]}
+
+
+@painted
+def growth(names: Sequence[str], sizes: Sequence[int], kinds: Sequence[str], jumps: Sequence[int], *, image_side: int,
+           effective: Sequence[float | None] = (), title: str = "What one unit sees") -> Figure:  # fmt: skip
+    """The receptive field of every layer as a bar, centred, against the picture as a band.
+
+    names       of the layers, from the bottom up
+    sizes       (L,) side of the field [px]
+    kinds       (L,) "conv", "pool", "fc", ...: the colour of the bar
+    jumps       (L,) distance of the fields of two neighbouring units [px]
+    image_side  side of the picture [px]
+    effective   (L,) side of the effective field [px], None where it was not measured: a dark bar inside
+    """
+    if not names or len({len(names), len(sizes), len(kinds), len(jumps)}) != 1:
+        raise VggVizError(f"one size, kind and jump a layer are needed; {len(sizes)}, {len(kinds)} and {len(jumps)} came.")
+    whole = next((name for name, field in zip(names, sizes, strict=True) if field >= image_side), None)
+    told = f"picture: {image_side} px; " + (
+        f"{whole} is the first layer whose units can see all of it" if whole else "no layer sees all of it")  # fmt: skip
+    line = 26 if len(names) <= 12 else 21
+    room, beside = widest(list(names), size=SMALL, most=140), 150
+    top = head(title=title, subtitle=told) + 26
+    height = line * len(names)
+    figure = canvas(WIDE, top + height + 76, title=title, subtitle=told)
+    left = MARGIN + room + 10
+    axes = panel(figure, left, top, WIDE - left - beside - MARGIN, height)
+    axes.axvspan(-image_side / 2, image_side / 2, color=LIGHT.wash, zorder=0, linewidth=0)
+    for edge in (-image_side / 2, image_side / 2):
+        axes.axvline(edge, color=LIGHT.muted, linewidth=1, zorder=1)
+    for row, (field, kind) in enumerate(zip(sizes, kinds, strict=True)):
+        axes.barh(row, field, 0.66, left=-field / 2, color=_KINDS.get(kind, LIGHT.muted), zorder=2)
+        if row < len(effective) and (seen := effective[row]) is not None:
+            axes.barh(row, seen, 0.24, left=-seen / 2, color=LIGHT.ink, zorder=3)
+        y = top + line * (row + 0.5)
+        write(figure, WIDE - MARGIN - 78, y, f"{field} px", size=SMALL, ha="right")
+        write(figure, WIDE - MARGIN, y, str(jumps[row]), size=SMALL, color=LIGHT.muted, ha="right")
+    write(figure, WIDE - MARGIN - 78, top - 12, "field", size=SMALL, color=LIGHT.muted, ha="right")
+    write(figure, WIDE - MARGIN, top - 12, "jump [px]", size=SMALL, color=LIGHT.muted, ha="right")
+    rows(axes, list(names), room=room)
+    quiet(axes, grid="x")
+    axes.spines["left"].set_visible(False)
+    reach = 1.04 * max(max(sizes), image_side) / 2
+    axes.set_xlim(-reach, reach)
+    axes.set_xlabel("distance from the centre of the field [px]")
+    axes.annotate(f"the picture, {image_side} px", (0, 1), xycoords=("data", "axes fraction"), xytext=(0, 4),
+                  textcoords="offset points", ha="center", va="bottom", size=SMALL, color=LIGHT.muted)  # fmt: skip
+    _legend(figure, left, top + height + 62, kinds, measured=any(value is not None for value in effective))
+    return figure
+
+
+def _legend(figure: Figure, left: float, y: float, kinds: Sequence[str], *, measured: bool) -> None:
+    words = {"conv": "convolution", "pool": "pooling", "avgpool": "pooling", "fc": "fully connected"}
+    entries = list(dict.fromkeys((words.get(kind, "other"), _KINDS.get(kind, LIGHT.muted)) for kind in kinds))
+    entries += [("effective field", LIGHT.ink)] if measured else []
+    for word, colour in entries:
+        write(figure, left, y, "■", size=SMALL, color=colour)
+        left += write(figure, left + 14, y, word, size=SMALL, color=LIGHT.muted).get_window_extent().width + 34
+
+
+@painted
+def boxes_on_image(image: Array, boxes: Sequence[tuple[str, Box]], *, side: int = 384, title: str = "What one unit sees",
+                   subtitle: str = "") -> Figure:  # fmt: skip
+    """Receptive fields as frames on the picture; what lies outside it saw only padding, and is hatched.
+
+    image  (H, W, 3) in [0, 1]
+    boxes  (name, box [px of the image]), may reach outside the picture
+    side   wanted side of the picture [px]
+
+    The list at the right gives each frame its name, its size and the share of it that is padding.
+    """
+    height, width = image.shape[:2]
+    cell = cell_side(max(height, width), side)
+    picture = fit(np.asarray(image, np.float32), 2 * cell, 2 * cell)
+    unit = picture.shape[1] / 2 / width  # figure px to an image px, before room is made for what lies outside
+    x0, y0 = min([0, *(box.x0 for _, box in boxes)]), min([0, *(box.y0 for _, box in boxes)])
+    x1, y1 = max([width, *(box.x1 for _, box in boxes)]), max([height, *(box.y1 for _, box in boxes)])
+    # A field of twice the picture may not double the figure.
+    unit = min(unit, 1.35 * side / max(x1 - x0, y1 - y0))
+    inner_width, inner_height = (x1 - x0) * unit, (y1 - y0) * unit
+    told = [_told(box, (height, width)) for _, box in boxes]
+    beside, top = 30 + round(widest([*told, *(name for name, _ in boxes)], most=216)), head(title=title, subtitle=subtitle) + 4
+    figure = canvas(round(inner_width + beside + 3 * MARGIN),
+                    round(top + max(inner_height, 40 * len(boxes)) + MARGIN), title=title, subtitle=subtitle)  # fmt: skip
+    axes = panel(figure, MARGIN + 2, top, inner_width, inner_height, bare=True)
+    if boxes and (x0 < 0 or y0 < 0 or x1 > width or y1 > height):
+        for name, box in boxes:
+            del name
+            axes.add_patch(Rectangle((box.x0, box.y0), box.x1 - box.x0, box.y1 - box.y0, facecolor=LIGHT.wash,
+                                     edgecolor=LIGHT.muted, hatch="////", linewidth=0, zorder=0))  # fmt: skip
+    axes.imshow(np.clip(picture, 0, 1), extent=(0, width, height, 0), aspect="auto", interpolation="auto", zorder=1)
+    axes.set_xlim(x0, x1)
+    axes.set_ylim(y1, y0)
+    for n, (name, box) in enumerate(boxes):
+        colour = LIGHT.series[n % len(LIGHT.series)]
+        dash: Any = ("solid", (0, (5, 2)), (0, (1, 1.5)))[n // len(LIGHT.series) % 3]
+        frame = (box.x0, box.y0), box.x1 - box.x0, box.y1 - box.y0
+        # A light line under the coloured one: a frame must show on any picture.
+        axes.add_patch(Rectangle(*frame, fill=False, edgecolor="#fcfcfc", linewidth=3.4, zorder=2 + n, clip_on=False))
+        axes.add_patch(Rectangle(*frame, fill=False, edgecolor=colour, linewidth=1.8, linestyle=dash, zorder=2 + n,
+                                 clip_on=False, label=name))  # fmt: skip
+        left, line = inner_width + 2 * MARGIN + 4, top + 12 + 40 * n
+        across, down = size(figure)
+        figure.add_artist(Line2D((left / across, (left + 16) / across), (1 - line / down,) * 2, color=colour, linestyle=dash,
+                                 linewidth=3))  # fmt: skip
+        write(figure, left + 24, line, fitted(name, 216), weight="bold")
+        write(figure, left + 24, line + 16, told[n], size=SMALL, color=LIGHT.muted)
+    return figure
+
+
+def _told(box: Box, shape: tuple[int, int]) -> str:
+    """The sides of a box, and the share of it that lies outside the picture."""
+    inside, area = box.clipped(*shape), (box.x1 - box.x0) * (box.y1 - box.y0)
+    padding = 1 - (inside.x1 - inside.x0) * (inside.y1 - inside.y0) / area if area else 0.0
+    return f"{box.x1 - box.x0} × {box.y1 - box.y0} px" + (f", {percent(padding)} of it padding" if padding > 0 else "")

@@ -1,0 +1,112 @@
+"""Photographs with a few words each: specimens, mistakes, and what a transform does to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from vgg_viz.errors import VggVizError
+from vgg_viz.figures.canvas import MARGIN, WIDE, canvas, fitted, head, sheet, write
+from vgg_viz.figures.mosaic import Grid, cell_side, fit, lay
+from vgg_viz.figures.style import LIGHT, SMALL, Array, painted
+
+DENSITY = 2  # sheet pixels to a figure pixel: photographs stay sharp on fine screens
+LINE = 15  # [px] of one line of a caption
+
+Verdict = Literal["good", "bad"] | None
+
+
+@painted
+def picture_grid(images: Sequence[Array], captions: Sequence[str] = (), *, columns: int | None = None,
+                 borders: Sequence[Verdict] = (), side: int = 128, title: str = "", subtitle: str = "") -> Figure:  # fmt: skip
+    """Pictures row by row, each above its caption; a frame and a sign tell right from wrong.
+
+    images    each (H, W, 3) float in [0, 1], of any size
+    captions  one a picture, "\\n" begins a new line; shortened to the width of a picture
+    columns   pictures a row; None: as many as fit into 960 px
+    borders   one a picture: "good" a green frame and ✓, "bad" a red one and ✗, None nothing
+    side      wanted side of a picture [px]; small pictures are enlarged a whole number of times
+    """
+    _check(images, captions, borders)
+    largest = max(max(image.shape[:2]) for image in images)
+    cell = cell_side(largest, side, density=DENSITY)
+    most = max(1, (WIDE - 2 * MARGIN + 14) // (cell + 14))
+    columns = min(columns or most, len(images))
+    lines = [caption.split("\n") for caption in captions]
+    below = LINE * max((len(parts) for parts in lines), default=0) + (6 if lines else 0)
+    cells = [fit(np.asarray(image, np.float32), DENSITY * cell, DENSITY * cell) for image in images]
+    tall = max(part.shape[0] for part in cells) // DENSITY  # a row of landscapes needs no square cells
+    grid = Grid(len(images), columns, cell, tall, gap=14, above=3, below=below + 3)
+    top = head(title=title, subtitle=subtitle)
+    width = max(grid.size[0] + 2 * MARGIN, 360)
+    figure = canvas(width, top + grid.size[1] + MARGIN, title=title, subtitle=subtitle)
+    axes = sheet(figure, MARGIN, top, lay(grid, cells, density=DENSITY), density=DENSITY, interpolation="auto")
+    for n, part in enumerate(cells):
+        x, y = grid.corner(n)
+        verdict = borders[n] if borders else None
+        if verdict:
+            wide, high = part.shape[1] / DENSITY, part.shape[0] / DENSITY
+            axes.add_patch(Rectangle((x + (cell - wide) / 2 - 2, y + (tall - high) / 2 - 2), wide + 4, high + 4, fill=False,
+                                     edgecolor=_colour(verdict), linewidth=2.2, clip_on=False))  # fmt: skip
+        for row, line in enumerate(lines[n] if lines else ()):
+            _caption(figure, MARGIN + x, top + y + tall + 13 + LINE * row, line, cell, verdict if row == 0 else None)
+    return figure
+
+
+def _check(images: Sequence[Array], captions: Sequence[str], borders: Sequence[Verdict]) -> None:
+    if not images:
+        raise VggVizError("a grid of pictures needs at least one picture; none came.")
+    for name, given in (("captions", captions), ("borders", borders)):
+        if given and len(given) != len(images):
+            raise VggVizError(f"{len(images)} pictures came with {len(given)} {name}; give one for each, or none.")
+
+
+def _colour(verdict: Verdict) -> str:
+    return LIGHT.good if verdict == "good" else LIGHT.bad
+
+
+def _caption(figure: Figure, x: float, y: float, line: str, room: float, verdict: Verdict) -> None:
+    if not line:
+        return
+    sign = {"good": "✓ ", "bad": "✗ ", None: ""}[verdict]
+    write(figure, x, y, fitted(sign + line, room + 8, SMALL), size=SMALL,
+          color=_colour(verdict) if verdict else LIGHT.ink)  # fmt: skip
+
+
+@painted
+def steps(rows: Sequence[Sequence[Array]], names: Sequence[str], *, captions: Sequence[str] = (), side: int = 128,
+          title: str = "", subtitle: str = "") -> Figure:  # fmt: skip
+    """What happens to a picture, from left to right: one row a picture, one column a step, arrows between.
+
+    rows      each as many pictures (H, W, 3) in [0, 1] as there are `names`
+    names     of the steps: "file", "resized", "cropped", ...
+    captions  one a row, written above it
+    side      wanted side of a picture [px]
+    """
+    if not rows or any(len(row) != len(names) for row in rows):
+        raise VggVizError(f"every row needs one picture for each of the {len(names)} steps, and there must be a row.")
+    arrow, words = 26, 20 if captions else 0
+    room = (WIDE - 2 * MARGIN - arrow * (len(names) - 1)) // len(names)
+    largest = max(max(image.shape[:2]) for row in rows for image in row)
+    cell = cell_side(largest, side, most=room, density=DENSITY)
+    cells = [fit(np.asarray(image, np.float32), DENSITY * cell, DENSITY * cell) for row in rows for image in row]
+    grid = Grid(len(cells), len(names), cell, cell, gap=arrow, above=words)
+    # Columns stand an arrow apart, rows closer: the gap down is taken back where the words are.
+    top = head(title=title, subtitle=subtitle) + 20
+    figure = canvas(max(grid.size[0] + 2 * MARGIN, 360), top + grid.size[1] + MARGIN, title=title, subtitle=subtitle)
+    sheet(figure, MARGIN, top, lay(grid, cells, density=DENSITY), density=DENSITY, interpolation="auto")
+    for column, name in enumerate(names):
+        x = MARGIN + grid.corner(column)[0] + cell / 2
+        write(figure, x, top - 10, fitted(name, cell + arrow - 6, SMALL), size=SMALL, ha="center", weight="bold")
+    for row in range(len(rows)):
+        x, y = grid.corner(row * len(names))
+        if captions:
+            write(figure, MARGIN, top + y - 11, fitted(captions[row], grid.size[0], SMALL), size=SMALL, color=LIGHT.muted)
+        for column in range(1, len(names)):
+            x = MARGIN + grid.corner(column)[0] - arrow / 2
+            write(figure, x, top + y + cell / 2, "→", ha="center", color=LIGHT.muted)
+    return figure

@@ -1,0 +1,149 @@
+"""A figure as the bytes of a file: PNG, WebP or SVG, in the light or the dark theme, the same bytes every time."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import Collection
+from matplotlib.colors import to_hex, to_rgba
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.text import Annotation, Text
+from PIL import Image
+
+from vgg_viz.figures.style import DPI, LIGHT, Theme, house
+
+# A chart or a wall of maps has 600 to 1700 colours, mostly the soft edges of letters: a palette of 256 changes no
+# channel by more than 5 of 255 and halves the file. Photographs have more, and there a palette would take seconds.
+_COLOURS = 4096
+_VISIBLE = 6
+
+
+def png(figure: Figure, *, theme: Theme = LIGHT, scale: float = 1.0) -> bytes:
+    """The figure as PNG; with a palette where 256 colours suffice.
+
+    scale  file pixels to a figure pixel; 2 for slides and papers
+    """
+    picture = _pixels(figure, theme, scale)
+    if picture.getcolors(_COLOURS) is not None:
+        palette = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        change = np.abs(np.asarray(palette.convert("RGB"), np.int16) - np.asarray(picture, np.int16)).max()
+        picture = palette if change <= _VISIBLE else picture
+    file = io.BytesIO()
+    picture.save(file, "PNG", compress_level=6, dpi=(DPI * scale, DPI * scale))
+    return file.getvalue()
+
+
+def webp(figure: Figure, *, theme: Theme = LIGHT, scale: float = 1.0, quality: int = 88) -> bytes:
+    """The figure as WebP: a third of a PNG where photographs are in it."""
+    file = io.BytesIO()
+    _pixels(figure, theme, scale).save(file, "WEBP", quality=quality, method=4)
+    return file.getvalue()
+
+
+def svg(figure: Figure, *, theme: Theme = LIGHT) -> str:
+    """The figure as SVG text, its letters as outlines, so that it looks the same without our font.
+
+    Only style attributes and no script: to be shown by <img>, which runs nothing that might be in it.
+    """
+    file = io.StringIO()
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    with house():
+        figure.savefig(file, format="svg", metadata=nothing)
+    text = _lean(file.getvalue())
+    swaps = _swaps(theme)
+    # The token colours are nobody's data, so exchanging them in the text is the whole of the dark theme.
+    return re.sub(r"#[0-9a-f]{6}\b", lambda found: swaps.get(found[0], found[0]), text)
+
+
+def _lean(text: str) -> str:
+    """Without comments (they repeat the labels), DOCTYPE (it names an address) and digits below a hundredth of a point."""
+    text = re.sub(r"<!--.*?-->|<!DOCTYPE.*?>|<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    # Not everywhere: scale(0.015625) brings the letters to their size and needs every digit.
+    text = re.sub(r'(?: d="|translate\()[^")]*', lambda found: _rounded(found[0]), text)
+    # A masked cell of a mesh is drawn with no fill, names of groups are referred to by nobody, and a letter is called
+    # by its long name a thousand times: together half of the file.
+    text = re.sub(r'<path [^>]*style="fill: none"/>\n?|(?<=<g) id="\w*?[._]\w*?\d+"', "", text)
+    text = re.sub(r'(id="|xlink:href="#)DejaVuSans(-Bold)?-', lambda found: found[1] + ("b" if found[2] else "g"), text)
+    return re.sub(r"\s*\n\s*", "\n", text)
+
+
+def _rounded(text: str) -> str:
+    return re.sub(r"-?\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), text)
+
+
+def _pixels(figure: Figure, theme: Theme, scale: float) -> Image.Image:
+    canvas: Any = FigureCanvasAgg(figure)
+    with house(), themed(figure, theme):
+        before = figure.dpi
+        figure.set_dpi(DPI * scale)
+        try:
+            canvas.draw()
+            return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+        finally:
+            figure.set_dpi(before)
+
+
+@contextmanager
+def themed(figure: Figure, theme: Theme) -> Iterator[None]:
+    """Give every artist that wears a colour of the light theme its counterpart, and take it back at the end.
+
+    What is coloured by data (images, meshes, collections with an array) is left alone.
+    """
+    swaps = _swaps(theme)
+    undo: list[Callable[[], Any]] = []
+    try:
+        if theme != LIGHT:
+            for artist in figure.findobj():
+                _recolour(artist, swaps, undo)
+        yield
+    finally:
+        for step in reversed(undo):
+            step()
+
+
+def _swaps(theme: Theme) -> dict[str, str]:
+    return dict(zip(LIGHT.tokens(), theme.tokens(), strict=True))
+
+
+def _recolour(artist: Artist, swaps: dict[str, str], undo: list[Callable[[], Any]]) -> None:
+    if isinstance(artist, Text):
+        _swap(artist, ("color",), swaps, undo)
+        if (box := artist.get_bbox_patch()) is not None:
+            _recolour(box, swaps, undo)
+        if isinstance(artist, Annotation) and artist.arrow_patch is not None:
+            _recolour(artist.arrow_patch, swaps, undo)
+    elif isinstance(artist, Line2D):
+        _swap(artist, ("color", "markerfacecolor", "markeredgecolor"), swaps, undo)
+    elif isinstance(artist, Patch) or (isinstance(artist, Collection) and artist.get_array() is None):
+        _swap(artist, ("facecolor", "edgecolor"), swaps, undo)
+
+
+def _swap(artist: Any, names: tuple[str, ...], swaps: dict[str, str], undo: list[Callable[[], Any]]) -> None:
+    for name in names:
+        before, put = getattr(artist, f"get_{name}")(), getattr(artist, f"set_{name}")
+        after = _swapped(before, swaps)
+        if after is not None:
+            put(after)
+            undo.append(lambda put=put, before=before: put(before))  # type: ignore[misc]
+
+
+def _swapped(colour: Any, swaps: dict[str, str]) -> Any | None:
+    """The counterpart of a colour, or of each row of an (N, 4) array; None when nothing changes."""
+    if isinstance(colour, np.ndarray) and colour.ndim == 2:
+        rows = [_swapped(tuple(row), swaps) for row in colour]
+        if not any(rows):
+            return None
+        return np.array([new or tuple(old) for new, old in zip(rows, colour, strict=True)])
+    if isinstance(colour, str) and colour in ("none", "auto"):
+        return None
+    new = swaps.get(to_hex(colour))
+    return None if new is None else to_rgba(new, to_rgba(colour)[3])
