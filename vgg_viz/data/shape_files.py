@@ -1,0 +1,74 @@
+"""The painted dataset as files: an ImageFolder with masks beside it, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from vgg_viz.data.shapes import CLASSES, SIDE, draw
+from vgg_viz.errors import OutputRefused
+from vgg_viz.maths.images import encode_png
+
+MARK = ".shapes.json"  # says that a folder was made here, and how
+
+
+def write(
+    folder: str | os.PathLike[str],
+    *,
+    train: int = 2000,
+    val: int = 500,
+    test: int = 500,
+    seed: int = 0,
+    side: int = SIDE,
+    tick: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Paint three splits into `folder`: train/<class>/000.png and masks/train/<class>/000.png, likewise val and test.
+
+    train, val, test  pictures in each split
+    tick              called with the number of pictures done, and of all
+    returns           the folder
+    raises            OutputRefused when something stands there that this function did not make
+    """
+    root = Path(folder)
+    ours = (root / MARK).is_file()
+    if root.exists() and not ours and not (root.is_dir() and not any(root.iterdir())):
+        raise OutputRefused(
+            f"{root.name!r} exists and was not made by `vgg_viz data shapes`; name a new folder, or move that one away."
+        )
+    counts = {"train": train, "val": val, "test": test}
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+    except OSError as error:
+        raise OutputRefused(f"{root.name!r} cannot be made ({error.strerror}); name another folder.") from error
+    try:
+        temporary.chmod(0o755)  # mkdtemp makes it private
+        fresh = temporary / "fresh"
+        done = 0
+        for split, count in counts.items():
+            numbers = dict.fromkeys(range(len(CLASSES)), 0)
+            for index in range(count):
+                picture = draw(index, seed=seed, split=split, side=side)
+                name = Path(CLASSES[picture.label]) / f"{numbers[picture.label]:03d}.png"
+                numbers[picture.label] += 1
+                _put(fresh / split / name, encode_png(picture.pixels.transpose(1, 2, 0)))
+                _put(fresh / "masks" / split / name, encode_png(picture.mask.astype("uint8") * 255))
+                done += 1
+                if tick:
+                    tick(done, sum(counts.values()))
+        (fresh / MARK).write_text(json.dumps({"seed": seed, "side": side, **counts}) + "\n", encoding="utf-8")
+        if root.exists():
+            root.rename(temporary / "old")
+        fresh.rename(root)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return root
+
+
+def _put(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
