@@ -77,7 +77,8 @@ def test_methods_that_look_at_the_network_beat_what_knows_nothing(trained):
         assert one.pointing.hit_rate > random.hit_rate, name
     assert found["integrated_gradients"].completeness < 0.1
     assert found["saliency"].completeness is None
-    assert found["grad_cam"].randomised_all < found["guided_backprop"].randomised_all + 0.5
+    assert found["grad_cam"].randomised_all < found["guided_backprop"].randomised_all, "as in Adebayo et al."
+    assert found["grad_cam"].discrimination < found["guided_backprop"].discrimination
     for one in found.values():
         assert one.verdict in ("passes", "weak", "fails")
         assert one.reason.endswith(".")
@@ -156,6 +157,7 @@ CONTROLS = (pointing("centre", 0.4, (0.3, 0.5)), pointing("edge", 0.3, (0.2, 0.4
         ((None, None, 0.5), "passes", "0.50 rank correlation"),
         ((None, None, 0.6), "weak", "is weak: with all weights randomised"),
         ((0.5, 0.99, 0.9), "fails", "randomised"),
+        ((None, None, None), "fails", "flat"),
         ((0.1, 0.2, 0.1), "weak", "miss the change of the score by 10.0%"),
         ((0.3, 0.2, 0.6), "fails", "30.0%"),
         ((None, 0.8, 0.1), "weak", "runner-up rank the pixels alike (0.80"),

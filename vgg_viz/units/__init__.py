@@ -1,0 +1,1 @@
+"""Single units: what they see, and whether they are alive."""
