@@ -116,6 +116,8 @@ function drawField(context, box, size, scale, origin) {
   context.stroke();
   context.restore();
   twoTone(context, () => { context.beginPath(); context.rect(left, top, width, height); });
+  const dot = context.canvas.width / 160;
+  if (width > 8 * dot) twoTone(context, () => { context.beginPath(); context.arc(left + width / 2, top + height / 2, dot, 0, 7); }, dot);
 }
 
 // White on black: an outline that shows on any picture.

@@ -3,7 +3,6 @@
 const named = (text) => (String(text ?? "").trim() === "" ? "(no name)" : String(text));
 const shortened = (text, most = 48) => (text.length > most ? `${text.slice(0, most - 13)} … ${text.slice(-10)}` : text);
 const percent = (share) => `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`;
-const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 
 function viewer(box) {
   const address = box.dataset.viewer;
@@ -32,6 +31,7 @@ function viewer(box) {
   let pinned = null; // the cell chosen by click or keyboard
   let hovered = null; // the cell under the pointer
   let zoom = 1, margin = 0;
+  let frames = []; // the layers of the film, as [map, option]
 
   const picture = part("picture"), marks = part("marks"), stage = part("stage"), bar = part("bar");
   const selects = { photo: part("photo"), method: part("method"), layer: part("layer"), target: part("target") };
@@ -45,9 +45,9 @@ function viewer(box) {
   const layer = () => (shown.layer === null ? null : layers.get(shown.layer));
   const photo = () => data.photos[shown.photo];
   const size = () => ({ width: photo().width, height: photo().height });
-  const limits = () => {
-    const range = look.scale === "all" ? data.ranges[`${shown.method}|${shown.layer ?? ""}|${shown.target}`] : null;
-    const [low, high] = range ?? [shown.low, shown.high];
+  const limits = (map = shown) => {
+    const range = look.scale === "all" ? data.ranges[`${map.method}|${map.layer ?? ""}|${map.target}`] : null;
+    const [low, high] = range ?? [map.low, map.high];
     return topOf(low, high, method().signed);
   };
 
@@ -103,6 +103,7 @@ function viewer(box) {
       canvas.width = (width + 2 * margin) * zoom;
       canvas.height = (height + 2 * margin) * zoom;
     }
+    film();
     paintPicture();
     paintMarks();
     describe();
@@ -123,6 +124,53 @@ function viewer(box) {
     const overlay = make("canvas", { width: width * zoom, height: height * zoom });
     overlay.getContext("2d").putImageData(paintMap(shown, layer(), size(), zoom, style), 0, 0);
     context.drawImage(overlay, origin, origin);
+    frames.forEach(([map, option]) => {
+      const canvas = option.querySelector("canvas"), small = make("canvas", size());
+      Object.assign(canvas, size());
+      if (image.naturalWidth) canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+      small.getContext("2d").putImageData(paintMap(map, layers.get(map.layer), size(), 1, { ...style, top: limits(map) }), 0, 0);
+      canvas.getContext("2d").drawImage(small, 0, 0);
+    });
+  }
+
+  // One small picture a layer, from the photo upwards: how the same question looks at every depth.
+  function film() {
+    const found = shown.layer === null ? [] : inOrder([...layers.keys()], maps.map((map) => map.layer)).flatMap((name) =>
+      maps.filter((map) => map.layer === name && ["photo", "method", "target"].every((key) => map[key] === shown[key])).slice(0, 1));
+    part("film-row").hidden = found.length < 2;
+    const old = frames.map(([map]) => map);
+    if (found.length < 2) frames = [];
+    else if (found.length !== old.length || found.some((map, i) => map !== old[i])) {
+      frames = found.map((map) => {
+        const option = make("div", { role: "option", class: "thumb" }, make("canvas", { class: "thumb-picture" }), make("span", { class: "thumb-label", text: map.layer }));
+        option.addEventListener("click", () => choose({ layer: map.layer }));
+        return [map, option];
+      });
+      part("film").replaceChildren(...frames.map(([, option]) => option));
+    }
+    frames.forEach(([map, option]) => select(option, map === shown));
+    part("film-scale").textContent = look.scale === "all" ? "each on the range of all photos at that layer" : "each on its own range";
+  }
+
+  function select(option, chosen) {
+    option.setAttribute("aria-selected", String(chosen));
+    option.tabIndex = chosen ? 0 : -1;
+    const holder = option.parentElement;
+    if (!chosen || holder.scrollWidth <= holder.clientWidth) return;
+    const left = option.getBoundingClientRect().left - holder.getBoundingClientRect().left + holder.scrollLeft;
+    holder.scrollLeft = clamp(holder.scrollLeft, left + option.offsetWidth - holder.clientWidth + 8, left - 8);
+  }
+
+  // A list of pictures is one stop for the keyboard; arrows, Home and End move inside it.
+  function arrows(list, options, to) {
+    list.addEventListener("keydown", (event) => {
+      const all = options(), at = all.findIndex((option) => option.getAttribute("aria-selected") === "true"), last = all.length - 1;
+      const next = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: last }[event.key];
+      if (next === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+      event.preventDefault();
+      to(clamp(next, 0, last));
+      options()[clamp(next, 0, last)].focus({ preventScroll: true });
+    });
   }
 
   function paintMarks() {
@@ -170,7 +218,7 @@ function viewer(box) {
     if (!layer()) return said;
     const inside = Math.max(0, Math.min(field.x1, width) - Math.max(field.x0, 0)) * Math.max(0, Math.min(field.y1, height) - Math.max(field.y0, 0));
     const outside = 1 - inside / layer().size ** 2;
-    return `${said} This unit sees ${layer().size} × ${layer().size} px, from (${field.x0}, ${field.y0}) to (${field.x1 - 1}, ${field.y1 - 1})`.replaceAll("-", "−") +
+    return `${said} This unit sees ${layer().size} × ${layer().size} px: x ${field.x0} to ${field.x1 - 1}, y ${field.y0} to ${field.y1 - 1}`.replaceAll("-", "−") +
       (outside > 0 ? `; ${percent(outside)} of it is padding (hatched).` : ".");
   }
 
@@ -205,18 +253,7 @@ function viewer(box) {
     const ends = signed ? [-top, 0, top] : [0, top / 2, top];
     ["low", "middle", "high"].forEach((name, i) => { part(name).textContent = number(ends[i]); });
     part("unit").textContent = `${method().unit}; range of ${rangeName()}` + (signed ? "; red for, blue against" : "");
-    thumbs.forEach((thumb, index) => {
-      if (!thumb) return;
-      const chosen = index === shown.photo;
-      thumb.setAttribute("aria-selected", String(chosen));
-      thumb.tabIndex = chosen ? 0 : -1;
-      const strip = part("strip");
-      if (chosen && strip.scrollWidth > strip.clientWidth) {
-        const left = thumb.offsetLeft - strip.offsetLeft;
-        if (left < strip.scrollLeft) strip.scrollLeft = left - 8;
-        if (left + thumb.offsetWidth > strip.scrollLeft + strip.clientWidth) strip.scrollLeft = left + thumb.offsetWidth - strip.clientWidth + 8;
-      }
-    });
+    photoIndices.forEach((index) => select(thumbs[index], index === shown.photo));
     part("guesses").replaceChildren(...(photo().top ?? []).map(([index, probability]) => {
       const fillBar = make("span", { class: "guess-bar", "aria-hidden": "true" }, make("span"));
       fillBar.firstChild.style.width = `${clamp(100 * probability, 0, 100)}%`;
@@ -303,14 +340,8 @@ function viewer(box) {
     thumbs[index] = thumb;
     strip.append(thumb);
   });
-  strip.addEventListener("keydown", (event) => {
-    const at = photoIndices.indexOf(shown.photo), last = photoIndices.length - 1;
-    const to = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: last }[event.key];
-    if (to === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    choose({ photo: photoIndices[clamp(to, 0, last)] });
-    thumbs[shown.photo].focus({ preventScroll: true });
-  });
+  arrows(strip, () => photoIndices.map((index) => thumbs[index]), (index) => choose({ photo: photoIndices[index] }));
+  arrows(part("film"), () => frames.map(([, option]) => option), (index) => choose({ layer: frames[index][0].layer }));
 
   // ---- controls
 
@@ -320,6 +351,7 @@ function viewer(box) {
   selects.target.addEventListener("change", () => choose({ target: selects.target.value }));
   const restyle = (change) => {
     Object.assign(look, change);
+    film();
     paintPicture();
     paintMarks();
     describe();
@@ -361,13 +393,14 @@ function viewer(box) {
     button.addEventListener("click", () => {
       const times = Number(button.dataset.save);
       try {
-        poster(times).toBlob((blob) => {
-          const link = make("a", { download: `${address}-${shown.photo + 1}-${shown.method}-${shown.layer ?? "pixels"}-${shown.target}`.replace(/[^a-z0-9_-]+/gi, "-") + `@${times}x.png` });
-          link.href = URL.createObjectURL(blob);
-          link.click();
-          setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-          announce("The picture was saved.", 0);
-        }, "image/png");
+        // Not toBlob: it waits for an idle moment, which a busy page may not have for seconds.
+        const text = atob(poster(times).toDataURL("image/png").split(",")[1]);
+        const blob = new Blob([Uint8Array.from(text, (letter) => letter.charCodeAt(0))], { type: "image/png" });
+        const link = make("a", { download: `${address}-${shown.photo + 1}-${shown.method}-${shown.layer ?? "pixels"}-${shown.target}`.replace(/[^a-z0-9_-]+/gi, "-") + `@${times}x.png` });
+        link.href = URL.createObjectURL(blob);
+        link.click();
+        setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+        announce("The picture was saved.", 0);
       } catch {
         announce("The browser does not allow this picture to be saved.", 0);
       }
