@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -15,7 +16,8 @@ TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa", "best
 def problems(page) -> list[str]:
     """What axe calls a violation, and what it cannot decide, as one line each."""
     page.evaluate("document.querySelectorAll('img').forEach((image) => { image.loading = 'eager'; })")
-    found = axe_playwright.Axe().run(page, options={"runOnly": {"type": "tag", "values": TAGS}, "resultTypes": ["violations", "incomplete"]}).response
+    options = {"runOnly": {"type": "tag", "values": TAGS}, "resultTypes": ["violations", "incomplete"]}
+    found = axe_playwright.Axe().run(page, options=options).response
     assert found["testEngine"]["name"] == "axe-core"
     return [f"{kind} {one['id']}: {node['html'][:160]} {node['failureSummary'][:300]}"
             for kind in ("violations", "incomplete") for one in found[kind] for node in one["nodes"]]  # fmt: skip
@@ -72,7 +74,7 @@ def test_headings_descend_one_level_at_a_time(opened, folder):
     levels = [int(tag[1]) for tag in page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4,h5,h6')].map((h) => h.tagName)")]
     assert levels.count(1) == 1
     assert levels[0] == 1
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after - before <= 1 for before, after in pairwise(levels))
 
 
 def test_the_skip_link_comes_first_and_leads_to_the_main_part(opened, folder):
@@ -197,7 +199,8 @@ def test_the_handout_is_light_whole_and_without_controls(opened, folder):
     page.emulate_media(media="print", color_scheme="dark")
     for gone in ("nav.contents", ".theme", ".panel", ".takeaway", ".strip"):
         assert not page.locator(gone).first.is_visible(), gone
-    assert page.evaluate("[...document.querySelectorAll('#training-curves img')].map((image) => image.checkVisibility())") == [True, False]
+    figures = "[...document.querySelectorAll('#training-curves img')].map((image) => image.checkVisibility())"
+    assert page.evaluate(figures) == [True, False]
     assert page.evaluate("getComputedStyle(document.documentElement).color") == "rgb(28, 28, 26)"
     cut = page.evaluate("[...document.querySelectorAll('.table-box')].filter((box) => box.scrollHeight > box.clientHeight + 1).length")
     assert cut == 0
