@@ -70,7 +70,8 @@ def test_exif_orientation_stands_the_picture_upright(corners, orientation, kind)
     sensor = np.kron(np.ascontiguousarray(sensor), np.ones((16, 16, 1), np.uint8))  # JPEG blocks stay of one colour
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = stored(Image.fromarray(sensor), "JPEG" if kind == "JPEG" else "PNG", exif=exif, **({"quality": 95} if kind == "JPEG" else {}))
+    options = {"quality": 95} if kind == "JPEG" else {}
+    data = stored(Image.fromarray(sensor), "JPEG" if kind == "JPEG" else "PNG", exif=exif, **options)
     if kind == "PNG16":
         data = with_exif_of(data, deep_png(sensor.astype(np.uint16) * 257))
     upright = decode(data)[:, 8::16, 8::16]

@@ -79,7 +79,7 @@ def test_the_checkpoint_holds_all_that_a_report_needs(finished):
     assert checkpoint.provenance.training["learning_rate"] == SHORT.learning_rate
     assert checkpoint.provenance.training["torch"] == str(torch.__version__)
     assert len(checkpoint.specimens) == 40
-    assert set(specimen.name for specimen in checkpoint.specimens) == set(painted(40, seed=5, split="val", side=32).names)
+    assert {specimen.name for specimen in checkpoint.specimens} == set(painted(40, seed=5, split="val", side=32).names)
 
 
 def test_the_history_tells_the_truth_about_the_weights(finished):
@@ -171,9 +171,10 @@ def test_dropout_is_resumed_bit_equal_too(tmp_path, monkeypatch):
         "recipe": Recipe(epochs=2, batch_size=16, learning_rate=0.01, optimizer="sgd", augment="flip"),
     }  # fmt: skip
     run(tmp_path / "whole", **options)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         _cut(patch, "in the middle of epoch 2")
-        run(tmp_path / "cut", **options)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "cut", **options)
     run(tmp_path / "cut", resume=True, **options)
     assert_same_bits(tmp_path / "whole" / "last.pt", tmp_path / "cut" / "last.pt")
     architecture = load(tmp_path / "cut" / "last.pt").architecture
@@ -192,7 +193,7 @@ def test_resuming_a_finished_run_changes_nothing(finished):
 
 
 def test_a_run_is_not_overwritten_without_being_asked(finished):
-    with pytest.raises(OutputRefused, match="'whole' already holds a run .*add --resume to continue it, or name another --out"):
+    with pytest.raises(OutputRefused, match=r"'whole' already holds a run .*add --resume to continue it, or name another --out"):
         run(finished)
 
 
@@ -215,15 +216,26 @@ def test_a_run_cannot_live_in_a_file(tmp_path):
         run(tmp_path / "taken")
 
 
-def test_wishes_that_cannot_be_met_are_refused_before_anything_is_painted(tmp_path):
+def test_wishes_that_cannot_be_met_are_refused_before_anything_is_painted(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "open_source", None)
     with pytest.raises(InputRefused, match="0 epochs were asked for"):
         run(tmp_path / "a", recipe=replace(SHORT, epochs=0))
     with pytest.raises(UnknownName, match="there is no augmentation 'papper'; did you mean 'paper'"):
         run(tmp_path / "b", recipe=replace(SHORT, augment="papper"))
-    with pytest.raises(DataRefused, match="0 train pictures were asked for"):
-        run(tmp_path / "c", train_count=0)
+    with pytest.raises(InputRefused, match="an image side of 0 px"):
+        run(tmp_path / "c", image_side=0)
+    with pytest.raises(InputRefused, match="width -1"):
+        run(tmp_path / "d", width=-1.0)
     with pytest.raises(InputRefused, match="a learning rate of -1"):
         checked(replace(SHORT, learning_rate=-1))
+
+
+def test_no_pictures_is_no_run(tmp_path):
+    with pytest.raises(DataRefused, match="0 train pictures were asked for"):
+        run(tmp_path / "a", train_count=0)
+    with pytest.raises(DataRefused, match="'nowhere' does not exist"):
+        loop.train(tmp_path / "nowhere", out=tmp_path / "b", quiet=True)
+    assert not list(tmp_path.iterdir())
 
 
 # ---------------------------------------------------------------- averages, divergence, folders
@@ -264,7 +276,8 @@ def test_a_run_that_diverges_keeps_the_epoch_before_and_says_so(tmp_path, monkey
     monkeypatch.setattr(loop, "one_epoch", exploding)
     checkpoint = run(tmp_path / "run", recipe=replace(SHORT, epochs=5))
     assert [epoch.epoch for epoch in checkpoint.history] == [1, 2, 3]
-    assert all(torch.isfinite(weight).all() for name in ("best.pt", "last.pt") for weight in weights_of(tmp_path / "run" / name).values())
+    for name in ("best.pt", "last.pt"):
+        assert all(torch.isfinite(weight).all() for weight in weights_of(tmp_path / "run" / name).values())
     rows = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
     assert json.loads(rows[2])["train_loss"] is None
     finding = diagnose(checkpoint.history, 10)[0]
@@ -274,7 +287,7 @@ def test_a_run_that_diverges_keeps_the_epoch_before_and_says_so(tmp_path, monkey
 
 
 def test_a_run_that_diverges_at_once_is_refused_with_the_remedy(tmp_path):
-    with pytest.raises(OutputRefused, match="diverged in its first epoch.*lower --lr"):
+    with pytest.raises(OutputRefused, match=r"diverged in its first epoch.*lower --lr"):
         run(tmp_path / "run", recipe=Recipe(epochs=2, learning_rate=1e30, optimizer="sgd", schedule="constant"))
 
 
@@ -348,20 +361,20 @@ def test_the_published_lab_run_is_called_at_chance():
     """FACTS: test accuracy .198 on 3 classes, loss near ln 3."""
     findings = diagnose(curve(*[(1.10 + 0.01 / n, 0.30, 1.11 - 0.002 * n, 0.198) for n in range(1, 6)]), 3)
     assert [finding.level for finding in findings] == ["bad"]
-    for fact in ("At chance", "19.8%", "33.3%", "ln 3 = 1.099", "has not learned its training pictures either"):
+    for fact in ("At chance", "19.8 %", "33.3 %", "ln 3 = 1.099", "has not learned its training pictures either"):
         assert fact in findings[0].text
 
 
 def test_learning_by_heart_without_carrying_over_is_chance_too():
     (finding,) = diagnose(curve((0.5, 0.9, 2.4, 0.1), (0.1, 0.99, 3.5, 0.11)), 10)
-    assert "does know its training pictures (99.0%)" in finding.text
+    assert "does know its training pictures (99.0 %)" in finding.text
 
 
 def test_overfitting_is_dated_and_measured():
-    history = curve((1.5, 0.5, 1.4, 0.5), (0.9, 0.7, 0.9, 0.7), (0.5, 0.85, 0.8, 0.74), (0.2, 0.95, 0.95, 0.73), (0.05, 0.99, 1.3, 0.72))
-    (finding,) = diagnose(history, 10)
+    rows = (1.5, 0.5, 1.4, 0.5), (0.9, 0.7, 0.9, 0.7), (0.5, 0.85, 0.8, 0.74), (0.2, 0.95, 0.95, 0.73), (0.05, 0.99, 1.3, 0.72)
+    (finding,) = diagnose(curve(*rows), 10)
     assert finding.level == "warn"
-    for fact in ("Overfitting since epoch 3", "from 0.800 to 1.300", "27.0 points", "99.0% against 72.0%"):
+    for fact in ("Overfitting since epoch 3", "from 0.800 to 1.300", "27.0 points", "99.0 % against 72.0 %"):
         assert fact in finding.text
 
 
@@ -369,7 +382,7 @@ def test_a_loss_that_still_falls_at_the_end_is_noted_unless_the_rate_has_run_out
     rows = [(2.0 - 0.2 * n, 0.1 * n, 2.0 - 0.2 * n, 0.1 * n) for n in range(1, 7)]
     (finding,) = diagnose(curve(*rows), 10)
     assert finding.level == "note"
-    assert "over the last 3 epochs the validation loss fell by 42.9%, to 0.800" in finding.text
+    assert "over the last 3 epochs the validation loss fell by 42.9 %, to 0.800" in finding.text
     annealed = [replace(epoch, learning_rate=0.01 * 0.3**epoch.epoch) for epoch in curve(*rows)]
     assert diagnose(annealed, 10)[0].level == "good"
 
@@ -378,7 +391,7 @@ def test_a_good_run_is_called_good_with_its_numbers():
     rows = (0.5, 0.8, 0.5, 0.8), (0.3, 0.9, 0.32, 0.89), (0.3, 0.9, 0.32, 0.9), (0.3, 0.9, 0.32, 0.9), (0.3, 0.9, 0.33, 0.895)
     (finding,) = diagnose(curve(*rows), 10)
     assert finding.level == "good"
-    assert "best validation accuracy is 90.0%, in epoch 3 of 5; training accuracy ends 0.5 points above" in finding.text
+    assert "best validation accuracy is 90.0 %, in epoch 3 of 5; training accuracy ends 0.5 points above" in finding.text
 
 
 def test_nothing_is_said_without_a_history_and_nan_from_the_start_is_divergence():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torchvision.transforms.v2 import functional as reference
@@ -128,7 +130,7 @@ def test_the_steps_of_a_figure_join_up_and_begin_with_the_evaluation_view():
     assert len(way) == 7
     assert torch.equal(way[0].before, image)
     assert torch.equal(way[1].after, evaluation_view(image, 32))
-    for earlier, later in zip(way, way[1:], strict=False):
+    for earlier, later in pairwise(way):
         assert torch.equal(earlier.after, later.before)
         assert earlier.name != later.name
     assert len(steps(image, side=32, augmentation=AUGMENTATIONS["none"])) == 2

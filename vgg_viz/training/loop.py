@@ -11,16 +11,17 @@ import os
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from vgg_viz.data.cache import Pictures, Source, natural_side, open_source, specimens, statistics
+from vgg_viz.data.cache import Pictures, natural_side, open_source, specimens, statistics
 from vgg_viz.data.transforms import AUGMENTATIONS, augment, colour_axes
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import load
-from vgg_viz.records import Architecture, Checkpoint, Epoch, Provenance
+from vgg_viz.records import Checkpoint, Epoch, Provenance
 from vgg_viz.training.progress import Display
 from vgg_viz.training.recipe import Recipe, checked, optimizer_for, rate_at, usual_recipe
 from vgg_viz.training.run_folder import RunFolder, versions
@@ -53,13 +54,18 @@ def train(
     raises       DataRefused, OutputRefused, InputRefused
     """
     recipe = checked(recipe or usual_recipe(arch, str(data)))
+    given: dict[str, Any] = {"image_side": image_side, "width": width, "padding": padding}
+    options = {key: value for key, value in given.items() if value is not None}
+    usual = architecture(arch, **options)  # what cannot be built is refused before anything is read or painted
     with RunFolder(Path(out), resume) as run, Display(recipe.epochs, quiet) as display:
-        side = image_side or natural_side(data, architecture(arch).image_side)
+        side = image_side if image_side is not None else natural_side(data, usual.image_side)
         source = open_source(
             data, side=side, train_count=train_count, val_count=val_count, seed=recipe.seed, tick=display.reading
         )
         display.skipped(source.train.skipped + source.held_out.skipped)
-        wanted = fitting(arch, source, side=side, width=width, padding=padding)
+        mean, std = statistics(source.train)
+        options |= {"image_side": side, "num_classes": len(source.classes), "mean": mean, "std": std}
+        wanted = architecture(arch, **options)
         model = build(wanted, seed=recipe.seed).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = optimizer_for(model, recipe)
         history = run.restore(model, optimizer, recipe=recipe, wanted=wanted, source=source)
@@ -128,11 +134,3 @@ def measure(model: nn.Module, pictures: Pictures, *, batch_size: int = 250) -> t
         total_loss += functional.cross_entropy(logits, labels, reduction="sum").item()
         right += int((logits.argmax(1) == labels).sum())
     return total_loss / len(pictures), right / len(pictures)
-
-
-def fitting(arch: str, source: Source, *, side: int, width: float | None, padding: int | None) -> Architecture:
-    """The architecture for this data: as many outputs as classes, normalised by the training pictures' own statistics."""
-    mean, std = statistics(source.train)
-    options = {"width": width, "padding": padding}
-    given = {key: value for key, value in options.items() if value is not None}
-    return architecture(arch, num_classes=len(source.classes), image_side=side, mean=mean, std=std, **given)

@@ -7,6 +7,7 @@ import math
 import os
 import platform
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,8 @@ class RunFolder:
     def __exit__(self, *_: object) -> None:
         for leftover in self.root.glob(f".*.{os.getpid()}.tmp"):
             leftover.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.root.rmdir()  # only an empty folder goes: nothing came of the run
 
     def restore(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, *, recipe: Recipe, wanted: Architecture, source: Source
