@@ -10,12 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.canvas import MARGIN, NARROW, WIDE, canvas, fitted, head, panel, sheet, size, text_width, write
+from vgg_viz.figures.canvas import MARGIN, NARROW, canvas, fitted, head, panel, sheet, size, text_width, write
 from vgg_viz.figures.mosaic import Grid, cell_side, fit, lay, outlined, overlay, painted_map
 from vgg_viz.figures.style import LIGHT, SMALL, Array, colours, label, number, painted, percent
 from vgg_viz.maths.heatmaps import Scale
 
 DENSITY = 2  # sheet pixels to a figure pixel
+_WIDEST = 1000  # [px] of a figure: nine columns of a 32 or 64 px picture, enlarged whole times, need a little more than usual
 _GAP = 10  # [px] between cells
 _BAR = 28  # [px] that a small colour bar takes, numbers included
 
@@ -60,12 +61,19 @@ def methods_side_by_side(rows: Sequence[Row], *, side: int = 128, alone: Collect
     tall = max(part.shape[0] for part in cells) // DENSITY
     grid = Grid(len(cells), len(names), cell, tall, gap=_GAP, above=22 if any(row.label for row in rows) else 2,
                 below=0 if shared else _BAR)  # fmt: skip
-    top = head(title=title, subtitle=subtitle) + 14 + 14 * max(len(_wrapped(name, cell)) for name in names)
+    # Where units differ, each column says its own; where they are one, the foot says it once.
+    units = [row_scale.unit for _, _, row_scale in rows[0].maps]
+    told = 14 if len(set(units)) > 1 else 0
+    top = head(title=title, subtitle=subtitle) + 14 + 14 * max(len(_wrapped(name, cell)) for name in names) + told
     bottom = top + grid.size[1] + (_BAR if shared else 0)
     figure = _figure(grid, bottom, title, subtitle)
     sheet(figure, MARGIN, top, lay(grid, cells, density=DENSITY), density=DENSITY, interpolation="auto")
     for column, name in enumerate(names):
-        _heading(figure, MARGIN + grid.corner(column)[0] + cell / 2, top - 10, name, cell)
+        centre = MARGIN + grid.corner(column)[0] + cell / 2
+        _heading(figure, centre, top - 10 - told, name, cell)
+        if told and column:
+            unit = fitted(f"[{units[column - 1]}]", cell + _GAP - 2, SMALL)
+            write(figure, centre, top - 10, unit, size=SMALL, color=LIGHT.muted, ha="center")
     bars = _bars(figure)
     for r, row in enumerate(rows):
         y = top + grid.corner(r * len(names))[1]
@@ -95,7 +103,8 @@ def layers_side_by_side(row: Row, *, columns: int | None = None, side: int = 128
     cell = _cell([row], side, columns)
     cells = _cells(row, cell, alone=alone)
     tall = max(part.shape[0] for part in cells) // DENSITY
-    grid = Grid(len(cells), columns, cell, tall, gap=_GAP, above=20, below=_BAR)
+    above = 6 + 14 * max(len(_wrapped(name, cell)) for name in names)
+    grid = Grid(len(cells), columns, cell, tall, gap=_GAP, above=above, below=_BAR)
     top = head(title=title, subtitle=subtitle) + (20 if row.label else 0)
     figure = _figure(grid, top + grid.size[1], title, subtitle)
     sheet(figure, MARGIN, top, lay(grid, cells, density=DENSITY), density=DENSITY, interpolation="auto")
@@ -113,7 +122,7 @@ def layers_side_by_side(row: Row, *, columns: int | None = None, side: int = 128
 
 def _cell(rows: Sequence[Row], side: int, columns: int) -> int:
     """Side of a cell [px]: near `side`, filled by whole pixels, and so that all columns fit."""
-    room = (WIDE - 2 * MARGIN + _GAP) // columns - _GAP
+    room = (_WIDEST - 2 * MARGIN + _GAP) // columns - _GAP
     largest = max(max(row.photo.shape[:2]) for row in rows)
     return cell_side(largest, side, most=room, density=DENSITY)
 
@@ -142,13 +151,16 @@ def _heading(figure: Figure, x: float, y: float, name: str, cell: int) -> None:
 
 
 def _wrapped(name: str, cell: int) -> list[str]:
-    """A name on one line, or at its best space on two; bold letters are a tenth wider than measured."""
-    room, bold = cell + _GAP - 4, SMALL * 1.1
-    words = label(name, 60).split(" ")
-    if text_width(" ".join(words), bold) <= room or len(words) == 1:
-        return [fitted(name, room, bold)]
+    """A name on one line, or at its best space on two."""
+    room, words = cell + _GAP - 4, label(name, 60).split(" ")
+
+    def width(part: str) -> float:
+        return text_width(part, SMALL, bold=True)
+
+    if width(" ".join(words)) <= room or len(words) == 1:
+        return [fitted(name, room, SMALL, bold=True)]
     cuts = [(" ".join(words[:n]), " ".join(words[n:])) for n in range(1, len(words))]
-    return [fitted(part, room, bold) for part in min(cuts, key=lambda cut: max(text_width(part, bold) for part in cut))]
+    return [fitted(part, room, SMALL, bold=True) for part in min(cuts, key=lambda cut: max(map(width, cut)))]
 
 
 def _bars(figure: Figure) -> Axes:

@@ -45,7 +45,7 @@ def reliability(confidence: Array, correct: Array, *, bins: int = 10, title: str
 
     told = (f"expected calibration error (ECE) {percent(error)}; accuracy {percent(float(correct.mean()))}, "
             f"mean confidence {percent(float(confidence.mean()))}")  # fmt: skip
-    top = head(title=title, subtitle=told) + 8
+    top = head(title=title, subtitle=told) + 34
     figure = canvas(NARROW, top + 330 + 150 + 46, title=title, subtitle=told)
     left, width = MARGIN + 48, NARROW - 2 * MARGIN - 48 - 8
     upper = panel(figure, left, top, width, 330)
@@ -72,8 +72,9 @@ def _bars(axes: Axes, edges: Array, number: Array, right: Array, claimed: Array,
     axes.bar(centres, accuracy, 0.86 * step, color=LIGHT.accent, label="accuracy, with its 95 % interval", zorder=2)
     axes.bar(centres, meant - accuracy, 0.86 * step, bottom=accuracy, facecolor="none", edgecolor=LIGHT.bad,
              linewidth=1, hatch="////", label="gap to the claimed confidence", zorder=3)  # fmt: skip
-    axes.errorbar(centres, accuracy, (accuracy - low, high - accuracy), fmt="none", ecolor=LIGHT.ink, elinewidth=1.4,
-                  capsize=3, zorder=4)  # fmt: skip
+    # Rounding may put an end a hair inside the accuracy of a bin that is all right or all wrong.
+    ends = np.maximum(accuracy - low, 0), np.maximum(high - accuracy, 0)
+    axes.errorbar(centres, accuracy, ends, fmt="none", ecolor=LIGHT.ink, elinewidth=1.4, capsize=3, zorder=4)
     axes.plot((0, 1), (0, 1), color=LIGHT.muted, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1,
               label="as often right as claimed")  # fmt: skip
     axes.set_xlim(0, 1)
@@ -81,8 +82,7 @@ def _bars(axes: Axes, edges: Array, number: Array, right: Array, claimed: Array,
     axes.set_yticks(np.linspace(0, 1, 6), [f"{value:.0f}" for value in np.linspace(0, 100, 6)])
     axes.set_xticks(np.linspace(0, 1, 6), [])
     axes.set_ylabel("accuracy [%]")
-    axes.legend(loc="upper left", fontsize=SMALL, handlelength=1.6, borderaxespad=0.2,
-                frameon=True, facecolor=LIGHT.paper, edgecolor=LIGHT.paper, framealpha=1)  # fmt: skip
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, fontsize=SMALL, handlelength=1.6, borderaxespad=0.1)
 
 
 def _histogram(axes: Axes, confidence: Array, correct: Array, edges: Array) -> None:

@@ -24,7 +24,7 @@ def canvas(width: int, height: int, *, title: str = "", subtitle: str = "") -> F
     FigureCanvasAgg(figure)
     room = width - 2 * MARGIN
     if title:
-        write(figure, MARGIN, 24, fitted(title, room, TITLE * 1.09), size=TITLE, weight="bold")
+        write(figure, MARGIN, 24, fitted(title, room, TITLE, bold=True), size=TITLE, weight="bold")
     if subtitle:
         write(figure, MARGIN, 46, fitted(subtitle, room), color=LIGHT.muted)
     return figure
@@ -46,7 +46,13 @@ def panel(figure: Figure, left: float, top: float, width: float, height: float, 
 
 def sheet(figure: Figure, left: float, top: float, picture: np.ndarray[Any, Any], *, density: int = 1,
           **image: Any) -> Axes:  # fmt: skip
-    """Axes that hold one picture, `density` picture pixels to a figure pixel; data coordinates are figure pixels."""
+    """Axes that hold one picture, `density` picture pixels to a figure pixel; data coordinates are figure pixels.
+
+    picture  (H, W) values, coloured by `image` (cmap, vmin, vmax), or (H, W, 4) colours in [0, 1], stored as bytes: matplotlib
+             takes ten times as long over floats
+    """
+    if picture.ndim == 3:
+        picture = np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8)
     height, width = picture.shape[0] / density, picture.shape[1] / density
     axes = panel(figure, left, top, width, height, bare=True)
     axes.imshow(picture, extent=(0, width, height, 0), aspect="auto", **image)
@@ -69,21 +75,23 @@ def write(figure: Figure, x: float, y: float, text: str, *, size: float = BODY, 
                        rotation=rotation, rotation_mode="anchor")  # fmt: skip
 
 
-def text_width(text: str, size: float = BODY) -> float:
+def text_width(text: str, size: float = BODY, *, bold: bool = False) -> float:
     """Width of a text [px at scale 1]."""
     painter: Any = RendererAgg
-    return float(painter(1, 1, DPI).get_text_width_height_descent(text, FontProperties(family=FONT, size=size), False)[0])
+    letters = FontProperties(family=FONT, size=size, weight="bold" if bold else "normal")
+    return float(painter(1, 1, DPI).get_text_width_height_descent(text, letters, False)[0])
 
 
-def fitted(text: str, room: float, size: float = BODY) -> str:
+def fitted(text: str, room: float, size: float = BODY, *, bold: bool = False) -> str:
     """As much of a text as fits into `room` [px], with an ellipsis where it was cut; made safe by `label`."""
     line = label(text, 400)
-    if text_width(line, size) <= room:
+    if text_width(line, size, bold=bold) <= room:
         return line
     low, high = 1, len(line)
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if text_width(label(line, middle), size) <= room else (low, middle - 1)
+        fits = text_width(label(line, middle), size, bold=bold) <= room
+        low, high = (middle, high) if fits else (low, middle - 1)
     return label(line, low)
 
 

@@ -97,7 +97,7 @@ def boxes_on_image(image: Array, boxes: Sequence[tuple[str, Box]], *, side: int 
     unit = min(unit, 1.35 * side / max(x1 - x0, y1 - y0))
     inner_width, inner_height = (x1 - x0) * unit, (y1 - y0) * unit
     told = [_told(box, (height, width)) for _, box in boxes]
-    beside, top = 30 + round(widest([*told, *(name for name, _ in boxes)], most=216)), head(title=title, subtitle=subtitle) + 4
+    beside, top = 30 + round(1.12 * widest([*told, *(name for name, _ in boxes)], most=194)), head(title=title, subtitle=subtitle) + 4
     figure = canvas(round(inner_width + beside + 3 * MARGIN),
                     round(top + max(inner_height, 40 * len(boxes)) + MARGIN), title=title, subtitle=subtitle)  # fmt: skip
     axes = panel(figure, MARGIN + 2, top, inner_width, inner_height, bare=True)
@@ -121,7 +121,7 @@ def boxes_on_image(image: Array, boxes: Sequence[tuple[str, Box]], *, side: int 
         across, down = size(figure)
         figure.add_artist(Line2D((left / across, (left + 16) / across), (1 - line / down,) * 2, color=colour, linestyle=dash,
                                  linewidth=3))  # fmt: skip
-        write(figure, left + 24, line, fitted(name, 216), weight="bold")
+        write(figure, left + 24, line, fitted(name, 216, bold=True), weight="bold")
         write(figure, left + 24, line + 16, told[n], size=SMALL, color=LIGHT.muted)
     return figure
 

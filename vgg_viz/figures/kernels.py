@@ -141,7 +141,9 @@ def deep_kernels(weights: Array, chosen: Sequence[int], *, inputs: int = 32, tit
     side = min(60, (_ROOM - gutter) // len(read) - 3, max(15, 640 // len(chosen)))
     cell = max(weights.shape[-1], side - side % weights.shape[-1])
     grid = Grid(picked.shape[0] * len(read), len(read), cell, cell, gap=3)
-    told = f"rows: {len(chosen)} of {len(weights)} filters; columns: the {len(read)} of {weights.shape[1]} channels they weigh most"
+    told = f"rows: {len(chosen)} of {len(weights)} filters; columns: " + (
+        f"all {len(read)} channels" if len(read) == weights.shape[1]
+        else f"the {len(read)} of {weights.shape[1]} channels they weigh most")  # fmt: skip
     top = head(title=title, subtitle=told) + 18
     figure = canvas(max(grid.size[0] + gutter + 2 * MARGIN, NARROW), top + grid.size[1] + 20 + BAR, title=title,
                     subtitle=told)  # fmt: skip

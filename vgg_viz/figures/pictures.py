@@ -32,8 +32,9 @@ def picture_grid(images: Sequence[Array], captions: Sequence[str] = (), *, colum
     side      wanted side of a picture [px]; small pictures are enlarged a whole number of times
     """
     _check(images, captions, borders)
-    largest = max(max(image.shape[:2]) for image in images)
-    cell = cell_side(largest, side, density=DENSITY)
+    # By the smallest picture: it is enlarged whole times to fill its cell, and the larger ones are averaged down to it.
+    smallest = min(max(image.shape[:2]) for image in images)
+    cell = cell_side(smallest, side, density=DENSITY)
     most = max(1, (WIDE - 2 * MARGIN + 14) // (cell + 14))
     columns = min(columns or most, len(images))
     lines = [caption.split("\n") for caption in captions]
@@ -73,7 +74,7 @@ def _caption(figure: Figure, x: float, y: float, line: str, room: float, verdict
     if not line:
         return
     sign = {"good": "✓ ", "bad": "✗ ", None: ""}[verdict]
-    write(figure, x, y, fitted(sign + line, room + 8, SMALL), size=SMALL,
+    write(figure, x, y, fitted(sign + line, room + 6, SMALL), size=SMALL,
           color=_colour(verdict) if verdict else LIGHT.ink)  # fmt: skip
 
 
@@ -91,22 +92,23 @@ def steps(rows: Sequence[Sequence[Array]], names: Sequence[str], *, captions: Se
         raise VggVizError(f"every row needs one picture for each of the {len(names)} steps, and there must be a row.")
     arrow, words = 26, 20 if captions else 0
     room = (WIDE - 2 * MARGIN - arrow * (len(names) - 1)) // len(names)
-    largest = max(max(image.shape[:2]) for row in rows for image in row)
-    cell = cell_side(largest, side, most=room, density=DENSITY)
+    smallest = min(max(image.shape[:2]) for row in rows for image in row)
+    cell = cell_side(smallest, side, most=room, density=DENSITY)
     cells = [fit(np.asarray(image, np.float32), DENSITY * cell, DENSITY * cell) for row in rows for image in row]
-    grid = Grid(len(cells), len(names), cell, cell, gap=arrow, above=words)
-    # Columns stand an arrow apart, rows closer: the gap down is taken back where the words are.
+    tall = max(part.shape[0] for part in cells) // DENSITY
+    grid = Grid(len(cells), len(names), cell, tall, gap=arrow, above=words)
     top = head(title=title, subtitle=subtitle) + 20
     figure = canvas(max(grid.size[0] + 2 * MARGIN, 360), top + grid.size[1] + MARGIN, title=title, subtitle=subtitle)
     sheet(figure, MARGIN, top, lay(grid, cells, density=DENSITY), density=DENSITY, interpolation="auto")
     for column, name in enumerate(names):
         x = MARGIN + grid.corner(column)[0] + cell / 2
-        write(figure, x, top - 10, fitted(name, cell + arrow - 6, SMALL), size=SMALL, ha="center", weight="bold")
+        write(figure, x, top - 10, fitted(name, cell + arrow - 6, SMALL, bold=True), size=SMALL, ha="center",
+              weight="bold")  # fmt: skip
     for row in range(len(rows)):
         x, y = grid.corner(row * len(names))
         if captions:
             write(figure, MARGIN, top + y - 11, fitted(captions[row], grid.size[0], SMALL), size=SMALL, color=LIGHT.muted)
         for column in range(1, len(names)):
             x = MARGIN + grid.corner(column)[0] - arrow / 2
-            write(figure, x, top + y + cell / 2, "→", ha="center", color=LIGHT.muted)
+            write(figure, x, top + y + tall / 2, "→", ha="center", color=LIGHT.muted)
     return figure

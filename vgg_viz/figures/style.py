@@ -184,11 +184,13 @@ def count(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share of [0, 1] as per cent, with one decimal below 10 and none at the ends."""
+    """A share of [0, 1] as per cent, one decimal near its ends; a little is never 0 %, not quite all never 100 %."""
     if share != share:
         return "–"
     value = 100 * share
     if 0 < value < 0.05:
         return "<0.1 %"
+    if 99.95 <= value < 100:
+        return "<100 %"
     text = f"{value:.1f}" if 0 < abs(value) < 10 or 90 < value < 100 else f"{value:.0f}"
     return text.replace("-", "−") + " %"

@@ -104,7 +104,7 @@ def randomisation_decay(layers: Sequence[str], correlations: Mapping[str, Array]
             last = float(drawn[np.isfinite(drawn)][-1])
             ends.append((last, f"{label(name, 32)} {number(last, digits=2)}", colour))
     end_labels(axes, ends)
-    axes.set_xticks(range(len(layers)), [label(name, 14) for name in layers], rotation=45 if slant else 0,
+    axes.set_xticks(range(len(layers)), [fitted(name, 64, SMALL) for name in layers], rotation=45 if slant else 0,
                     ha="right" if slant else "center", rotation_mode="anchor", size=SMALL)  # fmt: skip
     axes.set_xlim(-0.3, len(layers) - 0.7)
     axes.set_xlabel("randomised from the top down to and including")

@@ -60,19 +60,19 @@ def feature_wall(maps: Array, scale: Scale, *, title: str = "", subtitle: str = 
 def plan(shape: tuple[int, ...], *, columns: int | None = None, room: tuple[int, int] = (_WIDEST, _TALLEST)) -> Grid:
     """Where the maps of a (C, h, w) wall go: as large as they can be within `room` [px], enlarged a whole number of times."""
     maps, rows, wide = shape
-    above = 14 if maps <= _EACH else 0
+    above, gap = (14, 4) if maps <= _EACH else (0, 2)
     best: Grid | None = None
     for across in (columns,) if columns else _COLUMNS:
         across = min(across, maps)
         down = -(-maps // across)
-        width = min(room[0] // across - 2, 192)
-        height = min(room[1] // down - 2 - above, 192)
+        width = min(room[0] // across - gap, 192)
+        height = min(room[1] // down - gap - above, 192)
         if min(width, height) < 4 and best is not None:
             continue
         factor = min(width / wide, height / rows)
         factor = int(factor) if factor >= 1 else factor
         cell = max(4, round(wide * factor)), max(4, round(rows * factor))
-        grid = Grid(maps, across, *cell, gap=2, above=above)
+        grid = Grid(maps, across, *cell, gap=gap, above=above)
         if best is None or cell[0] > best.width or (cell[0] == best.width and grid.size[0] > best.size[0]):
             best = grid
     if best is None:
