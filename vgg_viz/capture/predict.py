@@ -1,0 +1,36 @@
+"""Logits of many pictures, a few at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from vgg_viz.capture.hooks import evaluating
+from vgg_viz.records import Architecture
+
+Progress = Callable[[int, int], None]  # pictures done, pictures in all
+
+
+def predict_logits(model: nn.Module, images: Tensor, *, batch_size: int | None = None, progress: Progress | None = None) -> Tensor:
+    """The class scores of every picture, in eval mode, without gradients.
+
+    images      (N, C, H, W) in [0, 1]; moved to the model's device a batch at a time
+    batch_size  None: as many as have the pixels of 4 pictures of 224 px; larger batches fall out of the cache
+    returns     (N, K) on the CPU
+    """
+    device = next(model.parameters()).device
+    side = int(images.shape[-1])
+    size = batch_size or max(1, min(128, 4 * 224 * 224 // (side * side)))
+    found = []
+    with evaluating(model), torch.no_grad():
+        for start in range(0, len(images), size):
+            found.append(model(images[start : start + size].to(device)).cpu())
+            if progress:
+                progress(min(start + size, len(images)), len(images))
+    if found:
+        return torch.cat(found)
+    architecture = model.architecture
+    classes = architecture.num_classes if isinstance(architecture, Architecture) else 0
+    return torch.zeros(0, classes)

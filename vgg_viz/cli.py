@@ -1,0 +1,245 @@
+"""The command line: one thin function a command, each importing what it needs when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vgg_viz.errors import CheckpointRefused, InputRefused, VggVizError
+from vgg_viz.options import parser
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from vgg_viz.records import Checkpoint
+
+DONE, PARTS_MISSING, REFUSED, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status: 0 done, 1 done but parts are missing, 2 refused, 130 interrupted."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(given)
+    options.line = given
+    command: Callable[[argparse.Namespace], int] = COMMANDS[options.command]
+    try:
+        return command(options)
+    except VggVizError as error:
+        return _refuse(options.command, error)
+    except KeyboardInterrupt:
+        print("\nvgg_viz: interrupted; nothing half-made was left behind.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): silence, as other tools do.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+def _refuse(command: str, error: VggVizError) -> int:
+    print(f"vgg_viz {command}: {' '.join(str(error).split())}", file=sys.stderr)
+    return REFUSED
+
+
+# ---------------------------------------------------------------- commands
+
+
+def _report(options: argparse.Namespace) -> int:
+    from vgg_viz.report.console import Steps
+    from vgg_viz.report.gallery import module_device, report
+
+    with Steps(quiet=options.quiet) as steps:
+        result = report(
+            options.checkpoint, images=options.images, data=options.data, out=options.out, preset=options.preset,
+            seed=options.seed, device=module_device(options.device), overrides=_overrides(options),
+            command=_as_typed(options), progress=steps,
+        )  # fmt: skip
+    for warning in result.warnings:
+        print(f"vgg_viz report: {warning}", file=sys.stderr)
+    for title, reason in result.missing:
+        print(f"vgg_viz report: the part {title!r} is missing: {reason}", file=sys.stderr)
+    if options.json:
+        _print_json({
+            "index": str(result.index), "missing": [{"section": title, "reason": reason} for title, reason in result.missing],
+            "warnings": result.warnings,
+        })  # fmt: skip
+    else:
+        print(result.index)
+    if options.open:
+        import webbrowser
+
+        webbrowser.open(result.index.resolve().as_uri())
+    return PARTS_MISSING if result.missing else DONE
+
+
+def _train(options: argparse.Namespace) -> int:
+    from vgg_viz.report.gallery import module_device
+    from vgg_viz.training.loop import train
+    from vgg_viz.training.recipe import usual_recipe
+
+    recipe = usual_recipe(
+        options.arch, options.data, epochs=options.epochs, batch_size=options.batch_size, learning_rate=options.lr,
+        augment=options.augment, seed=options.seed,
+    )  # fmt: skip
+    checkpoint = train(
+        options.data, out=options.out, arch=options.arch, recipe=recipe, image_side=options.image_size, width=options.width,
+        padding=options.padding, train_count=options.train_count, val_count=options.val_count, resume=options.resume,
+        quiet=options.quiet, device=module_device(options.device),
+    )  # fmt: skip
+    best = max(checkpoint.history, key=lambda epoch: epoch.val_accuracy)
+    if options.json:
+        _print_json({"checkpoint": str(Path(options.out) / "best.pt"), "epochs": len(checkpoint.history), "best_epoch": best.epoch,
+                     "val_accuracy": best.val_accuracy, "val_loss": best.val_loss})  # fmt: skip
+    else:
+        print(Path(options.out) / "best.pt")
+    return DONE
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from vgg_viz.capture.predict import predict_logits
+    from vgg_viz.report.evaluation import summary
+    from vgg_viz.report.material import labelled_pictures
+
+    checkpoint, model = _opened(options, dense=options.dense)
+    batch, origin = labelled_pictures(checkpoint, options.data, limit=options.limit, seed=options.seed)
+    if batch is None or batch.labels is None:
+        raise InputRefused("the checkpoint carries no labelled pictures to measure on; give some with --data DIR.")
+    for name, reason in batch.skipped:
+        print(f"vgg_viz evaluate: left out {name}: {reason}", file=sys.stderr)
+    found = summary(predict_logits(model, batch.images), batch.labels, checkpoint.classes)
+    if options.json:
+        _print_json({**found, "measured_on": origin})
+    else:
+        low, high = found["interval"]
+        print(f"{found['top1'] * 100:.2f} % of {found['n']:,} right (95 % interval {low * 100:.1f} to {high * 100:.1f}), "
+              f"top-5 {found['top5'] * 100:.2f} %, calibration error {found['ece'] * 100:.1f} points; {origin}")  # fmt: skip
+    return DONE
+
+
+def _predict(options: argparse.Namespace) -> int:
+    import torch
+
+    from vgg_viz.capture.predict import predict_logits
+    from vgg_viz.data.folder import read_images
+    from vgg_viz.report.material import in_channels
+
+    checkpoint, model = _opened(options)
+    batches = [in_channels(read_images(path, image_side=checkpoint.architecture.image_side), checkpoint) for path in options.images]
+    for name, reason in (pair for batch in batches for pair in batch.skipped):
+        print(f"vgg_viz predict: left out {name}: {reason}", file=sys.stderr)
+    logits = predict_logits(model, torch.cat([batch.images for batch in batches]))
+    found = []
+    for name, row in zip((name for batch in batches for name in batch.names), logits, strict=True):
+        probabilities = row.softmax(0)
+        order = probabilities.argsort(descending=True, stable=True)[:5].tolist()
+        top = [{"class": checkpoint.classes[i], "index": i, "probability": float(probabilities[i]), "logit": float(row[i])} for i in order]
+        found.append({"file": name, "top": top, "logits": row.tolist()})
+        if not options.json:
+            print(f"{name}: " + ", ".join(f"{entry['class']} {entry['probability'] * 100:.1f} %" for entry in top))
+    if options.json:
+        _print_json({"images": found})
+    return DONE
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from vgg_viz.report.inspection import as_text, facts
+
+    checkpoint, model = _opened(options)
+    found = facts(checkpoint, model)
+    if options.json:
+        _print_json(found)
+    else:
+        print(as_text(found))
+    return DONE
+
+
+def _data(options: argparse.Namespace) -> int:
+    if options.kind == "check":
+        from vgg_viz.data.check import check
+
+        found = check(options.folder)
+    else:
+        from vgg_viz.data.shape_files import write
+
+        counts = {"train": options.train, "val": options.val, "test": options.test}
+        place = write(options.out, **counts, seed=options.seed, side=options.side)
+        found = {"folder": str(place), "pictures": counts, "seed": options.seed, "side": options.side}
+    if options.json:
+        _print_json(found)
+    elif options.kind == "check":
+        for name, reason in found["skipped"]:
+            print(f"vgg_viz data: {name}: {reason}", file=sys.stderr)
+        print(f"{found['readable']:,} pictures of {len(found['classes'])} classes can be read, {len(found['skipped']):,} files cannot.")
+    else:
+        print(found["folder"])
+    return DONE
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from vgg_viz.doctor import examine, fix_opencv
+
+    if options.fix and (said := fix_opencv()):
+        print(f"vgg_viz doctor: {said}", file=sys.stderr)
+    checks = examine()
+    if options.json:
+        _print_json({"checks": [{"name": c.name, "good": c.good, "found": c.found, "fix": c.fix} for c in checks]})
+    else:
+        for check in checks:
+            print(f"{'ok  ' if check.good else 'FAIL'} {check.name}: {check.found}" + (f"\n     fix: {check.fix}" if check.fix else ""))
+    return DONE if all(check.good for check in checks) else PARTS_MISSING
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "report": _report, "train": _train, "evaluate": _evaluate, "predict": _predict, "inspect": _inspect, "data": _data, "doctor": _doctor,
+}  # fmt: skip
+
+
+# ---------------------------------------------------------------- shared
+
+
+def _overrides(options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "arch": options.arch, "classes": _class_names(options.classes), "image_size": options.image_size, "padding": options.padding,
+        "mean": options.mean, "std": options.std,
+    }  # fmt: skip
+
+
+def _class_names(file: str | None) -> list[str] | None:
+    if file is None:
+        return None
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointRefused(f"the class names in {Path(file).name!r} cannot be read ({error}); give a text file, one name a line.") from None
+    if text.lstrip().startswith("["):
+        try:
+            return [str(name) for name in json.loads(text)]
+        except ValueError:
+            raise CheckpointRefused(f"{Path(file).name!r} begins like a JSON list but is none; give one name a line instead.") from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _opened(options: argparse.Namespace, *, dense: bool = False) -> tuple[Checkpoint, nn.Module]:
+    from vgg_viz.models.build import build
+    from vgg_viz.models.checkpoint import load
+    from vgg_viz.report.gallery import module_device
+
+    checkpoint = load(options.checkpoint, seed=options.seed, **_overrides(options))
+    return checkpoint, build(checkpoint, dense=dense).to(module_device(options.device))
+
+
+def _as_typed(options: argparse.Namespace) -> str:
+    """The command for the page: as it was typed, but with names instead of paths, which would show whose machine it was."""
+    words = [Path(word).name or word if os.sep in word else word for word in options.line]
+    return shlex.join(["python", "-m", "vgg_viz", *words])
+
+
+def _print_json(value: Any) -> None:
+    from vgg_viz.report.writing import plain
+
+    print(json.dumps(plain(value), ensure_ascii=False, indent=2, allow_nan=False))

@@ -1,0 +1,295 @@
+"""From a checkpoint to a gallery: sections are made, painted, written and swapped in whole."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vgg_viz import __version__
+from vgg_viz.errors import InputRefused, SectionMissing, VggVizError
+from vgg_viz.figures.style import DARK, LIGHT
+from vgg_viz.figures.write import png, svg, webp
+from vgg_viz.models.build import build
+from vgg_viz.models.checkpoint import BUNDLED, load, sha256
+from vgg_viz.models.geometry import geometry
+from vgg_viz.records import Checkpoint, Exhibit, Finding, Table
+from vgg_viz.registry import discover
+from vgg_viz.report import page
+from vgg_viz.report.index import write_index
+from vgg_viz.report.material import gather
+from vgg_viz.report.preset import preset_for
+from vgg_viz.report.section import SECTIONS, SectionMaker, Subject
+from vgg_viz.report.verdict import facts, subtitle, verdict
+from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing, write_json
+
+Progress = Callable[[str, int, int], None]  # what is being made, how many are done, of how many
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Where a gallery landed; `missing` names the parts that could not be made, with the reason."""
+
+    index: Path
+    missing: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Made:
+    """One section after its turn: what it shows, what it lacks, how long it took [s]."""
+
+    maker: SectionMaker
+    exhibits: list[Exhibit] = field(default_factory=list)
+    missing: list[tuple[str, str]] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def report(
+    source: str | os.PathLike[str] | None = None,
+    *,
+    images: str | os.PathLike[str] | None = None,
+    data: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] = "gallery",
+    preset: str = "standard",
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    overrides: Mapping[str, Any] | None = None,
+    command: str = "",
+    progress: Progress | None = None,
+) -> Result:
+    """Turn a checkpoint into `<out>/<stem>/index.html` with its figures and numbers.
+
+    source     checkpoint file, a variant's name, or None for the bundled Tiny VGG
+    images     a folder of pictures, or one: what the report looks into
+    data       an ImageFolder: what the report measures on
+    overrides  keywords of `load` (arch, classes, image_size, padding, mean, std)
+    command    as the reader would type it; shown on the page
+    raises     InputRefused and its kin before anything is written
+    """
+    started = time.perf_counter()
+    checkpoint = load(source, seed=seed, **dict(overrides or {}))
+    stem = Path(source).stem if source is not None else BUNDLED.stem
+    file = BUNDLED if source is None else Path(source)
+    fingerprint = sha256(file) if file.is_file() else ""
+    model = build(checkpoint).to(device)
+    gigamacs = sum(row.macs for row in geometry(model)) / 1e9
+    chosen = preset_for(preset, gigamacs)
+    material = gather(checkpoint, images=images, data=data, preset=chosen, gigamacs=gigamacs, seed=seed)
+    with replacing(Path(out) / folder_name(stem)) as folder:
+        for name in ("figures", "data"):
+            (folder / name).mkdir()
+        subject = Subject(checkpoint, model, material, chosen, seed)
+        made = _make_all(subject, progress)
+        shown = [_write_section(part, folder) for part in made]
+        missing = tuple((part.maker.title, reason) for part in made for reason, _ in part.missing)
+        context = {
+            "command": command, "preset": chosen.name, "seed": seed, "device": str(device), "dtype": "float32", "sha256": fingerprint,
+            "seconds": time.perf_counter() - started,
+        }  # fmt: skip
+        findings = verdict(subject, [finding for part in made for finding in part.findings])
+        _write_page(folder, stem, subject, findings, shown, context)
+        write_json(folder / MANIFEST, _manifest(subject, findings, made, context))
+    target = Path(out) / folder_name(stem)
+    write_index(Path(out))
+    return Result(target / "index.html", missing, material.warnings)
+
+
+# ---------------------------------------------------------------- making
+
+
+def _make_all(subject: Subject, progress: Progress | None) -> list[Made]:
+    discover("vgg_viz.report.sections")
+    makers = sorted((maker for _, maker in SECTIONS.items()), key=lambda maker: maker.order)
+    done = []
+    for number, maker in enumerate(makers):
+        if progress:
+            progress(maker.title, number, len(makers))
+        done.append(_make(maker, subject))
+    if progress:
+        progress("Writing", len(makers), len(makers))
+    return done
+
+
+def _make(maker: SectionMaker, subject: Subject) -> Made:
+    made = Made(maker)
+    started = time.perf_counter()
+    try:
+        for exhibit in maker.make(subject):
+            made.exhibits.append(exhibit)
+        made.findings.extend(maker.judge(subject) if maker.judge else ())
+    except SectionMissing as missing:
+        made.missing.append((missing.reason, missing.command))
+    except (VggVizError, RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, OSError) as error:
+        # One broken section must not cost the reader the other eight; it is named on the page and by status 1.
+        made.missing.append((f"this part failed: {type(error).__name__}: {str(error)[:200]}", ""))
+        if os.environ.get("VGG_VIZ_DEBUG"):
+            raise
+    made.seconds = time.perf_counter() - started
+    return made
+
+
+# ---------------------------------------------------------------- writing
+
+
+def _write_section(made: Made, folder: Path) -> page.Section:
+    maker = made.maker
+    return page.Section(
+        maker.slug, maker.title, maker.lead, tuple(_write(exhibit, folder) for exhibit in made.exhibits), tuple(made.missing)
+    )
+
+
+def _write(exhibit: Exhibit, folder: Path) -> page.Shown:
+    """An exhibit's files beside the page, and its two themes as data: URIs for the page itself."""
+    files: list[tuple[str, str]] = []
+    light = dark = None
+    width = height = 0
+    if exhibit.figure is not None:
+        width, height = (round(size * exhibit.figure.dpi) for size in exhibit.figure.get_size_inches())
+        files.append(("PNG", f"figures/{exhibit.slug}.png"))
+        (folder / files[-1][1]).write_bytes(png(exhibit.figure, scale=1.5))
+        if exhibit.kind == "chart":
+            vector = svg(exhibit.figure)
+            files.append(("SVG", f"figures/{exhibit.slug}.svg"))
+            (folder / files[-1][1]).write_text(vector, encoding="utf-8")
+            light = _uri("image/svg+xml", vector.encode())
+            dark = _uri("image/svg+xml", svg(exhibit.figure, theme=DARK).encode())
+        else:
+            light, dark = (_uri("image/webp", webp(exhibit.figure, theme=theme, scale=1.5)) for theme in (LIGHT, DARK))
+    if exhibit.numbers:
+        files.append(("JSON", f"data/{exhibit.slug}.json"))
+        write_json(folder / files[-1][1], exhibit.numbers)
+    if exhibit.table is not None:
+        files.append(("CSV", f"data/{exhibit.slug}.csv"))
+        (folder / files[-1][1]).write_text(_csv(exhibit.table), encoding="utf-8")
+    return page.Shown(exhibit, light, dark, width, height, tuple(files))
+
+
+def _uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _csv(table: Table) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([f"{column.name} [{column.unit}]" if column.unit else column.name for column in table.columns])
+    for row in table.rows:
+        # A cell that starts like a formula would run in a spreadsheet: names come from outside.
+        writer.writerow([f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t\r" and cell else cell for cell in row])
+    return text.getvalue()
+
+
+def _write_page(
+    folder: Path, stem: str, subject: Subject, findings: Sequence[Finding], shown: Sequence[page.Section], context: Mapping[str, Any]
+) -> None:
+    built = page.Page(
+        title=subject.checkpoint.provenance.file or stem,
+        subtitle=subtitle(subject),
+        findings=tuple(findings),
+        facts=facts(subject),
+        warnings=subject.material.warnings,
+        sections=tuple(shown),
+        footer=tuple(_footer(subject, context)),
+    )
+    (folder / "index.html").write_text(page.render(built), encoding="utf-8")
+
+
+def _footer(subject: Subject, context: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    yield "Command", str(context["command"]) or "vgg_viz.report(...)"
+    yield "Made", made_at()
+    yield "Versions", ", ".join(f"{name} {version}" for name, version in versions().items())
+    yield "Device and numbers", f"{context['device']}, {context['dtype']}"
+    yield "Seed", str(context["seed"])
+    yield "Preset", str(context["preset"])
+    yield "Checkpoint", subject.checkpoint.provenance.file
+    yield "Checkpoint SHA-256", str(context["sha256"]) or "not a file"
+    yield "Measured on", subject.material.labelled_from or "no labelled pictures"
+    yield "Looked into", subject.material.looked_from or "no pictures"
+    if not _reproducible():
+        yield "Run time", f"{context['seconds']:.1f} s"
+
+
+def _reproducible() -> bool:
+    return bool(os.environ.get("SOURCE_DATE_EPOCH"))
+
+
+def made_at() -> str:
+    """Now, or SOURCE_DATE_EPOCH where it is set: then the same input gives the same bytes, and timings are left out."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    when = datetime.fromtimestamp(int(epoch), UTC) if epoch and epoch.isdigit() else datetime.now(UTC)
+    return when.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def versions() -> dict[str, str]:
+    """What made the numbers, for the footer and the manifest."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"vgg_viz": __version__, "python": platform.python_version()}
+    for name in ("torch", "torchvision", "captum", "matplotlib", "seaborn", "opencv-python", "opencv-python-headless", "torchinfo"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _manifest(subject: Subject, findings: Sequence[Finding], made: Sequence[Made], context: Mapping[str, Any]) -> dict[str, Any]:
+    checkpoint: Checkpoint = subject.checkpoint
+    timed = not _reproducible()
+    provenance = checkpoint.provenance
+    return {
+        "vgg_viz": __version__,
+        "schema": SCHEMA,
+        "title": provenance.file,
+        "command": context["command"],
+        "made": made_at(),
+        "seed": context["seed"],
+        "preset": context["preset"],
+        "device": context["device"],
+        "versions": versions(),
+        "checkpoint": {
+            "file": provenance.file, "sha256": context["sha256"], "format": provenance.format, "evidence": provenance.evidence,
+            "alternatives": provenance.alternatives, "ignored_keys": provenance.ignored_keys,
+            "data": provenance.data, "training": provenance.training,
+        },
+        "facts": dict(facts(subject)),
+        "findings": [{"level": finding.level, "text": finding.text} for finding in findings],
+        "warnings": subject.material.warnings,
+        "data": {"measured_on": subject.material.labelled_from, "looked_into": subject.material.looked_from},
+        "timings": {part.maker.slug: round(part.seconds, 3) for part in made} if timed else {},
+        "exhibits": [
+            {
+                "slug": exhibit.slug, "section": part.maker.slug, "title": exhibit.title,
+                "caption": {"see": exhibit.caption.see, "read": exhibit.caption.read, "cannot": exhibit.caption.cannot},
+                "alt": exhibit.alt, "file": f"figures/{exhibit.slug}.png" if exhibit.figure is not None else None,
+                "numbers": exhibit.numbers,
+            }
+            for part in made for exhibit in part.exhibits
+        ],
+        "missing": [
+            {"section": part.maker.slug, "reason": reason, "command": command} for part in made for reason, command in part.missing
+        ],
+    }  # fmt: skip
+
+
+def module_device(name: str) -> str:
+    """"auto" as the best device there is; refuses one that is not."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(name, False):
+        raise InputRefused(f"device {name!r} is not available here; use --device cpu or auto.")
+    return name
+
+

@@ -1,0 +1,69 @@
+"""What a checkpoint holds, as plain facts and as a text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from torch import nn
+
+from vgg_viz.models.geometry import geometry
+from vgg_viz.models.vgg import title
+from vgg_viz.records import Checkpoint
+
+
+def facts(checkpoint: Checkpoint, model: nn.Module) -> dict[str, Any]:
+    """Everything `inspect --json` says."""
+    architecture, provenance = checkpoint.architecture, checkpoint.provenance
+    rows = geometry(model)
+    return {
+        "variant": architecture.variant + ("_bn" if architecture.batch_norm else ""),
+        "title": title(architecture),
+        "num_classes": architecture.num_classes,
+        "classes": checkpoint.classes,
+        "image_side": architecture.image_side,
+        "in_channels": architecture.in_channels,
+        "padding": architecture.padding,
+        "width": architecture.width,
+        "head": architecture.head,
+        "mean": architecture.mean,
+        "std": architecture.std,
+        "parameters": sum(row.parameters for row in rows),
+        "macs": sum(row.macs for row in rows),
+        "format": provenance.format,
+        "evidence": provenance.evidence,
+        "alternatives": provenance.alternatives,
+        "ignored_keys": provenance.ignored_keys,
+        "data": provenance.data,
+        "training": provenance.training,
+        "specimens": len(checkpoint.specimens),
+        "history": [asdict(epoch) for epoch in checkpoint.history],
+        "layers": [
+            {
+                "name": row.name, "kind": row.kind, "shape": row.shape, "receptive_field": row.field.size if row.field else None,
+                "jump": row.field.jump if row.field else None, "padding": row.field.padding if row.field else None,
+                "centre": row.field.centre if row.field else None, "parameters": row.parameters, "macs": row.macs,
+            }
+            for row in rows
+        ],
+    }  # fmt: skip
+
+
+def as_text(found: Mapping[str, Any]) -> str:
+    """The same for a reader at a terminal: a head, the evidence, a table of layers."""
+    classes = ", ".join(found["classes"][:12]) + (", ..." if found["num_classes"] > 12 else "")
+    lines = [
+        f"{found['title']}, {found['image_side']} px, {found['num_classes']} classes: {classes}",
+        f"{found['parameters']:,} parameters, {found['macs'] / 1e6:,.1f} M multiply-adds a picture",
+        *(f"known:       {sentence}" for sentence in found["evidence"]),
+        *(f"or else:     {sentence}" for sentence in found["alternatives"]),
+        *([f"not loaded:  {', '.join(found['ignored_keys'][:12])}"] if found["ignored_keys"] else []),
+        "",
+        f"{'layer':<10}{'output':>16}{'field':>8}{'jump':>6}{'parameters':>14}{'multiply-adds':>16}",
+    ]
+    for row in found["layers"]:
+        shape = " × ".join(map(str, row["shape"]))
+        field, jump = (row[key] if row[key] is not None else "-" for key in ("receptive_field", "jump"))
+        lines.append(f"{row['name']:<10}{shape:>16}{field:>8}{jump:>6}{row['parameters']:>14,}{row['macs']:>16,}")
+    return "\n".join(lines)

@@ -1,0 +1,141 @@
+"""The pictures that a report measures on and looks into: from --data, --images, the checkpoint, or painted again."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from vgg_viz.data import shapes
+from vgg_viz.data.folder import match_classes, open_folder, read_folder, read_images
+from vgg_viz.errors import DataRefused, ImageRefused
+from vgg_viz.maths.images import decode, decode_mask, resize
+from vgg_viz.records import Batch, Checkpoint, Specimen
+from vgg_viz.report.preset import Preset
+
+MOST_GIVEN = 64  # pictures of --images that are answered; the preset says how many of them are looked into
+RED, GREEN, BLUE = 0.299, 0.587, 0.114  # luma, ITU-R BT.601
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What there is to look at.
+
+    labelled, labelled_from  pictures with known classes, and where they come from in one phrase; None, ""
+    given                    all pictures of --images that were read, or None
+    looked, looked_from      those of them to look into; None: the report chooses among the labelled ones
+    warnings                 one sentence each, for the page and for stderr
+    """
+
+    labelled: Batch | None
+    labelled_from: str
+    given: Batch | None
+    looked: Batch | None
+    looked_from: str
+    warnings: tuple[str, ...]
+
+
+def gather(
+    checkpoint: Checkpoint,
+    *,
+    images: str | os.PathLike[str] | None,
+    data: str | os.PathLike[str] | None,
+    preset: Preset,
+    gigamacs: float,
+    seed: int,
+) -> Material:
+    """Read, or paint, what the report will look at; raises DataRefused and ImageRefused for what the user named."""
+    limit = max(16, min(preset.evaluated, int(preset.gigamacs / max(gigamacs, 1e-9))))
+    labelled, labelled_from = labelled_pictures(checkpoint, data, limit=limit, seed=seed)
+    warnings = list(_skipped(labelled))
+    given = looked = None
+    looked_from = f"mistakes and successes among them, chosen by confidence ({preset.pictures} at most)" if labelled else ""
+    if images is not None:
+        given = in_channels(read_images(images, image_side=checkpoint.architecture.image_side, limit=MOST_GIVEN), checkpoint)
+        warnings += _skipped(given)
+        looked = _spread(given, preset.pictures)
+        looked_from = f"{len(looked)} of {len(given)} pictures given with --images"
+    return Material(labelled, labelled_from, given, looked, looked_from, tuple(warnings))
+
+
+def labelled_pictures(
+    checkpoint: Checkpoint, data: str | os.PathLike[str] | None, *, limit: int, seed: int = 0
+) -> tuple[Batch | None, str]:
+    """Pictures with labels in the checkpoint's order, and where they come from.
+
+    data  an ImageFolder, "shapes", or None: what the checkpoint carries. A checkpoint that was trained on `shapes`
+          says so, and then its held-out split is painted again: more pictures than would fit into the file.
+    """
+    side = checkpoint.architecture.image_side
+    trained_on = dict(checkpoint.provenance.data)
+    painted = trained_on.get("kind") == "shapes" and set(checkpoint.classes) == set(shapes.CLASSES)
+    if data is not None and str(data) != "shapes":
+        folder = open_folder(data)
+        order = match_classes(folder.classes, checkpoint.classes)
+        batch = read_folder(folder, image_side=side, limit=limit, seed=seed)
+        batch = replace(batch, labels=torch.tensor(order)[batch.labels])
+        part = f", {folder.split}/" if folder.split else ""
+        of = f" of {len(folder.items):,}" if len(batch) < len(folder.items) else ""
+        return in_channels(batch, checkpoint), f"{len(batch):,}{of} pictures of the folder {folder.root.name!r}{part}"
+    if data is not None and not set(checkpoint.classes) == set(shapes.CLASSES):
+        raise DataRefused(
+            f"--data shapes has the classes {', '.join(shapes.CLASSES)}, the checkpoint has others; give its own pictures as a folder."
+        )
+    if data is not None or painted:
+        dataset_seed = int(trained_on.get("seed", 0)) if painted else 0
+        batch = shapes.paint(limit, seed=dataset_seed, split="test", side=side)
+        order = tuple(checkpoint.classes.index(name) for name in shapes.CLASSES)
+        batch = replace(batch, labels=torch.tensor(order)[batch.labels])
+        return in_channels(batch, checkpoint), f"{len(batch):,} pictures of the painted set shapes, test split, seed {dataset_seed}"
+    if checkpoint.specimens:
+        batch = specimen_batch(checkpoint.specimens, side)
+        return in_channels(batch, checkpoint), f"the {len(batch)} held-out specimens inside the checkpoint"
+    return None, ""
+
+
+def specimen_batch(specimens: tuple[Specimen, ...], side: int) -> Batch:
+    """The specimens as pictures of `side` [px]; those that cannot be decoded are in `skipped`."""
+    images, masks, kept, skipped = [], [], [], []
+    for specimen in specimens:
+        try:
+            image = resize(decode(specimen.png, name=specimen.name), side, "cover")
+            mask = decode_mask(specimen.mask, name=specimen.name) if specimen.mask else None
+        except ImageRefused as error:
+            skipped.append((specimen.name, str(error)))
+            continue
+        images.append(image)
+        masks.append(mask)
+        kept.append(specimen)
+    if not kept:
+        raise DataRefused("no specimen in the checkpoint can be decoded; give pictures with --data or --images.")
+    whole = [resize(mask[None].float(), side, "cover")[0] >= 0.5 for mask in masks if mask is not None]
+    return Batch(
+        torch.stack(images), torch.tensor([s.label for s in kept]), tuple(s.name for s in kept),
+        torch.stack(whole) if len(whole) == len(kept) else None, tuple(skipped),
+    )  # fmt: skip
+
+
+def in_channels(batch: Batch, checkpoint: Checkpoint) -> Batch:
+    """The pictures in as many channels as the network reads: RGB, or luma for a grey one."""
+    if checkpoint.architecture.in_channels == 3:
+        return batch
+    weights = torch.tensor([RED, GREEN, BLUE]).view(1, 3, 1, 1)
+    grey: Tensor = (batch.images * weights).sum(1, keepdim=True)
+    return replace(batch, images=grey)
+
+
+def _spread(batch: Batch, count: int) -> Batch:
+    """`count` pictures spread evenly over the batch: a folder's first files are often of one kind."""
+    total = len(batch)
+    indices = sorted({round(i * (total - 1) / max(1, count - 1)) for i in range(min(count, total))})
+    return replace(batch, images=batch.images[indices], names=tuple(batch.names[i] for i in indices))
+
+
+def _skipped(batch: Batch | None) -> list[str]:
+    if batch is None or not batch.skipped:
+        return []
+    shown = "; ".join(reason for _, reason in batch.skipped[:5])
+    more = f" (and {len(batch.skipped) - 5} more)" if len(batch.skipped) > 5 else ""
+    return [f"{len(batch.skipped)} files were left out: {shown}{more}"]

@@ -1,0 +1,184 @@
+"""What a section of a report is, and the subject that all sections look at."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vgg_viz.capture.hooks import capture
+from vgg_viz.capture.predict import predict_logits
+from vgg_viz.models.geometry import LayerGeometry, geometry
+from vgg_viz.records import Activations, Batch, Checkpoint, Exhibit, Finding
+from vgg_viz.registry import Registry
+from vgg_viz.report.material import Material
+from vgg_viz.report.preset import Preset
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the network said about labelled pictures.
+
+    logits         (N, K); probabilities (N, K); predicted (N,); confidence (N,) probability of the predicted class
+    correct        (N,) bool
+    """
+
+    batch: Batch
+    labels: Tensor
+    logits: Tensor
+
+    @property
+    def probabilities(self) -> Tensor:
+        return self.logits.softmax(1)
+
+    @property
+    def predicted(self) -> Tensor:
+        return self.logits.argmax(1)
+
+    @property
+    def confidence(self) -> Tensor:
+        return self.probabilities.amax(1)
+
+    @property
+    def correct(self) -> Tensor:
+        return self.predicted == self.labels
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """The few pictures that the report looks into, and what every layer said about them: one forward pass."""
+
+    batch: Batch
+    activations: Activations
+
+    @property
+    def logits(self) -> Tensor:
+        return self.activations.logits
+
+    @property
+    def predicted(self) -> Tensor:
+        return self.logits.argmax(1)
+
+
+class Subject:
+    """One checkpoint under study: what several sections need is computed once, when the first of them asks."""
+
+    def __init__(self, checkpoint: Checkpoint, model: nn.Module, material: Material, preset: Preset, seed: int) -> None:
+        self.checkpoint, self.model, self.material, self.preset, self.seed = checkpoint, model, material, preset, seed
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.checkpoint.classes
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @cached_property
+    def geometry(self) -> tuple[LayerGeometry, ...]:
+        return geometry(self.model)
+
+    @cached_property
+    def conv_layers(self) -> tuple[LayerGeometry, ...]:
+        return tuple(row for row in self.geometry if row.kind == "conv")
+
+    @cached_property
+    def answers(self) -> Answers | None:
+        """Logits of the labelled pictures; None when there are none."""
+        batch = self.material.labelled
+        if batch is None or batch.labels is None:
+            return None
+        return Answers(batch, batch.labels, predict_logits(self.model, batch.images))
+
+    @cached_property
+    def looked(self) -> Looked | None:
+        """The pictures to look into: those given, else mistakes and successes among the labelled ones."""
+        batch = self.material.looked or self._chosen()
+        if batch is None:
+            return None
+        acts = capture(self.model, batch.images.to(self.device))
+        maps = {name: value.cpu() for name, value in acts.maps.items()}
+        return Looked(batch, Activations(maps, acts.logits.cpu()))
+
+    def _chosen(self) -> Batch | None:
+        answers = self.answers
+        if answers is None:
+            return None
+        return picked(answers.batch, choose(answers, self.preset.pictures))
+
+
+def choose(answers: Answers, count: int) -> list[int]:
+    """Which labelled pictures to look into: the most confident mistakes first (up to half), then right ones of each class in turn.
+
+    Mistakes teach most, but only beside successes; no picture is chosen for the beauty of its map.
+    """
+    order = answers.confidence.argsort(descending=True, stable=True).tolist()
+    wrong = [i for i in order if not answers.correct[i]][: count // 2]
+    # Right ones in the order of the file, each class in turn: "right" must not mean "the easiest".
+    turn: Counter[int] = Counter()
+    ranked = []
+    for i, (label, good) in enumerate(zip(answers.labels.tolist(), answers.correct.tolist(), strict=True)):
+        if good:
+            ranked.append((turn[label], i))
+            turn[label] += 1
+    right = [i for _, i in sorted(ranked)][: count - len(wrong)]
+    return sorted(right) + wrong
+
+
+def picked(batch: Batch, indices: list[int]) -> Batch:
+    """The pictures at `indices`, in that order."""
+    return Batch(
+        batch.images[indices],
+        None if batch.labels is None else batch.labels[indices],
+        tuple(batch.names[i] for i in indices),
+        None if batch.masks is None else batch.masks[indices],
+    )
+
+
+def pixels(images: Tensor) -> list[np.ndarray[Any, Any]]:
+    """Pictures (N, C, H, W) in [0, 1] as what a figure paints: N arrays (H, W, 3), grey ones repeated."""
+    colour = images if images.shape[1] == 3 else images.expand(-1, 3, -1, -1)
+    return list(colour.detach().cpu().movedim(1, -1).numpy())
+
+
+# ---------------------------------------------------------------- registering
+
+
+Make = Callable[[Subject], Iterable[Exhibit]]
+Judge = Callable[[Subject], Iterable[Finding]]
+
+
+@dataclass(frozen=True, slots=True)
+class SectionMaker:
+    """One chapter: where it stands, what it is called, what it says first, and the function that makes its exhibits."""
+
+    slug: str
+    title: str
+    lead: str
+    order: int
+    make: Make
+    judge: Judge | None = None
+
+
+SECTIONS: Registry[SectionMaker] = Registry("report section")
+
+
+def section(slug: str, *, title: str, lead: str, order: int, judge: Judge | None = None) -> Callable[[Make], Make]:
+    """Register a section: a generator of exhibits, given the subject.
+
+    order  sections stand in this order
+    judge  yields findings for the verdict at the top
+    A section that cannot be made raises SectionMissing with the reason and the command that fills it.
+    """
+
+    def register(make: Make) -> Make:
+        SECTIONS.add(slug, SectionMaker(slug, title, lead, order, make, judge))
+        return make
+
+    return register

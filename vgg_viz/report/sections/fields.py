@@ -1,0 +1,103 @@
+"""Receptive fields: what one unit of each layer can see, and what it does see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from vgg_viz.units.effective_field import effective_field
+
+from vgg_viz.figures.fields import boxes_on_image, growth
+from vgg_viz.maths.receptive_field import Box
+from vgg_viz.models.geometry import LayerGeometry
+from vgg_viz.records import Caption, Exhibit
+from vgg_viz.report.section import Subject, pixels, section
+
+PICTURES = 16  # for the effective field; noise where there are none
+MOST_BOXES = 6
+
+
+@section(
+    "receptive-fields", title="Receptive fields", order=50 + 5,
+    lead="A unit is a small window on the picture. How large that window is follows from kernels, strides and padding alone, and it bounds what "
+    "a map can mean.",
+)  # fmt: skip
+def receptive_fields(subject: Subject) -> Iterator[Exhibit]:
+    """The growth of the field with depth, and the boxes of central and border units on a picture."""
+    rows = [row for row in subject.geometry if row.kind in ("conv", "pool") and row.field is not None]
+    yield _growth(subject, rows)
+    yield from _boxes(subject, rows)
+
+
+def _growth(subject: Subject, rows: list[LayerGeometry]) -> Exhibit:
+    side = subject.checkpoint.architecture.image_side
+    batch = subject.looked.batch if subject.looked else None
+    noise = torch.rand(4, subject.checkpoint.architecture.in_channels, side, side, generator=torch.Generator().manual_seed(subject.seed))
+    images = batch.images[:PICTURES] if batch is not None else noise
+    # Every conv layer of a large network would cost a pass each; its last layer of each block tells the story.
+    measured = [row for row in rows if row.kind == "conv"]
+    if len(measured) > 6:
+        measured = [row for row, following in zip(rows, rows[1:], strict=False) if row.kind == "conv" and following.kind == "pool"]
+    effective = {row.name: effective_field(subject.model, images[:8].to(subject.device), row.name).size for row in measured}
+    last = measured[-1]
+    size = last.field.size if last.field else 0
+    first_over = next((row.name for row in rows if row.field and row.field.size > side), None)
+    beyond = f" From {first_over} on, a field is larger than the picture." if first_over else " No convolution sees the whole picture at once."
+    of = f"{len(images[:8])} {'pictures' if batch is not None else 'pictures of noise'}"
+    return Exhibit(
+        "fields-growth",
+        "How the window grows with depth",
+        Caption(
+            see=f"One bar a layer: the side of the square that one unit can depend on, against the {side} px of the picture. The dark bar inside is "
+            f"the effective field, measured as the pixels whose gradient is above 4.55 % of the strongest (mean over {of}).",
+            read=f"Each 3x3 convolution adds two jumps, each pool doubles the jump. {last.name} can see {size} px and mainly uses "
+            f"{effective[last.name]:.0f} px.{beyond} Three 3x3 convolutions see what one 7x7 sees, with 27 instead of 49 weights a pair of channels: "
+            "that is VGG's idea.",
+            cannot="The theoretical field is exact; the effective one depends on weights, pictures and the threshold, and is smaller because paths "
+            "through the middle are far more numerous.",
+        ),
+        alt=f"Bars of receptive-field sizes for {len(rows)} layers, from 3 px up to {max(row.field.size for row in rows if row.field)} px, on a picture of {side} px.",
+        figure=growth(
+            [row.name for row in rows], [row.field.size for row in rows if row.field], [row.kind for row in rows],
+            [row.field.jump for row in rows if row.field], image_side=side, effective=[effective.get(row.name) for row in rows],
+        ),
+        numbers={
+            row.name: {"size": row.field.size, "jump": row.field.jump, "padding": row.field.padding, "centre": row.field.centre,
+                       "effective": effective.get(row.name)}
+            for row in rows if row.field
+        },
+    )  # fmt: skip
+
+
+def _boxes(subject: Subject, rows: list[LayerGeometry]) -> Iterator[Exhibit]:
+    if subject.looked is None:
+        return
+    ends = [row for row, following in zip(rows, [*rows[1:], None], strict=True) if row.kind == "conv" and (following is None or following.kind == "pool")]
+    ends = ends[-MOST_BOXES:]
+    image = pixels(subject.looked.batch.images[:1])[0]
+    for slug, title, place in [("centre", "What the middle unit sees", 0.5), ("corner", "What the corner unit sees", 0.0)]:
+        boxes: list[tuple[str, Box]] = []
+        numbers = {}
+        for row in ends:
+            unit = int((row.shape[1] - 1) * place)
+            if row.field:
+                box = row.field.box(unit, unit)
+                boxes.append((row.name, box))
+                numbers[row.name] = {"unit": [unit, unit], "box": [box.x0, box.y0, box.x1, box.y1]}
+        outside = place == 0 and any(box.x0 < 0 for _, box in boxes)
+        yield Exhibit(
+            f"fields-{slug}",
+            title,
+            Caption(
+                see="The exact squares of input pixels that one unit of each block's last convolution depends on, drawn on a picture of this report."
+                + (" The hatched part lies outside the picture: there the unit sees only padding." if outside else ""),
+                read="Everything outside a square cannot change that unit, not by one bit. A heat map of that layer can therefore not point more "
+                "finely than these squares, however smooth it is painted.",
+                cannot="A square says where a unit may look; it does not say that it looks everywhere in it with equal weight."
+                + (" Units at the border see zeros that no picture contains, and learn to recognise the border by them." if outside else ""),
+            ),
+            alt=f"Picture with {len(boxes)} nested squares: " + ", ".join(f"{name} {box.x1 - box.x0} px" for name, box in boxes) + ".",
+            figure=boxes_on_image(image, boxes, title=title),
+            kind="picture",
+            numbers=numbers,
+        )

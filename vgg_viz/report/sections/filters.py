@@ -1,0 +1,151 @@
+"""Filters: what the weights themselves look like, which carry nothing, and which say the same twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from vgg_viz.units.health import FilterHealth, filter_health
+
+from vgg_viz.figures.filters import kernel_norms
+from vgg_viz.figures.kernels import channel_kernels, deep_kernels, first_layer_kernels
+from vgg_viz.models.names import find
+from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
+from vgg_viz.report.section import Subject, section
+
+ROWS = 12  # deeper filters shown
+EMPTY = 0.01  # of the layer's median norm
+
+
+def _health(subject: Subject) -> tuple[FilterHealth, ...]:
+    return filter_health(subject.model)
+
+
+def judge(subject: Subject) -> Iterator[Finding]:
+    """Near-duplicate filters and empty ones."""
+    found = _health(subject)
+    filters = sum(len(layer.norms) for layer in found)
+    duplicates = [(layer.layer, pair) for layer in found for pair in layer.twins]
+    if duplicates:
+        name, _ = duplicates[0]
+        yield Finding("note", f"{len(duplicates)} pairs among {filters:,} filters are near-duplicates, the first in {name}.")
+
+
+@section(
+    "filters", title="Filters", order=50, judge=judge,
+    lead="Before any picture: the weights. The first layer's kernels look at colours and can be seen as such; deeper ones look at channels.",
+)  # fmt: skip
+def filters(subject: Subject) -> Iterator[Exhibit]:
+    """First-layer kernels in colour, deeper kernels, norms, near-duplicates."""
+    convs = [row for row in subject.geometry if row.kind == "conv"]
+    first = _weights(subject, convs[0].name)
+    yield _first(subject, convs[0].name, first)
+    if first.shape[1] == 3:
+        yield _channels(convs[0].name, first)
+    if len(convs) > 1:
+        yield _deep(subject, convs[-1].name)
+    yield _norms(subject)
+
+
+def _weights(subject: Subject, name: str) -> torch.Tensor:
+    module = find(subject.model, name).module
+    weight = module.weight
+    if not isinstance(weight, torch.Tensor):
+        raise TypeError(f"layer {name} has no weights")
+    return weight.detach().float().cpu()
+
+
+def _first(subject: Subject, name: str, weights: torch.Tensor) -> Exhibit:
+    most = float(weights.abs().max())
+    centred = weights - weights.mean((1, 2, 3), keepdim=True)
+    # A kernel whose three channels agree ignores colour; one whose channels cancel looks at colour alone.
+    grey = weights.mean(1, keepdim=True).expand_as(weights)
+    colour_share = float((weights - grey).square().sum() / weights.square().sum().clamp(min=1e-12)) if weights.shape[1] == 3 else 0.0
+    flat = float((centred.square().sum((1, 2, 3)) < 0.1 * weights.square().sum((1, 2, 3))).float().mean())
+    channels = "red, green and blue" if weights.shape[1] == 3 else "grey"
+    return Exhibit(
+        "filters-first",
+        f"The {len(weights)} kernels of {name}",
+        Caption(
+            see=f"Each square is one kernel of {weights.shape[2]} × {weights.shape[3]} weights for {channels}, painted as a colour. Mid-grey is "
+            f"zero, and all share one scale: ±{most:.3g} reaches full colour, so a pale kernel really is a weak one.",
+            read=f"Light-dark pairs find edges, opposite colours find colour contrasts, a flat colour measures just that colour. Of the squared "
+            f"weight, {colour_share * 100:.0f} % distinguishes colours; {flat * 100:.0f} % of the kernels are nearly flat.",
+            cannot=f"Kernels of {weights.shape[2]} × {weights.shape[3]} show no shapes: what a network knows lies in how later layers combine them. "
+            "Noise-like kernels are normal in small or briefly trained networks.",
+        ),
+        alt=f"{len(weights)} first-layer kernels in colour on one scale of ±{most:.3g}; {colour_share * 100:.0f} % of their squared weight "
+        "distinguishes colours.",
+        figure=first_layer_kernels(weights.numpy(), title=f"Kernels of {name}"),
+        kind="picture",
+        numbers={"layer": name, "filters": len(weights), "scale": most, "colour_share": colour_share, "flat_share": flat,
+                 "norms": weights.flatten(1).norm(dim=1)},
+    )  # fmt: skip
+
+
+def _channels(name: str, weights: torch.Tensor) -> Exhibit:
+    energy = weights.square().sum((0, 2, 3))
+    share = (energy / energy.sum()).tolist()
+    return Exhibit(
+        "filters-first-channels",
+        f"{name} taken apart into red, green and blue",
+        Caption(
+            see="The same kernels, one column each: in colour on top, and below what they do to red, to green and to blue, red for positive "
+            "and blue for negative weights.",
+            read="The same pattern in all three rows: the kernel looks at brightness. Opposite signs in two rows: it looks at a colour contrast. "
+            f"Red, green and blue hold {share[0] * 100:.0f}, {share[1] * 100:.0f} and {share[2] * 100:.0f} % of the squared weight.",
+            cannot="The network sees normalised pictures: a channel with a small standard deviation is stretched before these weights meet it.",
+        ),
+        alt=f"Kernels of {name} by colour channel; red, green and blue hold {share[0] * 100:.0f}, {share[1] * 100:.0f} and {share[2] * 100:.0f} % of the squared weight.",
+        figure=channel_kernels(weights.numpy(), title=f"{name} by channel"),
+        kind="picture",
+        numbers={"share_by_channel": share},
+    )
+
+
+def _deep(subject: Subject, name: str) -> Exhibit:
+    weights = _weights(subject, name)
+    norms = weights.flatten(1).norm(dim=1)
+    chosen = norms.argsort(descending=True, stable=True)[:ROWS].tolist()
+    most = float(weights[chosen].abs().max())
+    return Exhibit(
+        "filters-deep",
+        f"Inside {name}: how deeper filters read the channels below",
+        Caption(
+            see=f"The {len(chosen)} filters of {name} with the largest norm, one a row; each small square is the kernel for one of the "
+            f"{weights.shape[1]} channels below. Red is positive, blue negative, on one scale of ±{most:.3g}.",
+            read="A red square asks for that channel, a blue one forbids it, at that place. A row with few strong squares is a filter that "
+            "listens to few channels.",
+            cannot="These are not pictures of what the filter likes: the channels below have no colour and no name. Look at the activations instead.",
+        ),
+        alt=f"Kernel slices of the {len(chosen)} strongest filters of {name}, signed, scale ±{most:.3g}.",
+        figure=deep_kernels(weights.numpy(), chosen, title=f"Kernels of {name}"),
+        kind="picture",
+        numbers={"layer": name, "chosen": chosen, "norms": norms, "scale": most},
+    )
+
+
+def _norms(subject: Subject) -> Exhibit:
+    found = _health(subject)
+    filters_total = sum(len(layer.norms) for layer in found)
+    empty = sum(int((torch.as_tensor(layer.norms) < EMPTY * torch.as_tensor(layer.norms).median()).sum()) for layer in found)
+    duplicates = [(layer.layer, pair) for layer in found for pair in layer.twins]
+    rows = tuple((name, pair.first, pair.second, round(float(pair.cosine), 4)) for name, pair in duplicates[:50])
+    return Exhibit(
+        "filters-norms",
+        "How large every filter is, and which are alike",
+        Caption(
+            see=f"One dot for each of {filters_total:,} filters: its norm, relative to the median of its layer. The table lists pairs of filters "
+            "of one layer whose weights point in nearly the same direction.",
+            read=f"{empty} filters are below {EMPTY * 100:.0f} % of their layer's median and do next to nothing; {len(duplicates)} pairs are "
+            "near-duplicates: one of each pair could be pruned.",
+            cannot="A small filter can still be decisive where later layers amplify it, and with batch norm the norm says nothing at all about "
+            "the size of the answer.",
+        ),
+        alt=f"Dot chart of filter norms in {len(found)} layers; {empty} filters are nearly empty, {len(duplicates)} pairs are near-duplicates.",
+        figure=kernel_norms([layer.layer for layer in found], [torch.as_tensor(layer.norms).numpy() for layer in found], dead_below=EMPTY),
+        table=Table((Column("layer"), Column("filter", "", True), Column("and filter", "", True), Column("cosine similarity", "", True)), rows)
+        if rows else None,
+        numbers={"filters": filters_total, "empty": empty, "duplicates": len(duplicates),
+                 "norms": {layer.layer: layer.norms for layer in found}},
+    )  # fmt: skip

@@ -1,0 +1,63 @@
+"""How this was made: what was read from the file, what was inferred from it, and what else it could be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vgg_viz.attribution import methods
+from vgg_viz.records import Caption, Column, Exhibit, Table
+from vgg_viz.report.section import Subject, section
+
+
+@section(
+    "how", title="How this was made", order=90,
+    lead="A report is worth as much as one can check of it: where every number comes from, and what had to be assumed.",
+)  # fmt: skip
+def how(subject: Subject) -> Iterator[Exhibit]:
+    """Evidence, alternatives, ignored keys; the methods with their sources."""
+    provenance = subject.checkpoint.provenance
+    architecture = subject.checkpoint.architecture
+    rows: list[tuple[str, str]] = [("file", provenance.file), ("format", provenance.format)]
+    rows += [("evidence", sentence) for sentence in provenance.evidence]
+    rows += [("alternative", sentence) for sentence in provenance.alternatives]
+    if provenance.ignored_keys:
+        shown = ", ".join(provenance.ignored_keys[:12])
+        more = f" and {len(provenance.ignored_keys) - 12} more" if len(provenance.ignored_keys) > 12 else ""
+        rows.append(("not loaded", f"{len(provenance.ignored_keys)} keys: {shown}{more}"))
+    rows += [
+        ("input", f"{architecture.in_channels} × {architecture.image_side} × {architecture.image_side}, values in [0, 1]"),
+        ("first layer subtracts", ", ".join(f"{v:.4g}" for v in architecture.mean)),
+        ("first layer divides by", ", ".join(f"{v:.4g}" for v in architecture.std)),
+        ("measured on", subject.material.labelled_from or "nothing: no labelled pictures"),
+        ("looked into", subject.material.looked_from or "nothing: no pictures"),
+        ("preset", f"{subject.preset.name}: {subject.preset.pictures} pictures, {subject.preset.steps} steps, {subject.preset.samples} samples"),
+    ]
+    yield Exhibit(
+        "how-provenance",
+        "What was read, and what was assumed",
+        Caption(
+            see="What the checkpoint file says about itself, what was inferred from names and shapes of its tensors, and what else would fit.",
+            read="A wrong assumption about preprocessing or image side makes a good network look bad: check those rows first when the accuracy is lower "
+            "than you know it to be.",
+            cannot="A file of weights cannot prove what pictures it was trained on, nor in which order its classes were.",
+        ),
+        alt=f"Table of {len(rows)} facts about the checkpoint {provenance.file}.",
+        table=Table((Column("what"), Column("how it is known")), tuple(rows)),
+        numbers={"evidence": provenance.evidence, "alternatives": provenance.alternatives, "ignored_keys": provenance.ignored_keys},
+    )
+    known = methods()
+    yield Exhibit(
+        "how-methods",
+        "Methods and their sources",
+        Caption(
+            see="The attribution methods of this report, all computed with Captum, with what their values mean and who proposed them.",
+            read="Gradient methods ask how the score would change; Grad-CAM asks where the channels that matter are active; occlusion covers a part and "
+            "looks. They answer different questions, so they may differ and still all be right.",
+            cannot="No method shows what the network sees. Each shows one derivative, average or difference, and the trust table says how it fared here.",
+        ),
+        alt=f"Table of {len(subject.preset.methods)} attribution methods with unit and source.",
+        table=Table(
+            (Column("method"), Column("what it says"), Column("unit"), Column("source")),
+            tuple((known[name].title, known[name].about, known[name].unit, known[name].source) for name in subject.preset.methods),
+        ),
+    )

@@ -1,0 +1,79 @@
+"""What the page says first: one line of verdict, what else is worth knowing, and the facts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from vgg_viz.maths.metrics import wilson_interval
+from vgg_viz.models.vgg import title
+from vgg_viz.records import Finding
+from vgg_viz.report.section import Subject
+
+# Between pictures the logits of a trained network move about as much as between classes; of an untrained one a fiftieth.
+HARDLY_MOVES = 0.1
+WORST_FIRST = {"bad": 0, "warn": 1, "note": 2, "good": 3}
+
+
+def verdict(subject: Subject, findings: Sequence[Finding]) -> list[Finding]:
+    """The one-line verdict first, then what the sections found, the worst first."""
+    return [_headline(subject), *sorted(findings, key=lambda finding: WORST_FIRST[finding.level])]
+
+
+def _headline(subject: Subject) -> Finding:
+    answers = subject.answers
+    if answers is None:
+        if subject.checkpoint.provenance.format == "untrained":
+            return Finding("note", "Random weights: nothing has been learned. Geometry, shapes and costs are real; every map below is noise.")
+        if subject.looked is not None and (moves := answers_move(subject)) is not None and moves < HARDLY_MOVES:
+            return Finding(
+                "warn",
+                f"This network looks untrained: from picture to picture its logits move only {moves:.2f} times as much as "
+                "from class to class, so it says nearly the same whatever it sees.",
+            )
+        return Finding("note", "No labelled pictures were given, so nothing can be said about its accuracy (add --data DIR).")
+    right, total = int(answers.correct.sum()), len(answers.labels)
+    low, high = wilson_interval(right, total)
+    chance = 1 / len(subject.classes)
+    level = "bad" if low <= chance else "warn" if right / total < 0.5 else "good"
+    judgement = " That is no better than guessing." if low <= chance else ""
+    return Finding(
+        level,
+        f"{right / total:.1%} of {total:,} held-out pictures are classified right (95 % interval {low:.1%} to {high:.1%}; "
+        f"guessing gives {chance:.1%}).{judgement}".replace("%", " %").replace("  %", " %"),
+    )
+
+
+def answers_move(subject: Subject) -> float | None:
+    """Standard deviation of the logits over pictures, as a share of that over classes; None for fewer than two pictures."""
+    logits = subject.looked.logits if subject.looked else torch.zeros(0, 1)
+    if len(logits) < 2 or logits.shape[1] < 2:
+        return None
+    return float(logits.std(0).mean() / logits.mean(0).std().clamp(min=1e-12))
+
+
+def subtitle(subject: Subject) -> str:
+    """The network and its task in one line."""
+    architecture = subject.checkpoint.architecture
+    kind = "RGB" if architecture.in_channels == 3 else "grey"
+    return f"{title(architecture)}, {architecture.num_classes:,} classes, {architecture.image_side} px {kind} pictures"
+
+
+def facts(subject: Subject) -> tuple[tuple[str, str], ...]:
+    """Short facts for the head of the page and for the index."""
+    rows = subject.geometry
+    parameters, macs = sum(row.parameters for row in rows), sum(row.macs for row in rows)
+    found = [
+        ("Network", title(subject.checkpoint.architecture)),
+        ("Classes", f"{len(subject.classes):,}"),
+        ("Input", f"{subject.checkpoint.architecture.image_side} px"),
+        ("Parameters", f"{parameters:,}"),
+        ("Multiply-adds", f"{macs / 1e9:.2f} G" if macs >= 1e8 else f"{macs / 1e6:.1f} M"),
+    ]
+    answers = subject.answers
+    if answers is not None:
+        found.append(("Accuracy", f"{float(answers.correct.float().mean()) * 100:.1f} %"))
+    if subject.checkpoint.history:
+        found.append(("Epochs", str(len(subject.checkpoint.history))))
+    return tuple(found)

@@ -1,0 +1,119 @@
+"""The payload of the interactive viewer: each photo once, each map raw in bytes; the page colours and places them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from vgg_viz.attribution.method import Method
+from vgg_viz.maths.images import encode_jpeg, encode_png
+from vgg_viz.maths.receptive_field import Field
+from vgg_viz.records import Attribution, Batch
+
+FINEST = 112  # side above which a map is averaged down for the page [values]; the file in data/ has it whole
+PHOTO_AS_PNG = 96  # side up to which a photo is stored without loss [px]
+
+
+def payload(
+    batch: Batch,
+    classes: Sequence[str],
+    probabilities: Tensor,
+    maps: Iterable[tuple[str, Attribution]],
+    methods: Mapping[str, Method],
+    fields: Mapping[str, Field],
+    evidence: Mapping[str, str],
+) -> dict[str, Any]:
+    """What the viewer needs, as plain JSON.
+
+    probabilities  (B, K)
+    maps           (target, attribution of all B pictures); target "predicted" or "second": the true class of a mistake, else the runner-up
+    fields         receptive field of each layer that maps come from
+    evidence       one sentence on each method's trial on this checkpoint, where there was one
+    """
+    named: list[dict[str, Any]] = []
+    ranges: dict[str, list[float]] = {}
+    layers: dict[str, dict[str, Any]] = {}
+    used: dict[str, None] = {}
+    labels = batch.labels
+    for target, found in maps:
+        values = found.values.detach().float().cpu()
+        factor = -(-max(values.shape[-2:]) // FINEST)
+        values = coarser(values, factor)
+        used[found.method] = None
+        if found.layer is not None:
+            field = fields[found.layer]
+            layers[found.layer] = {
+                "name": found.layer, "jump": field.jump * factor, "centre": field.centre + field.jump * (factor - 1) / 2,
+                "size": field.size + field.jump * (factor - 1),
+            }  # fmt: skip
+        for photo in range(len(batch)):
+            which = target if target == "predicted" else _second(photo, found, labels)
+            key = f"{found.method}|{found.layer or ''}|{which}"
+            low, high, data = quantised(values[photo])
+            known = ranges.setdefault(key, [low, high])
+            ranges[key] = [min(known[0], low), max(known[1], high)]
+            named.append({
+                "photo": photo, "method": found.method, "layer": found.layer, "target": which, "class": int(found.targets[photo]),
+                "h": values.shape[1], "w": values.shape[2], "low": low, "high": high, "data": data,
+            })  # fmt: skip
+    return {
+        "kind": "attention",
+        "photos": [_photo(batch, i, probabilities[i]) for i in range(len(batch))],
+        "classes": list(classes),
+        "methods": [
+            {
+                "id": name, "title": methods[name].title, "signed": methods[name].signed, "unit": methods[name].unit,
+                "layered": any(m["method"] == name and m["layer"] for m in named), "about": methods[name].about,
+                "evidence": evidence.get(name, ""),
+            }
+            for name in used
+        ],
+        "layers": list(layers.values()),
+        "maps": named,
+        "ranges": ranges,
+    }  # fmt: skip
+
+
+def coarser(values: Tensor, factor: int) -> Tensor:
+    """Block means of (B, h, w) maps; the last blocks may be smaller."""
+    return values if factor == 1 else functional.avg_pool2d(values, factor, ceil_mode=True, count_include_pad=False)
+
+
+def quantised(values: Tensor) -> tuple[float, float, str]:
+    """A map as bytes: the values of byte 0 and byte 255, and the bytes in base64; the error is at most half a step."""
+    low, high = float(values.min()), float(values.max())
+    span = high - low
+    steps = torch.zeros_like(values) if span <= 0 else (values - low) / span * 255
+    return low, high, base64.b64encode(steps.round().clamp(0, 255).to(torch.uint8).numpy().tobytes()).decode("ascii")
+
+
+def _second(photo: int, found: Attribution, labels: Tensor | None) -> str:
+    return "true" if labels is not None and int(found.targets[photo]) == int(labels[photo]) else "runner-up"
+
+
+def _photo(batch: Batch, index: int, probabilities: Tensor) -> dict[str, Any]:
+    image = batch.images[index]
+    image = image if image.shape[0] == 3 else image.expand(3, -1, -1)
+    height, width = image.shape[-2:]
+    small = max(height, width) <= PHOTO_AS_PNG
+    kind, content = ("png", encode_png(image)) if small else ("jpeg", encode_jpeg(image, quality=90))
+    order = probabilities.argsort(descending=True, stable=True)[:5].tolist()
+    mask = None if batch.masks is None else batch.masks[index]
+    return {
+        "name": batch.names[index],
+        "src": _uri(kind, content),
+        "width": width,
+        "height": height,
+        "true": None if batch.labels is None else int(batch.labels[index]),
+        "top": [[i, round(float(probabilities[i]), 6)] for i in order],
+        "mask": None if mask is None else _uri("png", encode_png(mask.float()[None])),
+    }
+
+
+def _uri(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -1,0 +1,96 @@
+"""Galleries on disk: built in a temporary folder, swapped in whole, never over something that is not a gallery."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vgg_viz.errors import OutputRefused
+
+MANIFEST = "manifest.json"
+SCHEMA = 1
+
+
+def folder_name(stem: str) -> str:
+    """A checkpoint's stem as a folder name: what could climb out, hide or break a shell becomes a dash; never empty.
+
+    "best" -> "best", "..": -> "checkpoint", "a b/c" -> "a-b-c"
+    """
+    return re.sub(r"[^\w.-]+|^[.-]+", "-", stem, flags=re.ASCII).strip("-.")[:100] or "checkpoint"
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """A temporary folder that takes the place of `target` when the block ends well, and vanishes when it does not.
+
+    raises  OutputRefused before the block runs when `target` is something else than a gallery, or nothing can be written there
+    """
+    _require_replaceable(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    except OSError as error:
+        raise OutputRefused(
+            f"nothing can be written in {target.parent.name or str(target.parent)!r} ({error.strerror}); choose another --out."
+        ) from None
+    try:
+        yield temporary
+        temporary.chmod(0o755)  # mkdtemp makes private folders; a gallery is to be shared
+        old = temporary.with_suffix(".old")
+        if target.exists():
+            os.rename(target, old)
+        try:
+            os.rename(temporary, target)
+        except OSError:
+            if old.exists():
+                os.rename(old, target)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _require_replaceable(target: Path) -> None:
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise OutputRefused(f"{target.name!r} exists and is not a folder, a gallery was to be written there; choose another --out.")
+    if target.is_dir() and any(target.iterdir()) and read_manifest(target) is None:
+        raise OutputRefused(
+            f"the folder {target.name!r} exists and is not a gallery of vgg_viz, so it is left alone; choose another --out."
+        )
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a gallery, or None where there is none of ours."""
+    try:
+        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and "vgg_viz" in found else None
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON can hold it: tuples as lists, NaN and infinities as null, numpy and torch scalars as numbers."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, str) or value is None or isinstance(value, bool | int):
+        return value
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Plain JSON, sorted by nothing: in the order in which it was made; the same value gives the same bytes."""
+    path.write_text(json.dumps(plain(value), ensure_ascii=False, indent=1, allow_nan=False) + "\n", encoding="utf-8")
