@@ -12,6 +12,15 @@ from vgg_viz.models.checkpoint import BUNDLED, load
 from vgg_viz.records import Checkpoint
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Work this small gains nothing from a second thread, and on a busy machine it waits for it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def sample() -> Checkpoint:
     return load()
@@ -67,17 +76,20 @@ def test_its_specimens_are_pictures_of_the_held_out_split_with_their_exact_masks
     for specimen in sample.specimens:
         index = int(specimen.name.rsplit("-", 1)[1])
         picture = shapes.draw(index, seed=data["seed"], split="val")
-        assert torch.equal(to_uint8(decode(specimen.png)), torch.from_numpy(picture.pixels))
-        assert torch.equal(decode_mask(specimen.mask), torch.from_numpy(picture.mask))
+        # Another processor's sine may round a pixel the other way: one level of 255, not more.
+        levels = to_uint8(decode(specimen.png)).int() - torch.from_numpy(picture.pixels).int()
+        assert int(levels.abs().max()) <= 1
+        assert int((decode_mask(specimen.mask) ^ torch.from_numpy(picture.mask)).sum()) <= 1
         assert specimen.label == picture.label
 
 
 def test_none_of_its_specimens_was_trained_on(sample):
     data = sample.provenance.data
     pixels, *_ = shapes.paint_pixels(data["train"], seed=data["seed"], split="train")
-    trained = {picture.tobytes() for picture in pixels}
-    assert len(trained) == data["train"]
-    assert not any(to_uint8(decode(s.png)).numpy().tobytes() in trained for s in sample.specimens)
+    trained = torch.from_numpy(pixels)[:, :, ::8, ::8].float().flatten(1)  # 64 pixels tell two pictures apart
+    specimens = torch.stack([to_uint8(decode(s.png)) for s in sample.specimens])[:, :, ::8, ::8].float().flatten(1)
+    apart = torch.cdist(specimens, trained) / specimens.shape[1] ** 0.5  # [levels of 255]
+    assert float(apart.min()) > 4
 
 
 def test_its_specimens_are_spread_evenly_over_the_classes(sample):

@@ -12,6 +12,15 @@ from vgg_viz.data import shapes
 from vgg_viz.data.transforms import AUGMENTATIONS, Augmentation, ColourAxes, augment, colour_axes, evaluation_view, steps
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Work this small gains nothing from a second thread, and on a busy machine it waits for it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def pictures() -> torch.Tensor:
     return shapes.paint(64).images

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -123,7 +122,7 @@ def draw(index: int, *, seed: int = 0, split: str = "train", side: int = SIDE) -
 
     coverage = cover((side, side), outlines)
     image = ground + coverage * (coat - ground)
-    pixels = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    pixels = np.rint(np.minimum(np.maximum(image, 0), 1) * 255).astype(np.uint8)
     return Picture(pixels, coverage >= 0.5, label, outlines, ground)
 
 
@@ -137,7 +136,9 @@ def _apart(generator: np.random.Generator, other: float) -> float:
 def _lay_outline(image: Array, outline: Array, colour: Array) -> None:
     """Paint the inside of `outline` in place, working only on the pixels around it."""
     side = image.shape[-1]
-    (x0, y0), (x1, y1) = np.clip(outline.min(0) - 1, 0, side).astype(int), np.clip(outline.max(0) + 2, 0, side).astype(int)
+    low, high = outline.min(axis=0).tolist(), outline.max(axis=0).tolist()
+    x0, y0 = (int(min(max(value - 1, 0), side)) for value in low)
+    x1, y1 = (int(min(max(value + 2, 0), side)) for value in high)
     if x1 > x0 and y1 > y0:
         patch = image[:, y0:y1, x0:x1]
         patch += cover((y1 - y0, x1 - x0), [outline - (x0, y0)]) * (colour[:, None, None] - patch)
@@ -160,7 +161,7 @@ def _distractor(generator: np.random.Generator) -> Array:
     if kind < 2:  # a line; an arc of up to 2.2 rad, well short of a ring
         bend, length, thickness = kind * (0.6 + 1.6 * amount), generator.uniform(10, 40), 0.8 + 1.6 * depth
         angles = angle + _SPINE * bend
-        steps = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        steps = _at(angles, 1.0)
         spine = np.cumsum(steps, axis=0) * (length / len(steps))
         across = steps[:, ::-1] * (-thickness / 2, thickness / 2)
         line: Array = np.concatenate([spine + across, (spine - across)[::-1]]) - spine[len(spine) // 2] + middle
@@ -171,9 +172,9 @@ def _distractor(generator: np.random.Generator) -> Array:
     return _at(_SCRAP + angle, (2.0 + 2.5 * amount) * generator.uniform(0.55, 1.45, 5)) + middle
 
 
-def _at(angles: Array, radius: Any) -> Array:
+def _at(angles: Array, radius: float | Array) -> Array:
     """Points (n, 2) at `radius` in the directions `angles`."""
-    points: Array = np.stack([np.cos(angles), np.sin(angles)], axis=1) * np.expand_dims(radius, -1)
+    points: Array = np.array((np.cos(angles) * radius, np.sin(angles) * radius)).T
     return points
 
 
@@ -212,7 +213,7 @@ def _centroid(polygon: Array) -> Array:
 
 def _round(points: int, radius: float = 1.0, *, start: float = 0.0, stop: float = 2 * np.pi) -> Array:
     angles = np.linspace(start, stop, points, endpoint=stop - start < 2 * np.pi - 1e-9)
-    return radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return _at(angles, radius)
 
 
 def _crescent() -> list[Array]:
