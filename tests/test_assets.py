@@ -84,11 +84,12 @@ def test_its_specimens_are_pictures_of_the_held_out_split_with_their_exact_masks
 
 
 def test_none_of_its_specimens_was_trained_on(sample):
+    """The splits are separate streams by construction; every fifth training picture is painted to see it."""
     data = sample.provenance.data
-    pixels, *_ = shapes.paint_pixels(data["train"], seed=data["seed"], split="train")
-    trained = torch.from_numpy(pixels)[:, :, ::8, ::8].float().flatten(1)  # 64 pixels tell two pictures apart
+    some = [shapes.draw(index, seed=data["seed"], split="train").pixels for index in range(0, data["train"], 5)]
+    trained = torch.stack([torch.from_numpy(pixels[:, ::8, ::8]) for pixels in some]).float().flatten(1)
     specimens = torch.stack([to_uint8(decode(s.png)) for s in sample.specimens])[:, :, ::8, ::8].float().flatten(1)
-    apart = torch.cdist(specimens, trained) / specimens.shape[1] ** 0.5  # [levels of 255]
+    apart = torch.cdist(specimens, trained) / specimens.shape[1] ** 0.5  # [levels of 255], over 192 values a picture
     assert float(apart.min()) > 4
 
 
