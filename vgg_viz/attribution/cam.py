@@ -70,7 +70,7 @@ def on_pixels(model: nn.Module, layer: str | None, maps: Tensor, size: Sequence[
 
 
 # Layers whose output is a map: those of the classifier are not, except in the dense form, where scores are averaged.
-SPATIAL = ("normalise", "conv", "bn", "relu", "lrn", "pool", "avgpool")
+SPATIAL = ("conv", "bn", "relu", "lrn", "pool", "avgpool")
 
 
 def spatial(model: nn.Module, name: str) -> Layer:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from captum.attr import LayerGradientXActivation
+from captum.attr import Saliency
 from torch import Tensor, nn
 
 from vgg_viz.attribution.cam import spatial
 from vgg_viz.attribution.method import METHODS, pictures_at_once
 from vgg_viz.attribution.targets import Target, given_targets, settled_targets
-from vgg_viz.capture.hooks import capturing, evaluating, frozen
+from vgg_viz.capture.hooks import capturing, evaluating, frozen, shifting
 from vgg_viz.models.names import Layer, find
 from vgg_viz.models.names import layers as layers_of
 from vgg_viz.records import Activations, Attribution
@@ -131,35 +131,53 @@ def _one_pass(
     model: nn.Module, images: Tensor, target: Target, given: Tensor | None, found: list[Layer], kept: list[str],
     *, relu: bool, pixels: bool,
 ) -> _Part:  # fmt: skip
-    # Captum differentiates with respect to layers; an identity before the first one makes the picture a layer too.
-    front = nn.Identity()
-    said: list[Tensor] = []
+    """Gradients with respect to an offset of zero on every channel of every layer, and to the pixels.
 
-    def score(pictures: Tensor) -> Tensor:
-        logits = model(front(pictures))
+    Grad-CAM weighs a channel by the mean of its gradient, and that is the gradient of a constant added to the channel,
+    divided by its number of units. Captum's own way for a list of layers, LayerGradientXActivation, says the same but
+    copies every map and every gradient map: 1.24 bare passes for VGG16 on 8 pictures, against 1.05 in this way
+    (CPU time, one thread; benchmarks/attribution.py).
+    """
+    offsets = [images.new_zeros(len(images), width, 1, 1).requires_grad_() for width in _widths(model, found)]
+    logits, chosen = torch.empty(0), torch.empty(0)
+
+    def score(*inputs: Tensor) -> Tensor:
+        nonlocal logits, chosen
+        logits = model(inputs[0] if pixels else images)
         chosen = settled_targets(target, given, logits)
-        said[:] = logits.detach(), chosen
         picked: Tensor = logits.gather(1, chosen[:, None])[:, 0]
         return picked
 
-    ears = [front] * pixels + [layer.module for layer in found]
-    with capturing(model, *{layer.name for layer in found}, *kept) as copies:
-        # multiply_by_inputs=False leaves the gradient alone: Grad-CAM weighs activations by its mean, not by itself.
-        gradients: list[Tensor] = LayerGradientXActivation(score, ears, multiply_by_inputs=False).attribute(images)
-    logits, chosen = said
-    gradient = gradients.pop(0).detach() if pixels else images.new_zeros(0)
+    inputs = ((images.requires_grad_(),) if pixels else ()) + tuple(offsets)
+    shifts = {layer.name: offset for layer, offset in zip(found, offsets, strict=True)}
+    with capturing(model, *kept) as copies, shifting(model, shifts) as said:
+        # abs=False: Captum's Saliency is then the gradient itself, of all inputs from one backward pass.
+        gradients: tuple[Tensor, ...] = Saliency(score).attribute(inputs, abs=False)
+    gradient = gradients[0].detach() if pixels else images.new_zeros(0)
     cams = {}
-    for layer, slope in zip(found, gradients, strict=True):
-        values = torch.einsum("bc,bchw->bhw", slope.mean((2, 3)), copies[layer.name])
+    for layer, slope in zip(found, gradients[pixels:], strict=True):
+        maps = said[layer.name]
+        weights = slope[:, :, 0, 0] / (maps.shape[2] * maps.shape[3])
+        values = torch.einsum("bc,bchw->bhw", weights, maps)
         cams[layer.name] = (values.relu() if relu else values).float()
     return _Part(
         chosen,
-        logits,
-        {name: copies[name] for name in kept},
+        logits.detach(),
+        dict(copies),
         cams,
         gradient.abs().amax(1) if pixels else gradient,
         (gradient * images.detach()).sum(1) if pixels else gradient,
     )
+
+
+def _widths(model: nn.Module, found: list[Layer]) -> list[int]:
+    """How many channels each layer puts out: those of the last convolution before it, or its own."""
+    width, widths = 0, {}
+    for layer in layers_of(model):
+        if isinstance(layer.module, nn.Conv2d):
+            width = layer.module.out_channels
+        widths[layer.name] = width
+    return [widths[layer.name] for layer in found]
 
 
 def _cams(parts: list[_Part], found: list[Layer], relu: bool) -> dict[str, Attribution]:
