@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from fake_page import fake_page, fake_rows
+from guard import leaks
 
 from vgg_viz.report.page import render, render_index
 
@@ -21,14 +22,9 @@ PLAYWRIGHT = importlib.util.find_spec("pytest_playwright") and importlib.util.fi
 def refuse() -> None:
     """Skip with a reason where there is no browser; fail where there must be one."""
     wanted = "Chromium (apt-get install chromium)" if not CHROMIUM else "playwright, pytest-playwright and axe-playwright-python"
-    if os.environ.get("CI", "").lower() == "true":
+    if os.environ.get("CI", "").lower() not in ("", "0", "false"):
         pytest.fail(f"browser tests must run in CI, but there is no {wanted}", pytrace=False)
     pytest.skip(f"there is no {wanted}")
-
-
-def leaks(requests: list[str], folder: Path) -> list[str]:
-    """The requests that left the folder of the page."""
-    return [url for url in requests if not url.startswith((folder.as_uri() + "/", "data:", "blob:"))]
 
 
 if CHROMIUM and PLAYWRIGHT:

@@ -7,17 +7,17 @@ from itertools import pairwise
 
 import pytest
 
-axe_playwright = pytest.importorskip("axe_playwright_python.sync_playwright")
-
 pytestmark = pytest.mark.browser
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa", "best-practice"]
 
 
 def problems(page) -> list[str]:
     """What axe calls a violation, and what it cannot decide, as one line each."""
+    from axe_playwright_python.sync_playwright import Axe  # here, so that a missing one is refused with its reason
+
     page.evaluate("document.querySelectorAll('img').forEach((image) => { image.loading = 'eager'; })")
     options = {"runOnly": {"type": "tag", "values": TAGS}, "resultTypes": ["violations", "incomplete"]}
-    found = axe_playwright.Axe().run(page, options=options).response
+    found = Axe().run(page, options=options).response
     assert found["testEngine"]["name"] == "axe-core"
     return [f"{kind} {one['id']}: {node['html'][:160]} {node['failureSummary'][:300]}"
             for kind in ("violations", "incomplete") for one in found[kind] for node in one["nodes"]]  # fmt: skip

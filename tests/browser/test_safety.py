@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from conftest import leaks
 from fake_page import CLASSES, HOSTILE
+from guard import leaks
 
 from vgg_viz.report.page import visible
 
