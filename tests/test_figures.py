@@ -227,13 +227,6 @@ def test_reliability_prints_the_calibration_error_of_the_formula() -> None:
     assert sum(patch.get_height() for patch in figure.axes[1].patches) == 6
 
 
-def test_the_wilson_interval_inverts_the_score_test() -> None:
-    # Its ends are the two shares p for which the observed share is exactly z standard errors of p away.
-    low, high = calibration.wilson(np.array([7.0]), np.array([20.0]))
-    for end in (low[0], high[0]):
-        assert abs(7 / 20 - end) == pytest.approx(1.96 * math.sqrt(end * (1 - end) / 20))
-
-
 def test_every_map_lies_at_its_place_on_the_wall() -> None:
     values, scale = maps(300, 7)
     figure = walls.feature_wall(values, scale)

@@ -62,8 +62,9 @@ def methods_side_by_side(rows: Sequence[Row], *, side: int = 128, alone: Collect
     grid = Grid(len(cells), len(names), cell, tall, gap=_GAP, above=22 if any(row.label for row in rows) else 2,
                 below=0 if shared else _BAR)  # fmt: skip
     # Where units differ, each column says its own; where they are one, the foot says it once.
-    units = [row_scale.unit for _, _, row_scale in rows[0].maps]
-    told = 14 if len(set(units)) > 1 else 0
+    names_of_units = [scale.unit for _, _, scale in rows[0].maps]
+    units = [_wrapped(f"[{unit}]", cell, bold=False) for unit in names_of_units] if len(set(names_of_units)) > 1 else []
+    told = 14 * max(map(len, units), default=0)
     top = head(title=title, subtitle=subtitle) + 14 + 14 * max(len(_wrapped(name, cell)) for name in names) + told
     bottom = top + grid.size[1] + (_BAR if shared else 0)
     figure = _figure(grid, bottom, title, subtitle)
@@ -71,9 +72,8 @@ def methods_side_by_side(rows: Sequence[Row], *, side: int = 128, alone: Collect
     for column, name in enumerate(names):
         centre = MARGIN + grid.corner(column)[0] + cell / 2
         _heading(figure, centre, top - 10 - told, name, cell)
-        if told and column:
-            unit = fitted(f"[{units[column - 1]}]", cell + _GAP - 2, SMALL)
-            write(figure, centre, top - 10, unit, size=SMALL, color=LIGHT.muted, ha="center")
+        for n, line in enumerate(units[column - 1] if units and column else ()):
+            write(figure, centre, top + 4 - told + 14 * n, line, size=SMALL, color=LIGHT.muted, ha="center")
     bars = _bars(figure)
     for r, row in enumerate(rows):
         y = top + grid.corner(r * len(names))[1]
@@ -82,7 +82,7 @@ def methods_side_by_side(rows: Sequence[Row], *, side: int = 128, alone: Collect
         for column, (_, _, scale) in enumerate(row.maps, 1):
             if not shared or r == len(rows) - 1:
                 _bar(figure, bars, MARGIN + grid.corner(column)[0], y + tall + 5, cell, scale)
-    _foot(figure, bottom + 16, [scale for row in rows for _, _, scale in row.maps])
+    _foot(figure, bottom + 16, [scale for row in rows for _, _, scale in row.maps], by_column=bool(units))
     return figure
 
 
@@ -150,17 +150,17 @@ def _heading(figure: Figure, x: float, y: float, name: str, cell: int) -> None:
         write(figure, x, y - 14 * n, line, size=SMALL, ha="center", weight="bold")
 
 
-def _wrapped(name: str, cell: int) -> list[str]:
+def _wrapped(name: str, cell: int, *, bold: bool = True) -> list[str]:
     """A name on one line, or at its best space on two."""
     room, words = cell + _GAP - 4, label(name, 60).split(" ")
 
     def width(part: str) -> float:
-        return text_width(part, SMALL, bold=True)
+        return text_width(part, SMALL, bold=bold)
 
     if width(" ".join(words)) <= room or len(words) == 1:
-        return [fitted(name, room, SMALL, bold=True)]
+        return [fitted(name, room, SMALL, bold=bold)]
     cuts = [(" ".join(words[:n]), " ".join(words[n:])) for n in range(1, len(words))]
-    return [fitted(part, room, SMALL, bold=True) for part in min(cuts, key=lambda cut: max(map(width, cut)))]
+    return [fitted(part, room, SMALL, bold=bold) for part in min(cuts, key=lambda cut: max(map(width, cut)))]
 
 
 def _bars(figure: Figure) -> Axes:
@@ -184,11 +184,12 @@ def _bar(figure: Figure, bars: Axes, x: float, y: float, width: float, scale: Sc
     write(figure, x + width, y + 15, high, size=SMALL, color=LIGHT.muted, ha="right")
 
 
-def _foot(figure: Figure, y: float, scales: list[Scale]) -> None:
-    """What the colour bars mean, once for all: units, what each range is over, and how much lies beyond."""
-    units = ", ".join(dict.fromkeys(label(scale.unit) for scale in scales))
+def _foot(figure: Figure, y: float, scales: list[Scale], *, by_column: bool = False) -> None:
+    """What the colour bars mean, once for all: units (unless columns say theirs), the range, and how much lies beyond."""
+    found = list(dict.fromkeys(label(scale.unit) for scale in scales))
+    units = f" [{found[0]}]" if len(found) == 1 else "" if by_column else f" [{', '.join(found)}]"
     over = ", ".join(dict.fromkeys(label(scale.over, 60) for scale in scales))
     beyond = max(scale.clipped for scale in scales)
     more = f"; up to {percent(beyond)} of the values lie beyond" if beyond > 0 else ""
-    text = f"colour bars [{units}]: range over {over}{more}"
+    text = f"colour bars{units}: range over {over}{more}"
     write(figure, MARGIN, y, fitted(text, size(figure)[0] - 2 * MARGIN, SMALL), size=SMALL, color=LIGHT.muted)

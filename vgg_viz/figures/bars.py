@@ -37,7 +37,7 @@ def two_panels(names: list[str], first: Column, second: Column, *, title: str, s
 def _bars(axes: Axes, column: Column, *, full: bool) -> None:
     name, shares, texts, colour = column
     values = 100 * np.nan_to_num(np.asarray(shares, float))
-    most = 100.0 if full else 1.32 * max(float(values.max()), 1e-9)
+    most = 100.0 if full else 1.32 * (float(values.max()) or 1.0)
     if full:
         axes.barh(range(len(values)), 100, 0.72, color=LIGHT.wash, zorder=1)
     axes.barh(range(len(values)), values, 0.72, color=colour, zorder=2, label=name)

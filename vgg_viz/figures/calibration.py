@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -10,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from vgg_viz.errors import VggVizError
 from vgg_viz.figures.canvas import MARGIN, NARROW, canvas, head, panel, quiet
 from vgg_viz.figures.style import LIGHT, SMALL, Array, count, painted, percent
+from vgg_viz.maths.metrics import Bin, calibration, wilson_interval
 
 
 @painted
@@ -21,57 +25,38 @@ def reliability(confidence: Array, correct: Array, *, bins: int = 10, title: str
     bins        bins of equal width over [0, 1]
     raises      VggVizError without predictions
 
-    Upper panel: accuracy of each bin with its 95 % Wilson interval, which stays inside [0, 1] and is honest for few
-    pictures; bars below the diagonal mean a model that is too sure. Lower panel: predictions a bin.
-
-        ECE = sum over bins of n_bin / N |accuracy_bin - mean confidence_bin|
-
-    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017; Wilson, JASA 1927.
+    Upper panel: accuracy of each bin with its 95 % Wilson interval; bars below the diagonal mean a model that is too
+    sure. Lower panel: predictions a bin. The arithmetic is that of `maths.metrics.calibration`.
     """
-    confidence, correct = np.asarray(confidence, float).ravel(), np.asarray(correct, bool).ravel()
+    confidence = np.clip(np.asarray(confidence, float).ravel(), 0, 1)  # a softmax in float32 may sum to a hair above 1
+    correct = np.asarray(correct, bool).ravel()
     if not confidence.size or confidence.shape != correct.shape:
         raise VggVizError(
             f"calibration needs one confidence and one verdict a prediction; "
             f"{confidence.size} and {correct.size} came. Evaluate on labelled pictures first."
         )
-    edges = np.linspace(0, 1, bins + 1)
-    # A confidence of exactly 1 belongs to the last bin.
-    place = np.clip(np.digitize(confidence, edges) - 1, 0, bins - 1)
-    number = np.bincount(place, minlength=bins)
-    right = np.bincount(place, correct, minlength=bins)
-    claimed = np.bincount(place, confidence, minlength=bins)
-    filled = np.flatnonzero(number)
-    error = float(np.abs(right - claimed).sum() / confidence.size)
-
-    told = (f"expected calibration error (ECE) {percent(error)}; accuracy {percent(float(correct.mean()))}, "
+    measured = calibration(torch.from_numpy(confidence), torch.from_numpy(correct), bins=bins, by="width")
+    told = (f"expected calibration error (ECE) {percent(measured.error)}; accuracy {percent(float(correct.mean()))}, "
             f"mean confidence {percent(float(confidence.mean()))}")  # fmt: skip
     top = head(title=title, subtitle=told) + 34
     figure = canvas(NARROW, top + 330 + 150 + 46, title=title, subtitle=told)
     left, width = MARGIN + 48, NARROW - 2 * MARGIN - 48 - 8
     upper = panel(figure, left, top, width, 330)
-    _bars(upper, edges, number, right, claimed, filled)
+    _bars(upper, measured.bins)
     lower = panel(figure, left, top + 330 + 36, width, 100)
-    _histogram(lower, confidence, correct, edges)
+    _histogram(lower, confidence, correct, np.arange(bins + 1) / bins)
     return figure
 
 
-def wilson(right: Array, number: Array, *, z: float = 1.96) -> tuple[Array, Array]:
-    """Lower and upper end of the Wilson interval of the share right / number, [0, 1]; z = 1.96 for 95 %."""
-    share = right / number
-    middle = (share + z**2 / (2 * number)) / (1 + z**2 / number)
-    half = z / (1 + z**2 / number) * np.sqrt(share * (1 - share) / number + z**2 / (4 * number**2))
-    return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
-
-
-def _bars(axes: Axes, edges: Array, number: Array, right: Array, claimed: Array, filled: Array) -> None:
+def _bars(axes: Axes, bins: Sequence[Bin]) -> None:
     quiet(axes, grid="y")
-    step = edges[1]
-    centres = edges[filled] + step / 2
-    accuracy, meant = right[filled] / number[filled], claimed[filled] / number[filled]
-    low, high = wilson(right[filled], number[filled])
-    axes.bar(centres, accuracy, 0.86 * step, color=LIGHT.accent, label="accuracy, with its 95 % interval", zorder=2)
-    axes.bar(centres, meant - accuracy, 0.86 * step, bottom=accuracy, facecolor="none", edgecolor=LIGHT.bad,
-             linewidth=1, hatch="////", label="gap to the claimed confidence", zorder=3)  # fmt: skip
+    centres = np.array([(found.low + found.high) / 2 for found in bins])
+    accuracy, meant = np.array([found.accuracy for found in bins]), np.array([found.confidence for found in bins])
+    low, high = np.array([wilson_interval(found.accuracy * found.count, found.count) for found in bins]).T
+    width = 0.86 * (bins[0].high - bins[0].low)
+    axes.bar(centres, accuracy, width, color=LIGHT.accent, label="accuracy, with its 95 % interval", zorder=2)
+    axes.bar(centres, meant - accuracy, width, bottom=accuracy, facecolor="none", edgecolor=LIGHT.bad, linewidth=1, hatch="////",
+             label="gap to the claimed confidence", zorder=3)  # fmt: skip
     # Rounding may put an end a hair inside the accuracy of a bin that is all right or all wrong.
     ends = np.maximum(accuracy - low, 0), np.maximum(high - accuracy, 0)
     axes.errorbar(centres, accuracy, ends, fmt="none", ecolor=LIGHT.ink, elinewidth=1.4, capsize=3, zorder=4)
@@ -90,6 +75,8 @@ def _histogram(axes: Axes, confidence: Array, correct: Array, edges: Array) -> N
 
     quiet(axes, grid="y")
     verdict = np.where(correct, "right", "wrong")
+    # The panel above counts 0.9 into the bin that ends there, a histogram into the one that begins: a hair settles it.
+    confidence = np.clip(np.nextafter(confidence, 0), 0, 1)
     seaborn.histplot(
         x=confidence, hue=verdict, hue_order=["wrong", "right"], bins=edges, multiple="stack", shrink=0.86, alpha=1,
         palette={"right": LIGHT.accent, "wrong": LIGHT.bad}, linewidth=0, legend=False, ax=axes,

@@ -46,7 +46,7 @@ def first_layer_kernels(weights: Array, *, side: int = 54, title: str = "First-l
     if len(shown) < len(weights):
         told = f"the first {len(shown)} of {told}"
     top = head(title=title, subtitle=told) + 4
-    figure = canvas(max(grid.size[0] + 2 * MARGIN, NARROW), top + grid.size[1] + 20 + BAR, title=title, subtitle=told)
+    figure = canvas(max(grid.size[0] + 2 * MARGIN, 640), top + grid.size[1] + 20 + BAR, title=title, subtitle=told)
     cells = [fit(one, grid.width, grid.height) for one in in_colour(shown, largest)]
     sheet(figure, MARGIN, top, lay(grid, cells))
     for n in range(len(shown)):

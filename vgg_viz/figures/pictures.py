@@ -43,7 +43,7 @@ def picture_grid(images: Sequence[Array], captions: Sequence[str] = (), *, colum
     tall = max(part.shape[0] for part in cells) // DENSITY  # a row of landscapes needs no square cells
     grid = Grid(len(images), columns, cell, tall, gap=14, above=3, below=below + 3)
     top = head(title=title, subtitle=subtitle)
-    width = max(grid.size[0] + 2 * MARGIN, 360)
+    width = max(grid.size[0] + 2 * MARGIN, 360 if title or subtitle else 0)
     figure = canvas(width, top + grid.size[1] + MARGIN, title=title, subtitle=subtitle)
     axes = sheet(figure, MARGIN, top, lay(grid, cells, density=DENSITY), density=DENSITY, interpolation="auto")
     for n, part in enumerate(cells):
@@ -98,7 +98,8 @@ def steps(rows: Sequence[Sequence[Array]], names: Sequence[str], *, captions: Se
     tall = max(part.shape[0] for part in cells) // DENSITY
     grid = Grid(len(cells), len(names), cell, tall, gap=arrow, above=words)
     top = head(title=title, subtitle=subtitle) + 20
-    figure = canvas(max(grid.size[0] + 2 * MARGIN, 360), top + grid.size[1] + MARGIN, title=title, subtitle=subtitle)
+    width = max(grid.size[0] + 2 * MARGIN, 360 if title or subtitle else 0)
+    figure = canvas(width, top + grid.size[1] + MARGIN, title=title, subtitle=subtitle)
     sheet(figure, MARGIN, top, lay(grid, cells, density=DENSITY), density=DENSITY, interpolation="auto")
     for column, name in enumerate(names):
         x = MARGIN + grid.corner(column)[0] + cell / 2

@@ -50,7 +50,7 @@ def evidence(methods: Sequence[str], values: Sequence[float], lows: Sequence[flo
                       xytext=(0, 3 + 11.5 * levels[name]), textcoords="offset points", ha="center", color=LIGHT.series[1])  # fmt: skip
     axes.set_xlim(low, high)
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel(fitted(f"[{unit}]" if unit else "", 300))
+    axes.set_xlabel(fitted(f"[{unit}]", 300) if unit else "")
     return figure
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import io
 import re
 from collections.abc import Callable, Iterator
@@ -9,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import Collection
@@ -19,7 +22,8 @@ from matplotlib.patches import Patch
 from matplotlib.text import Annotation, Text
 from PIL import Image
 
-from vgg_viz.figures.style import DPI, LIGHT, Theme, house
+from vgg_viz.figures.canvas import text_width
+from vgg_viz.figures.style import DARK, DPI, FONT, LIGHT, Theme, house
 
 # A chart or a wall of maps has 600 to 1700 colours, mostly the soft edges of letters: a palette of 256 changes no
 # channel by more than 5 of 255 and halves the file. Photographs have more, and there a palette would take seconds.
@@ -50,18 +54,65 @@ def webp(figure: Figure, *, theme: Theme = LIGHT, scale: float = 1.0, quality: i
 
 
 def svg(figure: Figure, *, theme: Theme = LIGHT) -> str:
-    """The figure as SVG text, its letters as outlines, so that it looks the same without our font.
+    """The figure as SVG text; its words stay words, stretched to the room they had, so that any font fits.
 
     Only style attributes and no script: to be shown by <img>, which runs nothing that might be in it.
     """
-    file = io.StringIO()
-    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    with house():
-        figure.savefig(file, format="svg", metadata=nothing)
-    text = _lean(file.getvalue())
     swaps = _swaps(theme)
     # The token colours are nobody's data, so exchanging them in the text is the whole of the dark theme.
-    return re.sub(r"#[0-9a-f]{6}\b", lambda found: swaps.get(found[0], found[0]), text)
+    return re.sub(r"#[0-9a-f]{6}\b", lambda found: swaps.get(found[0], found[0]), _vector(figure, DPI))
+
+
+def adaptive(figure: Figure, *, density: float = 2.0, quality: int = 80) -> str:
+    """The figure as one SVG that is light or dark as its surroundings are: half the bytes of one for each theme.
+
+    density  pixels of photographs and maps to a figure pixel
+    quality  of those, as WebP
+
+    A browser shows an SVG picture in the `color-scheme` of the element that holds it, so the page's switch reaches it.
+    """
+    names = {token: f"--t{number}" for number, token in enumerate(LIGHT.tokens())}
+    text = re.sub(r"#[0-9a-f]{6}\b", lambda found: f"var({names[found[0]]})" if found[0] in names else found[0],
+                  _vector(figure, DPI * density))  # fmt: skip
+    light, dark = (
+        ":root{" + "".join(f"{names[token]}:{colour};" for token, colour in _swaps(theme).items()) + "}" for theme in (LIGHT, DARK)
+    )
+    text = text.replace("</style>", f"{light}@media(prefers-color-scheme:dark){{{dark}}}</style>", 1)
+    return re.sub(r"data:image/png;base64,([^\"]+)", lambda found: _as_webp(found[1], quality), text)
+
+
+def _vector(figure: Figure, dpi: float) -> str:
+    file = io.StringIO()
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    with house(), rc_context({"svg.fonttype": "none"}):
+        figure.savefig(file, format="svg", metadata=nothing, dpi=dpi)
+    return _TEXT.sub(_fitted_text, _lean(file.getvalue())).replace("</style>", f"text{{font-family:{_FONTS}}}</style>", 1)
+
+
+_TEXT = re.compile(r'<text style="([^"]*)"([^>]*)>([^<]*)</text>')
+_FONTS = f"'{FONT}','Bitstream Vera Sans',Verdana,sans-serif"
+
+
+def _fitted_text(found: re.Match[str]) -> str:
+    """A <text> element told how wide it must be: letters as outlines would be four fifths of a chart's file."""
+    style, where, content = found.groups()
+    given = dict(part.strip().split(": ", 1) for part in style.split(";") if ": " in part)
+    given.pop("font-family", None)
+    size = float(given.get("font-size", "10px").removesuffix("px"))
+    wide = text_width(html.unescape(content), size, bold=given.get("font-weight", "400") >= "600") * 72 / DPI
+    room = f' textLength="{wide:.1f}" lengthAdjust="spacingAndGlyphs"' if content.strip() else ""
+    return f'<text style="{";".join(f"{key}:{value}" for key, value in given.items())}"{where}{room}>{content}</text>'
+
+
+def _as_webp(encoded: str, quality: int) -> str:
+    """A PNG in base64 as a data: URI of the smaller of both: colour bars and flat walls are smaller without loss."""
+    with Image.open(io.BytesIO(base64.b64decode(encoded))) as picture:
+        ways = []
+        for lossless in (True, False):
+            file = io.BytesIO()
+            picture.save(file, "WEBP", lossless=lossless, quality=quality, method=4)
+            ways.append(file.getvalue())
+    return f"data:image/webp;base64,{base64.b64encode(min(ways, key=len)).decode('ascii')}"
 
 
 def _lean(text: str) -> str:
