@@ -13,7 +13,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from vgg_viz.figures import network, pictures, trust, walls, write
+from vgg_viz.figures import canvas, network, pictures, style, trust, walls, write
 from vgg_viz.figures.style import DARK, LIGHT, house
 from vgg_viz.maths.heatmaps import Scale
 
@@ -108,11 +108,33 @@ def test_svg_is_well_formed_and_asks_nothing_of_the_network() -> None:
     tree = xml.fromstring(text)
     assert tree.tag.endswith("svg")
     links = [value for element in tree.iter() for name, value in element.attrib.items() if name.endswith("href")]
-    assert links
     assert all(link.startswith(("#", "data:")) for link in links)
     assert "DOCTYPE" not in text
     assert "<!--" not in text
-    assert "font-family" not in text
+    assert "@font-face" not in text
+
+
+def test_words_in_an_svg_stay_words_and_keep_the_room_they_had() -> None:
+    figure = canvas.canvas(400, 80)
+    canvas.write(figure, 20, 40, "a <b> & c", size=style.points(20))
+    found = re.search(r'<text[^>]*textLength="([\d.]+)"[^>]*>([^<]*)</text>', write.svg(figure))
+    assert found is not None
+    assert found[2] == "a &lt;b&gt; &amp; c"
+    assert float(found[1]) == pytest.approx(canvas.text_width("a <b> & c", style.points(20)) * 0.72, abs=0.06)
+
+
+def test_an_adaptive_svg_holds_both_themes_and_its_pictures_once() -> None:
+    figure = canvas.canvas(200, 120, title="Both")
+    photo = np.random.default_rng(0).random((40, 40, 3), dtype=np.float32)
+    canvas.sheet(figure, 20, 60, photo, interpolation="auto")
+    text = write.adaptive(figure)
+    assert text.count("data:image/webp") == 1
+    assert "data:image/png" not in text
+    assert f"--t0:{LIGHT.paper}" in text
+    assert f"--t0:{DARK.paper}" in text
+    drawn = text.split("</style>", 1)[1]
+    assert LIGHT.ink not in drawn
+    assert "var(--t4)" in drawn
 
 
 def test_every_reference_in_an_svg_is_defined() -> None:

@@ -31,16 +31,19 @@ _COLOURS = 4096
 _VISIBLE = 6
 
 
-def png(figure: Figure, *, theme: Theme = LIGHT, scale: float = 1.0) -> bytes:
+def png(figure: Figure, *, theme: Theme = LIGHT, scale: float = 1.0, palette: bool = False) -> bytes:
     """The figure as PNG; with a palette where 256 colours suffice.
 
-    scale  file pixels to a figure pixel; 2 for slides and papers
+    scale    file pixels to a figure pixel; 2 for slides and papers
+    palette  photographs too get 256 colours, dithered: a third of the bytes
     """
     picture = _pixels(figure, theme, scale)
     if picture.getcolors(_COLOURS) is not None:
-        palette = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-        change = np.abs(np.asarray(palette.convert("RGB"), np.int16) - np.asarray(picture, np.int16)).max()
-        picture = palette if change <= _VISIBLE else picture
+        reduced = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        change = np.abs(np.asarray(reduced.convert("RGB"), np.int16) - np.asarray(picture, np.int16)).max()
+        picture = reduced if change <= _VISIBLE else picture
+    elif palette:
+        picture = picture.quantize(256, method=Image.Quantize.MEDIANCUT)
     file = io.BytesIO()
     picture.save(file, "PNG", compress_level=6, dpi=(DPI * scale, DPI * scale))
     return file.getvalue()

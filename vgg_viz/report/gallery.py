@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import os
@@ -13,13 +12,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import torch
 
 from vgg_viz import __version__
 from vgg_viz.errors import InputRefused, SectionMissing, VggVizError
-from vgg_viz.figures.style import DARK, LIGHT
-from vgg_viz.figures.write import png, svg, webp
+from vgg_viz.figures.write import adaptive, png, svg
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import BUNDLED, load, sha256
 from vgg_viz.models.geometry import geometry
@@ -32,6 +31,9 @@ from vgg_viz.report.preset import preset_for
 from vgg_viz.report.section import SECTIONS, SectionMaker, Subject
 from vgg_viz.report.verdict import facts, subtitle, verdict
 from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing, write_json
+
+PAGE_DENSITY, PAGE_QUALITY = 1.5, 70  # of photographs in the page; as WebP
+FILE_SCALE = 1.25  # pixels of a PNG to a figure pixel
 
 Progress = Callable[[str, int, int], None]  # what is being made, how many are done, of how many
 
@@ -153,31 +155,29 @@ def _write_section(made: Made, folder: Path) -> page.Section:
 def _write(exhibit: Exhibit, folder: Path) -> page.Shown:
     """An exhibit's files beside the page, and its two themes as data: URIs for the page itself."""
     files: list[tuple[str, str]] = []
-    light = dark = None
+    themed = None
     width = height = 0
     if exhibit.figure is not None:
         width, height = (round(size * exhibit.figure.dpi) for size in exhibit.figure.get_size_inches())
         files.append(("PNG", f"figures/{exhibit.slug}.png"))
-        (folder / files[-1][1]).write_bytes(png(exhibit.figure, scale=1.5))
+        (folder / files[-1][1]).write_bytes(png(exhibit.figure, scale=FILE_SCALE, palette=True))
         if exhibit.kind == "chart":
-            vector = svg(exhibit.figure)
             files.append(("SVG", f"figures/{exhibit.slug}.svg"))
-            (folder / files[-1][1]).write_text(vector, encoding="utf-8")
-            light = _uri("image/svg+xml", vector.encode())
-            dark = _uri("image/svg+xml", svg(exhibit.figure, theme=DARK).encode())
-        else:
-            light, dark = (_uri("image/webp", webp(exhibit.figure, theme=theme, scale=1.5)) for theme in (LIGHT, DARK))
+            (folder / files[-1][1]).write_text(svg(exhibit.figure), encoding="utf-8")
+        themed = _svg_uri(adaptive(exhibit.figure, density=PAGE_DENSITY, quality=PAGE_QUALITY))
     if exhibit.numbers:
         files.append(("JSON", f"data/{exhibit.slug}.json"))
         write_json(folder / files[-1][1], exhibit.numbers)
     if exhibit.table is not None:
         files.append(("CSV", f"data/{exhibit.slug}.csv"))
         (folder / files[-1][1]).write_text(_csv(exhibit.table), encoding="utf-8")
-    return page.Shown(exhibit, light, dark, width, height, tuple(files))
+    return page.Shown(exhibit, themed, None, width, height, tuple(files))
 
 
-def _uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+def _svg_uri(text: str) -> str:
+    """An SVG as a data: URI in which only what must be is escaped: smaller than base64 by a fifth."""
+    # A browser drops line ends from an address, and would join what they part.
+    return "data:image/svg+xml," + quote(text.replace("\n", " "), safe=" !()*,/:;=?@[]{}|+$~^")
 
 
 def _csv(table: Table) -> str:

@@ -40,7 +40,7 @@ class Preset:
 
 PRESETS = {
     "quick": Preset("quick", 6, 500, 600, ONE_PASS, trust=False),
-    "standard": Preset("standard", 10, 2000, 3000, ALL),
+    "standard": Preset("standard", 8, 2000, 3000, ALL),
     "full": Preset("full", 24, 10_000, 30_000, ALL, steps=64, samples=32),
 }
 

@@ -15,7 +15,8 @@ from vgg_viz.maths.images import encode_jpeg, encode_png
 from vgg_viz.maths.receptive_field import Field
 from vgg_viz.records import Attribution, Batch
 
-FINEST = 112  # side above which a map is averaged down for the page [values]; the file in data/ has it whole
+# Sides above which a map is averaged down for the page [values]: of a map in pixels, and of a layer's.
+FINEST, FINEST_LAYER = 112, 56
 PHOTO_AS_PNG = 96  # side up to which a photo is stored without loss [px]
 
 
@@ -42,8 +43,9 @@ def payload(
     labels = batch.labels
     for target, found in maps:
         values = found.values.detach().float().cpu()
-        factor = -(-max(values.shape[-2:]) // FINEST)
+        factor = -(-max(values.shape[-2:]) // (FINEST if found.layer is None else FINEST_LAYER))
         values = coarser(values, factor)
+        values = values if found.layer else without_repeats(values)
         used[found.method] = None
         if found.layer is not None:
             field = fields[found.layer]
@@ -82,6 +84,16 @@ def payload(
 def coarser(values: Tensor, factor: int) -> Tensor:
     """Block means of (B, h, w) maps; the last blocks may be smaller."""
     return values if factor == 1 else functional.avg_pool2d(values, factor, ceil_mode=True, count_include_pad=False)
+
+
+def without_repeats(values: Tensor) -> Tensor:
+    """(B, h, w) maps made of equal squares, as occlusion leaves them, with one value a square; others as they are."""
+    for factor in (16, 8, 4, 2):
+        if values.shape[-1] % factor == 0 and values.shape[-2] % factor == 0:
+            small = values[:, ::factor, ::factor]
+            if torch.equal(small.repeat_interleave(factor, 1).repeat_interleave(factor, 2), values):
+                return small
+    return values
 
 
 def quantised(values: Tensor) -> tuple[float, float, str]:

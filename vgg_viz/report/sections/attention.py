@@ -21,8 +21,10 @@ from vgg_viz.report.section import Looked, Subject, pixels, section
 from vgg_viz.report.sections.activations import looked_at
 from vgg_viz.report.viewer import payload
 
-ROWS = 4  # photographs in a figure
-TRIED = 12  # pictures on which methods are put to the test
+ROWS = 3  # photographs in a figure
+# For the second class too: the methods whose maps are about a class. The others hardly change, as the trials show.
+TWO_CLASSES = ("grad_cam", "guided_grad_cam", "saliency", "integrated_gradients", "occlusion")
+TRIED = 16  # pictures on which methods are put to the test
 PEAKS = 0.995  # of the magnitudes lie inside a pixel map's scale: a few peaks would darken the rest
 
 
@@ -75,6 +77,8 @@ def compute(subject: Subject, looked: Looked) -> Maps:
         ready = {"saliency": bundle.saliency, "input_x_gradient": bundle.input_x_gradient, "grad_cam": bundle.grad_cam[layer]}
         by_layer.update({(target, name): found for name, found in bundle.grad_cam.items()})
         for name in subject.preset.methods:
+            if target == "second" and name not in TWO_CLASSES:
+                continue
             by_method[target, name] = ready.get(name) or attribute(
                 subject.model, images, method=name, target=classes.to(images.device), seed=subject.seed,
                 layer=layer if methods()[name].layered else None, steps=subject.preset.steps, samples=subject.preset.samples,
@@ -87,8 +91,9 @@ def tried(subject: Subject, looked: Looked) -> tuple[Evidence, ...]:
     """The methods put to the test on this checkpoint; nothing where the preset leaves that out."""
     if not subject.preset.trust:
         return ()
-    count = min(TRIED, len(looked.batch))
-    batch = looked.batch
+    # Not the pictures looked into where there are others: half of those are mistakes, chosen for being so.
+    batch = subject.material.labelled or looked.batch
+    count = min(TRIED, len(batch))
     return evidence(
         subject.model, batch.images[:count].to(subject.device), names=subject.preset.methods,
         labels=None if batch.labels is None else batch.labels[:count], masks=None if batch.masks is None else batch.masks[:count],
@@ -217,7 +222,7 @@ def _layers(subject: Subject, looked: Looked, maps: Maps) -> Exhibit:
     photos = pixels(looked.batch.images)
     fields = _fields(subject)
     rows = []
-    chosen = _spread(len(photos))[:3]
+    chosen = _spread(len(photos))[:2]
     for i in chosen:
         placed = {name: on_picture(maps.by_layer["predicted", name], i, fields, photos[i].shape[:2]) for name in names}
         panels = [(name, value.numpy(), _scale(value, maps.by_layer["predicted", name], "this map")) for name, value in placed.items()]

@@ -13,7 +13,7 @@ from vgg_viz.figures import pictures as paint
 from vgg_viz.records import Batch, Caption, Column, Exhibit, Table
 from vgg_viz.report.section import Subject, pixels, section
 
-GRID = 24
+GRID = 18
 SHOWN_STEPS = 3
 
 

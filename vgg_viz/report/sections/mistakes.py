@@ -14,7 +14,7 @@ from vgg_viz.maths.metrics import calibration, confusion_counts, wilson_interval
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 from vgg_viz.report.section import Answers, Subject, pixels, section
 
-WORST = 18
+WORST = 12
 
 
 def answers_of(subject: Subject) -> Answers:

@@ -1,4 +1,4 @@
-"""How this was made: what was read from the file, what was inferred from it, and what else it could be."""
+"""Evidence: what was read from the file, what was inferred from it, and what else it could be."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from vgg_viz.report.section import Subject, section
 
 
 @section(
-    "how", title="How this was made", order=90,
+    "evidence", title="Evidence and methods", order=90,
     lead="A report is worth as much as one can check of it: where every number comes from, and what had to be assumed.",
 )  # fmt: skip
-def how(subject: Subject) -> Iterator[Exhibit]:
+def evidence(subject: Subject) -> Iterator[Exhibit]:
     """Evidence, alternatives, ignored keys; the methods with their sources."""
     provenance = subject.checkpoint.provenance
     architecture = subject.checkpoint.architecture
@@ -33,7 +33,7 @@ def how(subject: Subject) -> Iterator[Exhibit]:
         ("preset", f"{subject.preset.name}: {subject.preset.pictures} pictures, {subject.preset.steps} steps, {subject.preset.samples} samples"),
     ]
     yield Exhibit(
-        "how-provenance",
+        "evidence-file",
         "What was read, and what was assumed",
         Caption(
             see="What the checkpoint file says about itself, what was inferred from names and shapes of its tensors, and what else would fit.",
@@ -47,7 +47,7 @@ def how(subject: Subject) -> Iterator[Exhibit]:
     )
     known = methods()
     yield Exhibit(
-        "how-methods",
+        "evidence-methods",
         "Methods and their sources",
         Caption(
             see="The attribution methods of this report, all computed with Captum, with what their values mean and who proposed them.",
