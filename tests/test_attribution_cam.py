@@ -91,7 +91,7 @@ def test_the_bundle_costs_one_pass_and_equals_the_methods_one_by_one(monkeypatch
         name: attribute(model, images, method=name, target="runner-up") for name in ("saliency", "input_x_gradient")
     }
     cams = grad_cam_all_layers(model, images, "runner-up")
-    activations = capture(model, images, ["relu3_1", "pool5"])
+    activations = capture(model, images.contiguous(memory_format=torch.channels_last), ["relu3_1", "pool5"])
     count = Counter(model, monkeypatch)
     found = gradient_bundle(model, images, "runner-up", keep=["relu3_1", "pool5"])
     assert (count.forward, count.backward) == (1, 1)

@@ -98,6 +98,17 @@ def test_the_numbers_are_those_of_the_definition(trained):
     assert found.randomised_top == pytest.approx(expected)
 
 
+def test_only_the_pictures_to_compare_are_asked_again_and_all_are_pointed_at(trained):
+    images, _, masks = squares(6, seed=5)
+    (few,) = evidence(trained, images, names=["saliency"], masks=masks, compared=3)
+    (alone,) = evidence(trained, images[:3], names=["saliency"], masks=masks[:3])
+    (all_,) = evidence(trained, images, names=["saliency"], masks=masks)
+    assert few.randomised_all == pytest.approx(alone.randomised_all, abs=1e-4)
+    assert few.discrimination == pytest.approx(alone.discrimination, abs=1e-4)
+    assert few.pointing == all_.pointing
+    assert few.pointing.pictures == 6
+
+
 def test_evidence_leaves_the_model_as_it_was(trained):
     before = state_of(trained)
     evidence(trained, squares(2, seed=6)[0], names=["saliency", "smoothgrad"], samples=2)

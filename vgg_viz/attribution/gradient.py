@@ -72,8 +72,8 @@ def smoothgrad(model: nn.Module, images: Tensor, targets: Tensor, options: Optio
     The gradients are averaged with their sign, as in the paper; Captum's default would average magnitudes, and then
     nothing cancels. One picture at a time from the same seed: its map does not depend on its neighbours in the batch.
     """
-    # Captum draws its noise in float32, whatever the pictures are.
-    tunnel = NoiseTunnel(Saliency(lambda noisy: model(noisy.to(images.dtype))))
+    # Captum draws its noise in float32 and forgets the layout.
+    tunnel = NoiseTunnel(Saliency(lambda noisy: model(noisy.to(images.dtype, memory_format=torch.channels_last))))
     maps = []
     for picture, target in zip(torch.split(images, 1), torch.split(targets, 1), strict=True):
         spread = options.noise * float(picture.max() - picture.min())

@@ -120,8 +120,8 @@ def _parts(
         for start in range(0, len(images), size):
             here = slice(start, start + size)
             part = _one_pass(
-                model, images[here].detach().clone(), targets, None if given is None else given[here],
-                found, kept, relu=relu, pixels=pixels,
+                model, images[here].detach().clone(memory_format=torch.channels_last), targets,
+                None if given is None else given[here], found, kept, relu=relu, pixels=pixels,
             )  # fmt: skip
             parts.append(part)
     return parts, found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -13,7 +14,6 @@ from torch import Tensor, nn
 from vgg_viz.attribution import attribute, methods
 from vgg_viz.attribution.cam import on_pixels
 from vgg_viz.attribution.pointing import Pointing, controls_for, pointing_of
-from vgg_viz.attribution.targets import Target
 from vgg_viz.maths.metrics import rank_correlation
 from vgg_viz.models.names import layers as layers_of
 from vgg_viz.records import Attribution
@@ -64,29 +64,28 @@ def evidence(
     seed: int = 0,
     steps: int = 32,
     samples: int = 16,
+    window: int | None = None,
+    stride: int | None = None,
+    compared: int = 8,
 ) -> tuple[Evidence, ...]:
-    """Put methods to the test on some pictures: four maps a picture, for the predicted class unless said.
+    """Put methods to the test on some pictures, for the predicted class unless said.
 
     images     (B, C, H, W) in [0, 1]; 16 are enough for a verdict
     names      of methods; None: all
     labels     with masks, only pictures that the network gets right are pointed at
     masks      (B, H, W) bool, True on the object
     tolerance  of the pointing game [px]; None: 15 px of 224, as in the literature, scaled to these pictures
-    raises     as `attribute`
+    compared   how many of the pictures get three more maps: of the runner-up, and with weights randomised twice;
+               the others are pointed at only
+    others     as in `attribute`, and raises as it does
     """
-    available = methods()
-    everything = [layer.module for layer in layers_of(model) if layer.kind in ("conv", "fc")]
     found = []
-    for name in available if names is None else names:
-
-        def maps(target: Target, name: str = name) -> Attribution:
-            # Without Grad-CAM's ReLU: a noisy network's map is often negative throughout, and a flat map passes by silence.
-            return attribute(
-                model, images, method=name, target=target, seed=seed, steps=steps, samples=samples, relu=False
-            )
-
-        base = maps("predicted")
-        other = maps("runner-up") if _classes(model, images) > 1 else None
+    for name in methods() if names is None else names:
+        # Without Grad-CAM's ReLU: a noisy network's map is often negative throughout, and a flat map passes by silence.
+        maps = partial(
+            attribute, model, method=name, seed=seed, steps=steps, samples=samples, window=window, stride=stride, relu=False
+        )
+        base = maps(images, target="predicted")
         pointing: Pointing | None = None
         controls: tuple[Pointing, ...] = ()
         if masks is not None:
@@ -94,17 +93,24 @@ def evidence(
             placed = on_pixels(model, base.layer, base.values, images.shape[-2:])
             pointing = pointing_of(name, placed[right], masks[right], tolerance, seed)
             controls = controls_for(images[right], masks[right], tolerance, seed)
-        completeness = _completeness(base)
-        discrimination = None if other is None else _agreement(base.values, other.values)
-        randomised_top = _survival(maps, base, everything[-1:], seed)
-        randomised_all = _survival(maps, base, everything, seed)
-        verdict, reason = judge(completeness, discrimination, randomised_all, pointing, controls)
-        found.append(
-            Evidence(
-                name, completeness, discrimination, randomised_top, randomised_all, pointing, controls, verdict, reason
-            )
-        )
+        found.append(_tried(model, maps, base, images[:compared], seed, pointing, controls))
     return tuple(found)
+
+
+def _tried(
+    model: nn.Module, maps: Callable[..., Attribution], base: Attribution, images: Tensor, seed: int,
+    pointing: Pointing | None, controls: tuple[Pointing, ...],
+) -> Evidence:  # fmt: skip
+    """Three more maps of the first pictures, and the verdict on them all."""
+    everything = [layer.module for layer in layers_of(model) if layer.kind in ("conv", "fc")]
+    values, classes = base.values[: len(images)], base.targets[: len(images)]
+    again = partial(maps, images, target=classes)
+    several = _classes(model, images) > 1
+    discrimination = _agreement(values, maps(images, target="runner-up").values) if several else None
+    top, all_ = (_survival(again, values, modules, seed) for modules in (everything[-1:], everything))
+    completeness = _completeness(base)
+    verdict, reason = judge(completeness, discrimination, all_, pointing, controls)
+    return Evidence(base.method, completeness, discrimination, top, all_, pointing, controls, verdict, reason)
 
 
 @contextmanager
@@ -184,20 +190,18 @@ def _grade(value: float, limits: tuple[float, float]) -> Verdict:
     return "passes" if value <= limits[0] else "weak" if value <= limits[1] else "fails"
 
 
-def _survival(
-    maps: Callable[[Target], Attribution], base: Attribution, modules: Sequence[nn.Module], seed: int
-) -> float | None:
+def _survival(again: Callable[[], Attribution], before: Tensor, modules: Sequence[nn.Module], seed: int) -> float | None:
     """How alike |map| stays when `modules` are randomised; None when the maps were flat from the start.
 
     A network of noise is sometimes silent, and so are its maps: then other dice are thrown, and after eight times
     nothing of the map has survived, which is 0.
     """
-    if _agreement(base.values.abs(), base.values.abs()) is None:
+    if _agreement(before.abs(), before.abs()) is None:
         return None
     for draw in range(8):
         with randomised(modules, seed=seed + draw):
-            after = maps(base.targets)
-        agreement = _agreement(base.values.abs(), after.values.abs())
+            after = again().values
+        agreement = _agreement(before.abs(), after.abs())
         if agreement is not None:
             return agreement
     return 0.0
