@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NoReturn
@@ -16,14 +16,22 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         known = _words(self)
-        near = next((m[0] for word in sys.argv[1:] if word not in known and (m := get_close_matches(word, known, n=1, cutoff=0.6))), None)
+        near = next((m[0] for word in _refused(message) if (m := get_close_matches(word, known, n=1, cutoff=0.6))), None)
         hint = f"did you mean {near}?" if near else f"see {self.prog} --help."
         self.exit(2, f"{self.prog}: {message.rstrip('.')}; {hint}\n")
 
 
+def _refused(message: str) -> list[str]:
+    """The words that argparse did not know, out of its own sentence; nothing where it complains about something else."""
+    if choice := re.search(r"invalid choice: '([^']*)'", message):
+        return [choice[1]]
+    strange = message.partition("unrecognized arguments: ")[2]
+    return [word.split("=")[0] for word in strange.split()]
+
+
 def _words(parser: argparse.ArgumentParser) -> list[str]:
     """Every option and command of a parser and of those below it."""
-    found = []
+    found: list[str] = []
     for action in parser._actions:
         found += action.option_strings
         if isinstance(action, argparse._SubParsersAction):

@@ -1,0 +1,267 @@
+"""The house itself: rooms import only downward, heavy libraries enter by one door, every module explains itself."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import vgg_viz
+
+HOUSE = Path(vgg_viz.__file__).parent
+FLOORS = (
+    {"errors", "registry", "records"}, {"maths"}, {"models", "data"}, {"capture", "training", "figures"}, {"attribution"}, {"units"},
+    {"report"}, {"atlas"}, {"cli", "doctor", "options", "__main__"},
+)  # fmt: skip
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+GROUND, TOP = FLOORS[0], FLOORS[-1]  # single modules: on these two floors neighbours may meet
+DOORS = {
+    "cv2": "maths/images.py", "captum": "attribution/", "matplotlib": "figures/", "mpl_toolkits": "figures/", "seaborn": "figures/",
+}  # fmt: skip
+LONGEST = 350  # lines
+
+
+@dataclass(frozen=True)
+class Module:
+    """One source file, parsed: its place below the package, and its tree."""
+
+    place: str
+    tree: ast.Module
+    lines: int
+
+    @property
+    def room(self) -> str:
+        """The room it stands in; "" for the front door."""
+        first = self.place.split("/")[0].removesuffix(".py")
+        return "" if first == "__init__" else first
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module or name, dotted in full, and whether it is only for the type checker."""
+
+    name: str
+    for_types: bool
+
+
+def house() -> Iterator[Module]:
+    for file in sorted(HOUSE.rglob("*.py")):
+        text = file.read_text(encoding="utf-8")
+        yield Module(file.relative_to(HOUSE).as_posix(), ast.parse(text), len(text.splitlines()))
+
+
+def imports(module: Module) -> list[Import]:
+    """All imports of a module, also those inside functions; relative ones written in full."""
+    found: list[Import] = []
+    package = ["vgg_viz", *module.place.split("/")[:-1]]
+
+    def walk(node: ast.AST, for_types: bool) -> None:
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            for child in node.body:
+                walk(child, True)
+            for child in node.orelse:
+                walk(child, for_types)
+            return
+        if isinstance(node, ast.Import):
+            found.extend(Import(alias.name, for_types) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            # `from vgg_viz import report` is the function of the front door, not the room behind it.
+            parting = ":" if base == "vgg_viz" and node.names[0].name in vgg_viz.__all__ else "."
+            found.extend(Import(f"{base}{parting}{alias.name}", for_types) for alias in node.names)
+        elif isinstance(node, ast.Call) and (named := _imported_by_call(node)):
+            found.append(Import(named, for_types))
+        for child in ast.iter_child_nodes(node):
+            walk(child, for_types)
+
+    walk(module.tree, False)
+    return found
+
+
+def _imported_by_call(call: ast.Call) -> str:
+    """What a dynamic import brings, where its name can be read: it is an import all the same."""
+    dynamic = ast.unparse(call.func).split(".")[-1] in ("import_module", "__import__")
+    return str(call.args[0].value) if dynamic and call.args and isinstance(call.args[0], ast.Constant) else ""
+
+
+def room_of(name: str) -> str | None:
+    """The room that a dotted name lies in; "" for the front door itself, None for other packages."""
+    parts = name.split(".")
+    if parts[0].split(":")[0] != "vgg_viz":
+        return None
+    return parts[1] if len(parts) > 1 and parts[1] in FLOOR else ""
+
+
+def broken_floors(module: Module) -> list[str]:
+    """A sentence for every import of `module` that does not go down."""
+    faults = []
+    if module.room == "":
+        return []  # the front door opens to every room, and only when it is used
+    for found in imports(module):
+        other = room_of(found.name)
+        if other is None or other == module.room or (module.place == "records.py" and found.for_types):
+            continue
+        if other == "":
+            if found.name != "vgg_viz:__version__":
+                faults.append(f"{module.place}: {module.room} goes out by the front door for {found.name}")
+            continue
+        here, there = FLOOR[module.room], FLOOR[other]
+        if there > here:
+            faults.append(f"{module.place}: {module.room} (floor {here}) imports {found.name} from {other} above it (floor {there})")
+        elif there == here and module.room not in GROUND | TOP:
+            faults.append(f"{module.place}: {module.room} imports {found.name} from {other} on the same floor ({here})")
+    return faults
+
+
+MODULES = list(house())
+everywhere = pytest.mark.parametrize("module", MODULES, ids=lambda module: module.place)
+
+
+def planted(place: str, source: str) -> Module:
+    return Module(place, ast.parse(source), 1)
+
+
+# ---------------------------------------------------------------- floors
+
+
+def test_every_room_stands_on_a_floor():
+    assert {module.room for module in MODULES} - {""} <= set(FLOOR)
+
+
+@everywhere
+def test_a_module_imports_only_from_rooms_below_its_own(module):
+    assert broken_floors(module) == []
+
+
+@pytest.mark.parametrize(("place", "source", "rooms"), [
+    ("maths/new.py", "from vgg_viz.models import vgg", ("maths", "models")),
+    ("training/new.py", "import vgg_viz.figures.curves", ("training", "figures")),
+    ("data/new.py", "def late():\n    from vgg_viz.models.build import build", ("data", "models")),
+    ("figures/new.py", "from ..capture import hooks", ("figures", "capture")),
+    ("units/new.py", "if TYPE_CHECKING:\n    from vgg_viz.report import section", ("units", "report")),
+    ("errors.py", "import importlib\nimportlib.import_module('vgg_viz.maths.images')", ("errors", "maths")),
+    ("report/new.py", "from vgg_viz import report", ("report", "front door")),
+])  # fmt: skip
+def test_an_import_that_goes_up_or_sideways_is_told_with_its_file_and_both_rooms(place, source, rooms):
+    (fault,) = broken_floors(planted(place, source))
+    assert fault.startswith(f"{place}: ")
+    assert all(room in fault for room in rooms)
+
+
+@pytest.mark.parametrize(("place", "source"), [
+    ("records.py", "if TYPE_CHECKING:\n    from vgg_viz.figures import write"),
+    ("report/new.py", "from vgg_viz.training.diagnosis import diagnose\nfrom vgg_viz import __version__"),
+    ("cli.py", "from vgg_viz.doctor import examine"),
+])  # fmt: skip
+def test_an_import_that_goes_down_is_welcome(place, source):
+    assert broken_floors(planted(place, source)) == []
+
+
+# ---------------------------------------------------------------- doors
+
+
+@everywhere
+def test_a_heavy_library_enters_by_its_own_door(module):
+    for found in imports(module):
+        library = found.name.split(".")[0]
+        if library in DOORS and not (module.place == "records.py" and found.for_types):
+            assert module.place.startswith(DOORS[library]), f"{module.place} imports {found.name}; its door is {DOORS[library]}"
+
+
+@everywhere
+def test_nobody_draws_through_the_state_of_pyplot(module):
+    assert [found.name for found in imports(module) if "pyplot" in found.name or found.name.startswith("pylab")] == []
+
+
+@everywhere
+def test_hooks_are_put_on_modules_in_one_file_only(module):
+    hooks = [node.attr for node in ast.walk(module.tree) if isinstance(node, ast.Attribute) and node.attr.startswith("register_")
+             and node.attr.endswith("_hook")]  # fmt: skip
+    assert not hooks or module.place == "capture/hooks.py", f"{module.place} calls {hooks}"
+
+
+@everywhere
+def test_files_are_opened_by_torch_in_one_place_and_never_run(module):
+    openers = ("torch.load", "pickle.load", "pickle.loads")
+    for call in ast.walk(module.tree):
+        if isinstance(call, ast.Call) and ast.unparse(call.func) in openers:
+            assert module.place == "models/checkpoint.py", f"{module.place} calls {ast.unparse(call.func)}"
+            assert ast.unparse(call.func) == "torch.load"
+            assert {word.arg: ast.unparse(word.value) for word in call.keywords}.get("weights_only") == "True"
+
+
+@everywhere
+def test_user_input_is_never_checked_by_an_assert(module):
+    # python -O removes them, and an AssertionError is no sentence.
+    assert [node.lineno for node in ast.walk(module.tree) if isinstance(node, ast.Assert)] == []
+
+
+# ---------------------------------------------------------------- words
+
+
+def unexplained(module: Module) -> Iterator[str]:
+    """Public functions and classes at the top of a module, and methods with behaviour, that have no docstring."""
+    for node in module.tree.body:
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or node.name.startswith("_"):
+            continue
+        if not ast.get_docstring(node):
+            yield node.name
+
+
+@everywhere
+def test_a_module_and_everything_public_in_it_explain_themselves(module):
+    assert ast.get_docstring(module.tree), f"{module.place} has no docstring"
+    assert list(unexplained(module)) == [], module.place
+
+
+@everywhere
+def test_a_module_is_short_enough_to_hold_one_idea(module):
+    assert module.lines <= LONGEST, f"{module.place} has {module.lines} lines; split it"
+
+
+@everywhere
+def test_a_module_is_named_after_an_idea(module):
+    assert not {"utils", "util", "helpers", "common", "misc", "manager"} & set(module.place.removesuffix(".py").split("/"))
+
+
+# ---------------------------------------------------------------- the front door
+
+
+def test_every_name_of_the_front_door_opens():
+    for name in vgg_viz.__all__:
+        assert getattr(vgg_viz, name) is not None, name
+    assert set(vgg_viz._ROOMS) | {"__version__"} == set(vgg_viz.__all__)
+    assert set(dir(vgg_viz)) == set(vgg_viz.__all__)
+
+
+@pytest.mark.parametrize("before", ["", "import vgg_viz.report.gallery; ", "from vgg_viz.training import loop; "])
+def test_a_name_of_the_front_door_stays_the_function_however_often_it_is_used(before):
+    # A room's module takes the place of a name that is spelt like it, as soon as the room is imported.
+    used = "[vgg_viz.report, vgg_viz.train]; sys.exit(not (callable(vgg_viz.report) and callable(vgg_viz.train)))"
+    program = f"import sys; {before}import vgg_viz; {used}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_name_that_the_front_door_does_not_know_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="'raport'"):
+        _ = vgg_viz.raport
+
+
+@pytest.mark.parametrize("program", [
+    "import vgg_viz; vgg_viz.__version__; dir(vgg_viz)",
+    "import vgg_viz.cli\ntry: vgg_viz.cli.main(['--help'])\nexcept SystemExit: pass",
+    "import vgg_viz.cli\ntry: vgg_viz.cli.main(['report', '--help'])\nexcept SystemExit: pass",
+    "import vgg_viz.cli\ntry: vgg_viz.cli.main(['reprot'])\nexcept SystemExit: pass",
+])  # fmt: skip
+def test_asking_for_help_costs_no_heavy_import(program):
+    heavy = "{'torch', 'torchvision', 'matplotlib', 'seaborn', 'captum', 'cv2', 'numpy', 'PIL', 'rich', 'jinja2'}"
+    check = f"{program}\nimport sys\nsys.exit(', '.join(sorted({heavy} & set(sys.modules))) or 0)"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
