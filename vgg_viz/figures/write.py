@@ -43,7 +43,8 @@ def png(figure: Figure, *, theme: Theme = LIGHT, scale: float = 1.0, palette: bo
         change = np.abs(np.asarray(reduced.convert("RGB"), np.int16) - np.asarray(picture, np.int16)).max()
         picture = reduced if change <= _VISIBLE else picture
     elif palette:
-        picture = picture.quantize(256, method=Image.Quantize.MEDIANCUT)
+        # The palette first and dithering second: undithered, a colour bar falls into a dozen bands.
+        picture = picture.quantize(palette=picture.quantize(256, method=Image.Quantize.FASTOCTREE), dither=Image.Dither.FLOYDSTEINBERG)
     file = io.BytesIO()
     picture.save(file, "PNG", compress_level=6, dpi=(DPI * scale, DPI * scale))
     return file.getvalue()
@@ -108,14 +109,12 @@ def _fitted_text(found: re.Match[str]) -> str:
 
 
 def _as_webp(encoded: str, quality: int) -> str:
-    """A PNG in base64 as a data: URI of the smaller of both: colour bars and flat walls are smaller without loss."""
+    """A PNG in base64 as a data: URI of WebP: without loss where there are few colours, as in bars, kernels and walls."""
     with Image.open(io.BytesIO(base64.b64decode(encoded))) as picture:
-        ways = []
-        for lossless in (True, False):
-            file = io.BytesIO()
-            picture.save(file, "WEBP", lossless=lossless, quality=quality, method=4)
-            ways.append(file.getvalue())
-    return f"data:image/webp;base64,{base64.b64encode(min(ways, key=len)).decode('ascii')}"
+        few = picture.convert("RGBA").getcolors(_COLOURS) is not None
+        file = io.BytesIO()
+        picture.save(file, "WEBP", lossless=few, quality=0 if few else quality, method=3)
+    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
 def _lean(text: str) -> str:

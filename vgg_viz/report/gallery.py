@@ -27,13 +27,12 @@ from vgg_viz.registry import discover
 from vgg_viz.report import page
 from vgg_viz.report.index import write_index
 from vgg_viz.report.material import gather
-from vgg_viz.report.preset import preset_for
+from vgg_viz.report.preset import Preset, preset_for
 from vgg_viz.report.section import SECTIONS, SectionMaker, Subject
 from vgg_viz.report.verdict import facts, subtitle, verdict
 from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing, write_json
 
 PAGE_DENSITY, PAGE_QUALITY = 1.5, 70  # of photographs in the page; as WebP
-FILE_SCALE = 1.25  # pixels of a PNG to a figure pixel
 
 Progress = Callable[[str, int, int], None]  # what is being made, how many are done, of how many
 
@@ -94,7 +93,7 @@ def report(
             (folder / name).mkdir()
         subject = Subject(checkpoint, model, material, chosen, seed)
         made = _make_all(subject, progress)
-        shown = [_write_section(part, folder) for part in made]
+        shown = [_write_section(part, folder, chosen) for part in made]
         missing = tuple((part.maker.title, reason) for part in made for reason, _ in part.missing)
         context = {
             "command": command, "preset": chosen.name, "seed": seed, "device": str(device), "dtype": "float32", "sha256": fingerprint,
@@ -145,14 +144,14 @@ def _make(maker: SectionMaker, subject: Subject) -> Made:
 # ---------------------------------------------------------------- writing
 
 
-def _write_section(made: Made, folder: Path) -> page.Section:
+def _write_section(made: Made, folder: Path, preset: Preset) -> page.Section:
     maker = made.maker
     return page.Section(
-        maker.slug, maker.title, maker.lead, tuple(_write(exhibit, folder) for exhibit in made.exhibits), tuple(made.missing)
+        maker.slug, maker.title, maker.lead, tuple(_write(exhibit, folder, preset) for exhibit in made.exhibits), tuple(made.missing)
     )
 
 
-def _write(exhibit: Exhibit, folder: Path) -> page.Shown:
+def _write(exhibit: Exhibit, folder: Path, preset: Preset) -> page.Shown:
     """An exhibit's files beside the page, and its two themes as data: URIs for the page itself."""
     files: list[tuple[str, str]] = []
     themed = None
@@ -160,7 +159,7 @@ def _write(exhibit: Exhibit, folder: Path) -> page.Shown:
     if exhibit.figure is not None:
         width, height = (round(size * exhibit.figure.dpi) for size in exhibit.figure.get_size_inches())
         files.append(("PNG", f"figures/{exhibit.slug}.png"))
-        (folder / files[-1][1]).write_bytes(png(exhibit.figure, scale=FILE_SCALE, palette=True))
+        (folder / files[-1][1]).write_bytes(png(exhibit.figure, scale=preset.scale, palette=preset.palette))
         if exhibit.kind == "chart":
             files.append(("SVG", f"figures/{exhibit.slug}.svg"))
             (folder / files[-1][1]).write_text(svg(exhibit.figure), encoding="utf-8")

@@ -24,6 +24,8 @@ class Preset:
     steps       of integrated gradients; samples: of SmoothGrad
     window      of occlusion, as a share of the image side; stride in windows
     trust       whether the maps are put to the test (several more passes)
+    rows        photographs in a figure of maps; grid: in a figure of photographs
+    scale       pixels of a PNG to a figure pixel; palette: photographs in 256 colours, a third of the bytes
     """
 
     name: str
@@ -36,12 +38,16 @@ class Preset:
     window: float = 1 / 8
     stride: float = 0.5
     trust: bool = True
+    rows: int = 2
+    grid: int = 12
+    scale: float = 1.0
+    palette: bool = True
 
 
 PRESETS = {
     "quick": Preset("quick", 6, 500, 600, ONE_PASS, trust=False),
-    "standard": Preset("standard", 8, 2000, 3000, ALL),
-    "full": Preset("full", 24, 10_000, 30_000, ALL, steps=64, samples=32),
+    "standard": Preset("standard", 6, 2000, 3000, ALL),
+    "full": Preset("full", 24, 10_000, 30_000, ALL, steps=64, samples=32, rows=4, grid=24, scale=2.0, palette=False),
 }
 
 

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from vgg_viz.units.health import activation_health
-
 from vgg_viz.errors import SectionMissing
 from vgg_viz.figures.health import sparsity_and_dead
 from vgg_viz.figures.pictures import picture_grid
@@ -15,6 +13,7 @@ from vgg_viz.figures.walls import feature_wall
 from vgg_viz.maths.heatmaps import shared_scale
 from vgg_viz.records import Caption, Exhibit, Finding
 from vgg_viz.report.section import Looked, Subject, pixels, section
+from vgg_viz.units.health import activation_health
 
 WALLS = 5  # at most, spread over the depth
 MANY = 0.05  # a share of dead channels worth a warning

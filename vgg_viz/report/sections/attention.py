@@ -21,7 +21,6 @@ from vgg_viz.report.section import Looked, Subject, pixels, section
 from vgg_viz.report.sections.activations import looked_at
 from vgg_viz.report.viewer import payload
 
-ROWS = 3  # photographs in a figure
 # For the second class too: the methods whose maps are about a class. The others hardly change, as the trials show.
 TWO_CLASSES = ("grad_cam", "guided_grad_cam", "saliency", "integrated_gradients", "occlusion")
 TRIED = 16  # pictures on which methods are put to the test
@@ -185,7 +184,7 @@ def _methods(subject: Subject, looked: Looked, maps: Maps) -> Exhibit:
     names = subject.preset.methods
     titles = methods()
     fields = _fields(subject)
-    chosen = _spread(len(photos))
+    chosen = _spread(len(photos), subject.preset.rows)
     rows = []
     for i in chosen:
         panels = []
@@ -222,7 +221,7 @@ def _layers(subject: Subject, looked: Looked, maps: Maps) -> Exhibit:
     photos = pixels(looked.batch.images)
     fields = _fields(subject)
     rows = []
-    chosen = _spread(len(photos))[:2]
+    chosen = _spread(len(photos), subject.preset.rows)
     for i in chosen:
         placed = {name: on_picture(maps.by_layer["predicted", name], i, fields, photos[i].shape[:2]) for name in names}
         panels = [(name, value.numpy(), _scale(value, maps.by_layer["predicted", name], "this map")) for name, value in placed.items()]
@@ -250,7 +249,7 @@ def _classes(subject: Subject, looked: Looked, maps: Maps) -> Exhibit:
     fields = _fields(subject)
     labels = looked.batch.labels
     wrong = [] if labels is None else [i for i in range(len(photos)) if int(looked.predicted[i]) != int(labels[i])]
-    chosen = (wrong + [i for i in range(len(photos)) if i not in wrong])[:ROWS]
+    chosen = (wrong + [i for i in range(len(photos)) if i not in wrong])[: subject.preset.rows]
     rows = []
     for i in chosen:
         placed = [on_picture(maps.by_layer[target, maps.chosen_layer], i, fields, photos[i].shape[:2]) for target in ("predicted", "second")]
@@ -300,8 +299,9 @@ def _fields(subject: Subject) -> dict[str, Field]:
     return {row.name: row.field for row in subject.geometry if row.field is not None}
 
 
-def _spread(count: int) -> list[int]:
-    return sorted({round(i * (count - 1) / (ROWS - 1)) for i in range(ROWS)})
+def _spread(count: int, rows: int) -> list[int]:
+    """`rows` of `count` pictures, evenly: successes come first among them, mistakes last."""
+    return sorted({round(i * (count - 1) / max(1, rows - 1)) for i in range(rows)})
 
 
 def _answer(subject: Subject, looked: Looked, index: int) -> str:

@@ -13,7 +13,6 @@ from vgg_viz.figures import pictures as paint
 from vgg_viz.records import Batch, Caption, Column, Exhibit, Table
 from vgg_viz.report.section import Subject, pixels, section
 
-GRID = 18
 SHOWN_STEPS = 3
 
 
@@ -37,7 +36,7 @@ def data(subject: Subject) -> Iterator[Exhibit]:
 
 def _specimens(subject: Subject, batch: Batch) -> Exhibit:
     total = len(batch)
-    indices = list(range(total))[:GRID]
+    indices = list(range(total))[: subject.preset.grid]
     labels = None if batch.labels is None else [subject.classes[int(batch.labels[i])] for i in indices]
     height, width = batch.images.shape[-2:]
     named = "the true class under each" if labels else "the file name under each, since nobody labelled them"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import torch
-from vgg_viz.units.effective_field import effective_field
 
 from vgg_viz.figures.fields import boxes_on_image, growth
 from vgg_viz.maths.receptive_field import Box
 from vgg_viz.models.geometry import LayerGeometry
 from vgg_viz.records import Caption, Exhibit
 from vgg_viz.report.section import Subject, pixels, section
+from vgg_viz.units.effective_field import effective_field
 
 PICTURES = 16  # for the effective field; noise where there are none
 MOST_BOXES = 6
@@ -37,7 +38,7 @@ def _growth(subject: Subject, rows: list[LayerGeometry]) -> Exhibit:
     # Every conv layer of a large network would cost a pass each; its last layer of each block tells the story.
     measured = [row for row in rows if row.kind == "conv"]
     if len(measured) > 6:
-        measured = [row for row, following in zip(rows, rows[1:], strict=False) if row.kind == "conv" and following.kind == "pool"]
+        measured = [row for row, following in pairwise(rows) if row.kind == "conv" and following.kind == "pool"]
     effective = {row.name: effective_field(subject.model, images[:8].to(subject.device), row.name).size for row in measured}
     last = measured[-1]
     size = last.field.size if last.field else 0

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from vgg_viz.units.health import FilterHealth, filter_health
 
 from vgg_viz.figures.filters import kernel_norms
 from vgg_viz.figures.kernels import channel_kernels, deep_kernels, first_layer_kernels
 from vgg_viz.models.names import find
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 from vgg_viz.report.section import Subject, section
+from vgg_viz.units.health import FilterHealth, filter_health
 
 ROWS = 12  # deeper filters shown
 EMPTY = 0.01  # of the layer's median norm

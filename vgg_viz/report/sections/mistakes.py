@@ -14,8 +14,6 @@ from vgg_viz.maths.metrics import calibration, confusion_counts, wilson_interval
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 from vgg_viz.report.section import Answers, Subject, pixels, section
 
-WORST = 12
-
 
 def answers_of(subject: Subject) -> Answers:
     """The answers to labelled pictures; SectionMissing where nobody knows the labels."""
@@ -100,7 +98,7 @@ def _confusion(subject: Subject, answers: Answers) -> Exhibit:
 
 def _errors(subject: Subject, answers: Answers) -> Exhibit:
     order = [i for i in answers.confidence.argsort(descending=True, stable=True).tolist() if not answers.correct[i]]
-    shown = order[:WORST]
+    shown = order[: subject.preset.grid]
     names = subject.classes
     truth = answers.probabilities[torch.arange(len(answers.labels)), answers.labels]
     captions = [

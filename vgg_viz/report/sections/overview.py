@@ -8,6 +8,7 @@ import torch
 from torchinfo import summary
 
 from vgg_viz.figures.network import parameters_and_macs
+from vgg_viz.models.build import assemble
 from vgg_viz.records import Caption, Column, Exhibit, Table
 from vgg_viz.report.section import Subject, section
 
@@ -86,12 +87,16 @@ def overview(subject: Subject) -> Iterator[Exhibit]:
 
 
 def torchinfo_counts(subject: Subject) -> list[dict[str, object]]:
-    """Every layer as torchinfo counts it, on a copy without storage: nothing is computed."""
+    """Every layer as torchinfo counts it in one forward pass, on a twin that shares the weights.
+
+    A twin, because torchinfo restores only the root's training flag. One real pass: on the meta device, torch first
+    imports for a second what the pass of a small network does in a millisecond.
+    """
     architecture = subject.checkpoint.architecture
-    with torch.device("meta"):
-        copy = type(subject.model)(architecture)
+    twin = assemble(architecture, subject.model.state_dict()).to(subject.device)
     side = architecture.image_side
-    found = summary(copy, (1, architecture.in_channels, side, side), verbose=0, device="meta")
+    with torch.no_grad():
+        found = summary(twin, (1, architecture.in_channels, side, side), verbose=0, device=subject.device)
     return [
         {"shape": list(info.output_size[1:]), "parameters": info.num_params, "macs": info.macs}
         for info in found.summary_list
