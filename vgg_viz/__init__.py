@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from vgg_viz.data.folder import read_images
     from vgg_viz.models.build import build
     from vgg_viz.models.checkpoint import load, save
+    from vgg_viz.models.geometry import geometry
     from vgg_viz.models.names import layers
     from vgg_viz.report.gallery import report
+    from vgg_viz.report.show import show_activations, show_attribution, specimens
     from vgg_viz.training.loop import train
 
 __version__ = "0.1.0"
@@ -25,18 +27,22 @@ _ROOMS = {
     "build": "vgg_viz.models.build",
     "capture": "vgg_viz.capture.hooks",
     "capturing": "vgg_viz.capture.hooks",
+    "geometry": "vgg_viz.models.geometry",
     "layers": "vgg_viz.models.names",
     "load": "vgg_viz.models.checkpoint",
     "methods": "vgg_viz.attribution",
     "read_images": "vgg_viz.data.folder",
     "report": "vgg_viz.report.gallery",
     "save": "vgg_viz.models.checkpoint",
+    "show_activations": "vgg_viz.report.show",
+    "show_attribution": "vgg_viz.report.show",
+    "specimens": "vgg_viz.report.show",
     "train": "vgg_viz.training.loop",
 }
 
 __all__ = [
-    "__version__", "attribute", "build", "capture", "capturing", "layers", "load", "methods", "read_images", "report",
-    "save", "train",
+    "__version__", "attribute", "build", "capture", "capturing", "geometry", "layers", "load", "methods", "read_images", "report",
+    "save", "show_activations", "show_attribution", "specimens", "train",
 ]  # fmt: skip
 
 

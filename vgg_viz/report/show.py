@@ -81,7 +81,7 @@ def show_attribution(
     panels = []
     for one, title, values in zip(found, titles, placed, strict=True):
         alike = [v for other, v in zip(found, placed, strict=True) if (other.method, other.layer) == (one.method, one.layer)]
-        over = "this map" if len(alike) == 1 else f"{len(alike)} maps of {known[one.method].title}"
+        over = "this map" if len(alike) == 1 else "maps of one method"
         scale = shared_scale(torch.stack(alike), signed=any(o.signed for o in found if o.method == one.method), unit=one.unit,
                              over=over, quantile=PIXEL_PEAKS if one.layer is None else 1.0)  # fmt: skip
         panels.append((title, values.numpy(), scale))
