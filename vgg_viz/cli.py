@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import shlex
@@ -25,6 +26,8 @@ DONE, PARTS_MISSING, REFUSED, INTERRUPTED = 0, 1, 2, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status: 0 done, 1 done but parts are missing, 2 refused, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need be no text, nor the terminal know every letter
     options = parser().parse_args(given)
     options.line = given
     command: Callable[[argparse.Namespace], int] = COMMANDS[options.command]
@@ -137,7 +140,9 @@ def _predict(options: argparse.Namespace) -> int:
     for name, row in zip((name for batch in batches for name in batch.names), logits, strict=True):
         probabilities = row.softmax(0)
         order = probabilities.argsort(descending=True, stable=True)[:5].tolist()
-        top = [{"class": checkpoint.classes[i], "index": i, "probability": float(probabilities[i]), "logit": float(row[i])} for i in order]
+        top = [
+            {"class": checkpoint.classes[i], "index": i, "probability": float(probabilities[i]), "logit": float(row[i])} for i in order
+        ]
         found.append({"file": name, "top": top, "logits": row.tolist()})
         if not options.json:
             print(f"{name}: " + ", ".join(f"{entry['class']} {entry['probability'] * 100:.1f} %" for entry in top))
@@ -174,7 +179,8 @@ def _data(options: argparse.Namespace) -> int:
     elif options.kind == "check":
         for name, reason in found["skipped"]:
             print(f"vgg_viz data: {name}: {reason}", file=sys.stderr)
-        print(f"{found['readable']:,} pictures of {len(found['classes'])} classes can be read, {len(found['skipped']):,} files cannot.")
+        skipped = len(found["skipped"])
+        print(f"{found['readable']:,} pictures of {len(found['classes'])} classes can be read, {skipped:,} files cannot.")
     else:
         print(found["folder"])
     return DONE
@@ -190,7 +196,8 @@ def _doctor(options: argparse.Namespace) -> int:
         _print_json({"checks": [{"name": c.name, "good": c.good, "found": c.found, "fix": c.fix} for c in checks]})
     else:
         for check in checks:
-            print(f"{'ok  ' if check.good else 'FAIL'} {check.name}: {check.found}" + (f"\n     fix: {check.fix}" if check.fix else ""))
+            fix = f"\n     fix: {check.fix}" if check.fix else ""
+            print(f"{'ok  ' if check.good else 'FAIL'} {check.name}: {check.found}{fix}")
     return DONE if all(check.good for check in checks) else PARTS_MISSING
 
 
@@ -215,7 +222,11 @@ def _class_names(file: str | None) -> list[str] | None:
     try:
         text = Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointRefused(f"the class names in {Path(file).name!r} cannot be read ({error}); give a text file, one name a line.") from None
+        # The system's own sentence would hold the whole path, and the decoder's the bytes.
+        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise CheckpointRefused(
+            f"the class names in {Path(file).name!r} cannot be read ({why}); give a text file, one name a line."
+        ) from None
     if text.lstrip().startswith("["):
         try:
             return [str(name) for name in json.loads(text)]

@@ -62,7 +62,8 @@ def parser() -> Parser:
          "python -m vgg_viz inspect best.pt --json").add_argument("checkpoint", nargs="?", help=CHECKPOINT)  # fmt: skip
     _data(commands, [shared])
     doctor = _add(commands, "doctor", "check this installation and name every fix", [shared], "python -m vgg_viz doctor")
-    doctor.add_argument("--fix", action="store_true", help="put opencv-python-headless in place of opencv-python where libGL is missing")
+    doctor.add_argument("--fix", action="store_true",
+                        help="put opencv-python-headless in place of opencv-python where libGL is missing")  # fmt: skip
     return root
 
 
@@ -72,11 +73,10 @@ Commands = argparse._SubParsersAction
 
 
 def _add(commands: Commands[Parser], name: str, about: str, parents: Sequence[Parser], example: str) -> Parser:
-    added = commands.add_parser(
+    return commands.add_parser(
         name, help=about, description=f"{about[0].upper()}{about[1:]}.", parents=list(parents), allow_abbrev=False,
         epilog=f"example:\n  {example}", formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    return added
 
 
 def _shared() -> Parser:

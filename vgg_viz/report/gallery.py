@@ -169,7 +169,7 @@ def _write(exhibit: Exhibit, folder: Path, preset: Preset) -> page.Shown:
         write_json(folder / files[-1][1], exhibit.numbers)
     if exhibit.table is not None:
         files.append(("CSV", f"data/{exhibit.slug}.csv"))
-        (folder / files[-1][1]).write_text(_csv(exhibit.table), encoding="utf-8")
+        (folder / files[-1][1]).write_text(_csv(exhibit.table), encoding="utf-8", errors="backslashreplace")
     return page.Shown(exhibit, themed, None, width, height, tuple(files))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 
@@ -25,7 +26,9 @@ def _headline(subject: Subject) -> Finding:
     answers = subject.answers
     if answers is None:
         if subject.checkpoint.provenance.format == "untrained":
-            return Finding("note", "Random weights: nothing has been learned. Geometry, shapes and costs are real; every map below is noise.")
+            return Finding(
+                "note", "Random weights: nothing has been learned. Geometry, shapes and costs are real; every map below is noise."
+            )
         if subject.looked is not None and (moves := answers_move(subject)) is not None and moves < HARDLY_MOVES:
             return Finding(
                 "warn",
@@ -36,7 +39,7 @@ def _headline(subject: Subject) -> Finding:
     right, total = int(answers.correct.sum()), len(answers.labels)
     low, high = wilson_interval(right, total)
     chance = 1 / len(subject.classes)
-    level = "bad" if low <= chance else "warn" if right / total < 0.5 else "good"
+    level: Literal["bad", "warn", "good"] = "bad" if low <= chance else "warn" if right / total < 0.5 else "good"
     judgement = " That is no better than guessing." if low <= chance else ""
     return Finding(
         level,

@@ -32,7 +32,8 @@ def payload(
     """What the viewer needs, as plain JSON.
 
     probabilities  (B, K)
-    maps           (target, attribution of all B pictures); target "predicted" or "second": the true class of a mistake, else the runner-up
+    maps           (target, attribution of all B pictures); target "predicted", or "second": the true class of a mistake, else the
+                   runner-up
     fields         receptive field of each layer that maps come from
     evidence       one sentence on each method's trial on this checkpoint, where there was one
     """

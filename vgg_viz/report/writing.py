@@ -77,10 +77,15 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON can hold it: tuples as lists, NaN and infinities as null, numpy and torch scalars as numbers."""
+    """`value` as JSON can hold it: tuples as lists, NaN and infinities as null, numpy and torch scalars as numbers.
+
+    Text that is no Unicode, such as a file name of other bytes, is written with backslashes.
+    """
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, str) or value is None or isinstance(value, bool | int):
+        return {plain(str(key)): plain(item) for key, item in value.items()}
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if value is None or isinstance(value, bool | int):
         return value
     if hasattr(value, "tolist"):
         return plain(value.tolist())
@@ -88,7 +93,7 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return str(value)
+    return plain(str(value))
 
 
 def write_json(path: Path, value: Any) -> None:

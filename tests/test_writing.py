@@ -1,0 +1,175 @@
+"""Galleries on disk: whole or not at all, never over something else, never a name that climbs out."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vgg_viz.errors import OutputRefused
+from vgg_viz.report.writing import MANIFEST, folder_name, plain, read_manifest, replacing, write_json
+
+
+def gallery(folder: Path, word: str = "old") -> Path:
+    """A folder that counts as a gallery of ours."""
+    folder.mkdir(parents=True)
+    (folder / MANIFEST).write_text(json.dumps({"vgg_viz": "0", "word": word}), encoding="utf-8")
+    (folder / "index.html").write_text(word, encoding="utf-8")
+    return folder
+
+
+def put(folder: Path, word: str) -> None:
+    (folder / MANIFEST).write_text(json.dumps({"vgg_viz": "0", "word": word}), encoding="utf-8")
+
+
+# ---------------------------------------------------------------- names
+
+
+@pytest.mark.parametrize(("stem", "name"), [
+    ("best", "best"), ("vgg16_bn-e10.2", "vgg16_bn-e10.2"), ("a b/c", "a-b-c"), ("..", "checkpoint"), ("", "checkpoint"),
+    ("../../etc/passwd", "etc-passwd"), (".hidden", "hidden"), ("-rf", "rf"), ("netz größe", "netz-gr-e"), ("x" * 300, "x" * 100),
+    ("a\u202eb\0c\nd", "a-b-c-d"), ("C:\\nets\\best", "C-nets-best"),
+])  # fmt: skip
+def test_a_checkpoints_stem_becomes_a_harmless_folder_name(stem, name):
+    assert folder_name(stem) == name
+
+
+@given(st.text(max_size=300))
+def test_no_stem_whatever_climbs_out_hides_or_needs_quotes(stem):
+    name = folder_name(stem)
+    assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name), name
+    assert name == folder_name(name)
+
+
+# ---------------------------------------------------------------- replacing
+
+
+def test_a_new_gallery_appears_whole_and_can_be_read_by_others(tmp_path):
+    with replacing(tmp_path / "deep" / "net") as folder:
+        put(folder, "new")
+        assert not (tmp_path / "deep" / "net").exists()
+    assert read_manifest(tmp_path / "deep" / "net")["word"] == "new"
+    assert (tmp_path / "deep" / "net").stat().st_mode & 0o777 == 0o755
+    assert [entry.name for entry in (tmp_path / "deep").iterdir()] == ["net"]
+
+
+def test_an_old_gallery_gives_way_with_everything_in_it(tmp_path):
+    target = gallery(tmp_path / "net")
+    (target / "figures").mkdir()
+    with replacing(target) as folder:
+        put(folder, "new")
+    assert sorted(entry.name for entry in target.iterdir()) == [MANIFEST]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["net"]
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("no"), KeyboardInterrupt(), SystemExit(3)], ids=lambda error: type(error).__name__)
+def test_a_failure_keeps_the_old_gallery_and_leaves_no_litter(tmp_path, failure):
+    target = gallery(tmp_path / "net")
+    with pytest.raises(type(failure)), replacing(target) as folder:  # noqa: PT012
+        put(folder, "half")
+        raise failure
+    assert read_manifest(target)["word"] == "old"
+    assert (target / "index.html").read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["net"]
+
+
+def test_where_the_last_rename_fails_the_old_gallery_comes_back(tmp_path, monkeypatch):
+    target = gallery(tmp_path / "net")
+    rename = os.rename
+
+    def failing(source, destination):
+        if Path(source).suffix == ".tmp":
+            raise OSError(28, "No space left on device")
+        rename(source, destination)
+
+    monkeypatch.setattr("vgg_viz.report.writing.os.rename", failing)
+    with pytest.raises(OSError, match="No space"), replacing(target) as folder:
+        put(folder, "new")
+    assert read_manifest(target)["word"] == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["net"]
+
+
+def test_a_folder_of_other_things_is_left_alone(tmp_path):
+    target = tmp_path / "thesis"
+    target.mkdir()
+    (target / "chapter.txt").write_text("three years")
+    with pytest.raises(OutputRefused, match=r"'thesis' exists and is not a gallery.*--out"), replacing(target):
+        pytest.fail("the block must not run")
+    assert (target / "chapter.txt").read_text() == "three years"
+
+
+@pytest.mark.parametrize("manifest", ["", "[]", "{", '{"name": "other tool"}', "\xff"])
+def test_another_tools_manifest_does_not_make_a_folder_ours(tmp_path, manifest):
+    target = tmp_path / "app"
+    target.mkdir()
+    (target / MANIFEST).write_bytes(manifest.encode("latin-1"))
+    with pytest.raises(OutputRefused, match="not a gallery"), replacing(target):
+        pytest.fail("the block must not run")
+
+
+def test_an_empty_folder_may_be_filled(tmp_path):
+    (tmp_path / "net").mkdir()
+    with replacing(tmp_path / "net") as folder:
+        put(folder, "new")
+    assert read_manifest(tmp_path / "net")["word"] == "new"
+
+
+def test_a_link_or_a_file_in_the_place_is_refused(tmp_path):
+    gallery(tmp_path / "real")
+    (tmp_path / "link").symlink_to(tmp_path / "real", target_is_directory=True)
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("x")
+    for name in ("link", "dangling", "file"):
+        with pytest.raises(OutputRefused, match=f"{name!r} exists and is not a folder"), replacing(tmp_path / name):
+            pytest.fail("the block must not run")
+    assert read_manifest(tmp_path / "real")["word"] == "old"
+
+
+def test_a_place_below_a_file_is_refused_before_any_work(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputRefused, match=r"nothing can be written in 'file'.*--out"), replacing(tmp_path / "file" / "net"):
+        pytest.fail("the block must not run")
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def test_whatever_a_section_hands_over_becomes_plain_json():
+    nan, infinite = float("nan"), float("inf")
+    given_values = {
+        "tensor": torch.tensor([[1.5, nan]]), "array": np.array([1, 2]), "scalar": np.float32(0.5), "zero": torch.tensor(3),
+        "tuple": (1, (2.5, infinite)), 7: -infinite, "yes": True, "no": np.bool_(False), "none": None, "path": Path("a"),
+        "text": "é",
+        "vector_with_nan": np.array([nan, 1.0]),
+    }  # fmt: skip
+    assert plain(given_values) == {
+        "tensor": [[1.5, None]], "array": [1, 2], "scalar": 0.5, "zero": 3, "tuple": [1, [2.5, None]], "7": None, "yes": True,
+        "no": False, "none": None, "path": "a", "text": "é", "vector_with_nan": [None, 1.0],
+    }  # fmt: skip
+    assert plain(given_values)["yes"] is True
+    assert plain(given_values)["no"] is False
+
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+
+
+@given(st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12))
+def test_plain_values_always_make_strict_json_and_are_changed_only_once(value):
+    once = plain(value)
+    assert plain(once) == once
+    assert json.loads(json.dumps(once, allow_nan=False, ensure_ascii=False).encode()) == once
+
+
+def test_the_same_numbers_give_the_same_bytes_and_a_lone_surrogate_is_no_crash(tmp_path):
+    # A file name may hold any bytes; Python shows what is no UTF-8 as a lone surrogate.
+    for name in ("a", "b"):
+        write_json(tmp_path / name, {"file": "caf\udce9.png", "set": [1.0, float("nan")]})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert json.loads((tmp_path / "a").read_text(encoding="utf-8"))["set"] == [1.0, None]
