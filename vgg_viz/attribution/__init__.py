@@ -5,10 +5,16 @@ A new method is a new file in this folder with one decorated function, see `meth
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+
+with warnings.catch_warnings():
+    # Captum's progress bar asks for ipywidgets in a notebook, and nobody here shows it.
+    warnings.filterwarnings("ignore", message="IProgress not found")
+    import captum.attr  # noqa: F401
 
 from vgg_viz.attribution.cam import choose_layer, on_pixels
 from vgg_viz.attribution.method import METHODS, Baseline, Family, Map, Method, Options, method, pictures_at_once

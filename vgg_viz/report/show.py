@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # As in the report: a few peaks would darken the rest. Of a wall's values, and of the magnitudes of a map in pixels.
 WALL_PEAKS, PIXEL_PEAKS = 0.999, 0.995
+SIDE = 192  # of a picture beside its maps [px]; less where many maps must fit
 
 
 def specimens(checkpoint: Checkpoint) -> Batch:
@@ -86,7 +87,7 @@ def show_attribution(
                              over=over, quantile=PIXEL_PEAKS if one.layer is None else 1.0)  # fmt: skip
         panels.append((title, values.numpy(), scale))
     outline = None if mask is None else mask.cpu().numpy()
-    return methods_side_by_side([Row(pixels(images[at : at + 1])[0], panels, mask=outline)], title="")
+    return methods_side_by_side([Row(pixels(images[at : at + 1])[0], panels, mask=outline)], side=SIDE, title="")
 
 
 def _place(picture: int, count: int) -> int:
