@@ -64,11 +64,13 @@ def test_grad_cam_of_conv_mean_linear_is_the_class_weighted_sum_of_its_maps():
 
 @pytest.mark.parametrize("inplace", [True, False])
 @pytest.mark.parametrize("name", ["vgg13", "vgg11_bn", "a_lrn", "tiny_vgg"])
-def test_the_shared_pass_equals_captum_layer_by_layer(name, inplace):
+@pytest.mark.parametrize("kind", ["conv", "relu"])
+def test_the_shared_pass_equals_captum_layer_by_layer(name, inplace, kind):
     model = lively(name, inplace=inplace, **({} if name == "tiny_vgg" else {"width": 0.1}))
     images, targets = pictures(), torch.tensor([4, 1])
-    found = grad_cam_all_layers(model, images, targets, relu=False)
-    assert list(found) == [layer.name for layer in layers(model) if layer.kind == "conv"]
+    names = [layer.name for layer in layers(model) if layer.kind == kind and not layer.path.startswith("classifier.")]
+    found = grad_cam_all_layers(model, images, targets, relu=False, layers=None if kind == "conv" else names)
+    assert list(found) == names
     for layer, cam in found.items():
         oracle = LayerGradCam(model, find(model, layer).module).attribute(images, target=targets)[:, 0]
         assert oracle.abs().max() > 0
@@ -182,7 +184,7 @@ def test_the_layer_is_chosen_by_map_and_field_and_the_sentence_says_the_numbers(
     assert chosen == layer
     for number in numbers:
         assert number in reason
-    assert attribute(model, pictures(1, side)).layer == layer
+    assert attribute(model, pictures(1, side)).layer == layer.replace("conv", "relu")  # the paper's maps are those after it
 
 
 def test_small_pictures_get_the_best_that_there_is():

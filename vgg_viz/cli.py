@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vgg_viz.errors import CheckpointRefused, InputRefused, VggVizError
+from vgg_viz.errors import CheckpointRefused, ImageRefused, InputRefused, VggVizError
 from vgg_viz.options import parser
 
 if TYPE_CHECKING:
@@ -112,8 +112,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     batch, origin = labelled_pictures(checkpoint, options.data, limit=options.limit, seed=options.seed)
     if batch is None or batch.labels is None:
         raise InputRefused("the checkpoint carries no labelled pictures to measure on; give some with --data DIR.")
-    for name, reason in batch.skipped:
-        print(f"vgg_viz evaluate: left out {name}: {reason}", file=sys.stderr)
+    for _, reason in batch.skipped:
+        print(f"vgg_viz evaluate: left out: {reason}", file=sys.stderr)
     found = summary(predict_logits(model, batch.images), batch.labels, checkpoint.classes)
     if options.json:
         _print_json({**found, "measured_on": origin})
@@ -132,9 +132,21 @@ def _predict(options: argparse.Namespace) -> int:
     from vgg_viz.report.material import in_channels
 
     checkpoint, model = _opened(options)
-    batches = [in_channels(read_images(path, image_side=checkpoint.architecture.image_side), checkpoint) for path in options.images]
-    for name, reason in (pair for batch in batches for pair in batch.skipped):
-        print(f"vgg_viz predict: left out {name}: {reason}", file=sys.stderr)
+    batches, skipped = [], []
+    for path in options.images:
+        try:
+            batch = read_images(path, image_side=checkpoint.architecture.image_side)
+        except ImageRefused as error:
+            if len(options.images) == 1:
+                raise
+            skipped.append(str(error))
+            continue
+        batches.append(in_channels(batch, checkpoint))
+        skipped += [reason for _, reason in batch.skipped]
+    if not batches:
+        raise InputRefused(f"none of the {len(options.images)} files can be read as a picture; the first: {skipped[0]}")
+    for reason in skipped:
+        print(f"vgg_viz predict: left out: {reason}", file=sys.stderr)
     logits = predict_logits(model, torch.cat([batch.images for batch in batches]))
     found = []
     for name, row in zip((name for batch in batches for name in batch.names), logits, strict=True):
@@ -148,7 +160,7 @@ def _predict(options: argparse.Namespace) -> int:
             print(f"{name}: " + ", ".join(f"{entry['class']} {entry['probability'] * 100:.1f} %" for entry in top))
     if options.json:
         _print_json({"images": found})
-    return DONE
+    return PARTS_MISSING if skipped else DONE
 
 
 def _inspect(options: argparse.Namespace) -> int:
@@ -177,13 +189,13 @@ def _data(options: argparse.Namespace) -> int:
     if options.json:
         _print_json(found)
     elif options.kind == "check":
-        for name, reason in found["skipped"]:
-            print(f"vgg_viz data: {name}: {reason}", file=sys.stderr)
+        for _, reason in found["skipped"]:
+            print(f"vgg_viz data: {reason}", file=sys.stderr)
         skipped = len(found["skipped"])
         print(f"{found['readable']:,} pictures of {len(found['classes'])} classes can be read, {skipped:,} files cannot.")
     else:
         print(found["folder"])
-    return DONE
+    return PARTS_MISSING if found.get("skipped") else DONE
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -202,7 +214,8 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "report": _report, "train": _train, "evaluate": _evaluate, "predict": _predict, "inspect": _inspect, "data": _data, "doctor": _doctor,
+    "report": _report, "train": _train, "evaluate": _evaluate, "predict": _predict, "inspect": _inspect, "data": _data,
+    "doctor": _doctor,
 }  # fmt: skip
 
 

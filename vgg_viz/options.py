@@ -82,7 +82,7 @@ def _add(commands: Commands[Parser], name: str, about: str, parents: Sequence[Pa
 def _shared() -> Parser:
     shared = Parser(add_help=False)
     group = shared.add_argument_group("common")
-    group.add_argument("--seed", type=int, default=0, help="of all dice (default 0)")
+    group.add_argument("--seed", type=_whole, default=0, help="of all dice (default 0)")
     group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="where to compute")
     group.add_argument("--quiet", action="store_true", help="no progress on stderr")
     group.add_argument("--json", action="store_true", help="one JSON document on stdout, all else on stderr")
@@ -99,6 +99,18 @@ def _checkpoint() -> Parser:
     group.add_argument("--mean", type=_numbers, metavar="R,G,B", help="that the first layer subtracts, in [0, 1]")
     group.add_argument("--std", type=_numbers, metavar="R,G,B", help="that the first layer divides by")
     return options
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 2**63):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if _whole(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} leaves nothing; at least 1 is needed")
+    return int(text)
 
 
 def _numbers(text: str) -> tuple[float, ...]:
@@ -142,7 +154,7 @@ def _evaluate(commands: Commands[Parser], parents: Sequence[Parser]) -> None:
                     "python -m vgg_viz evaluate best.pt --data pictures/ --json")  # fmt: skip
     evaluate.add_argument("checkpoint", nargs="?", help=CHECKPOINT)
     evaluate.add_argument("--data", metavar="DIR", help="an ImageFolder, or shapes; default: what the checkpoint carries")
-    evaluate.add_argument("--limit", type=int, default=10_000, metavar="N", help="pictures at most (default 10000)")
+    evaluate.add_argument("--limit", type=_positive, default=10_000, metavar="N", help="pictures at most (default 10000)")
     evaluate.add_argument("--dense", action="store_true", help="use the dense form (VGG only)")
 
 

@@ -16,7 +16,7 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="IProgress not found")
     import captum.attr  # noqa: F401
 
-from vgg_viz.attribution.cam import choose_layer, on_pixels
+from vgg_viz.attribution.cam import after_relu, choose_layer, on_pixels
 from vgg_viz.attribution.method import METHODS, Baseline, Family, Map, Method, Options, method, pictures_at_once
 from vgg_viz.attribution.shared import SharedPass, grad_cam_all_layers, gradient_bundle
 from vgg_viz.attribution.targets import Target, given_targets, settled_targets
@@ -26,7 +26,7 @@ from vgg_viz.records import Attribution
 from vgg_viz.registry import discover
 
 __all__ = [
-    "Family", "Map", "Method", "Options", "SharedPass", "Target", "attribute", "choose_layer", "grad_cam_all_layers",
+    "Family", "Map", "Method", "Options", "SharedPass", "Target", "after_relu", "attribute", "choose_layer", "grad_cam_all_layers",
     "gradient_bundle", "method", "methods", "on_pixels",
 ]  # fmt: skip
 
@@ -62,7 +62,7 @@ def attribute(
     images   (B, C, H, W) in [0, 1]
     method   a name of `methods()`
     target   "predicted", "true" (reads `labels`), "runner-up", a class index for all, or one for each picture
-    layer    for layered methods; None: `choose_layer` decides by map size and receptive field
+    layer    for layered methods; None: the ReLU after the convolution that `choose_layer` picks
     batch    pictures that go through the network at once; None: by memory
     others   see `Options`; a method reads those that it knows
     raises   UnknownName for a method, layer or target; InputRefused for a class that the network does not have

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vgg_viz.data.shapes import CLASSES, SIDE, draw
-from vgg_viz.errors import OutputRefused
+from vgg_viz.errors import DataRefused, OutputRefused
 from vgg_viz.maths.images import encode_png
 
 MARK = ".shapes.json"  # says that a folder was made here, and how
+LARGEST = 1024  # side [px]: the textures are drawn for small pictures
 
 
 def write(
@@ -31,9 +32,14 @@ def write(
     train, val, test  pictures in each split
     tick              called with the number of pictures done, and of all
     returns           the folder
-    raises            OutputRefused when something stands there that this function did not make
+    raises            DataRefused for a count or side that cannot be; OutputRefused when something stands there that this function
+                      did not make
     """
     root = Path(folder)
+    if min(train, val, test) < 0 or train + val + test == 0:
+        raise DataRefused(f"{train}, {val} and {test} pictures were asked for; name counts from 0, not all of them 0.")
+    if side > LARGEST:
+        raise DataRefused(f"a side of {side} px was asked for; up to {LARGEST} px are painted.")
     ours = (root / MARK).is_file()
     if root.exists() and not ours and not (root.is_dir() and not any(root.iterdir())):
         raise OutputRefused(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import isfinite
 from typing import Any
 
 import torch
@@ -49,6 +50,10 @@ def checked(wanted: Architecture) -> Architecture:
         (
             not len(wanted.mean) == len(wanted.std) == wanted.in_channels,
             f"{len(wanted.mean)} means and {len(wanted.std)} standard deviations came for {wanted.in_channels} channels; give one each",
+        ),
+        (
+            not all(map(isfinite, (*wanted.mean, *wanted.std))),
+            "a mean or standard deviation is no finite number; give one for each channel",
         ),
         (any(not s > 0 for s in wanted.std), "a standard deviation is not above 0; give the spread of each channel"),
     ]

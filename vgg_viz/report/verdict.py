@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import torch
-
 from vgg_viz.maths.metrics import wilson_interval
 from vgg_viz.models.vgg import title
 from vgg_viz.records import Finding
 from vgg_viz.report.section import Subject
 
-# Between pictures the logits of a trained network move about as much as between classes; of an untrained one a fiftieth.
-HARDLY_MOVES = 0.1
+# A network whose mean top probability is below this multiple of 1 / K prefers nothing: its weights are near their start.
+PREFERS_NOTHING = 2.0
 WORST_FIRST = {"bad": 0, "warn": 1, "note": 2, "good": 3}
 
 
@@ -29,11 +27,11 @@ def _headline(subject: Subject) -> Finding:
             return Finding(
                 "note", "Random weights: nothing has been learned. Geometry, shapes and costs are real; every map below is noise."
             )
-        if subject.looked is not None and (moves := answers_move(subject)) is not None and moves < HARDLY_MOVES:
+        if (top := mean_top(subject)) is not None and top * len(subject.classes) < PREFERS_NOTHING:
             return Finding(
                 "warn",
-                f"This network looks untrained: from picture to picture its logits move only {moves:.2f} times as much as "
-                "from class to class, so it says nearly the same whatever it sees.",
+                f"This network looks untrained: its favourite class gets a probability of {top * 100:.2g} % on average, and guessing "
+                f"among {len(subject.classes):,} classes gives {100 / len(subject.classes):.2g} %.",
             )
         return Finding("note", "No labelled pictures were given, so nothing can be said about its accuracy (add --data DIR).")
     right, total = int(answers.correct.sum()), len(answers.labels)
@@ -48,12 +46,11 @@ def _headline(subject: Subject) -> Finding:
     )
 
 
-def answers_move(subject: Subject) -> float | None:
-    """Standard deviation of the logits over pictures, as a share of that over classes; None for fewer than two pictures."""
-    logits = subject.looked.logits if subject.looked else torch.zeros(0, 1)
-    if len(logits) < 2 or logits.shape[1] < 2:
-        return None
-    return float(logits.std(0).mean() / logits.mean(0).std().clamp(min=1e-12))
+def mean_top(subject: Subject) -> float | None:
+    """Mean probability of the favourite class over the pictures looked into, [0, 1]; None without pictures or with few classes."""
+    if subject.looked is None or len(subject.classes) < 5:
+        return None  # of two classes the favourite always has half
+    return float(subject.looked.logits.softmax(1).amax(1).mean())
 
 
 def subtitle(subject: Subject) -> str:

@@ -30,8 +30,11 @@ def looked_at(subject: Subject) -> Looked:
 
 
 def relu_maps(looked: Looked) -> dict[str, Tensor]:
-    """What the ReLU layers said: only they are exactly zero."""
-    return {name: maps for name, maps in looked.activations.maps.items() if name.startswith("relu")}
+    """What the ReLU layers with maps said: only they are exactly zero.
+
+    A unit of the classifier says one number a picture: on a few pictures many of them are zero, and none need be dead.
+    """
+    return {name: maps for name, maps in looked.activations.maps.items() if name.startswith("relu") and maps.ndim == 4}
 
 
 def judge(subject: Subject) -> Iterator[Finding]:

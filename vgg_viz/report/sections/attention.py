@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vgg_viz.attribution import attribute, methods
-from vgg_viz.attribution.cam import choose_layer
+from vgg_viz.attribution.cam import after_relu, choose_layer
 from vgg_viz.attribution.shared import gradient_bundle
 from vgg_viz.attribution.trust import Evidence, evidence
 from vgg_viz.figures.attention import Row, methods_side_by_side
@@ -63,7 +63,9 @@ def compute(subject: Subject, looked: Looked) -> Maps:
     """Every map that the section shows, from as few passes as the methods allow: one shared pass a class, then the others."""
     images = looked.batch.images.to(subject.device)
     side = images.shape[-1]
-    layer, reason = choose_layer(subject.geometry, side)
+    convolution, reason = choose_layer(subject.geometry, side)
+    layer = after_relu(subject.geometry, convolution)
+    every = [after_relu(subject.geometry, row.name) for row in subject.conv_layers]
     order = looked.logits.argsort(dim=1, descending=True, stable=True)
     first, second = order[:, 0], order[:, min(1, order.shape[1] - 1)]
     if looked.batch.labels is not None:
@@ -72,7 +74,7 @@ def compute(subject: Subject, looked: Looked) -> Maps:
     by_layer: dict[tuple[str, str], Attribution] = {}
     window = max(2, round(side * subject.preset.window))
     for target, classes in (("predicted", first), ("second", second)):
-        bundle = gradient_bundle(subject.model, images, classes.to(images.device))
+        bundle = gradient_bundle(subject.model, images, classes.to(images.device), layers=every)
         ready = {"saliency": bundle.saliency, "input_x_gradient": bundle.input_x_gradient, "grad_cam": bundle.grad_cam[layer]}
         by_layer.update({(target, name): found for name, found in bundle.grad_cam.items()})
         for name in subject.preset.methods:
@@ -116,7 +118,7 @@ def _viewer(subject: Subject, looked: Looked, maps: Maps, trials: tuple[Evidence
             see=f"A picture with a map over it; the stronger the value, the less transparent the colour. {len(looked.batch)} pictures, "
             f"{len(subject.preset.methods)} methods, Grad-CAM for all {len(subject.conv_layers)} convolutions, each for the predicted class and for a "
             "second one: the true class of a mistake, otherwise the runner-up.",
-            read=f"Grad-CAM starts at {maps.chosen_layer}. Why there: {maps.reason} Change one thing at a time. Does the map move when the class changes? "
+            read=f"Grad-CAM starts at {maps.chosen_layer}, the ReLU of the layer that was chosen. Why there: {maps.reason} Change one thing at a time. Does the map move when the class changes? "
             "Do two methods agree? Point at a cell of a layer's map to see the pixels that it can depend on.",
             cannot="A map shows what the score reacts to, not what the network thinks. That it looks right to us is no evidence that it is right.",
         ),
@@ -215,7 +217,7 @@ def _methods(subject: Subject, looked: Looked, maps: Maps) -> Exhibit:
 
 
 def _layers(subject: Subject, looked: Looked, maps: Maps) -> Exhibit:
-    names = [row.name for row in subject.conv_layers]
+    names = [after_relu(subject.geometry, row.name) for row in subject.conv_layers]
     if len(names) > 7:
         names = [names[round(i * (len(names) - 1) / 6)] for i in range(7)]
     photos = pixels(looked.batch.images)
@@ -230,7 +232,7 @@ def _layers(subject: Subject, looked: Looked, maps: Maps) -> Exhibit:
         "attention-layers",
         "The same question at every depth",
         Caption(
-            see=f"Grad-CAM for the predicted class at {len(names)} of {len(subject.conv_layers)} convolutions, from the first to the last, all from one forward "
+            see=f"Grad-CAM for the predicted class at {len(names)} of {len(subject.conv_layers)} convolutions, each after its ReLU, from the first to the last, all from one forward "
             "and one backward pass. Every value is painted at the centre of what its unit sees.",
             read=f"Early layers give fine but scattered maps: their channels find edges, whatever they belong to. Late layers give coarse maps that follow "
             f"the object. The report uses {maps.chosen_layer}: {maps.reason}",

@@ -11,10 +11,11 @@ from vgg_viz.figures.fields import boxes_on_image, growth
 from vgg_viz.maths.receptive_field import Box
 from vgg_viz.models.geometry import LayerGeometry
 from vgg_viz.records import Caption, Exhibit
+from vgg_viz.report.preset import LARGE_GIGAMACS
 from vgg_viz.report.section import Subject, pixels, section
 from vgg_viz.units.effective_field import effective_field
 
-PICTURES = 16  # for the effective field; noise where there are none
+PICTURES = 8  # for the effective field; noise where there are none
 MOST_BOXES = 6
 
 
@@ -34,17 +35,19 @@ def _growth(subject: Subject, rows: list[LayerGeometry]) -> Exhibit:
     side = subject.checkpoint.architecture.image_side
     batch = subject.looked.batch if subject.looked else None
     noise = torch.rand(4, subject.checkpoint.architecture.in_channels, side, side, generator=torch.Generator().manual_seed(subject.seed))
-    images = batch.images[:PICTURES] if batch is not None else noise
+    # A pass a layer: a large network gets two pictures, which is enough to see the size.
+    few = 2 if sum(row.macs for row in subject.geometry) > LARGE_GIGAMACS * 1e9 else PICTURES
+    images = (batch.images if batch is not None else noise)[:few]
     # Every conv layer of a large network would cost a pass each; its last layer of each block tells the story.
     measured = [row for row in rows if row.kind == "conv"]
     if len(measured) > 6:
         measured = [row for row, following in pairwise(rows) if row.kind == "conv" and following.kind == "pool"]
-    effective = {row.name: effective_field(subject.model, images[:8].to(subject.device), row.name).size for row in measured}
+    effective = {row.name: effective_field(subject.model, images.to(subject.device), row.name).size for row in measured}
     last = measured[-1]
     size = last.field.size if last.field else 0
     first_over = next((row.name for row in rows if row.field and row.field.size > side), None)
     beyond = f" From {first_over} on, a field is larger than the picture." if first_over else " No convolution sees the whole picture at once."
-    of = f"{len(images[:8])} {'pictures' if batch is not None else 'pictures of noise'}"
+    of = f"{len(images)} {'pictures' if batch is not None else 'pictures of noise'}"
     return Exhibit(
         "fields-growth",
         "How the window grows with depth",

@@ -26,7 +26,7 @@ LAYER_COLUMNS = (
 def overview(subject: Subject) -> Iterator[Exhibit]:
     """The layer table, checked against torchinfo, and where parameters and multiply-adds live."""
     rows = [row for row in subject.geometry if row.kind not in ("normalise", "drop")]
-    costly = [row for row in rows if row.parameters]
+    costly = [row for row in rows if row.kind in ("conv", "fc")]
     parameters, macs = sum(row.parameters for row in rows), sum(row.macs for row in rows)
     heaviest, busiest = max(costly, key=lambda row: row.parameters), max(costly, key=lambda row: row.macs)
     fc_share = sum(row.parameters for row in rows if row.kind == "fc") / parameters
