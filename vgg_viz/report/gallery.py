@@ -127,9 +127,11 @@ def _make(maker: SectionMaker, subject: Subject) -> Made:
     made = Made(maker)
     started = time.perf_counter()
     try:
-        for exhibit in maker.make(subject):
-            made.exhibits.append(exhibit)
-        made.findings.extend(maker.judge(subject) if maker.judge else ())
+        for shown in maker.make(subject):
+            if isinstance(shown, Finding):
+                made.findings.append(shown)
+            else:
+                made.exhibits.append(shown)
     except SectionMissing as missing:
         made.missing.append((missing.reason, missing.command))
     except (VggVizError, RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, OSError) as error:

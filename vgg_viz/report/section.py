@@ -150,8 +150,7 @@ def pixels(images: Tensor) -> list[np.ndarray[Any, Any]]:
 # ---------------------------------------------------------------- registering
 
 
-Make = Callable[[Subject], Iterable[Exhibit]]
-Judge = Callable[[Subject], Iterable[Finding]]
+Make = Callable[[Subject], Iterable[Exhibit | Finding]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,22 +162,20 @@ class SectionMaker:
     lead: str
     order: int
     make: Make
-    judge: Judge | None = None
 
 
 SECTIONS: Registry[SectionMaker] = Registry("report section")
 
 
-def section(slug: str, *, title: str, lead: str, order: int, judge: Judge | None = None) -> Callable[[Make], Make]:
-    """Register a section: a generator of exhibits, given the subject.
+def section(slug: str, *, title: str, lead: str, order: int) -> Callable[[Make], Make]:
+    """Register a section: a generator of exhibits, and of findings for the verdict at the top, given the subject.
 
     order  sections stand in this order
-    judge  yields findings for the verdict at the top
     A section that cannot be made raises SectionMissing with the reason and the command that fills it.
     """
 
     def register(make: Make) -> Make:
-        SECTIONS.add(slug, SectionMaker(slug, title, lead, order, make, judge))
+        SECTIONS.add(slug, SectionMaker(slug, title, lead, order, make))
         return make
 
     return register

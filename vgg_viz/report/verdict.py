@@ -41,8 +41,8 @@ def _headline(subject: Subject) -> Finding:
     judgement = " That is no better than guessing." if low <= chance else ""
     return Finding(
         level,
-        f"{right / total:.1%} of {total:,} held-out pictures are classified right (95 % interval {low:.1%} to {high:.1%}; "
-        f"guessing gives {chance:.1%}).{judgement}".replace("%", " %").replace("  %", " %"),
+        f"{100 * right / total:.1f} % of {total:,} held-out pictures are classified right (95 % interval {100 * low:.1f} to "
+        f"{100 * high:.1f} %; guessing gives {100 * chance:.2g} %).{judgement}",
     )
 
 

@@ -37,7 +37,7 @@ def relu_maps(looked: Looked) -> dict[str, Tensor]:
     return {name: maps for name, maps in looked.activations.maps.items() if name.startswith("relu") and maps.ndim == 4}
 
 
-def judge(subject: Subject) -> Iterator[Finding]:
+def findings(subject: Subject) -> Iterator[Finding]:
     """Layers with many dead channels."""
     found = activation_health(relu_maps(looked_at(subject)))
     dead = sum(len(layer.dead) for layer in found)
@@ -52,10 +52,10 @@ def judge(subject: Subject) -> Iterator[Finding]:
 
 
 @section(
-    "activations", title="Activations", order=60, judge=judge,
+    "activations", title="Activations", order=60,
     lead="Follow one picture through the network: every square below is what one channel answered, place by place, brighter where it answered more.",
 )  # fmt: skip
-def activations(subject: Subject) -> Iterator[Exhibit]:
+def activations(subject: Subject) -> Iterator[Exhibit | Finding]:
     """The picture, a wall of maps for layers of growing depth, and the silent units."""
     looked = looked_at(subject)
     subject_index = 0
@@ -63,6 +63,7 @@ def activations(subject: Subject) -> Iterator[Exhibit]:
     for name in chosen_layers(subject):
         yield _wall(subject, looked, subject_index, name)
     yield _silence(looked)
+    yield from findings(subject)
 
 
 def chosen_layers(subject: Subject) -> list[str]:

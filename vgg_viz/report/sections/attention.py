@@ -16,7 +16,7 @@ from vgg_viz.figures.attention import Row, methods_side_by_side
 from vgg_viz.maths.heatmaps import Scale, place, shared_scale
 from vgg_viz.maths.metrics import rank_correlation
 from vgg_viz.maths.receptive_field import Field
-from vgg_viz.records import Attribution, Caption, Column, Exhibit, Table
+from vgg_viz.records import Attribution, Caption, Column, Exhibit, Finding, Table
 from vgg_viz.report.section import Looked, Subject, pixels, section
 from vgg_viz.report.sections.activations import looked_at
 from vgg_viz.report.viewer import payload
@@ -46,13 +46,14 @@ class Maps:
     lead="Where is the evidence? Heat maps always look convincing, so every method here is shown beside others, for a second class, and with "
     "the result of trials on this very checkpoint.",
 )  # fmt: skip
-def attention(subject: Subject) -> Iterator[Exhibit]:
+def attention(subject: Subject) -> Iterator[Exhibit | Finding]:
     """Viewer, methods side by side, layers side by side, two classes, and the trials."""
     looked = looked_at(subject)
     maps = compute(subject, looked)
     trials = tried(subject, looked)
     yield _viewer(subject, looked, maps, trials)
     if trials:
+        yield _finding(trials)
         yield _trials(trials)
     yield _methods(subject, looked, maps)
     yield _layers(subject, looked, maps)
@@ -108,7 +109,7 @@ def tried(subject: Subject, looked: Looked) -> tuple[Evidence, ...]:
 def _viewer(subject: Subject, looked: Looked, maps: Maps, trials: tuple[Evidence, ...]) -> Exhibit:
     fields = {row.name: row.field for row in subject.geometry if row.field is not None}
     everything = [*((t, a) for (t, name), a in maps.by_method.items() if name != "grad_cam"), *((t, a) for (t, _), a in maps.by_layer.items())]
-    said = {trial.method: f"{trial.verdict}: {trial.reason}" for trial in trials}
+    said = {trial.method: f"On trial here it {trial.reason}" for trial in trials}
     every_method = methods()
     shown = payload(looked.batch, subject.classes, looked.logits.softmax(1), everything, every_method, fields, said)
     return Exhibit(
@@ -175,6 +176,17 @@ def _trials(trials: tuple[Evidence, ...]) -> Exhibit:
             for t in trials
         },
     )  # fmt: skip
+
+
+def _finding(trials: tuple[Evidence, ...]) -> Finding:
+    """Which maps of this report to believe first."""
+    titles = {name: method.title for name, method in methods().items()}
+    by_verdict = {verdict: [titles[t.method] for t in trials if t.verdict == verdict] for verdict in ("passes", "weak", "fails")}
+    passing, failing = by_verdict["passes"], by_verdict["fails"]
+    text = f"Of {len(trials)} attribution methods put to the test on this checkpoint, {len(passing)} pass every check"
+    text += f" ({', '.join(passing)})" if passing else ""
+    text += f", {len(by_verdict['weak'])} are weak and {len(failing)} fail" + (f" ({', '.join(failing)})" if failing else "")
+    return Finding("note" if passing else "warn", f"{text}.")
 
 
 def _rounded(value: float | None) -> float | None:

@@ -21,21 +21,22 @@ def _health(subject: Subject) -> tuple[FilterHealth, ...]:
     return filter_health(subject.model)
 
 
-def judge(subject: Subject) -> Iterator[Finding]:
+def findings(subject: Subject) -> Iterator[Finding]:
     """Near-duplicate filters and empty ones."""
     found = _health(subject)
     filters = sum(len(layer.norms) for layer in found)
     duplicates = [(layer.layer, pair) for layer in found for pair in layer.twins]
     if duplicates:
         name, _ = duplicates[0]
-        yield Finding("note", f"{len(duplicates)} pairs among {filters:,} filters are near-duplicates, the first in {name}.")
+        what = "pair is a near-duplicate" if len(duplicates) == 1 else "pairs are near-duplicates"
+        yield Finding("note", f"Among {filters:,} filters, {len(duplicates)} {what}, the first in {name}.")
 
 
 @section(
-    "filters", title="Filters", order=50, judge=judge,
+    "filters", title="Filters", order=50,
     lead="Before any picture: the weights. The first layer's kernels look at colours and can be seen as such; deeper ones look at channels.",
 )  # fmt: skip
-def filters(subject: Subject) -> Iterator[Exhibit]:
+def filters(subject: Subject) -> Iterator[Exhibit | Finding]:
     """First-layer kernels in colour, deeper kernels, norms, near-duplicates."""
     convs = [row for row in subject.geometry if row.kind == "conv"]
     first = _weights(subject, convs[0].name)
@@ -45,6 +46,7 @@ def filters(subject: Subject) -> Iterator[Exhibit]:
     if len(convs) > 1:
         yield _deep(subject, convs[-1].name)
     yield _norms(subject)
+    yield from findings(subject)
 
 
 def _weights(subject: Subject, name: str) -> torch.Tensor:

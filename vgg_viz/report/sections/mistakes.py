@@ -24,7 +24,7 @@ def answers_of(subject: Subject) -> Answers:
     return subject.answers
 
 
-def judge(subject: Subject) -> Iterator[Finding]:
+def findings(subject: Subject) -> Iterator[Finding]:
     """The worst confusion, and over- or under-confidence."""
     answers = answers_of(subject)
     pairs = _pairs(subject, answers)
@@ -39,13 +39,14 @@ def judge(subject: Subject) -> Iterator[Finding]:
 
 
 @section(
-    "mistakes", title="Mistakes", order=40, judge=judge,
+    "mistakes", title="Mistakes", order=40,
     lead="A single accuracy hides where a network fails. Here is which classes it confuses, its most confident errors, and whether it knows "
     "when it does not know.",
 )  # fmt: skip
-def mistakes(subject: Subject) -> Iterator[Exhibit]:
+def mistakes(subject: Subject) -> Iterator[Exhibit | Finding]:
     """Confusion matrix, confident errors, calibration, one row a class."""
     answers = answers_of(subject)
+    yield from findings(subject)
     yield _confusion(subject, answers)
     if not bool(answers.correct.all()):
         yield _errors(subject, answers)
@@ -171,7 +172,7 @@ def _classes(subject: Subject, answers: Answers) -> Exhibit:
                 name, n, round(100 * hits / n, 1) if n else None, f"{low * 100:.0f} to {high * 100:.0f}" if n else None,
                 round(100 * hits / said, 1) if said else None,
             ))  # fmt: skip
-    hardest = min((row for row in rows if row[2] is not None), key=lambda row: row[2])
+    _, hardest = min(((recall, row) for row in rows if (recall := row[2]) is not None), key=lambda pair: pair[0])
     return Exhibit(
         "mistakes-classes",
         "One row a class",

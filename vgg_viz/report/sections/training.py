@@ -12,16 +12,16 @@ from vgg_viz.report.section import Subject, section
 from vgg_viz.training.diagnosis import diagnose
 
 
-def judge(subject: Subject) -> Iterator[Finding]:
+def findings(subject: Subject) -> Iterator[Finding]:
     """What the curves say, as findings for the verdict."""
     yield from diagnose(subject.checkpoint.history, len(subject.classes))
 
 
 @section(
-    "training", title="Training", order=20, judge=judge,
+    "training", title="Training", order=20,
     lead="How the network came to be: one point an epoch, on the pictures it learned from and on pictures it never saw.",
 )  # fmt: skip
-def training(subject: Subject) -> Iterator[Exhibit]:
+def training(subject: Subject) -> Iterator[Exhibit | Finding]:
     """Curves with the chance level and the kept epoch, and the table behind them."""
     history = subject.checkpoint.history
     if not history:
@@ -29,6 +29,7 @@ def training(subject: Subject) -> Iterator[Exhibit]:
             "The checkpoint holds no training history; files written by vgg_viz carry it.",
             "python -m vgg_viz train --data DIR --arch vgg11 --out RUN_DIR",
         )
+    yield from findings(subject)
     classes = len(subject.classes)
     best = max(history, key=lambda epoch: (epoch.val_accuracy, -epoch.val_loss))
     last = history[-1]
@@ -39,7 +40,7 @@ def training(subject: Subject) -> Iterator[Exhibit]:
             see=f"Left, the mean cross-entropy a picture [nat]; right, the share of pictures classified right. Blue is measured on "
             f"the training pictures while the weights still change, orange on held-out pictures after each epoch. The dashed "
             f"lines are what guessing among {classes} classes gives: a loss of ln {classes} = {log(classes):.2f} nat, "
-            f"{1 / classes:.1%} right.".replace("%", " %"),
+            f"{100 / classes:.3g} % right.",
             read=f"Both falling together: it learns. Training falling while validation rises: it memorises. Best epoch: {best.epoch}, "
             f"{best.val_accuracy * 100:.1f} % right on held-out pictures; last epoch: {last.val_accuracy * 100:.1f} %. A training curve "
             "below the validation one is no mistake where training pictures are augmented: they are harder.",
