@@ -1,0 +1,178 @@
+"""The README and the map of the house say what is so: commands, links, the example, every module that is named."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import vgg_viz
+from vgg_viz.options import parser
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "vgg_viz"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MAP = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+PAGES = pytest.mark.parametrize(("text", "folder"), [(README, ROOT), (MAP, ROOT / "docs")], ids=["README", "ARCHITECTURE"])
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The fenced blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def shell_lines() -> list[str]:
+    return [line.split(" #")[0].strip() for block in blocks(README, "sh") for line in block.splitlines() if line.strip()]
+
+
+# ---------------------------------------------------------------- README
+
+
+def test_the_example_in_the_readme_runs_and_leaves_its_picture(tmp_path, monkeypatch):
+    from vgg_viz.maths.images import decode
+
+    monkeypatch.chdir(tmp_path)
+    (example,) = blocks(README, "python")
+    names: dict[str, object] = {}
+    exec(compile(example, "README.md", "exec"), names)
+    assert names["wall"] is not names["figure"]
+    picture = decode(tmp_path / "where.png")
+    assert float(((picture - 1).abs().amax(0) > 0.05).float().mean()) > 0.2
+
+
+def test_the_example_uses_names_of_the_front_door_only():
+    (example,) = blocks(README, "python")
+    used = set(re.findall(r"\bvgg_viz\.(\w+)", example + README))
+    used -= {"training"}  # a path
+    assert used <= set(vgg_viz.__all__)
+
+
+def test_every_command_line_of_the_readme_is_understood():
+    lines = [line for line in shell_lines() if "-m vgg_viz" in line]
+    assert len(lines) >= 8
+    for line in lines:
+        parser().parse_args(shlex.split(line.split("-m vgg_viz")[1]))
+
+
+def test_the_table_of_commands_names_each_command_once_and_no_other():
+    rows = re.findall(r"^\| `(\w+)", README, re.MULTILINE)
+    (commands,) = (action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
+    assert set(rows) == set(commands.choices)
+    assert rows.count("data") == 2
+    assert len(rows) == len(commands.choices) + 1
+
+
+def test_the_exit_statuses_are_those_of_the_command_line():
+    from vgg_viz import cli
+
+    rows = [int(status) for status in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)]
+    assert rows == [cli.DONE, cli.PARTS_MISSING, cli.REFUSED, cli.INTERRUPTED]
+
+
+def test_the_commands_for_people_without_make_are_those_of_the_makefile():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    recipes = re.findall(r"^\t\$\(RUN\) -m (.+)$", makefile, re.MULTILINE)
+    assert len(recipes) >= 6
+    for recipe in recipes:
+        assert f".venv/bin/python -m {recipe.replace(' --quiet', '')}" in shell_lines(), recipe
+    for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+@PAGES
+def test_every_link_leads_to_a_file(text, folder):
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+    sample = ROOT / "gallery" / "sample"
+    if any("gallery/sample" in link for link in links) and not sample.is_dir():
+        pytest.skip("gallery/sample is not there yet; `make report` makes it")
+    assert [link for link in links if not (folder / link).exists()] == []
+
+
+def test_the_pictures_of_the_readme_are_figures_that_a_report_makes():
+    # Also where gallery/sample is not there: the slugs stand in the sections, whole or from their first part on.
+    sections = "\n".join(file.read_text(encoding="utf-8") for file in (PACKAGE / "report" / "sections").glob("*.py"))
+    slugs = re.findall(r"gallery/sample/figures/([\w-]+)\.png", README)
+    assert len(slugs) >= 6
+    for slug in slugs:
+        assert re.search(rf'"{slug}"|"{slug.split("-")[0]}-\{{', sections), slug
+
+
+@PAGES
+def test_no_page_names_a_place_on_somebodys_machine_or_a_private_address(text, folder):
+    assert re.findall(r"(?<![\w.])/(?:home|root|tmp|work|Users)\b|localhost|\d+\.\d+\.\d+\.\d+", text) == []
+
+
+def test_the_accuracy_of_the_bundled_checkpoint_is_the_one_in_the_readme():
+    # The number is that of `evaluate --data shapes --limit 2000`; floating point may turn a picture or two on another machine.
+    from vgg_viz.capture.predict import predict_logits
+    from vgg_viz.report.material import labelled_pictures
+
+    said = float(re.search(r"([\d.]+) % of 2,000 held-out pictures", README)[1])
+    checkpoint = vgg_viz.load()
+    batch, _ = labelled_pictures(checkpoint, None, limit=2000)
+    found = float((predict_logits(vgg_viz.build(checkpoint), batch.images).argmax(1) == batch.labels).float().mean())
+    assert len(batch) == 2000
+    assert found * 100 == pytest.approx(said, abs=0.2)
+    assert len(checkpoint.history) == int(re.search(r"(\d+) epochs", README)[1])
+
+
+# ---------------------------------------------------------------- the map of the house
+
+
+def mapped() -> list[Path]:
+    """Every file and folder that the tree of the map names, as a path."""
+    (tree,) = [block for block in blocks(MAP, "") if block.startswith("vgg_viz/")]
+    found, above = [], {-2: ROOT}
+    for line in tree.splitlines():
+        indent, name = len(line) - len(line.lstrip()), line.split()[0]
+        place = above[max(depth for depth in above if depth < indent)] / name
+        above = {depth: path for depth, path in above.items() if depth < indent} | {indent: place}
+        found.append(place)
+    return found
+
+
+def test_everything_that_the_map_names_stands_there():
+    assert [str(place.relative_to(ROOT)) for place in mapped() if not place.exists()] == []
+    assert len(mapped()) > 50
+
+
+def test_every_room_and_every_module_outside_of_the_open_rooms_is_on_the_map():
+    # Where a newcomer adds a file (methods, chapters, formats, figures), the map names the room and not every file.
+    open_rooms = {PACKAGE / "attribution", PACKAGE / "figures", PACKAGE / "report" / "sections", PACKAGE / "models" / "formats"}
+    named = set(mapped())
+    files = [file for file in PACKAGE.rglob("*.py") if file.name != "__init__.py" or file.parent == PACKAGE]
+    modules = {file for file in files if file.parent not in open_rooms}
+    rooms = {file.parent for file in PACKAGE.rglob("*.py")}
+    assert [str(place.relative_to(ROOT)) for place in sorted((modules | rooms) - named)] == []
+
+
+def test_the_floors_of_the_map_are_those_that_the_test_of_the_house_reads():
+    from test_house import FLOORS
+
+    rows = dict(re.findall(r"^\| (\d+) \| (.+) \|$", MAP, re.MULTILINE))
+    assert {int(number): set(re.findall(r"`(\w+)`", rooms)) for number, rooms in rows.items()} == dict(enumerate(FLOORS))
+
+
+@pytest.mark.parametrize(("module", "name"), [
+    ("vgg_viz.attribution.method", "method"), ("vgg_viz.report.section", "section"), ("vgg_viz.models.formats", "checkpoint_format"),
+])  # fmt: skip
+def test_the_decorators_of_the_map_take_what_the_map_gives_them(module, name):
+    (call,) = re.findall(rf"^@{name}\((.*?)\)\ndef", MAP, re.DOTALL | re.MULTILINE)
+    decorator = eval(f"{name}({call})", {name: getattr(importlib.import_module(module), name)})
+    assert callable(decorator)  # not applied: nothing is registered
+
+
+def test_the_variant_of_the_map_would_be_built_by_its_row(monkeypatch):
+    from vgg_viz.models import vgg
+
+    (row,) = re.findall(r'^("vgg9": Variant\(.*\)),$', MAP, re.MULTILINE)
+    added = eval(f"{{{row}}}", {"Variant": vgg.Variant})
+    monkeypatch.setattr(vgg, "VARIANTS", {**vgg.VARIANTS, **added})
+    model = vgg_viz.build("vgg9", image_side=32, num_classes=3, width=0.1)
+    assert [layer.name for layer in vgg_viz.layers(model) if layer.kind == "conv"] == [
+        "conv1_1", "conv2_1", "conv3_1", "conv3_2", "conv4_1", "conv4_2",
+    ]  # fmt: skip
