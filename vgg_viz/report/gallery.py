@@ -17,7 +17,7 @@ from urllib.parse import quote
 import torch
 
 from vgg_viz import __version__
-from vgg_viz.errors import InputRefused, SectionMissing, VggVizError
+from vgg_viz.errors import InputRefused, SectionMissing
 from vgg_viz.figures.write import adaptive, png, svg
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import BUNDLED, load, sha256
@@ -77,7 +77,7 @@ def report(
     data       an ImageFolder: what the report measures on
     overrides  keywords of `load` (arch, classes, image_size, padding, mean, std)
     command    as the reader would type it; shown on the page
-    raises     InputRefused and its kin before anything is written
+    raises     InputRefused and its kin before anything is written; OutputRefused when writing fails: nothing has changed then
     """
     started = time.perf_counter()
     checkpoint = load(source, seed=seed, **dict(overrides or {}))
@@ -134,13 +134,19 @@ def _make(maker: SectionMaker, subject: Subject) -> Made:
                 made.exhibits.append(shown)
     except SectionMissing as missing:
         made.missing.append((missing.reason, missing.command))
-    except (VggVizError, RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, OSError) as error:
-        # One broken section must not cost the reader the other eight; it is named on the page and by status 1.
-        made.missing.append((f"this part failed: {type(error).__name__}: {str(error)[:200]}", ""))
+    except Exception as error:
+        # One broken section, whatever broke it, must not cost the reader the other eight; the page and status 1 name it.
+        made.missing.append((_failure("this part failed", error), ""))
         if os.environ.get("VGG_VIZ_DEBUG"):
             raise
     made.seconds = time.perf_counter() - started
     return made
+
+
+def _failure(what: str, error: Exception) -> str:
+    # The system's own sentence would hold a path.
+    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"{what}: {type(error).__name__}: {why[:200]}"
 
 
 # ---------------------------------------------------------------- writing
@@ -148,9 +154,20 @@ def _make(maker: SectionMaker, subject: Subject) -> Made:
 
 def _write_section(made: Made, folder: Path, preset: Preset) -> page.Section:
     maker = made.maker
-    return page.Section(
-        maker.slug, maker.title, maker.lead, tuple(_write(exhibit, folder, preset) for exhibit in made.exhibits), tuple(made.missing)
-    )
+    exhibits, shown = list(made.exhibits), []
+    made.exhibits.clear()
+    for exhibit in exhibits:
+        try:
+            shown.append(_write(exhibit, folder, preset))
+        except OSError:
+            raise  # the disk is full, or worse: no other figure would fare better
+        except Exception as error:
+            made.missing.append((_failure(f"the figure {exhibit.title!r} failed", error), ""))
+            for half in folder.glob(f"*/{exhibit.slug}.*"):
+                half.unlink()
+        else:
+            made.exhibits.append(exhibit)
+    return page.Section(maker.slug, maker.title, maker.lead, tuple(shown), tuple(made.missing))
 
 
 def _write(exhibit: Exhibit, folder: Path, preset: Preset) -> page.Shown:

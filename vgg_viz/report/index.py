@@ -27,8 +27,8 @@ def _row(folder: Path) -> IndexRow:
     if manifest is None or manifest.get("schema") != SCHEMA or not (folder / "index.html").is_file():
         reason = "its manifest cannot be read" if manifest is None else "it was made by another version, or its page is gone"
         return IndexRow(folder.name, folder.name, "", "warn", error=f"{reason}; make the report again.")
-    findings = manifest.get("findings") or [{}]
-    first: dict[str, Any] = findings[0] if isinstance(findings[0], dict) else {}
+    findings = manifest.get("findings")
+    first: dict[str, Any] = findings[0] if isinstance(findings, list) and findings and isinstance(findings[0], dict) else {}
     facts = manifest.get("facts")
     return IndexRow(
         folder.name,

@@ -129,7 +129,8 @@ def in_channels(batch: Batch, checkpoint: Checkpoint) -> Batch:
 def _spread(batch: Batch, count: int) -> Batch:
     """`count` pictures spread evenly over the batch: a folder's first files are often of one kind."""
     total = len(batch)
-    indices = sorted({round(i * (total - 1) / max(1, count - 1)) for i in range(min(count, total))})
+    count = min(count, total)
+    indices = [round(i * (total - 1) / max(1, count - 1)) for i in range(count)]
     return replace(batch, images=batch.images[indices], names=tuple(batch.names[i] for i in indices))
 
 

@@ -31,7 +31,8 @@ def folder_name(stem: str) -> str:
 def replacing(target: Path) -> Iterator[Path]:
     """A temporary folder that takes the place of `target` when the block ends well, and vanishes when it does not.
 
-    raises  OutputRefused before the block runs when `target` is something else than a gallery, or nothing can be written there
+    raises  OutputRefused before the block runs when `target` is something else than a gallery, or nothing can be written there;
+            OutputRefused for an OSError of the block, which must be about writing
     """
     _require_replaceable(target)
     try:
@@ -42,7 +43,7 @@ def replacing(target: Path) -> Iterator[Path]:
             f"nothing can be written in {target.parent.name or str(target.parent)!r} ({error.strerror}); choose another --out."
         ) from None
     try:
-        yield temporary
+        yield temporary  # errors of the disk in this block are the user's to mend
         temporary.chmod(0o755)  # mkdtemp makes private folders; a gallery is to be shared
         old = temporary.with_suffix(".old")
         if target.exists():
@@ -54,6 +55,11 @@ def replacing(target: Path) -> Iterator[Path]:
                 os.rename(old, target)
             raise
         shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise OutputRefused(
+            f"{target.name!r} could not be written whole ({error.strerror or error}), so nothing was changed; "
+            "free some space or choose another --out."
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
