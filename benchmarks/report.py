@@ -1,6 +1,6 @@
 """The main command as a user meets it: whole processes, where their time goes, and one canvas against 512 axes.
 
-    python benchmarks/report.py [--runs 3] [--preset standard] [--checkpoint FILE ...] [--threads 2]
+    python benchmarks/report.py [--runs 3] [--preset standard] [--checkpoint FILE [--images DIR]] [--threads 2]
 
 Every run is a new process, imports included. Nothing is asserted: on a machine that others use too, wall seconds measure
 the neighbours as well, so CPU seconds and the load stand beside them.
@@ -40,7 +40,7 @@ def line(name: str, found: Sequence[float]) -> str:
     return f"{name:34}{statistics.median(found):9.2f}{min(found):8.2f}{max(found):8.2f}"
 
 
-def painting(checkpoint: str | None, out: str, preset: str) -> dict[str, float]:
+def painting(checkpoint: str | None, images: str | None, out: str, preset: str) -> dict[str, float]:
     """The same report inside this process, with a clock around every function that draws, encodes or renders."""
     started = time.perf_counter()
     from vgg_viz.registry import discover
@@ -75,11 +75,11 @@ def painting(checkpoint: str | None, out: str, preset: str) -> dict[str, float]:
             if id(value) in clocks:
                 setattr(room, name, clocks[id(value)])
     gallery.page.render = clocked("rendering the page", gallery.page.render)
-    gallery.report(checkpoint, out=out, preset=preset)
+    gallery.report(checkpoint, images=images, out=out, preset=preset)
     return {**spent, "all": time.perf_counter() - started}
 
 
-def times_of_report(checkpoint: str | None, runs: int, preset: str, threads: int) -> None:
+def times_of_report(checkpoint: str | None, images: str | None, runs: int, preset: str, threads: int) -> None:
     """Whole processes, then the sections of the median run, then the share that paint takes."""
     name = Path(checkpoint).name if checkpoint else "the bundled checkpoint"
     print(f"report on {name}, preset {preset}, {threads} threads, {runs} runs\n{'seconds':34}{'median':>9}{'min':>8}{'max':>8}")
@@ -87,7 +87,7 @@ def times_of_report(checkpoint: str | None, runs: int, preset: str, threads: int
     with tempfile.TemporaryDirectory() as folder:
         for run in range(runs):
             out = Path(folder) / str(run)
-            named = [checkpoint] if checkpoint else []
+            named = ([checkpoint] if checkpoint else []) + (["--images", images] if images else [])
             command = ["-m", "vgg_viz", "report", *named, "--preset", preset, "--quiet", "--out", str(out)]
             wall, processor, said = process(command, threads)
             walls.append(wall)
@@ -100,7 +100,7 @@ def times_of_report(checkpoint: str | None, runs: int, preset: str, threads: int
         rest = [wall - sum(manifest["timings"].values()) for wall, manifest in zip(walls, manifests, strict=True)]
         print(line("  imports, files, page", rest))
         inside = [__file__, "--inside", str(Path(folder) / "painted"), "--preset", preset]
-        inside += ["--checkpoint", checkpoint] if checkpoint else []
+        inside += (["--checkpoint", checkpoint] if checkpoint else []) + (["--images", images] if images else [])
         shares = json.loads(process(inside, threads)[2].strip().splitlines()[-1])
     whole = shares.pop("all")
     print(f"\none more run, with a clock around every function that paints: {whole:.2f} s")
@@ -171,17 +171,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3, help="of each thing; medians are printed")
     parser.add_argument("--preset", default="standard", choices=("quick", "standard", "full"))
-    parser.add_argument("--checkpoint", action="append", metavar="FILE", help="instead of the bundled one; may be given several times")
+    parser.add_argument("--checkpoint", metavar="FILE", help="instead of the bundled one")
+    parser.add_argument("--images", metavar="DIR", help="pictures to look into")
     parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
     parser.add_argument("--inside", metavar="DIR", help=argparse.SUPPRESS)  # how this script calls itself for the shares
     chosen = parser.parse_args()
     if chosen.inside:
-        print(json.dumps(painting((chosen.checkpoint or [None])[0], chosen.inside, chosen.preset)))
+        print(json.dumps(painting(chosen.checkpoint, chosen.images, chosen.inside, chosen.preset)))
         return
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     print(f"{os.cpu_count()} cores, load over 1, 5 and 15 minutes {load}\n")
-    for checkpoint in chosen.checkpoint or [None]:
-        times_of_report(checkpoint, chosen.runs, chosen.preset, chosen.threads)
+    times_of_report(chosen.checkpoint, chosen.images, chosen.runs, chosen.preset, chosen.threads)
     times_of_help(chosen.runs, chosen.threads)
     times_of_wall(chosen.runs)
     print(f"load at the end {', '.join(f'{value:.1f}' for value in os.getloadavg())}")
