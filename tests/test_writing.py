@@ -69,7 +69,7 @@ def test_an_old_gallery_gives_way_with_everything_in_it(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["net"]
 
 
-@pytest.mark.parametrize("failure", [RuntimeError("no"), KeyboardInterrupt(), OutputRefused("x")], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("failure", [RuntimeError("no"), KeyboardInterrupt(), OutputRefused("x")], ids=["error", "Ctrl-C", "refusal"])
 def test_a_failure_keeps_the_old_gallery_and_leaves_no_litter(tmp_path, failure):
     target = gallery(tmp_path / "net")
     with pytest.raises(type(failure)), replacing(target) as folder:  # noqa: PT012
@@ -90,7 +90,7 @@ def test_where_the_last_rename_fails_the_old_gallery_comes_back(tmp_path, monkey
         rename(source, destination)
 
     monkeypatch.setattr("vgg_viz.report.writing.os.rename", failing)
-    with pytest.raises(OutputRefused, match="No space left on device.*nothing was changed"), replacing(target) as folder:
+    with pytest.raises(OutputRefused, match=r"No space left on device.*nothing was changed"), replacing(target) as folder:
         put(folder, "new")
     assert read_manifest(target)["word"] == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["net"]
