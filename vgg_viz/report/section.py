@@ -114,12 +114,15 @@ class Subject:
 
 
 def choose(answers: Answers, count: int) -> list[int]:
-    """Which labelled pictures to look into: the most confident mistakes first (up to half), then right ones of each class in turn.
+    """Which labelled pictures to look into: right ones of each class in turn, then the most confident mistakes.
+
+    Mistakes are half of them, or more where too few are right.
 
     Mistakes teach most, but only beside successes; no picture is chosen for the beauty of its map.
     """
     order = answers.confidence.argsort(descending=True, stable=True).tolist()
-    wrong = [i for i in order if not answers.correct[i]][: count // 2]
+    most_wrong = max(count // 2, count - int(answers.correct.sum()))
+    wrong = [i for i in order if not answers.correct[i]][:most_wrong]
     # Right ones in the order of the file, each class in turn: "right" must not mean "the easiest".
     turn: Counter[int] = Counter()
     ranked = []
