@@ -127,7 +127,7 @@ def test_an_adaptive_svg_holds_both_themes_and_its_pictures_once() -> None:
     figure = canvas.canvas(200, 120, title="Both")
     photo = np.random.default_rng(0).random((40, 40, 3), dtype=np.float32)
     canvas.sheet(figure, 20, 60, photo, interpolation="auto")
-    text = write.adaptive(figure)
+    text = write.adaptive(write.vector(figure, density=2))
     assert text.count("data:image/webp") == 1
     assert "data:image/png" not in text
     assert f"--t0:{LIGHT.paper}" in text

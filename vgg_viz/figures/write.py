@@ -64,20 +64,19 @@ def svg(figure: Figure, *, theme: Theme = LIGHT) -> str:
     """
     swaps = _swaps(theme)
     # The token colours are nobody's data, so exchanging them in the text is the whole of the dark theme.
-    return re.sub(r"#[0-9a-f]{6}\b", lambda found: swaps.get(found[0], found[0]), _vector(figure, DPI))
+    return re.sub(r"#[0-9a-f]{6}\b", lambda found: swaps.get(found[0], found[0]), vector(figure))
 
 
-def adaptive(figure: Figure, *, density: float = 2.0, quality: int = 80) -> str:
-    """The figure as one SVG that is light or dark as its surroundings are: half the bytes of one for each theme.
+def adaptive(drawn: str, *, quality: int = 80) -> str:
+    """One SVG that is light or dark as its surroundings are, instead of one for each theme: half the bytes.
 
-    density  pixels of photographs and maps to a figure pixel
-    quality  of those, as WebP
+    drawn    what `vector` made
+    quality  of photographs and maps, as WebP
 
     A browser shows an SVG picture in the `color-scheme` of the element that holds it, so the page's switch reaches it.
     """
     names = {token: f"--t{number}" for number, token in enumerate(LIGHT.tokens())}
-    text = re.sub(r"#[0-9a-f]{6}\b", lambda found: f"var({names[found[0]]})" if found[0] in names else found[0],
-                  _vector(figure, DPI * density))  # fmt: skip
+    text = re.sub(r"#[0-9a-f]{6}\b", lambda found: f"var({names[found[0]]})" if found[0] in names else found[0], drawn)
     light, dark = (
         ":root{" + "".join(f"{names[token]}:{colour};" for token, colour in _swaps(theme).items()) + "}" for theme in (LIGHT, DARK)
     )
@@ -85,11 +84,15 @@ def adaptive(figure: Figure, *, density: float = 2.0, quality: int = 80) -> str:
     return re.sub(r"data:image/png;base64,([^\"]+)", lambda found: _as_webp(found[1], quality), text)
 
 
-def _vector(figure: Figure, dpi: float) -> str:
+def vector(figure: Figure, *, density: float = 1.0) -> str:
+    """The figure as SVG text in the light theme, drawn once for `svg` and `adaptive`.
+
+    density  pixels of photographs and maps to a figure pixel
+    """
     file = io.StringIO()
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
     with house(), rc_context({"svg.fonttype": "none"}):
-        figure.savefig(file, format="svg", metadata=nothing, dpi=dpi)
+        figure.savefig(file, format="svg", metadata=nothing, dpi=DPI * density)
     return _TEXT.sub(_fitted_text, _lean(file.getvalue())).replace("</style>", f"text{{font-family:{_FONTS}}}</style>", 1)
 
 

@@ -18,7 +18,7 @@ import torch
 
 from vgg_viz import __version__
 from vgg_viz.errors import InputRefused, SectionMissing
-from vgg_viz.figures.write import adaptive, png, svg
+from vgg_viz.figures.write import adaptive, png, vector
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import BUNDLED, load, sha256
 from vgg_viz.models.geometry import geometry
@@ -179,10 +179,11 @@ def _write(exhibit: Exhibit, folder: Path, preset: Preset) -> page.Shown:
         width, height = (round(size * exhibit.figure.dpi) for size in exhibit.figure.get_size_inches())
         files.append(("PNG", f"figures/{exhibit.slug}.png"))
         (folder / files[-1][1]).write_bytes(png(exhibit.figure, scale=preset.scale, palette=preset.palette))
+        drawn = vector(exhibit.figure, density=PAGE_DENSITY)
         if exhibit.kind == "chart":
             files.append(("SVG", f"figures/{exhibit.slug}.svg"))
-            (folder / files[-1][1]).write_text(svg(exhibit.figure), encoding="utf-8")
-        themed = _svg_uri(adaptive(exhibit.figure, density=PAGE_DENSITY, quality=PAGE_QUALITY))
+            (folder / files[-1][1]).write_text(drawn, encoding="utf-8")
+        themed = _svg_uri(adaptive(drawn, quality=PAGE_QUALITY))
     if exhibit.numbers:
         files.append(("JSON", f"data/{exhibit.slug}.json"))
         write_json(folder / files[-1][1], exhibit.numbers)
