@@ -68,7 +68,7 @@ def load(
         }.items()
         if value is not None
     }  # fmt: skip
-    if source is not None and not Path(source).exists() and (name := _variant(str(source))):
+    if source is not None and not Path(source).is_file() and (name := _variant(str(source))):
         checkpoint = _untrained(name, len(classes) if classes else None, seed, overrides)
     else:
         checkpoint = read(BUNDLED if source is None else Path(source))
@@ -90,12 +90,12 @@ def read(path: Path) -> Checkpoint:
             f"{_shown(path)} opened, but holds {_described(stored)}, which is no VGG checkpoint; "
             "expected a state dict of a VGG or Tiny VGG, or a file written by `vgg_viz train`."
         )
+    weights, converted = _single_precision(reading.weights, path)
     provenance = Provenance(
-        path.name, "", reading.format, reading.evidence, reading.alternatives, reading.ignored_keys, reading.data, reading.training
-    )
-    return Checkpoint(
-        checked(reading.architecture), reading.classes, reading.weights, reading.history, reading.specimens, provenance
-    )
+        path.name, "", reading.format, (*reading.evidence, *converted), reading.alternatives, reading.ignored_keys, reading.data,
+        reading.training,
+    )  # fmt: skip
+    return Checkpoint(checked(reading.architecture), reading.classes, weights, reading.history, reading.specimens, provenance)
 
 
 def read_extra(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -169,6 +169,22 @@ def _unpickle(path: Path) -> Any:
         raise CheckpointRefused(f"{_shown(path)} may not be read by this user; change its permissions.") from None
     except (RuntimeError, ValueError, EOFError, OSError, KeyError, IndexError, TypeError, AttributeError, zipfile.BadZipFile):
         raise CheckpointRefused(_not_one(path)) from None
+
+
+def _single_precision(weights: Mapping[str, Tensor], path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The weights as float32, with a sentence where they were not: pictures are float32, and layers refuse to mix."""
+    counters = [key for key in weights if key.endswith("num_batches_tracked")]
+    kinds = {str(weight.dtype).removeprefix("torch.") for key, weight in weights.items() if key not in counters}
+    odd = next((key for key, weight in weights.items() if key not in counters and not weight.is_floating_point()), None)
+    if odd is not None:
+        raise CheckpointRefused(
+            f"{_shown(path)} holds {odd} as {str(weights[odd].dtype).removeprefix('torch.')}, floating-point weights were expected; "
+            "save the network as it was before it was quantised or converted."
+        )
+    if kinds <= {"float32"}:
+        return dict(weights), ()
+    single = {key: weight if key in counters else weight.float() for key, weight in weights.items()}
+    return single, (f"The weights are stored as {', '.join(sorted(kinds))} and were converted to float32.",)
 
 
 def _not_one(path: Path) -> str:
