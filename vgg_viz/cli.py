@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vgg_viz.errors import CheckpointRefused, ImageRefused, InputRefused, VggVizError
-from vgg_viz.options import parser
+from vgg_viz.options import parsed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need be no text, nor the terminal know every letter
-    options = parser().parse_args(given)
+    options = parsed(given)
     options.line = given
     command: Callable[[argparse.Namespace], int] = COMMANDS[options.command]
     try:
