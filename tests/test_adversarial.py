@@ -10,8 +10,11 @@ import torch
 from PIL import Image
 
 from vgg_viz.cli import main
+from vgg_viz.data.folder import read_images
+from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.build import build
-from vgg_viz.models.checkpoint import load
+from vgg_viz.models.checkpoint import load, save
+from vgg_viz.report.index import require_index_place, write_index
 
 
 def lab_weights(side: int = 64, classes: int = 3) -> dict[str, torch.Tensor]:
@@ -67,3 +70,65 @@ def test_a_folder_called_like_a_variant_does_not_hide_the_variant(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny_vgg").mkdir()
     assert load("tiny_vgg").architecture.variant == "tiny_vgg"
+
+
+@pytest.mark.parametrize("line", [["inspect", "x" * 5000], ["report", "x" * 5000], ["evaluate", "--data", "x" * 5000]])
+def test_a_name_too_long_for_the_system_is_refused_in_a_line(line, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(line) == 2
+    said = capsys.readouterr().err
+    assert "File name too long" in said
+    assert len(said) < 300
+
+
+def test_a_checkpoint_whose_name_is_no_text_opens_and_is_saved(tmp_path):
+    path = tmp_path / os.fsdecode(b"\xff\xfe.pt")
+    with open(path, "wb") as file:
+        torch.save(lab_weights(), file)
+    checkpoint = load(path)
+    save(path, checkpoint)
+    assert load(path).provenance.format == "vgg_viz"
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_an_empty_file_of_class_names_is_not_taken_for_no_file(tmp_path):
+    torch.save(lab_weights(), tmp_path / "lab.pt")
+    with pytest.raises(CheckpointRefused, match="0 class names came for a network with 3"):
+        load(tmp_path / "lab.pt", classes=[])
+
+
+def gallery_in(folder):
+    (folder / "figures").mkdir(parents=True)
+    (folder / "manifest.json").write_text('{"vgg_viz": "0"}')
+    (folder / "index.html").write_text("the gallery's page")
+    Image.new("RGB", (9, 9)).save(folder / "figures" / "chart.png")
+
+
+@pytest.mark.parametrize("inside", ["old", "old/figures", "old/new/deep"])
+def test_a_report_into_a_gallery_is_refused_and_its_page_stays(inside, tmp_path, capsys):
+    gallery_in(tmp_path / "old")
+    assert main(["report", "--out", str(tmp_path / inside)]) == 2
+    assert "lies in the gallery 'old'" in capsys.readouterr().err
+    assert (tmp_path / "old" / "index.html").read_text() == "the gallery's page"
+
+
+def test_a_page_that_somebody_else_wrote_is_not_replaced_by_the_index(tmp_path, capsys):
+    (tmp_path / "index.html").write_text("<h1>my site</h1>")
+    assert main(["report", "--out", str(tmp_path)]) == 2
+    assert "did not write" in capsys.readouterr().err
+    assert (tmp_path / "index.html").read_text() == "<h1>my site</h1>"
+
+
+def test_the_index_may_be_written_again_and_leaves_out_what_is_being_written(tmp_path):
+    gallery_in(tmp_path / "old")
+    gallery_in(tmp_path / ".new.x.tmp")
+    for _ in range(2):
+        require_index_place(tmp_path)
+        text = write_index(tmp_path).read_text(encoding="utf-8")
+    assert "./old" in text or ">old<" in text
+    assert ".new.x.tmp" not in text
+
+
+def test_the_figures_of_a_gallery_are_no_pictures_to_look_into(picture, tmp_path):
+    gallery_in(tmp_path / "gallery" / "best")
+    assert read_images(tmp_path, image_side=16).names == ("red.png",)

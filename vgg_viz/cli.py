@@ -42,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output has gone (`| head`): silence, as other tools do.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except OSError as error:
+        # Whatever the system refuses that no room foresaw: a name too long, a folder without permission, a full disk below stdout.
+        named = f" ({Path(os.fsdecode(error.filename)).name[:60]!r})" if isinstance(error.filename, str | bytes) else ""
+        return _refuse(options.command, InputRefused(f"the system says: {error.strerror or error}{named}; mend that and try again."))
 
 
 def _refuse(command: str, error: VggVizError) -> int:

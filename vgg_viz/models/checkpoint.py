@@ -36,7 +36,8 @@ def save(path: str | os.PathLike[str], checkpoint: Checkpoint, *, extra: Mapping
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        torch.save({**pack(checkpoint), "extra": dict(extra or {})}, temporary)
+        with open(temporary, "wb") as file:  # opened here: torch cannot open a path that is no text
+            torch.save({**pack(checkpoint), "extra": dict(extra or {})}, file)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -152,11 +153,14 @@ def _require_file(path: Path) -> None:
 
 def _unpickle(path: Path) -> Any:
     """The stored objects, with weights_only=True: nothing in the file is executed."""
-    zipped = zipfile.is_zipfile(path)
     try:
-        with torch.serialization.safe_globals(_harmless()):
+        mapped = zipfile.is_zipfile(path) and bool(str(path).encode())
+    except UnicodeEncodeError:  # a path of other bytes than the system's, which torch cannot map
+        mapped = False
+    try:
+        with torch.serialization.safe_globals(_harmless()), open(path, "rb") as file:
             # Only zip files can be mapped; the older format is read.
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
+            return torch.load(path if mapped else file, map_location="cpu", weights_only=True, mmap=mapped or None)
     except pickle.UnpicklingError as error:
         unsafe = sorted(set(re.findall(r"GLOBAL ([\w.]+)", str(error))))
         if unsafe:
@@ -263,7 +267,7 @@ def _overridden(checkpoint: Checkpoint, arch: str | None, overrides: Mapping[str
 def _named(checkpoint: Checkpoint, classes: Iterable[str] | None) -> Checkpoint:
     expected = checkpoint.architecture.num_classes
     names = tuple(classes) if classes is not None else checkpoint.classes
-    if not names:
+    if classes is None and not names:
         names = tuple(imagenet_classes()) if expected == 1000 else tuple(f"class {i}" for i in range(expected))
     if len(names) != expected:
         raise CheckpointRefused(

@@ -25,7 +25,7 @@ from vgg_viz.models.geometry import geometry
 from vgg_viz.records import Checkpoint, Exhibit, Finding, Table
 from vgg_viz.registry import discover
 from vgg_viz.report import page
-from vgg_viz.report.index import write_index
+from vgg_viz.report.index import require_index_place, write_index
 from vgg_viz.report.material import gather
 from vgg_viz.report.preset import Preset, preset_for
 from vgg_viz.report.section import SECTIONS, SectionMaker, Subject
@@ -80,6 +80,7 @@ def report(
     raises     InputRefused and its kin before anything is written; OutputRefused when writing fails: nothing has changed then
     """
     started = time.perf_counter()
+    require_index_place(Path(out))
     checkpoint = load(source, seed=seed, **dict(overrides or {}))
     stem = Path(source).stem if source is not None else BUNDLED.stem
     file = BUNDLED if source is None else Path(source)
