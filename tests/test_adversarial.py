@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
@@ -132,3 +136,19 @@ def test_the_index_may_be_written_again_and_leaves_out_what_is_being_written(tmp
 def test_the_figures_of_a_gallery_are_no_pictures_to_look_into(picture, tmp_path):
     gallery_in(tmp_path / "gallery" / "best")
     assert read_images(tmp_path, image_side=16).names == ("red.png",)
+
+
+@pytest.mark.parametrize(("ending", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_report_that_is_ended_half_way_leaves_nothing(ending, status, tmp_path):
+    run = subprocess.Popen(
+        [sys.executable, "-m", "vgg_viz", "report", "--out", str(tmp_path / "out")], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    patience = time.monotonic() + 60
+    while not list(tmp_path.glob("out/.*.tmp")) and run.poll() is None and time.monotonic() < patience:
+        time.sleep(0.05)
+    time.sleep(1)
+    run.send_signal(ending)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode in (status, -signal.SIGINT)  # Python ends so when the signal met an import; a shell sees 130 in both
+    assert b"Traceback" not in said
+    assert list((tmp_path / "out").iterdir()) == []
