@@ -134,6 +134,7 @@ def _predict(options: argparse.Namespace) -> int:
     from vgg_viz.capture.predict import predict_logits
     from vgg_viz.data.folder import read_images
     from vgg_viz.report.material import in_channels
+    from vgg_viz.report.page import visible
 
     checkpoint, model = _opened(options)
     batches, skipped = [], []
@@ -161,7 +162,7 @@ def _predict(options: argparse.Namespace) -> int:
         ]
         found.append({"file": name, "top": top, "logits": row.tolist()})
         if not options.json:
-            print(f"{name}: " + ", ".join(f"{entry['class']} {entry['probability'] * 100:.1f} %" for entry in top))
+            print(visible(f"{name}: " + ", ".join(f"{entry['class']} {entry['probability'] * 100:.1f} %" for entry in top)))
     if options.json:
         _print_json({"images": found})
     return PARTS_MISSING if skipped else DONE
