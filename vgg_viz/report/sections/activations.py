@@ -116,7 +116,7 @@ def _wall(subject: Subject, looked: Looked, index: int, name: str) -> Exhibit:
     everyone = f"Every channel answered on at least one of the {len(every)} pictures looked into" if len(every) > 1 else "Every channel answered"
     silent = [everyone if not dead else f"{counted(len(dead), 'channel')} answered nothing on {everywhere(len(every))} looked into and "
               f"{'is' if len(dead) == 1 else 'are'} crossed out"]
-    silent += [f"{counted(quiet, 'channel')} {'is' if quiet == 1 else 'are'} silent on this picture only by what it shows"] if quiet else []
+    silent += [f"{counted(quiet, 'channel')} {'is' if quiet == 1 else 'are'} silent on this picture, but not on every one"] if quiet else []
     beyond = f" (beyond it: {percent(scale.clipped)} of the values, painted like its end)" if scale.clipped > 0 else ""
     field = f"one value sees {row.field.size} × {row.field.size} input pixels" if row.field else "one value sees the whole picture"
     return Exhibit(
@@ -152,7 +152,7 @@ def _silence(looked: Looked) -> Exhibit:
         "activations-silence",
         "How much stays silent",
         Caption(
-            see=f"For every ReLU layer, with maps, over {counted(pictures, 'picture')}: left, the share of values that are exactly zero; right, the channels that "
+            see=f"For every ReLU layer that has maps, over {counted(pictures, 'picture')}: left, the share of values that are exactly zero; right, the channels that "
             f"were zero everywhere on {everywhere(pictures)}.",
             read=f"Zeros are no fault: ReLU makes them, and they make a layer selective. Most are in {sparsest.layer}, {sparsest.sparsity * 100:.0f} %"
             + (": trained networks often grow sparser with depth. " if deeper else ". ")

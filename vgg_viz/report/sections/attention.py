@@ -146,8 +146,8 @@ def _methods(subject: Subject, looked: Looked, maps: Maps) -> Exhibit:
         "Methods side by side",
         Caption(
             see=f"{counted(len(chosen), 'picture')}, one per row; a column is a method, asked about the class that the network predicted. "
-            f"Each map has its own scale, printed under it. Grad-CAM, at {maps.chosen_layer}, and occlusion lie over the picture, the stronger the "
-            "less transparent; the maps of gradients are grains of single pixels and have their own ground, the colour of zero."
+            f"Each map has its own scale, printed under it. Grad-CAM, at {maps.chosen_layer}, {'and occlusion lie' if 'occlusion' in names else 'lies'} over "
+            "the picture, the stronger the less transparent; the maps of gradients are grains of single pixels and have their own ground, the colour of zero."
             + (" The outline is the object's true mask." if looked.batch.masks is not None else ""),
             read="What methods of different families agree on is less likely to be a whim of one of them. Where they do not, ask what each one measures: a gradient is about "
             "small changes, occlusion about removing a part, Grad-CAM about where useful channels are active. " + ranks,
@@ -183,8 +183,8 @@ def _layers(subject: Subject, looked: Looked, maps: Maps) -> Exhibit:
         Caption(
             see=f"Grad-CAM for the predicted class after the ReLU of {some} convolutions, from the first to the last, all from one forward "
             "and one backward pass. Each map has its own scale. Every value is painted at the centre of what its unit sees.",
-            read=f"Early layers give fine but scattered maps: their channels find edges and colours, whatever they belong to. Later maps are coarser, and the better the "
-            f"network knows its objects, the more they gather on what decides. The report uses {maps.chosen_layer}: {maps.reason}.",
+            read=f"Early layers give fine but scattered maps: their channels find edges and colours, whatever they belong to. Later maps are coarser, and in a "
+            f"well trained network they often gather on the object. The report uses {maps.chosen_layer}: {maps.reason}.",
             cannot="Coarse maps are not wrong, and fine ones not right: a late map is as coarse as its grid, and smoothing only hides that. Grad-CAM was proposed "
             "for the last convolutions; weighting early channels by one number each says little.",
         ),

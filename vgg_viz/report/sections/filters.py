@@ -152,7 +152,7 @@ def _norms(subject: Subject) -> Exhibit:
             see=f"One row per layer with the norm (the root of the summed squared weights) of each of its filters, {filters_total:,} in all, relative to the "
             "median of the layer: a dot for each filter, or the shape of their density where they are many."
             + (" The table lists pairs of filters of one layer whose weights point in nearly the same direction." if rows else ""),
-            read=(f"{counted(empty, 'filter').capitalize()} {'is' if empty == 1 else 'are'} below {EMPTY * 100:.0f} % of the layer's median"
+            read=(f"{counted(empty, 'filter').capitalize() if empty else 'No filter'} {'is' if empty <= 1 else 'are'} below {EMPTY * 100:.0f} % of the layer's median"
                   + (": such a filter does next to nothing. " if empty else ", so none is empty. ")
                   + (f"{counted(len(duplicates), 'pair').capitalize()} of filters {'is nearly a duplicate' if len(duplicates) == 1 else 'are near-duplicates'}: "
                      "two filters that say the same could be merged into one." if duplicates else "No two filters of a layer are near-duplicates.")),

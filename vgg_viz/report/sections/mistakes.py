@@ -82,7 +82,7 @@ def _confusion(subject: Subject, answers: Answers) -> Exhibit:
     worst = f"The most frequent confusion is {pairs[0][0]} taken for {pairs[0][1]}, {often(pairs[0][2])}." if pairs else "No picture was taken for another class."
     shown = min(len(subject.classes), MOST)
     both = next(
-        (f" {a} and {b} are confused both ways." for a, b, *_ in pairs if any((b, a) == other[:2] for other in pairs)), ""
+        (f" The pair of {a} and {b} is confused both ways." for a, b, *_ in pairs if any((b, a) == other[:2] for other in pairs)), ""
     )  # fmt: skip
     return Exhibit(
         "mistakes-confusion",
@@ -200,7 +200,7 @@ def _classes(subject: Subject, answers: Answers) -> Exhibit:
         found = f"{len(hardest)} classes share the lowest recall, {least} %: {', '.join(hardest[:5])}{' and others' if len(hardest) > 5 else ''}."
     return Exhibit(
         "mistakes-classes",
-        "One row a class",
+        "One row per class",
         Caption(
             see="Recall: of the pictures of this class, how many the network found, with a 95 % interval. Precision: of the times it said this class, how often it was right.",
             read=f"{found} High precision with low recall: the network says the class "

@@ -39,7 +39,7 @@ def overview(subject: Subject) -> Iterator[Exhibit]:
         if disagree
         else "A weight of a convolution is used at every place of its map, a fully connected one only once: that is why shares of weights "
         "and shares of work differ. Here the classifier is so small that the convolutions lead in both; in the VGG of the paper, "
-        "fully connected layers hold nine tenths of the weights."
+        "fully connected layers hold about nine tenths of the weights."
         if fc_share < 0.5 < conv_share
         else "A weight of a convolution is used at every place of its map, a fully connected one only once."
     )
