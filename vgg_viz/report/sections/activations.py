@@ -156,7 +156,7 @@ def _silence(looked: Looked) -> Exhibit:
             f"were zero everywhere on {everywhere(pictures)}.",
             read=f"Zeros are no fault: ReLU makes them, and they make a layer selective. Most are in {sparsest.layer}, {sparsest.sparsity * 100:.0f} %"
             + (": trained networks often grow sparser with depth. " if deeper else ". ")
-            + (f"{dead:,} of {channels:,} channels never answered: capacity that these pictures do not use. Where many stay silent on a whole data set, "
+            + (f"{dead:,} of {channels:,} channels never answered: capacity that {'these pictures do' if pictures > 1 else 'this picture does'} not use. Where many stay silent on a whole data set, "
                "a learning rate that was too high is a common cause." if dead else f"Each of the {channels:,} channels answered somewhere."),
             cannot=f"{counted(pictures, 'picture')} {'is' if pictures == 1 else 'are'} few: a channel silent here may speak elsewhere. Only a channel "
             "that is silent on a whole data set may be called dead.",

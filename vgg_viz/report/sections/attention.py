@@ -229,8 +229,8 @@ def _classes(subject: Subject, looked: Looked, maps: Maps) -> Exhibit:
             cannot="Grad-CAM keeps only evidence for a class; evidence against it is cut off by its ReLU, in both maps. A faint map on the photo is a small value on the "
             "scale of its row, not an uncertain one.",
         ),
-        alt=f"{counted(len(chosen), 'picture')} with Grad-CAM for two classes and their signed difference; of {'it' if len(chosen) == 1 else 'them'}, "
-        f"{counted(mistakes, 'mistake')}.",
+        alt=f"{counted(len(chosen), 'picture')} with Grad-CAM for two classes and their signed difference"
+        + ("." if labels is None else f"; {counted(mistakes, 'mistake')} among them."),
         figure=methods_side_by_side(rows, title=f"Grad-CAM at {maps.chosen_layer}, class against class"),
         kind="picture",
         numbers={"pictures": [looked.batch.names[i] for i in chosen], "predicted": [int(looked.predicted[i]) for i in chosen],

@@ -45,7 +45,7 @@ def _specimens(subject: Subject, batch: Batch) -> Exhibit:
         "data-specimens",
         f"{len(indices)} of {total:,} pictures" if len(indices) < total else counted(total, "picture"),
         Caption(
-            see=f"{f'The first {len(indices)} of the' if len(indices) < total else 'The'} pictures that this report uses ({origin}), with {named}: exactly what enters the network, "
+            see=f"{f'The first {len(indices)} of the' if len(indices) < total else 'The'} {'picture' if total == 1 else 'pictures'} that this report uses ({origin}), with {named}: exactly what enters the network, "
             f"{height} × {width} pixels with values in [0, 1], resized and cropped, before the network normalises them.",
             read="Could you name every class at this size? Where you hesitate, do not expect more of the network. Look for what the classes "
             "share besides the object: ground, colour, framing, marks.",
