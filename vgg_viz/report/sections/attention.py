@@ -20,7 +20,7 @@ from vgg_viz.maths.receptive_field import Field
 from vgg_viz.records import Attribution, Caption, Exhibit, Finding
 from vgg_viz.report.section import Looked, Subject, counted, pixels, section
 from vgg_viz.report.sections.activations import looked_at
-from vgg_viz.report.sections.trials import finding, table_of, tried
+from vgg_viz.report.trials import finding, table_of, tried
 from vgg_viz.report.viewer import payload
 
 # For the second class too: the methods whose maps are about a class. The others hardly change, as the trials show.
