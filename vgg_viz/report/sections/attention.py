@@ -24,7 +24,7 @@ from vgg_viz.report.trials import finding, table_of, tried
 from vgg_viz.report.viewer import payload
 
 # For the second class too: the methods whose maps are about a class. The others hardly change, as the trials show.
-TWO_CLASSES = ("grad_cam", "guided_grad_cam", "saliency", "integrated_gradients", "occlusion")
+TWO_CLASSES = ("grad_cam", "guided_grad_cam", "integrated_gradients", "occlusion")
 # Shown on their own ground: the grain of a gradient is lost over a photo. Occlusion and Grad-CAM are patches and stay over it.
 GRAIN = ("saliency", "input_x_gradient", "guided_backprop", "guided_grad_cam", "integrated_gradients", "smoothgrad")
 PEAKS = 0.995  # of the magnitudes lie inside a pixel map's scale: a few peaks would darken the rest
