@@ -251,8 +251,10 @@ def test_the_whole_view_stands_in_the_address(opened, sample):
 
 def test_a_bad_address_is_clamped_to_something_that_exists(opened, sample):
     page = ready(opened(sample.file, "#layer=nowhere&unit=-3&cell=x,y&picture=1e9&range=__proto__"))
-    for address in ("unit=99999&cell=999,-5&picture=0&input=77", "%E0%A4%A", "layer=fc3&unit=NaN&cell=3,3",
-                    "layer=normalise&unit=9&input=2", "layer=softmax&unit=400", "<script>", "layer=conv1_1&picture=-1&input=-9&range="):  # fmt: skip
+    for address in (
+        "unit=99999&cell=999,-5&picture=0&input=77", "%E0%A4%A", "layer=fc3&unit=NaN&cell=3,3", "layer=normalise&unit=9&input=2",
+        "layer=softmax&unit=400", "<script>", "layer=conv1_1&picture=-1&input=-9&range=",
+    ):  # fmt: skip
         assert re.match(r".+: [−\d.e]+$", text(page, "value"))
         assert page.locator("[data-part=sums] .sum").count() > 0
         assert page.locator("[role=option][aria-selected=true]").count() == 1
