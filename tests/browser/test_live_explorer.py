@@ -262,6 +262,13 @@ def test_a_bad_address_is_clamped_to_something_that_exists(opened, sample):
     assert text(page, "value").startswith("conv1_1, unit 1, ")
 
 
+def test_a_wide_network_is_scrolled_to_the_chosen_layer(opened, deep):
+    page = ready(opened(deep.file, "#layer=conv5_2"))
+    spot = page.locator(".layer.current").bounding_box()
+    assert 0 < spot["x"] < spot["x"] + spot["width"] < 1280
+    assert page.locator("[data-part=board-scroll]").evaluate("(box) => box.scrollLeft") > 0
+
+
 def test_the_board_and_the_map_are_walked_by_keyboard(opened, sample):
     page = ready(opened(sample.file, "#layer=conv1_1&unit=1&cell=5,5"))
     page.locator("[data-part=board-scroll]").focus()

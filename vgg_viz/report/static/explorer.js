@@ -57,6 +57,7 @@ function explorer(box) {
     settle();
     if (state.picture !== before.picture) take();
     else if (state.range !== before.range) paintBoard();
+    if (state.layer !== before.layer) reveal();
     show();
     remember();
     if (spoken) announce();
@@ -204,9 +205,13 @@ function explorer(box) {
     if (!move) return;
     event.preventDefault();
     choose(move[0] ? { layer: clamp(state.layer + move[0], 0, last) } : { unit: state.unit + move[1] });
-    const element = places[state.layer].element, left = element.offsetLeft;
-    scroller.scrollLeft = clamp(scroller.scrollLeft, left + element.offsetWidth - scroller.clientWidth + 40, Math.max(0, left - 40));
   });
+
+  // A wide network is scrolled until the chosen layer and the one that feeds it are in sight.
+  function reveal() {
+    const element = places[state.layer].element, from = places[Math.max(0, state.layer - 1)].element.offsetLeft;
+    scroller.scrollLeft = clamp(scroller.scrollLeft, element.offsetLeft + element.offsetWidth - scroller.clientWidth + 40, Math.max(0, from - 20));
+  }
 
   // ---- what the reader looks at
 
@@ -375,6 +380,7 @@ function explorer(box) {
     settle();
     if (state.picture !== before.picture) take();
     else if (state.range !== before.range) paintBoard();
+    reveal();
     show();
   }
 
