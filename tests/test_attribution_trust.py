@@ -169,13 +169,13 @@ CONTROLS = (pointing("centre", 0.4, (0.3, 0.5)), pointing("edge", 0.3, (0.2, 0.4
         ((None, None, 0.6), "weak", "is weak: with all weights randomised"),
         ((0.5, 0.99, 0.9), "fails", "randomised"),
         ((None, None, None), "fails", "flat"),
-        ((0.1, 0.2, 0.1), "weak", "miss the change of the score by 10.0%"),
-        ((0.3, 0.2, 0.6), "fails", "30.0%"),
+        ((0.1, 0.2, 0.1), "weak", "miss the change of the score by 10.0 %"),
+        ((0.3, 0.2, 0.6), "fails", "30.0 %"),
         ((None, 0.8, 0.1), "weak", "runner-up rank the pixels alike (0.80"),
         ((None, 0.96, 0.1), "fails", "0.96"),
         ((None, 0.1, 0.1, pointing("m", 0.7, (0.6, 0.8)), CONTROLS), "passes", "every check"),
-        ((None, 0.1, 0.1, pointing("m", 0.35, (0.3, 0.45)), CONTROLS), "weak", "35% of its mass"),
-        ((None, 0.1, 0.1, pointing("m", 0.05, (0.02, 0.09)), CONTROLS), "fails", "the centre control has 40%"),
+        ((None, 0.1, 0.1, pointing("m", 0.35, (0.3, 0.45)), CONTROLS), "weak", "35 % of its mass"),
+        ((None, 0.1, 0.1, pointing("m", 0.05, (0.02, 0.09)), CONTROLS), "fails", "the centre control has 40 %"),
     ],
 )
 def test_the_verdict_is_that_of_the_worst_check(numbers, verdict, words):

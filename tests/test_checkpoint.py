@@ -6,6 +6,7 @@ import argparse
 import os
 from collections import OrderedDict
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -52,8 +53,8 @@ def test_a_failed_write_leaves_the_old_file(checkpoint: Checkpoint, tmp_path: Pa
     save(tmp_path / "x.pt", checkpoint)
     before = (tmp_path / "x.pt").read_bytes()
 
-    def dies(_: object, path: Path) -> None:
-        Path(path).write_bytes(b"half")
+    def dies(_: object, path: IO[bytes]) -> None:
+        path.write(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr(torch, "save", dies)

@@ -188,6 +188,8 @@ def test_training_on_nothing_is_refused(tmp_path, capsys):
     (["report", "--preset", "quik"], "did you mean quick?"), (["report", "x.pt", "--imges=photos"], "did you mean --images?"),
     (["report", "--mean", "a,b,c"], "0.485,0.456,0.406"), (["report", "--seed", "x"], "see vgg_viz report --help"), ([], "--help"),
     (["data", "shpes"], "did you mean shapes?"), (["predict"], "IMAGE"), (["evaluate", "--limit", "0"], "at least 1"),
+    (["evaluate", "--out", "x"], "see vgg_viz evaluate --help"),
+    (["data", "shapes", "--out", "x", "--sidee=3"], "did you mean --side?"),
     (["report", "--seed", "-1"], "no whole number from 0 on"), (["report", "--seed", str(2**64)], "no whole number"),
 ])  # fmt: skip
 def test_a_mistyped_line_is_refused_in_one_line_with_the_nearest_word(arguments, hint, capsys):

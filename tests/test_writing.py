@@ -41,6 +41,11 @@ def test_a_checkpoints_stem_becomes_a_harmless_folder_name(stem, name):
     assert folder_name(stem) == name
 
 
+def test_two_stems_without_a_latin_letter_stay_apart():
+    assert folder_name("猫") != folder_name("犬")
+    assert folder_name("猫").startswith("checkpoint-")
+
+
 @given(st.text(max_size=300))
 def test_no_stem_whatever_climbs_out_hides_or_needs_quotes(stem):
     name = folder_name(stem)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vgg_viz.errors import CheckpointRefused, ImageRefused, InputRefused, VggVizError
-from vgg_viz.options import parser
+from vgg_viz.options import parsed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need be no text, nor the terminal know every letter
-    options = parser().parse_args(given)
+    options = parsed(given)
     options.line = given
     command: Callable[[argparse.Namespace], int] = COMMANDS[options.command]
     try:
@@ -42,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output has gone (`| head`): silence, as other tools do.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except OSError as error:
+        # Whatever the system refuses that no room foresaw: a name too long, a folder without permission, a full disk below stdout.
+        named = f" ({Path(os.fsdecode(error.filename)).name[:60]!r})" if isinstance(error.filename, str | bytes) else ""
+        return _refuse(options.command, InputRefused(f"the system says: {error.strerror or error}{named}; mend that and try again."))
 
 
 def _refuse(command: str, error: VggVizError) -> int:
@@ -130,6 +134,7 @@ def _predict(options: argparse.Namespace) -> int:
     from vgg_viz.capture.predict import predict_logits
     from vgg_viz.data.folder import read_images
     from vgg_viz.report.material import in_channels
+    from vgg_viz.report.page import visible
 
     checkpoint, model = _opened(options)
     batches, skipped = [], []
@@ -157,7 +162,7 @@ def _predict(options: argparse.Namespace) -> int:
         ]
         found.append({"file": name, "top": top, "logits": row.tolist()})
         if not options.json:
-            print(f"{name}: " + ", ".join(f"{entry['class']} {entry['probability'] * 100:.1f} %" for entry in top))
+            print(visible(f"{name}: " + ", ".join(f"{entry['class']} {entry['probability'] * 100:.1f} %" for entry in top)))
     if options.json:
         _print_json({"images": found})
     return PARTS_MISSING if skipped else DONE

@@ -15,8 +15,9 @@ class Parser(argparse.ArgumentParser):
     """An argument parser that refuses in one sentence, with the nearest option or command."""
 
     def error(self, message: str) -> NoReturn:
-        known = _words(self)
-        near = next((m[0] for word in _refused(message) if (m := get_close_matches(word, known, n=1, cutoff=0.6))), None)
+        known = {word.lstrip("-"): word for word in _words(self)}  # dashes are alike in all of them
+        refused = [word.lstrip("-") for word in _refused(message)]
+        near = next((known[m[0]] for word in refused if (m := get_close_matches(word, known, n=1, cutoff=0.6))), None)
         hint = f"did you mean {near}?" if near else f"see {self.prog} --help."
         self.exit(2, f"{self.prog}: {message.rstrip('.')}; {hint}\n")
 
@@ -40,6 +41,19 @@ def _words(parser: argparse.ArgumentParser) -> list[str]:
         else:
             found += [str(choice) for choice in action.choices or ()]
     return found
+
+
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """The arguments understood; ends the program with status 2 and one sentence where they are not."""
+    reader: argparse.ArgumentParser = parser()
+    options, strange = reader.parse_known_args(arguments)
+    if strange:
+        # The command itself refuses, not the root: an option of another command is no option of this one.
+        for chosen in (options.command, getattr(options, "kind", None)):
+            below = next((action.choices for action in reader._actions if isinstance(action, argparse._SubParsersAction)), {})
+            reader = below.get(str(chosen), reader)
+        reader.error(f"unrecognized arguments: {' '.join(strange)}")
+    return options
 
 
 def parser() -> Parser:

@@ -149,15 +149,15 @@ def judge(
     """
     if randomised_all is None:
         return "fails", "fails: its maps are flat, so there is nothing to believe or doubt."
-    text = f"with all weights randomised its maps still rank the pixels alike ({randomised_all:.2f}; up to {RANDOMISED[0]:g} passes)"
+    text = f"with all weights randomised its maps still rank the pixels alike ({randomised_all:.3f}; up to {RANDOMISED[0]:g} passes)"
     checks: list[tuple[Verdict, str]] = [(_grade(randomised_all, RANDOMISED), text)]
     if completeness is not None:
-        text = f"its maps miss the change of the score by {completeness:.1%} (up to {COMPLETENESS[0]:.0%} passes)"
+        text = f"its maps miss the change of the score by {100 * completeness:.1f} % (up to {100 * COMPLETENESS[0]:.0f} % passes)"
         checks.append((_grade(completeness, COMPLETENESS), text))
     if discrimination is not None:
         text = (
             f"its maps for the predicted class and the runner-up rank the pixels alike "
-            f"({discrimination:.2f}; up to {DISCRIMINATION[0]:g} passes)"
+            f"({discrimination:.3f}; up to {DISCRIMINATION[0]:g} passes)"
         )
         checks.append((_grade(discrimination, DISCRIMINATION), text))
     if pointing is not None and pointing.pictures > 0 and controls:
@@ -167,7 +167,7 @@ def judge(
     if verdict == "passes":
         numbers = [f"{randomised_all:.2f} rank correlation with all weights randomised"]
         numbers += [] if discrimination is None else [f"{discrimination:.2f} between predicted class and runner-up"]
-        numbers += [] if completeness is None else [f"{completeness:.1%} missing to completeness"]
+        numbers += [] if completeness is None else [f"{100 * completeness:.1f} % missing to completeness"]
         return verdict, f"passes every check: {', '.join(numbers)}."
     return verdict, f"{verdict}: {text}." if verdict == "fails" else f"is weak: {text}."
 
@@ -177,8 +177,8 @@ def _against_controls(pointing: Pointing, controls: Sequence[Pointing]) -> tuple
     best = max(controls, key=lambda control: control.mass)
     low, high = pointing.mass_interval
     text = (
-        f"{pointing.mass:.0%} of its mass lies on the object (95 %: {low:.0%} to {high:.0%}), "
-        f"and the {best.name} control has {best.mass:.0%}"
+        f"{100 * pointing.mass:.0f} % of its mass lies on the object (95 % interval {100 * low:.0f} to {100 * high:.0f}), "
+        f"and the {best.name} control has {100 * best.mass:.0f} %"
     )
     if low > best.mass:
         return "passes", text

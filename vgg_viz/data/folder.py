@@ -268,6 +268,9 @@ def _files(root: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(real)
+        if "manifest.json" in files and "figures" in folders:  # a gallery that a report wrote here; its figures are no pictures
+            folders.clear()
+            continue
         folders[:] = sorted(name for name in folders if not _hidden(name))
         yield from (Path(folder) / name for name in sorted(files) if not _hidden(name))
 

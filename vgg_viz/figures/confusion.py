@@ -104,7 +104,7 @@ def _heat(axes: Axes, part: Array, share: Array, cell: int) -> None:
     for text, (value, height) in zip(axes.texts, written, strict=True):
         text.set_text(count(value))
         # seaborn's own white would turn dark with the paper of the dark theme.
-        text.set_color(ON_LIGHT if _luminance(colour(height)) > 0.36 else ON_DARK)
+        text.set_color(ON_LIGHT if _luminance(colour(height)) > 0.18 else ON_DARK)
     side = len(part)
     axes.hlines(range(side + 1), 0, side, color=LIGHT.grid, linewidth=0.8, clip_on=False)
     axes.vlines(range(side + 1), 0, side, color=LIGHT.grid, linewidth=0.8, clip_on=False)
@@ -113,4 +113,6 @@ def _heat(axes: Axes, part: Array, share: Array, cell: int) -> None:
 
 
 def _luminance(colour: tuple[float, float, float, float]) -> float:
-    return 0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2]
+    """Relative luminance of WCAG 2; black writes better than white from 0.18 on."""
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3])
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

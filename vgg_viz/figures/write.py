@@ -46,7 +46,7 @@ def png(figure: Figure, *, theme: Theme = LIGHT, scale: float = 1.0, palette: bo
         # The palette first and dithering second: undithered, a colour bar falls into a dozen bands.
         picture = picture.quantize(palette=picture.quantize(256, method=Image.Quantize.FASTOCTREE), dither=Image.Dither.FLOYDSTEINBERG)
     file = io.BytesIO()
-    picture.save(file, "PNG", compress_level=6, dpi=(DPI * scale, DPI * scale))
+    picture.save(file, "PNG", compress_level=9, dpi=(DPI * scale, DPI * scale))
     return file.getvalue()
 
 

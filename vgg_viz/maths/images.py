@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import stat
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
@@ -92,6 +93,8 @@ def dimensions(source: bytes | str | Path, *, name: str | None = None) -> tuple[
 
 def _read(path: Path, name: str) -> bytes:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device would be waited for, or never end
+            raise ImageRefused(f"{name} cannot be read (it is no regular file); give the path of a picture.")
         return path.read_bytes()
     except OSError as error:
         raise ImageRefused(f"{name} cannot be read ({error.strerror or error}); give the path of a picture.") from error

@@ -36,7 +36,8 @@ def save(path: str | os.PathLike[str], checkpoint: Checkpoint, *, extra: Mapping
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        torch.save({**pack(checkpoint), "extra": dict(extra or {})}, temporary)
+        with open(temporary, "wb") as file:  # opened here: torch cannot open a path that is no text
+            torch.save({**pack(checkpoint), "extra": dict(extra or {})}, file)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -68,7 +69,7 @@ def load(
         }.items()
         if value is not None
     }  # fmt: skip
-    if source is not None and not Path(source).exists() and (name := _variant(str(source))):
+    if source is not None and not Path(source).is_file() and (name := _variant(str(source))):
         checkpoint = _untrained(name, len(classes) if classes else None, seed, overrides)
     else:
         checkpoint = read(BUNDLED if source is None else Path(source))
@@ -90,12 +91,12 @@ def read(path: Path) -> Checkpoint:
             f"{_shown(path)} opened, but holds {_described(stored)}, which is no VGG checkpoint; "
             "expected a state dict of a VGG or Tiny VGG, or a file written by `vgg_viz train`."
         )
+    weights, converted = _single_precision(reading.weights, path)
     provenance = Provenance(
-        path.name, "", reading.format, reading.evidence, reading.alternatives, reading.ignored_keys, reading.data, reading.training
-    )
-    return Checkpoint(
-        checked(reading.architecture), reading.classes, reading.weights, reading.history, reading.specimens, provenance
-    )
+        path.name, "", reading.format, (*reading.evidence, *converted), reading.alternatives, reading.ignored_keys, reading.data,
+        reading.training,
+    )  # fmt: skip
+    return Checkpoint(checked(reading.architecture), reading.classes, weights, reading.history, reading.specimens, provenance)
 
 
 def read_extra(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -152,11 +153,14 @@ def _require_file(path: Path) -> None:
 
 def _unpickle(path: Path) -> Any:
     """The stored objects, with weights_only=True: nothing in the file is executed."""
-    zipped = zipfile.is_zipfile(path)
     try:
-        with torch.serialization.safe_globals(_harmless()):
+        mapped = zipfile.is_zipfile(path) and bool(str(path).encode())
+    except UnicodeEncodeError:  # a path of other bytes than the system's, which torch cannot map
+        mapped = False
+    try:
+        with torch.serialization.safe_globals(_harmless()), open(path, "rb") as file:
             # Only zip files can be mapped; the older format is read.
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
+            return torch.load(path if mapped else file, map_location="cpu", weights_only=True, mmap=mapped or None)
     except pickle.UnpicklingError as error:
         unsafe = sorted(set(re.findall(r"GLOBAL ([\w.]+)", str(error))))
         if unsafe:
@@ -169,6 +173,22 @@ def _unpickle(path: Path) -> Any:
         raise CheckpointRefused(f"{_shown(path)} may not be read by this user; change its permissions.") from None
     except (RuntimeError, ValueError, EOFError, OSError, KeyError, IndexError, TypeError, AttributeError, zipfile.BadZipFile):
         raise CheckpointRefused(_not_one(path)) from None
+
+
+def _single_precision(weights: Mapping[str, Tensor], path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The weights as float32, with a sentence where they were not: pictures are float32, and layers refuse to mix."""
+    counters = [key for key in weights if key.endswith("num_batches_tracked")]
+    kinds = {str(weight.dtype).removeprefix("torch.") for key, weight in weights.items() if key not in counters}
+    odd = next((key for key, weight in weights.items() if key not in counters and not weight.is_floating_point()), None)
+    if odd is not None:
+        raise CheckpointRefused(
+            f"{_shown(path)} holds {odd} as {str(weights[odd].dtype).removeprefix('torch.')}, floating-point weights were expected; "
+            "save the network as it was before it was quantised or converted."
+        )
+    if kinds <= {"float32"}:
+        return dict(weights), ()
+    single = {key: weight if key in counters else weight.float() for key, weight in weights.items()}
+    return single, (f"The weights are stored as {', '.join(sorted(kinds))} and were converted to float32.",)
 
 
 def _not_one(path: Path) -> str:
@@ -247,7 +267,7 @@ def _overridden(checkpoint: Checkpoint, arch: str | None, overrides: Mapping[str
 def _named(checkpoint: Checkpoint, classes: Iterable[str] | None) -> Checkpoint:
     expected = checkpoint.architecture.num_classes
     names = tuple(classes) if classes is not None else checkpoint.classes
-    if not names:
+    if classes is None and not names:
         names = tuple(imagenet_classes()) if expected == 1000 else tuple(f"class {i}" for i in range(expected))
     if len(names) != expected:
         raise CheckpointRefused(

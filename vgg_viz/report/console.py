@@ -13,9 +13,10 @@ class Steps:
 
     def __init__(self, *, quiet: bool = False) -> None:
         console = Console(stderr=True)
+        self._watched = console.is_terminal and not quiet
         self._bar = Progress(
             TextColumn("{task.description:<20}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"), TimeElapsedColumn(),
-            console=console, transient=True, disable=quiet or not console.is_terminal,
+            console=console, transient=True, disable=not self._watched,
         )  # fmt: skip
         self._task = self._bar.add_task("Opening", total=1)
 
@@ -24,7 +25,8 @@ class Steps:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._bar.stop()
+        if self._watched:  # some versions of rich end with a line feed even where nothing was drawn
+            self._bar.stop()
 
     def __call__(self, what: str, done: int, total: int) -> None:
         self._bar.update(self._task, description=what, completed=done, total=total)

@@ -27,7 +27,7 @@ from vgg_viz.registry import discover
 from vgg_viz.report import page
 from vgg_viz.report.explorer import FILE as EXPLORER
 from vgg_viz.report.explorer import explore, refusal, render_explorer
-from vgg_viz.report.index import write_index
+from vgg_viz.report.index import require_index_place, write_index
 from vgg_viz.report.material import gather
 from vgg_viz.report.preset import Preset, preset_for
 from vgg_viz.report.section import SECTIONS, SectionMaker, Subject
@@ -82,6 +82,7 @@ def report(
     raises     InputRefused and its kin before anything is written; OutputRefused when writing fails: nothing has changed then
     """
     started = time.perf_counter()
+    require_index_place(Path(out))
     checkpoint = load(source, seed=seed, **dict(overrides or {}))
     stem = Path(source).stem if source is not None else BUNDLED.stem
     file = BUNDLED if source is None else Path(source)

@@ -7,19 +7,52 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from vgg_viz.errors import OutputRefused
 from vgg_viz.report.page import IndexRow, render_index
 from vgg_viz.report.writing import MANIFEST, SCHEMA, read_manifest
 
+OURS = b'<span class="brand">vgg_viz</span>'  # stands in every index that this module wrote
+
+
+def require_index_place(out: Path) -> None:
+    """Refuse a folder whose index.html would be lost: another's page, or the page of a gallery."""
+    inside = next((place for place in (out, *out.absolute().parents) if read_manifest(place) is not None), None)
+    if inside is not None:
+        raise OutputRefused(
+            f"{out.name!r} lies in the gallery {inside.name!r}, whose files would be lost; choose a folder outside it with --out."
+        )
+    page = out / "index.html"
+    if page.is_file() and OURS not in page.read_bytes():
+        raise OutputRefused(f"the folder {out.name!r} has an index.html that vgg_viz did not write; choose another --out.")
+
 
 def write_index(out: Path) -> Path:
-    """Write `<out>/index.html` over every gallery below `out`; one that cannot be read is a row with its reason."""
-    rows = [_row(folder) for folder in sorted(out.iterdir()) if folder.is_dir() and (folder / MANIFEST).exists()]
-    handle, temporary = tempfile.mkstemp(prefix=".index.", suffix=".tmp", dir=out)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(render_index(rows))
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, out / "index.html")
-    return out / "index.html"
+    """Write `<out>/index.html` over every gallery below `out`; one that cannot be read is a row with its reason.
+
+    raises  OutputRefused when the disk says no; the galleries are whole then
+    """
+    # A hidden folder is a gallery that another report is still writing.
+    folders = [folder for folder in sorted(out.iterdir()) if not folder.name.startswith(".") and (folder / MANIFEST).exists()]
+    page = render_index([_row(folder) for folder in folders])
+    try:
+        return _replace(out / "index.html", page)
+    except OSError as error:
+        raise OutputRefused(
+            f"the gallery is whole, but the page over all galleries could not be written ({error.strerror or error}); "
+            "free some space and report again."
+        ) from None
+
+
+def _replace(file: Path, text: str) -> Path:
+    handle, temporary = tempfile.mkstemp(prefix=".index.", suffix=".tmp", dir=file.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as opened:
+            opened.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, file)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    return file
 
 
 def _row(folder: Path) -> IndexRow:

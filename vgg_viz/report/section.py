@@ -144,6 +144,12 @@ def picked(batch: Batch, indices: list[int]) -> Batch:
     )
 
 
+def counted(count: int, noun: str, several: str = "") -> str:
+    """A number with its noun: "1 picture", "2,000 pictures", "no pictures"; `several` where an s is not enough."""
+    many = several or f"{noun}s"
+    return f"{count:,} {noun if count == 1 else many}" if count else f"no {many}"
+
+
 def pixels(images: Tensor) -> list[np.ndarray[Any, Any]]:
     """Pictures (N, C, H, W) in [0, 1] as what a figure paints: N arrays (H, W, 3), grey ones repeated."""
     colour = images if images.shape[1] == 3 else images.expand(-1, 3, -1, -1)

@@ -8,7 +8,7 @@ from typing import Literal
 from vgg_viz.maths.metrics import wilson_interval
 from vgg_viz.models.vgg import title
 from vgg_viz.records import Finding
-from vgg_viz.report.section import Subject
+from vgg_viz.report.section import Subject, counted
 
 # A network whose mean top probability is below this multiple of 1 / K prefers nothing: its weights are near their start.
 PREFERS_NOTHING = 2.0
@@ -37,11 +37,14 @@ def _headline(subject: Subject) -> Finding:
     right, total = int(answers.correct.sum()), len(answers.labels)
     low, high = wilson_interval(right, total)
     chance = 1 / len(subject.classes)
+    # A folder without parts may be what the network was trained on; who gave it knows, the report does not.
+    unknown = " of the folder " in subject.material.labelled_from and not subject.material.labelled_from.endswith("/")
+    pictures = f"{counted(total, 'labelled picture' if unknown else 'held-out picture')} {'is' if total == 1 else 'are'}"
     level: Literal["bad", "warn", "good"] = "bad" if low <= chance else "warn" if right / total < 0.5 else "good"
-    judgement = " That is no better than guessing." if low <= chance else ""
+    judgement = " That cannot be told from guessing." if low <= chance else ""
     return Finding(
         level,
-        f"{100 * right / total:.1f} % of {total:,} held-out pictures are classified right (95 % interval {100 * low:.1f} to "
+        f"{100 * right / total:.1f} % of {pictures} classified right (95 % interval {100 * low:.1f} to "
         f"{100 * high:.1f} %; guessing gives {100 * chance:.2g} %).{judgement}",
     )
 

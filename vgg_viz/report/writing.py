@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from vgg_viz.errors import OutputRefused
 
@@ -22,9 +23,11 @@ SCHEMA = 1
 def folder_name(stem: str) -> str:
     """A checkpoint's stem as a folder name: what could climb out, hide or break a shell becomes a dash; never empty.
 
-    "best" -> "best", "..": -> "checkpoint", "a b/c" -> "a-b-c"
+    "best" -> "best", ".." -> "checkpoint", "a b/c" -> "a-b-c"; a name of other letters alone keeps apart from the next
+    such name by its checksum
     """
-    return re.sub(r"[^\w.-]+|^[.-]+", "-", stem, flags=re.ASCII).strip("-.")[:100] or "checkpoint"
+    name = re.sub(r"[^\w.-]+|^[.-]+", "-", stem, flags=re.ASCII).strip("-.")[:100]
+    return name or ("checkpoint" if stem.isascii() else f"checkpoint-{crc32(stem.encode('utf-8', 'backslashreplace')):08x}")
 
 
 @contextmanager

@@ -9,13 +9,14 @@ from math import isqrt
 
 from torch import Tensor
 
-from vgg_viz.errors import CheckpointRefused
+from vgg_viz.errors import CheckpointRefused, InputRefused
 from vgg_viz.models.formats import Reading, checkpoint_format
 from vgg_viz.models.vgg import VARIANTS, feature_map, steps
 from vgg_viz.records import Architecture
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights", "params")
 USUAL_SIDES = (28, 32, 64, 96, 128, 224)
+POSSIBLE_SIDES = range(4, 513)  # tried where no usual side fits
 IMAGENET = "Preprocessing: ImageNet mean and std are assumed; a state dict does not say (--mean, --std)."
 UNIT = "Preprocessing: pictures in [0, 1] without mean and std are assumed; a state dict does not say (--mean, --std)."
 
@@ -61,16 +62,11 @@ def tiny_vgg_lab(stored: object) -> Reading | None:
     base = Architecture(
         "tiny_vgg", linear.shape[0], channels, width=hidden / 10, head=(), pooled=None, mean=(0.0,) * channels, std=(1.0,) * channels
     )
-    fits = [
-        candidate
-        for padding in (0, 1)
-        for image_side in USUAL_SIDES
-        if feature_map(candidate := replace(base, padding=padding, image_side=image_side))[1] == side
-    ]
+    fits = _sides(base, side, USUAL_SIDES) or _sides(base, side, POSSIBLE_SIDES)
     if not fits:
         raise CheckpointRefused(
-            f"the last map is {side} x {side}, which no usual image side {USUAL_SIDES} gives with padding 0 or 1; "
-            "pass --image-size and --padding."
+            f"the last map is {side} x {side}, which no image side from {POSSIBLE_SIDES[0]} to {POSSIBLE_SIDES[-1]} px gives "
+            "with padding 0 or 1; this is not a Tiny VGG for square pictures."
         )
     ignored = tuple(key for key in weights if not re.fullmatch(r"(conv_block_[12]\.[02]|classifier\.1)\.(weight|bias)", key))
     return Reading(
@@ -79,6 +75,19 @@ def tiny_vgg_lab(stored: object) -> Reading | None:
         alternatives=tuple(f"padding {a.padding} at {a.image_side} px gives the same map" for a in fits[1:]),
         ignored_keys=ignored,
     )  # fmt: skip
+
+
+def _sides(base: Architecture, side: int, image_sides: Iterable[int]) -> list[Architecture]:
+    """The architectures whose last map has this side: padding 0 first, then the smaller picture."""
+    tries = [replace(base, padding=padding, image_side=image_side) for padding in (0, 1) for image_side in image_sides]
+    return [candidate for candidate in tries if _last_side(candidate) == side]
+
+
+def _last_side(architecture: Architecture) -> int:
+    try:
+        return feature_map(architecture)[1]
+    except InputRefused:  # too small a picture for these layers
+        return 0
 
 
 def unwrap(stored: object) -> tuple[dict[str, Tensor], list[str]] | None:

@@ -9,10 +9,11 @@ from torch import Tensor
 from vgg_viz.errors import SectionMissing
 from vgg_viz.figures.health import sparsity_and_dead
 from vgg_viz.figures.pictures import picture_grid
+from vgg_viz.figures.style import percent
 from vgg_viz.figures.walls import feature_wall
 from vgg_viz.maths.heatmaps import shared_scale
 from vgg_viz.records import Caption, Exhibit, Finding
-from vgg_viz.report.section import Looked, Subject, pixels, section
+from vgg_viz.report.section import Looked, Subject, counted, pixels, section
 from vgg_viz.units.health import activation_health
 
 WALLS = 5  # at most, spread over the depth
@@ -46,9 +47,14 @@ def findings(subject: Subject) -> Iterator[Finding]:
         worst = max(found, key=lambda layer: len(layer.dead) / layer.channels)
         yield Finding(
             "warn",
-            f"{dead:,} of {channels:,} channels stay at zero on all {len(looked_at(subject).batch)} pictures looked into, most of them in "
+            f"{dead:,} of {channels:,} channels stay at zero on {everywhere(len(looked_at(subject).batch))} looked into, the largest share of a layer in "
             f"{worst.layer} ({len(worst.dead)} of {worst.channels}).",
         )
+
+
+def everywhere(pictures: int) -> str:
+    """ "all 6 pictures", or "the one picture"."""
+    return f"all {pictures} pictures" if pictures > 1 else "the one picture"
 
 
 @section(
@@ -79,8 +85,8 @@ def _picture(subject: Subject, looked: Looked, index: int) -> Exhibit:
     top = probabilities.argsort(descending=True, stable=True)[:5].tolist()
     names = subject.classes
     label = None if looked.batch.labels is None else names[int(looked.batch.labels[index])]
-    said = ", ".join(f"{names[i]} {float(probabilities[i]) * 100:.1f} %" for i in top)
-    truth = f" Its true class is {label}." if label else " Nobody labelled it."
+    said = ", ".join(f"{names[i]} {percent(float(probabilities[i]))}" for i in top)
+    truth = f" Its true class is {label}." if label else " Nobody told its true class."
     return Exhibit(
         "activations-picture",
         "The picture that is followed",
@@ -91,7 +97,7 @@ def _picture(subject: Subject, looked: Looked, index: int) -> Exhibit:
             "selective in the last.",
             cannot="One picture shows what channels do here, not what they are for.",
         ),
-        alt=f"The picture {looked.batch.names[index]}; the network's first guess is {names[top[0]]} with {float(probabilities[top[0]]) * 100:.1f} %.",
+        alt=f"The picture {looked.batch.names[index]}; the network's first guess is {names[top[0]]} with {percent(float(probabilities[top[0]]))}.",
         figure=picture_grid(pixels(looked.batch.images[index : index + 1]), [label or looked.batch.names[index]], side=224),
         kind="picture",
         numbers={"name": looked.batch.names[index], "true": label, "top": [{"class": names[i], "probability": float(probabilities[i])} for i in top]},
@@ -106,21 +112,27 @@ def _wall(subject: Subject, looked: Looked, index: int, name: str) -> Exhibit:
     row = next(row for row in subject.geometry if row.name == name)
     loudest = int(maps.amax((1, 2)).argmax())
     zero = float((maps == 0).float().mean())
+    quiet = int((maps.amax((1, 2)) <= 0).sum()) - len(dead)
+    everyone = f"Every channel answered on at least one of the {len(every)} pictures looked into" if len(every) > 1 else "Every channel answered"
+    silent = [everyone if not dead else f"{counted(len(dead), 'channel')} answered nothing on {everywhere(len(every))} looked into and "
+              f"{'is' if len(dead) == 1 else 'are'} crossed out"]
+    silent += [f"{counted(quiet, 'channel')} {'is' if quiet == 1 else 'are'} silent on this picture, but not on every one"] if quiet else []
+    beyond = f" (beyond it: {percent(scale.clipped)} of the values, painted like its end)" if scale.clipped > 0 else ""
     field = f"one value sees {row.field.size} × {row.field.size} input pixels" if row.field else "one value sees the whole picture"
     return Exhibit(
         f"activations-{name.replace('_', '-')}",
         f"What {name} answers",
         Caption(
             see=f"All {len(maps)} channels of {name}, each a map of {maps.shape[1]} × {maps.shape[2]} values in which {field}. All share one "
-            f"colour scale from 0 to {scale.high:.3g}; {zero * 100:.0f} % of the values are zero, as ReLU leaves them.",
+            f"colour scale from 0 to {scale.high:.3g}{beyond}; {zero * 100:.0f} % of the values are zero, as ReLU leaves them.",
             read=f"Bright means the pattern a channel looks for is there. Channel {loudest} answers loudest (up to {float(maps[loudest].max()):.3g}). "
-            + (f"{len(dead)} channels answered nothing on any picture looked into; they are crossed out." if dead else "Every channel answered on some picture."),
+            + f"{'; '.join(silent)}.",
             cannot="A bright map says that a channel is active, not that the class depends on it: for that, see the attention section. "
             "Weak but decisive channels look dark beside loud ones.",
         ),
         alt=f"Wall of {len(maps)} feature maps of {name} on one scale from 0 to {scale.high:.3g}; channel {loudest} is the brightest, "
         f"{zero * 100:.0f} % of the values are zero.",
-        figure=feature_wall(maps.numpy(), scale, title=f"{name}: {len(maps)} channels", dead=dead),
+        figure=feature_wall(maps.numpy(), scale, title=f"{name}: {counted(len(maps), 'channel')} of {maps.shape[1]} × {maps.shape[2]} values", dead=dead),
         kind="picture",
         numbers={
             "layer": name, "channels": len(maps), "map": list(maps.shape[1:]), "scale": [scale.low, scale.high], "zero_share": zero,
@@ -135,23 +147,25 @@ def _silence(looked: Looked) -> Exhibit:
     channels = sum(layer.channels for layer in found)
     sparsest = max(found, key=lambda layer: layer.sparsity)
     pictures = len(looked.batch)
+    deeper = sparsest is found[-1] and len(found) > 1
     return Exhibit(
         "activations-silence",
         "How much stays silent",
         Caption(
-            see=f"For every ReLU layer, over {pictures} pictures: the share of values that are exactly zero, and the channels that were zero "
-            "everywhere on every picture.",
-            read=f"Zeros are healthy: they make a layer selective, and deeper layers have more of them (here most in {sparsest.layer}, "
-            f"{sparsest.sparsity * 100:.0f} %). Dead channels are waste: {dead} of {channels} here. Many of them point to a learning rate that "
-            "was too high.",
-            cannot=f"{pictures} pictures are few: a channel silent on these may speak on others. Only a channel that is silent on a whole data "
-            "set is dead.",
+            see=f"For every ReLU layer that has maps, over {counted(pictures, 'picture')}: left, the share of values that are exactly zero; right, the channels that "
+            f"were zero everywhere on {everywhere(pictures)}.",
+            read=f"Zeros are no fault: ReLU makes them, and they make a layer selective. Most are in {sparsest.layer}, {sparsest.sparsity * 100:.0f} %"
+            + (": trained networks often grow sparser with depth. " if deeper else ". ")
+            + (f"{dead:,} of {channels:,} channels never answered: capacity that {'these pictures do' if pictures > 1 else 'this picture does'} not use. Where many stay silent on a whole data set, "
+               "a learning rate that was too high is a common cause." if dead else f"Each of the {channels:,} channels answered somewhere."),
+            cannot=f"{counted(pictures, 'picture')} {'is' if pictures == 1 else 'are'} few: a channel silent here may speak elsewhere. Only a channel "
+            "that is silent on a whole data set may be called dead.",
         ),
-        alt=f"Bars of sparsity per layer, the highest {sparsest.sparsity * 100:.0f} % in {sparsest.layer}; {dead} of {channels} channels are silent "
-        f"on all {pictures} pictures.",
+        alt=f"Bars of sparsity per layer, the highest {sparsest.sparsity * 100:.0f} % in {sparsest.layer}; {dead:,} of {channels:,} channels are silent "
+        f"on {everywhere(pictures)}.",
         figure=sparsity_and_dead(
             [layer.layer for layer in found], [layer.sparsity for layer in found], [len(layer.dead) for layer in found],
-            [layer.channels for layer in found],
+            [layer.channels for layer in found], title=f"ReLU by ReLU, over {counted(pictures, 'picture')}",
         ),
         numbers={layer.layer: {"sparsity": layer.sparsity, "dead": layer.dead, "channels": layer.channels} for layer in found},
     )  # fmt: skip

@@ -11,19 +11,22 @@ from torch import Tensor
 from vgg_viz.attribution import attribute, methods
 from vgg_viz.attribution.cam import after_relu, choose_layer
 from vgg_viz.attribution.shared import gradient_bundle
-from vgg_viz.attribution.trust import Evidence, evidence
+from vgg_viz.attribution.trust import Evidence
 from vgg_viz.figures.attention import Row, methods_side_by_side
+from vgg_viz.figures.style import percent
 from vgg_viz.maths.heatmaps import Scale, place, shared_scale
 from vgg_viz.maths.metrics import rank_correlation
 from vgg_viz.maths.receptive_field import Field
-from vgg_viz.records import Attribution, Caption, Column, Exhibit, Finding, Table
-from vgg_viz.report.section import Looked, Subject, pixels, section
+from vgg_viz.records import Attribution, Caption, Exhibit, Finding
+from vgg_viz.report.section import Looked, Subject, counted, pixels, section
 from vgg_viz.report.sections.activations import looked_at
+from vgg_viz.report.trials import finding, table_of, tried
 from vgg_viz.report.viewer import payload
 
 # For the second class too: the methods whose maps are about a class. The others hardly change, as the trials show.
 TWO_CLASSES = ("grad_cam", "guided_grad_cam", "saliency", "integrated_gradients", "occlusion")
-TRIED = 16  # pictures on which methods are put to the test
+# Shown on their own ground: the grain of a gradient is lost over a photo. Occlusion and Grad-CAM are patches and stay over it.
+GRAIN = ("saliency", "input_x_gradient", "guided_backprop", "guided_grad_cam", "integrated_gradients", "smoothgrad")
 PEAKS = 0.995  # of the magnitudes lie inside a pixel map's scale: a few peaks would darken the rest
 
 
@@ -35,7 +38,7 @@ class Maps:
     """
 
     chosen_layer: str
-    reason: str
+    reason: str  # what is known of the chosen convolution and why it was chosen, without its name and the full stop
     second: Tensor
     by_method: dict[tuple[str, str], Attribution]
     by_layer: dict[tuple[str, str], Attribution]
@@ -53,8 +56,8 @@ def attention(subject: Subject) -> Iterator[Exhibit | Finding]:
     trials = tried(subject, looked)
     yield _viewer(subject, looked, maps, trials)
     if trials:
-        yield _finding(trials)
-        yield _trials(trials)
+        yield finding(trials)
+        yield table_of(trials, len((subject.material.labelled or looked.batch).names))
     yield _methods(subject, looked, maps)
     yield _layers(subject, looked, maps)
     yield _classes(subject, looked, maps)
@@ -86,21 +89,7 @@ def compute(subject: Subject, looked: Looked) -> Maps:
                 layer=layer if methods()[name].layered else None, steps=subject.preset.steps, samples=subject.preset.samples,
                 window=window, stride=max(1, round(window * subject.preset.stride)),
             )  # fmt: skip
-    return Maps(layer, reason, second, by_method, by_layer)
-
-
-def tried(subject: Subject, looked: Looked) -> tuple[Evidence, ...]:
-    """The methods put to the test on this checkpoint; nothing where the preset leaves that out."""
-    if not subject.preset.trust:
-        return ()
-    # Not the pictures looked into where there are others: half of those are mistakes, chosen for being so.
-    batch = subject.material.labelled or looked.batch
-    count = min(TRIED, len(batch))
-    return evidence(
-        subject.model, batch.images[:count].to(subject.device), names=subject.preset.methods,
-        labels=None if batch.labels is None else batch.labels[:count], masks=None if batch.masks is None else batch.masks[:count],
-        seed=subject.seed, steps=subject.preset.steps, samples=subject.preset.samples,
-    )  # fmt: skip
+    return Maps(layer, reason.removeprefix(f"{convolution}: ").removesuffix("."), second, by_method, by_layer)
 
 
 # ---------------------------------------------------------------- exhibits
@@ -111,19 +100,22 @@ def _viewer(subject: Subject, looked: Looked, maps: Maps, trials: tuple[Evidence
     everything = [*((t, a) for (t, name), a in maps.by_method.items() if name != "grad_cam"), *((t, a) for (t, _), a in maps.by_layer.items())]
     said = {trial.method: f"On trial here it {trial.reason}" for trial in trials}
     every_method = methods()
+    both = [every_method[name].title for name in subject.preset.methods if ("second", name) in maps.by_method]
+    twice = f"{', '.join(both[:-1])} and {both[-1]}" if len(both) > 1 else "".join(both)
     shown = payload(looked.batch, subject.classes, looked.logits.softmax(1), everything, every_method, fields, said)
     return Exhibit(
         "attention-viewer",
         "Try it: picture, method, layer, class",
         Caption(
-            see=f"A picture with a map over it; the stronger the value, the less transparent the colour. {len(looked.batch)} pictures, "
-            f"{len(subject.preset.methods)} methods, Grad-CAM for all {len(subject.conv_layers)} convolutions, each for the predicted class and for a "
-            "second one: the true class of a mistake, otherwise the runner-up.",
-            read=f"Grad-CAM starts at {maps.chosen_layer}, the ReLU of the layer that was chosen. Why there: {maps.reason} Change one thing at a time. Does the map move when the class changes? "
+            see=f"A picture with a map over it; the stronger the value, the less transparent the colour. {counted(len(looked.batch), 'picture')}, "
+            f"{counted(len(subject.preset.methods), 'method')}, Grad-CAM for {'all ' if len(subject.conv_layers) > 1 else ''}"
+            f"{counted(len(subject.conv_layers), 'convolution')}. {twice} can also be asked about a second class: the true class of a mistake, "
+            "otherwise the runner-up.",
+            read=f"Grad-CAM starts at {maps.chosen_layer}: {maps.reason}. Change one thing at a time. Does the map move when the class changes? "
             "Do two methods agree? Point at a cell of a layer's map to see the pixels that it can depend on.",
             cannot="A map shows what the score reacts to, not what the network thinks. That it looks right to us is no evidence that it is right.",
         ),
-        alt=f"Interactive viewer of {len(looked.batch)} pictures with maps by {len(subject.preset.methods)} methods; the figures below show the same.",
+        alt=f"Interactive viewer of {counted(len(looked.batch), 'picture')} with maps by {counted(len(subject.preset.methods), 'method')}; the figures below show the same.",
         numbers={
             "pictures": looked.batch.names, "methods": subject.preset.methods, "chosen_layer": maps.chosen_layer,
             "reason": maps.reason, "predicted": looked.predicted, "second": maps.second,
@@ -131,66 +123,6 @@ def _viewer(subject: Subject, looked: Looked, maps: Maps, trials: tuple[Evidence
         },
         viewer=shown,
     )  # fmt: skip
-
-
-def _trials(trials: tuple[Evidence, ...]) -> Exhibit:
-    titles = {name: method.title for name, method in methods().items()}
-    passing = [titles[trial.method] for trial in trials if trial.verdict == "passes"]
-    failing = [titles[trial.method] for trial in trials if trial.verdict == "fails"]
-    pointed = any(trial.pointing is not None for trial in trials)
-    words = f"{len(passing)} of {len(trials)} methods pass" + (f": {', '.join(passing)}" if passing else "")
-    return Exhibit(
-        "attention-trials",
-        "Should you believe these maps?",
-        Caption(
-            see="Each method put to the test on this checkpoint and these pictures. Completeness: by how much the map's sum misses the change of the "
-            "score that it promises to explain. Other class: rank correlation with the map of the runner-up; near 1, the map does not say which class "
-            "it is about. Random weights: rank correlation with the map of the same network with randomised weights; near 1, the map shows the "
-            "picture and not what was learned." + (" On the object: how often the strongest point lies on the object's mask." if pointed else ""),
-            read=f"{words}. " + (f"{', '.join(failing)} fail: read their maps as drawings of edges, not as evidence. " if failing else "")
-            + "The verdict is that of the worst check.",
-            cannot="The thresholds are this package's conventions; the numbers are what was measured. A dozen pictures give a hint, not a proof, and a "
-            "method that passes can still mislead on a single picture.",
-        ),
-        alt=f"Table of {len(trials)} attribution methods with their trials: {words}.",
-        table=Table(
-            (
-                Column("method"), Column("verdict"), Column("completeness error", "share", True), Column("other class", "rank corr.", True),
-                Column("random top layer", "rank corr.", True), Column("all layers random", "rank corr.", True),
-                Column("peak on the object", "%", True), Column("why"),
-            ),
-            tuple(
-                (
-                    titles[t.method], t.verdict, _rounded(t.completeness), _rounded(t.discrimination), _rounded(t.randomised_top),
-                    _rounded(t.randomised_all), None if t.pointing is None else round(100 * t.pointing.hit_rate, 1), t.reason,
-                )
-                for t in trials
-            ),
-        ),
-        numbers={
-            t.method: {
-                "verdict": t.verdict, "reason": t.reason, "completeness": t.completeness, "discrimination": t.discrimination,
-                "randomised_top": t.randomised_top, "randomised_all": t.randomised_all,
-                "pointing": None if t.pointing is None else t.pointing.hit_rate,
-            }
-            for t in trials
-        },
-    )  # fmt: skip
-
-
-def _finding(trials: tuple[Evidence, ...]) -> Finding:
-    """Which maps of this report to believe first."""
-    titles = {name: method.title for name, method in methods().items()}
-    by_verdict = {verdict: [titles[t.method] for t in trials if t.verdict == verdict] for verdict in ("passes", "weak", "fails")}
-    passing, failing = by_verdict["passes"], by_verdict["fails"]
-    text = f"Of {len(trials)} attribution methods put to the test on this checkpoint, {len(passing)} pass every check"
-    text += f" ({', '.join(passing)})" if passing else ""
-    text += f", {len(by_verdict['weak'])} are weak and {len(failing)} fail" + (f" ({', '.join(failing)})" if failing else "")
-    return Finding("note" if passing else "warn", f"{text}.")
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None or value != value else round(value, 3)
 
 
 def _methods(subject: Subject, looked: Looked, maps: Maps) -> Exhibit:
@@ -213,15 +145,19 @@ def _methods(subject: Subject, looked: Looked, maps: Maps) -> Exhibit:
         "attention-methods",
         "Methods side by side",
         Caption(
-            see=f"{len(chosen)} pictures, one a row; a column is a method, asked about the class that the network predicted. "
-            f"Each map has its own scale, printed under it. Grad-CAM is taken at {maps.chosen_layer}. "
-            + ("The outline is the object's true mask." if looked.batch.masks is not None else ""),
-            read="Where methods of different families agree, the evidence is robust. Where they do not, ask what each one measures: a gradient is about "
+            see=f"{counted(len(chosen), 'picture')}, one per row; a column is a method, asked about the class that the network predicted. "
+            f"Each map has its own scale, printed under it. Grad-CAM, at {maps.chosen_layer}, {'and occlusion lie' if 'occlusion' in names else 'lies'} over "
+            "the picture, the stronger the less transparent; the maps of gradients are grains of single pixels and have their own ground, the colour of zero."
+            + (" The outline is the object's true mask." if looked.batch.masks is not None else ""),
+            read="What methods of different families agree on is less likely to be a whim of one of them. Where they do not, ask what each one measures: a gradient is about "
             "small changes, occlusion about removing a part, Grad-CAM about where useful channels are active. " + ranks,
             cannot="Scales differ from map to map: a bright spot in one column is not stronger than a pale one in another.",
         ),
-        alt=f"{len(chosen)} photographs with the maps of {len(names)} methods for the predicted class. {ranks}",
-        figure=methods_side_by_side(rows, title="Methods side by side"),
+        alt=f"{counted(len(chosen), 'picture')} with the maps of {counted(len(names), 'method')} for the predicted class. {ranks}",
+        figure=methods_side_by_side(
+            rows, alone=[titles[name].title for name in names if name in GRAIN],
+            title=f"{counted(len(names), 'method')} on {counted(len(chosen), 'picture')}, for the predicted class",
+        ),
         kind="picture",
         numbers={"pictures": [looked.batch.names[i] for i in chosen], "methods": names, "layer": maps.chosen_layer,
                  "ranges": {titles[n].title: [[p[2].low, p[2].high] for row in rows for p in row.maps if p[0] == titles[n].title] for n in names}},
@@ -232,6 +168,7 @@ def _layers(subject: Subject, looked: Looked, maps: Maps) -> Exhibit:
     names = [after_relu(subject.geometry, row.name) for row in subject.conv_layers]
     if len(names) > 7:
         names = [names[round(i * (len(names) - 1) / 6)] for i in range(7)]
+    some = f"all {len(names)}" if len(names) == len(subject.conv_layers) else f"{len(names)} of {len(subject.conv_layers)}"
     photos = pixels(looked.batch.images)
     fields = _fields(subject)
     rows = []
@@ -244,14 +181,15 @@ def _layers(subject: Subject, looked: Looked, maps: Maps) -> Exhibit:
         "attention-layers",
         "The same question at every depth",
         Caption(
-            see=f"Grad-CAM for the predicted class at {len(names)} of {len(subject.conv_layers)} convolutions, each after its ReLU, from the first to the last, all from one forward "
-            "and one backward pass. Every value is painted at the centre of what its unit sees.",
-            read=f"Early layers give fine but scattered maps: their channels find edges, whatever they belong to. Late layers give coarse maps that follow "
-            f"the object. The report uses {maps.chosen_layer}: {maps.reason}",
-            cannot="Coarse maps are not wrong, and fine ones not right: a late map is as coarse as its grid, and smoothing only hides that.",
+            see=f"Grad-CAM for the predicted class after the ReLU of {some} convolutions, from the first to the last, all from one forward "
+            "and one backward pass. Each map has its own scale. Every value is painted at the centre of what its unit sees.",
+            read=f"Early layers give fine but scattered maps: their channels find edges and colours, whatever they belong to. Later maps are coarser, and in a "
+            f"well trained network they often gather on the object. The report uses {maps.chosen_layer}: {maps.reason}.",
+            cannot="Coarse maps are not wrong, and fine ones not right: a late map is as coarse as its grid, and smoothing only hides that. Grad-CAM was proposed "
+            "for the last convolutions; weighting early channels by one number each says little.",
         ),
-        alt=f"{len(chosen)} photographs with Grad-CAM maps of {len(names)} layers, coarser with depth; {maps.chosen_layer} is the chosen one.",
-        figure=methods_side_by_side(rows, title="Grad-CAM layer by layer"),
+        alt=f"{counted(len(chosen), 'picture')} with Grad-CAM maps of {counted(len(names), 'layer')}, coarser with depth; {maps.chosen_layer} is the chosen one.",
+        figure=methods_side_by_side(rows, title=f"Grad-CAM after {some} convolutions, early to late"),
         kind="picture",
         numbers={"layers": names, "chosen_layer": maps.chosen_layer, "pictures": [looked.batch.names[i] for i in chosen],
                  "maximum": {name: [float(maps.by_layer["predicted", name].values[i].max()) for i in chosen] for name in names}},
@@ -275,19 +213,25 @@ def _classes(subject: Subject, looked: Looked, maps: Maps) -> Exhibit:
             ("predicted class", placed[0].numpy(), scale), ("second class", placed[1].numpy(), scale), ("difference", difference.numpy(), signed),
         ]  # fmt: skip
         second = subject.classes[int(maps.second[i])]
-        rows.append(Row(photos[i], panels, f"{_answer(subject, looked, i)}; second: {second}", mask))
+        told = "" if i in wrong else f"; second: {second}"  # of a mistake, the second is its true class, which is told already
+        rows.append(Row(photos[i], panels, f"{_answer(subject, looked, i)}{told}", mask))
+    mistakes = min(len(wrong), len(chosen))
+    first = "The first row is a mistake" if mistakes == 1 else f"The first {mistakes} rows are mistakes"
+    first = "All rows are mistakes" if 1 < mistakes == len(chosen) else first
     return Exhibit(
         "attention-classes",
         "This class, or that one?",
         Caption(
             see=f"Grad-CAM at {maps.chosen_layer} for the predicted class and for a second one (the true class where the network is wrong, otherwise the "
-            "runner-up), on one scale a row, and their difference: red speaks for the predicted class, blue for the second.",
-            read=(f"The first {min(len(wrong), len(chosen))} rows are mistakes: what in the picture spoke for the wrong class? " if wrong else "")
+            "runner-up), on one scale per row, and their difference: red speaks for the predicted class, blue for the second.",
+            read=(f"{first}: what in the picture spoke for the wrong class? " if wrong else "")
             + "If both maps are alike, the map tells where something is, not what it is.",
-            cannot="Grad-CAM keeps only evidence for a class; evidence against it is cut off by its ReLU, in both maps.",
+            cannot="Grad-CAM keeps only evidence for a class; evidence against it is cut off by its ReLU, in both maps. A faint map on the photo is a small value on the "
+            "scale of its row, not an uncertain one.",
         ),
-        alt=f"{len(chosen)} photographs with Grad-CAM for two classes and their signed difference; {min(len(wrong), len(chosen))} of them are mistakes.",
-        figure=methods_side_by_side(rows, title="Two classes compared"),
+        alt=f"{counted(len(chosen), 'picture')} with Grad-CAM for two classes and their signed difference"
+        + ("." if labels is None else f"; {counted(mistakes, 'mistake')} among them."),
+        figure=methods_side_by_side(rows, title=f"Grad-CAM at {maps.chosen_layer}, class against class"),
         kind="picture",
         numbers={"pictures": [looked.batch.names[i] for i in chosen], "predicted": [int(looked.predicted[i]) for i in chosen],
                  "second": [int(maps.second[i]) for i in chosen]},
@@ -321,7 +265,7 @@ def _spread(count: int, rows: int) -> list[int]:
 def _answer(subject: Subject, looked: Looked, index: int) -> str:
     said = subject.classes[int(looked.predicted[index])]
     probability = float(looked.logits[index].softmax(0).max())
-    text = f"says {said} ({probability * 100:.0f} %)"
+    text = f"says {said} ({percent(probability)})"
     if looked.batch.labels is None:
         return f"{looked.batch.names[index]}: {text}"
     true = subject.classes[int(looked.batch.labels[index])]
@@ -335,5 +279,8 @@ def _agreement(maps: Maps, chosen: list[int], fields: dict[str, Field], size: tu
     a = torch.stack([on_picture(maps.by_method["predicted", "grad_cam"], i, fields, size) for i in chosen])
     b = torch.stack([on_picture(maps.by_method["predicted", "occlusion"], i, fields, size) for i in chosen])
     mean = float(torch.nanmean(rank_correlation(a, b)))
-    return f"Grad-CAM and occlusion order the pixels with a mean rank correlation of {mean:.2f} here (1: alike, 0: unrelated)."
+    if mean != mean:
+        return "One of Grad-CAM and occlusion is flat here, so their agreement cannot be measured."
+    over = "on this picture" if len(chosen) == 1 else f"on average over these {len(chosen)} pictures"
+    return f"Grad-CAM and occlusion rank the pixels with a correlation of {mean:.2f} {over} (1: alike, 0: unrelated)."
 

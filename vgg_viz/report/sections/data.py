@@ -11,7 +11,7 @@ from vgg_viz.data.transforms import AUGMENTATIONS, Augmentation, colour_axes, st
 from vgg_viz.errors import SectionMissing
 from vgg_viz.figures import pictures as paint
 from vgg_viz.records import Batch, Caption, Column, Exhibit, Table
-from vgg_viz.report.section import Subject, pixels, section
+from vgg_viz.report.section import Subject, counted, pixels, section
 
 SHOWN_STEPS = 3
 
@@ -43,15 +43,15 @@ def _specimens(subject: Subject, batch: Batch) -> Exhibit:
     origin = subject.material.looked_from if subject.material.given is batch else subject.material.labelled_from
     return Exhibit(
         "data-specimens",
-        f"{len(indices)} of {total:,} pictures",
+        f"{len(indices)} of {total:,} pictures" if len(indices) < total else counted(total, "picture"),
         Caption(
-            see=f"The first {len(indices)} of the pictures that this report uses ({origin}), with {named}: exactly what enters the network, "
-            f"{height} x {width} pixels with values in [0, 1], resized and cropped, before the first layer normalises them.",
+            see=f"{f'The first {len(indices)} of the' if len(indices) < total else 'The'} {'picture' if total == 1 else 'pictures'} that this report uses ({origin}), with {named}: exactly what enters the network, "
+            f"{height} × {width} pixels with values in [0, 1], resized and cropped, before the network normalises them.",
             read="Could you name every class at this size? Where you hesitate, do not expect more of the network. Look for what the classes "
             "share besides the object: ground, colour, framing, marks.",
-            cannot="A handful of pictures shows no rare faults; --data with the whole folder counts them.",
+            cannot="So few pictures cannot show rare faults: wrong labels, duplicates, broken files.",
         ),
-        alt=f"Grid of {len(indices)} pictures" + (f" of the classes {', '.join(sorted(set(labels))[:12])}." if labels else "."),
+        alt=f"Grid of {counted(len(indices), 'picture')}" + (f" of the classes {', '.join(sorted(set(labels))[:12])}." if labels else "."),
         figure=paint.picture_grid(pixels(batch.images[indices]), labels or [batch.names[i] for i in indices], side=112),
         kind="picture",
         numbers={"shown": len(indices), "of": total, "names": [batch.names[i] for i in indices], "classes": labels,
@@ -65,21 +65,23 @@ def _balance(subject: Subject, batch: Batch, labels: Tensor) -> Exhibit:
     few, many = min(count for _, count in present), max(count for _, count in present)
     channels = batch.images.movedim(1, 0).flatten(1)
     mean, std = channels.mean(1).tolist(), channels.std(1).tolist()
+    colour = "colour (red, green, blue)" if len(mean) == 3 else "brightness"
+    each = f"{few:,}" if few == many else f"{few:,} to {many:,}"
     architecture = subject.checkpoint.architecture
     return Exhibit(
         "data-classes",
         "How many of each class, and how bright",
         Caption(
-            see=f"The labelled pictures counted by class: {few:,} to {many:,} in each of {len(present)} classes. Their mean colour is "
-            f"({', '.join(f'{v:.3f}' for v in mean)}) with a spread of ({', '.join(f'{v:.3f}' for v in std)}) in [0, 1]; the network's "
-            f"first layer subtracts ({', '.join(f'{v:.3f}' for v in architecture.mean)}) and divides by "
+            see=f"The labelled pictures counted by class: {each} in each of {counted(len(present), 'class', 'classes')}. Their mean {colour} is "
+            f"({', '.join(f'{v:.3f}' for v in mean)}) with a spread of ({', '.join(f'{v:.3f}' for v in std)}) in [0, 1]; before its "
+            f"first convolution the network subtracts ({', '.join(f'{v:.3f}' for v in architecture.mean)}) and divides by "
             f"({', '.join(f'{v:.3f}' for v in architecture.std)}).",
             read="Unequal counts make accuracy flatter the frequent classes: then read the row of each class in the confusion matrix instead. "
-            "Mean and spread should be close to what the first layer takes off; far apart, the pictures are not of the kind it was trained on, "
+            "Mean and spread should be close to what the network takes off; far apart, the pictures are not of the kind it was trained on, "
             "or the preprocessing was guessed wrong.",
             cannot="Equal counts do not make classes equally hard, and an equal mean does not make pictures alike.",
         ),
-        alt=f"Table of {len(present)} classes with {few} to {many} pictures each.",
+        alt=f"Table of {len(present)} classes with {each} pictures each.",
         table=Table((Column("class"), Column("pictures", "", True)), tuple(present)),
         numbers={"counts": [count for _, count in present], "classes": [name for name, _ in present], "mean": mean, "std": std,
                  "normalise_mean": architecture.mean, "normalise_std": architecture.std},
@@ -104,15 +106,15 @@ def _transforms(subject: Subject, batch: Batch) -> Exhibit:
     quiet = len(names) == 1
     return Exhibit(
         "data-transforms",
-        "What training does to a picture",
+        "What training does to a picture" if known else "What the training of the VGG paper does to a picture",
         Caption(
-            see=f"From left to right, the random changes of training, one after the other, each with its name. {source}"
-            + (" That recipe changes nothing." if quiet else ""),
+            see=(f"Pictures as they enter training. {source} That recipe changes nothing." if quiet else
+                 f"From left to right, the random changes of training, one after the other, each with its name. {source}"),
             read="Every change must leave the class recognisable: it tells the network what does not matter. Evaluation does none of this; it "
             "only resizes the shorter side and takes the centre.",
-            cannot="One draw of the dice a row. During training every picture is drawn anew in every epoch.",
+            cannot="Each row is one throw of the dice. In training they are thrown anew for every picture in every epoch.",
         ),
-        alt=f"{len(rows)} pictures through {len(names)} steps: {', '.join(names)}.",
+        alt=f"{counted(len(rows), 'picture')} through {counted(len(names), 'step')}: {', '.join(names)}.",
         figure=paint.steps(rows, names, side=112),
         kind="picture",
         numbers={"steps": names, "recipe": recipe if known else "paper", "known": known},

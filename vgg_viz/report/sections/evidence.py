@@ -50,10 +50,11 @@ def evidence(subject: Subject) -> Iterator[Exhibit]:
         "evidence-methods",
         "Methods and their sources",
         Caption(
-            see="The attribution methods of this report, all computed with Captum, with what their values mean and who proposed them.",
+            see="The attribution methods of this report, with what their values mean and who proposed them. They are computed with Captum, or checked against it where one pass serves many maps.",
             read="Gradient methods ask how the score would change; Grad-CAM asks where the channels that matter are active; occlusion covers a part and "
-            "looks. They answer different questions, so they may differ and still all be right.",
-            cannot="No method shows what the network sees. Each shows one derivative, average or difference, and the trust table says how it fared here.",
+            "watches the score. They answer different questions, so they may differ and still all be right.",
+            cannot="No method shows what the network sees. Each shows one derivative, average or difference"
+            + ("; the table of trials says how it fared here." if subject.preset.trust else "."),
         ),
         alt=f"Table of {len(subject.preset.methods)} attribution methods with unit and source.",
         table=Table(

@@ -12,7 +12,7 @@ from vgg_viz.maths.receptive_field import Box
 from vgg_viz.models.geometry import LayerGeometry
 from vgg_viz.records import Caption, Exhibit
 from vgg_viz.report.preset import LARGE_GIGAMACS
-from vgg_viz.report.section import Subject, pixels, section
+from vgg_viz.report.section import Subject, counted, pixels, section
 from vgg_viz.units.effective_field import effective_field
 
 PICTURES = 8  # for the effective field; noise where there are none
@@ -45,25 +45,31 @@ def _growth(subject: Subject, rows: list[LayerGeometry]) -> Exhibit:
     effective = {row.name: effective_field(subject.model, images.to(subject.device), row.name).size for row in measured}
     last = measured[-1]
     size = last.field.size if last.field else 0
-    first_over = next((row.name for row in rows if row.field and row.field.size > side), None)
-    beyond = f" From {first_over} on, a field is larger than the picture." if first_over else " No convolution sees the whole picture at once."
-    of = f"{len(images)} {'pictures' if batch is not None else 'pictures of noise'}"
+    first_over = next((row.name for row in rows if row.field and row.field.size >= side), None)
+    beyond = f" From {first_over} on, a field is as large as the picture or larger." if first_over else " No unit here sees the whole picture at once."
+    of = counted(len(images), "picture", "pictures") + ("" if batch is not None else " of noise")
+    ratio = effective[last.name] / min(size, side) if size else 1.0
+    uses = f"{last.name} can see {size} px" + (
+        f" and mainly uses {effective[last.name]:.0f} px." if ratio < 0.9
+        else f", and by this measure uses nearly all of it ({effective[last.name]:.0f} px)." if size <= side
+        else f", more than there is, and by this measure uses nearly the whole picture ({effective[last.name]:.0f} px)."
+    )
     return Exhibit(
         "fields-growth",
         "How the window grows with depth",
         Caption(
-            see=f"One bar a layer: the side of the square that one unit can depend on, against the {side} px of the picture. The dark bar inside is "
-            f"the effective field, measured as the pixels whose gradient is above 4.55 % of the strongest (mean over {of}).",
-            read=f"Each 3x3 convolution adds two jumps, each pool doubles the jump. {last.name} can see {size} px and mainly uses "
-            f"{effective[last.name]:.0f} px.{beyond} Three 3x3 convolutions see what one 7x7 sees, with 27 instead of 49 weights a pair of channels: "
-            "that is VGG's idea.",
-            cannot="The theoretical field is exact; the effective one depends on weights, pictures and the threshold, and is smaller because paths "
-            "through the middle are far more numerous.",
+            see=f"One bar per layer: the side of the square that one unit can depend on, against the {side} px of the picture. The dark bar inside is "
+            f"the effective field: the side of a square with as many pixels as have a gradient above 4.55 % of the strongest (mean over {of}).",
+            read=f"Each 3×3 convolution adds two jumps, each pool one and doubles the jump. {uses}{beyond} Three 3×3 convolutions in a row see what "
+            "one 7×7 sees, with 27 instead of 49 weights per pair of channels and two more ReLUs: that is VGG's idea.",
+            cannot="The theoretical field is exact; the effective one depends on weights, pictures and the threshold. It is usually the smaller one, and "
+            "the more so the deeper: far more paths lead through the middle of the field than along its border.",
         ),
         alt=f"Bars of receptive-field sizes for {len(rows)} layers, from 3 px up to {max(row.field.size for row in rows if row.field)} px, on a picture of {side} px.",
         figure=growth(
             [row.name for row in rows], [row.field.size for row in rows if row.field], [row.kind for row in rows],
             [row.field.jump for row in rows if row.field], image_side=side, effective=[effective.get(row.name) for row in rows],
+            title="Receptive field, and how much of it is used" if measured else "Receptive field",
         ),
         numbers={
             row.name: {"size": row.field.size, "jump": row.field.jump, "padding": row.field.padding, "centre": row.field.centre,
@@ -79,7 +85,9 @@ def _boxes(subject: Subject, rows: list[LayerGeometry]) -> Iterator[Exhibit]:
     ends = [row for row, following in zip(rows, [*rows[1:], None], strict=True) if row.kind == "conv" and (following is None or following.kind == "pool")]
     ends = ends[-MOST_BOXES:]
     image = pixels(subject.looked.batch.images[:1])[0]
-    for slug, title, place in [("centre", "What the middle unit sees", 0.5), ("corner", "What the corner unit sees", 0.0)]:
+    for slug, title, unit_of, place in [
+        ("centre", "What the middle unit sees", "the middle unit", 0.5), ("corner", "What the corner unit sees", "the upper left unit", 0.0),
+    ]:  # fmt: skip
         boxes: list[tuple[str, Box]] = []
         numbers = {}
         for row in ends:
@@ -93,15 +101,15 @@ def _boxes(subject: Subject, rows: list[LayerGeometry]) -> Iterator[Exhibit]:
             f"fields-{slug}",
             title,
             Caption(
-                see="The exact squares of input pixels that one unit of each block's last convolution depends on, drawn on a picture of this report."
+                see=f"The exact squares of input pixels that {unit_of} of the last convolution of each block can depend on, drawn on a picture of this report."
                 + (" The hatched part lies outside the picture: there the unit sees only padding." if outside else ""),
-                read="Everything outside a square cannot change that unit, not by one bit. A heat map of that layer can therefore not point more "
-                "finely than these squares, however smooth it is painted.",
+                read="What lies outside a square cannot change that unit, not by one bit. So one value in a map of that layer stands for its whole "
+                "square, however finely the map is painted.",
                 cannot="A square says where a unit may look; it does not say that it looks everywhere in it with equal weight."
-                + (" Units at the border see zeros that no picture contains, and learn to recognise the border by them." if outside else ""),
+                + (" Padding is zeros, added anew before every convolution: by them a unit can tell that it is at the border." if outside else ""),
             ),
-            alt=f"Picture with {len(boxes)} nested squares: " + ", ".join(f"{name} {box.x1 - box.x0} px" for name, box in boxes) + ".",
-            figure=boxes_on_image(image, boxes, title=title),
+            alt=f"Picture with {counted(len(boxes), 'square')}: " + ", ".join(f"{name} {box.x1 - box.x0} px" for name, box in boxes) + ".",
+            figure=boxes_on_image(image, boxes, title=f"{unit_of[0].upper()}{unit_of[1:]} of {counted(len(boxes), 'layer')}"),
             kind="picture",
             numbers=numbers,
         )

@@ -8,11 +8,12 @@ import torch
 
 from vgg_viz.errors import SectionMissing
 from vgg_viz.figures.calibration import reliability
-from vgg_viz.figures.confusion import confusion_matrix
+from vgg_viz.figures.confusion import MOST, confusion_matrix
 from vgg_viz.figures.pictures import picture_grid
+from vgg_viz.figures.style import percent
 from vgg_viz.maths.metrics import calibration, confusion_counts, wilson_interval
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
-from vgg_viz.report.section import Answers, Subject, pixels, section
+from vgg_viz.report.section import Answers, Subject, counted, pixels, section
 
 
 def answers_of(subject: Subject) -> Answers:
@@ -30,12 +31,17 @@ def findings(subject: Subject) -> Iterator[Finding]:
     pairs = _pairs(subject, answers)
     if pairs:
         true, predicted, count, share = pairs[0]
-        yield Finding("note", f"Most frequent confusion: {true} taken for {predicted} ({count} times, {share * 100:.0f} % of the class).")
+        yield Finding("note", f"Most frequent confusion: {true} taken for {predicted} ({often(count)}, {share * 100:.1f} % of the class).")
     measured = calibration(answers.confidence, answers.correct)
     gap = float(answers.confidence.mean() - answers.correct.float().mean())
     if len(answers.labels) >= 100 and measured.error > 0.05:
         kind = "too sure of itself" if gap > 0 else "less sure than it could be"
         yield Finding("warn", f"It is {kind}: expected calibration error {measured.error * 100:.1f} percentage points.")
+
+
+def often(count: int) -> str:
+    """ "once", "33 times"."""
+    return "once" if count == 1 else f"{count:,} times"
 
 
 @section(
@@ -73,19 +79,22 @@ def _confusion(subject: Subject, answers: Answers) -> Exhibit:
     pairs = _pairs(subject, answers)
     right, total = int(answers.correct.sum()), len(answers.labels)
     low, high = wilson_interval(right, total)
-    worst = f"The most frequent confusion is {pairs[0][0]} taken for {pairs[0][1]}, {pairs[0][2]} times." if pairs else "There is no confusion."
+    worst = f"The most frequent confusion is {pairs[0][0]} taken for {pairs[0][1]}, {often(pairs[0][2])}." if pairs else "No picture was taken for another class."
+    shown = min(len(subject.classes), MOST)
     both = next(
-        (f" {a} and {b} are confused both ways." for a, b, *_ in pairs if any((b, a) == other[:2] for other in pairs)), ""
+        (f" The pair of {a} and {b} is confused both ways." for a, b, *_ in pairs if any((b, a) == other[:2] for other in pairs)), ""
     )  # fmt: skip
     return Exhibit(
         "mistakes-confusion",
         "Which class is taken for which",
         Caption(
-            see=f"Rows are the true classes, columns what the network said; a number counts pictures, a colour is its share of the row. "
-            f"{right:,} of {total:,} pictures lie on the diagonal: {right / total * 100:.1f} % right (95 % interval {low * 100:.1f} to {high * 100:.1f} %).",
-            read=f"Read along a row: where did the pictures of a class go? {worst}{both} A whole column that lights up is a class the network "
-            "says too readily.",
-            cannot="It does not say why two classes are confused. Look at the pictures below, and at where the network looked.",
+            see="Rows are the true classes, columns what the network said; a number counts pictures, a colour is its share of the row, on a "
+            "scale that is stretched at its low end so that rare confusions show. "
+            + (f"Of {len(subject.classes):,} classes, the {shown} that take part in most confusions are shown. " if shown < len(subject.classes) else "")
+            + f"{right:,} of {total:,} pictures were named right, on the diagonal: {right / total * 100:.1f} % (95 % interval {low * 100:.1f} to {high * 100:.1f} %).",
+            read=f"Read along a row: where did the pictures of a class go? {worst}{both} A column that is bright away "
+            "from the diagonal is a class the network says too readily.",
+            cannot="It does not say why two classes are confused: for that, look at the pictures, and at the maps of the attention section.",
         ),
         alt=f"Confusion matrix of {len(subject.classes)} classes over {total:,} pictures: {right / total * 100:.1f} % on the diagonal. {worst}",
         figure=confusion_matrix(counts.numpy(), subject.classes) if len(subject.classes) > 1 else None,
@@ -103,8 +112,8 @@ def _errors(subject: Subject, answers: Answers) -> Exhibit:
     names = subject.classes
     truth = answers.probabilities[torch.arange(len(answers.labels)), answers.labels]
     captions = [
-        f"{names[int(answers.predicted[i])]} {float(answers.confidence[i]) * 100:.0f} %\nis {names[int(answers.labels[i])]} "
-        f"({float(truth[i]) * 100:.0f} %)"
+        f"{names[int(answers.predicted[i])]} {percent(float(answers.confidence[i]))}\nis {names[int(answers.labels[i])]} "
+        f"({percent(float(truth[i]))})"
         for i in shown
     ]  # fmt: skip
     worst = shown[0]
@@ -113,13 +122,14 @@ def _errors(subject: Subject, answers: Answers) -> Exhibit:
         "mistakes-confident",
         "The most confident errors",
         Caption(
-            see=f"The {len(shown)} wrong answers of which the network was surest, out of {len(order)}. Above: what it said and its probability; "
-            "below: the true class and the probability it left for that.",
-            read=f"These teach most. {sure} of {len(order)} errors were made with more than 90 % confidence. Ask of each: is the label wrong, is the "
+            see=(f"The {len(shown)} wrong answers of which the network was surest, out of {len(order):,}. " if len(shown) < len(order) else
+                 f"{counted(len(shown), 'wrong answer').capitalize()}, all there {'is' if len(shown) == 1 else 'are'}, the surest first. ")
+            + "In red, what it said and with which probability; under it, the true class and the probability left for that.",
+            read=f"These teach most. {sure:,} of {counted(len(order), 'error')} {'was' if sure == 1 else 'were'} made with more than 90 % confidence. Ask of each: is the label wrong, is the "
             "picture ambiguous, or did the network look at something else?",
             cannot="The probability is the network's own claim, not a measured frequency: the calibration chart below checks that claim.",
         ),
-        alt=f"Grid of {len(shown)} misclassified pictures; the most confident is {names[int(answers.labels[worst])]} taken for "
+        alt=f"Grid of {counted(len(shown), 'misclassified picture')}; the most confident is {names[int(answers.labels[worst])]} taken for "
         f"{names[int(answers.predicted[worst])]} with {float(answers.confidence[worst]) * 100:.1f} %.",
         figure=picture_grid(pixels(answers.batch.images[shown]), captions, borders=["bad"] * len(shown), side=136),
         kind="picture",
@@ -141,18 +151,25 @@ def _calibration(answers: Answers) -> Exhibit:
     measured = calibration(answers.confidence, answers.correct, bins=bins, by="width")
     mean, accuracy = float(answers.confidence.mean()), float(answers.correct.float().mean())
     small = len(answers.labels) < 200
+    gap = mean - accuracy
+    side = (
+        "about as sure as it is right" if abs(gap) < 0.01 else f"surer than it is right, by {gap * 100:.1f} points" if gap > 0
+        else f"less sure than it could be, by {-gap * 100:.1f} points"
+    )
     return Exhibit(
         "mistakes-calibration",
         "Does it know when it does not know?",
         Caption(
-            see="Predictions sorted by the confidence the network claimed. Bar height: how many of them were right, with a 95 % interval. "
-            "On the dashed diagonal, claim and truth agree. Below: how many predictions fall into each bin.",
-            read=f"Mean confidence {mean * 100:.1f} %, accuracy {accuracy * 100:.1f} %; the expected calibration error, the mean distance from the "
-            f"diagonal weighted by pictures, is {measured.error * 100:.1f} percentage points. Bars below the diagonal: too sure. Above: too modest.",
+            see="Predictions sorted by the confidence the network claimed. Bar height: how many of them were right, with a 95 % interval; the "
+            "hatched part is the gap to the mean confidence of the bin. On the dashed diagonal, claim and truth agree. Below: how many predictions fall "
+            "into each bin, the wrong ones in red.",
+            read=f"Mean confidence {mean * 100:.1f} %, accuracy {accuracy * 100:.1f} %: on the whole the network is {side}. The expected calibration error, the mean gap "
+            f"weighted by pictures, is {measured.error * 100:.1f} percentage points. Bars below the diagonal: too sure. Above: too modest.",
             cannot=("With so few pictures the intervals are wide: do not read single bars. " if small else "")
-            + "Calibration holds for pictures like these; on other kinds of pictures networks are usually far too sure.",
+            + "Calibration holds for pictures like these; on other kinds of pictures networks are often far too sure.",
         ),
-        alt=f"Reliability diagram: expected calibration error {measured.error * 100:.1f} percentage points over {len(answers.labels):,} pictures.",
+        alt=f"Reliability diagram: expected calibration error {measured.error * 100:.1f} percentage points over {counted(len(answers.labels), 'picture')}; "
+        f"on the whole {side}.",
         figure=reliability(answers.confidence.numpy(), answers.correct.numpy(), bins=bins),
         numbers={
             "ece": measured.error, "mean_confidence": mean, "accuracy": accuracy,
@@ -172,17 +189,26 @@ def _classes(subject: Subject, answers: Answers) -> Exhibit:
                 name, n, round(100 * hits / n, 1) if n else None, f"{low * 100:.0f} to {high * 100:.0f}" if n else None,
                 round(100 * hits / said, 1) if said else None,
             ))  # fmt: skip
-    _, hardest = min(((recall, row) for row in rows if (recall := row[2]) is not None), key=lambda pair: pair[0])
+    known = [(recall, row[0]) for row in rows if (recall := row[2]) is not None]
+    least = min(recall for recall, _ in known)
+    hardest = [name for recall, name in known if recall == least]
+    if least == 100:
+        found = "Every picture of every class was found."
+    elif len(hardest) == 1:
+        found = f"The hardest class is {hardest[0]} with a recall of {least} %."
+    else:
+        found = f"{len(hardest)} classes share the lowest recall, {least} %: {', '.join(hardest[:5])}{' and others' if len(hardest) > 5 else ''}."
     return Exhibit(
         "mistakes-classes",
-        "One row a class",
+        "One row per class",
         Caption(
-            see="Recall: of the pictures of this class, how many were found. Precision: of the times the network said this class, how many were right.",
-            read=f"The hardest class is {hardest[0]} with a recall of {hardest[2]} %. High precision with low recall: the network says the class "
+            see="Recall: of the pictures of this class, how many the network found, with a 95 % interval. Precision: of the times it said this class, how often it was right.",
+            read=f"{found} High precision with low recall: the network says the class "
             "too rarely; the other way round: too readily.",
-            cannot="With few pictures a class the interval is wide: two classes whose intervals overlap are not proved different.",
+            cannot="With few pictures per class the interval is wide, and of many classes one always comes last: classes whose intervals overlap may well be "
+            "equally hard.",
         ),
-        alt=f"Table of recall and precision of {len(rows)} classes; the hardest is {hardest[0]} with {hardest[2]} % recall.",
+        alt=f"Table of recall and precision of {counted(len(rows), 'class', 'classes')}. {found}",
         table=Table(
             (Column("class"), Column("pictures", "", True), Column("recall", "%", True), Column("95 % interval", "%"), Column("precision", "%", True)),
             tuple(rows),

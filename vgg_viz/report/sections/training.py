@@ -8,7 +8,7 @@ from math import log
 from vgg_viz.errors import SectionMissing
 from vgg_viz.figures.curves import training_curves
 from vgg_viz.records import Caption, Column, Epoch, Exhibit, Finding, Table
-from vgg_viz.report.section import Subject, section
+from vgg_viz.report.section import Subject, counted, section
 from vgg_viz.training.diagnosis import diagnose
 
 
@@ -19,7 +19,7 @@ def findings(subject: Subject) -> Iterator[Finding]:
 
 @section(
     "training", title="Training", order=20,
-    lead="How the network came to be: one point an epoch, on the pictures it learned from and on pictures it never saw.",
+    lead="How the network came to be: one point per epoch, on the pictures it learned from and on pictures it never saw.",
 )  # fmt: skip
 def training(subject: Subject) -> Iterator[Exhibit | Finding]:
     """Curves with the chance level and the kept epoch, and the table behind them."""
@@ -37,19 +37,23 @@ def training(subject: Subject) -> Iterator[Exhibit | Finding]:
         "training-curves",
         "Loss and accuracy, epoch by epoch",
         Caption(
-            see=f"Left, the mean cross-entropy a picture [nat]; right, the share of pictures classified right. Blue is measured on "
-            f"the training pictures while the weights still change, orange on held-out pictures after each epoch. The dashed "
+            see=f"Left, the mean cross-entropy per picture [nat]; right, the share of pictures classified right. Blue is measured on "
+            f"the training pictures while the weights still change, orange on the validation pictures after each epoch. The dashed "
             f"lines are what guessing among {classes} classes gives: a loss of ln {classes} = {log(classes):.2f} nat, "
             f"{100 / classes:.3g} % right.",
-            read=f"Both falling together: it learns. Training falling while validation rises: it memorises. Best epoch: {best.epoch}, "
-            f"{best.val_accuracy * 100:.1f} % right on held-out pictures; last epoch: {last.val_accuracy * 100:.1f} %. A training curve "
-            "below the validation one is no mistake where training pictures are augmented: they are harder.",
-            cannot="One run is one throw of the dice: another seed moves these curves. And accuracy says how often, not why; a network "
+            read=f"Both losses falling together: it learns. The training loss falling while the validation loss rises: it overfits. Best epoch: "
+            f"{best.epoch}, {best.val_accuracy * 100:.1f} % right on the validation pictures"
+            + (", which is also the last. " if best is last else f"; last epoch: {last.val_accuracy * 100:.1f} %. ")
+            + "Doing worse on the training pictures than on the validation ones is no mistake: training pictures are augmented and dropout is "
+            "on where there is any, and their numbers are averaged over an epoch in which the weights still improve.",
+            cannot="One run is one throw of the dice: another seed moves these curves. The best epoch was picked by these very validation pictures, "
+            "so its accuracy flatters a little. And accuracy says how often, not why; a network "
             "can be right for a wrong reason, which the attention section looks for.",
         ),
-        alt=f"Line charts of loss and accuracy over {len(history)} epochs; validation accuracy peaks at "
+        alt=f"Line charts of loss and accuracy over {counted(len(history), 'epoch')}; validation accuracy peaks at "
         f"{best.val_accuracy * 100:.1f} % in epoch {best.epoch} and ends at {last.val_accuracy * 100:.1f} %.",
-        figure=training_curves(history, chance_loss=log(classes), chance_accuracy=1 / classes, best_epoch=best.epoch),
+        figure=training_curves(history, chance_loss=log(classes), chance_accuracy=1 / classes, best_epoch=best.epoch,
+                               title="Training and validation side by side"),
         numbers={
             "epoch": [e.epoch for e in history], "train_loss": [e.train_loss for e in history],
             "val_loss": [e.val_loss for e in history], "train_accuracy": [e.train_accuracy for e in history],
@@ -62,11 +66,11 @@ def training(subject: Subject) -> Iterator[Exhibit | Finding]:
         "training-table",
         "The same as a table, with the recipe",
         Caption(
-            see="Every epoch's numbers as they were written during training." + _recipe(subject),
-            read="The gap between training and validation loss in a row is how much of what was learned holds only for the training pictures.",
+            see="Every epoch's numbers as they were written down during training." + _recipe(subject),
+            read="Where the validation loss of a row is well above the training loss, part of what was learned holds only for the training pictures.",
             cannot="Times are those of the machine that trained, not of yours.",
         ),
-        alt=f"Table of {len(history)} epochs with loss, accuracy, learning rate and seconds.",
+        alt=f"Table of {counted(len(history), 'epoch')} with loss, accuracy, learning rate and seconds.",
         table=_table(history),
     )
 
