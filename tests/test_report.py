@@ -188,7 +188,7 @@ def test_no_json_holds_what_is_no_json(made):
 
 
 def test_the_folder_holds_what_the_contract_names_and_no_litter(made):
-    assert sorted(entry.name for entry in made.folder.iterdir()) == ["data", "figures", "index.html", "manifest.json"]
+    assert sorted(entry.name for entry in made.folder.iterdir()) == ["data", "explorer.html", "figures", "index.html", "manifest.json"]
     assert sorted(entry.name for entry in made.out.iterdir()) == sorted(["broken", made.folder.name, "index.html"])
     assert re.fullmatch(r"[\w.-]+", made.folder.name, re.ASCII)
     for entry in made.out.rglob("*"):

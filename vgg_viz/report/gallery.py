@@ -25,6 +25,8 @@ from vgg_viz.models.geometry import geometry
 from vgg_viz.records import Checkpoint, Exhibit, Finding, Table
 from vgg_viz.registry import discover
 from vgg_viz.report import page
+from vgg_viz.report.explorer import FILE as EXPLORER
+from vgg_viz.report.explorer import explore, refusal, render_explorer
 from vgg_viz.report.index import require_index_place, write_index
 from vgg_viz.report.material import gather
 from vgg_viz.report.preset import Preset, preset_for
@@ -98,7 +100,7 @@ def report(
         missing = tuple((part.maker.title, reason) for part in made for reason, _ in part.missing)
         context = {
             "command": command, "preset": chosen.name, "seed": seed, "device": str(device), "dtype": "float32", "sha256": fingerprint,
-            "seconds": time.perf_counter() - started,
+            "seconds": time.perf_counter() - started, "no_explorer": _write_explorer(folder, subject),
         }  # fmt: skip
         findings = verdict(subject, [finding for part in made for finding in part.findings])
         _write_page(folder, stem, subject, findings, shown, context)
@@ -194,6 +196,22 @@ def _write(exhibit: Exhibit, folder: Path, preset: Preset) -> page.Shown:
     return page.Shown(exhibit, themed, None, width, height, tuple(files))
 
 
+def _write_explorer(folder: Path, subject: Subject) -> str:
+    """Write the network as a page that runs it; returns why not, where it does not."""
+    if reason := refusal(subject.model):
+        return reason
+    try:
+        (folder / EXPLORER).write_text(render_explorer(explore(subject)), encoding="utf-8")
+    except OSError:
+        raise
+    except Exception as error:
+        # As with a section: the gallery is worth more than the page that could not be made.
+        if os.environ.get("VGG_VIZ_DEBUG"):
+            raise
+        return _failure("The live explorer failed", error)
+    return ""
+
+
 def _svg_uri(text: str) -> str:
     """An SVG as a data: URI in which only what must be is escaped: smaller than base64 by a fifth."""
     # A browser drops line ends from an address, and would join what they part.
@@ -221,6 +239,8 @@ def _write_page(
         warnings=subject.material.warnings,
         sections=tuple(shown),
         footer=tuple(_footer(subject, context)),
+        explorer_href="" if context["no_explorer"] else EXPLORER,
+        explorer_missing=str(context["no_explorer"]),
     )
     (folder / "index.html").write_text(page.render(built), encoding="utf-8")
 
@@ -284,6 +304,7 @@ def _manifest(subject: Subject, findings: Sequence[Finding], made: Sequence[Made
             "data": provenance.data, "training": provenance.training,
         },
         "facts": dict(facts(subject)),
+        "explorer": {"file": None if context["no_explorer"] else EXPLORER, "reason": context["no_explorer"]},
         "findings": [{"level": finding.level, "text": finding.text} for finding in findings],
         "warnings": subject.material.warnings,
         "data": {"measured_on": subject.material.labelled_from, "looked_into": subject.material.looked_from},

@@ -62,7 +62,10 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A whole gallery page; `findings[0]` is the one-line verdict under the title."""
+    """A whole gallery page; `findings[0]` is the one-line verdict under the title.
+
+    explorer_href  address of the network that runs live, or "" and then `explorer_missing` may say why
+    """
 
     title: str
     subtitle: str
@@ -72,6 +75,8 @@ class Page:
     sections: tuple[Section, ...]
     footer: tuple[tuple[str, str], ...]
     index_href: str = "../index.html"
+    explorer_href: str = ""
+    explorer_missing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,7 @@ class IndexRow:
 
 def render(page: Page) -> str:
     """The complete index.html of one gallery; the same page gives the same bytes."""
-    return _document("page.html", page=page, ids=_identifiers(page.sections))
+    return document("page.html", page=page, ids=_identifiers(page.sections))
 
 
 def render_index(rows: Sequence[IndexRow]) -> str:
@@ -102,11 +107,12 @@ def render_index(rows: Sequence[IndexRow]) -> str:
         names.update(dict.fromkeys(name for name, _ in row.facts))
     columns = [(name, all(_number(dict(row.facts).get(name)) is not None for row in rows if name in dict(row.facts)))
                for name in names]  # fmt: skip
-    return _document("index.html", rows=rows, columns=columns)
+    return document("index.html", rows=rows, columns=columns)
 
 
-def _document(template: str, **context: Any) -> str:
-    style, early, late = _read("page.css"), _read("theme.js"), _script()
+def document(template: str, *, styles: tuple[str, ...] = ("page.css",), scripts: tuple[str, ...] = BODY_SCRIPTS, **context: Any) -> str:
+    """A template filled in, with its styles and scripts inline and a content policy that lets in nothing else."""
+    style, early, late = "\n".join(map(_read, styles)), _read("theme.js"), _script(scripts)
     policy = (
         "default-src 'none'; img-src data: blob: 'self'; "
         f"style-src {_hash(style)}; script-src {_hash(early)} {_hash(late)}; base-uri 'none'; form-action 'none'"
@@ -140,8 +146,8 @@ def _read(name: str) -> str:
 
 
 @cache
-def _script() -> str:
-    return "(() => {\n\"use strict\";\n" + "\n".join(_read(name) for name in BODY_SCRIPTS) + "})();\n"
+def _script(names: tuple[str, ...]) -> str:
+    return "(() => {\n\"use strict\";\n" + "\n".join(map(_read, names)) + "})();\n"
 
 
 def _hash(text: str) -> str:

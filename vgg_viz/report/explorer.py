@@ -1,0 +1,179 @@
+"""The explorer: a small network as a page that runs it live, weights and pictures inside."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vgg_viz.data import shapes
+from vgg_viz.errors import InputRefused
+from vgg_viz.maths.images import encode_png
+from vgg_viz.models.geometry import LayerGeometry, geometry
+from vgg_viz.models.names import Layer, layers
+from vgg_viz.models.vgg import Normalise
+from vgg_viz.records import Architecture, Batch
+from vgg_viz.report.material import in_channels
+from vgg_viz.report.page import BODY_SCRIPTS, document
+from vgg_viz.report.section import Subject, choose, picked
+from vgg_viz.report.verdict import subtitle
+
+FILE = "explorer.html"
+STYLES = ("page.css", "explorer.css")
+SCRIPTS = (*BODY_SCRIPTS, "explorer-engine.js", "explorer-board.js", "explorer-lens.js", "explorer-sums.js", "explorer.js")
+
+# A browser takes about 1 ns a multiply-add and keeps its page in memory: above these it would no longer feel live.
+MOST_MACS, MOST_PARAMETERS = 60_000_000, 2_500_000
+MOST_PICTURES = 20
+PAINTED = 6  # pictures of the painted set where the report has none of its own
+
+
+@dataclass(frozen=True, slots=True)
+class Explorer:
+    """What the page is made of; `network` and `pictures` are plain JSON.
+
+    painted  True when the pictures have nothing to do with the checkpoint: it came without any
+    """
+
+    title: str
+    subtitle: str
+    network: Mapping[str, Any]
+    pictures: tuple[Mapping[str, Any], ...]
+    painted: bool = False
+    gallery_href: str = "index.html"
+
+
+def render_explorer(explorer: Explorer) -> str:
+    """The complete explorer.html; the same records give the same bytes."""
+    return document("explorer.html", styles=STYLES, scripts=SCRIPTS, explorer=explorer)
+
+
+def refusal(model: nn.Module) -> str:
+    """Why this network does not run in a page, as a sentence; "" when it does."""
+    rows = geometry(model)
+    macs, parameters = sum(row.macs for row in rows), sum(row.parameters for row in rows)
+    if macs > MOST_MACS or parameters > MOST_PARAMETERS:
+        return (
+            f"The live explorer takes networks of at most {MOST_MACS / 1e6:.0f} M multiply-adds a picture and "
+            f"{MOST_PARAMETERS / 1e6:.1f} M parameters; this one has {macs / 1e6:,.0f} M and {parameters / 1e6:,.1f} M."
+        )
+    if isinstance(model.architecture, Architecture) and model.architecture.dense:
+        return "The live explorer does not run the dense form of a network."
+    if any(row.kind == "lrn" for row in rows):
+        return "The live explorer does not run local response normalisation."
+    return ""
+
+
+def explore(subject: Subject) -> Explorer:
+    """The explorer of a report's checkpoint, with the pictures that the report looks into first among its own."""
+    batch = _pictures(subject)
+    painted = batch is None
+    if batch is None:
+        side = subject.checkpoint.architecture.image_side
+        drawn = shapes.paint(PAINTED, seed=0, split="test", side=side)
+        batch = in_channels(Batch(drawn.images, None, drawn.names), subject.checkpoint)
+    running = network(subject.model, subject.classes)
+    return Explorer(subject.checkpoint.provenance.file or "network", subtitle(subject), running, pictures(batch), painted)
+
+
+def _pictures(subject: Subject) -> Batch | None:
+    given, answers = subject.material.given, subject.answers
+    if given is not None:
+        return picked(given, list(range(min(len(given), MOST_PICTURES))))
+    return picked(answers.batch, choose(answers, MOST_PICTURES)) if answers is not None else None
+
+
+# ---------------------------------------------------------------- the payload
+
+
+def pictures(batch: Batch) -> tuple[dict[str, Any], ...]:
+    """Each picture as a PNG without loss, with its name and, where known, its class."""
+    return tuple(
+        {
+            "name": batch.names[i],
+            "src": "data:image/png;base64," + base64.b64encode(encode_png(_colour(batch.images[i]))).decode("ascii"),
+            "true": None if batch.labels is None else int(batch.labels[i]),
+        }
+        for i in range(len(batch))
+    )
+
+
+def _colour(image: Tensor) -> Tensor:
+    return image if image.shape[0] == 3 else image.expand(3, -1, -1)
+
+
+def network(model: nn.Module, classes: Iterable[str]) -> dict[str, Any]:
+    """Architecture and weights for the page: a chain of steps that share one block of numbers.
+
+    steps    {name, kind, shape, field, window, weight, bias}; weight and bias are [first, count] in the block:
+             conv (out, in, row, column); fc (out, in); bn one factor and one addend a channel; normalise std and mean
+    weights  float32, little-endian, base64
+    raises   InputRefused for a network that does not run in a page
+    """
+    if reason := refusal(model):
+        raise InputRefused(reason)
+    architecture = model.architecture
+    if not isinstance(architecture, Architecture):
+        raise TypeError("a model from vgg_viz.build was expected")
+    steps: list[dict[str, Any]] = []
+    block: list[Tensor] = []
+    filled = 0
+    for layer, row in zip(layers(model), geometry(model), strict=True):
+        if layer.kind == "drop":
+            continue  # does nothing after training
+        step = _step(layer, row)
+        for name, values in _weights(layer).items():
+            step[name] = [filled, values.numel()]
+            block.append(values)
+            filled += values.numel()
+        steps.append(step)
+    numbers = torch.cat(block).numpy().astype(np.dtype("<f4"))
+    return {
+        "side": architecture.image_side,
+        "channels": architecture.in_channels,
+        "classes": list(classes),
+        "steps": steps,
+        "weights": base64.b64encode(numbers.tobytes()).decode("ascii"),
+    }
+
+
+def _step(layer: Layer, row: LayerGeometry) -> dict[str, Any]:
+    module = layer.module
+    window: dict[str, Any] | None = None
+    if isinstance(module, nn.Conv2d):
+        window = _window(module.kernel_size[0], module.stride[0], module.padding[0], module.dilation[0])
+    elif isinstance(module, nn.MaxPool2d):
+        window = _window(module.kernel_size, module.stride, module.padding, module.dilation)
+    spatial = len(row.shape) == 3 and row.field is not None
+    return {
+        "name": layer.name,
+        "kind": layer.kind,
+        "shape": list(row.shape),
+        "window": window,
+        "field": {"size": row.field.size, "jump": row.field.jump, "centre": row.field.centre} if spatial and row.field else None,
+    }
+
+
+def _window(kernel: Any, stride: Any, padding: Any, dilation: Any) -> dict[str, Any]:
+    return {"kernel": int(kernel), "stride": int(stride), "padding": int(padding), "dilation": int(dilation)}
+
+
+def _weights(layer: Layer) -> dict[str, Tensor]:
+    """The numbers of a layer as flat float32 rows, by what they do."""
+    module = layer.module
+    found: dict[str, Tensor] = {}
+    if isinstance(module, Normalise):
+        found = {"weight": module.std, "bias": module.mean}
+    elif isinstance(module, nn.BatchNorm2d):
+        if module.running_mean is None or module.running_var is None:
+            raise InputRefused("batch norm without running statistics has no fixed answer; load a checkpoint that kept them.")
+        factor = module.weight.double() / (module.running_var.double() + module.eps).sqrt()
+        found = {"weight": factor, "bias": module.bias.double() - module.running_mean.double() * factor}
+    elif isinstance(module, nn.Conv2d | nn.Linear):
+        found = {"weight": module.weight, "bias": torch.zeros(module.weight.shape[0]) if module.bias is None else module.bias}
+    return {name: values.detach().float().cpu().flatten() for name, values in found.items()}

@@ -1,0 +1,164 @@
+// The board: every layer as a column of small maps, and the flows between the units that feed each other.
+
+const GREY = Uint8Array.from({ length: 768 }, (_, i) => Math.floor(i / 3));
+const BOARD_HEIGHT = 476; // of a column of maps [px]
+const CELL_GAP = 4;
+const NEVER_NEGATIVE = new Set(["relu", "softmax"]);
+
+// Which colours a layer gets: grey for the picture, one hue from zero up where nothing is negative, two hues else.
+function coloursOf(steps, index) {
+  if (steps[index].kind === "normalise") return "grey";
+  for (let i = index; i > 0; i--) {
+    if (NEVER_NEGATIVE.has(steps[i].kind)) return "unsigned";
+    if (["conv", "bn", "fc"].includes(steps[i].kind)) return "signed";
+  }
+  return "signed";
+}
+
+function extremes(values, from = 0, to = values.length) {
+  let low = Infinity, high = -Infinity;
+  for (let i = from; i < to; i++) { low = Math.min(low, values[i]); high = Math.max(high, values[i]); }
+  return [finite(low), finite(high)];
+}
+
+// The scale of some values: what gets the first and the last colour. Two hues have zero in the middle.
+function scaleOf(colours, [low, high]) {
+  if (colours === "grey") return { colours, low, high };
+  const top = topOf(low, high, colours === "signed");
+  return { colours, low: colours === "signed" ? -top : 0, high: top };
+}
+
+const tableOf = (colours) => (colours === "grey" ? GREY : TABLES[colours]);
+
+// Where in its table a value finds its colour: a flat scale with two hues has everything at the neutral one.
+function colourPlace(value, { colours, low, high }) {
+  const t = high > low ? clamp((value - low) / (high - low), 0, 1) : colours === "signed" ? 0.5 : 0;
+  return 3 * Math.min(255, Math.floor(t * 256));
+}
+
+function colourOf(value, scale) {
+  const at = colourPlace(value, scale);
+  return [...tableOf(scale.colours).subarray(at, at + 3)];
+}
+
+// One map, a canvas pixel a value.
+function mapCanvas(values, from, height, width, scale) {
+  const image = new ImageData(width, height), out = image.data, table = tableOf(scale.colours);
+  for (let i = 0, at = 0; i < height * width; i++, at += 4) {
+    const place = colourPlace(values[from + i], scale);
+    out[at] = table[place];
+    out[at + 1] = table[place + 1];
+    out[at + 2] = table[place + 2];
+    out[at + 3] = 255;
+  }
+  const canvas = make("canvas", { width, height });
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas;
+}
+
+// Unit counts to a grid: small layers as one column of large maps, wide ones as a block of small ones.
+function gridOf(units) {
+  for (const [cell, most] of [[44, 1], [36, 2], [28, 4]]) {
+    const rows = Math.floor((BOARD_HEIGHT + CELL_GAP) / (cell + CELL_GAP)), columns = Math.ceil(units / rows);
+    if (columns <= most) return { cell, columns, rows: Math.ceil(units / columns) };
+  }
+  const rows = Math.floor((BOARD_HEIGHT + CELL_GAP) / (24 + CELL_GAP)), columns = Math.ceil(units / rows);
+  return { cell: 24, columns, rows: Math.ceil(units / columns) };
+}
+
+// One layer's place on the board: a canvas under its name, which knows where each unit is.
+function boardLayer(step, index) {
+  const vector = step.shape.length === 1, strip = step.kind === "flatten";
+  const grid = strip ? { cell: 14, columns: 1, rows: step.shape[0] } : gridOf(step.shape[0]);
+  const width = strip ? 14 : grid.columns * (grid.cell + CELL_GAP) - CELL_GAP;
+  const height = strip ? BOARD_HEIGHT : grid.rows * (grid.cell + CELL_GAP) - CELL_GAP;
+  const density = strip ? 1 : Math.min(2, Math.ceil(devicePixelRatio));
+  const canvas = make("canvas", { width: strip ? 1 : width * density, height: strip ? step.shape[0] : height * density });
+  canvas.style.width = `${width}px`;
+  canvas.style.height = `${height}px`;
+  const label = make("p", { class: "layer-name" }, make("b", { text: step.title }), make("span", { text: step.shape.join(" × ") }));
+  const element = make("div", { class: `layer ${step.kind}` }, label, canvas);
+  const boxOf = (unit) => strip
+    ? { x: 0, y: (unit * height) / step.shape[0], width, height: Math.max(1, height / step.shape[0]) }
+    : { x: Math.floor(unit / grid.rows) * (grid.cell + CELL_GAP), y: (unit % grid.rows) * (grid.cell + CELL_GAP), width: grid.cell, height: grid.cell };
+
+  function unitAt(x, y) {
+    if (strip) return clamp(Math.floor((y / height) * step.shape[0]), 0, step.shape[0] - 1);
+    const pitch = grid.cell + CELL_GAP, unit = Math.floor(x / pitch) * grid.rows + Math.floor(y / pitch);
+    return unit >= 0 && unit < step.shape[0] && x % pitch < grid.cell && y % pitch < grid.cell ? unit : null;
+  }
+
+  function paint(values, scaleFor) {
+    const context = canvas.getContext("2d");
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, canvas.width, canvas.height);
+    if (strip) {
+      context.drawImage(mapCanvas(values, 0, step.shape[0], 1, scaleFor(0)), 0, 0);
+      return;
+    }
+    context.scale(density, density);
+    const [h, w] = vector ? [1, 1] : step.shape.slice(1);
+    context.imageSmoothingEnabled = w > grid.cell * density;
+    for (let unit = 0; unit < step.shape[0]; unit++) {
+      const box = boxOf(unit);
+      context.drawImage(mapCanvas(values, unit * h * w, h, w, scaleFor(unit)), box.x, box.y, box.width, box.height);
+    }
+  }
+
+  return { step, index, element, canvas, boxOf, unitAt, paint };
+}
+
+// What one unit gets from the layer below: [unit there, how much], the amounts with their signs where they are terms of a sum.
+function flowsInto(steps, activations, { layer, unit, row, column }) {
+  const step = steps[layer], before = activations[layer - 1];
+  if (layer === 0) return [];
+  if (step.kind === "conv") return convTerms(step, before, unit, row, column).map((term) => [term.channel, term.sum]);
+  if (step.kind === "fc") return Array.from(before, (value, i) => [i, value * step.weight[unit * before.length + i]]);
+  if (step.kind === "softmax") return Array.from(activations[layer], (share, i) => [i, i === unit ? share : -share]);
+  if (step.kind === "flatten") return [[Math.floor(unit / (step.input[1] * step.input[2])), 1]];
+  return [[unit, 1]];
+}
+
+// The layers side by side on one canvas of flows; `places` are boardLayers.
+function drawFlows(canvas, places, shown, flows, picked) {
+  const holder = canvas.parentElement, frame = holder.getBoundingClientRect(), density = Math.min(2, Math.ceil(devicePixelRatio));
+  const width = holder.scrollWidth, height = holder.offsetHeight;
+  canvas.width = width * density;
+  canvas.height = height * density;
+  canvas.style.width = `${width}px`;
+  canvas.style.height = `${height}px`;
+  const context = canvas.getContext("2d");
+  context.scale(density, density);
+  const boxOn = (place, unit) => {
+    const at = place.canvas.getBoundingClientRect(), box = place.boxOf(unit);
+    return { ...box, x: box.x + at.left - frame.left, y: box.y + at.top - frame.top };
+  };
+  const outline = (box, line, colour) => {
+    context.strokeStyle = colour;
+    context.lineWidth = line;
+    context.strokeRect(box.x - line / 2 - 0.5, box.y - line / 2 - 0.5, box.width + line + 1, box.height + line + 1);
+  };
+  const style = getComputedStyle(canvas), ink = style.getPropertyValue("--flow-one"), more = style.getPropertyValue("--flow-more"), less = style.getPropertyValue("--flow-less");
+  const place = places[shown.layer];
+  if (place && shown.layer > 0) {
+    const target = boxOn(place, shown.unit), top = flows.reduce((best, [, amount]) => Math.max(best, Math.abs(amount)), 0);
+    // Of very many flows only the strong ones are seen; drawing the others would cost time and show nothing.
+    const strong = [...flows].sort((a, b) => Math.abs(b[1]) - Math.abs(a[1])).slice(0, 200).reverse();
+    for (const [unit, amount] of strong) {
+      const source = boxOn(places[shown.layer - 1], unit), share = top > 0 ? Math.abs(amount) / top : 0;
+      const x0 = source.x + source.width + 1, y0 = source.y + source.height / 2, x1 = target.x - 2, y1 = target.y + target.height / 2;
+      const bend = (x1 - x0) / 2;
+      context.beginPath();
+      context.moveTo(x0, y0);
+      context.bezierCurveTo(x0 + bend, y0, x1 - bend, y1, x1, y1);
+      context.strokeStyle = flows.length === 1 ? ink : amount < 0 ? less : more;
+      context.globalAlpha = 0.16 + 0.84 * share;
+      context.lineWidth = 1 + 3 * share;
+      context.stroke();
+      if (flows.length < 200) outline(source, 1.5, context.strokeStyle);
+    }
+    context.globalAlpha = 1;
+  }
+  if (place && place !== places[picked.layer]) outline(boxOn(places[picked.layer], picked.unit), 2, style.getPropertyValue("--flow-quiet"));
+  if (place) outline(boxOn(place, shown.unit), 3, style.getPropertyValue("--flow-shown"));
+}

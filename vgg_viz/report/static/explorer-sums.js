@@ -1,0 +1,204 @@
+// How one number comes about: the terms of every kind of layer, as they are, with a sum that is the number.
+
+const exact = (value) => (Math.abs(value) < 5e-5 ? "0.0000" : value.toFixed(4)).replace("-", "−");
+const signedText = (value) => (value < 0 && Math.abs(value) >= 5e-5 ? ` − ${exact(-value)}` : ` + ${exact(Math.abs(value))}`);
+const MOST_TERMS = 40; // rows of a long sum; the rest stands in one row
+
+// What one cell of a convolution is made of: for each input channel its window, its kernel and their product's sum.
+function convTerms(step, before, unit, row, column) {
+  const { kernel, stride, padding, dilation } = step.window, [inputs, height, width] = step.input, area = kernel * kernel;
+  return Array.from({ length: inputs }, (_, channel) => {
+    const weights = step.weight.subarray((unit * inputs + channel) * area, (unit * inputs + channel + 1) * area);
+    const seen = new Float32Array(area), inside = [];
+    let sum = 0;
+    for (let i = 0; i < area; i++) {
+      const y = row * stride - padding + Math.floor(i / kernel) * dilation, x = column * stride - padding + (i % kernel) * dilation;
+      inside.push(y >= 0 && x >= 0 && y < height && x < width);
+      seen[i] = inside[i] ? before[(channel * height + y) * width + x] : 0;
+      sum += seen[i] * weights[i];
+    }
+    return { channel, sum, seen, weights, inside };
+  });
+}
+
+// Numbers on their colours, black or white, whichever can be read.
+function numberGrid(caption, values, wide, scale, notes = []) {
+  const rows = [];
+  for (let i = 0; i < values.length; i += wide) {
+    rows.push(make("tr", {}, ...Array.from({ length: wide }, (_, j) => {
+      const [r, g, b] = colourOf(values[i + j], scale), cell = make("td", { text: exact(values[i + j]) });
+      const light = [r, g, b].map((c) => (c <= 10 ? c / 3294 : ((c / 255 + 0.055) / 1.055) ** 2.4));
+      cell.style.backgroundColor = `rgb(${r}, ${g}, ${b})`;
+      cell.style.color = 0.2126 * light[0] + 0.7152 * light[1] + 0.0722 * light[2] > 0.179 ? "#000" : "#fff";
+      if (notes[i + j]) cell.append(make("span", { class: "cell-note", text: notes[i + j] }));
+      return cell;
+    })));
+  }
+  return make("table", { class: "number-grid" }, make("caption", { text: caption }), make("tbody", {}, ...rows));
+}
+
+const sign = (text) => make("span", { class: "operator", "aria-hidden": "true", text });
+const grid = (...parts) => make("div", { class: "number-row" }, ...parts);
+const around = (values) => scaleOf("signed", extremes(values));
+
+// A long sum as rows with bars; `pick` makes rows into buttons. Returns the list.
+function termList(terms, { label, pick, picked, addend }) {
+  const top = Math.max(...terms.map((term) => Math.abs(term.sum)), Math.abs(addend?.[1] ?? 0), 1e-12);
+  const shown = terms.length <= MOST_TERMS ? terms : [...terms].sort((a, b) => Math.abs(b.sum) - Math.abs(a.sum)).slice(0, MOST_TERMS);
+  const bar = (value) => {
+    const fill = make("span", { class: value < 0 ? "less" : "more" }), share = (50 * Math.abs(value)) / top;
+    fill.style.width = `${share}%`;
+    fill.style.left = `${value < 0 ? 50 - share : 50}%`;
+    return make("span", { class: "term-bar", "aria-hidden": "true" }, fill);
+  };
+  const line = (name, value) => [make("span", { class: "term-name" }, make("bdi", { text: name })), bar(value), make("span", { class: "term-value", text: exact(value) })];
+  const items = shown.map((term) => {
+    const parts = line(label(term), term.sum);
+    if (!pick) return make("li", { class: "term" }, ...parts);
+    const button = make("button", { type: "button", class: "term", "aria-pressed": String(term === picked) }, ...parts);
+    button.addEventListener("click", () => pick(term));
+    return make("li", {}, button);
+  });
+  const rest = terms.length - shown.length;
+  if (rest) {
+    const sum = terms.reduce((total, term) => total + term.sum, 0) - shown.reduce((total, term) => total + term.sum, 0);
+    items.push(make("li", { class: "term" }, ...line(`${rest} smaller ones together`, sum)));
+  }
+  if (addend) items.push(make("li", { class: "term" }, ...line(...addend)));
+  return make("ol", { class: "terms" }, ...items);
+}
+
+// The sum as one line where it fits, and in any case its result.
+function sumLine(terms, bias, name, value) {
+  const parts = terms.length <= 16 ? terms.map((term, i) => (i ? signedText(term.sum) : exact(term.sum))).join("") : `${terms.length} terms`;
+  return make("p", { class: "sum" }, `${parts}${signedText(bias)} (bias) = `, make("strong", { text: exact(value) }), make("span", { text: ` = ${name}` }));
+}
+
+const SUMS = {
+  normalise(step, before, shown, value) {
+    const [std, mean] = [step.weight[shown.unit], step.bias[shown.unit]], pixel = before[(shown.unit * step.shape[1] + shown.row) * step.shape[2] + shown.column];
+    return {
+      text: "A pixel of the picture, between 0 and 1; the mean of the training pictures is taken away, and the rest is divided by their spread.",
+      parts: [make("p", { class: "sum" }, `(${exact(pixel)} − ${exact(mean)}) ÷ ${exact(std)} = `, make("strong", { text: exact(value) }))],
+    };
+  },
+
+  conv(step, before, shown, value, { names, below, pick }) {
+    const terms = convTerms(step, before, shown.unit, shown.row, shown.column), bias = step.bias[shown.unit], wide = step.window.kernel;
+    const strongest = terms.reduce((best, term) => (Math.abs(term.sum) > Math.abs(best.sum) ? term : best));
+    const picked = terms[shown.channel ?? strongest.channel] ?? strongest;
+    const products = picked.seen.map((seen, i) => seen * picked.weights[i]);
+    const pads = picked.inside.map((inside) => (inside ? "" : "padding"));
+    return {
+      text: `The kernel of this unit has one ${wide} × ${wide} layer for each of the ${terms.length} inputs. Each lies on its input, number on number; ` +
+        "the products are added, then all inputs, then the bias. Choose an input to see its numbers.",
+      parts: [
+        make("div", { class: "two-parts" },
+          make("div", { class: "picked" }, make("h4", { text: `${below}, ${names(picked.channel)}` }),
+            grid(numberGrid("window", picked.seen, wide, scaleOf(step.inputColours, extremes(picked.seen)), pads), sign("×"),
+              numberGrid("kernel", picked.weights, wide, around(picked.weights)), sign("="),
+              numberGrid("products", products, wide, around(products))),
+            make("p", { class: "sum", text: `The ${products.length} products add up to ${exact(picked.sum)}.` })),
+          termList(terms, { label: (term) => names(term.channel), pick: (term) => pick(term.channel), picked, addend: ["bias", bias] })),
+        sumLine(terms, bias, "this cell", value),
+      ],
+    };
+  },
+
+  bn(step, before, shown, value) {
+    const input = before[(shown.unit * step.shape[1] + shown.row) * step.shape[2] + shown.column];
+    return {
+      text: "Batch norm, after training: each channel has one factor and one addend, the same for every picture.",
+      parts: [make("p", { class: "sum" }, `${exact(input)} × ${exact(step.weight[shown.unit])}${signedText(step.bias[shown.unit])} = `, make("strong", { text: exact(value) }))],
+    };
+  },
+
+  relu(step, before, shown, value) {
+    const area = step.shape.length === 1 ? 1 : step.shape[1] * step.shape[2], input = before[shown.unit * area + (area === 1 ? 0 : shown.row * step.shape[2] + shown.column)];
+    const from = shown.unit * area, passed = before.subarray(from, from + area).reduce((count, one) => count + (one > 0), 0);
+    return {
+      text: "ReLU lets through what is above zero and stops the rest; without it, all layers together could only do what one layer can." +
+        (area > 1 ? ` In this map, ${percent(passed / area)} of the cells pass.` : ""),
+      parts: [make("p", { class: "sum" }, `max(0, ${exact(input)}) = `, make("strong", { text: exact(value) }))],
+    };
+  },
+
+  pool(step, before, shown, value) {
+    const { kernel, stride } = step.window, [, height, width] = step.input;
+    const window = Float32Array.from({ length: kernel * kernel }, (_, i) =>
+      before[(shown.unit * height + shown.row * stride + Math.floor(i / kernel)) * width + shown.column * stride + (i % kernel)]);
+    const best = window.indexOf(Math.max(...window));
+    return {
+      text: `Max-pooling keeps the largest of ${kernel} × ${kernel} cells: the map is a quarter as large, and where exactly the answer was matters less.`,
+      parts: [
+        grid(numberGrid("window", window, kernel, scaleOf(step.inputColours, extremes(window)), Array.from(window, (_, i) => (i === best ? "largest" : "")))),
+        make("p", { class: "sum" }, `max(${Array.from(window, exact).join(", ")}) = `, make("strong", { text: exact(value) })),
+      ],
+    };
+  },
+
+  avgpool(step, before, shown, value) {
+    const [, height, width] = step.input, [y0, y1] = stretch(shown.row, step.shape[1], height), [x0, x1] = stretch(shown.column, step.shape[2], width);
+    const cells = [];
+    for (let y = y0; y < y1; y++) for (let x = x0; x < x1; x++) cells.push(before[(shown.unit * height + y) * width + x]);
+    const sum = cells.reduce((total, cell) => total + cell, 0);
+    return {
+      text: `The mean of rows ${y0 + 1} to ${y1} and columns ${x0 + 1} to ${x1}.`,
+      parts: [
+        ...(cells.length <= 64 ? [grid(numberGrid("cells", cells, x1 - x0, scaleOf(step.inputColours, extremes(cells))))] : []),
+        make("p", { class: "sum" }, `${exact(sum)} ÷ ${cells.length} = `, make("strong", { text: exact(value) })),
+      ],
+    };
+  },
+
+  flatten(step, before, shown, value, { names, below }) {
+    const [, height, width] = step.input, channel = Math.floor(shown.unit / (height * width)), place = shown.unit % (height * width);
+    return {
+      text: "The maps become one long list: channel after channel, row after row. No number changes; only their places are forgotten.",
+      parts: [make("p", { class: "sum" }, `number ${shown.unit + 1} of ${step.shape[0]} = ${below}, ${names(channel)}, row ${Math.floor(place / width) + 1}, ` +
+        `column ${(place % width) + 1} = `, make("strong", { text: exact(value) }))],
+    };
+  },
+
+  fc(step, before, shown, value, { source, names, pick }) {
+    const count = before.length, weights = step.weight.subarray(shown.unit * count, (shown.unit + 1) * count), bias = step.bias[shown.unit];
+    // Fed by maps, the products are added map by map first: so many numbers say more in so few rows.
+    const groups = source ? source.shape[0] : count, area = count / groups;
+    const terms = Array.from({ length: groups }, (_, channel) => {
+      let sum = 0;
+      for (let i = channel * area; i < (channel + 1) * area; i++) sum += before[i] * weights[i];
+      return { channel, sum };
+    });
+    const picked = terms[shown.channel ?? -1] ?? terms.reduce((best, term) => (Math.abs(term.sum) > Math.abs(best.sum) ? term : best));
+    const parts = [termList(terms, { label: (term) => names(term.channel), pick: source && area > 1 ? (term) => pick(term.channel) : null, picked, addend: ["bias", bias] })];
+    if (source && area > 1) {
+      const from = picked.channel * area, [, h, w] = source.shape, products = Float32Array.from({ length: area }, (_, i) => before[from + i] * weights[from + i]);
+      const drawn = (caption, values, start, scale) => make("div", { class: "mini" }, mapCanvas(values, start, h, w, scale), make("p", { text: `${caption}, ${number(scale.low)} to ${number(scale.high)}` }));
+      parts[0] = make("div", { class: "two-parts" }, make("div", { class: "picked" }, make("h4", { text: `${source.title}, ${names(picked.channel)}` }),
+        grid(drawn("map", before, from, scaleOf(step.inputColours, extremes(before, from, from + area))), sign("×"),
+          drawn("weights", weights, from, around(weights.subarray(from, from + area))), sign("="), drawn("products", products, 0, around(products))),
+        make("p", { class: "sum", text: `The ${area} products add up to ${exact(picked.sum)}.` })), parts[0]);
+    }
+    return {
+      text: `Every one of the ${count} numbers below is multiplied by a weight of its own, and all is added: this is the score.`,
+      parts: [...parts, sumLine(terms, bias, "this score", value)],
+    };
+  },
+
+  softmax(step, before, shown, value, { names }) {
+    const top = extremes(before)[1], powers = Array.from(before, (score) => Math.exp(score - top)), total = powers.reduce((sum, power) => sum + power, 0);
+    const order = Array.from(before.keys()).sort((a, b) => before[b] - before[a]), shownRows = order.slice(0, 12);
+    if (!shownRows.includes(shown.unit)) shownRows.push(shown.unit);
+    const row = (i) => make("tr", i === shown.unit ? { class: "this" } : {}, make("th", { scope: "row" }, make("bdi", { text: names(i) })),
+      ...[before[i], powers[i], powers[i] / total].map((cell) => make("td", { class: "num", text: exact(cell) })));
+    const heads = ["Class", "Score", "exp(score − largest)", "Probability"].map((text, i) => make("th", { scope: "col", text, class: i ? "num" : false }));
+    return {
+      text: "Softmax makes scores into shares that add up to one. The largest score is taken away first: that changes no share and keeps exp small.",
+      parts: [
+        make("table", { class: "softmax" }, make("caption", { class: "visually-hidden", text: "Softmax" }), make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...shownRows.map(row))),
+        ...(order.length > shownRows.length ? [make("p", { class: "note-line", text: `${order.length - shownRows.length} classes with smaller scores are not listed.` })] : []),
+        make("p", { class: "sum" }, `${exact(powers[shown.unit])} ÷ ${exact(total)} (the sum over all ${order.length} classes) = `, make("strong", { text: exact(value) })),
+      ],
+    };
+  },
+};
