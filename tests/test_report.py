@@ -33,6 +33,7 @@ from vgg_viz.report import gallery
 from vgg_viz.report.gallery import Result, report
 from vgg_viz.report.index import write_index
 from vgg_viz.report.material import labelled_pictures, specimen_batch
+from vgg_viz.report.preset import PRESETS
 from vgg_viz.report.section import SECTIONS, SectionMaker
 
 SIDE = 32
@@ -295,7 +296,7 @@ def test_the_confident_errors_are_errors_the_surest_first(made, model_and_checkp
     expected = sorted(probabilities.amax(1)[wrong].tolist(), reverse=True)
     found = made.numbers("mistakes-confident")
     assert found["errors"] == len(expected)
-    assert [item["probability"] for item in found["shown"]] == pytest.approx(expected[:12], abs=1e-5)
+    assert [item["probability"] for item in found["shown"]] == pytest.approx(expected[: PRESETS["quick"].grid], abs=1e-5)
     assert all(item["true"] != item["predicted"] for item in found["shown"])
 
 

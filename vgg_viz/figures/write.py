@@ -105,9 +105,12 @@ def _fitted_text(found: re.Match[str]) -> str:
     style, where, content = found.groups()
     given = dict(part.strip().split(": ", 1) for part in style.split(";") if ": " in part)
     given.pop("font-family", None)
+    if given.get("text-anchor") == "start":
+        del given["text-anchor"]
+    where = re.sub(r' transform="rotate\(-?0 [^"]*\)"', "", where)  # matplotlib turns every word, most by nothing
     size = float(given.get("font-size", "10px").removesuffix("px"))
     wide = text_width(html.unescape(content), size, bold=given.get("font-weight", "400") >= "600") * 72 / DPI
-    room = f' textLength="{wide:.1f}" lengthAdjust="spacingAndGlyphs"' if content.strip() else ""
+    room = f' textLength="{wide:.1f}"' if content.strip() else ""
     return f'<text style="{";".join(f"{key}:{value}" for key, value in given.items())}"{where}{room}>{content}</text>'
 
 

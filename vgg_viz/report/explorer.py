@@ -29,7 +29,7 @@ SCRIPTS = (*BODY_SCRIPTS, "explorer-engine.js", "explorer-board.js", "explorer-l
 
 # A browser takes about 1 ns a multiply-add and keeps its page in memory: above these it would no longer feel live.
 MOST_MACS, MOST_PARAMETERS = 60_000_000, 2_500_000
-MOST_PICTURES = 20
+MOST_PICTURES, MOST_MISTAKES = 12, 2
 PAINTED = 6  # pictures of the painted set where the report has none of its own
 
 
@@ -85,7 +85,7 @@ def _pictures(subject: Subject) -> Batch | None:
     given, answers = subject.material.given, subject.answers
     if given is not None:
         return picked(given, list(range(min(len(given), MOST_PICTURES))))
-    return picked(answers.batch, choose(answers, MOST_PICTURES)) if answers is not None else None
+    return picked(answers.batch, choose(answers, MOST_PICTURES, mistakes=MOST_MISTAKES)) if answers is not None else None
 
 
 # ---------------------------------------------------------------- the payload

@@ -34,7 +34,7 @@ from vgg_viz.report.section import SECTIONS, SectionMaker, Subject
 from vgg_viz.report.verdict import facts, subtitle, verdict
 from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing, write_json
 
-PAGE_DENSITY, PAGE_QUALITY = 1.25, 64  # of photographs in the page; as WebP
+PAGE_DENSITY, PAGE_QUALITY = 1.25, 60  # of photographs in the page; as WebP
 
 Progress = Callable[[str, int, int], None]  # what is being made, how many are done, of how many
 

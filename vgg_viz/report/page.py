@@ -142,7 +142,13 @@ LEVEL_WORDS = {"good": "Good", "note": "Note", "warn": "Worth a look", "bad": "P
 
 @cache
 def _read(name: str) -> str:
-    return (HERE / "static" / name).read_text(encoding="utf-8").replace("\r\n", "\n")
+    """A static file for inlining: without comments that have a line of their own, and without indentation.
+
+    Every page carries its style and script; a reader finds them commented in the package. No string spans lines there.
+    """
+    text = re.sub(r"/\*.*?\*/", "", (HERE / "static" / name).read_text(encoding="utf-8"), flags=re.DOTALL)
+    lines = (line.strip() for line in text.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//")) + "\n"
 
 
 @cache

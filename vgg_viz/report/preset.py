@@ -39,14 +39,14 @@ class Preset:
     stride: float = 0.5
     trust: bool = True
     rows: int = 2
-    grid: int = 12
+    grid: int = 10
     scale: float = 1.0
     palette: bool = True
 
 
 PRESETS = {
     "quick": Preset("quick", 6, 500, 600, ONE_PASS, trust=False),
-    "standard": Preset("standard", 6, 2000, 3000, ALL),
+    "standard": Preset("standard", 5, 2000, 3000, ALL),
     "full": Preset("full", 24, 10_000, 30_000, ALL, steps=64, samples=32, rows=4, grid=24, scale=2.0, palette=False),
 }
 

@@ -113,15 +113,15 @@ class Subject:
         return picked(answers.batch, choose(answers, self.preset.pictures))
 
 
-def choose(answers: Answers, count: int) -> list[int]:
+def choose(answers: Answers, count: int, *, mistakes: int | None = None) -> list[int]:
     """Which labelled pictures to look into: right ones of each class in turn, then the most confident mistakes.
 
-    Mistakes are half of them, or more where too few are right.
+    mistakes  how many of them are wrong answers; None: half; more where too few are right
 
     Mistakes teach most, but only beside successes; no picture is chosen for the beauty of its map.
     """
     order = answers.confidence.argsort(descending=True, stable=True).tolist()
-    most_wrong = max(count // 2, count - int(answers.correct.sum()))
+    most_wrong = max(count // 2 if mistakes is None else mistakes, count - int(answers.correct.sum()))
     wrong = [i for i in order if not answers.correct[i]][:most_wrong]
     # Right ones in the order of the file, each class in turn: "right" must not mean "the easiest".
     turn: Counter[int] = Counter()
