@@ -1,4 +1,4 @@
-"""A figure as the bytes of a file: PNG, WebP or SVG, in the light or the dark theme, the same bytes every time."""
+"""A figure as the bytes of a file: PNG or SVG, in the light or the dark theme, the same bytes every time."""
 
 from __future__ import annotations
 
@@ -47,13 +47,6 @@ def png(figure: Figure, *, theme: Theme = LIGHT, scale: float = 1.0, palette: bo
         picture = picture.quantize(palette=picture.quantize(256, method=Image.Quantize.FASTOCTREE), dither=Image.Dither.FLOYDSTEINBERG)
     file = io.BytesIO()
     picture.save(file, "PNG", compress_level=9, dpi=(DPI * scale, DPI * scale))
-    return file.getvalue()
-
-
-def webp(figure: Figure, *, theme: Theme = LIGHT, scale: float = 1.0, quality: int = 88) -> bytes:
-    """The figure as WebP: a third of a PNG where photographs are in it."""
-    file = io.BytesIO()
-    _pixels(figure, theme, scale).save(file, "WEBP", quality=quality, method=4)
     return file.getvalue()
 
 
