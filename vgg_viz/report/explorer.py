@@ -19,13 +19,13 @@ from vgg_viz.models.names import Layer, layers
 from vgg_viz.models.vgg import Normalise
 from vgg_viz.records import Architecture, Batch
 from vgg_viz.report.material import in_channels
-from vgg_viz.report.page import BODY_SCRIPTS, document
+from vgg_viz.report.page import FRAME_SCRIPTS, document
 from vgg_viz.report.section import Subject, choose, picked
 from vgg_viz.report.verdict import subtitle
 
 FILE = "explorer.html"
 STYLES = ("page.css", "explorer.css")
-SCRIPTS = (*BODY_SCRIPTS, "explorer-engine.js", "explorer-board.js", "explorer-lens.js", "explorer-sums.js", "explorer.js")
+SCRIPTS = (*FRAME_SCRIPTS, "colours.js", "paint.js", "explorer-engine.js", "explorer-board.js", "explorer-lens.js", "explorer-sums.js", "explorer.js")
 
 # A browser takes about 1 ns a multiply-add and keeps its page in memory: above these it would no longer feel live.
 MOST_MACS, MOST_PARAMETERS = 60_000_000, 2_500_000

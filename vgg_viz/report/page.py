@@ -24,7 +24,9 @@ from markupsafe import Markup
 from vgg_viz.records import Exhibit, Finding, Table
 
 HERE = Path(__file__).parent
-BODY_SCRIPTS = ("colours.js", "paint.js", "viewer.js", "page.js")  # joined in this order inside one function scope
+# Scripts are joined in this order inside one function scope; a page carries those that it runs.
+FRAME_SCRIPTS = ("common.js", "page.js")
+GALLERY_SCRIPTS = (*FRAME_SCRIPTS, "colours.js", "paint.js", "viewer.js")
 LONGEST_LIST = 8  # numbers shown one by one before a list becomes its length and range
 MOST_DECIMALS = 4  # a column that needs more keeps four significant digits a cell
 MOST_NUMBERS = 48  # rows of "the numbers" on the page; the JSON beside the figure has all
@@ -97,7 +99,7 @@ class IndexRow:
 
 def render(page: Page) -> str:
     """The complete index.html of one gallery; the same page gives the same bytes."""
-    return document("page.html", page=page, ids=_identifiers(page.sections))
+    return document("page.html", scripts=GALLERY_SCRIPTS, page=page, ids=_identifiers(page.sections))
 
 
 def render_index(rows: Sequence[IndexRow]) -> str:
@@ -110,7 +112,7 @@ def render_index(rows: Sequence[IndexRow]) -> str:
     return document("index.html", rows=rows, columns=columns)
 
 
-def document(template: str, *, styles: tuple[str, ...] = ("page.css",), scripts: tuple[str, ...] = BODY_SCRIPTS, **context: Any) -> str:
+def document(template: str, *, styles: tuple[str, ...] = ("page.css",), scripts: tuple[str, ...] = FRAME_SCRIPTS, **context: Any) -> str:
     """A template filled in, with its styles and scripts inline and a content policy that lets in nothing else."""
     style, early, late = "\n".join(map(_read, styles)), _read("theme.js"), _script(scripts)
     policy = (

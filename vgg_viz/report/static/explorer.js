@@ -268,11 +268,8 @@ function explorer(box) {
     });
   }
 
-  let speaking = 0;
-  function announce() {
-    clearTimeout(speaking);
-    speaking = setTimeout(() => { part("live").textContent = `${cellText(state)}. ${seenText(steps[state.layer], state, side)}`; }, 400);
-  }
+  const speak = announcer(part("live"));
+  const announce = () => speak(`${cellText(state)}. ${seenText(steps[state.layer], state, side)}`, 400);
 
   // ---- the enlarged map, and the place by numbers
 
@@ -315,15 +312,7 @@ function explorer(box) {
   });
   let ownThumb = null;
   strip.append(...thumbs);
-  strip.addEventListener("keydown", (event) => {
-    const found = [...strip.children], at = found.findIndex((thumb) => thumb.getAttribute("aria-selected") === "true");
-    const next = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: found.length - 1 }[event.key];
-    if (next === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    const thumb = found[clamp(next, 0, found.length - 1)];
-    thumb.click();
-    thumb.focus();
-  });
+  arrows(strip, () => [...strip.children], (index) => strip.children[index].click());
 
   async function bring(file) {
     try {

@@ -1,18 +1,5 @@
 // Around the figures: theme, contents, sortable tables, copying, enlarging.
 
-const root = document.documentElement;
-const all = (selector, within = document) => [...within.querySelectorAll(selector)];
-
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name === "text") element.textContent = value;
-    else if (value !== false && value !== null) element.setAttribute(name, value === true ? "" : value);
-  }
-  element.append(...children);
-  return element;
-}
-
 function themeSwitch() {
   const inputs = all("input[name=theme]");
   const chosen = root.dataset.theme || "system";
@@ -100,21 +87,6 @@ function scrollers() {
   return () => boxes.forEach(check);
 }
 
-async function copy(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    const area = make("textarea", { class: "visually-hidden", "aria-hidden": "true" });
-    area.value = text;
-    document.body.append(area);
-    area.select();
-    const done = document.execCommand("copy");
-    area.remove();
-    return done;
-  }
-}
-
 function copyButtons() {
   for (const button of all("button[data-copy]")) {
     const label = button.textContent, status = button.nextElementSibling;
@@ -154,5 +126,3 @@ all("table.sortable").forEach(sortable);
 const checkScrollers = scrollers();
 copyButtons();
 enlarging();
-all("[data-viewer]").forEach(viewer);
-checkScrollers();

@@ -1,8 +1,5 @@
 // From stored bytes to colours on a photo: the arithmetic of the viewer, without its buttons.
 
-const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
-const finite = (value) => (Number.isFinite(value) ? value : 0);
-
 // The raw values of a map: byte 0 is `low`, byte 255 is `high`, linear in between. Decoded once.
 const decoded = new WeakMap();
 function valuesOf(map) {
@@ -146,12 +143,4 @@ function drawOutline(context, mask, scale, origin) {
     }
   };
   twoTone(context, path, Math.max(1.5, context.canvas.width / 380));
-}
-
-// Three significant digits, a true minus.
-function number(value) {
-  if (!Number.isFinite(value)) return "–";
-  const size = Math.abs(value);
-  const text = size === 0 ? "0" : size >= 1e5 || size < 1e-3 ? value.toExponential(1) : String(Number(value.toPrecision(3)));
-  return text.replaceAll("-", "−");
 }

@@ -1,9 +1,5 @@
 // The attention viewer: a photo, a map on it, and every choice in the address of the page.
 
-const named = (text) => (String(text ?? "").trim() === "" ? "(no name)" : String(text));
-const shortened = (text, most = 48) => (text.length > most ? `${text.slice(0, most - 13)} … ${text.slice(-10)}` : text);
-const percent = (share) => `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`;
-
 function viewer(box) {
   const address = box.dataset.viewer;
   const part = (name) => box.querySelector(`[data-part=${name}]`);
@@ -36,6 +32,7 @@ function viewer(box) {
   const picture = part("picture"), marks = part("marks"), stage = part("stage"), bar = part("bar");
   const selects = { photo: part("photo"), method: part("method"), layer: part("layer"), target: part("target") };
   const thumbs = [];
+  const announce = announcer(part("live"));
   const masks = new Map();
 
   const distinct = (list) => [...new Set(list)];
@@ -161,18 +158,6 @@ function viewer(box) {
     holder.scrollLeft = clamp(holder.scrollLeft, left + option.offsetWidth - holder.clientWidth + 8, left - 8);
   }
 
-  // A list of pictures is one stop for the keyboard; arrows, Home and End move inside it.
-  function arrows(list, options, to) {
-    list.addEventListener("keydown", (event) => {
-      const all = options(), at = all.findIndex((option) => option.getAttribute("aria-selected") === "true"), last = all.length - 1;
-      const next = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: last }[event.key];
-      if (next === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
-      event.preventDefault();
-      to(clamp(next, 0, last));
-      options()[clamp(next, 0, last)].focus({ preventScroll: true });
-    });
-  }
-
   function paintMarks() {
     const context = marks.getContext("2d"), cell = hovered ?? pinned;
     context.clearRect(0, 0, marks.width, marks.height);
@@ -272,12 +257,6 @@ function viewer(box) {
   }
 
   function rangeName() { return look.scale === "all" ? "all photos" : "this map"; }
-
-  let speaking = 0;
-  function announce(text, after = 600) {
-    clearTimeout(speaking);
-    speaking = setTimeout(() => { part("live").textContent = text; }, after);
-  }
 
   // ---- the address
 
@@ -393,13 +372,7 @@ function viewer(box) {
     button.addEventListener("click", () => {
       const times = Number(button.dataset.save);
       try {
-        // Not toBlob: it waits for an idle moment, which a busy page may not have for seconds.
-        const text = atob(poster(times).toDataURL("image/png").split(",")[1]);
-        const blob = new Blob([Uint8Array.from(text, (letter) => letter.charCodeAt(0))], { type: "image/png" });
-        const link = make("a", { download: `${address}-${shown.photo + 1}-${shown.method}-${shown.layer ?? "pixels"}-${shown.target}`.replace(/[^a-z0-9_-]+/gi, "-") + `@${times}x.png` });
-        link.href = URL.createObjectURL(blob);
-        link.click();
-        setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+        savePicture(poster(times), fileName(address, shown.photo + 1, shown.method, shown.layer ?? "pixels", shown.target) + `@${times}x.png`);
         announce("The picture was saved.", 0);
       } catch {
         announce("The browser does not allow this picture to be saved.", 0);
@@ -437,3 +410,6 @@ function viewer(box) {
     paint();
   }
 }
+
+all("[data-viewer]").forEach(viewer);
+checkScrollers();
