@@ -25,7 +25,10 @@ from vgg_viz.report.verdict import subtitle
 
 FILE = "explorer.html"
 STYLES = ("page.css", "explorer.css")
-SCRIPTS = (*FRAME_SCRIPTS, "colours.js", "paint.js", "explorer-engine.js", "explorer-board.js", "explorer-lens.js", "explorer-sums.js", "explorer.js")
+SCRIPTS = (
+    *FRAME_SCRIPTS, "colours.js", "paint.js",
+    "explorer-engine.js", "explorer-board.js", "explorer-lens.js", "explorer-sums.js", "explorer.js",
+)  # fmt: skip
 
 # A browser takes about 1 ns a multiply-add and keeps its page in memory: above these it would no longer feel live.
 MOST_MACS, MOST_PARAMETERS = 60_000_000, 2_500_000

@@ -112,7 +112,9 @@ def render_index(rows: Sequence[IndexRow]) -> str:
     return document("index.html", rows=rows, columns=columns)
 
 
-def document(template: str, *, styles: tuple[str, ...] = ("page.css",), scripts: tuple[str, ...] = FRAME_SCRIPTS, **context: Any) -> str:
+def document(
+    template: str, *, styles: tuple[str, ...] = ("page.css",), scripts: tuple[str, ...] = FRAME_SCRIPTS, **context: Any
+) -> str:  # fmt: skip
     """A template filled in, with its styles and scripts inline and a content policy that lets in nothing else."""
     style, early, late = "\n".join(map(_read, styles)), _read("theme.js"), _script(scripts)
     policy = (
