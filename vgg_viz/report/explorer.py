@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,9 +25,9 @@ from vgg_viz.report.verdict import subtitle
 
 FILE = "explorer.html"
 STYLES = ("page.css", "explorer.css")
-VIEWS = ("pictures", "board", "closer")  # each templates/explorer-*.html and static/explorer-*.js; they stand on the page in this order
+VIEWS = ("pictures", "board", "closer", "beside")  # each templates/explorer-*.html and static/explorer-*.js; they stand on the page in this order
 SCRIPTS = (
-    *FRAME_SCRIPTS, "colours.js", "paint.js", "explorer-engine.js", "explorer-lens.js", "explorer-sums.js",
+    *FRAME_SCRIPTS, "colours.js", "paint.js", "export.js", "explorer-engine.js", "explorer-lens.js", "explorer-sums.js",
     "explorer-core.js", *(f"explorer-{view}.js" for view in VIEWS), "explorer.js",
 )  # fmt: skip
 
@@ -38,10 +38,20 @@ PAINTED = 6  # pictures of the painted set where the report has none of its own
 
 
 @dataclass(frozen=True, slots=True)
+class Rival:
+    """A second network for the same pictures; `network` is plain JSON and holds its own classes."""
+
+    title: str
+    subtitle: str
+    network: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Explorer:
     """What the page is made of; `network` and `pictures` are plain JSON.
 
     painted  True when the pictures have nothing to do with the checkpoint: it came without any
+    rival    a second network, to be seen beside the first
     """
 
     title: str
@@ -50,6 +60,14 @@ class Explorer:
     pictures: tuple[Mapping[str, Any], ...]
     painted: bool = False
     gallery_href: str = "index.html"
+    rival: Rival | None = None
+
+    def payload(self) -> dict[str, Any]:
+        """What the page's scripts read."""
+        found: dict[str, Any] = {"title": self.title, "network": self.network, "pictures": self.pictures}
+        if self.rival is not None:
+            found["rival"] = {"title": self.rival.title, "network": self.rival.network}
+        return found
 
 
 def render_explorer(explorer: Explorer) -> str:
@@ -83,6 +101,18 @@ def explore(subject: Subject) -> Explorer:
         batch = in_channels(Batch(drawn.images, None, drawn.names), subject.checkpoint)
     running = network(subject.model, subject.classes)
     return Explorer(subject.checkpoint.provenance.file or "network", subtitle(subject), running, pictures(batch), painted)
+
+
+def explore_pair(first: Subject, second: Subject) -> Explorer:
+    """Two checkpoints on the pictures of the first, for one page that shows them side by side.
+
+    raises  InputRefused when either does not run in a page, and says which
+    """
+    for subject in (first, second):
+        if reason := refusal(subject.model):
+            raise InputRefused(f"{subject.checkpoint.provenance.file or 'the network'}: {reason}")
+    rival = Rival(second.checkpoint.provenance.file or "network", subtitle(second), network(second.model, second.classes))
+    return replace(explore(first), rival=rival)
 
 
 def _pictures(subject: Subject) -> Batch | None:

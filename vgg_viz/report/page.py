@@ -26,7 +26,7 @@ from vgg_viz.records import Exhibit, Finding, Table
 HERE = Path(__file__).parent
 # Scripts are joined in this order inside one function scope; a page carries those that it runs.
 FRAME_SCRIPTS = ("common.js", "page.js")
-GALLERY_SCRIPTS = (*FRAME_SCRIPTS, "colours.js", "paint.js", "viewer.js")
+GALLERY_SCRIPTS = (*FRAME_SCRIPTS, "colours.js", "paint.js", "export.js", "viewer.js")
 LONGEST_LIST = 8  # numbers shown one by one before a list becomes its length and range
 MOST_DECIMALS = 4  # a column that needs more keeps four significant digits a cell
 MOST_NUMBERS = 48  # rows of "the numbers" on the page; the JSON beside the figure has all

@@ -3,6 +3,7 @@
 const GREY = Uint8Array.from({ length: 768 }, (_, i) => Math.floor(i / 3));
 const BOARD_HEIGHT = 476; // of a column of maps [px]
 const CELL_GAP = 4;
+const BOARD_STRIP = 1500; // of the board on one strip of paper, at most [px]: less than half its size cannot be read
 const NEVER_NEGATIVE = new Set(["relu", "softmax"]);
 
 // Which colours a layer gets: grey for the picture, one hue from zero up where nothing is negative, two hues else.
@@ -120,8 +121,8 @@ function flowsInto(steps, activations, { layer, unit, row, column }) {
 }
 
 // The layers side by side on one canvas of flows; `places` are boardLayers.
-function drawFlows(canvas, places, shown, flows, picked) {
-  const holder = canvas.parentElement, frame = holder.getBoundingClientRect(), density = Math.min(2, Math.ceil(devicePixelRatio));
+function drawFlows(canvas, places, shown, flows, picked, density = Math.min(2, Math.ceil(devicePixelRatio))) {
+  const holder = canvas.parentElement, frame = holder.getBoundingClientRect();
   const width = holder.scrollWidth, height = holder.offsetHeight;
   canvas.width = width * density;
   canvas.height = height * density;
@@ -225,6 +226,64 @@ function boardView(core) {
     choose(move[0] ? { layer: clamp(state.layer + move[0], 0, last) } : { unit: state.unit + move[1] });
   });
 
+  // The board as it stands, on a pen: words where they stand on the page, maps anew and sharp, flows from their canvas.
+  function drawBoard(pen, times) {
+    const frame = part("board").getBoundingClientRect();
+    const write = (element, style = {}) => {
+      const at = element.getBoundingClientRect(), css = getComputedStyle(element), size = Number.parseFloat(css.fontSize), centred = css.textAlign === "center" && element.closest(".layer-name");
+      pen.text((centred ? at.left + at.width / 2 : at.left) - frame.left, at.top - frame.top + at.height / 2 + size * 0.36, fitting(element.textContent, Math.max(at.width, centred ? 96 : 0), { size, weight: Number(css.fontWeight) }),
+        { size, weight: Number(css.fontWeight), anchor: centred ? "middle" : "start", ...style });
+    };
+    drawFlows(flows, places, state, flowsInto(steps, core.activations, state), state, times);
+    pen.image(0, 0, flows.width / times, flows.height / times, flows);
+    for (const place of places) {
+      all(".layer-name > *", place.element).forEach((element) => write(element));
+      if (place.index === last) {
+        for (const button of bars) {
+          const [name, value, track] = [".share-name", ".share-value", ".guess-bar"].map((one) => button.querySelector(one)), at = track.getBoundingClientRect();
+          write(name);
+          write(value);
+          pen.box(at.left - frame.left, at.top - frame.top, at.width * clamp(core.activations[last][Number(button.dataset.unit)], 0, 1), 5, "one");
+        }
+        continue;
+      }
+      const at = place.canvas.getBoundingClientRect(), [x, y] = [at.left - frame.left, at.top - frame.top], [, h, w] = shapeOf(place.index), values = core.activations[place.index];
+      const strip = place.step.kind === "flatten";
+      if (strip) pen.image(x, y, at.width, at.height, mapCanvas(values, 0, values.length, 1, scaleFor(place.index, 0)), true);
+      for (let unit = 0; !strip && unit < place.step.shape[0]; unit++) {
+        const spot = place.boxOf(unit);
+        pen.image(x + spot.x, y + spot.y, spot.width, spot.height, mapCanvas(values, unit * h * w, h, w, scaleFor(place.index, unit)), w > spot.width * times);
+      }
+    }
+    requestAnimationFrame(core.show);
+  }
+
+  saveButtons(part("board-save"), "the whole network", (times) => ({
+    file: ["explorer", typeof state.picture === "number" ? state.picture + 1 : state.picture, "network", steps[state.layer].title, state.unit + 1],
+    title: `${shortened(named(core.title))}: every layer, every unit`,
+    lines: [`${core.answerText()}.`, `Chosen: ${core.cellText(state)}. ${boardRange()}`],
+    wide: part("board").scrollWidth + 2 * SHEET_EDGE,
+    panels: [{ width: part("board").scrollWidth, height: part("board").offsetHeight, draw: (pen) => drawBoard(pen, times) }],
+  }), core.speak);
+
+  const boardRange = () => `Colours span ${{ unit: "each unit", layer: "each layer", network: "the network" }[state.range]}; of ${steps[state.layer].title}: ` +
+    `${number(scaleFor(state.layer, state.unit).low)} to ${number(scaleFor(state.layer, state.unit).high)}.`;
+
+  // On paper: the board in as many strips as it takes to be read, each as wide as the sheet.
+  function printed() {
+    const wide = part("board").scrollWidth, tall = part("board").offsetHeight, marks = [], strips = Math.ceil(wide / BOARD_STRIP);
+    drawBoard(penOn(marks), 2);
+    const whole = paintSheet({ marks, width: wide, height: tall }, 2);
+    const edges = places.map((place) => Math.max(0, place.element.offsetLeft - 14)), cuts = [0];
+    for (let i = 1; i < strips; i++) cuts.push(edges.reduce((best, edge) => (Math.abs(edge - (i * wide) / strips) < Math.abs(best - (i * wide) / strips) ? edge : best)));
+    part("board-print").replaceChildren(...[...new Set(cuts)].map((from, i, list) => {
+      const width = Math.ceil((list[i + 1] ?? wide) - from), canvas = make("canvas", { width: 2 * width, height: 2 * tall });
+      canvas.getContext("2d").drawImage(whole, -2 * from, 0);
+      canvas.style.width = `${(100 * width) / Math.max(...list.map((start, j) => (list[j + 1] ?? wide) - start))}%`;
+      return canvas;
+    }));
+  }
+
   // A wide network is scrolled until the chosen layer and the one that feeds it are in sight.
   function reveal() {
     const element = places[state.layer].element, from = places[Math.max(0, state.layer - 1)].element.offsetLeft;
@@ -232,6 +291,7 @@ function boardView(core) {
   }
 
   return {
+    printed,
     took: paintBoard,
     chose(before) {
       if (state.range !== before.range && state.picture === before.picture) paintBoard();

@@ -25,13 +25,17 @@ function closerView(core) {
   }
   for (const input of all("input[name=ui-range]")) input.addEventListener("change", () => choose({ range: input.value }));
 
-  function explain(shown) {
+  function sumOf(shown) {
     const { layer } = shown, step = steps[layer], source = sourceOf(layer);
     const before = layer ? core.activations[layer - 1] : core.pixelsOf(core.photo);
     const naming = layer === last ? (i) => className(i) : (i) => unitName(layer - (source ? 2 : 1), i);
-    const { text, parts } = SUMS[step.kind](step, before, { ...shown, channel: state.channel }, core.valueAt(shown), {
+    return SUMS[step.kind](step, before, { ...shown, channel: state.channel }, core.valueAt(shown), {
       names: naming, source, below: layer ? steps[layer - 1].title : "picture", pick: (picked) => { choose({ channel: picked }, false); part("sums").querySelector("[aria-pressed=true]")?.focus(); },
     });
+  }
+
+  function explain(shown) {
+    const { text, parts } = sumOf(shown);
     part("sums-title").textContent = `How this number comes about: ${shortened(cellText(shown), 90)}`;
     part("sums-text").textContent = text;
     part("sums").replaceChildren(...parts);
@@ -43,6 +47,22 @@ function closerView(core) {
       if (document.activeElement !== part(name)) part(name).value = state[name] + 1;
     });
   }
+
+  // The cell, its map and its sum as one figure; of very many terms the largest.
+  saveButtons(part("closer-save"), "a closer look", () => {
+    const cell = { ...state }, step = steps[cell.layer], { text, bars = [] } = sumOf(cell), rows = bars.length <= MOST_TERMS ? bars : [...bars].sort((a, b) => Math.abs(b[1]) - Math.abs(a[1])).slice(0, MOST_TERMS);
+    const heading = `${{ softmax: "The probabilities", fc: "What adds up to this score" }[step.kind] ?? "What adds up to this cell"}${rows.length < bars.length ? `: the ${rows.length} strongest of ${bars.length}` : ""}`;
+    return {
+      file: ["explorer", typeof cell.picture === "number" ? cell.picture + 1 : cell.picture, step.title, cell.unit + 1, cell.row + 1, cell.column + 1],
+      title: cellText(cell), lines: [`${core.answerText()}.`, text],
+      panels: [
+        { caption: "On the picture", width: 324, height: 324, layers: [part("seen")], text: seenText(step, cell, side) },
+        { caption: `${step.title}, ${shortened(unitName(cell.layer, cell.unit))}`, width: 324, height: 324, layers: [part("map")],
+          legends: [legendOf(part("bar"), ["low", "middle", "high"].map((name) => part(name).textContent), core.rangeText(cell.layer))] },
+      ],
+      charts: [{ title: heading, rows: rows.map(([label, value]) => ({ label, values: [value], texts: [exact(value)] })) }],
+    };
+  });
 
   return {
     opening: { channel: null },
