@@ -182,7 +182,7 @@ function besideView(core) {
     part("beside-classes").replaceChildren(...rows.map((row) => {
       const pair = make("span", { class: "pair-bars", "aria-hidden": "true" }, make("span"), make("span"));
       [row.one, row.two].forEach((share, i) => { pair.children[i].style.width = `${100 * clamp(share ?? 0, 0, 1)}%`; });
-      return make("tr", {}, make("th", { scope: "row" }, make("bdi", { text: shortened(row.name, 40) }), pair),
+      return make("tr", {}, make("th", { scope: "row" }, make("span", { class: "pair-name" }, make("bdi", { text: shortened(row.name, 40) }), pair)),
         ...[row.one, row.two].map((share) => make("td", { class: "num", text: share === null ? "no such class" : percent(share) })), make("td", { class: "num", text: apartOf(row) }));
     }));
     part("beside-left").textContent = left ? `${left} classes with smaller probabilities are not listed.` : "";
@@ -203,11 +203,13 @@ function besideView(core) {
   function describe() {
     const found = parted.has(state.layer), missing = steps.length - parted.size, notes = [pairText()];
     if (!found) notes.push(`${steps[state.layer].title} cannot be compared cell by cell: ${state.layer >= last - 1 ? "the two networks have other classes" : "the second network has no layer of this name and shape"}.`);
-    if (missing) notes.push(`${parted.size} of ${steps.length} layers can be compared; they are listed below.`);
+    if (missing && found) notes.push(`Only ${parted.size} of ${steps.length} layers can be compared cell by cell.`);
+    if (!found) notes.push(parted.size ? `Only ${parted.size} of ${steps.length} layers can; they are listed below.` : "No other layer can, either.");
     if (side().network.side !== network.side) notes.push(`The second network takes pictures of ${side().network.side} px: they are scaled for it.`);
     if (state.against) notes.push("Two networks trained apart need not use one unit for one thing; after fine-tuning they mostly do.");
     part("beside-text").textContent = notes.join(" ");
     part("beside-look").hidden = !found;
+    part("beside-parted").hidden = !parted.size;
     all("button", part("beside-layers")).forEach((button, i) => button.setAttribute("aria-pressed", String([...parted.keys()][i] === state.layer)));
   }
 

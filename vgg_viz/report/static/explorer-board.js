@@ -3,6 +3,7 @@
 const GREY = Uint8Array.from({ length: 768 }, (_, i) => Math.floor(i / 3));
 const BOARD_HEIGHT = 476; // of a column of maps [px]
 const CELL_GAP = 4;
+const PRINT_EDGE = 24; // beside the board on paper: names of narrow layers are wider than their maps
 const BOARD_STRIP = 1500; // of the board on one strip of paper, at most [px]: less than half its size cannot be read
 const NEVER_NEGATIVE = new Set(["relu", "softmax"]);
 
@@ -261,27 +262,29 @@ function boardView(core) {
   saveButtons(part("board-save"), "the whole network", (times) => ({
     file: ["explorer", typeof state.picture === "number" ? state.picture + 1 : state.picture, "network", steps[state.layer].title, state.unit + 1],
     title: `${shortened(named(core.title))}: every layer, every unit`,
-    lines: [`${core.answerText()}.`, `Chosen: ${core.cellText(state)}. ${boardRange()}`],
+    lines: [core.answerText(), `Chosen: ${core.cellText(state)}. ${spanText()}`],
     wide: part("board").scrollWidth + 2 * SHEET_EDGE,
-    panels: [{ width: part("board").scrollWidth, height: part("board").offsetHeight, draw: (pen) => drawBoard(pen, times) }],
+    panels: [{ width: part("board").scrollWidth, height: part("board").offsetHeight, draw: (pen) => drawBoard(pen, times), legends: [legendOf(part("bar"), ["low", "middle", "high"].map((name) => part(name).textContent), core.rangeText(state.layer))] }],
   }), core.speak);
 
-  const boardRange = () => `Colours span ${{ unit: "each unit", layer: "each layer", network: "the network" }[state.range]}; of ${steps[state.layer].title}: ` +
-    `${number(scaleFor(state.layer, state.unit).low)} to ${number(scaleFor(state.layer, state.unit).high)}.`;
+  const spanText = () => `Colours span ${{ unit: "each unit", layer: "each layer", network: "the network" }[state.range]}.`;
 
-  // On paper: the board in as many strips as it takes to be read, each as wide as the sheet.
+  // On paper: the board in as many strips as it takes to be read, cut between layers.
   function printed() {
-    const wide = part("board").scrollWidth, tall = part("board").offsetHeight, marks = [], strips = Math.ceil(wide / BOARD_STRIP);
-    drawBoard(penOn(marks), 2);
-    const whole = paintSheet({ marks, width: wide, height: tall }, 2);
-    const edges = places.map((place) => Math.max(0, place.element.offsetLeft - 14)), cuts = [0];
-    for (let i = 1; i < strips; i++) cuts.push(edges.reduce((best, edge) => (Math.abs(edge - (i * wide) / strips) < Math.abs(best - (i * wide) / strips) ? edge : best)));
-    part("board-print").replaceChildren(...[...new Set(cuts)].map((from, i, list) => {
-      const width = Math.ceil((list[i + 1] ?? wide) - from), canvas = make("canvas", { width: 2 * width, height: 2 * tall });
-      canvas.getContext("2d").drawImage(whole, -2 * from, 0);
-      canvas.style.width = `${(100 * width) / Math.max(...list.map((start, j) => (list[j + 1] ?? wide) - start))}%`;
+    const wide = part("board").scrollWidth + 2 * PRINT_EDGE, marks = [], strips = Math.ceil(wide / BOARD_STRIP), edges = places.map(({ element }) => element.offsetLeft + PRINT_EDGE - 15);
+    drawBoard(penOn(marks, PRINT_EDGE), 2);
+    const whole = paintSheet({ marks, width: wide, height: part("board").offsetHeight }, 2, "#fff");
+    const nearest = (x) => edges.reduce((best, edge) => (Math.abs(edge - x) < Math.abs(best - x) ? edge : best));
+    const cuts = [...new Set([0, ...Array.from({ length: strips - 1 }, (_, i) => nearest(((i + 1) * wide) / strips)), wide])];
+    const widest = Math.max(...cuts.slice(1).map((cut, i) => cut - cuts[i]));
+    const { low, high } = scaleFor(state.layer, state.unit);
+    part("board-print").replaceChildren(...cuts.slice(1).map((to, i) => {
+      const from = cuts[i], tall = Math.max(...places.filter((_, j) => edges[j] >= from - 1 && edges[j] < to - 1).map(({ element }) => element.offsetHeight), 1);
+      const [width, height] = [2 * Math.ceil(to - from), 2 * tall], canvas = make("canvas", { width, height });
+      canvas.getContext("2d").drawImage(whole, 2 * from, 0, width, height, 0, 0, width, height);
+      canvas.style.width = `${(100 * (to - from)) / widest}%`;
       return canvas;
-    }));
+    }), make("p", { class: "note-line", text: `${spanText()} Of ${steps[state.layer].title}: ${number(low)} to ${number(high)}.` }));
   }
 
   // A wide network is scrolled until the chosen layer and the one that feeds it are in sight.

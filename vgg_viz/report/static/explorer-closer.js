@@ -35,9 +35,9 @@ function closerView(core) {
   }
 
   function explain(shown) {
-    const { text, parts } = sumOf(shown);
+    const { text, parts, hint = "" } = sumOf(shown);
     part("sums-title").textContent = `How this number comes about: ${shortened(cellText(shown), 90)}`;
-    part("sums-text").textContent = text;
+    part("sums-text").replaceChildren(text, make("span", { class: "no-print", text: hint }));
     part("sums").replaceChildren(...parts);
     checkScrollers();
     const [units, h, w] = shapeOf(state.layer);
@@ -54,7 +54,7 @@ function closerView(core) {
     const heading = `${{ softmax: "The probabilities", fc: "What adds up to this score" }[step.kind] ?? "What adds up to this cell"}${rows.length < bars.length ? `: the ${rows.length} strongest of ${bars.length}` : ""}`;
     return {
       file: ["explorer", typeof cell.picture === "number" ? cell.picture + 1 : cell.picture, step.title, cell.unit + 1, cell.row + 1, cell.column + 1],
-      title: cellText(cell), lines: [`${core.answerText()}.`, text],
+      title: cellText(cell), lines: [core.answerText(), text],
       panels: [
         { caption: "On the picture", width: 324, height: 324, layers: [part("seen")], text: seenText(step, cell, side) },
         { caption: `${step.title}, ${shortened(unitName(cell.layer, cell.unit))}`, width: 324, height: 324, layers: [part("map")],

@@ -67,7 +67,10 @@ function explorer(box, views) {
     if (!found) return "a picture of the reader's own";
     return `picture ${picture + 1} (${shortened(found.true === null ? named(found.name) : className(found.true))})`;
   }
-  const answerText = () => `${shortened(named(title))} says ${shortened(className(best()))} (${percent(activations[last][best()])}) for ${pictureText()}`;
+  function answerText() {
+    const guess = best(), right = truth() === null ? "" : truth() === guess ? ", and is right" : `, but it is ${shortened(className(truth()))}`;
+    return `${shortened(named(title))} says ${shortened(className(guess))} (${percent(activations[last][guess])}) for ${pictureText()}${right}.`;
+  }
 
   // ---- the state, always within what exists
 
@@ -233,7 +236,7 @@ function explorer(box, views) {
     if (theme !== null || !photo) return;
     theme = root.dataset.theme ?? "";
     root.dataset.theme = "light";
-    part("handout").textContent = `${answerText()}. Looked at: ${cellText(state)}. ${seenText(steps[state.layer], state, side)}`;
+    part("handout").textContent = `${answerText()} Looked at: ${cellText(state)}. ${seenText(steps[state.layer], state, side)}`;
     show();
     opened.forEach((view) => view.printed?.());
   });

@@ -1,5 +1,5 @@
 // How one number comes about: the terms of every kind of layer, as they are, with a sum that is the number.
-// Each kind gives words (`text`), elements (`parts`), and where it has terms or shares, `bars`: [name, value] for the figure to take away.
+// Each kind gives words (`text`, and a `hint` what to do), elements (`parts`), and where it has terms or shares, `bars`: [name, value] for the figure to take away.
 
 const exact = (value) => (Math.abs(value) < 5e-5 ? "0.0000" : value.toFixed(4)).replace("-", "−");
 const signedText = (value) => (value < 0 && Math.abs(value) >= 5e-5 ? ` − ${exact(-value)}` : ` + ${exact(Math.abs(value))}`);
@@ -92,7 +92,8 @@ const SUMS = {
     const pads = picked.inside.map((inside) => (inside ? "" : "padding"));
     return {
       text: `The kernel of this unit has one ${wide} × ${wide} layer for each of the ${terms.length} inputs. Each lies on its input, number on number; ` +
-        "the products are added, then all inputs, then the bias. Choose an input to see its numbers.",
+        "the products are added, then all inputs, then the bias.",
+      hint: " Choose an input to see its numbers.",
       bars: [...terms.map((term) => [names(term.channel), term.sum]), ["bias", bias]],
       parts: [
         make("div", { class: "two-parts" },

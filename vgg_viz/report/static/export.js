@@ -65,8 +65,9 @@ function layPanel(pen, panel) {
   for (const canvas of panel.layers ?? []) pen.image(0, y, width, height, canvas, canvas.width > width);
   y += height;
   for (const { bar, labels, text } of panel.legends ?? []) {
-    pen.image(0, y + 10, width, 12, bar);
-    labels.forEach((label, i) => pen.text((width * i) / (labels.length - 1), y + 36, label, { size: 12, anchor: ["start", ...Array(labels.length - 2).fill("middle"), "end"][i] }));
+    const span = Math.min(width, 400);
+    pen.image(0, y + 10, span, 12, bar);
+    labels.forEach((label, i) => pen.text((span * i) / (labels.length - 1), y + 36, label, { size: 12, anchor: ["start", ...Array(labels.length - 2).fill("middle"), "end"][i] }));
     y = paragraph(pen, text ?? "", y + 40, width, SMALL);
   }
   return panel.text ? paragraph(pen, panel.text, y + 6, width, SMALL) : y;
@@ -117,10 +118,10 @@ function sheetColours() {
   return { ground: style.backgroundColor, ink: style.color, more: colour("--flow-more"), less: colour("--flow-less"), one: colour("--pair-one"), two: colour("--pair-two"), rule: colour("--flow-quiet") };
 }
 
-function paintSheet({ marks, width, height }, times) {
+function paintSheet({ marks, width, height }, times, ground = null) {
   const colours = sheetColours(), canvas = make("canvas", { width: width * times, height: height * times }), context = canvas.getContext("2d");
   context.scale(times, times);
-  context.fillStyle = colours.ground;
+  context.fillStyle = ground ?? colours.ground;
   context.fillRect(0, 0, width, height);
   for (const mark of marks) {
     context.fillStyle = colours[mark.colour ?? "ink"];
