@@ -25,7 +25,7 @@ from vgg_viz.report.verdict import subtitle
 
 FILE = "explorer.html"
 STYLES = ("page.css", "explorer.css")
-VIEWS = ("pictures", "board", "closer", "beside")  # each templates/explorer-*.html and static/explorer-*.js; they stand on the page in this order
+VIEWS = ("pictures", "board", "closer", "beside")  # templates/explorer-*.html and static/explorer-*.js, in the order of the page
 SCRIPTS = (
     *FRAME_SCRIPTS, "colours.js", "paint.js", "export.js", "explorer-engine.js", "explorer-lens.js", "explorer-sums.js",
     "explorer-core.js", *(f"explorer-{view}.js" for view in VIEWS), "explorer.js",
