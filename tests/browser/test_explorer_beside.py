@@ -102,7 +102,8 @@ def other(one: Net) -> Pair:
 
 def wait(page: Any, part: str, words: str) -> None:
     """Until a part of the page says so."""
-    page.wait_for_function("([part, words]) => document.querySelector(`[data-part=${part}]`).textContent.includes(words)", arg=[part, words])
+    said = "([part, words]) => document.querySelector(`[data-part=${part}]`).textContent.includes(words)"
+    page.wait_for_function(said, arg=[part, words])
 
 
 def three(page: Any) -> list[float]:
