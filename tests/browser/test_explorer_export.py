@@ -151,7 +151,8 @@ def test_probabilities_and_layer_differences_are_pytorchs(opened, pair):
         assert shares[2] == pytest.approx(100 * (b["softmax"][i] - a["softmax"][i]), abs=0.051)
     for name in a:
         mean = float(np.abs(a[name] - b[name]).mean())
-        assert after(rows, "input" if name == "normalise" else name)[0] == pytest.approx(mean, rel=6e-3, abs=1e-6), name
+        found = after(rows, "input" if name == "normalise" else name)[0]
+        assert found == pytest.approx(mean, rel=6e-3, abs=6e-6), name  # below 0.001 with two digits
 
 
 def test_the_board_is_drawn_with_every_layer_and_the_flows(opened, pair):
@@ -205,7 +206,8 @@ def test_every_view_of_the_gallerys_viewer_is_saved_at_one_and_two_times(opened,
     for method in (one["id"] for one in data["methods"]):
         page.locator("[data-part=method]").select_option(method)
         for layer in page.locator("[data-part=layer] option").evaluate_all("(all) => all.map((one) => one.value)"):
-            page.locator("[data-part=layer]").select_option(layer)
+            if page.locator("[data-part=layer]").is_enabled():
+                page.locator("[data-part=layer]").select_option(layer)
             name, small = saved(page, "save", "Save PNG")
             assert method in name
             assert (layer or "pixels") in name
