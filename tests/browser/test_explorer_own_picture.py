@@ -164,7 +164,8 @@ def test_text_that_is_pasted_is_left_alone(opened, net):
     page.evaluate("""() => {
         const clipboardData = new DataTransfer();
         clipboardData.setData("text/plain", "12");
-        document.querySelector("[data-part=unit]").dispatchEvent(new ClipboardEvent("paste", { bubbles: true, cancelable: true, clipboardData }));
+        const event = new ClipboardEvent("paste", { bubbles: true, cancelable: true, clipboardData });
+        document.querySelector("[data-part=unit]").dispatchEvent(event);
     }""")
     page.wait_for_timeout(100)
     assert text(page, "verdict") == before

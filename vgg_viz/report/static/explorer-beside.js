@@ -74,7 +74,9 @@ function besideView(core) {
 
   function fillChoices() {
     const options = [["same", "the same"], ...pictures.map((_, i) => [i, core.pictureText(i)]), ...(core.canvasOf("own") ? [["own", "your own picture"]] : []), ...(own ? [["second", `your second: ${shortened(own.name, 30)}`]] : [])];
-    part("second").replaceChildren(...options.map(([value, text]) => make("option", { value, text })));
+    const offered = JSON.stringify(options);
+    if (part("second").dataset.key !== offered) part("second").replaceChildren(...options.map(([value, text]) => make("option", { value, text })));
+    part("second").dataset.key = offered;
     part("second").value = String(state.second);
     if (rival) part("against").value = String(state.against);
   }
