@@ -38,11 +38,11 @@ function sharedClasses(one, two) {
 }
 
 function besideView(core) {
-  const { part, steps, last, state, pictures, network, rival, choose, point, shapeOf, unitName } = core;
+  const { part, steps, last, state, pictures, network, rival, choose, shapeOf, unitName } = core;
   const sides = [{ title: core.title, network, steps }, ...(rival ? [{ ...rival, steps: stepsOf(rival.network) }] : [])];
   const classes = sides.map((side) => sharedClasses(network.classes, side.network.classes));
   const shared = sides.map((side, i) => sharedSteps(steps, side.steps, i === 0 || String(network.classes) === String(side.network.classes)));
-  let own = null; // the reader's second picture: { name, canvas of its own size }
+  let own = null; // the reader's second picture: { name, a canvas for each network }
   let theirs = []; // what the second network says about the second picture
   let key = ""; // of what was reckoned last
   let parted = new Map(); // by layer: how far the two lie apart there
@@ -57,7 +57,7 @@ function besideView(core) {
   // ---- the second picture through the second network
 
   function reckon() {
-    const source = state.second === "same" ? core.photo : state.second === "second" ? own.canvas : core.canvasOf(state.second), wide = side().network.side;
+    const source = state.second === "same" ? core.photo : state.second === "second" ? own.canvases[state.against] : core.canvasOf(state.second), wide = side().network.side;
     const canvas = source.width === wide && source.height === wide ? source : core.fitted(source, source.width, source.height, wide);
     theirs = forward(side().steps, core.pixelsOf(canvas, side().network));
     key = `${state.second} ${state.against}`;
@@ -91,10 +91,8 @@ function besideView(core) {
     const file = part("second-file").files[0];
     if (!file) return;
     try {
-      const bitmap = await createImageBitmap(file), square = Math.min(bitmap.width, bitmap.height);
-      // Kept at the size of the larger network, so that neither gets it twice scaled where one size is enough.
-      own = { name: named(file.name), canvas: core.fitted(bitmap, bitmap.width, bitmap.height, Math.min(square, Math.max(...sides.map((one) => one.network.side)))) };
-      if (own.canvas.width < side().network.side) own.canvas = core.fitted(bitmap, bitmap.width, bitmap.height, side().network.side);
+      const bitmap = await createImageBitmap(file);
+      own = { name: named(file.name), canvases: sides.map((one) => core.fitted(bitmap, bitmap.width, bitmap.height, one.network.side)) };
       bitmap.close();
       key = "";
       choose({ second: "second" }, false);
@@ -108,24 +106,7 @@ function besideView(core) {
 
   // ---- reading
 
-  const underPointer = (event) => {
-    const canvas = event.target.closest("canvas");
-    if (!canvas || !parted.has(state.layer)) return null;
-    const frame = canvas.getBoundingClientRect(), [units, h, w] = shapeOf(state.layer), to = (at, span, count) => clamp(Math.floor((at / span) * count), 0, count - 1);
-    const column = (count) => to(event.clientX - frame.left, frame.width, count);
-    return steps[state.layer].shape.length === 1 ? { layer: state.layer, unit: column(units), row: 0, column: 0 }
-      : { layer: state.layer, unit: state.unit, row: to(event.clientY - frame.top, frame.height, h), column: column(w) };
-  };
-  maps.addEventListener("pointermove", (event) => point(underPointer(event)));
-  maps.addEventListener("pointerleave", () => point(null));
-  maps.addEventListener("click", (event) => { const cell = underPointer(event); if (cell) choose(cell); });
-  maps.addEventListener("keydown", (event) => {
-    const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] }[event.key];
-    if (!step || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    choose(steps[state.layer].shape.length === 1 ? { unit: state.unit + step[0] + step[1] } : { row: state.row + step[0], column: state.column + step[1] }, false);
-    core.speak(threeNumbers(state), 400);
-  });
+  readMaps(core, maps, (event) => (parted.has(state.layer) ? event.target.closest("canvas") : null), () => threeNumbers(state));
 
   // The cell in the first, in the second, and their difference.
   function three({ layer, unit, row, column }) {

@@ -1,23 +1,32 @@
 // A closer look: the picture with what the chosen cell sees of it, the map enlarged, and how the number comes about.
 
-function closerView(core) {
-  const { part, steps, last, side, state, choose, point, shapeOf, sourceOf, unitName, className, cellText } = core;
-
-  const stage = part("stage");
-  const underPointer = (event) => {
-    const frame = part("map").getBoundingClientRect(), now = steps[state.layer], x = (event.clientX - frame.left) / frame.width, y = (event.clientY - frame.top) / frame.height;
-    const [units, h, w] = shapeOf(state.layer), to = (share, count) => clamp(Math.floor(share * count), 0, count - 1);
-    return now.shape.length === 1 ? { layer: state.layer, unit: to(x, units), row: 0, column: 0 } : { layer: state.layer, unit: state.unit, row: to(y, h), column: to(x, w) };
+// Maps on a stage are read with the pointer, a finger or the arrow keys. `canvasAt(event)` is the map under the pointer, null where there is none;
+// `said()` are the words for a cell chosen by key, where they are not the core's.
+function readMaps(core, stage, canvasAt, said = null) {
+  const { steps, state, shapeOf, choose, point } = core;
+  const under = (event) => {
+    const canvas = canvasAt(event);
+    if (!canvas) return null;
+    const frame = canvas.getBoundingClientRect(), x = (event.clientX - frame.left) / frame.width, y = (event.clientY - frame.top) / frame.height;
+    const [units, h, w] = shapeOf(state.layer), to = (share, count) => clamp(Math.floor(share * count), 0, count - 1), flat = steps[state.layer].shape.length === 1;
+    return flat ? { layer: state.layer, unit: to(x, units), row: 0, column: 0 } : { layer: state.layer, unit: state.unit, row: to(y, h), column: to(x, w) };
   };
-  stage.addEventListener("pointermove", (event) => point(underPointer(event)));
+  stage.addEventListener("pointermove", (event) => point(under(event)));
   stage.addEventListener("pointerleave", () => point(null));
-  stage.addEventListener("click", (event) => choose(underPointer(event)));
+  stage.addEventListener("click", (event) => { const cell = under(event); if (cell) choose(cell); });
   stage.addEventListener("keydown", (event) => {
     const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] }[event.key];
     if (!step || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    choose(steps[state.layer].shape.length === 1 ? { unit: state.unit + step[0] + step[1] } : { row: state.row + step[0], column: state.column + step[1] });
+    choose(steps[state.layer].shape.length === 1 ? { unit: state.unit + step[0] + step[1] } : { row: state.row + step[0], column: state.column + step[1] }, !said);
+    if (said) core.speak(said(), 400);
   });
+}
+
+function closerView(core) {
+  const { part, steps, last, side, state, choose, shapeOf, sourceOf, unitName, className, cellText } = core;
+
+  readMaps(core, part("stage"), () => part("map"));
   part("layer").append(...steps.map((step, i) => make("option", { value: i, text: step.title })));
   part("layer").addEventListener("change", () => choose({ layer: Number(part("layer").value) }));
   for (const name of ["unit", "row", "column"]) {
