@@ -102,23 +102,28 @@ def render(page: Page) -> str:
     return document("page.html", scripts=GALLERY_SCRIPTS, page=page, ids=_identifiers(page.sections))
 
 
-def render_index(rows: Sequence[IndexRow]) -> str:
-    """The index over galleries: one sortable row each, a broken one with its error."""
+def render_index(rows: Sequence[IndexRow], *, live_href: str = "") -> str:
+    """The index over galleries: one sortable row each, a broken one with its error; `live_href` leads to a network that is served."""
     names: dict[str, None] = {}
     for row in rows:
         names.update(dict.fromkeys(name for name, _ in row.facts))
     columns = [(name, all(_number(dict(row.facts).get(name)) is not None for row in rows if name in dict(row.facts)))
                for name in names]  # fmt: skip
-    return document("index.html", rows=rows, columns=columns)
+    return document("index.html", rows=rows, columns=columns, live_href=live_href)
 
 
-def document(template: str, *, styles: tuple[str, ...] = ("page.css",), scripts: tuple[str, ...] = FRAME_SCRIPTS, **context: Any) -> str:
-    """A template filled in, with its styles and scripts inline and a content policy that lets in nothing else."""
+def document(
+    template: str, *, styles: tuple[str, ...] = ("page.css",), scripts: tuple[str, ...] = FRAME_SCRIPTS, asks: bool = False, **context: Any,
+) -> str:  # fmt: skip
+    """A template filled in, with its styles and scripts inline and a content policy that lets in nothing else.
+
+    asks  whether its scripts may ask the server that the page came from; no other
+    """
     style, early, late = "\n".join(map(_read, styles)), _read("theme.js"), _script(scripts)
     policy = (
         "default-src 'none'; img-src data: blob: 'self'; "
         f"style-src {_hash(style)}; script-src {_hash(early)} {_hash(late)}; base-uri 'none'; form-action 'none'"
-    )
+    ) + ("; connect-src 'self'" if asks else "")
     html = _environment().get_template(template).render(
         style=Markup(style), early=Markup(early), late=Markup(late), policy=policy, **context
     )  # fmt: skip

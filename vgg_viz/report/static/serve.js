@@ -1,0 +1,226 @@
+// The live page: sends a picture, shows what comes back, asks for maps and opens the viewer on them.
+
+function live(box) {
+  const part = (name) => box.querySelector(`[data-part=${name}]`);
+  const about = JSON.parse(part("about").textContent);
+  const className = (index) => named(about.classes[index]);
+  const announce = announcer(part("live"));
+  let picture = null; // { blob, name, id, top, data }: the picture now asked about, and the maps that have come
+  let sending = null, asking = null; // what is under way and can be stopped
+  let preview = "";
+
+  // ---- talking to the server
+
+  class Refused extends Error {
+    constructor(status, sentence) {
+      super(sentence);
+      this.status = status;
+    }
+  }
+
+  async function post(address, body, type, signal) {
+    const answer = await fetch(address, { method: "POST", body, signal, headers: { "Content-Type": type }, referrerPolicy: "no-referrer" });
+    if (answer.ok) return answer;
+    const said = await answer.json().catch(() => ({}));
+    throw new Refused(answer.status, said.error ?? `The server said ${answer.status}.`);
+  }
+
+  const reason = (error) => (error instanceof Refused ? error.message : "The server cannot be reached; look whether it is still running.");
+
+  function problem(name, text) {
+    part(name).textContent = text;
+    part(name).hidden = text === "";
+  }
+
+  // ---- the picture
+
+  async function bring(blob, name) {
+    sending?.abort();
+    asking?.abort();
+    sending = new AbortController();
+    const { signal } = sending;
+    problem("problem", "");
+    problem("wish-problem", "");
+    if (blob.size > about.most) {
+      problem("problem", `This file has ${(blob.size / 1e6).toFixed(1)} MB; at most ${about.most / 1e6} are taken.`);
+      return;
+    }
+    part("drop").setAttribute("aria-busy", "true");
+    try {
+      const found = await (await post("live/pictures", blob, "application/octet-stream", signal)).json();
+      picture = { blob, name: named(name), id: found.id, top: found.top, data: null };
+      answer(found.seconds);
+    } catch (error) {
+      if (!signal.aborted) problem("problem", reason(error));
+    } finally {
+      if (!signal.aborted) part("drop").removeAttribute("aria-busy");
+    }
+  }
+
+  function answer(seconds) {
+    for (const button of all("[data-part=specimens] button", box)) button.setAttribute("aria-pressed", String(button.dataset.name === picture.name));
+    URL.revokeObjectURL(preview);
+    preview = URL.createObjectURL(picture.blob);
+    part("photo").src = preview;
+    part("name").textContent = shortened(picture.name, 80);
+    part("top").replaceChildren(...picture.top.map(([index, share]) => {
+      const bar = make("span", { class: "guess-bar", "aria-hidden": "true" }, make("span"));
+      bar.firstChild.style.width = `${clamp(100 * share, 0, 100)}%`;
+      return make("li", {}, make("span", { class: "guess-name" }, make("bdi", { text: className(index) })), make("span", { class: "guess-share", text: percent(share) }), bar);
+    }));
+    part("took").textContent = `Unpacked, fitted and answered in ${duration(seconds)}.`;
+    const likely = make("optgroup", { label: "Most likely" }), others = make("optgroup", { label: "All classes" });
+    const option = (index, text) => make("option", { value: index, text });
+    likely.append(...picture.top.map(([index, share]) => option(index, `${shortened(className(index))}, ${percent(share)}`)));
+    others.append(...about.classes.map((_, index) => option(index, shortened(className(index)))));
+    part("class").replaceChildren(likely, others);
+    for (const name of ["answer", "wish"]) part(name).hidden = false;
+    part("shown").hidden = true;
+    part("place").replaceChildren();
+    part("state").textContent = "";
+    const [first, share] = picture.top[0];
+    announce(`It says ${className(first)}, ${percent(share)}.`);
+  }
+
+  const duration = (seconds) => (seconds < 1 ? `${Math.max(1, Math.round(1000 * seconds))} ms` : `${seconds.toFixed(1)} s`);
+
+  // ---- the maps
+
+  async function compute() {
+    asking?.abort();
+    const methods = all("input[name=ui-method]:checked", box).map((input) => input.value);
+    problem("wish-problem", methods.length ? "" : "Choose at least one method.");
+    if (!methods.length || !picture) return;
+    asking = new AbortController();
+    const { signal } = asking, asked = picture;
+    const wish = { methods, classes: [Number(part("class").value)], layer: part("layer").value || null };
+    working(true);
+    try {
+      const found = await maps(asked, wish, signal);
+      if (signal.aborted) return;
+      asked.data = merged(asked.data, found.viewer, asked.name);
+      const count = found.viewer.maps.length, first = found.viewer.maps.at(-1);
+      part("state").textContent = `${count} map${count === 1 ? "" : "s"} in ${duration(found.seconds)}.`;
+      announce(part("state").textContent);
+      open(asked.data, first);
+    } catch (error) {
+      if (!signal.aborted) problem("wish-problem", reason(error));
+    } finally {
+      if (asking?.signal === signal) working(false);
+    }
+  }
+
+  function working(busy) {
+    part("compute").disabled = busy;
+    part("stop").hidden = part("progress").hidden = !busy;
+    if (!busy) return;
+    part("progress").removeAttribute("value");
+    part("state").textContent = "Asking …";
+  }
+
+  // The answer is lines of JSON, the last with the maps. A picture that the server has forgotten is sent once more.
+  async function maps(asked, wish, signal, again = true) {
+    let response;
+    try {
+      response = await post(`live/pictures/${encodeURIComponent(asked.id)}/maps`, JSON.stringify(wish), "application/json", signal);
+    } catch (error) {
+      if (!(error instanceof Refused && error.status === 404 && again)) throw error;
+      asked.id = (await (await post("live/pictures", asked.blob, "application/octet-stream", signal)).json()).id;
+      return maps(asked, wish, signal, false);
+    }
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = [];
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) throw new Refused(0, "The server ended before the maps were done; ask again.");
+      const lines = value.split("\n");
+      rest.push(lines[0]);
+      for (const next of lines.slice(1)) {
+        const said = JSON.parse(rest.join(""));
+        rest = [next];
+        if (said.state === "done") return said;
+        if (said.state === "failed") throw new Refused(0, said.error[0].toUpperCase() + said.error.slice(1));
+        progress(said);
+      }
+    }
+  }
+
+  function progress(said) {
+    if (said.state === "waiting") {
+      part("state").textContent = "Waiting for others …";
+      return;
+    }
+    const passes = said.pictures > 1 ? `, ${said.pictures} pictures through the network` : "";
+    part("state").textContent = said.of ? `${said.part} (${said.done + 1} of ${said.of}${passes}) …` : "Beginning …";
+    if (said.of > 1) part("progress").value = said.done / said.of;
+  }
+
+  function stop() {
+    asking?.abort();
+    working(false);
+    part("state").textContent = "Stopped.";
+  }
+
+  // What came now beside what had come before; the same map again takes the place of the old one.
+  function merged(old, found, name) {
+    found.photos[0].name = name;
+    if (!old) return found;
+    const key = (map) => `${map.method}|${map.layer ?? ""}|${map.target}`;
+    const fresh = new Set(found.maps.map(key));
+    const united = (one, other, id) => [...new Map([...one, ...other].map((item) => [item[id], item])).values()];
+    const order = all("[data-part=layer] option", box).map((option) => option.value);
+    return {
+      ...found,
+      methods: united(old.methods, found.methods, "id"),
+      layers: united(old.layers, found.layers, "name").sort((one, other) => order.indexOf(one.name) - order.indexOf(other.name)),
+      maps: [...old.maps.filter((map) => !fresh.has(key(map))), ...found.maps],
+      ranges: { ...old.ranges, ...found.ranges },
+    };
+  }
+
+  // The viewer reads its state from the address: how it looked stays, what has just come is shown.
+  function open(data, map) {
+    const state = new URLSearchParams(location.hash.slice(1));
+    const before = state.get("view") === "live" ? state : new URLSearchParams({ view: "live" });
+    for (const [name, value] of [["method", map.method], ["layer", map.layer], ["target", map.target]]) {
+      if (value === null) before.delete(name);
+      else before.set(name, value);
+    }
+    before.delete("cell");
+    history.replaceState(null, "", `#${before}`);
+    const fresh = part("viewer").content.querySelector(".viewer").cloneNode(true);
+    part("place").replaceChildren(fresh);
+    part("shown").hidden = false;
+    viewer(fresh, data);
+  }
+
+  // ---- the ways in
+
+  const take = (files) => { if (files?.[0]) bring(files[0], files[0].name); };
+  part("choose").addEventListener("click", () => part("file").click());
+  part("file").addEventListener("change", () => { take(part("file").files); part("file").value = ""; });
+  addEventListener("paste", (event) => take(event.clipboardData?.files));
+  addEventListener("dragover", (event) => { event.preventDefault(); part("drop").classList.add("dropping"); });
+  addEventListener("dragleave", () => part("drop").classList.remove("dropping"));
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    part("drop").classList.remove("dropping");
+    take(event.dataTransfer?.files);
+  });
+  part("compute").addEventListener("click", compute);
+  part("stop").addEventListener("click", stop);
+  about.specimens.forEach((item, i) => {
+    const image = make("img", { alt: "", width: 64, height: 64 });
+    image.src = item.src;
+    const button = make("button", { type: "button", "aria-pressed": "false", "aria-label": `Picture ${i + 1}: ${named(item.name)}` }, image);
+    button.dataset.name = named(item.name);
+    button.addEventListener("click", () => {
+      const bytes = Uint8Array.from(atob(item.src.split(",")[1]), (letter) => letter.charCodeAt(0));
+      bring(new Blob([bytes], { type: "image/png" }), named(item.name));
+    });
+    part("specimens").append(button);
+  });
+  part("own-row").hidden = about.specimens.length === 0;
+}
+
+live(document.getElementById("ui-live"));
