@@ -210,7 +210,7 @@ def _serve(options: argparse.Namespace) -> int:
     from vgg_viz.report.gallery import module_device
     from vgg_viz.serve.application import application
     from vgg_viz.serve.galleries import offer
-    from vgg_viz.serve.listening import listening, run
+    from vgg_viz.serve.listening import listening, server
 
     galleries, source, said = offer(options.folder, options.checkpoint)
     live = None
@@ -232,7 +232,8 @@ def _serve(options: argparse.Namespace) -> int:
         def ready() -> None:
             print(json.dumps({"url": place.url}) if options.json else place.url, flush=True)
 
-        run(sock, application(place, galleries=galleries, live=live), ready)
+        whole = application(place, galleries=galleries, live=live)
+        server(whole, ready=ready, closing=live.close if live else lambda: None).run(sockets=[sock])
     return DONE
 
 

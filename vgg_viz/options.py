@@ -207,6 +207,6 @@ def _serve(commands: Commands[Parser], parents: Sequence[Parser]) -> None:
                  "python -m vgg_viz serve gallery --checkpoint vgg16.pth")  # fmt: skip
     serve.add_argument("folder", nargs="?", metavar="GALLERY_DIR", help="galleries to browse (default gallery)")
     serve.add_argument("--checkpoint", nargs="?", const="", metavar="CKPT",
-                       help="the network of the live page: a .pt file or a variant's name; without a value the bundled Tiny VGG")  # fmt: skip
+                       help="the network of the live page: a .pt file or a variant's name; alone: the bundled Tiny VGG")  # fmt: skip
     serve.add_argument("--host", default="127.0.0.1", help="where to listen (default 127.0.0.1: this machine alone)")
     serve.add_argument("--port", type=_port, metavar="N", help="0 for any free one (default 8000 if it is free, else any)")

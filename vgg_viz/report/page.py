@@ -103,7 +103,10 @@ def render(page: Page) -> str:
 
 
 def render_index(rows: Sequence[IndexRow], *, live_href: str = "") -> str:
-    """The index over galleries: one sortable row each, a broken one with its error; `live_href` leads to a network that is served."""
+    """The index over galleries: one sortable row each, a broken one with its error.
+
+    live_href  address of the live page, where a server has one
+    """
     names: dict[str, None] = {}
     for row in rows:
         names.update(dict.fromkeys(name for name, _ in row.facts))
@@ -113,7 +116,8 @@ def render_index(rows: Sequence[IndexRow], *, live_href: str = "") -> str:
 
 
 def document(
-    template: str, *, styles: tuple[str, ...] = ("page.css",), scripts: tuple[str, ...] = FRAME_SCRIPTS, asks: bool = False, **context: Any,
+    template: str, *, styles: tuple[str, ...] = ("page.css",), scripts: tuple[str, ...] = FRAME_SCRIPTS, asks: bool = False,
+    **context: Any,
 ) -> str:  # fmt: skip
     """A template filled in, with its styles and scripts inline and a content policy that lets in nothing else.
 

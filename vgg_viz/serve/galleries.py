@@ -20,6 +20,8 @@ TYPES = {
 USUAL = "gallery"
 HEAD = 4096  # bytes of a page in which its policy must stand
 
+# What the system raises for paths that lead nowhere: a name too long, a loop of links, a lone surrogate.
+_LOST = (OSError, RuntimeError, ValueError)
 _POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy" content="([^"<>]*)">')
 _HASH = r"'sha256-[A-Za-z0-9+/]{43}='"
 # The words that a policy of ours is made of; one with others is not taken over.
@@ -53,11 +55,7 @@ class Galleries:
             inside = sorted(root.iterdir())
         except OSError:
             return {}
-        return {
-            folder.name: folder
-            for folder in inside
-            if not folder.name.startswith(".") and folder.resolve().is_relative_to(root) and read_manifest(folder) is not None
-        }
+        return {folder.name: folder for folder in inside if not folder.name.startswith(".") and _is_gallery(folder, root)}
 
     def find(self, address: str) -> File | None:
         """The file that "<gallery>/<path>" means, or None: no such file, or none that may be shown.
@@ -84,7 +82,7 @@ class Galleries:
             if hidden or media_type is None:
                 return None
             return File(path, media_type, page_policy(_head(path)) if path.suffix.lower() == ".html" else NOTHING)
-        except (OSError, ValueError):  # a name too long, a loop of links, a lone surrogate
+        except _LOST:
             return None
 
 
@@ -101,6 +99,13 @@ def page_policy(page: str, *, asks: bool = False) -> str:
     if "default-src 'none'" not in directives or not all(known):
         return NOTHING
     return "; ".join([*directives, "frame-ancestors 'none'"])
+
+
+def _is_gallery(folder: Path, root: Path) -> bool:
+    try:
+        return folder.resolve(strict=True).is_relative_to(root) and read_manifest(folder) is not None
+    except _LOST:
+        return False
 
 
 def _head(path: Path) -> str:

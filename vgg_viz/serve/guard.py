@@ -95,10 +95,10 @@ class Guard:
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        refused = self.refusal(scope["method"], Headers(scope=scope))
+        refused = self.refusal(scope["method"], scope["path"], Headers(scope=scope))
         await (refused or self.application)(scope, receive, sending)
 
-    def refusal(self, method: str, headers: Headers) -> PlainTextResponse | None:
+    def refusal(self, method: str, path: str, headers: Headers) -> PlainTextResponse | None:
         """The answer to a request that is refused for who asks; None when it may pass."""
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
         if len(hosts) != 1 or not self.place.is_ours(hosts[0]):
@@ -109,4 +109,6 @@ class Guard:
             return PlainTextResponse(f"This server knows {', '.join(METHODS)}.\n", 405, {"Allow": ", ".join(METHODS)})
         if method == "POST" and headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return PlainTextResponse("A page of another site asked; open this server's own page.\n", 403)
+        if re.search(r"[\x00-\x1f\x7f]", path):  # a router's pattern may overlook a line end
+            return PlainTextResponse("There is no such address.\n", 404)
         return None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from concurrent.futures import Future
 from typing import Any
 
@@ -79,9 +80,10 @@ class Jobs:
         job = Job(network, picture, wish, most_seconds=self.most_seconds)
         future = self.lane.enter(job.work)
         self.current.add(job)
+        future.add_done_callback(lambda _: self.current.discard(job))
         return job, future
 
-    async def follow(self, job: Job, future: Future[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
+    async def follow(self, job: Job, future: Future[dict[str, Any]]) -> AsyncGenerator[dict[str, Any], None]:
         """What the page is told, until the result or the reason why there is none. Closing this ends the job."""
         waiting = asyncio.wrap_future(future)
         try:
@@ -93,13 +95,8 @@ class Jobs:
                 # Also where nothing is new: only by writing does a server learn that the reader has gone.
                 yield job.state()
         finally:
-            self.drop(job, future)
-
-    def drop(self, job: Job, future: Future[dict[str, Any]]) -> None:
-        """End a job, wherever it is."""
-        job.end()
-        future.cancel()
-        self.current.discard(job)
+            job.end()
+            waiting.cancel()  # and so the future, if it still waits in the line
 
     def close(self) -> None:
         """End all jobs."""
@@ -111,6 +108,11 @@ class Jobs:
     def _last(job: Job, waiting: asyncio.Future[dict[str, Any]]) -> dict[str, Any]:
         try:
             return {"state": "done", "seconds": round(job.seconds, 3), "viewer": waiting.result()}
-        except (VggVizError, MemoryError, asyncio.CancelledError) as error:
-            reason = str(error) or "there was not enough room, or the server is closing; ask again."
-            return {"state": "failed", "error": reason}
+        except VggVizError as error:
+            reason = str(error)
+        except asyncio.CancelledError:
+            reason = "the server is closing; start it again and ask again."
+        except Exception as error:  # a method's own fault costs this job alone, and is told to whoever runs the server
+            logging.getLogger(__name__).exception("a job failed")
+            reason = f"this failed ({type(error).__name__}); the terminal of the server says more."
+        return {"state": "failed", "error": reason}

@@ -38,8 +38,12 @@ def listening(host: str, port: int | None = None) -> Iterator[tuple[socket.socke
         yield sock, Place(host, sock.getsockname()[1])
 
 
-def run(sock: socket.socket, application: ASGIApp, ready: Callable[[], None]) -> None:
-    """Serve until Ctrl-C, which is raised as KeyboardInterrupt when all is closed; calls `ready` when answers are given."""
+def server(application: ASGIApp, *, ready: Callable[[], None], closing: Callable[[], None] = lambda: None) -> uvicorn.Server:
+    """The server around an application; `run(sockets=[...])` serves until Ctrl-C, which it raises again when all is closed.
+
+    ready    called as soon as answers are given
+    closing  called before the last answers are waited for: it ends what would take long
+    """
     config = uvicorn.Config(
         application, log_level="warning", access_log=False, ws="none", server_header=False, proxy_headers=False,
         limit_concurrency=MOST_CONNECTIONS, timeout_graceful_shutdown=GRACE,
@@ -50,7 +54,11 @@ def run(sock: socket.socket, application: ASGIApp, ready: Callable[[], None]) ->
             await super().startup(sockets)
             ready()
 
-    Server(config).run(sockets=[sock])
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            closing()
+            await super().shutdown(sockets)
+
+    return Server(config)
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -25,7 +25,7 @@ from vgg_viz.serve.galleries import page_policy
 from vgg_viz.serve.intake import MOST_BYTES, Intake, busy
 from vgg_viz.serve.jobs import Job, Jobs
 from vgg_viz.serve.lanes import Full, Lane
-from vgg_viz.serve.network import MOST_CLASSES, Network
+from vgg_viz.serve.network import Network
 from vgg_viz.serve.store import Store
 
 STYLES = ("page.css", "serve.css")
@@ -46,7 +46,8 @@ class Live:
         waiting: int = MOST_WAITING,
     ) -> None:  # fmt: skip
         self.network = network
-        self.store, self.intake, self.jobs = store or Store(), intake or Intake(), jobs or Jobs()
+        self.store = Store() if store is None else store  # an empty store is falsy
+        self.intake, self.jobs = intake or Intake(), jobs or Jobs()
         # Small pictures never wait for large ones, and large ones are unpacked one at a time: each may take a gigabyte.
         self.small, self.large, self.saying = Lane("small", waiting), Lane("large", waiting), Lane("says", waiting)
 
@@ -119,7 +120,7 @@ class Live:
             job, future = self.jobs.start(self.network, picture, wish)
         except Full:
             raise busy("Others are waiting for their maps already; try again in a few seconds.", 5) from None
-        return StreamingResponse(self._lines(request, job, future), media_type="application/x-ndjson", headers={"X-Accel-Buffering": "no"})
+        return StreamingResponse(self._lines(request, job, future), media_type="application/x-ndjson")
 
     async def _lines(self, request: Request, job: Job, future: Future[dict[str, Any]]) -> AsyncIterator[bytes]:
         told = self.jobs.follow(job, future)
@@ -130,8 +131,7 @@ class Live:
                 if await request.is_disconnected():
                     return
         finally:
-            self.jobs.drop(job, future)
-            await told.aclose()  # type: ignore[attr-defined]
+            await told.aclose()
 
 
 def _line(state: dict[str, Any]) -> bytes:
@@ -144,9 +144,7 @@ def live_page(network: Network, galleries: bool) -> str:
     specimens = checkpoint.specimens
     batch = specimen_batch(specimens, network.side) if specimens else None
     few = pictures(picked(batch, list(range(min(len(batch), MOST_SPECIMENS))))) if batch is not None else ()
-    about = {
-        "classes": checkpoint.classes, "most": MOST_BYTES, "specimens": few, "mostClasses": MOST_CLASSES,
-    }  # fmt: skip
+    about = {"classes": checkpoint.classes, "most": MOST_BYTES, "specimens": few}
     return document(
         "serve.html", styles=STYLES, scripts=SCRIPTS, asks=True, about=about, network=network, galleries=galleries,
         name=checkpoint.provenance.file or "network", architecture=title(checkpoint.architecture), first=FIRST_METHODS,

@@ -1,11 +1,15 @@
 // The live page: sends a picture, shows what comes back, asks for maps and opens the viewer on them.
 
+const MOST_LOOKED = 8; // pictures whose maps one page keeps
+
 function live(box) {
   const part = (name) => box.querySelector(`[data-part=${name}]`);
   const about = JSON.parse(part("about").textContent);
   const className = (index) => named(about.classes[index]);
   const announce = announcer(part("live"));
-  let picture = null; // { blob, name, id, top, data }: the picture now asked about, and the maps that have come
+  let picture = null; // { blob, name, id, top }: the picture now asked about
+  let data = null; // the maps that have come in this sitting, as the viewer reads them
+  const looked = []; // the pictures that they are of, in the order of data.photos
   let sending = null, asking = null; // what is under way and can be stopped
   let preview = "";
 
@@ -48,7 +52,8 @@ function live(box) {
     part("drop").setAttribute("aria-busy", "true");
     try {
       const found = await (await post("live/pictures", blob, "application/octet-stream", signal)).json();
-      picture = { blob, name: named(name), id: found.id, top: found.top, data: null };
+      const same = looked.find((one) => one.name === named(name) && one.blob.size === blob.size && String(one.top) === String(found.top));
+      picture = Object.assign(same ?? { name: named(name) }, { blob, id: found.id, top: found.top });
       answer(found.seconds);
     } catch (error) {
       if (!signal.aborted) problem("problem", reason(error));
@@ -98,11 +103,11 @@ function live(box) {
     try {
       const found = await maps(asked, wish, signal);
       if (signal.aborted) return;
-      asked.data = merged(asked.data, found.viewer, asked.name);
+      const photo = merge(found.viewer, asked);
       const count = found.viewer.maps.length, first = found.viewer.maps.at(-1);
       part("state").textContent = `${count} map${count === 1 ? "" : "s"} in ${duration(found.seconds)}.`;
       announce(part("state").textContent);
-      open(asked.data, first);
+      open(first, photo);
     } catch (error) {
       if (!signal.aborted) problem("wish-problem", reason(error));
     } finally {
@@ -161,28 +166,39 @@ function live(box) {
     part("state").textContent = "Stopped.";
   }
 
-  // What came now beside what had come before; the same map again takes the place of the old one.
-  function merged(old, found, name) {
-    found.photos[0].name = name;
-    if (!old) return found;
-    const key = (map) => `${map.method}|${map.layer ?? ""}|${map.target}`;
-    const fresh = new Set(found.maps.map(key));
+  // What came now beside what had come before; the same map again takes the place of the old one. Returns the photo's index.
+  function merge(found, asked) {
     const united = (one, other, id) => [...new Map([...one, ...other].map((item) => [item[id], item])).values()];
     const order = all("[data-part=layer] option", box).map((option) => option.value);
-    return {
-      ...found,
-      methods: united(old.methods, found.methods, "id"),
+    const old = data ?? { photos: [], methods: [], layers: [], maps: [], ranges: {} };
+    if (!looked.includes(asked) && looked.length === MOST_LOOKED) {
+      looked.shift();
+      old.photos.shift();
+      old.maps = old.maps.filter((map) => map.photo > 0).map((map) => ({ ...map, photo: map.photo - 1 }));
+    }
+    if (!looked.includes(asked)) looked.push(asked);
+    const photo = looked.indexOf(asked), key = (map) => `${map.method}|${map.layer ?? ""}|${map.target}`;
+    const fresh = new Set(found.maps.map(key));
+    const photos = [...old.photos];
+    photos[photo] = { ...found.photos[0], name: asked.name };
+    const maps = [...old.maps.filter((map) => map.photo !== photo || !fresh.has(key(map))), ...found.maps.map((map) => ({ ...map, photo }))];
+    const ranges = {};
+    for (const map of maps) {
+      const [low, high] = ranges[key(map)] ?? [map.low, map.high];
+      ranges[key(map)] = [Math.min(low, map.low), Math.max(high, map.high)];
+    }
+    data = {
+      ...found, photos, maps, ranges, methods: united(old.methods, found.methods, "id"),
       layers: united(old.layers, found.layers, "name").sort((one, other) => order.indexOf(one.name) - order.indexOf(other.name)),
-      maps: [...old.maps.filter((map) => !fresh.has(key(map))), ...found.maps],
-      ranges: { ...old.ranges, ...found.ranges },
     };
+    return photo;
   }
 
   // The viewer reads its state from the address: how it looked stays, what has just come is shown.
-  function open(data, map) {
+  function open(map, photo) {
     const state = new URLSearchParams(location.hash.slice(1));
     const before = state.get("view") === "live" ? state : new URLSearchParams({ view: "live" });
-    for (const [name, value] of [["method", map.method], ["layer", map.layer], ["target", map.target]]) {
+    for (const [name, value] of [["photo", photo + 1], ["method", map.method], ["layer", map.layer], ["target", map.target]]) {
       if (value === null) before.delete(name);
       else before.set(name, value);
     }
