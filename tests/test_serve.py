@@ -173,7 +173,8 @@ def test_the_policy_in_the_header_is_that_of_the_page_and_no_framing(client):
 
 
 @pytest.mark.parametrize("policy", [
-    "default-src *", "default-src 'none'; script-src 'unsafe-inline'", "default-src 'none'; connect-src 'self'", "script-src 'none'", "",
+    "default-src *", "default-src 'none'; script-src 'unsafe-inline'", "default-src 'none'; connect-src 'self'",
+    "script-src 'none'", "",
     "default-src 'none'; script-src 'self'", "default-src 'none'; img-src https://example.org", "default-src 'none'; report-uri /x",
 ])  # fmt: skip
 def test_a_page_with_a_weaker_policy_may_do_nothing(policy):
@@ -223,7 +224,9 @@ def test_an_origin_must_be_ours(client, origin, status):
     assert client("POST", "/live/pictures", picture(), {**RAW, "Origin": origin}).status == status
 
 
-@pytest.mark.parametrize(("site", "status"), [("same-origin", 200), ("none", 200), ("same-site", 403), ("cross-site", 403), ("odd", 403)])
+@pytest.mark.parametrize(("site", "status"), [
+    ("same-origin", 200), ("none", 200), ("same-site", 403), ("cross-site", 403), ("odd", 403),
+])  # fmt: skip
 def test_a_browser_says_which_site_asks_and_others_may_not_send(client, site, status):
     assert client("POST", "/live/pictures", picture(), {**RAW, "Sec-Fetch-Site": site}).status == status
     assert client("GET", "/live", headers={"Sec-Fetch-Site": site}).status == 200  # a link from elsewhere may lead here
@@ -277,7 +280,8 @@ JPEG = encode_jpeg(torch.rand(3, 64, 80, generator=torch.Generator().manual_seed
     (bomb(60_000, 60_000), 400, "50 million pixels"), (bomb(8000, 7000, whole=True), 400, "more than 50 million pixels"),
     (bomb(300, 200), 400, "damaged or cut short"), (b"GIF89a" + bytes(30), 400, "The picture"),
     (bytes(20_000_001), 413, "more than 20 MB"),
-], ids=["half a JPEG", "cut PNG", "nothing", "a page", "PostScript", "bomb by header", "whole bomb", "no rows", "empty GIF", "20 MB and 1"])  # fmt: skip
+], ids=["half a JPEG", "cut PNG", "nothing", "a page", "PostScript", "bomb by header", "whole bomb", "no rows", "empty GIF",
+        "20 MB and 1"])  # fmt: skip
 def test_what_is_no_good_picture_is_refused_in_a_sentence(client, body, status, words):
     answer = client.send(body)
     assert answer.status == status
@@ -418,7 +422,8 @@ def test_several_methods_classes_and_one_layer_come_together(client, network):
     wish = {"methods": ["saliency", "grad_cam", "guided_grad_cam", "saliency"], "classes": [2, 7, 2], "layer": layer}
     maps = events(client.wish(token, **wish))[-1]["viewer"]["maps"]
     assert [(one["method"], one["layer"], one["class"]) for one in maps] == [
-        (method, layer if method == "grad_cam" else None, index) for index in (2, 7) for method in ("saliency", "grad_cam", "guided_grad_cam")
+        (method, layer if method == "grad_cam" else None, index)
+        for index in (2, 7) for method in ("saliency", "grad_cam", "guided_grad_cam")
     ]
     assert len({one["target"] for one in maps}) == 2
 

@@ -1,6 +1,11 @@
 // The live page: sends a picture, shows what comes back, asks for maps and opens the viewer on them.
 
 const MOST_LOOKED = 8; // pictures whose maps one page keeps
+const TRIALS = 5; // to be let in where others wait
+
+// A file's name as text that cannot reorder or hide what stands around it, as Python's `visible` writes it.
+const unseen = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\u{e0000}-\u{e007f}]/gu;
+const visible = (text) => text.replace(unseen, (letter) => `[U+${letter.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}]`);
 
 function live(box) {
   const part = (name) => box.querySelector(`[data-part=${name}]`);
@@ -38,7 +43,8 @@ function live(box) {
 
   // ---- the picture
 
-  async function bring(blob, name) {
+  async function bring(blob, given) {
+    const name = named(visible(given));
     sending?.abort();
     asking?.abort();
     sending = new AbortController();
@@ -52,8 +58,8 @@ function live(box) {
     part("drop").setAttribute("aria-busy", "true");
     try {
       const found = await (await post("live/pictures", blob, "application/octet-stream", signal)).json();
-      const same = looked.find((one) => one.name === named(name) && one.blob.size === blob.size && String(one.top) === String(found.top));
-      picture = Object.assign(same ?? { name: named(name) }, { blob, id: found.id, top: found.top });
+      const same = looked.find((one) => one.name === name && one.blob.size === blob.size && String(one.top) === String(found.top));
+      picture = Object.assign(same ?? { name }, { blob, id: found.id, top: found.top });
       answer(found.seconds);
     } catch (error) {
       if (!signal.aborted) problem("problem", reason(error));
@@ -80,8 +86,7 @@ function live(box) {
     others.append(...about.classes.map((_, index) => option(index, shortened(className(index)))));
     part("class").replaceChildren(likely, others);
     for (const name of ["answer", "wish"]) part(name).hidden = false;
-    part("shown").hidden = true;
-    part("place").replaceChildren();
+    part("shown").hidden = true; // its maps are of other pictures; they come back with the next
     part("state").textContent = "";
     const [first, share] = picture.top[0];
     announce(`It says ${className(first)}, ${percent(share)}.`);
@@ -123,16 +128,25 @@ function live(box) {
     part("state").textContent = "Asking …";
   }
 
-  // The answer is lines of JSON, the last with the maps. A picture that the server has forgotten is sent once more.
-  async function maps(asked, wish, signal, again = true) {
-    let response;
-    try {
-      response = await post(`live/pictures/${encodeURIComponent(asked.id)}/maps`, JSON.stringify(wish), "application/json", signal);
-    } catch (error) {
-      if (!(error instanceof Refused && error.status === 404 && again)) throw error;
-      asked.id = (await (await post("live/pictures", asked.blob, "application/octet-stream", signal)).json()).id;
-      return maps(asked, wish, signal, false);
+  // A picture that the server has forgotten is sent once more; where its line is full, the page comes back.
+  async function opened(asked, wish, signal) {
+    for (let trial = 1; ; trial++) {
+      try {
+        return await post(`live/pictures/${encodeURIComponent(asked.id)}/maps`, JSON.stringify(wish), "application/json", signal);
+      } catch (error) {
+        if (!(error instanceof Refused) || trial > TRIALS || ![404, 503].includes(error.status)) throw error;
+        if (error.status === 404) asked.id = (await (await post("live/pictures", asked.blob, "application/octet-stream", signal)).json()).id;
+        else {
+          part("state").textContent = "Others are waiting; asking again soon …";
+          await new Promise((done) => { setTimeout(done, 3000); });
+        }
+      }
     }
+  }
+
+  // The answer is lines of JSON, the last with the maps.
+  async function maps(asked, wish, signal) {
+    const response = await opened(asked, wish, signal);
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = [];
     for (;;) {
@@ -232,7 +246,7 @@ function live(box) {
     button.dataset.name = named(item.name);
     button.addEventListener("click", () => {
       const bytes = Uint8Array.from(atob(item.src.split(",")[1]), (letter) => letter.charCodeAt(0));
-      bring(new Blob([bytes], { type: "image/png" }), named(item.name));
+      bring(new Blob([bytes], { type: "image/png" }), item.name);
     });
     part("specimens").append(button);
   });
