@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
 import os
+import random
 import signal
 import socket
 import struct
@@ -21,6 +23,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 pytest.importorskip("starlette", reason="the extra serve is not installed")
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
@@ -30,7 +33,7 @@ from serving import RAW, SIDE, Client, gallery, picture, serving, small
 from vgg_viz.attribution import attribute, methods
 from vgg_viz.cli import main
 from vgg_viz.data.folder import read_images
-from vgg_viz.errors import DataRefused, InputRefused
+from vgg_viz.errors import DataRefused, ImageRefused, InputRefused
 from vgg_viz.maths.images import encode_jpeg
 from vgg_viz.models.build import build
 from vgg_viz.report.page import document, render_index
@@ -311,6 +314,38 @@ def test_too_long_a_body_without_content_length_is_refused_while_it_comes(client
 def test_what_a_form_of_another_site_could_send_is_not_taken(client, kind):
     assert client("POST", "/live/pictures", picture(), {"Content-Type": kind}).status == 415
     assert client("POST", "/live/pictures/x/maps", b"{}", {"Content-Type": kind}).status == 415
+
+
+def test_large_pictures_wait_in_a_short_line_of_their_own(network):
+    live, go = Live(network, large=1), threading.Event()
+    with serving(live=live) as asked:
+        inside = live.large.enter(go.wait)  # somebody else's large picture is being unpacked
+        large = asked.send(bomb(3000, 2000, whole=True))
+        assert (large.status, large.headers["retry-after"]) == (503, "2")
+        assert asked.send(picture()).status == 200
+        go.set()
+        assert inside.result(20)
+        assert asked.send(bomb(3000, 2000, whole=True)).status == 200
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF"])
+def test_damaged_bytes_of_every_kind_are_refused_and_never_an_accident(network, kind):
+    file, dice = io.BytesIO(), random.Random(kind)
+    try:
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(file, kind)
+    except (KeyError, OSError):
+        pytest.skip(f"this Pillow writes no {kind}")
+    assert network.prepared(file.getvalue()).shape == (1, 3, SIDE, SIDE)
+    refused = 0
+    for _ in range(400):
+        data = bytearray(file.getvalue())
+        for _ in range(dice.choice((1, 5, 20))):
+            data[dice.randrange(min(len(data), dice.choice((60, 400, len(data)))))] = dice.randrange(256)
+        try:
+            network.prepared(bytes(data))
+        except ImageRefused:
+            refused += 1
+    assert refused > 10
 
 
 def test_a_body_that_never_ends_is_given_up(network):

@@ -30,7 +30,8 @@ from vgg_viz.serve.store import Store
 
 STYLES = ("page.css", "serve.css")
 SCRIPTS = (*GALLERY_SCRIPTS, "serve.js")
-MOST_WAITING = 64  # pictures in each lane
+MOST_WAITING = 64  # small pictures, and pictures that are unpacked and wait for the network
+MOST_LARGE = 4  # large pictures that wait or are unpacked
 MOST_WISH = 10_000  # [bytes]
 LARGE = 4_000_000  # [px]; unpacking such a picture takes long, and ten times its pixels in memory
 MOST_SPECIMENS = 8
@@ -43,13 +44,14 @@ class Live:
 
     def __init__(
         self, network: Network, *, store: Store | None = None, intake: Intake | None = None, jobs: Jobs | None = None,
-        waiting: int = MOST_WAITING,
+        waiting: int = MOST_WAITING, large: int = MOST_LARGE,
     ) -> None:  # fmt: skip
         self.network = network
         self.store = Store() if store is None else store  # an empty store is falsy
         self.intake, self.jobs = intake or Intake(), jobs or Jobs()
-        # Small pictures never wait for large ones, and large ones are unpacked one at a time: each may take a gigabyte.
-        self.small, self.large, self.saying = Lane("small", waiting), Lane("large", waiting), Lane("says", waiting)
+        # Small pictures never wait for large ones, and large ones are unpacked one at a time: 50 million pixels took
+        # 1.4 GB while they were (2.1 GB with transparency).
+        self.small, self.large, self.saying = Lane("small", waiting), Lane("large", large), Lane("says", waiting)
 
     def routes(self) -> list[Route]:
         """The addresses of the live page."""
@@ -144,7 +146,7 @@ def live_page(network: Network, galleries: bool) -> str:
     specimens = checkpoint.specimens
     batch = specimen_batch(specimens, network.side) if specimens else None
     few = pictures(picked(batch, list(range(min(len(batch), MOST_SPECIMENS))))) if batch is not None else ()
-    about = {"classes": checkpoint.classes, "most": MOST_BYTES, "specimens": few}
+    about = {"classes": checkpoint.classes, "most": MOST_BYTES, "specimens": few, "side": network.side}
     return document(
         "serve.html", styles=STYLES, scripts=SCRIPTS, asks=True, about=about, network=network, galleries=galleries,
         name=checkpoint.provenance.file or "network", architecture=title(checkpoint.architecture), first=FIRST_METHODS,
