@@ -49,7 +49,7 @@ class Explorer:
     network: Mapping[str, Any]
     pictures: tuple[Mapping[str, Any], ...]
     painted: bool = False
-    gallery_href: str = "index.html"
+    gallery_href: str = "index.html"  # "" where the page travels alone
 
 
 def render_explorer(explorer: Explorer) -> str:

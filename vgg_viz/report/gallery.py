@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import torch
 
@@ -26,10 +25,11 @@ from vgg_viz.records import Checkpoint, Exhibit, Finding, Table
 from vgg_viz.registry import discover
 from vgg_viz.report import page
 from vgg_viz.report.explorer import FILE as EXPLORER
-from vgg_viz.report.explorer import explore, refusal, render_explorer
+from vgg_viz.report.explorer import Explorer, explore, refusal, render_explorer
 from vgg_viz.report.index import require_index_place, write_index
 from vgg_viz.report.material import gather
 from vgg_viz.report.preset import Preset, preset_for
+from vgg_viz.report.publishing import publish, standalone, svg_uri
 from vgg_viz.report.section import SECTIONS, SectionMaker, Subject
 from vgg_viz.report.verdict import facts, subtitle, verdict
 from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing, write_json
@@ -41,11 +41,15 @@ Progress = Callable[[str, int, int], None]  # what is being made, how many are d
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Where a gallery landed; `missing` names the parts that could not be made, with the reason."""
+    """Where a gallery landed; `missing` names the parts that could not be made, with the reason.
+
+    single  the whole gallery as one file, where that was asked for and it is light enough
+    """
 
     index: Path
     missing: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
+    single: Path | None = None
 
 
 @dataclass(slots=True)
@@ -69,6 +73,7 @@ def report(
     seed: int = 0,
     device: str | torch.device = "cpu",
     overrides: Mapping[str, Any] | None = None,
+    one_file: bool = False,
     command: str = "",
     progress: Progress | None = None,
 ) -> Result:
@@ -78,6 +83,7 @@ def report(
     images     a folder of pictures, or one: what the report looks into
     data       an ImageFolder: what the report measures on
     overrides  keywords of `load` (arch, classes, image_size, padding, mean, std)
+    one_file   write the gallery as one file to mail too, where that is light enough
     command    as the reader would type it; shown on the page
     raises     InputRefused and its kin before anything is written; OutputRefused when writing fails: nothing has changed then
     """
@@ -98,16 +104,21 @@ def report(
         made = _make_all(subject, progress)
         shown = [_write_section(part, folder, chosen) for part in made]
         missing = tuple((part.maker.title, reason) for part in made for reason, _ in part.missing)
+        explorer, no_explorer = _write_explorer(folder, subject)
         context = {
             "command": command, "preset": chosen.name, "seed": seed, "device": str(device), "dtype": "float32", "sha256": fingerprint,
-            "seconds": time.perf_counter() - started, "no_explorer": _write_explorer(folder, subject),
+            "seconds": time.perf_counter() - started, "no_explorer": no_explorer,
         }  # fmt: skip
         findings = verdict(subject, [finding for part in made for finding in part.findings])
-        _write_page(folder, stem, subject, findings, shown, context)
-        write_json(folder / MANIFEST, _manifest(subject, findings, made, context))
+        built = _page(stem, subject, findings, shown, context)
+        warnings = (*material.warnings, *publish(folder, built))
+        single = f"{folder_name(stem)}-alone.html"
+        if one_file and (too_heavy := standalone(folder, built, explorer, single)):
+            missing = (*missing, ("One file", too_heavy))
+        write_json(folder / MANIFEST, {**_manifest(subject, findings, made, context), "warnings": warnings})
     target = Path(out) / folder_name(stem)
     write_index(Path(out))
-    return Result(target / "index.html", missing, material.warnings)
+    return Result(target / "index.html", missing, warnings, target / single if (target / single).is_file() else None)
 
 
 # ---------------------------------------------------------------- making
@@ -186,7 +197,7 @@ def _write(exhibit: Exhibit, folder: Path, preset: Preset) -> page.Shown:
         if exhibit.kind == "chart":
             files.append(("SVG", f"figures/{exhibit.slug}.svg"))
             (folder / files[-1][1]).write_text(drawn, encoding="utf-8")
-        themed = _svg_uri(adaptive(drawn, quality=PAGE_QUALITY))
+        themed = svg_uri(adaptive(drawn, quality=PAGE_QUALITY))
     if exhibit.numbers:
         files.append(("JSON", f"data/{exhibit.slug}.json"))
         write_json(folder / files[-1][1], exhibit.numbers)
@@ -196,26 +207,21 @@ def _write(exhibit: Exhibit, folder: Path, preset: Preset) -> page.Shown:
     return page.Shown(exhibit, themed, None, width, height, tuple(files))
 
 
-def _write_explorer(folder: Path, subject: Subject) -> str:
-    """Write the network as a page that runs it; returns why not, where it does not."""
+def _write_explorer(folder: Path, subject: Subject) -> tuple[Explorer | None, str]:
+    """Write the network as a page that runs it; returns it, or why not, where it does not."""
     if reason := refusal(subject.model):
-        return reason
+        return None, reason
     try:
-        (folder / EXPLORER).write_text(render_explorer(explore(subject)), encoding="utf-8")
+        explorer = explore(subject)
+        (folder / EXPLORER).write_text(render_explorer(explorer), encoding="utf-8")
     except OSError:
         raise
     except Exception as error:
         # As with a section: the gallery is worth more than the page that could not be made.
         if os.environ.get("VGG_VIZ_DEBUG"):
             raise
-        return _failure("The live explorer failed", error)
-    return ""
-
-
-def _svg_uri(text: str) -> str:
-    """An SVG as a data: URI in which only what must be is escaped: smaller than base64 by a fifth."""
-    # A browser drops line ends from an address, and would join what they part.
-    return "data:image/svg+xml," + quote(text.replace("\n", " "), safe=" !()*,/:;=?@[]{}|+$~^")
+        return None, _failure("The live explorer failed", error)
+    return explorer, ""
 
 
 def _csv(table: Table) -> str:
@@ -228,10 +234,10 @@ def _csv(table: Table) -> str:
     return text.getvalue()
 
 
-def _write_page(
-    folder: Path, stem: str, subject: Subject, findings: Sequence[Finding], shown: Sequence[page.Section], context: Mapping[str, Any]
-) -> None:
-    built = page.Page(
+def _page(
+    stem: str, subject: Subject, findings: Sequence[Finding], shown: Sequence[page.Section], context: Mapping[str, Any]
+) -> page.Page:
+    return page.Page(
         title=subject.checkpoint.provenance.file or stem,
         subtitle=subtitle(subject),
         findings=tuple(findings),
@@ -242,7 +248,6 @@ def _write_page(
         explorer_href="" if context["no_explorer"] else EXPLORER,
         explorer_missing=str(context["no_explorer"]),
     )
-    (folder / "index.html").write_text(page.render(built), encoding="utf-8")
 
 
 def _footer(subject: Subject, context: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
@@ -306,7 +311,6 @@ def _manifest(subject: Subject, findings: Sequence[Finding], made: Sequence[Made
         "facts": dict(facts(subject)),
         "explorer": {"file": None if context["no_explorer"] else EXPLORER, "reason": context["no_explorer"]},
         "findings": [{"level": finding.level, "text": finding.text} for finding in findings],
-        "warnings": subject.material.warnings,
         "data": {"measured_on": subject.material.labelled_from, "looked_into": subject.material.looked_from},
         "timings": {part.maker.slug: round(part.seconds, 3) for part in made} if timed else {},
         "exhibits": [
