@@ -35,7 +35,8 @@ from vgg_viz.cli import main
 from vgg_viz.data.folder import read_images
 from vgg_viz.errors import DataRefused, ImageRefused, InputRefused
 from vgg_viz.maths.images import encode_jpeg
-from vgg_viz.models.build import build
+from vgg_viz.models.build import architecture, build
+from vgg_viz.records import Checkpoint
 from vgg_viz.report.page import document, render_index
 from vgg_viz.serve.galleries import NOTHING, Galleries, offer, page_policy
 from vgg_viz.serve.guard import Place
@@ -461,6 +462,18 @@ def test_several_methods_classes_and_one_layer_come_together(client, network):
         for index in (2, 7) for method in ("saliency", "grad_cam", "guided_grad_cam")
     ]
     assert len({one["target"] for one in maps}) == 2
+
+
+def test_maps_of_a_larger_network_travel_whole():
+    wanted = architecture("vgg11", image_side=128, width=0.05, num_classes=3)
+    large = Network(Checkpoint(wanted, ("a", "b", "c"), build(wanted, seed=1).state_dict()))
+    seen = large.seen(large.prepared(picture(0, 128)))
+    viewer = large.maps(seen, large.wish({"methods": ["grad_cam", "saliency"], "classes": [1]}), lambda *_: None, lambda _: None)
+    assert {(one["layer"], one["h"]) for one in viewer["maps"]} >= {(None, 128), ("relu1_1", 128), ("relu5_2", 8)}
+    assert len(viewer["maps"]) == 9
+    for entry in viewer["maps"]:
+        truth = attribute(build(wanted, seed=1), seen.image, method=entry["method"], target=1, layer=entry["layer"])
+        assert close(entry, truth.values[0].numpy())
 
 
 def test_the_word_for_a_class_is_its_rank_and_no_two_share_one():
