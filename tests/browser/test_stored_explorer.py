@@ -98,8 +98,10 @@ def test_a_stored_network_takes_no_picture_of_ones_own_and_says_where_it_does(wr
 
 def test_any_address_of_a_stored_network_is_a_view(written: Written, opened: Callable[..., Any]) -> None:
     page = ready(opened(written.file))
-    for address in ("layer=relu1_1&unit=999999", "layer=conv9", "unit=-4&cell=99,99", "layer=softmax&unit=3", "picture=77", "layer=pool5",
-                    "layer=relu6&unit=0&input=5000", "cell=a,b&range=none", "layer=normalise"):  # fmt: skip
+    for address in (
+        "layer=relu1_1&unit=999999", "layer=conv9", "unit=-4&cell=99,99", "layer=softmax&unit=3", "picture=77",
+        "layer=pool5", "layer=relu6&unit=0&input=5000", "cell=a,b&range=none", "layer=normalise",
+    ):  # fmt: skip
         go(page, address)
         assert text(page, "value")
         assert text(page, "sums-text")

@@ -169,8 +169,8 @@ def _cell(place: Place, unit: int, i: int, maps: Mapping[str, Tensor]) -> dict[s
         row, column = _peak(value[unit])
         return {"row": row, "column": column, "seen": _plain(before[unit, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]),
                 "value": float(value[unit, row, column])}  # fmt: skip
-    bias = place.producer.bias
-    found |= {"row": row, "column": column, "bias": 0.0 if bias is None else float(bias[unit].detach()), "scaled": _scaling(place.scaling, unit)}
+    bias = 0.0 if place.producer.bias is None else float(place.producer.bias[unit].detach())
+    found |= {"row": row, "column": column, "bias": bias, "scaled": _scaling(place.scaling, unit)}
     return {**found, "value": float(value.flatten(1)[unit, row * value.shape[-1] + column] if value.ndim == 3 else value[unit])}
 
 
