@@ -23,6 +23,7 @@ from vgg_viz.models.checkpoint import load
 from vgg_viz.models.names import layers
 from vgg_viz.records import Batch, Checkpoint
 from vgg_viz.report.explorer import Explorer, Rival, explore_pair, network, pictures, render_explorer
+from vgg_viz.report.explorer_stored import stored_network
 from vgg_viz.report.material import gather, specimen_batch
 from vgg_viz.report.preset import preset_for
 from vgg_viz.report.section import Subject, picked
@@ -139,7 +140,7 @@ def test_a_pair_with_a_network_that_does_not_run_live_is_refused_by_name(large_f
     with torch.device("meta"):
         model = build("vgg11", image_side=64, num_classes=10)
     both = [Subject(large, model, subject(small).material, preset_for("quick", 1), 0), subject(small)]
-    with pytest.raises(InputRefused, match=r"large\.pt: The live explorer takes networks of at most"):
+    with pytest.raises(InputRefused, match=r"large\.pt: With 611 M multiply-adds"):
         explore_pair(*(both if large_first else both[::-1]))
 
 
@@ -328,6 +329,30 @@ def test_a_network_of_another_size_gets_the_picture_scaled_and_says_so(opened, o
     rows = page.locator("[data-part=beside-classes] tr").all()[:2]
     shares = [number(row.locator("td").nth(1).inner_text().removesuffix(" %")) for row in rows]
     assert sum(shares) == pytest.approx(100, abs=1.1)
+
+
+def test_of_a_network_too_large_to_run_two_pictures_are_compared_as_they_were_written_down(opened, tmp_path):
+    model = build("vgg11_bn", num_classes=4, image_side=64, width=0.25, seed=2).eval()
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(4))
+    batch = Batch(images, torch.tensor([0, 1]), ("one", "two"))
+    stored, answers = stored_network(model, batch, "abcd")
+    shown = tuple({**picture, **answer} for picture, answer in zip(pictures(batch), answers, strict=True))
+    html = render_explorer(Explorer("large", "a test", stored, shown, stored="It is too large."))
+    (tmp_path / "stored.html").write_text(html, encoding="utf-8")
+    page = ready(opened(tmp_path / "stored.html", "#second=2"))
+    a, b = said(model, images[0]), said(model, images[1])
+    assert page.locator("[data-part=second-choose]").count() == 0
+    assert "written down in 256 steps" in text(page, "beside-text")
+    for step in stored["steps"][1:]:
+        go(page, f"layer={step['name']}&unit={step.get('units', [3])[0] + 1}&second=2")
+        unit = step.get("units", [3])[0]
+        one, two = (found[step["name"]][unit] for found in (a, b))
+        if one.ndim:
+            shape = step["shape"][1:]
+            row, column = (int(page.locator(f"[data-part={axis}]").input_value()) - 1 for axis in ("row", "column"))
+            small = (torch.nn.functional.adaptive_avg_pool2d(torch.tensor(maps)[None], shape)[0] for maps in (one, two))
+            one, two = (float(maps[row, column]) for maps in small)
+        assert three(page)[:2] == pytest.approx([one, two], rel=0.02, abs=0.02), step["name"]
 
 
 # ---------------------------------------------------------------- for everybody

@@ -59,7 +59,8 @@ function besideView(core) {
   function reckon() {
     const source = state.second === "same" ? core.photo : state.second === "second" ? own.canvases[state.against] : core.canvasOf(state.second), wide = side().network.side;
     const canvas = source.width === wide && source.height === wide ? source : core.fitted(source, source.width, source.height, wide);
-    theirs = forward(side().steps, core.pixelsOf(canvas, side().network));
+    const pixels = core.pixelsOf(canvas, side().network);
+    theirs = core.live ? forward(side().steps, pixels) : storedAnswers(steps, pictures[state.second === "same" ? state.picture : state.second], pixels);
     key = `${state.second} ${state.against}`;
     compare();
   }
@@ -86,8 +87,8 @@ function besideView(core) {
     part("against").append(...sides.map(({ title }, i) => make("option", { value: i, text: shortened(named(title), 40) })));
     part("against").addEventListener("change", () => choose({ against: Number(part("against").value) }, false));
   }
-  part("second-choose").addEventListener("click", () => part("second-file").click());
-  part("second-file").addEventListener("change", async () => {
+  part("second-choose")?.addEventListener("click", () => part("second-file").click());
+  part("second-file")?.addEventListener("change", async () => {
     const file = part("second-file").files[0];
     if (!file) return;
     try {
@@ -189,6 +190,7 @@ function besideView(core) {
     if (missing && found) notes.push(`Only ${parted.size} of ${steps.length} layers can be compared cell by cell.`);
     if (!found) notes.push(parted.size ? `Only ${parted.size} of ${steps.length} layers can; they are listed below.` : "No other layer can, either.");
     if (side().network.side !== network.side) notes.push(`The second network takes pictures of ${side().network.side} px: they are scaled for it.`);
+    if (!core.live) notes.push("The maps were written down in 256 steps each: a difference smaller than that may be rounding.");
     if (state.against) notes.push("Two networks trained apart need not use one unit for one thing; after fine-tuning they mostly do.");
     part("beside-text").textContent = notes.join(" ");
     part("beside-look").hidden = !found;
@@ -204,7 +206,7 @@ function besideView(core) {
       return legendOf(bar, endsOf(of), text);
     }) : [];
     return {
-      file: ["explorer-beside", step.title, state.unit + 1], title, lines: [part("beside-text").textContent],
+      file: ["explorer-beside", step.title, core.idOf(state.layer, state.unit) + 1], title, lines: [part("beside-text").textContent],
       panels: found ? names.map((caption, i) => ({ caption, width: 208, height: 208, layers: [canvases[i]], legends: [bars[Math.min(bars.length - 1, i === 2 ? 1 : 0)]] })) : [],
       charts: [
         { title: "Probabilities", heads: ["first", "second", "difference"], rows: classRows().map((row) => ({ label: row.name, values: [row.one ?? 0, row.two ?? 0], texts: [row.one, row.two].map((share) => (share === null ? "–" : exact(share))).concat(apartOf(row)) })) },

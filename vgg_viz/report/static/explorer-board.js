@@ -70,7 +70,7 @@ function gridOf(units) {
 
 // One layer's place on the board: a canvas under its name, which knows where each unit is.
 function boardLayer(step, index) {
-  const vector = step.shape.length === 1, strip = step.kind === "flatten";
+  const vector = step.shape.length === 1, strip = step.kind === "flatten" || (vector && step.shape[0] > 200);
   const grid = strip ? { cell: 14, columns: 1, rows: step.shape[0] } : gridOf(step.shape[0]);
   const width = strip ? 14 : grid.columns * (grid.cell + CELL_GAP) - CELL_GAP;
   const height = strip ? BOARD_HEIGHT : grid.rows * (grid.cell + CELL_GAP) - CELL_GAP;
@@ -78,7 +78,7 @@ function boardLayer(step, index) {
   const canvas = make("canvas", { width: strip ? 1 : width * density, height: strip ? step.shape[0] : height * density });
   canvas.style.width = `${width}px`;
   canvas.style.height = `${height}px`;
-  const label = make("p", { class: "layer-name" }, make("b", { text: step.title }), make("span", { text: step.shape.join(" × ") }));
+  const label = make("p", { class: "layer-name" }, make("b", { text: step.title }), ...(step.units ? [`${step.units.length} of ${step.full[0]}`, step.full.slice(1).join(" × ")] : [step.shape.join(" × ")]).map((text) => make("span", { text })));
   const element = make("div", { class: `layer ${step.kind}` }, label, canvas);
   const boxOf = (unit) => strip
     ? { x: 0, y: (unit * height) / step.shape[0], width, height: Math.max(1, height / step.shape[0]) }
@@ -227,6 +227,9 @@ function boardView(core) {
     choose(move[0] ? { layer: clamp(state.layer + move[0], 0, last) } : { unit: state.unit + move[1] });
   });
 
+  const flowsOf = (shown) => (shown.layer < last && !core.live
+    ? storedFlows(steps, shown.layer, core.idOf(shown.layer, shown.unit), core.cellOf(shown.layer, shown.unit)) : flowsInto(steps, core.activations, shown));
+
   // The board as it stands, on a pen: words where they stand on the page, maps anew and sharp, flows from their canvas.
   function drawBoard(pen, times) {
     const frame = part("board").getBoundingClientRect();
@@ -235,7 +238,7 @@ function boardView(core) {
       pen.text((centred ? at.left + at.width / 2 : at.left) - frame.left, at.top - frame.top + at.height / 2 + size * 0.36, fitting(element.textContent, Math.max(at.width, centred ? 96 : 0), { size, weight: Number(css.fontWeight) }),
         { size, weight: Number(css.fontWeight), anchor: centred ? "middle" : "start", ...style });
     };
-    drawFlows(flows, places, state, flowsInto(steps, core.activations, state), state, times);
+    drawFlows(flows, places, state, flowsOf(state), state, times);
     pen.image(0, 0, flows.width / times, flows.height / times, flows);
     for (const place of places) {
       all(".layer-name > *", place.element).forEach((element) => write(element));
@@ -260,7 +263,7 @@ function boardView(core) {
   }
 
   saveButtons(part("board-save"), "the whole network", (times) => ({
-    file: ["explorer", typeof state.picture === "number" ? state.picture + 1 : state.picture, "network", steps[state.layer].title, state.unit + 1],
+    file: ["explorer", core.pictureWord(), "network", steps[state.layer].title, core.idOf(state.layer, state.unit) + 1],
     title: `${shortened(named(core.title))}: every layer, every unit`,
     lines: [core.answerText(), `Chosen: ${core.cellText(state)}. ${spanText()}`],
     wide: part("board").scrollWidth + 2 * SHEET_EDGE,
@@ -301,7 +304,7 @@ function boardView(core) {
       if (state.layer !== before.layer) reveal();
     },
     show(shown) {
-      drawFlows(flows, places, shown, flowsInto(steps, core.activations, shown), state);
+      drawFlows(flows, places, shown, flowsOf(shown), state);
       places.forEach((place, i) => place.element.classList.toggle("current", i === shown.layer));
       bars.forEach((button) => button.setAttribute("aria-pressed", String(state.layer === last && Number(button.dataset.unit) === state.unit)));
     },
