@@ -26,7 +26,8 @@ from vgg_viz.records import Exhibit, Finding, Table
 HERE = Path(__file__).parent
 # Scripts are joined in this order inside one function scope; a page carries those that it runs.
 FRAME_SCRIPTS = ("common.js", "page.js")
-GALLERY_SCRIPTS = (*FRAME_SCRIPTS, "colours.js", "paint.js", "viewer.js")
+GALLERY_SCRIPTS = (*FRAME_SCRIPTS, "colours.js", "paint.js", "lists.js", "viewer.js", "examples.js")
+GALLERY_STYLES = ("page.css", "examples.css")
 LONGEST_LIST = 8  # numbers shown one by one before a list becomes its length and range
 MOST_DECIMALS = 4  # a column that needs more keeps four significant digits a cell
 MOST_NUMBERS = 48  # rows of "the numbers" on the page; the JSON beside the figure has all
@@ -99,7 +100,7 @@ class IndexRow:
 
 def render(page: Page) -> str:
     """The complete index.html of one gallery; the same page gives the same bytes."""
-    return document("page.html", scripts=GALLERY_SCRIPTS, page=page, ids=_identifiers(page.sections))
+    return document("page.html", styles=GALLERY_STYLES, scripts=GALLERY_SCRIPTS, page=page, ids=_identifiers(page.sections))
 
 
 def render_index(rows: Sequence[IndexRow]) -> str:
