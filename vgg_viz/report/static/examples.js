@@ -53,9 +53,9 @@ function examples(box) {
 
   // ---- the pictures: one sheet, of which every tile shows its part
 
-  const { columns: across, side, cell } = data.sheet;
+  const { columns: across, side, cell, margin } = data.sheet;
   const sheet = new Image(), down = Math.ceil(items.length / across);
-  const corner = (index) => [(index % across) * cell, Math.floor(index / across) * cell];
+  const corner = (index) => [margin + (index % across) * cell, margin + Math.floor(index / across) * cell];
   sheet.addEventListener("load", () => { if (opened) paint(); });
   // An address of a few letters: the sheet itself would stand in the style of every tile.
   sheet.src = URL.createObjectURL(blobOf(data.sheet.src));
@@ -109,17 +109,18 @@ function examples(box) {
   // How many would be left if the choice of `key` were `test` alone.
   const left = (key, test) => items.filter((item) => failing[item.index].every((other) => other === key) && test(item)).length;
 
-  function change(what, { speak = true } = {}) {
+  function change(what) {
     Object.assign(state, what);
     settle();
     grid.scrollTop = 0;
     remember();
-    if (speak) announce(part("status").textContent + (shown.length ? "" : ` ${part("empty").querySelector("p").textContent}`));
+    announce(part("status").textContent + (shown.length ? "" : ` ${part("empty").querySelector("p").textContent}`));
   }
 
-  function reset() {
-    change(opening());
-    part("search").focus();
+  // After a button that vanishes: the reader is led to what became of it.
+  function changeFromButton(what) {
+    change(what);
+    part("status").focus();
   }
 
   // ---- painting
@@ -130,7 +131,7 @@ function examples(box) {
       rows.push(make("div", { role: "row", class: "example-row" }, ...shown.slice(at, at + columns).map((item) => tiles[item.index].cell)));
     }
     grid.replaceChildren(...rows);
-    grid.hidden = part("value").hidden = !shown.length;
+    grid.hidden = part("value").hidden = part("keys").hidden = !shown.length;
     tiles.forEach(({ button }, index) => { button.tabIndex = items[index] === active ? 0 : -1; });
     if (focused && active) tiles[active.index].button.focus({ preventScroll: true });
   }
@@ -165,11 +166,11 @@ function examples(box) {
     const without = { search: { search: "" }, answer: { wrong: false, right: false }, low: { low: false }, outside: { outside: false }, true: { true: null }, predicted: { predicted: null } };
     const dropping = helps.map(([key, title]) => {
       const button = make("button", { type: "button", text: `Drop ${title}` });
-      button.addEventListener("click", () => { change(without[key]); part("search").focus(); });
+      button.addEventListener("click", () => changeFromButton(without[key]));
       return button;
     });
     const all = make("button", { type: "button", text: `Show all ${items.length.toLocaleString("en")}` });
-    all.addEventListener("click", reset);
+    all.addEventListener("click", () => changeFromButton(opening()));
     return [make("p", { text: words }), make("div", { class: "takeaway" }, ...dropping, all)];
   }
 
@@ -342,7 +343,7 @@ function examples(box) {
   // What a reader wants first: high losses, but low margins, and names from A.
   part("sort").addEventListener("change", () => change({ sort: part("sort").value, order: part("sort").value === "loss" ? "down" : "up" }));
   part("order").addEventListener("change", () => change({ order: part("order").value }));
-  part("reset").addEventListener("click", reset);
+  part("reset").addEventListener("click", () => changeFromButton(opening()));
 
   const fit = () => {
     const style = getComputedStyle(grid), rem = Number.parseFloat(getComputedStyle(root).fontSize);
