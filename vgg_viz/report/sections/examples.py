@@ -25,7 +25,7 @@ BLOCK, BORDER = 16, 8  # what WebP packs together, and how much of each picture'
 QUALITY = 35  # of the sheet: by eye, the weaves of `shapes` go below it; 0.4 kB a picture of 64 px
 MISTAKES = 0.75  # of the examples are mistakes, where there are so many
 ATTENTION = 0.2  # of what answering may cost, for the maps
-TOP = 5
+TOP, NOTHING = 5, 0.001  # classes with their bars at most, and a probability too small for one
 UNSURE, UNSURE_OF_TWO = 0.5, 0.75  # a confidence below this is called low; of two classes one always has half
 
 
@@ -68,7 +68,7 @@ def grid(subject: Subject, answers: Answers, chosen: list[int]) -> Exhibit:
     inside = [*(_share(value) for value in found.inside.tolist()), *[None] * (len(chosen) - len(found.inside))]
     area = [*(_share(value) for value in found.area.tolist()), *[None] * (len(chosen) - len(found.area))]
     top = [
-        [[index, round(p, 5)] for index, p in zip(row, ps, strict=True)]
+        [[index, round(p, 5)] for n, (index, p) in enumerate(zip(row, ps, strict=True)) if n < 2 or p >= NOTHING]
         for row, ps in zip(order[:, :TOP].tolist(), sorted_down[:, :TOP].tolist(), strict=True)
     ]
     low = UNSURE if len(classes) != 2 else UNSURE_OF_TWO

@@ -250,16 +250,17 @@ function examples(box) {
     if (active) tiles[active.index].button.focus();
     remember();
   });
-  part("look").addEventListener("click", () => {
+  part("look").addEventListener("click", (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return; // into another tab
+    write(); // so that the way back leads to this picture
     leaving = true;
     dialog.close();
-    clearTimeout(writing);
     const target = document.querySelector("[data-viewer]");
-    // Once the viewer has read the address.
-    setTimeout(() => {
+    const arrive = () => { // once the viewer has read the address
       target.closest("figure").scrollIntoView();
       target.querySelector("[role=option][tabindex='0']")?.focus({ preventScroll: true });
-    });
+    };
+    addEventListener("hashchange", arrive, { once: true });
   });
 
   // ---- the keyboard: one stop, two dimensions
@@ -293,7 +294,8 @@ function examples(box) {
     const row = Math.floor((shown.length - 1) / columns) * columns + column;
     return row < shown.length ? row : Math.max(column, row - columns);
   };
-  grid.addEventListener("focusin", (event) => { const item = itemAt(event.target); if (item) go(shown.indexOf(item), false); });
+  // While the dialog closes, the browser returns the focus to where it was opened from: the picture seen last matters more.
+  grid.addEventListener("focusin", (event) => { const item = itemAt(event.target); if (item && !opened) go(shown.indexOf(item), false); });
   grid.addEventListener("pointerover", (event) => { const item = itemAt(event.target); if (item) readOut(item); });
   grid.addEventListener("pointerleave", () => readOut(active));
   grid.addEventListener("click", (event) => { const item = itemAt(event.target); if (item) open(item); });
@@ -303,16 +305,19 @@ function examples(box) {
   let writing = 0;
   function remember() {
     clearTimeout(writing);
-    writing = setTimeout(() => {
-      const words = new URLSearchParams({ view: address });
-      if (state.search) words.set("search", state.search);
-      for (const key of Object.keys(FILTERS)) if (state[key]) words.set(key, 1);
-      for (const key of ["true", "predicted"]) if (state[key] !== null) words.set(key, state[key] + 1);
-      words.set("sort", state.sort);
-      words.set("order", state.order);
-      if (opened) words.set("example", opened.index + 1);
-      try { history.replaceState(null, "", `#${words}`); } catch { /* too many in a row: the next one will do */ }
-    }, 120);
+    writing = setTimeout(write, 120);
+  }
+
+  function write() {
+    clearTimeout(writing);
+    const words = new URLSearchParams({ view: address });
+    if (state.search) words.set("search", state.search);
+    for (const key of Object.keys(FILTERS)) if (state[key]) words.set(key, 1);
+    for (const key of ["true", "predicted"]) if (state[key] !== null) words.set(key, state[key] + 1);
+    words.set("sort", state.sort);
+    words.set("order", state.order);
+    if (opened) words.set("example", opened.index + 1);
+    try { history.replaceState(null, "", `#${words}`); } catch { /* too many in a row: the next one will do */ }
   }
 
   // Whatever stands in the address becomes a state that exists: what does not is left out, never an error.
