@@ -2,8 +2,9 @@
 
     python benchmarks/page.py [--runs 5] [--gallery FOLDER] [--examples 1000] [--browser chromium]
 
-Two pages: the default gallery (made into a temporary folder, or the one of --gallery), and the same with --examples pictures in its
-grid. Every load is a fresh browser context. Needs Chromium and playwright. Nothing is asserted: wall times measure the neighbours too.
+Two pages: the default gallery (made into a temporary folder, or the one of --gallery), and the same with --examples
+pictures in its grid. Every load is a fresh browser context. Needs Chromium and playwright. Nothing is asserted: wall
+times measure the neighbours too.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import shutil
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ LOADED = """async () => {
     if (first) { observer.disconnect(); done(first.startTime); }
   }).observe({ type: 'paint', buffered: true }));
   const [load] = performance.getEntriesByType('navigation');
-  return { painted, parsed: load.domContentLoadedEventEnd, loaded: load.loadEventEnd, elements: document.getElementsByTagName('*').length };
+  const elements = document.getElementsByTagName('*').length;
+  return { painted, parsed: load.domContentLoadedEventEnd, loaded: load.loadEventEnd, elements };
 }"""
 # From the first line of the change to the second frame after it: by then the first is on the screen.
 ANSWERED = """async ({ changes, prepare }) => {
@@ -54,6 +56,8 @@ search.value = ['', 'c', 'ci', 'cir'][step % 4]; search.dispatchEvent(new Event(
 SORT = f"""const sort = {GRID}.querySelector('[data-part=sort]');
 sort.value = ['name', 'loss', 'confidence'][step % 3]; sort.dispatchEvent(new Event('change'));"""
 
+ASKED = (("opacity", OPACITY, VIEWER), ("hover", HOVER, VIEWER), ("search", SEARCH, GRID), ("sort", SORT, GRID))
+
 
 def gallery(out: Path, examples: int | None) -> Path:
     """The default gallery in `out`, with another number of examples where one is given; the path of its page."""
@@ -78,7 +82,7 @@ def measure(browser: Any, path: Path, runs: int) -> dict[str, list[float]]:
         page.goto(path.as_uri(), wait_until="load")
         for name, value in page.evaluate(LOADED).items():
             found.setdefault(name, []).append(value)
-        for name, changes, place in (("opacity", OPACITY, VIEWER), ("hover", HOVER, VIEWER), ("search", SEARCH, GRID), ("sort", SORT, GRID)):
+        for name, changes, place in ASKED:
             if page.evaluate(f"{place} !== null"):
                 answers = page.evaluate(ANSWERED, {"changes": changes, "prepare": f"{place}.scrollIntoView()"})
                 found.setdefault(f"{name}, script", []).append(statistics.median(script for script, _ in answers))
@@ -87,9 +91,10 @@ def measure(browser: Any, path: Path, runs: int) -> dict[str, list[float]]:
     return found
 
 
-def show(title: str, path: Path, found: dict[str, list[float]], line: Callable[[str, Sequence[float]], str]) -> None:
+def show(title: str, path: Path, found: dict[str, list[float]]) -> None:
     grid = path.read_text(encoding="utf-8").partition('data-part="examples">')[2].partition("</script>")[0]
-    print(f"{title}: {path.stat().st_size / 1e6:.2f} MB, {round(found.pop('elements')[0]):,} elements; the grid's data {len(grid) / 1e3:.0f} kB")
+    elements = round(found.pop("elements")[0])
+    print(f"{title}: {path.stat().st_size / 1e6:.2f} MB, {elements:,} elements; the grid's data {len(grid) / 1e3:.0f} kB")
     print(f"  {'ms':28}{'median':>9}{'min':>8}{'max':>8}")
     words = {"painted": "first contentful paint", "parsed": "scripts done", "loaded": "load event"}
     for name, values in found.items():
@@ -116,9 +121,10 @@ def main() -> None:
         }
         print(f"{given.runs} runs, load average {os.getloadavg()[0]:.1f}")
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=given.browser, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
+            flags = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+            browser = playwright.chromium.launch(executable_path=given.browser, args=flags)
             for title, path in pages.items():
-                show(title, path, measure(browser, path, given.runs), line)
+                show(title, path, measure(browser, path, given.runs))
             browser.close()
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (a line a script, a line a record)
 """The grid of examples: what is asked for is what is shown, by mouse, by keyboard and by address."""
 
 from __future__ import annotations
