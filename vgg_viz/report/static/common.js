@@ -79,7 +79,9 @@ function saveBlob(blob, name) {
 // What a data: address in base64 holds.
 function blobOf(uri) {
   const [head, content] = uri.split(",");
-  return new Blob([Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0))], { type: head.slice("data:".length).split(";")[0] });
+  const text = atob(content), bytes = new Uint8Array(text.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
+  return new Blob([bytes], { type: head.slice("data:".length).split(";")[0] });
 }
 
 // A canvas as PNG. Not toBlob: it waits for an idle moment, which a busy page may not have for seconds.
