@@ -222,3 +222,12 @@ function wholeOf(text, otherwise) {
   const found = Number.parseInt(text ?? "", 10);
   return Number.isNaN(found) ? otherwise : found - 1;
 }
+
+// A view that needs the network itself says so where the page carries only its numbers, and hides the rest.
+function runsLive(core, name, what) {
+  if (core.network.live !== false) return true;
+  core.part(name).hidden = true;
+  core.part(`${name}-missing`).hidden = false;
+  core.part(`${name}-missing`).textContent = `${what} runs the network again, and this one is too large to run in a page: the gallery has what was computed before.`;
+  return false;
+}
