@@ -26,7 +26,8 @@ from vgg_viz.report.verdict import subtitle
 
 FILE = "explorer.html"
 STYLES = ("page.css", "explorer.css", "explorer-views.css")
-VIEWS = ("pictures", "board", "closer", "gradcam")  # each templates/explorer-*.html and static/explorer-*.js; they stand on the page in this order
+# Each has templates/explorer-*.html and static/explorer-*.js; they stand on the page in this order.
+VIEWS = ("pictures", "board", "closer", "gradcam", "brush", "sandbox")
 SCRIPTS = (
     *FRAME_SCRIPTS, "colours.js", "paint.js", "explorer-engine.js", "explorer-backward.js", "explorer-lens.js", "explorer-sums.js",
     "explorer-core.js", *(f"explorer-{view}.js" for view in VIEWS), "explorer.js",

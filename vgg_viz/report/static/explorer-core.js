@@ -5,6 +5,7 @@
 //   settle(state)   bring its words within what exists: clamp or ignore, never throw
 //   read(words)     its words out of an address (URLSearchParams); write(words) puts them there
 //   moved(change)   the reader chose another layer or unit
+//   over(canvas)    the picture as it goes through the network: another canvas of the same size, or nothing
 //   took()          another picture went through the network: all numbers are new
 //   chose(before)   the state has changed
 //   show(shown)     what is looked at: the cell under the pointer, else the chosen one {layer, unit, row, column}
@@ -117,8 +118,8 @@ function explorer(box, views) {
     return canvas;
   }
 
-  // Run the network on a canvas; without one, on the picture as it stands.
-  function take(canvas = canvasOf(state.picture)) {
+  // Run the network on a canvas; without one, on the picture as it stands, with what views lay over it.
+  function take(canvas = opened.reduce((found, view) => view.over?.(found) ?? found, canvasOf(state.picture))) {
     photo = canvas;
     const started = performance.now();
     activations = forward(steps, pixelsOf(photo));

@@ -22,11 +22,11 @@ function convTerms(step, before, unit, row, column) {
 }
 
 // Numbers on their colours, black or white, whichever can be read.
-function numberGrid(caption, values, wide, scale, notes = []) {
+function numberGrid(caption, values, wide, scale, notes = [], written = exact) {
   const rows = [];
   for (let i = 0; i < values.length; i += wide) {
     rows.push(make("tr", {}, ...Array.from({ length: wide }, (_, j) => {
-      const [r, g, b] = colourOf(values[i + j], scale), cell = make("td", { text: exact(values[i + j]) });
+      const [r, g, b] = colourOf(values[i + j], scale), cell = make("td", { text: written(values[i + j]) });
       const light = [r, g, b].map((c) => (c <= 10 ? c / 3294 : ((c / 255 + 0.055) / 1.055) ** 2.4));
       cell.style.backgroundColor = `rgb(${r}, ${g}, ${b})`;
       cell.style.color = 0.2126 * light[0] + 0.7152 * light[1] + 0.0722 * light[2] > 0.179 ? "#000" : "#fff";
