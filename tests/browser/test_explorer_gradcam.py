@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -188,14 +188,15 @@ def test_a_row_shows_its_own_map_and_opens_its_unit(opened, sample):
     name = row.locator(".cam-name").inner_text()
     ends = text(page, "cam-low"), text(page, "cam-high")
     row.focus()
-    page.wait_for_function("(name) => document.querySelector('[data-part=cam-title]').textContent.startsWith(`${name} alone`)", arg=name)
+    title = "(start) => document.querySelector('[data-part=cam-title]').textContent.startsWith(start)"
+    page.wait_for_function(title, arg=f"{name} alone")
     assert (text(page, "cam-low"), text(page, "cam-high")) == ends
     assert page.locator("[data-part=cam-map]").evaluate("(canvas) => canvas.toDataURL()") != whole
     page.keyboard.press("Enter")
     assert text(page, "value").startswith(f"relu2_2, {name}, row 13, column 13: ")
     assert row.get_attribute("aria-pressed") == "true"
     page.locator("[data-part=cam-stage]").focus()
-    page.wait_for_function("() => document.querySelector('[data-part=cam-title]').textContent.startsWith('Grad-CAM')")
+    page.wait_for_function(title, arg="Grad-CAM")
     assert page.locator("[data-part=cam-map]").evaluate("(canvas) => canvas.toDataURL()") == whole
 
 
@@ -223,8 +224,10 @@ def test_the_choices_stand_in_the_address(opened, sample):
 
 def test_a_bad_address_is_clamped(opened, sample):
     page = ready(opened(sample.file, "#class=__proto__&cam=fc3&cam-cell=x"))
-    for address in ("class=999&cam=normalise&cam-cell=-5,9999", "class=-1&cam=softmax&cam-cell=,&opacity=1e9", "class=true&cam=constructor&cam-cell=3",
-                    "class=%00&opacity=NaN&sign=__proto__&cam-cell=1e9,1e9"):  # fmt: skip
+    for address in (
+        "class=999&cam=normalise&cam-cell=-5,9999", "class=-1&cam=softmax&cam-cell=,&opacity=1e9",
+        "class=true&cam=constructor&cam-cell=3", "class=%00&opacity=NaN&sign=__proto__&cam-cell=1e9,1e9",
+    ):  # fmt: skip
         assert re.match(r"\w+, row \d+, column \d+: [−\d.e]+$", text(page, "cam-value"))
         go(page, address)
     assert text(page, "cam-value").startswith("relu2_2, row 1, column 1: ")
@@ -252,14 +255,23 @@ class Planted:
     windows: tuple[tuple[str, Window], ...]
 
 
-PLANTED = (
-    Planted("valid", 32, (("conv", Window(3)), ("relu", Window()), ("conv", Window(3)), ("pool", Window(2, 2)), ("conv", Window(3)), ("relu", Window()), ("pool", Window(2, 2)))),
-    Planted("padded", 24, (("conv", Window(3, 1, 1)), ("conv", Window(3, 1, 1)), ("pool", Window(2, 2)), ("conv", Window(3, 1, 1)), ("pool", Window(2, 2)), ("conv", Window(1)))),
-    Planted("strided", 33, (("conv", Window(5, 2, 2)), ("relu", Window()), ("conv", Window(3, 2, 0)), ("conv", Window(2, 1, 1)))),
-    Planted("dilated", 30, (("conv", Window(3, 1, 1)), ("conv", Window(3, 1, 2, 2)), ("relu", Window()), ("conv", Window(3, 2, 4, 2)))),
-    Planted("dilated with holes", 40, (("conv", Window(3, 1, 0, 2)), ("conv", Window(3, 2, 0, 3)), ("relu", Window()), ("conv", Window(2, 1, 0, 4)))),
-    Planted("overlapping pools, wide rim", 28, (("conv", Window(3, 1, 4)), ("pool", Window(3, 2)), ("conv", Window(4, 3, 2)))),
-)  # fmt: skip
+def conv(*window: int) -> tuple[str, Window]:
+    return "conv", Window(*window)
+
+
+def pool(kernel: int = 2, stride: int = 2) -> tuple[str, Window]:
+    return "pool", Window(kernel, stride)
+
+
+RELU = ("relu", Window())
+PLANTED = (  # kernel, stride, padding, dilation
+    Planted("valid", 32, (conv(3), RELU, conv(3), pool(), conv(3), RELU, pool())),
+    Planted("padded", 24, (conv(3, 1, 1), conv(3, 1, 1), pool(), conv(3, 1, 1), pool(), conv(1))),
+    Planted("strided", 33, (conv(5, 2, 2), RELU, conv(3, 2, 0), conv(2, 1, 1))),
+    Planted("dilated", 30, (conv(3, 1, 1), conv(3, 1, 2, 2), RELU, conv(3, 2, 4, 2))),
+    Planted("dilated with holes", 40, (conv(3, 1, 0, 2), conv(3, 2, 0, 3), RELU, conv(2, 1, 0, 4))),
+    Planted("overlapping pools, wide rim", 28, (conv(3, 1, 4), pool(3), conv(4, 3, 2))),
+)
 
 
 def planted_page(planted: Planted, file: Path) -> tuple[list[dict[str, Any]], nn.Sequential, Batch]:
@@ -270,8 +282,7 @@ def planted_page(planted: Planted, file: Path) -> tuple[list[dict[str, Any]], nn
     def add(kind: str, window: Window | None, field: Any, module: nn.Module, **weights: torch.Tensor) -> None:
         nonlocal filled
         step: dict[str, Any] = {
-            "name": f"{kind}_{len(steps)}", "kind": kind, "shape": list(shape),
-            "window": None if window is None else {"kernel": window.kernel, "stride": window.stride, "padding": window.padding, "dilation": window.dilation},
+            "name": f"{kind}_{len(steps)}", "kind": kind, "shape": list(shape), "window": window and asdict(window),
             "field": field and {"size": field.size, "jump": field.jump, "centre": field.centre},
         }  # fmt: skip
         for name, values in weights.items():
@@ -321,9 +332,10 @@ def test_the_box_of_a_cell_is_exactly_what_has_a_gradient_clipped_at_the_border(
     for picture in range(4):
         go(page, f"picture={picture + 1}")
         for i, step in enumerate(steps[:-2]):
-            _, h, w = step["shape"]
+            units, h, w = step["shape"]
             for row, column in {(0, 0), (h - 1, w - 1), (0, w - 1), (h // 2, w // 3), (h // 3, w // 2)}:
-                support = gradients(page, i, (h + row) * w + column if step["shape"][0] > 1 else row * w + column)["pixels"].reshape(side, side) != 0
+                place = ((units - 1) * h + row) * w + column
+                support = gradients(page, i, place)["pixels"].reshape(side, side) != 0
                 seen[i, row, column] = seen.get((i, row, column), False) | support
     for i, row, column in seen:
         go(page, f"layer={steps[i]['name']}&cell={row + 1},{column + 1}")
@@ -337,7 +349,8 @@ def test_the_box_of_a_cell_is_exactly_what_has_a_gradient_clipped_at_the_border(
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         lit = (columns[0], rows[0], columns[-1], rows[-1]) if len(rows) else None
         on_picture = (max(x0, 0), max(y0, 0), min(x1, side - 1), min(y1, side - 1))
-        assert lit == (on_picture if on_picture[0] <= on_picture[2] and on_picture[1] <= on_picture[3] else None), (steps[key[0]]["name"], key)
+        empty = on_picture[0] > on_picture[2] or on_picture[1] > on_picture[3]
+        assert lit == (None if empty else on_picture), (steps[key[0]]["name"], key)
     assert inner > 3
     assert clipped > 3 or all(window.padding == 0 for _, window in planted.windows)
 

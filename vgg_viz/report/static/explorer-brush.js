@@ -50,7 +50,7 @@ function layStroke(image, hidden, { size, points }, pixelOf, first = 0) {
   const dab = (x, y) => {
     for (let i = 0; i < size; i++) {
       for (let j = 0; j < size; j++) {
-        const [px, py] = [x - from + j, y - from + i];
+        const px = x - from + j, py = y - from + i;
         if ((i - middle) ** 2 + (j - middle) ** 2 > (size / 2) ** 2 || px < 0 || py < 0 || px >= width || py >= height) continue;
         const at = py * width + px, colour = pixelOf(at);
         hidden[at] = 1;
@@ -219,7 +219,9 @@ function brushView(core) {
     if (order.length > rows.length) order.sort((a, b) => Math.max(was[b], now[b]) - Math.max(was[a], now[a]));
     const top = Array.from(now.keys()).reduce((best, i) => (now[i] > now[best] ? i : best), 0);
     rows.forEach((row, i) => {
-      const index = order[i], change = now[index] - was[index], points = (100 * Math.abs(change)).toFixed(1);
+      const index = order[i], change = now[index] - was[index], points = (100 * Math.abs(change)).toFixed(1), as = [index, was[index], now[index], index === top].join();
+      if (as === row.as) return;
+      row.as = as;
       row.name.replaceChildren(make("bdi", { text: shortened(className(index), 40) }));
       row.name.classList.toggle("best", index === top);
       row.was.textContent = percent(was[index]);
@@ -281,7 +283,7 @@ function brushView(core) {
       for (const input of fillInputs) input.checked = input.value === state.brushFill;
       part("brush-undo").disabled = part("brush-clear").disabled = !strokes.length;
       note.hidden = !strokes.length;
-      note.firstChild.textContent = `The picture is changed, in all views: ${strokes.length === 1 ? "one stroke" : `${strokes.length} strokes`} of the brush.`;
+      note.firstChild.textContent = `Picture changed: ${strokes.length === 1 ? "one stroke" : `${strokes.length} strokes`}`;
     },
   };
 }

@@ -47,7 +47,8 @@ function gradCamView(core) {
   let activations = null, target = null, way = null, slopes = null, slope = 0, total = 0; // the way back of one class
   let layer = null, cam = null, cell = null; // one layer's map, and the cell taken apart
   let over = null, unit = null; // the cell under the pointer, and the unit whose own map is looked at
-  let painted = null, paintedAs = "", rowsOf = "";
+  const [painted, veil] = [0, 1].map(() => make("canvas", { width: side * zoom, height: side * zoom })); // made once: a new canvas costs milliseconds
+  let paintedAs = "", rowsOf = "", pixelMap = null;
 
   // ---- choices
 
@@ -95,6 +96,7 @@ function gradCamView(core) {
       box.dataset.backward = (performance.now() - started).toFixed(1);
       slopes = strongest(way.pixels, network.channels);
       [slope, total] = [extremes(slopes)[1], slopes.reduce((sum, one) => sum + one, 0)];
+      pixelMap = mapCanvas(slopes, 0, side, side, { colours: "unsigned", low: 0, high: slope });
     }
     if (layer !== state.cam) {
       layer = state.cam;
@@ -127,13 +129,12 @@ function gradCamView(core) {
     paintedAs = as;
     const map = { h: cam.h, w: cam.w };
     decoded.set(map, unit === null ? cam.map : ownMap(unit));
-    painted = make("canvas", { width: side * zoom, height: side * zoom });
-    const context = painted.getContext("2d"), layerOver = make("canvas", { width: side * zoom, height: side * zoom });
-    layerOver.getContext("2d").putImageData(paintMap(map, steps[layer].field, size, zoom,
+    const context = painted.getContext("2d");
+    veil.getContext("2d").putImageData(paintMap(map, steps[layer].field, size, zoom,
       { top: scale.high, signed: scale.colours === "signed", opacity: state.camOpacity / 100, alone: false }), 0, 0);
     context.imageSmoothingEnabled = false;
     context.drawImage(core.photo, 0, 0, side * zoom, side * zoom);
-    context.drawImage(layerOver, 0, 0);
+    context.drawImage(veil, 0, 0);
     legend("cam", scale);
     const beyond = unit === null ? 0 : extremes(ownMap(unit).map(Math.abs))[1];
     part("cam-range").textContent = unit === null ? (state.camSigned ? "Range of this map; red speaks for the class, blue against it" : "Range of this map; what is below zero is left out")
@@ -198,11 +199,11 @@ function gradCamView(core) {
     const context = canvas.getContext("2d"), seen = fieldHere(), scale = scaleNow();
     context.drawImage(painted, 0, 0);
     drawField(context, seen, size, zoom, 0);
-    const sight = pixels.getContext("2d"), range = { colours: "unsigned", low: 0, high: slope };
+    const sight = pixels.getContext("2d");
     sight.imageSmoothingEnabled = false;
-    sight.drawImage(mapCanvas(slopes, 0, side, side, range), 0, 0, side * zoom, side * zoom);
+    sight.drawImage(pixelMap, 0, 0, side * zoom, side * zoom);
     drawField(sight, seen, size, zoom, 0);
-    legend("pixels", range);
+    legend("pixels", { colours: "unsigned", low: 0, high: slope });
     const value = cam.map[cell[0] * cam.w + cell[1]], name = shortened(className(target), 60);
     let inside = 0;
     for (let y = Math.max(0, Math.ceil(seen.y0)); y < Math.min(side, seen.y1); y++) for (let x = Math.max(0, Math.ceil(seen.x0)); x < Math.min(side, seen.x1); x++) inside += slopes[y * side + x];

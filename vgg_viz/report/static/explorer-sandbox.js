@@ -196,19 +196,19 @@ function sandboxView(core) {
   }
 
   function drawInput({ size, kernel, padding, stride, dilation }, [row, column]) {
-    const whole = size + 2 * padding, [cell, context] = canvasOf("sandbox-map", whole, 480), wide = whole * cell, style = getComputedStyle(context.canvas);
-    context.fillStyle = style.getPropertyValue("--well");
+    const whole = size + 2 * padding, [cell, context] = canvasOf("sandbox-map", whole, 400), wide = whole * cell, style = getComputedStyle(context.canvas);
+    context.fillStyle = style.getPropertyValue("--rim");
     context.fillRect(0, 0, wide, wide);
     context.beginPath();
     for (let x = -wide; x < wide; x += 7) {
       context.moveTo(x, wide);
       context.lineTo(x + wide, 0);
     }
-    context.strokeStyle = style.getPropertyValue("--flow-quiet");
+    context.strokeStyle = style.getPropertyValue("--rim-line");
     context.lineWidth = 0.6;
     context.stroke();
     cells(context, values, size, cell, padding * cell, inputScale(size));
-    lines(context, whole, cell, style.getPropertyValue("--card"));
+    lines(context, whole, cell, style.getPropertyValue("--grid-line"));
     if (!side) return;
     const span = dilation * (kernel - 1) + 1, thin = clamp(cell / 10, 1, 2);
     for (let i = 0; i < kernel * kernel && cell >= 5; i++) {
@@ -223,14 +223,14 @@ function sandboxView(core) {
   function drawOutput([row, column]) {
     const [cell, context] = canvasOf("sandbox-output", side, 320), range = extremes(output);
     cells(context, output, side, cell, 0, scaleOf(range[0] < 0 ? "signed" : "unsigned", range));
-    lines(context, side, cell, getComputedStyle(context.canvas).getPropertyValue("--card"));
+    lines(context, side, cell, getComputedStyle(context.canvas).getPropertyValue("--grid-line"));
     twoTone(context, () => { context.beginPath(); context.rect(column * cell, row * cell, cell, cell); }, clamp(cell / 8, 1, 2.5));
   }
 
   // ---- the sum of one cell
 
   function kernelFields(kernel) {
-    const table = make("table", { class: "number-grid kernel-fields" }, make("caption", { text: "kernel: change a number" })), body = make("tbody");
+    const table = make("table", { class: "number-grid kernel-fields" }, make("caption", { text: "kernel, to change" })), body = make("tbody");
     for (let i = 0; i < kernel; i++) {
       body.append(make("tr", {}, ...Array.from({ length: kernel }, (_, j) => {
         const field = make("input", { type: "number", step: "0.5", min: -99, max: 99, "aria-label": `Kernel, row ${i + 1}, column ${j + 1}` });
@@ -257,7 +257,7 @@ function sandboxView(core) {
     if (small) {
       all("input", fields.table).forEach((field, i) => { if (document.activeElement !== field) field.value = Number(weights[i].toFixed(4)); });
       const seenGrid = numberGrid("window", seen, kernel, scale, rule === "max" ? pads.map((pad, i) => pad || (i === seen.indexOf(value) ? "largest" : "")) : pads, tidy);
-      if (row.lastChild === fields.table.parentElement?.lastChild && row.children[2] === fields.table && rule !== "max") {
+      if (rule !== "max" && row.children[2] === fields.table) {
         row.children[0].replaceWith(seenGrid);
         row.children[4].replaceWith(numberGrid("products", products, kernel, around(products), [], tidy));
       } else row.replaceChildren(...(rule === "max" ? [seenGrid] : [seenGrid, sign("×"), fields.table, sign("="), numberGrid("products", products, kernel, around(products), [], tidy)]));
@@ -298,7 +298,7 @@ function sandboxView(core) {
     const missing = size + 2 * padding - span < 0;
     part("sandbox-result").replaceChildren(...(missing ? [`The window spans ${dilation} · (${kernel} − 1) + 1 = ${span} cells, but the input with its padding has only ${size + 2 * padding}: there is no place for it, and no output. Make the input or the padding larger, or the kernel or the dilation smaller.`]
       : [`= ⌊${size + 2 * padding - span} ÷ ${stride}⌋ + 1 = `, make("strong", { text: side }), make("span", { text: ` along each side` })]));
-    for (const name of ["sandbox-out", "sandbox-sums", "sandbox-facts"]) part(name).hidden = missing;
+    for (const name of ["sandbox-out", "sandbox-sums", "sandbox-costs"]) part(name).hidden = missing;
     part("sandbox-play").disabled = missing;
     drawInput(now, cell);
     part("sandbox-about").textContent = (padding ? `The hatched rim is ${padding} ${padding === 1 ? "cell" : "cells"} of padding: zeros that are not in the picture. ` : "") + (fromMap() && size > Math.min(...steps[state.layer].shape.slice(1))
