@@ -155,7 +155,7 @@ function sandboxView(core) {
   // A canvas of square cells as large as its place allows: [cell in px, canvas to draw on in CSS pixels].
   function canvasOf(name, cells, most) {
     const canvas = part(name), density = Math.min(2, Math.ceil(devicePixelRatio)), room = Math.min(most, canvas.parentElement.clientWidth || most);
-    const cell = Math.max(cells > room ? room / cells : 1, Math.min(38, Math.floor(room / cells)));
+    const cell = room < 4 * cells ? room / cells : Math.min(38, Math.floor(room / cells));
     canvas.width = canvas.height = Math.round(cells * cell * density);
     canvas.style.width = canvas.style.height = `${cells * cell}px`;
     const context = canvas.getContext("2d");
