@@ -15,7 +15,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from vgg_viz.maths.images import encode_png
-from vgg_viz.report.explorer import Explorer, network, pictures, render_explorer
+from vgg_viz.report.explorer import Explorer, pictures, render_explorer
+from vgg_viz.report.explorer_stored import stored_network
+from vgg_viz.report.section import picked
 
 pytestmark = pytest.mark.browser
 PIXELS = """() => {
@@ -322,9 +324,10 @@ def test_a_full_address_is_said_and_undo_makes_room(opened, sample):
 
 
 def test_a_page_that_only_carries_numbers_has_no_brush(opened, sample, tmp_path):
-    file = tmp_path / "dead.html"
-    data = {**network(sample.model, sample.classes), "live": False}
-    file.write_text(render_explorer(Explorer("net", "a test", data, pictures(sample.batch))), encoding="utf-8")
+    file, few = tmp_path / "stored.html", picked(sample.batch, [0, 1])
+    stored, answers = stored_network(sample.model, few, sample.classes)
+    shown = tuple({**picture, **said} for picture, said in zip(pictures(few, exact=False), answers, strict=True))
+    file.write_text(render_explorer(Explorer("net", "a test", stored, shown, stored="It is too large.")), encoding="utf-8")
     page = ready(opened(file))
     assert "too large to run in a page" in text(page, "brush-missing")
     assert not page.locator("[data-part=brush]").is_visible()

@@ -20,7 +20,9 @@ from vgg_viz.maths.receptive_field import Window, fields
 from vgg_viz.models.build import build
 from vgg_viz.models.names import layers
 from vgg_viz.records import Batch
-from vgg_viz.report.explorer import Explorer, network, pictures, render_explorer
+from vgg_viz.report.explorer import Explorer, pictures, render_explorer
+from vgg_viz.report.explorer_stored import stored_network
+from vgg_viz.report.section import picked
 
 pytestmark = pytest.mark.browser
 # What the view hands out: gradients of one number of one step, and the map of the moment with its weights.
@@ -234,9 +236,10 @@ def test_a_bad_address_is_clamped(opened, sample):
 
 
 def test_a_page_that_only_carries_numbers_says_what_is_missing(opened, sample, tmp_path):
-    file = tmp_path / "dead.html"
-    data = {**network(sample.model, sample.classes), "live": False}
-    file.write_text(render_explorer(Explorer("net", "a test", data, pictures(sample.batch))), encoding="utf-8")
+    file, few = tmp_path / "stored.html", picked(sample.batch, [0, 1])
+    stored, answers = stored_network(sample.model, few, sample.classes)
+    shown = tuple({**picture, **said} for picture, said in zip(pictures(few, exact=False), answers, strict=True))
+    file.write_text(render_explorer(Explorer("net", "a test", stored, shown, stored="It is too large.")), encoding="utf-8")
     page = ready(opened(file))
     assert "too large to run in a page" in text(page, "cam-missing")
     assert not page.locator("[data-part=cam]").is_visible()

@@ -222,7 +222,7 @@ def test_a_changed_kernel_is_the_kernel(opened, sample):
     weight = torch.tensor([0, 2, -1, 0.5, 0, 0, 3, 0, 0]).view(1, 1, 3, 3)
     assert result(page) == pytest.approx(float(conv2d(counted(8), weight, padding=1)[0, 0, 3, 4]), abs=1e-4)
     assert page.locator("[data-part=sandbox-rule] option:checked").inner_text() == "your own numbers"
-    page.wait_for_function("() => location.hash.includes('sandbox-kernel=0%2C2%2C-1%2C0.5')")
+    page.wait_for_function("() => location.hash.includes('sandbox-kernel=0%2C2%2C-1%2C0.5%2C0%2C0%2C3%2C0%2C0')")
     value = result(page)
     page.reload()
     assert result(ready(page)) == value

@@ -31,8 +31,7 @@ STYLES = ("page.css", "explorer.css", "explorer-views.css")
 VIEWS = ("pictures", "board", "closer", "gradcam", "brush", "sandbox")
 SCRIPTS = (
     *FRAME_SCRIPTS, "colours.js", "paint.js", "explorer-engine.js", "explorer-backward.js", "explorer-lens.js", "explorer-sums.js",
-    "explorer-stored.js",
-    "explorer-core.js", *(f"explorer-{view}.js" for view in VIEWS), "explorer.js",
+    "explorer-stored.js", "explorer-core.js", *(f"explorer-{view}.js" for view in VIEWS), "explorer.js",
 )  # fmt: skip
 
 # A browser takes about 1 ns a multiply-add and keeps its page in memory: above these it would no longer feel live.

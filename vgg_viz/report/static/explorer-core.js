@@ -241,6 +241,6 @@ function runsLive(core, name, what) {
   if (core.network.live !== false) return true;
   core.part(name).hidden = true;
   core.part(`${name}-missing`).hidden = false;
-  core.part(`${name}-missing`).textContent = `${what} runs the network again, and this one is too large to run in a page: the gallery has what was computed before.`;
+  core.part(`${name}-missing`).textContent = `${what} needs the network itself, and this one is too large to run in a page; the gallery has maps that were computed before.`;
   return false;
 }
