@@ -16,7 +16,7 @@ from test_live_explorer import Net, deep_net, go, number, numbers, ready, sample
 from torch import nn
 
 import vgg_viz
-from vgg_viz.maths.receptive_field import Window, fields
+from vgg_viz.maths.receptive_field import Field, Window, fields
 from vgg_viz.models.build import build
 from vgg_viz.models.names import layers
 from vgg_viz.records import Batch
@@ -243,6 +243,7 @@ def test_a_page_that_only_carries_numbers_says_what_is_missing(opened, sample, t
     page = ready(opened(file))
     assert "too large to run in a page" in text(page, "cam-missing")
     assert not page.locator("[data-part=cam]").is_visible()
+    assert not page.locator("[data-part=cam-class]").is_visible()
     assert text(page, "value")
 
 
@@ -295,6 +296,7 @@ def planted_page(planted: Planted, file: Path) -> tuple[list[dict[str, Any]], nn
         steps.append(step)
         modules.append(module)
 
+    add("normalise", None, Field(), nn.Identity(), weight=torch.ones(1), bias=torch.zeros(1))
     for (kind, window), field in zip(planted.windows, fields([window for _, window in planted.windows]), strict=True):
         channels = 2 if kind == "conv" else shape[0]
         module: nn.Module = nn.ReLU()
@@ -334,7 +336,7 @@ def test_the_box_of_a_cell_is_exactly_what_has_a_gradient_clipped_at_the_border(
     seen: dict[tuple[int, int, int], np.ndarray] = {}
     for picture in range(4):
         go(page, f"picture={picture + 1}")
-        for i, step in enumerate(steps[:-2]):
+        for i, step in list(enumerate(steps[:-2]))[1:]:  # the first is the picture itself
             units, h, w = step["shape"]
             for row, column in {(0, 0), (h - 1, w - 1), (0, w - 1), (h // 2, w // 3), (h // 3, w // 2)}:
                 place = ((units - 1) * h + row) * w + column

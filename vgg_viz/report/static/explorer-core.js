@@ -239,7 +239,7 @@ function wholeOf(text, otherwise) {
 // A view that needs the network itself says so where the page carries only its numbers, and hides the rest.
 function runsLive(core, name, what) {
   if (core.network.live !== false) return true;
-  core.part(name).hidden = true;
+  for (const found of [core.part(name), ...all(".place", core.part(name).closest("section"))]) found.hidden = true;
   core.part(`${name}-missing`).hidden = false;
   core.part(`${name}-missing`).textContent = `${what} needs the network itself, and this one is too large to run in a page; the gallery has maps that were computed before.`;
   return false;
