@@ -191,14 +191,15 @@ def test_the_terms_of_a_convolution_add_up_to_the_activation(opened, sample, lay
     assert result(page) == pytest.approx(value, abs=1e-4)
     assert sum(terms) == pytest.approx(value, abs=len(terms) * 5.1e-5)
     page.locator("button.term").nth(1).click()
-    grids = [[number(cell) for cell in grid.locator("td").all_inner_texts()] for grid in page.locator(".number-grid").all()]
+    tables = page.locator("[data-part=sums] .number-grid").all()
+    grids = [[number(cell) for cell in grid.locator("td").all_inner_texts()] for grid in tables]
     assert grids[1] == pytest.approx(conv.weight[unit - 1, 1].flatten().tolist(), abs=5.1e-5)
     assert sum(grids[2]) == pytest.approx(terms[1], abs=5e-4)
 
 
 def test_padding_is_shown_as_zeros_and_hatched_on_the_picture(opened, deep):
     page = ready(opened(deep.file, "#layer=conv1_1&unit=1&cell=1,1"))
-    window = page.locator(".number-grid").first
+    window = page.locator("[data-part=sums] .number-grid").first
     assert window.inner_text().count("padding") == 5
     assert result(page) == pytest.approx(deep.truth(0)["conv1_1"][0, 0, 0], abs=1e-4)
     assert "x −1 to 1, y −1 to 1; 56 % of that is padding" in text(page, "seen-text")

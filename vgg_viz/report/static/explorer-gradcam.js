@@ -11,8 +11,9 @@ function classOf(target, scores, truth) {
   return target === "runner-up" ? (second ?? first) : target === "true" ? (truth ?? first) : first;
 }
 
-// As many decimals as the largest number needs for four digits, the same for all that is added up.
+// As many decimals as the largest number needs for four digits, the same for all that is added up; very small ones as powers of ten.
 function evenly(top) {
+  if (top > 0 && top < 1e-3) return (value) => (value === 0 ? "0" : value.toExponential(3).replaceAll("-", "−"));
   const decimals = clamp(3 - Math.floor(Math.log10(top || 1)), 0, 9);
   return (value) => (value === 0 ? "0" : Number(value.toFixed(decimals)) === 0 ? (0).toFixed(decimals) : value.toFixed(decimals)).replace("-", "−");
 }
