@@ -41,6 +41,9 @@ function viewer(box) {
   const method = () => methods.get(shown.method);
   const layer = () => (shown.layer === null ? null : layers.get(shown.layer));
   const photo = () => data.photos[shown.photo];
+  // Where several networks are compared, a method speaks for one of them.
+  const speaker = () => method().speaker ?? "the network";
+  const answers = () => photo().by?.[shown.method] ?? photo().top;
   const size = () => ({ width: photo().width, height: photo().height });
   const limits = (map = shown) => {
     const range = look.scale === "all" ? data.ranges[`${map.method}|${map.layer ?? ""}|${map.target}`] : null;
@@ -215,11 +218,11 @@ function viewer(box) {
   }
 
   function sentence() {
-    const { top: guesses, true: truth } = photo(), guess = guesses?.[0]?.[0];
+    const { true: truth } = photo(), guess = answers()?.[0]?.[0], who = speaker().replace(/^t/, "T");
     const where = shown.layer === null ? "in pixels" : `at ${shown.layer}`;
     const verdict = truth === null || truth === undefined ? "" : guess === truth
-      ? ` The network is right: ${className(truth)}.`
-      : ` The network is wrong: it says ${className(guess)}, the label is ${className(truth)}.`;
+      ? ` ${who} is right: ${className(truth)}.`
+      : ` ${who} is wrong: it says ${className(guess)}, the label is ${className(truth)}.`;
     const strongest = peak(), value = valuesOf(shown)[strongest.row * shown.w + strongest.column];
     return `${method().title} ${where} for the ${shown.target} class, ${className(shown.class)}, on ${photoName(shown.photo)}.${verdict} ` +
       (value === 0 ? "The map is zero everywhere." : `Strongest in row ${strongest.row + 1}, column ${strongest.column + 1}: ${number(value)} ${method().unit}.`);
@@ -237,9 +240,10 @@ function viewer(box) {
     context.putImageData(strip, 0, 0);
     const ends = signed ? [-top, 0, top] : [0, top / 2, top];
     ["low", "middle", "high"].forEach((name, i) => { part(name).textContent = number(ends[i]); });
-    part("unit").textContent = `${method().unit}; range of ${rangeName()}` + (signed ? "; red for, blue against" : "");
+    part("unit").textContent = `${method().unit}; range of ${rangeName()}` + (signed ? `; ${method().poles ?? "red for, blue against"}` : "");
     photoIndices.forEach((index) => select(thumbs[index], index === shown.photo));
-    part("guesses").replaceChildren(...(photo().top ?? []).map(([index, probability]) => {
+    part("guess-title").textContent = `What ${speaker()} says`;
+    part("guesses").replaceChildren(...(answers() ?? []).map(([index, probability]) => {
       const fillBar = make("span", { class: "guess-bar", "aria-hidden": "true" }, make("span"));
       fillBar.firstChild.style.width = `${clamp(100 * probability, 0, 100)}%`;
       const truth = index === photo().true ? make("span", { class: "truth", text: "true class" }) : "";
@@ -256,7 +260,7 @@ function viewer(box) {
     part("alone").checked = look.alone;
   }
 
-  function rangeName() { return look.scale === "all" ? "all photos" : "this map"; }
+  function rangeName() { return look.scale === "all" ? "all photos" : data.range ?? "this map"; }
 
   // ---- the address
 
