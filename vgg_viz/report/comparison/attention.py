@@ -1,63 +1,23 @@
-"""Where A and B find their evidence for one class in one picture: two maps and their difference on one scale."""
+"""Where A and B find their evidence: photographs with both maps and their difference, and the same in numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
-import torch
 from torch import Tensor
-from torch.nn import functional
 
-from vgg_viz.attribution.shared import grad_cam_all_layers
 from vgg_viz.figures.attention import Row, methods_side_by_side
 from vgg_viz.figures.style import percent
-from vgg_viz.maths.heatmaps import Scale, place
+from vgg_viz.maths.heatmaps import Scale, shared_scale
 from vgg_viz.maths.metrics import bootstrap_interval, mass_inside, rank_correlation
-from vgg_viz.maths.receptive_field import Field
 from vgg_viz.records import Batch, Caption, Column, Exhibit, Table
-from vgg_viz.report.comparison.pair import Network, Pair, Pictures
+from vgg_viz.report.comparison.maps import TIMES, Look, look
+from vgg_viz.report.comparison.pair import Pair, Pictures
+from vgg_viz.report.comparison.viewer import payload
 from vgg_viz.report.section import counted, picked, pixels
-from vgg_viz.report.viewer import FINEST, FINEST_LAYER, coarser, photo_of, quantised
 
 SAMPLED = 64  # pictures over which maps are compared in numbers; a large network gets as many as are looked into
-UNIT = "logit"
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Grad-CAM of both networks for one class a picture, at the layer of each one's own report.
-
-    raw           (N, h, w) maps of the layers of A and B, as they come
-    placed        (2, N, H, W) both on the photo of the page: A, B
-    """
-
-    raw: tuple[Tensor, Tensor]
-    placed: Tensor
-
-    @property
-    def highest(self) -> Tensor:
-        """(N,) the highest value of either map: one scale for the row of a picture."""
-        return self.placed.amax((0, 2, 3))
-
-
-def look(pair: Pair, pictures: Pictures, classes: Tensor, side: int) -> Look:
-    """Maps of both for `classes` (N,), places among the shared classes; `side` of the photo that they are laid on [px]."""
-    raw, placed = [], []
-    for network, batch in ((pair.a, pictures.a), (pair.b, pictures.b)):
-        layer, field = _layer(network)
-        device = next(network.model.parameters()).device
-        found = grad_cam_all_layers(network.model, batch.images.to(device), network.columns[classes].to(device), layers=[layer])
-        raw.append(found[layer].values.detach().float().cpu())
-        own = place(raw[-1], field, network.side)
-        placed.append(own if network.side == side else functional.interpolate(own[:, None], (side, side), mode="bilinear", align_corners=False)[:, 0])
-    return Look((raw[0], raw[1]), torch.stack(placed))
-
-
-def _layer(network: Network) -> tuple[str, Field]:
-    name, _ = network.report_layer()
-    return name, next(row.field for row in network.rows if row.name == name and row.field is not None)
+PEAKS = 0.995  # of the values lie inside the scale of a figure: a single peak would pale the other network's map
 
 
 def attention(pair: Pair) -> Iterator[Exhibit]:
@@ -88,10 +48,10 @@ def _layers_said(pair: Pair) -> str:
 
 def _caveat(pair: Pair) -> str:
     if pair.same_architecture:
-        return "A network with larger logits has stronger maps: strength tells less than place."
+        return "Larger logits make stronger maps: that one network has more evidence in logits does not make it the better one."
     return (
-        "The two are different networks: their units see squares of different sizes, a finer grid spreads the same evidence over more cells, and larger logits make "
-        "stronger maps. Compare where the evidence lies rather than how much there is."
+        "The two are different networks: their units see squares of different sizes, and a coarse grid cannot be as sharp as a fine one. In logits, a finer grid also "
+        "spreads the same evidence over more cells."
     )
 
 
@@ -102,9 +62,9 @@ def _rows(pair: Pair, batch: Batch, said: list[Tensor], classes: Tensor, found: 
     photos = pixels(batch.images)
     rows = []
     for i, photo in enumerate(photos):
-        a, b = found.placed[:, i]
-        high = float(found.highest[i])
-        own, signed = Scale(0.0, high, False, UNIT, "each row"), Scale(-high, high, True, UNIT, "each row")
+        a, b = found.where[:, i]
+        own = shared_scale(found.where[:, i], signed=False, unit=TIMES, over="each row", quantile=PEAKS)
+        signed = Scale(-own.high, own.high, True, TIMES, "each row", own.clipped)
         answers = "; ".join(_answer(pair, letter, logits[i]) for letter, logits in zip("AB", said, strict=True))
         start = f"maps for {pair.classes[int(classes[i])]}" + (", the true class" if batch.labels is not None else "")
         mask = None if batch.masks is None else batch.masks[i].numpy()
@@ -117,21 +77,42 @@ def _rows(pair: Pair, batch: Batch, said: list[Tensor], classes: Tensor, found: 
         "compare-attention",
         "The same pictures, the same class, both networks",
         Caption(
-            see=f"Each row is a picture with Grad-CAM of A, of B, and B minus A, {_layers_said(pair)}, asked about the {asked}. The three maps of a row share one scale, printed "
-            "below them; every value is painted at the centre of what its unit sees. In the difference red is where B has more evidence, blue where A has, "
-            "and where neither has more the photograph is left as it is." + (" The outline is the object's true mask." if batch.masks is not None else ""),
-            read=f"{like} Did the evidence move onto the object where an answer became right, and off it where it became wrong?",
+            see=f"Each row is a picture with Grad-CAM of A, of B, and B minus A, {_layers_said(pair)}, asked about the {asked}. A value is a multiple of the map's own mean over the "
+            "picture, and the three maps of a row share one scale, printed below them; every value is painted at the centre of what its unit sees. In the difference red is "
+            "where B has the larger part of its evidence, blue where A has, and where neither has more the photograph is left as it is." + (" The outline is the object's true mask." if batch.masks is not None else ""),
+            read=f"{like} Did the evidence move onto the object where an answer became right, and off it where it became wrong? The table has how strong the maps are [logit], "
+            "which the pictures leave out.",
             cannot=f"{_caveat(pair)} Grad-CAM keeps only evidence for the class.",
         ),
         alt=f"{counted(len(photos), 'picture')} with Grad-CAM of A, of B and their signed difference for the {asked}. {like}",
         figure=methods_side_by_side(rows, side=128, title=f"Grad-CAM for the {asked}, one scale in each row"),
         kind="picture",
+        table=_table(pair, batch, classes, found, ranks, inside),
         numbers={
             "pictures": batch.names, "classes": [pair.classes[int(index)] for index in classes], "layers": [network.report_layer()[0] for network in (pair.a, pair.b)],
-            "highest": found.highest, "rank_correlation": ranks,
+            "highest_logit": {"a": found.placed[0].amax((1, 2)), "b": found.placed[1].amax((1, 2))}, "rank_correlation": ranks,
             "inside_mask": None if inside is None else {"a": inside[0], "b": inside[1], "object": batch.masks.double().mean((1, 2)) if batch.masks is not None else None},
         },
     )  # fmt: skip
+
+
+def _table(pair: Pair, batch: Batch, classes: Tensor, found: Look, ranks: Tensor, inside: list[Tensor] | None) -> Table:
+    columns = [
+        Column("picture"), Column("class"), Column("strongest in A", "logit", True), Column("strongest in B", "logit", True),
+        Column("rank correlation", "", True),
+    ]  # fmt: skip
+    if inside is not None:
+        columns += [Column("of A on the object", "%", True), Column("of B on the object", "%", True)]
+    rows: list[tuple[str | float | None, ...]] = []
+    for i, name in enumerate(batch.names):
+        shares = [] if inside is None else [_known(100 * float(part[i]), 1) for part in inside]
+        strongest = [float(f"{float(maps[i].max()):.3g}") for maps in found.placed]
+        rows.append((name, pair.classes[int(classes[i])], *strongest, _known(float(ranks[i]), 3), *shares))
+    return Table(tuple(columns), tuple(rows))
+
+
+def _known(value: float, digits: int) -> float | None:
+    return round(value, digits) if value == value else None
 
 
 def _answer(pair: Pair, letter: str, logits: Tensor) -> str:
@@ -187,16 +168,13 @@ def _two(value: object) -> str:
     return f"{value:.2f}".replace("-", "−") if isinstance(value, float) else "unknown"
 
 
-# ---------------------------------------------------------------- viewer
-
-
 def _viewer(pair: Pair, batch: Batch, said: list[Tensor], asked: dict[str, Tensor], looks: dict[str, Look]) -> Exhibit:
     return Exhibit(
         "compare-viewer",
         "Try it: A, B, or B minus A",
         Caption(
-            see=f"{counted(len(batch), 'picture').capitalize()} with Grad-CAM of A, of B, or the difference, {_layers_said(pair)}. Colours span the range of both networks on the picture, "
-            "so that you can switch between them. The strip names what B says.",
+            see=f"{counted(len(batch), 'picture').capitalize()} with Grad-CAM of A, of B, or the difference, {_layers_said(pair)}: as multiples of each map's mean (where), or in "
+            "logits (how much). Colours span the range of both networks on the picture, so that you can switch between them. The strip names what B says.",
             read="Switch from A to B and back: what moves? Ask about the class that A chose and the one that B chose: is the evidence for the wrong answer in "
             "another place? Point at a cell to see the pixels that it can depend on.",
             cannot=_caveat(pair),
@@ -205,59 +183,3 @@ def _viewer(pair: Pair, batch: Batch, said: list[Tensor], asked: dict[str, Tenso
         numbers={"pictures": batch.names, "layers": {n.letter: {"layer": n.report_layer()[0], "why": n.report_layer()[1]} for n in (pair.a, pair.b)}},
         viewer=payload(pair, batch, said, asked, looks),
     )  # fmt: skip
-
-
-def payload(pair: Pair, batch: Batch, said: list[Tensor], asked: dict[str, Tensor], looks: dict[str, Look]) -> dict[str, Any]:
-    """What the viewer of the page needs, as in report/viewer.py, with A, B and their difference for methods."""
-    side = batch.images.shape[-1]
-    layers: list[dict[str, Any]] = []
-    maps: list[dict[str, Any]] = []
-    ranges: dict[str, list[float]] = {}
-    chances = [logits.softmax(1) for logits in said]
-    whole = {}
-    for place_of, network in enumerate((pair.a, pair.b)):
-        name, field = _layer(network)
-        factor = -(-max(looks[next(iter(looks))].raw[place_of].shape[-2:]) // FINEST_LAYER)
-        # A layer's map is told by its field only on a photo of its own side; on a finer one it is laid in pixels.
-        whole[network.letter] = (f"{name} of {network.letter}", factor) if network.side == side else None
-        if network.side == side:
-            layers.append({"name": f"{name} of {network.letter}", "jump": field.jump * factor, "centre": field.centre + field.jump * (factor - 1) / 2,
-                           "size": field.size + field.jump * (factor - 1)})  # fmt: skip
-    for target, found in looks.items():
-        for i in range(len(batch)):
-            earlier = [name for name in list(asked)[: list(asked).index(target)] if int(asked[name][i]) == int(asked[target][i])]
-            if earlier:
-                continue  # the same class under another name
-            high = float(found.highest[i])
-            drawn: list[tuple[str, str | None, Tensor]] = []
-            for place_of, network in enumerate((pair.a, pair.b)):
-                known = whole[network.letter]
-                values = coarser(found.raw[place_of][i : i + 1], known[1]) if known else _in_pixels(found.placed[place_of][i : i + 1])
-                drawn.append((network.letter.lower(), known[0] if known else None, values[0]))
-            drawn.append(("difference", None, _in_pixels(found.placed[1][i : i + 1] - found.placed[0][i : i + 1])[0]))
-            for name, layer, values in drawn:
-                low, top, data = quantised(values, (-high, high) if name == "difference" else (0.0, high))
-                key = f"{name}|{layer or ''}|{target}"
-                before = ranges.get(key, [low, top])
-                ranges[key] = [min(before[0], low), max(before[1], top)]
-                maps.append({"photo": i, "method": name, "layer": layer, "target": target, "class": int(asked[target][i]), "h": values.shape[0],
-                             "w": values.shape[1], "low": low, "high": top, "data": data})  # fmt: skip
-    photos = []
-    for i in range(len(batch)):
-        photo = photo_of(batch, i, chances[1][i])
-        photos.append({**photo, "by": {"a": photo_of(batch, i, chances[0][i])["top"]}})
-    about = "Grad-CAM at the layer that this network's own report uses; red on the difference is more evidence in B, blue more in A."
-    return {
-        "kind": "attention", "photos": photos, "classes": list(pair.classes), "range": "both networks on this photo",
-        "methods": [
-            {"id": "a", "title": "A", "signed": False, "unit": UNIT, "layered": True, "about": about, "evidence": "", "speaker": "A"},
-            {"id": "b", "title": "B", "signed": False, "unit": UNIT, "layered": True, "about": about, "evidence": "", "speaker": "B"},
-            {"id": "difference", "title": "B minus A", "signed": True, "unit": UNIT, "layered": False, "about": about, "evidence": "", "speaker": "B",
-             "poles": "red more in B, blue more in A"},
-        ],
-        "layers": layers, "maps": maps, "ranges": ranges, "start": {"photo": 0, "method": "b", "target": next(iter(asked))},
-    }  # fmt: skip
-
-
-def _in_pixels(values: Tensor) -> Tensor:
-    return coarser(values, -(-max(values.shape[-2:]) // FINEST))

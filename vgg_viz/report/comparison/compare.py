@@ -119,7 +119,7 @@ def _facts(pair: Pair) -> tuple[tuple[str, str], ...]:
     found = score(pair)
     if found is None:
         return facts(pair)
-    shares = [100 * (found.both + only) / found.n for only in (found.only_a, found.only_b)]
+    shares = [100 * share for share in found.accuracies]
     return (
         *facts(pair), ("Pictures", f"{found.n:,}"), ("A right", f"{shares[0]:.1f} %"), ("B right", f"{shares[1]:.1f} %"),
         ("B minus A", f"{signed(100 * found.difference)} points"),

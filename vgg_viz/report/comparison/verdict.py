@@ -28,6 +28,11 @@ class Score:
         return self.both + self.only_a + self.only_b + self.neither
 
     @property
+    def accuracies(self) -> tuple[float, float]:
+        """Of A and of B, [0, 1]."""
+        return (self.both + self.only_a) / self.n, (self.both + self.only_b) / self.n
+
+    @property
     def difference(self) -> float:
         """Accuracy of B minus that of A, [-1, 1]."""
         return (self.only_b - self.only_a) / self.n
@@ -74,10 +79,9 @@ def headline(pair: Pair) -> list[Finding]:
     if found is None:
         return [*same, Finding("note", "No labelled pictures were given, so nobody can say which of the two is better (add --data DIR).")]
     if pair.same_file:
-        right = found.both
-        return [*same, Finding("note", f"It is right on {100 * right / found.n:.1f} % of {counted(found.n, 'picture')}.")]
+        return [*same, Finding("note", f"It is right on {100 * found.accuracies[0]:.1f} % of {counted(found.n, 'picture')}.")]
     low, high = (signed(100 * end) for end in found.interval)
-    shares = [100 * (found.both + only) / found.n for only in (found.only_a, found.only_b)]
+    shares = [100 * share for share in found.accuracies]
     unsure = found.p >= SURE
     level = "note" if unsure else "good" if found.difference > 0 else "warn"
     better = "B is better" if found.difference > 0 else "A is better"

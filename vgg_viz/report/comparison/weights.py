@@ -80,18 +80,14 @@ def distance(layer: str, a: Tensor, b: Tensor) -> Distance:
 
 
 def weights(pair: Pair) -> Iterator[Exhibit]:
-    """First-layer kernels of both where their shapes agree, and the distance of every layer where all shapes do."""
+    """First-layer kernels of both where their shapes agree, the distance of every layer where all shapes do, and the layers in rows."""
     first = [next(row.name for row in net.rows if row.kind == "conv") for net in (pair.a, pair.b)]
     kernels = [_weight(net, name) for net, name in zip((pair.a, pair.b), first, strict=True)]
-    if kernels[0].shape != kernels[1].shape:
-        raise SectionMissing(
-            f"The first layers have different shapes ({' × '.join(map(str, kernels[0].shape))} and {' × '.join(map(str, kernels[1].shape))}), so neither kernels "
-            "nor distances can be set side by side; the layers of each are in its own report.",
-            "python -m vgg_viz report CHECKPOINT",
-        )
-    yield _kernels(first[0], *kernels)
+    if kernels[0].shape == kernels[1].shape:
+        yield _kernels(first[0], *kernels)
     if pair.same_architecture:
         yield _distances(pair)
+    yield _depths(pair, " × ".join(map(str, kernels[0].shape)), " × ".join(map(str, kernels[1].shape)))
 
 
 def _weight(net: Network, name: str) -> Tensor:
@@ -149,4 +145,35 @@ def _distances(pair: Pair) -> Exhibit:
             tuple((part.layer, part.count, round(part.relative, 4), round(part.cosine, 4)) for part in found),
         ),
         numbers={"mean_cosine": near, "layers": [{"layer": p.layer, "relative": p.relative, "cosine": p.cosine} for p in found]},
+    )  # fmt: skip
+
+
+def _depths(pair: Pair, first: str, second: str) -> Exhibit:
+    """Layers with weights side by side, by their number from the picture on."""
+    columns = [[row for row in net.rows if row.kind in ("conv", "fc")] for net in (pair.a, pair.b)]
+    rows: list[tuple[str | int | None, ...]] = []
+    for n in range(max(map(len, columns))):
+        told: list[str | int | None] = [n + 1]
+        for found in columns:
+            row = found[n] if n < len(found) else None
+            told += [row.name, " × ".join(map(str, row.shape)), row.field.size if row.field else None, row.parameters] if row else ["–", "–", None, None]
+        rows.append(tuple(told))
+    missing = [] if pair.same_architecture else ["distances of the weights"]
+    missing += [f"kernels of the first layers ({first} and {second})"] if first != second else []
+    return Exhibit(
+        "compare-layers",
+        "Layers with weights, from the picture on",
+        Caption(
+            see="The convolutions and fully connected layers of both in the order in which the picture meets them: name, output (C × h × w), receptive field and number of weights."
+            + (f" Shapes differ, so the {' and the '.join(missing)} cannot be set side by side." if missing else ""),
+            read="Rows that agree in all columns could hold the same weights. Where the fields differ, the same row of the table sees more or less of the picture.",
+            cannot="Layers of the same number need not do the same work.",
+        ),
+        alt=f"Table of {len(rows)} rows: A has {counted(len(columns[0]), 'layer')} with weights, B {len(columns[1])}.",
+        table=Table(
+            (Column("number", "", True), *(Column(f"{name} of {letter}", unit, numeric) for letter in "AB" for name, unit, numeric in
+                                           (("layer", "", False), ("output", "", False), ("field", "px", True), ("weights", "", True)))),
+            tuple(rows),
+        ),
+        numbers={"same_architecture": pair.same_architecture, "layers_a": len(columns[0]), "layers_b": len(columns[1])},
     )  # fmt: skip
