@@ -47,7 +47,7 @@ def _transitions(a: Answers, b: Answers) -> Exhibit:
         "Every picture, before and after",
         Caption(
             see=f"All {counted(total, 'picture')} by what A and B said about them, in one bar and as numbers.",
-            read=f"Only the two middle groups tell which network is better: {parts[1][1]:,} against {parts[2][1]:,}. They give the same answer, right or wrong, to "
+            read=f"Only the second and the third group tell which network is better: {parts[1][1]:,} against {parts[2][1]:,}. They give the same answer, right or wrong, to "
             f"{percent(agree / total)} of the pictures. Mistakes that both make alike often have their cause in the picture or its label.",
             cannot="A single accuracy hides these groups: two networks of equal accuracy can disagree on many pictures. Nor does the table say "
             "that the change from A to B, rather than another run with another seed, made the difference.",
@@ -162,8 +162,8 @@ def _classes(pair: Pair, a: Answers, b: Answers) -> Exhibit:
             f"{counted(len(shown), 'class', 'classes').capitalize()}"
             + (f", those of {len(rows):,} with the largest differences." if len(shown) < len(rows) else "."),
             read=f"{said} For {counted(len(clear), 'class', 'classes')} the interval leaves out zero.",
-            cannot=f"With {counted(len(rows), 'class', 'classes')} looked at together, about {max(1, round(0.05 * len(rows)))} of them would seem to differ by chance alone at this "
-            "level: one class outside zero is little evidence, and wide intervals only say that there are few pictures.",
+            cannot="Of 100 classes that do not differ at all, about 5 intervals would leave out zero by chance: one class alone is little evidence. Wide intervals "
+            "only say that there are few pictures.",
         ),
         alt=f"Chart of the accuracy of A and B in {counted(len(shown), 'class', 'classes')}. {said}",
         figure=class_accuracy(
