@@ -505,5 +505,5 @@ def test_the_command_says_where_the_page_is(files, tmp_path, capsys):
     line = ["compare", str(files / "early.pt"), str(files / "late.pt"), "--out", str(tmp_path), "--preset", "quick"]
     assert main([*line, "--quiet", "--device", "cpu", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told == {"index": str(tmp_path / "early-vs-late" / "index.html"), "missing": [], "warnings": []}
+    assert told == {"index": str(tmp_path / "early-vs-late" / "index.html"), "missing": [], "warnings": [], "standalone": None}
     assert Path(told["index"]).is_file()

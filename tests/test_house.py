@@ -191,7 +191,7 @@ def test_files_are_opened_by_torch_in_one_place_and_never_run(module):
     openers = ("torch.load", "pickle.load", "pickle.loads")
     for call in ast.walk(module.tree):
         if isinstance(call, ast.Call) and ast.unparse(call.func) in openers:
-            assert module.place == "models/checkpoint.py", f"{module.place} calls {ast.unparse(call.func)}"
+            assert module.place == "models/containers/torch_file.py", f"{module.place} calls {ast.unparse(call.func)}"
             assert ast.unparse(call.func) == "torch.load"
             assert {word.arg: ast.unparse(word.value) for word in call.keywords}.get("weights_only") == "True"
 

@@ -65,7 +65,7 @@ def _report(options: argparse.Namespace) -> int:
         result = report(
             options.checkpoint, images=options.images, data=options.data, out=options.out, preset=options.preset,
             seed=options.seed, device=module_device(options.device), overrides=_overrides(options),
-            command=_as_typed(options), progress=steps,
+            one_file=options.standalone, command=_as_typed(options), progress=steps,
         )  # fmt: skip
     return _landed(options, result)
 
@@ -229,6 +229,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
 
 def _landed(options: argparse.Namespace, result: Result) -> int:
     """Say where a gallery landed and what it lacks; the exit status of the command."""
+    page = result.single or result.index
     for warning in result.warnings:
         print(f"vgg_viz {options.command}: {warning}", file=sys.stderr)
     for title, reason in result.missing:
@@ -236,14 +237,14 @@ def _landed(options: argparse.Namespace, result: Result) -> int:
     if options.json:
         _print_json({
             "index": str(result.index), "missing": [{"section": title, "reason": reason} for title, reason in result.missing],
-            "warnings": result.warnings,
+            "warnings": result.warnings, "standalone": str(result.single) if result.single else None,
         })  # fmt: skip
     else:
-        print(result.index)
+        print(page)
     if options.open:
         import webbrowser
 
-        webbrowser.open(result.index.resolve().as_uri())
+        webbrowser.open(page.resolve().as_uri())
     return PARTS_MISSING if result.missing else DONE
 
 

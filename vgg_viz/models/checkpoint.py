@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
-import re
-import stat
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +15,10 @@ from torch import Tensor
 from vgg_viz.errors import CheckpointRefused, InputRefused
 from vgg_viz.models.build import architecture as usual_architecture
 from vgg_viz.models.build import assemble, build, checked
+from vgg_viz.models.containers import open_file, shown
 from vgg_viz.models.formats import recognise
 from vgg_viz.models.formats.own import pack
-from vgg_viz.models.vgg import VARIANTS, canonical
+from vgg_viz.models.vgg import canonical
 from vgg_viz.records import Architecture, Checkpoint, Provenance
 
 BUNDLED = Path(__file__).parent.parent / "assets" / "sample.pt"
@@ -83,27 +79,25 @@ def read(path: Path) -> Checkpoint:
 
     raises  CheckpointRefused
     """
-    _require_file(path)
-    stored = _unpickle(path)
-    reading = recognise(stored)
+    stored = open_file(path)
+    reading = recognise(stored.value)
     if reading is None:
         raise CheckpointRefused(
-            f"{_shown(path)} opened, but holds {_described(stored)}, which is no VGG checkpoint; "
+            f"{shown(path)} opened, but holds {_described(stored.value)}, which is no VGG checkpoint; "
             "expected a state dict of a VGG or Tiny VGG, or a file written by `vgg_viz train`."
         )
     weights, converted = _single_precision(reading.weights, path)
     provenance = Provenance(
-        path.name, "", reading.format, (*reading.evidence, *converted), reading.alternatives, reading.ignored_keys, reading.data,
-        reading.training,
+        path.name, "", reading.format, (*stored.evidence, *reading.evidence, *converted), reading.alternatives, reading.ignored_keys,
+        reading.data, reading.training,
     )  # fmt: skip
     return Checkpoint(checked(reading.architecture), reading.classes, weights, reading.history, reading.specimens, provenance)
 
 
 def read_extra(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What `save` stored under "extra"; empty for files of other makers."""
-    _require_file(Path(path))
-    stored = _unpickle(Path(path))
-    return dict(stored.get("extra") or {}) if isinstance(stored, Mapping) else {}
+    value = open_file(Path(path)).value
+    return dict(value.get("extra") or {}) if isinstance(value, Mapping) else {}
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
@@ -131,50 +125,6 @@ def require_finite(weights: Mapping[str, Tensor], name: str) -> None:
         )
 
 
-# ---------------------------------------------------------------- opening
-
-
-def _require_file(path: Path) -> None:
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        folder = path.parent
-        beside = [p.name for p in folder.iterdir() if p.suffix in (".pt", ".pth")] if folder.is_dir() else []
-        near = get_close_matches(path.name, beside, n=1, cutoff=0.4) or beside[:1]
-        hint = f"there is {near[0]!r} beside it" if near else f"give a checkpoint file or one of {', '.join(VARIANTS)}"
-        raise CheckpointRefused(f"there is no file {_shown(path)}; {hint}.") from None
-    if stat.S_ISDIR(mode):
-        raise CheckpointRefused(f"{_shown(path)} is a folder, a checkpoint file was expected; name the .pt file inside it.")
-    if not stat.S_ISREG(mode):
-        raise CheckpointRefused(f"{_shown(path)} is not a regular file; give a checkpoint file on disk.")
-    if path.stat().st_size == 0:
-        raise CheckpointRefused(f"{_shown(path)} is empty (0 bytes); its writing was cut off, take another copy.")
-
-
-def _unpickle(path: Path) -> Any:
-    """The stored objects, with weights_only=True: nothing in the file is executed."""
-    try:
-        mapped = zipfile.is_zipfile(path) and bool(str(path).encode())
-    except UnicodeEncodeError:  # a path of other bytes than the system's, which torch cannot map
-        mapped = False
-    try:
-        with torch.serialization.safe_globals(_harmless()), open(path, "rb") as file:
-            # Only zip files can be mapped; the older format is read.
-            return torch.load(path if mapped else file, map_location="cpu", weights_only=True, mmap=mapped or None)
-    except pickle.UnpicklingError as error:
-        unsafe = sorted(set(re.findall(r"GLOBAL ([\w.]+)", str(error))))
-        if unsafe:
-            raise CheckpointRefused(
-                f"{_shown(path)} is a pickle that would run code to open ({', '.join(unsafe[:5])}); "
-                "where you trust it, load it there and save model.state_dict() instead."
-            ) from None
-        raise CheckpointRefused(_not_one(path)) from None
-    except PermissionError:
-        raise CheckpointRefused(f"{_shown(path)} may not be read by this user; change its permissions.") from None
-    except (RuntimeError, ValueError, EOFError, OSError, KeyError, IndexError, TypeError, AttributeError, zipfile.BadZipFile):
-        raise CheckpointRefused(_not_one(path)) from None
-
-
 def _single_precision(weights: Mapping[str, Tensor], path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """The weights as float32, with a sentence where they were not: pictures are float32, and layers refuse to mix."""
     counters = [key for key in weights if key.endswith("num_batches_tracked")]
@@ -182,45 +132,13 @@ def _single_precision(weights: Mapping[str, Tensor], path: Path) -> tuple[dict[s
     odd = next((key for key, weight in weights.items() if key not in counters and not weight.is_floating_point()), None)
     if odd is not None:
         raise CheckpointRefused(
-            f"{_shown(path)} holds {odd} as {str(weights[odd].dtype).removeprefix('torch.')}, floating-point weights were expected; "
+            f"{shown(path)} holds {odd} as {str(weights[odd].dtype).removeprefix('torch.')}, floating-point weights were expected; "
             "save the network as it was before it was quantised or converted."
         )
     if kinds <= {"float32"}:
         return dict(weights), ()
     single = {key: weight if key in counters else weight.float() for key, weight in weights.items()}
     return single, (f"The weights are stored as {', '.join(sorted(kinds))} and were converted to float32.",)
-
-
-def _not_one(path: Path) -> str:
-    with open(path, "rb") as file:
-        head = file.read(64)
-    text = all(byte >= 32 or byte in b"\t\r\n" for byte in head) and head.isascii()
-    kind = "a text file" if text else "damaged"
-    return f"{_shown(path)} is {kind}, not a PyTorch checkpoint; give the .pt or .pth file that torch.save wrote."
-
-
-def _harmless() -> list[Any]:
-    """Types without behaviour that usual training scripts leave in their files."""
-    import argparse
-    import collections
-    import pathlib
-
-    import numpy as np
-    from numpy._core import multiarray
-
-    found: list[Any] = [
-        argparse.Namespace, collections.defaultdict, collections.OrderedDict, dict, list, int, float,
-        pathlib.PosixPath, pathlib.PurePosixPath, pathlib.WindowsPath, pathlib.PureWindowsPath,
-        np.ndarray, np.dtype, np.dtypes.Float32DType, np.dtypes.Float64DType, np.dtypes.Int64DType,
-    ]  # fmt: skip
-    # numpy 1 and numpy 2 write these two under different module names.
-    for function in (multiarray.scalar, multiarray._reconstruct):
-        found += [(function, f"{module}.multiarray.{function.__name__}") for module in ("numpy.core", "numpy._core")]
-    return found
-
-
-def _shown(path: Path) -> str:
-    return repr(path.name or str(path))
 
 
 def _described(stored: object) -> str:

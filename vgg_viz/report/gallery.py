@@ -24,10 +24,11 @@ from vgg_viz.registry import discover
 from vgg_viz.report import page
 from vgg_viz.report.exhibits import Made, Progress, failure, make_all, manifest_entries, write_chapter
 from vgg_viz.report.explorer import FILE as EXPLORER
-from vgg_viz.report.explorer import explore, refusal, render_explorer
+from vgg_viz.report.explorer import Explorer, explore, render_explorer
 from vgg_viz.report.index import require_index_place, write_index
 from vgg_viz.report.material import gather
 from vgg_viz.report.preset import preset_for
+from vgg_viz.report.publishing import publish, standalone
 from vgg_viz.report.section import SECTIONS, Subject
 from vgg_viz.report.verdict import facts, subtitle, verdict
 from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing, write_json
@@ -35,11 +36,15 @@ from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing, wri
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Where a gallery landed; `missing` names the parts that could not be made, with the reason."""
+    """Where a gallery landed; `missing` names the parts that could not be made, with the reason.
+
+    single  the whole gallery as one file, where that was asked for and it is light enough
+    """
 
     index: Path
     missing: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
+    single: Path | None = None
 
 
 def report(
@@ -52,6 +57,7 @@ def report(
     seed: int = 0,
     device: str | torch.device = "cpu",
     overrides: Mapping[str, Any] | None = None,
+    one_file: bool = False,
     command: str = "",
     progress: Progress | None = None,
 ) -> Result:
@@ -61,6 +67,7 @@ def report(
     images     a folder of pictures, or one: what the report looks into
     data       an ImageFolder: what the report measures on
     overrides  keywords of `load` (arch, classes, image_size, padding, mean, std)
+    one_file   write the gallery as one file to mail too, where that is light enough
     command    as the reader would type it; shown on the page
     raises     InputRefused and its kin before anything is written; OutputRefused when writing fails: nothing has changed then
     """
@@ -81,16 +88,21 @@ def report(
         made = _make_all(subject, progress)
         shown = [write_chapter(part, folder, chosen) for part in made]
         missing = tuple((part.title, reason) for part in made for reason, _ in part.missing)
+        explorer, no_explorer = _write_explorer(folder, subject)
         context = {
             "command": command, "preset": chosen.name, "seed": seed, "device": str(device), "dtype": "float32", "sha256": fingerprint,
-            "seconds": time.perf_counter() - started, "no_explorer": _write_explorer(folder, subject),
+            "seconds": time.perf_counter() - started, "no_explorer": no_explorer, "stored": explorer.stored if explorer else "",
         }  # fmt: skip
         findings = verdict(subject, [finding for part in made for finding in part.findings])
-        _write_page(folder, stem, subject, findings, shown, context)
-        write_json(folder / MANIFEST, _manifest(subject, findings, made, context))
+        built = _page(stem, subject, findings, shown, context)
+        warnings = (*material.warnings, *publish(folder, built))
+        single = f"{folder_name(stem)}-alone.html"
+        if one_file and (too_heavy := standalone(folder, built, explorer, single)):
+            missing = (*missing, ("One file", too_heavy))
+        write_json(folder / MANIFEST, {**_manifest(subject, findings, made, context), "warnings": warnings})
     target = Path(out) / folder_name(stem)
     write_index(Path(out))
-    return Result(target / "index.html", missing, material.warnings)
+    return Result(target / "index.html", missing, warnings, target / single if (target / single).is_file() else None)
 
 
 # ---------------------------------------------------------------- making
@@ -105,26 +117,27 @@ def _make_all(subject: Subject, progress: Progress | None) -> list[Made]:
 # ---------------------------------------------------------------- writing
 
 
-def _write_explorer(folder: Path, subject: Subject) -> str:
-    """Write the network as a page that runs it; returns why not, where it does not."""
-    if reason := refusal(subject.model):
-        return reason
+def _write_explorer(folder: Path, subject: Subject) -> tuple[Explorer | None, str]:
+    """Write the network as a page to touch; returns it, or why there is none."""
     try:
-        (folder / EXPLORER).write_text(render_explorer(explore(subject)), encoding="utf-8")
+        explorer = explore(subject)
+        (folder / EXPLORER).write_text(render_explorer(explorer), encoding="utf-8")
+    except InputRefused as refused:
+        return None, str(refused)
     except OSError:
         raise
     except Exception as error:
         # As with a section: the gallery is worth more than the page that could not be made.
         if os.environ.get("VGG_VIZ_DEBUG"):
             raise
-        return failure("The live explorer failed", error)
-    return ""
+        return None, failure("The explorer failed", error)
+    return explorer, ""
 
 
-def _write_page(
-    folder: Path, stem: str, subject: Subject, findings: Sequence[Finding], shown: Sequence[page.Section], context: Mapping[str, Any]
-) -> None:
-    built = page.Page(
+def _page(
+    stem: str, subject: Subject, findings: Sequence[Finding], shown: Sequence[page.Section], context: Mapping[str, Any]
+) -> page.Page:
+    return page.Page(
         title=subject.checkpoint.provenance.file or stem,
         subtitle=subtitle(subject),
         findings=tuple(findings),
@@ -133,9 +146,8 @@ def _write_page(
         sections=tuple(shown),
         footer=tuple(_footer(subject, context)),
         explorer_href="" if context["no_explorer"] else EXPLORER,
-        explorer_missing=str(context["no_explorer"]),
+        explorer_note=str(context["no_explorer"] or context["stored"]),
     )
-    (folder / "index.html").write_text(page.render(built), encoding="utf-8")
 
 
 def _footer(subject: Subject, context: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
@@ -198,9 +210,9 @@ def _manifest(subject: Subject, findings: Sequence[Finding], made: Sequence[Made
             "data": provenance.data, "training": provenance.training,
         },
         "facts": dict(facts(subject)),
-        "explorer": {"file": None if context["no_explorer"] else EXPLORER, "reason": context["no_explorer"]},
+        "explorer": {"file": None if context["no_explorer"] else EXPLORER, "live": not (context["no_explorer"] or context["stored"]),
+                     "reason": context["no_explorer"] or context["stored"]},
         "findings": [{"level": finding.level, "text": finding.text} for finding in findings],
-        "warnings": subject.material.warnings,
         "data": {"measured_on": subject.material.labelled_from, "looked_into": subject.material.looked_from},
         "timings": {part.slug: round(part.seconds, 3) for part in made} if timed else {},
         **manifest_entries(made),

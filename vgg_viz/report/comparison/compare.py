@@ -28,6 +28,7 @@ from vgg_viz.report.exhibits import Chapter, Made, Progress, make_all, manifest_
 from vgg_viz.report.gallery import Result, made_at, reproducible, versions
 from vgg_viz.report.index import require_index_place, write_index
 from vgg_viz.report.preset import preset_for
+from vgg_viz.report.publishing import publish
 from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing, write_json
 
 
@@ -71,7 +72,7 @@ def compare(
             subtitle=f"A: {pair.a.name}, {pair.a.title}; B: {pair.b.name}, {pair.b.title}; {len(pair.classes):,} shared classes",
             findings=tuple(findings), facts=_facts(pair), warnings=tuple(warnings), sections=tuple(shown), footer=footer,
         )  # fmt: skip
-        (folder / "index.html").write_text(page.render(built), encoding="utf-8")
+        warnings += publish(folder, built)
         write_json(folder / MANIFEST, _manifest(pair, findings, warnings, made, command, str(device)))
     write_index(Path(out))
     return Result(target / "index.html", missing, tuple(warnings))
