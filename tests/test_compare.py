@@ -405,6 +405,15 @@ def test_networks_of_different_kinds_and_random_ones_are_compared_without_a_gap(
     assert made.numbers["compare-layers"]["same_architecture"] is False
 
 
+def test_random_weights_are_called_that(files):
+    options = {"classes": list(shapes.CLASSES), "image_size": SIDE}
+    pair, _ = _paired(files / "late.pt", "tiny_vgg", None, None, "quick", 0, "cpu", options)
+    found = headline(pair)
+    assert found[0].text.startswith("A is better")
+    assert found[-1].text.startswith("B has random weights")
+    assert not any("random" in finding.text for finding in headline(paired(files / "early.pt", files / "late.pt")[0]))
+
+
 def test_without_any_picture_the_page_says_what_is_missing_and_what_fills_it(tmp_path):
     bare = [replace(trained(steps), specimens=(), history=()) for steps in (6, 60)]
     made = Made(*saved(tmp_path, one=bare[0], other=bare[1]), tmp_path / "g")

@@ -71,7 +71,14 @@ def signed(points: float) -> str:
 
 
 def headline(pair: Pair) -> list[Finding]:
-    """The verdict in its first line, then what it rests on."""
+    """The verdict in its first line, then what it rests on, then what makes it no fair fight."""
+    random = [net.letter for net in (pair.a, pair.b) if net.checkpoint.provenance.format == "untrained"]
+    said = "have random weights: nothing has been learned, and their maps are noise." if len(random) > 1 else (
+        "has random weights: nothing has been learned, and its maps are noise.")  # fmt: skip
+    return [*_verdict(pair), *([Finding("warn", f"{' and '.join(random)} {said}")] if random else [])]
+
+
+def _verdict(pair: Pair) -> list[Finding]:
     found = score(pair)
     same = []
     if pair.same_file:
