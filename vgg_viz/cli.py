@@ -134,7 +134,7 @@ def _predict(options: argparse.Namespace) -> int:
     from vgg_viz.capture.predict import predict_logits
     from vgg_viz.data.folder import read_images
     from vgg_viz.report.material import in_channels
-    from vgg_viz.report.page import visible
+    from vgg_viz.report.wording import visible
 
     checkpoint, model = _opened(options)
     batches, skipped = [], []

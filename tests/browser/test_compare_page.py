@@ -17,7 +17,7 @@ from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.records import Checkpoint, Epoch, Specimen
 from vgg_viz.report.comparison.compare import compare
-from vgg_viz.report.page import visible
+from vgg_viz.report.wording import visible
 
 pytestmark = pytest.mark.browser
 SIDE = 32

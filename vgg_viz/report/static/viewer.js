@@ -67,20 +67,10 @@ function viewer(box, data) {
       pinned = cellAt((field.x0 + field.x1 - 1) / 2, (field.y0 + field.y1 - 1) / 2, shown, layer(), size());
     }
     if (pinned) pinned = { row: clamp(pinned.row, 0, shown.h - 1), column: clamp(pinned.column, 0, shown.w - 1) };
-    fill(selects.photo, photoIndices.map((index) => [index, `${index + 1} · ${shortened(photoName(index))}`]), shown.photo);
-    fill(selects.method, methodIds.map((id) => [id, methods.get(id).title]), shown.method);
-    fill(selects.layer, layerNames.map((name) => [name ?? "", name ?? "the photo itself (pixels)"]), shown.layer ?? "");
-    fill(selects.target, ofLayer.map((map) => [map.target, `${map.target}: ${shortened(className(map.class))}`]), shown.target);
-  }
-
-  function fill(select, options, chosen) {
-    const key = JSON.stringify(options);
-    if (select.dataset.key !== key) {
-      select.replaceChildren(...options.map(([value, text]) => make("option", { value, text })));
-      select.dataset.key = key;
-    }
-    select.value = String(chosen);
-    select.disabled = options.length < 2;
+    fillSelect(selects.photo, photoIndices.map((index) => [index, `${index + 1} · ${shortened(photoName(index))}`]), shown.photo);
+    fillSelect(selects.method, methodIds.map((id) => [id, methods.get(id).title]), shown.method);
+    fillSelect(selects.layer, layerNames.map((name) => [name ?? "", name ?? "the photo itself (pixels)"]), shown.layer ?? "");
+    fillSelect(selects.target, ofLayer.map((map) => [map.target, `${map.target}: ${shortened(className(map.class))}`]), shown.target);
   }
 
   function choose(change) {
@@ -242,13 +232,7 @@ function viewer(box, data) {
     part("unit").textContent = `${method().unit}; range of ${rangeName()}` + (signed ? `; ${method().poles ?? "red for, blue against"}` : "");
     photoIndices.forEach((index) => select(thumbs[index], index === shown.photo));
     part("guess-title").textContent = `What ${speaker()} says`;
-    part("guesses").replaceChildren(...(answers() ?? []).map(([index, probability]) => {
-      const fillBar = make("span", { class: "guess-bar", "aria-hidden": "true" }, make("span"));
-      fillBar.firstChild.style.width = `${clamp(100 * probability, 0, 100)}%`;
-      const truth = index === photo().true ? make("span", { class: "truth", text: "true class" }) : "";
-      return make("li", {}, make("span", { class: "guess-name" }, make("bdi", { text: className(index) }), " ", truth),
-        make("span", { class: "guess-share", text: percent(probability) }), fillBar);
-    }));
+    part("guesses").replaceChildren(...guessRows(answers() ?? [], photo().true, className));
     part("outline-row").hidden = !data.photos.some((item) => item.mask);
     part("outline").disabled = !photo().mask;
     part("opacity").value = look.opacity;
