@@ -89,15 +89,13 @@ def result(page: Any) -> float:
     return number(page.locator("[data-part=sums] .sum strong").last.inner_text())
 
 
-@pytest.fixture(scope="session")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Net:
+def sample_net(folder: Path) -> Net:
     checkpoint = load(None)
     batch = picked(specimen_batch(checkpoint.specimens, checkpoint.architecture.image_side), list(range(20)))
-    return Net(tmp_path_factory.mktemp("explorer") / "sample.html", build(checkpoint), checkpoint.classes, replace(batch, masks=None))
+    return Net(folder / "sample.html", build(checkpoint), checkpoint.classes, replace(batch, masks=None))
 
 
-@pytest.fixture(scope="session")
-def deep(tmp_path_factory: pytest.TempPathFactory) -> Net:
+def deep_net(folder: Path) -> Net:
     """Grey, padded, with batch norm that does something, an uneven average pool, a hidden layer and hostile names."""
     model = build("vgg11_bn", width=0.06, image_side=96, in_channels=1, num_classes=10, pooled=2, head=(200,), seed=3)
     generator = torch.Generator().manual_seed(0)
@@ -109,7 +107,17 @@ def deep(tmp_path_factory: pytest.TempPathFactory) -> Net:
                     values.copy_(torch.rand(values.shape, generator=generator) * (high - low) + low)
     images = shapes.paint(4, seed=0, split="test", side=96).images.mean(1, keepdim=True).mul(255).round() / 255
     batch = Batch(images, torch.arange(4), HOSTILE[:4])
-    return Net(tmp_path_factory.mktemp("explorer") / "deep.html", model, HOSTILE, batch)
+    return Net(folder / "deep.html", model, HOSTILE, batch)
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Net:
+    return sample_net(tmp_path_factory.mktemp("explorer"))
+
+
+@pytest.fixture(scope="session")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> Net:
+    return deep_net(tmp_path_factory.mktemp("explorer"))
 
 
 # ---------------------------------------------------------------- the same numbers
@@ -183,14 +191,15 @@ def test_the_terms_of_a_convolution_add_up_to_the_activation(opened, sample, lay
     assert result(page) == pytest.approx(value, abs=1e-4)
     assert sum(terms) == pytest.approx(value, abs=len(terms) * 5.1e-5)
     page.locator("button.term").nth(1).click()
-    grids = [[number(cell) for cell in grid.locator("td").all_inner_texts()] for grid in page.locator(".number-grid").all()]
+    tables = page.locator("[data-part=sums] .number-grid").all()
+    grids = [[number(cell) for cell in grid.locator("td").all_inner_texts()] for grid in tables]
     assert grids[1] == pytest.approx(conv.weight[unit - 1, 1].flatten().tolist(), abs=5.1e-5)
     assert sum(grids[2]) == pytest.approx(terms[1], abs=5e-4)
 
 
 def test_padding_is_shown_as_zeros_and_hatched_on_the_picture(opened, deep):
     page = ready(opened(deep.file, "#layer=conv1_1&unit=1&cell=1,1"))
-    window = page.locator(".number-grid").first
+    window = page.locator("[data-part=sums] .number-grid").first
     assert window.inner_text().count("padding") == 5
     assert result(page) == pytest.approx(deep.truth(0)["conv1_1"][0, 0, 0], abs=1e-4)
     assert "x −1 to 1, y −1 to 1; 56 % of that is padding" in text(page, "seen-text")

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vgg_viz.attribution.cam import after_relu, choose_layer
 from vgg_viz.data import shapes
 from vgg_viz.errors import InputRefused
 from vgg_viz.maths.images import encode_jpeg, encode_png
@@ -25,12 +26,12 @@ from vgg_viz.report.section import Subject, choose, picked
 from vgg_viz.report.verdict import subtitle
 
 FILE = "explorer.html"
-STYLES = ("page.css", "explorer.css")
-VIEWS = ("pictures", "board", "closer", "beside")  # templates/explorer-*.html and static/explorer-*.js, in the order of the page
+STYLES = ("page.css", "explorer.css", "explorer-views.css")
+# Each has templates/explorer-*.html and static/explorer-*.js; they stand on the page in this order.
+VIEWS = ("pictures", "board", "closer", "gradcam", "brush", "beside", "sandbox")
 SCRIPTS = (
-    *FRAME_SCRIPTS, "colours.js", "paint.js", "export.js",
-    "explorer-engine.js", "explorer-lens.js", "explorer-sums.js", "explorer-stored.js", "explorer-core.js",
-    *(f"explorer-{view}.js" for view in VIEWS), "explorer.js",
+    *FRAME_SCRIPTS, "colours.js", "paint.js", "export.js", "explorer-engine.js", "explorer-backward.js", "explorer-lens.js",
+    "explorer-sums.js", "explorer-stored.js", "explorer-core.js", *(f"explorer-{view}.js" for view in VIEWS), "explorer.js",
 )  # fmt: skip
 
 # A browser takes about 1 ns a multiply-add and keeps its page in memory: above these it would no longer feel live.
@@ -176,6 +177,7 @@ def network(model: nn.Module, classes: Iterable[str]) -> dict[str, Any]:
 
     steps    {name, kind, shape, field, window, weight, bias}; weight and bias are [first, count] in the block:
              conv (out, in, row, column); fc (out, in); bn one factor and one addend a channel; normalise std and mean
+    cam      {layer, why}: where the report takes Grad-CAM, and the numbers that decided
     weights  float32, little-endian, base64
     raises   InputRefused for a network that does not run in a page
     """
@@ -187,7 +189,9 @@ def network(model: nn.Module, classes: Iterable[str]) -> dict[str, Any]:
     steps: list[dict[str, Any]] = []
     block: list[Tensor] = []
     filled = 0
-    for layer, row in zip(layers(model), geometry(model), strict=True):
+    rows = geometry(model)
+    convolution, why = choose_layer(rows, architecture.image_side)
+    for layer, row in zip(layers(model), rows, strict=True):
         if layer.kind == "drop":
             continue  # does nothing after training
         step = _step(layer, row)
@@ -201,6 +205,7 @@ def network(model: nn.Module, classes: Iterable[str]) -> dict[str, Any]:
         "side": architecture.image_side,
         "channels": architecture.in_channels,
         "classes": list(classes),
+        "cam": {"layer": after_relu(rows, convolution), "why": why},
         "steps": steps,
         "weights": base64.b64encode(numbers.tobytes()).decode("ascii"),
     }

@@ -5,6 +5,7 @@
 //   settle(state)   bring its words within what exists: clamp or ignore, never throw
 //   read(words)     its words out of an address (URLSearchParams); write(words) puts them there
 //   moved(change)   the reader chose another layer or unit
+//   over(canvas)    the picture as it goes through the network: another canvas of the same size, or nothing
 //   took()          another picture went through the network: all numbers are new
 //   chose(before)   the state has changed
 //   printed()       the page is about to be printed, light whatever the theme
@@ -146,8 +147,8 @@ function explorer(box, views) {
     return canvas;
   }
 
-  // Run the network on a canvas; without one, on the picture as it stands.
-  function take(canvas = canvasOf(state.picture)) {
+  // Run the network on a canvas; without one, on the picture as it stands, with what views lay over it.
+  function take(canvas = opened.reduce((found, view) => view.over?.(found) ?? found, canvasOf(state.picture))) {
     photo = canvas;
     const started = performance.now();
     activations = live ? forward(steps, pixelsOf(photo)) : storedAnswers(steps, pictures[state.picture], pixelsOf(photo));
@@ -267,4 +268,13 @@ function explorer(box, views) {
 function wholeOf(text, otherwise) {
   const found = Number.parseInt(text ?? "", 10);
   return Number.isNaN(found) ? otherwise : found - 1;
+}
+
+// A view that needs the network itself says so where the page carries only its numbers, and hides the rest.
+function runsLive(core, name, what) {
+  if (core.network.live !== false) return true;
+  for (const found of [core.part(name), ...all(".place", core.part(name).closest("section"))]) found.hidden = true;
+  core.part(`${name}-missing`).hidden = false;
+  core.part(`${name}-missing`).textContent = `${what} needs the network itself, and this one is too large to run in a page; the gallery has maps that were computed before.`;
+  return false;
 }

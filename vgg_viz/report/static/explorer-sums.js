@@ -23,11 +23,11 @@ function convTerms(step, before, unit, row, column) {
 }
 
 // Numbers on their colours, black or white, whichever can be read.
-function numberGrid(caption, values, wide, scale, notes = []) {
+function numberGrid(caption, values, wide, scale, notes = [], written = exact) {
   const rows = [];
   for (let i = 0; i < values.length; i += wide) {
     rows.push(make("tr", {}, ...Array.from({ length: wide }, (_, j) => {
-      const [r, g, b] = colourOf(values[i + j], scale), cell = make("td", { text: exact(values[i + j]) });
+      const [r, g, b] = colourOf(values[i + j], scale), cell = make("td", { text: written(values[i + j]) });
       const light = [r, g, b].map((c) => (c <= 10 ? c / 3294 : ((c / 255 + 0.055) / 1.055) ** 2.4));
       cell.style.backgroundColor = `rgb(${r}, ${g}, ${b})`;
       cell.style.color = 0.2126 * light[0] + 0.7152 * light[1] + 0.0722 * light[2] > 0.179 ? "#000" : "#fff";
@@ -42,17 +42,19 @@ const sign = (text) => make("span", { class: "operator", "aria-hidden": "true", 
 const grid = (...parts) => make("div", { class: "number-row" }, ...parts);
 const around = (values) => scaleOf("signed", extremes(values));
 
+// A number as a bar from the middle: to the right above zero, to the left below; `top` fills its half.
+function signedBar(value, top) {
+  const fill = make("span", { class: value < 0 ? "less" : "more" }), share = top > 0 ? (50 * Math.abs(value)) / top : 0;
+  fill.style.width = `${share}%`;
+  fill.style.left = `${value < 0 ? 50 - share : 50}%`;
+  return make("span", { class: "term-bar", "aria-hidden": "true" }, fill);
+}
+
 // A long sum as rows with bars; `pick` makes rows into buttons. Returns the list.
 function termList(terms, { label, pick, picked, addend }) {
   const top = Math.max(...terms.map((term) => Math.abs(term.sum)), Math.abs(addend?.[1] ?? 0), 1e-12);
   const shown = terms.length <= MOST_TERMS ? terms : [...terms].sort((a, b) => Math.abs(b.sum) - Math.abs(a.sum)).slice(0, MOST_TERMS);
-  const bar = (value) => {
-    const fill = make("span", { class: value < 0 ? "less" : "more" }), share = (50 * Math.abs(value)) / top;
-    fill.style.width = `${share}%`;
-    fill.style.left = `${value < 0 ? 50 - share : 50}%`;
-    return make("span", { class: "term-bar", "aria-hidden": "true" }, fill);
-  };
-  const line = (name, value) => [make("span", { class: "term-name" }, make("bdi", { text: name })), bar(value), make("span", { class: "term-value", text: exact(value) })];
+  const line = (name, value) => [make("span", { class: "term-name" }, make("bdi", { text: name })), signedBar(value, top), make("span", { class: "term-value", text: exact(value) })];
   const items = shown.map((term) => {
     const parts = line(label(term), term.sum);
     if (!pick) return make("li", { class: "term" }, ...parts);
