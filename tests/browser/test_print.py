@@ -159,7 +159,7 @@ def test_nothing_on_the_sheet_is_cut_at_its_right_edge_or_hidden_in_a_scroller(o
         cut = page.evaluate("""() => [...document.querySelectorAll('main .scroll, main .board-print')].filter((one) =>
             one.checkVisibility() && getComputedStyle(one).overflowX !== 'visible' && one.scrollWidth > one.clientWidth + 1).length""")
         assert cut == 0
-        seen = page.locator("main :is(button:not(.term, .parting), input, select, .strip, [role=listbox])")
+        seen = page.locator("main :is(button:not(.term, .parting, .cam-row), input, select, .strip, [role=listbox])")
         assert not any(one.is_visible() for one in seen.all())
 
 
