@@ -28,8 +28,8 @@ def weights(classes: int = 5) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("value", [
-    list(NAMES), NAMES, dict(enumerate(NAMES)), {str(i): name for i, name in enumerate(NAMES)}, {name: i for i, name in enumerate(NAMES)},
-    dict(reversed(list(enumerate(NAMES)))), {name: str(i) for i, name in enumerate(NAMES)},
+    list(NAMES), NAMES, dict(enumerate(NAMES)), {str(i): name for i, name in enumerate(NAMES)},
+    {name: i for i, name in enumerate(NAMES)}, dict(reversed(list(enumerate(NAMES)))), {name: str(i) for i, name in enumerate(NAMES)},
 ])  # fmt: skip
 def test_names_come_in_the_order_of_the_outputs_from_every_shape(value: Any) -> None:
     assert in_order(value, of="it") == NAMES
@@ -48,7 +48,8 @@ def test_names_that_are_digits_keep_their_places() -> None:
     ({"a": 1, "b": 2}, "they start at 1"),
     ({"a": 0, "b": 0, "c": 1}, "number 0 stands twice"),
     ({"a": "x", "b": "y"}, "neither by its keys nor by its values"),
-    ([["a"], ["b"]], "not of names"), (7, "of type int"), ({"a": -1, "b": 0}, "number 1 is missing"), ({"a": True, "b": False}, "neither"),
+    ([["a"], ["b"]], "not of names"), (7, "of type int"), ({"a": -1, "b": 0}, "number 1 is missing"),
+    ({"a": True, "b": False}, "neither"),
 ])  # fmt: skip
 def test_an_order_that_is_not_whole_is_refused(value: Any, words: str) -> None:
     with pytest.raises(CheckpointRefused, match=words) as refused:

@@ -55,8 +55,8 @@ def test_a_mean_of_ones_own_reaches_the_network(plain: Path) -> None:
 def test_a_lrn_is_read_from_the_weights_of_a_when_asked_for(plain: Path) -> None:
     back = load(plain, arch="a_lrn")
     assert back.architecture.variant == "a_lrn"
-    plain_logits, lrn_logits = (build(one)(torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))) for one in (load(plain), back))
-    assert not torch.equal(plain_logits, lrn_logits)
+    pictures = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    assert not torch.equal(build(load(plain))(pictures), build(back)(pictures))
     assert {tuple(value.shape) for value in back.weights.values()} == {tuple(value.shape) for value in load(plain).weights.values()}
 
 

@@ -1,4 +1,4 @@
-"""Files of torch.save: harmless types open, anything that would run is refused with all its names, other files are called what they are."""
+"""Files of torch.save: harmless types open, what would run is refused with all its names, other files are called what they are."""
 
 from __future__ import annotations
 
@@ -69,10 +69,16 @@ def test_a_windows_path_opens_everywhere(tmp_path: Path) -> None:
     assert load(tmp_path / "y.pt").architecture.num_classes == 5
 
 
-def test_lightnings_attribute_dict_is_read_as_a_dict() -> None:
-    names = [entry[1] for entry in harmless() if isinstance(entry, tuple)]
-    assert "pytorch_lightning.utilities.parsing.AttributeDict" in names
-    assert all(entry[0] is dict for entry in harmless() if isinstance(entry, tuple) and "AttributeDict" in entry[1])
+def test_lightnings_attribute_dict_is_read_as_a_dict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = types.ModuleType("pytorch_lightning.utilities.parsing")
+    kind = type("AttributeDict", (dict,), {"__module__": home.__name__})
+    home.AttributeDict = kind  # type: ignore[attr-defined]
+    with monkeypatch.context() as patch:
+        for name in ("pytorch_lightning", "pytorch_lightning.utilities"):
+            patch.setitem(sys.modules, name, types.ModuleType(name))
+        patch.setitem(sys.modules, home.__name__, home)
+        torch.save({"state_dict": network().state_dict(), "hyper_parameters": kind(classes=list("abcde"))}, tmp_path / "x.pt")
+    assert load(tmp_path / "x.pt").classes == tuple("abcde")
 
 
 def test_nothing_on_the_list_looks_up_code_or_touches_a_disk() -> None:
@@ -105,7 +111,7 @@ def test_a_pickle_that_would_run_is_refused_with_every_name_in_it(old: bool, tmp
     with pytest.raises(CheckpointRefused, match="would run code to open") as refused:
         load(tmp_path / "x.pt")
     said = str(refused.value)
-    assert all(name in said for name in ("mkdir", "eval", "subprocess.Popen"))
+    assert all(name in said for name in ("mkdir", "eval", "Popen"))
     assert 'weights_only=False)["state_dict"]' in said
     assert "\n" not in said
     assert not (tmp_path / "owned").exists()
@@ -157,7 +163,7 @@ def test_torchscript_is_called_so(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.jit.trace(network(), torch.rand(1, 3, 32, 32)).save(str(tmp_path / "x.pt"))
-    with pytest.raises(CheckpointRefused, match=r"is a TorchScript archive .* torch\.jit\.load\(\"x\.pt\""):
+    with pytest.raises(CheckpointRefused, match=r"is a TorchScript archive .*torch\.jit\.load\(.x\.pt."):
         load(tmp_path / "x.pt")
 
 
@@ -172,13 +178,14 @@ def test_a_checkpoint_that_was_compressed_is_refused_before_it_is_unpacked(tmp_p
     with zipfile.ZipFile(tmp_path / "x.pt") as old, zipfile.ZipFile(tmp_path / "y.pt", "w", zipfile.ZIP_DEFLATED) as new:
         for record in old.infolist():
             new.writestr(record.filename, old.read(record))
-    with pytest.raises(CheckpointRefused, match="was compressed after torch.save wrote it"):
+    with pytest.raises(CheckpointRefused, match="was compressed after"):
         load(tmp_path / "y.pt")
 
 
 @pytest.mark.parametrize(("content", "words"), [
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n", "a Git LFS pointer to a file that was not fetched"),
-    (b"<!DOCTYPE html><html>", "a web page"), (b"\x1f\x8b\x08" + bytes(60), "a gzip archive"), (b"\x89PNG\r\n\x1a\n" + bytes(60), "PNG"),
+    (b"<!DOCTYPE html><html>", "a web page"),
+    (b"\x1f\x8b\x08" + bytes(60), "a gzip archive"), (b"\x89PNG\r\n\x1a\n" + bytes(60), "PNG"),
     (b"hello", "a text file"), (bytes(range(200)), "damaged"),
 ])  # fmt: skip
 def test_another_kind_of_file_is_called_what_it_is(content: bytes, words: str, tmp_path: Path) -> None:

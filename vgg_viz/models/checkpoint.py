@@ -21,6 +21,7 @@ from vgg_viz.models.finite import require_finite
 from vgg_viz.models.formats import recognise
 from vgg_viz.models.formats.own import FORMAT as OWN
 from vgg_viz.models.formats.own import pack
+from vgg_viz.models.notes import FOUND_CLASSES
 from vgg_viz.models.overrides import noted, overridden
 from vgg_viz.models.vgg import canonical
 from vgg_viz.records import Checkpoint, Provenance
@@ -194,5 +195,6 @@ def _named(checkpoint: Checkpoint, given: Sequence[str] | None, folder: Sequence
         said = "The file carries no class names (--classes)." if checkpoint.provenance.format != "untrained" else ""
     provenance = checkpoint.provenance
     if said:
-        provenance = replace(provenance, evidence=(*provenance.evidence, said))
+        before = [text for text in provenance.evidence if not text.startswith(FOUND_CLASSES)]  # overruled
+        provenance = replace(provenance, evidence=(*before, said))
     return replace(checkpoint, classes=names, provenance=provenance)

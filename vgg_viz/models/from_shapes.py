@@ -204,13 +204,14 @@ def _places(wanted: Architecture) -> Chain:
 
 def moved(weights: Mapping[str, Tensor], old: Architecture, new: Architecture) -> dict[str, Tensor]:
     """The same weights under the keys of another variant with as many layers: A and A-LRN differ in nothing else."""
-    before, after = _places(old), _places(new)
-    if (len(before.convs), len(before.heads)) != (len(after.convs), len(after.heads)) or old.batch_norm != new.batch_norm:
+    before, after = ([step.window.kernel for step in steps(one) if step.kind == "conv"] for one in (old, new))
+    if before != after:
+        there = f"{len(after)}" if len(before) != len(after) else "as many, but of other kernels"
         raise CheckpointRefused(
-            f"the file holds the {len(before.convs)} convolutions of {_named(old)}, --arch {_named(new)} has {len(after.convs)}; "
+            f"the file holds the {len(before)} convolutions of {_named(old)}, --arch {_named(new)} has {there}; "
             "leave --arch out, or give the file that belongs to it."
         )
-    return renamed(weights, before, new)[0]
+    return renamed(weights, _places(old), new)[0]
 
 
 def _named(architecture: Architecture) -> str:
