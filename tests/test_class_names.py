@@ -135,7 +135,7 @@ def test_a_folder_never_replaces_the_names_in_the_file(tmp_path: Path) -> None:
     assert back.classes == tuple("vwxyz")
     back = opened(weights(), tmp_path, folder_classes=("just", "two"))
     assert back.classes[0] == "class 0"
-    assert "The file carries no class names (--classes)." in evidence(back)
+    assert "because the file carries no names (--classes)." in evidence(back)
 
 
 def test_a_thousand_classes_are_said_to_be_a_guess(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_what_was_taken_off_and_what_was_left_is_said(tmp_path: Path) -> None:
     assert "The prefix 'model.' was taken off" in said
     assert "Lightning 2.5.0 wrote the file." in said
     assert set(back.provenance.ignored_keys) == {"criterion.weight", "train_acc.total"}
-    assert "DataParallel or DDP writes it" in evidence(opened(prefixed(network().state_dict(), "module."), tmp_path))
+    assert "DataParallel, DDP or AveragedModel writes it" in evidence(opened(prefixed(network().state_dict(), "module."), tmp_path))
 
 
 # ---------------------------------------------------------------- averages

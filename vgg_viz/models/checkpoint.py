@@ -192,7 +192,8 @@ def _named(checkpoint: Checkpoint, given: Sequence[str] | None, folder: Sequence
         said = "The class names are ImageNet-1k's in torchvision's order, because there are 1,000 classes (--classes)."
     else:
         names = tuple(f"class {i}" for i in range(count))
-        said = "The file carries no class names (--classes)." if checkpoint.provenance.format != "untrained" else ""
+        untrained = checkpoint.provenance.format == "untrained"
+        said = "" if untrained else "The classes are called by their numbers, because the file carries no names (--classes)."
     provenance = checkpoint.provenance
     if said:
         before = [text for text in provenance.evidence if not text.startswith(FOUND_CLASSES)]  # overruled

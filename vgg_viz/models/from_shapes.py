@@ -127,12 +127,12 @@ def deduced(weights: Mapping[str, Tensor], chain: Chain, base: Architecture) -> 
     if base.in_channels == 1:  # the same scale, without colours
         found = replace(found, mean=(sum(base.mean) / len(base.mean),), std=(sum(base.std) / len(base.std),))
     named, ignored, filled = renamed(weights, chain, found)
-    widths = "-".join(f"{n:,}" for n in [*hidden, found.num_classes])
+    between = f", has hidden layers of {' and '.join(f'{n:,}' for n in hidden)}," if hidden else ""
     evidence = [
         _about_kernels(kernels, found),
         *(["Running means and variances follow every convolution: batch norm."] if chain.norms else []),
         *(["The convolutions have no bias."] if not biased else []),
-        f"The classifier reads {inputs:,} values, a {side} × {side} map of {last} channels, and goes {widths}: "
+        f"The classifier reads {inputs:,} values (a {side} × {side} map of {last} channels){between} and gives "
         f"{found.num_classes:,} {'class' if found.num_classes == 1 else 'classes'}.",
         *filled,
         f"Image side: {image_side} px is assumed, the usual one for a {side} × {side} map (--image-size).",
@@ -147,13 +147,12 @@ def deduced(weights: Mapping[str, Tensor], chain: Chain, base: Architecture) -> 
 
 def _about_kernels(kernels: Sequence[Tensor], found: Architecture) -> str:
     channels = [int(kernel.shape[0]) for kernel in kernels]
-    runs = [f"{n}{f' × {channels.count(n)}' if channels.count(n) > 1 else ''}" for n in dict.fromkeys(channels)]
     ones = sum(kernel.shape[2] == 1 for kernel in kernels)
     sides = f"{len(kernels) - ones} of 3 × 3 and {ones} of 1 × 1" if ones else "all 3 × 3"
     width = f" at width {found.width:g}" if found.width != 1 else ""
     return (
-        f"{len(kernels)} convolutions ({sides}) with {', '.join(runs)} channels from {found.in_channels} input "
-        f"{'channels' if found.in_channels > 1 else 'channel'}: {VARIANTS[found.variant].title}{width}."
+        f"{len(kernels)} convolutions ({sides}) of {'-'.join(map(str, channels))} channels on "
+        f"{'RGB' if found.in_channels == 3 else 'grey'} pictures: {VARIANTS[found.variant].title}{width}."
     )
 
 

@@ -67,9 +67,8 @@ def tiny_chain(name: str, weights: Mapping[str, Tensor], chain: Chain, said: str
     named, ignored, filled = renamed(weights, chain, fits[0])
     evidence = (
         said,
-        f"4 convolutions of {hidden} channels from {channels} input {'channel' if channels == 1 else 'channels'}, "
-        f"{base.num_classes} classes: Tiny VGG.",
-        f"The last layer reads {linear.shape[1]:,} values: a {side} × {side} map of {hidden} channels.",
+        f"4 convolutions (all 3 × 3) of {hidden} channels on {'RGB' if channels == 3 else 'grey'} pictures: Tiny VGG.",
+        f"The last layer reads {linear.shape[1]:,} values: a {side} × {side} map of {hidden} channels; it gives {base.num_classes:,} classes.",
         *filled,
         UNIT,
     )
