@@ -64,8 +64,9 @@ def _report(options: argparse.Namespace) -> int:
         result = report(
             options.checkpoint, images=options.images, data=options.data, out=options.out, preset=options.preset,
             seed=options.seed, device=module_device(options.device), overrides=_overrides(options),
-            command=_as_typed(options), progress=steps,
+            one_file=options.standalone, command=_as_typed(options), progress=steps,
         )  # fmt: skip
+    page = result.single or result.index
     for warning in result.warnings:
         print(f"vgg_viz report: {warning}", file=sys.stderr)
     for title, reason in result.missing:
@@ -73,14 +74,14 @@ def _report(options: argparse.Namespace) -> int:
     if options.json:
         _print_json({
             "index": str(result.index), "missing": [{"section": title, "reason": reason} for title, reason in result.missing],
-            "warnings": result.warnings,
+            "warnings": result.warnings, "standalone": str(result.single) if result.single else None,
         })  # fmt: skip
     else:
-        print(result.index)
+        print(page)
     if options.open:
         import webbrowser
 
-        webbrowser.open(result.index.resolve().as_uri())
+        webbrowser.open(page.resolve().as_uri())
     return PARTS_MISSING if result.missing else DONE
 
 
@@ -203,6 +204,40 @@ def _data(options: argparse.Namespace) -> int:
     return PARTS_MISSING if found.get("skipped") else DONE
 
 
+def _serve(options: argparse.Namespace) -> int:
+    from vgg_viz.serve import require_extra
+
+    require_extra()
+    from vgg_viz.report.gallery import module_device
+    from vgg_viz.serve.application import application
+    from vgg_viz.serve.galleries import offer
+    from vgg_viz.serve.listening import listening, server
+
+    galleries, source, said = offer(options.folder, options.checkpoint)
+    live = None
+    if source is not None:
+        from vgg_viz.models.checkpoint import load
+        from vgg_viz.serve.live import Live
+        from vgg_viz.serve.network import Network
+
+        checkpoint = load(source or None, seed=options.seed, **_overrides(options))
+        live = Live(Network(checkpoint, device=module_device(options.device), seed=options.seed))
+    with listening(options.host, options.port) as (sock, place):
+        notes = [] if options.quiet else [f"{said} Ctrl-C ends it."]
+        if not place.loopback:
+            notes.insert(0, f"warning: {place.host} can be reached from other machines, and nobody is asked for a password; "
+                            "leave --host out to serve this machine alone.")  # fmt: skip
+        for note in notes:
+            print(f"vgg_viz serve: {note}", file=sys.stderr)
+
+        def ready() -> None:
+            print(json.dumps({"url": place.url}) if options.json else place.url, flush=True)
+
+        whole = application(place, galleries=galleries, live=live)
+        server(whole, ready=ready, closing=live.close if live else lambda: None).run(sockets=[sock])
+    return DONE
+
+
 def _doctor(options: argparse.Namespace) -> int:
     from vgg_viz.doctor import examine, fix_opencv
 
@@ -220,7 +255,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "report": _report, "train": _train, "evaluate": _evaluate, "predict": _predict, "inspect": _inspect, "data": _data,
-    "doctor": _doctor,
+    "serve": _serve, "doctor": _doctor,
 }  # fmt: skip
 
 

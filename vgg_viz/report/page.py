@@ -29,6 +29,7 @@ FRAME_SCRIPTS = ("common.js", "page.js")
 GALLERY_SCRIPTS = (*FRAME_SCRIPTS, "colours.js", "paint.js", "viewer.js")
 LONGEST_LIST = 8  # numbers shown one by one before a list becomes its length and range
 MOST_DECIMALS = 4  # a column that needs more keeps four significant digits a cell
+INSIDE = ("data:image/", "data:application/json", "data:text/csv")  # addresses that hold what they name
 MOST_NUMBERS = 48  # rows of "the numbers" on the page; the JSON beside the figure has all
 
 # ---------------------------------------------------------------- records
@@ -63,10 +64,22 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
+class Inlaid:
+    """Another document of this package that travels inside a page and is opened from it, with what it is made of."""
+
+    html: str
+    styles: tuple[str, ...]
+    scripts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """A whole gallery page; `findings[0]` is the one-line verdict under the title.
 
-    explorer_href  address of the network that runs live, or "" and then `explorer_missing` may say why
+    index_href     address of the page over all galleries, or "" where there is none
+    explorer_href  address of the network as a page to touch, or ""
+    explorer_note  why there is none, or why it does not run live; "" when it does
+    explorer       that network inside the page itself, in place of an address
     """
 
     title: str
@@ -78,7 +91,8 @@ class Page:
     footer: tuple[tuple[str, str], ...]
     index_href: str = "../index.html"
     explorer_href: str = ""
-    explorer_missing: str = ""
+    explorer_note: str = ""
+    explorer: Inlaid | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,28 +113,45 @@ class IndexRow:
 
 def render(page: Page) -> str:
     """The complete index.html of one gallery; the same page gives the same bytes."""
-    return document("page.html", scripts=GALLERY_SCRIPTS, page=page, ids=_identifiers(page.sections))
+    return document("page.html", scripts=GALLERY_SCRIPTS, inlaid=page.explorer, page=page, ids=_identifiers(page.sections))
 
 
-def render_index(rows: Sequence[IndexRow]) -> str:
-    """The index over galleries: one sortable row each, a broken one with its error."""
+def render_index(rows: Sequence[IndexRow], *, live_href: str = "") -> str:
+    """The index over galleries: one sortable row each, a broken one with its error.
+
+    live_href  address of the live page, where a server has one
+    """
     names: dict[str, None] = {}
     for row in rows:
         names.update(dict.fromkeys(name for name, _ in row.facts))
     columns = [(name, all(_number(dict(row.facts).get(name)) is not None for row in rows if name in dict(row.facts)))
                for name in names]  # fmt: skip
-    return document("index.html", rows=rows, columns=columns)
+    return document("index.html", rows=rows, columns=columns, live_href=live_href)
 
 
 def document(
-    template: str, *, styles: tuple[str, ...] = ("page.css",), scripts: tuple[str, ...] = FRAME_SCRIPTS, **context: Any
-) -> str:  # fmt: skip
-    """A template filled in, with its styles and scripts inline and a content policy that lets in nothing else."""
-    style, early, late = "\n".join(map(_read, styles)), _read("theme.js"), _script(scripts)
+    template: str,
+    *,
+    styles: tuple[str, ...] = ("page.css",),
+    scripts: tuple[str, ...] = FRAME_SCRIPTS,
+    inlaid: Inlaid | None = None,
+    asks: bool = False,
+    **context: Any,
+) -> str:
+    """A template filled in, with its styles and scripts inline and a content policy that lets in nothing else.
+
+    inlaid  a document that the page opens from its own bytes: a browser holds it to the page's policy as well as to its own
+    asks    whether its scripts may ask the server that the page came from; no other
+    """
+    style, early, late = _style(styles), _read("theme.js"), _script(scripts)
+    style_hashes, script_hashes = [_hash(style)], [_hash(early), _hash(late)]
+    if inlaid is not None:
+        style_hashes.append(_hash(_style(inlaid.styles)))
+        script_hashes.append(_hash(_script(inlaid.scripts)))
     policy = (
-        "default-src 'none'; img-src data: blob: 'self'; "
-        f"style-src {_hash(style)}; script-src {_hash(early)} {_hash(late)}; base-uri 'none'; form-action 'none'"
-    )
+        f"default-src 'none'; img-src data: blob: 'self'; style-src {' '.join(style_hashes)}; "
+        f"script-src {' '.join(script_hashes)}; base-uri 'none'; form-action 'none'"
+    ) + ("; connect-src 'self'" if asks else "")
     html = _environment().get_template(template).render(
         style=Markup(style), early=Markup(early), late=Markup(late), policy=policy, **context
     )  # fmt: skip
@@ -134,7 +165,7 @@ def _environment() -> Environment:
         trim_blocks=True, lstrip_blocks=True, finalize=_finalize,
     )  # fmt: skip
     environment.filters.update(
-        inline_json=_inline_json, address=_address, numbers=_number_rows, cell=_cell, texts=_texts,
+        inline_json=inline_json, address=_address, numbers=_number_rows, cell=_cell, texts=_texts,
         sort_key=_sort_key, named=_named,
     )
     environment.globals["words"] = LEVEL_WORDS
@@ -153,6 +184,11 @@ def _read(name: str) -> str:
     text = re.sub(r"/\*.*?\*/", "", (HERE / "static" / name).read_text(encoding="utf-8"), flags=re.DOTALL)
     lines = (line.strip() for line in text.splitlines())
     return "\n".join(line for line in lines if line and not line.startswith("//")) + "\n"
+
+
+@cache
+def _style(names: tuple[str, ...]) -> str:
+    return "\n".join(map(_read, names))
 
 
 @cache
@@ -190,7 +226,7 @@ def _named(text: str) -> str:
 
 def _address(href: str) -> str:
     """A relative address that stays one: no scheme, no host, whatever the name holds."""
-    if href.startswith("data:image/"):
+    if href.startswith(INSIDE):
         return href
     return "./" + quote(href.encode("utf-8", "replace"), safe="/.-_~").lstrip("/")
 
@@ -217,7 +253,7 @@ def _identifiers(sections: Sequence[Section]) -> dict[tuple[int, int], str]:
     return ids
 
 
-def _inline_json(payload: Any) -> Markup:
+def inline_json(payload: Any) -> Markup:
     """JSON that may stand inside a script element: no character that could end it, no NaN, hidden characters written out."""
     text = json.dumps(_plain(payload), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))

@@ -68,7 +68,8 @@ def tiny_chain(name: str, weights: Mapping[str, Tensor], chain: Chain, said: str
     evidence = (
         said,
         f"4 convolutions (all 3 × 3) of {hidden} channels on {'RGB' if channels == 3 else 'grey'} pictures: Tiny VGG.",
-        f"The last layer reads {linear.shape[1]:,} values: a {side} × {side} map of {hidden} channels; it gives {base.num_classes:,} classes.",
+        f"The classifier reads {linear.shape[1]:,} values (a {side} × {side} map of {hidden} channels) and gives "
+        f"{base.num_classes:,} {'class' if base.num_classes == 1 else 'classes'}.",
         *filled,
         UNIT,
     )
