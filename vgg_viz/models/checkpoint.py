@@ -18,8 +18,7 @@ from vgg_viz.models.build import architecture as usual_architecture
 from vgg_viz.models.build import build, checked
 from vgg_viz.models.containers import open_file, shown
 from vgg_viz.models.finite import require_finite
-from vgg_viz.models.formats import recognise
-from vgg_viz.models.formats.own import FORMAT as OWN
+from vgg_viz.models.formats import FORMATS, recognise
 from vgg_viz.models.formats.own import pack
 from vgg_viz.models.notes import FOUND_CLASSES
 from vgg_viz.models.overrides import noted, overridden
@@ -109,7 +108,7 @@ def _read(
             f"{shown(path)} opened, but holds {_described(stored.value)}, which is no VGG checkpoint; "
             "expected a state dict of a VGG or Tiny VGG, or a file written by `vgg_viz train`."
         )
-    if reading.format != OWN:
+    if reading.format not in FORMATS:  # formats of whole files know what stands beside their weights
         reading = noted(reading, stored.value)
     reading = overridden(reading, arch, dict(overrides or {}))
     single, converted = _single_precision(reading.weights, path)
