@@ -81,7 +81,7 @@ def build(source: Architecture | Checkpoint | str, *, seed: int = 0, **overrides
     wanted = architecture(source, **overrides) if isinstance(source, str) else checked(replace(source, **overrides))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = empty(wanted)
+        model = _empty(wanted)
         _initialise(model)
     return model.eval()
 
@@ -92,8 +92,7 @@ def assemble(wanted: Architecture, weights: Mapping[str, Tensor]) -> nn.Module:
     A memory-mapped VGG16 is ready in milliseconds this way; building, filling and copying takes seconds.
     raises  CheckpointRefused when names or shapes do not fit
     """
-    with torch.device("meta"):
-        model = empty(wanted)
+    model = skeleton(wanted)
     try:
         model.load_state_dict(dict(weights), assign=True)
     except RuntimeError as error:
@@ -106,8 +105,13 @@ def assemble(wanted: Architecture, weights: Mapping[str, Tensor]) -> nn.Module:
     return model.eval()
 
 
-def empty(wanted: Architecture) -> nn.Module:
-    """The layers of an architecture, filled with whatever torch puts there; on the meta device it costs nothing."""
+def skeleton(wanted: Architecture) -> nn.Module:
+    """The network without storage, on the meta device: names and shapes only."""
+    with torch.device("meta"):
+        return _empty(wanted)
+
+
+def _empty(wanted: Architecture) -> nn.Module:
     return TinyVGG(wanted) if wanted.variant == "tiny_vgg" else VGG(wanted)
 
 

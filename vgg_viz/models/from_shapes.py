@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vgg_viz.errors import CheckpointRefused
-from vgg_viz.models.build import empty
+from vgg_viz.models.build import skeleton
 from vgg_viz.models.vgg import VARIANTS, steps
 from vgg_viz.records import Architecture
 
@@ -193,8 +193,7 @@ def renamed(
 
 def _places(wanted: Architecture) -> Chain:
     """Where this package's network keeps its layers."""
-    with torch.device("meta"):
-        modules = list(empty(wanted).named_modules())
+    modules = list(skeleton(wanted).named_modules())
     classifier = [name for name, module in modules if name.startswith("classifier.") and isinstance(module, nn.Linear | nn.Conv2d)]
     convs = [name for name, module in modules if isinstance(module, nn.Conv2d) and name not in classifier]
     norms = [name for name, module in modules if isinstance(module, nn.BatchNorm2d)]

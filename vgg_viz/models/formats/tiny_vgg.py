@@ -57,8 +57,8 @@ def tiny_chain(name: str, weights: Mapping[str, Tensor], chain: Chain, said: str
         "tiny_vgg", int(linear.shape[0]), channels, width=hidden / 10, head=(), pooled=None, mean=(0.0,) * channels,
         std=(1.0,) * channels, conv_bias=biased,
     )  # fmt: skip
-    fits = _fits(base, side, USUAL_SIDES)
-    fits += [fit for fit in _fits(base, side, POSSIBLE_SIDES) if fit not in fits]
+    fits = _fits(base, side, [(padding, usual) for usual in USUAL_SIDES for padding in (0, 1)])
+    fits += [fit for fit in _fits(base, side, [(p, s) for p in (0, 1) for s in POSSIBLE_SIDES]) if fit not in fits]
     if not fits:
         raise CheckpointRefused(
             f"the last map is {side} × {side}, which no image side from {POSSIBLE_SIDES[0]} to {POSSIBLE_SIDES[-1]} px gives "
@@ -76,9 +76,9 @@ def tiny_chain(name: str, weights: Mapping[str, Tensor], chain: Chain, said: str
     return Reading(name, fits[0], named, evidence=evidence, alternatives=(UNSEEN,), ignored_keys=ignored, fits=tuple(fits[1:]))
 
 
-def _fits(base: Architecture, side: int, image_sides: Iterable[int]) -> list[Architecture]:
-    """The architectures whose last map has this side: the usual picture first, then padding 0."""
-    tries = [replace(base, padding=padding, image_side=image_side) for image_side in image_sides for padding in (0, 1)]
+def _fits(base: Architecture, side: int, places: Iterable[tuple[int, int]]) -> list[Architecture]:
+    """The architectures whose last map has this side, of these (padding, image side) and in their order."""
+    tries = [replace(base, padding=padding, image_side=image_side) for padding, image_side in places]
     return [candidate for candidate in tries if _last_side(candidate) == side]
 
 
