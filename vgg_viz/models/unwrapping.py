@@ -108,7 +108,7 @@ def _networks(path: tuple[str, ...], tensors: Mapping[str, Tensor]) -> Iterator[
     count = bare.pop("n_averaged", None)
     averaged = bool(AVERAGED.search(".".join(path).lower())) or count is not None
     if count is not None and count.numel() == 1:
-        evidence.append(f"n_averaged says that they are the average of {int(count)} states (EMA or SWA).")
+        evidence.append(f"n_averaged says that the weights are the average of {int(count)} states (EMA or SWA).")
     whole = Candidate(".".join(path), bare, averaged, (*where, *evidence))
     yield whole
     for prefix in _prefixes(bare):

@@ -72,7 +72,8 @@ def as_text(found: Mapping[str, Any]) -> str:
     lines = [
         f"{found['title']}, {found['image_side']} px, {found['num_classes']} classes: {classes}",
         f"{found['parameters']:,} parameters, {found['macs'] / 1e6:,.1f} M multiply-adds a picture",
-        *(f"{'assumed:' if assumed(sentence) else 'known:':12} {sentence}" for sentence in found["evidence"]),
+        *(f"known:       {sentence}" for sentence in found["evidence"] if not assumed(sentence)),
+        *(f"assumed:     {sentence}" for sentence in found["evidence"] if assumed(sentence)),
         *(f"or else:     {sentence}" for sentence in found["alternatives"]),
         *([f"not loaded:  {ignored(found['ignored_keys'])}"] if found["ignored_keys"] else []),
         "",

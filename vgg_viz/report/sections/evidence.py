@@ -19,8 +19,10 @@ def evidence(subject: Subject) -> Iterator[Exhibit]:
     provenance = subject.checkpoint.provenance
     architecture = subject.checkpoint.architecture
     rows: list[tuple[str, str]] = [("file", provenance.file), ("format", provenance.format)]
-    rows += [("assumed" if assumed(sentence) else "known", sentence) for sentence in provenance.evidence]
+    # What a reader may have to mend comes first.
+    rows += [("assumed", sentence) for sentence in provenance.evidence if assumed(sentence)]
     rows += [("or else", sentence) for sentence in provenance.alternatives]
+    rows += [("known", sentence) for sentence in provenance.evidence if not assumed(sentence)]
     if provenance.ignored_keys:
         rows.append(("not loaded", ignored(provenance.ignored_keys)))
     rows += [
