@@ -1,5 +1,6 @@
 """Metrics against slower, simpler oracles written from their definitions."""
 
+import itertools
 import math
 
 import pytest
@@ -14,6 +15,8 @@ from vgg_viz.maths.metrics import (
     confusion_counts,
     entropy,
     mass_inside,
+    mcnemar_exact,
+    paired_interval,
     pointing_hits,
     rank_correlation,
     top_k_correct,
@@ -209,3 +212,58 @@ def test_best_iou_agrees_with_trying_every_threshold():
         }
         assert found[i].item() == pytest.approx(max(scores.values()))
         assert scores[thresholds[i].item()] == pytest.approx(found[i].item())
+
+
+# ---------------------------------------------------------------- two networks on the same pictures
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 9, 12])
+def test_mcnemar_agrees_with_tossing_every_sequence_of_coins(n):
+    heads = [sum(toss) for toss in itertools.product((0, 1), repeat=n)]
+    for only_first in range(n + 1):
+        only_second = n - only_first
+        as_uneven = sum(abs(2 * found - n) >= abs(only_first - only_second) for found in heads)
+        assert mcnemar_exact(only_first, only_second) == pytest.approx(as_uneven / 2**n, abs=1e-15)
+
+
+def test_mcnemar_knows_nothing_of_the_order_and_nothing_without_disagreement():
+    assert mcnemar_exact(0, 0) == 1.0
+    assert mcnemar_exact(4, 4) == 1.0
+    assert mcnemar_exact(3, 17) == mcnemar_exact(17, 3) < 0.01
+    assert mcnemar_exact(0, 4000) < 1e-300 or mcnemar_exact(0, 4000) == 0.0  # whole numbers: nothing overflows
+
+
+def test_the_paired_interval_agrees_with_the_published_example():
+    # Newcombe 1998, 36 both, 12 only the first, 2 only the second, 0 neither: first minus second .0569 to .3404 by method 10.
+    assert paired_interval(36, 12, 2, 0, z=1.959964) == pytest.approx((-0.3404, -0.0569), abs=5e-5)
+
+
+def test_the_paired_interval_turns_its_sign_when_the_two_are_swapped_and_holds_the_difference():
+    for both, one, other, neither in [(5, 3, 1, 2), (0, 0, 0, 4), (50, 0, 0, 3), (10, 20, 0, 1)]:
+        low, high = paired_interval(both, one, other, neither)
+        assert paired_interval(both, other, one, neither) == pytest.approx((-high, -low))
+        assert -1 <= low <= (other - one) / (both + one + other + neither) <= high <= 1
+        assert low < high
+    assert paired_interval(0, 0, 0, 0) == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize("cells", [(0.5, 0.2, 0.2, 0.1), (0.6, 0.05, 0.25, 0.1), (0.85, 0.05, 0.02, 0.08), (0.1, 0.1, 0.4, 0.4)])
+def test_the_paired_interval_holds_the_truth_in_about_95_of_100_repetitions(cells):
+    # Every outcome of 24 pictures with its multinomial probability: the coverage exactly, without a die.
+    n, covered = 24, 0.0
+    truth = cells[2] - cells[1]
+    for a in range(n + 1):
+        for b in range(n - a + 1):
+            for c in range(n - a - b + 1):
+                d = n - a - b - c
+                ways = math.factorial(n) // math.prod(map(math.factorial, (a, b, c, d)))
+                low, high = paired_interval(a, b, c, d)
+                covered += (low <= truth <= high) * ways * math.prod(p**k for p, k in zip(cells, (a, b, c, d), strict=True))
+    assert 0.93 < covered < 0.9995  # with few disagreements it is too wide rather than too narrow
+
+
+def test_two_networks_that_fail_on_the_same_pictures_are_told_apart_more_finely():
+    low, high = paired_interval(800, 5, 35, 160)
+    apart_low, apart_high = paired_interval(645, 160, 190, 5)  # the same two accuracies, failing on different pictures
+    assert high - low < 0.6 * (apart_high - apart_low)
+    assert low > 0 > apart_low

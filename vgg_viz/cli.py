@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from vgg_viz.records import Checkpoint
+    from vgg_viz.report.gallery import Result
 
 DONE, PARTS_MISSING, REFUSED, INTERRUPTED = 0, 1, 2, 130
 
@@ -66,23 +67,21 @@ def _report(options: argparse.Namespace) -> int:
             seed=options.seed, device=module_device(options.device), overrides=_overrides(options),
             one_file=options.standalone, command=_as_typed(options), progress=steps,
         )  # fmt: skip
-    page = result.single or result.index
-    for warning in result.warnings:
-        print(f"vgg_viz report: {warning}", file=sys.stderr)
-    for title, reason in result.missing:
-        print(f"vgg_viz report: the part {title!r} is missing: {reason}", file=sys.stderr)
-    if options.json:
-        _print_json({
-            "index": str(result.index), "missing": [{"section": title, "reason": reason} for title, reason in result.missing],
-            "warnings": result.warnings, "standalone": str(result.single) if result.single else None,
-        })  # fmt: skip
-    else:
-        print(page)
-    if options.open:
-        import webbrowser
+    return _landed(options, result)
 
-        webbrowser.open(page.resolve().as_uri())
-    return PARTS_MISSING if result.missing else DONE
+
+def _compare(options: argparse.Namespace) -> int:
+    from vgg_viz.report.comparison.compare import compare
+    from vgg_viz.report.console import Steps
+    from vgg_viz.report.gallery import module_device
+
+    with Steps(quiet=options.quiet) as steps:
+        result = compare(
+            options.first, options.second, images=options.images, data=options.data, out=options.out, preset=options.preset,
+            seed=options.seed, device=module_device(options.device), overrides=_overrides(options), command=_as_typed(options),
+            progress=steps,
+        )  # fmt: skip
+    return _landed(options, result)
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -135,7 +134,7 @@ def _predict(options: argparse.Namespace) -> int:
     from vgg_viz.capture.predict import predict_logits
     from vgg_viz.data.folder import read_images
     from vgg_viz.report.material import in_channels
-    from vgg_viz.report.page import visible
+    from vgg_viz.report.wording import visible
 
     checkpoint, model = _opened(options)
     batches, skipped = [], []
@@ -254,12 +253,33 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "report": _report, "train": _train, "evaluate": _evaluate, "predict": _predict, "inspect": _inspect, "data": _data,
-    "serve": _serve, "doctor": _doctor,
+    "report": _report, "compare": _compare, "train": _train, "evaluate": _evaluate, "predict": _predict, "inspect": _inspect,
+    "data": _data, "serve": _serve, "doctor": _doctor,
 }  # fmt: skip
 
 
 # ---------------------------------------------------------------- shared
+
+
+def _landed(options: argparse.Namespace, result: Result) -> int:
+    """Say where a gallery landed and what it lacks; the exit status of the command."""
+    page = result.single or result.index
+    for warning in result.warnings:
+        print(f"vgg_viz {options.command}: {warning}", file=sys.stderr)
+    for title, reason in result.missing:
+        print(f"vgg_viz {options.command}: the part {title!r} is missing: {reason}", file=sys.stderr)
+    if options.json:
+        _print_json({
+            "index": str(result.index), "missing": [{"section": title, "reason": reason} for title, reason in result.missing],
+            "warnings": result.warnings, "standalone": str(result.single) if result.single else None,
+        })  # fmt: skip
+    else:
+        print(page)
+    if options.open:
+        import webbrowser
+
+        webbrowser.open(page.resolve().as_uri())
+    return PARTS_MISSING if result.missing else DONE
 
 
 def _overrides(options: argparse.Namespace) -> dict[str, Any]:

@@ -69,6 +69,7 @@ def parser() -> Parser:
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
     shared, checkpoint = _shared(), _checkpoint()
     _report(commands, [shared, checkpoint])
+    _compare(commands, [shared, checkpoint])
     _train(commands, [shared])
     _evaluate(commands, [shared, checkpoint])
     _predict(commands, [shared, checkpoint])
@@ -153,6 +154,19 @@ def _report(commands: Commands[Parser], parents: Sequence[Parser]) -> None:
     report.add_argument("--preset", default="standard", choices=("quick", "standard", "full"), help="how much to compute")
     report.add_argument("--standalone", action="store_true", help="one file to mail as well: the gallery with all that lies beside it")
     report.add_argument("--open", action="store_true", help="open the page in a browser when done")
+
+
+def _compare(commands: Commands[Parser], parents: Sequence[Parser]) -> None:
+    compare = _add(commands, "compare", "set two checkpoints before the same pictures, on one page", parents,
+                   "python -m vgg_viz compare before.pt after.pt --data pictures/")  # fmt: skip
+    compare.add_argument("first", metavar="A", help="a .pt file, or a variant's name (vgg16, a_lrn, tiny_vgg) for random weights")
+    compare.add_argument("second", metavar="B", help="the other one; options about checkpoints count for both")
+    compare.add_argument("--images", metavar="DIR", help="pictures to look into: a folder, or one picture")
+    compare.add_argument("--data", metavar="DIR",
+                         help="labelled pictures to measure on: an ImageFolder, or shapes; default: what they carry")  # fmt: skip
+    compare.add_argument("--out", default="gallery", metavar="DIR", help="where galleries land (default gallery)")
+    compare.add_argument("--preset", default="standard", choices=("quick", "standard", "full"), help="how much to compute")
+    compare.add_argument("--open", action="store_true", help="open the page in a browser when done")
 
 
 def _train(commands: Commands[Parser], parents: Sequence[Parser]) -> None:

@@ -1,17 +1,18 @@
-"""Which classes are taken for which: the confusion matrix."""
+"""Which classes are taken for which: the confusion matrix, and how it changed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from vgg_viz.errors import VggVizError
 from vgg_viz.figures.canvas import BAR, MARGIN, canvas, colour_bar, fitted, head, panel, widest, write
-from vgg_viz.figures.style import LIGHT, ON_DARK, ON_LIGHT, SMALL, Array, colours, count, painted, percent, points
+from vgg_viz.figures.style import LIGHT, ON_DARK, ON_LIGHT, SMALL, Array, colours, count, limits, painted, percent, points
 from vgg_viz.maths.heatmaps import Scale
 
 MOST = 20  # classes that one matrix can show with readable numbers
@@ -73,6 +74,63 @@ def confusion_matrix(counts: Array, classes: Sequence[str], *, title: str = "Con
     write(figure, left + inner / 2, top + inner + below + 12, "predicted class", color=LIGHT.muted, ha="center")
     write(figure, left + inner + 8, top - 10, "right", size=SMALL, color=LIGHT.muted)
     _bar(figure, left, top + inner + below + 32)
+    return figure
+
+
+@painted
+def confusion_difference(change: Array, classes: Sequence[str], *, title: str = "Confusion: B minus A", most: int = MOST) -> Figure:
+    """How many pictures more or fewer B put where: rows the true class, columns the answer, red more, blue fewer.
+
+    change   (K, K) counts of B minus those of A, K of 2 or more
+    classes  K names
+    most     with more classes than this, only those that change most are shown, and the title says so
+
+    One signed scale over the cells, zero at its neutral colour; unchanged cells stay empty.
+    """
+    change = np.asarray(change)
+    if change.ndim != 2 or change.shape[0] != change.shape[1] or len(classes) != len(change) or len(change) < 2:
+        raise VggVizError(
+            f"a difference of confusions needs (K, K) counts and K names, K of 2 or more; {change.shape} and {len(classes)} came."
+        )
+    shown: Array = np.arange(len(change))
+    if len(change) > most:
+        moved = np.abs(change).sum(0) + np.abs(change).sum(1)
+        shown = np.sort(np.argsort(-moved, kind="stable")[:most])
+        title = f"{title}: the {most} classes of {len(change)} that change most"
+    names, part = [classes[n] for n in shown], change[np.ix_(shown, shown)]
+    reach = float(np.abs(part).max())
+    scale = Scale(-reach, reach, signed=True, unit="pictures", over="all cells")
+    cell = max(30, min(72, 560 // len(shown)))
+    inner = cell * len(shown)
+    longest = widest(names, size=SMALL, most=150)
+    slanted = cell < longest + 2
+    below = int(longest * 0.71 + 24) if slanted else 26
+    room = max(longest, 48)
+    left = MARGIN + 26 + int(room) + 8
+    top = head(title=title) + 10
+    figure = canvas(max(560, left + inner + 2 * MARGIN), top + inner + below + 30 + BAR + 12, title=title)
+    axes = panel(figure, left, top, inner, inner)
+    low, high = limits(scale)
+    axes.imshow(np.ma.masked_equal(part, 0), cmap=colours(scale), vmin=low, vmax=high, extent=(0, len(shown), len(shown), 0))
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    axes.hlines(range(len(shown) + 1), 0, len(shown), color=LIGHT.grid, linewidth=0.8, clip_on=False)
+    axes.vlines(range(len(shown) + 1), 0, len(shown), color=LIGHT.grid, linewidth=0.8, clip_on=False)
+    for (row, column), value in np.ndenumerate(part):
+        if value:
+            ground = colours(scale)(float(scale.normalise(torch.tensor(float(value)))))
+            axes.text(column + 0.5, row + 0.5, f"{value:+d}".replace("-", "−"), ha="center", va="center",
+                      size=points(13 if cell >= 44 else 10), color=ON_LIGHT if _luminance(ground) > 0.18 else ON_DARK)  # fmt: skip
+    for n, name in enumerate(names):
+        axes.add_patch(Rectangle((n, n), 1, 1, fill=False, edgecolor=LIGHT.ink, linewidth=1, clip_on=False))
+        write(figure, left - 8, top + (n + 0.5) * cell, fitted(name, room, SMALL), size=SMALL, ha="right")
+        write(figure, left + (n + 0.5) * cell + (6 if slanted else 0), top + inner + 8,
+              fitted(name, room if slanted else cell - 4, SMALL), size=SMALL, ha="right" if slanted else "center",
+              va="center" if slanted else "top", rotation=45 if slanted else 0)  # fmt: skip
+    write(figure, MARGIN + 8, top + inner / 2, "true class", color=LIGHT.muted, ha="center", rotation=90)
+    write(figure, left + inner / 2, top + inner + below + 12, "answer", color=LIGHT.muted, ha="center")
+    colour_bar(figure, scale, left=left, top=top + inner + below + 32, width=220)
     return figure
 
 

@@ -54,6 +54,52 @@ def wilson_interval(hits: float, n: int, *, z: float = 1.96) -> tuple[float, flo
     return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
+def mcnemar_exact(only_first: int, only_second: int) -> float:
+    """How often two equally good networks would disagree as unevenly as this: the exact two-sided McNemar test.
+
+        p = min(1, 2 P(X <= min(only_first, only_second))),  X ~ Binomial(only_first + only_second, 1/2)
+
+    only_first, only_second  pictures that only the first, or only the second network got right
+    returns                  [0, 1]; 1 when they never disagree
+
+    Pictures that both got right, or both wrong, say nothing about which is better. Counted in whole numbers: no approximation
+    that fails for few pictures. Source: McNemar, "Sampling error of the difference between correlated proportions", 1947.
+    """
+    disagreements = only_first + only_second
+    term, below = 1, 1
+    for k in range(1, min(only_first, only_second) + 1):
+        term = term * (disagreements - k + 1) // k  # "disagreements over k", from the one before
+        below += term
+    return min(1.0, 2 * below / (1 << disagreements))
+
+
+def paired_interval(both: int, only_first: int, only_second: int, neither: int, *, z: float = 1.96) -> tuple[float, float]:
+    """Where the true difference of two accuracies on the same pictures lies: second minus first; z = 1.96 gives 95 %.
+
+    both ... neither  pictures that both, only one, or neither network got right
+    returns           (low, high) in [-1, 1]; (-1, 1) when nothing was seen
+
+    Wilson's intervals of the two accuracies, joined with regard to how much the two go together: two intervals that overlap can
+    still leave a clear difference when both networks fail on the same pictures.
+    Source: Newcombe, "Improved confidence intervals for the difference between binomial proportions based on paired data", 1998,
+    method 10.
+    """
+    n = both + only_first + only_second + neither
+    if n == 0:
+        return -1.0, 1.0
+    first, second = (both + only_first) / n, (both + only_second) / n
+    (low1, high1), (low2, high2) = wilson_interval(both + only_first, n, z=z), wilson_interval(both + only_second, n, z=z)
+    margins = (both + only_first) * (only_second + neither) * (both + only_second) * (only_first + neither)
+    apart = both * neither - only_first * only_second
+    together = (max(apart - n / 2, 0) if apart > 0 else apart) / math.sqrt(margins) if margins else 0.0
+
+    def reach(a: float, b: float) -> float:
+        return math.sqrt(max(0.0, a * a - 2 * together * a * b + b * b))
+
+    difference = second - first
+    return (max(-1.0, difference - reach(second - low2, high1 - first)), min(1.0, difference + reach(high2 - second, first - low1)))
+
+
 def bootstrap_interval(values: Tensor, *, rounds: int = 1000, seed: int = 0) -> tuple[float, float]:
     """Where the mean of `values` (N,) would lie in 95 % of repetitions, by drawing N of them again and again.
 

@@ -49,13 +49,13 @@ def gather(
     """Read, or paint, what the report will look at; raises DataRefused and ImageRefused for what the user named."""
     limit = max(16, min(preset.evaluated, int(preset.gigamacs / max(gigamacs, 1e-9))))
     labelled, labelled_from = labelled_pictures(checkpoint, data, limit=limit, seed=seed)
-    warnings = list(_skipped(labelled))
+    warnings = list(left_out(labelled))
     given = looked = None
     looked_from = f"mistakes and successes among them, chosen by confidence ({preset.pictures} at most)" if labelled else ""
     if images is not None:
         given = in_channels(read_images(images, image_side=checkpoint.architecture.image_side, limit=MOST_GIVEN), checkpoint)
-        warnings += _skipped(given)
-        looked = _spread(given, preset.pictures)
+        warnings += left_out(given)
+        looked = spread(given, preset.pictures)
         looked_from = f"{len(looked)} of {len(given)} pictures given with --images"
     return Material(labelled, labelled_from, given, looked, looked_from, tuple(warnings))
 
@@ -131,7 +131,7 @@ def in_channels(batch: Batch, checkpoint: Checkpoint) -> Batch:
     return replace(batch, images=grey)
 
 
-def _spread(batch: Batch, count: int) -> Batch:
+def spread(batch: Batch, count: int) -> Batch:
     """`count` pictures spread evenly over the batch: a folder's first files are often of one kind."""
     total = len(batch)
     count = min(count, total)
@@ -139,7 +139,8 @@ def _spread(batch: Batch, count: int) -> Batch:
     return replace(batch, images=batch.images[indices], names=tuple(batch.names[i] for i in indices))
 
 
-def _skipped(batch: Batch | None) -> list[str]:
+def left_out(batch: Batch | None) -> list[str]:
+    """A sentence on the files that could not be read; none where all could."""
     if batch is None or not batch.skipped:
         return []
     shown = "; ".join(reason for _, reason in batch.skipped[:5])

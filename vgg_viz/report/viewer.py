@@ -69,7 +69,7 @@ def payload(
             })  # fmt: skip
     return {
         "kind": "attention",
-        "photos": [_photo(batch, i, probabilities[i]) for i in range(len(batch))],
+        "photos": [photo_of(batch, i, probabilities[i]) for i in range(len(batch))],
         "classes": list(classes),
         "methods": [
             {
@@ -100,9 +100,12 @@ def without_repeats(values: Tensor) -> Tensor:
     return values
 
 
-def quantised(values: Tensor) -> tuple[float, float, str]:
-    """A map as bytes: the values of byte 0 and byte 255, and the bytes in base64; the error is at most half a step."""
-    low, high = float(values.min()), float(values.max())
+def quantised(values: Tensor, limits: tuple[float, float] | None = None) -> tuple[float, float, str]:
+    """A map as bytes: the values of byte 0 and byte 255, and the bytes in base64; the error is at most half a step.
+
+    limits  what the bytes span, where several maps share a range; None: this map's own
+    """
+    low, high = limits or (float(values.min()), float(values.max()))
     span = high - low
     steps = torch.zeros_like(values) if span <= 0 else (values - low) / span * 255
     return low, high, base64.b64encode(steps.round().clamp(0, 255).to(torch.uint8).numpy().tobytes()).decode("ascii")
@@ -112,7 +115,8 @@ def _second(photo: int, found: Attribution, labels: Tensor | None) -> str:
     return "true" if labels is not None and int(found.targets[photo]) == int(labels[photo]) else "runner-up"
 
 
-def _photo(batch: Batch, index: int, probabilities: Tensor) -> dict[str, Any]:
+def photo_of(batch: Batch, index: int, probabilities: Tensor) -> dict[str, Any]:
+    """One picture of the payload: its pixels, its mask, its true class, and the five likeliest of `probabilities` (K,)."""
     image = batch.images[index]
     image = image if image.shape[0] == 3 else image.expand(3, -1, -1)
     height, width = image.shape[-2:]

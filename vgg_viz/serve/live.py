@@ -18,7 +18,7 @@ from vgg_viz.maths.images import dimensions
 from vgg_viz.models.vgg import title
 from vgg_viz.report.explorer import pictures
 from vgg_viz.report.material import specimen_batch
-from vgg_viz.report.page import GALLERY_SCRIPTS, document
+from vgg_viz.report.page import VIEWER_SCRIPTS, document
 from vgg_viz.report.section import picked
 from vgg_viz.report.writing import plain
 from vgg_viz.serve.galleries import page_policy
@@ -29,7 +29,7 @@ from vgg_viz.serve.network import Network
 from vgg_viz.serve.store import Store
 
 STYLES = ("page.css", "serve.css")
-SCRIPTS = (*GALLERY_SCRIPTS, "serve.js")
+SCRIPTS = (*VIEWER_SCRIPTS, "serve.js")
 MOST_WAITING = 64  # small pictures, and pictures that are unpacked and wait for the network
 MOST_LARGE = 4  # large pictures that wait or are unpacked
 MOST_WISH = 10_000  # [bytes]

@@ -40,6 +40,9 @@ function viewer(box, data) {
   const method = () => methods.get(shown.method);
   const layer = () => (shown.layer === null ? null : layers.get(shown.layer));
   const photo = () => data.photos[shown.photo];
+  // Where several networks are compared, a method speaks for one of them.
+  const speaker = () => method().speaker ?? "the network";
+  const answers = () => photo().by?.[shown.method] ?? photo().top;
   const size = () => ({ width: photo().width, height: photo().height });
   const limits = (map = shown) => {
     const range = look.scale === "all" ? data.ranges[`${map.method}|${map.layer ?? ""}|${map.target}`] : null;
@@ -64,20 +67,10 @@ function viewer(box, data) {
       pinned = cellAt((field.x0 + field.x1 - 1) / 2, (field.y0 + field.y1 - 1) / 2, shown, layer(), size());
     }
     if (pinned) pinned = { row: clamp(pinned.row, 0, shown.h - 1), column: clamp(pinned.column, 0, shown.w - 1) };
-    fill(selects.photo, photoIndices.map((index) => [index, `${index + 1} · ${shortened(photoName(index))}`]), shown.photo);
-    fill(selects.method, methodIds.map((id) => [id, methods.get(id).title]), shown.method);
-    fill(selects.layer, layerNames.map((name) => [name ?? "", name ?? "the photo itself (pixels)"]), shown.layer ?? "");
-    fill(selects.target, ofLayer.map((map) => [map.target, `${map.target}: ${shortened(className(map.class))}`]), shown.target);
-  }
-
-  function fill(select, options, chosen) {
-    const key = JSON.stringify(options);
-    if (select.dataset.key !== key) {
-      select.replaceChildren(...options.map(([value, text]) => make("option", { value, text })));
-      select.dataset.key = key;
-    }
-    select.value = String(chosen);
-    select.disabled = options.length < 2;
+    fillSelect(selects.photo, photoIndices.map((index) => [index, `${index + 1} · ${shortened(photoName(index))}`]), shown.photo);
+    fillSelect(selects.method, methodIds.map((id) => [id, methods.get(id).title]), shown.method);
+    fillSelect(selects.layer, layerNames.map((name) => [name ?? "", name ?? "the photo itself (pixels)"]), shown.layer ?? "");
+    fillSelect(selects.target, ofLayer.map((map) => [map.target, `${map.target}: ${shortened(className(map.class))}`]), shown.target);
   }
 
   function choose(change) {
@@ -214,11 +207,11 @@ function viewer(box, data) {
   }
 
   function sentence() {
-    const { top: guesses, true: truth } = photo(), guess = guesses?.[0]?.[0];
+    const { true: truth } = photo(), guess = answers()?.[0]?.[0], who = speaker().replace(/^t/, "T");
     const where = shown.layer === null ? "in pixels" : `at ${shown.layer}`;
     const verdict = truth === null || truth === undefined ? "" : guess === truth
-      ? ` The network is right: ${className(truth)}.`
-      : ` The network is wrong: it says ${className(guess)}, the label is ${className(truth)}.`;
+      ? ` ${who} is right: ${className(truth)}.`
+      : ` ${who} is wrong: it says ${className(guess)}, the label is ${className(truth)}.`;
     const strongest = peak(), value = valuesOf(shown)[strongest.row * shown.w + strongest.column];
     return `${method().title} ${where} for the ${shown.target} class, ${className(shown.class)}, on ${photoName(shown.photo)}.${verdict} ` +
       (value === 0 ? "The map is zero everywhere." : `Strongest in row ${strongest.row + 1}, column ${strongest.column + 1}: ${number(value)} ${method().unit}.`);
@@ -236,15 +229,10 @@ function viewer(box, data) {
     context.putImageData(strip, 0, 0);
     const ends = signed ? [-top, 0, top] : [0, top / 2, top];
     ["low", "middle", "high"].forEach((name, i) => { part(name).textContent = number(ends[i]); });
-    part("unit").textContent = `${method().unit}; range of ${rangeName()}` + (signed ? "; red for, blue against" : "");
+    part("unit").textContent = `${method().unit}; range of ${rangeName()}` + (signed ? `; ${method().poles ?? "red for, blue against"}` : "");
     photoIndices.forEach((index) => select(thumbs[index], index === shown.photo));
-    part("guesses").replaceChildren(...(photo().top ?? []).map(([index, probability]) => {
-      const fillBar = make("span", { class: "guess-bar", "aria-hidden": "true" }, make("span"));
-      fillBar.firstChild.style.width = `${clamp(100 * probability, 0, 100)}%`;
-      const truth = index === photo().true ? make("span", { class: "truth", text: "true class" }) : "";
-      return make("li", {}, make("span", { class: "guess-name" }, make("bdi", { text: className(index) }), " ", truth),
-        make("span", { class: "guess-share", text: percent(probability) }), fillBar);
-    }));
+    part("guess-title").textContent = `What ${speaker()} says`;
+    part("guesses").replaceChildren(...guessRows(answers() ?? [], photo().true, className));
     part("outline-row").hidden = !data.photos.some((item) => item.mask);
     part("outline").disabled = !photo().mask;
     part("opacity").value = look.opacity;
@@ -255,7 +243,7 @@ function viewer(box, data) {
     part("alone").checked = look.alone;
   }
 
-  function rangeName() { return look.scale === "all" ? "all photos" : "this map"; }
+  function rangeName() { return look.scale === "all" ? "all photos" : data.range ?? "this map"; }
 
   // ---- the address
 
