@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vgg_viz.errors import CheckpointRefused, ImageRefused, InputRefused, VggVizError
+from vgg_viz.errors import ImageRefused, InputRefused, VggVizError
 from vgg_viz.options import parsed
 
 if TYPE_CHECKING:
@@ -285,35 +285,30 @@ def _landed(options: argparse.Namespace, result: Result) -> int:
 def _overrides(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "arch": options.arch, "classes": _class_names(options.classes), "image_size": options.image_size, "padding": options.padding,
-        "mean": options.mean, "std": options.std,
+        "mean": options.mean, "std": options.std, "key": options.key, "weights": options.weights,
     }  # fmt: skip
 
 
-def _class_names(file: str | None) -> list[str] | None:
+def _class_names(file: str | None) -> tuple[str, ...] | None:
     if file is None:
         return None
-    try:
-        text = Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        # The system's own sentence would hold the whole path, and the decoder's the bytes.
-        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise CheckpointRefused(
-            f"the class names in {Path(file).name!r} cannot be read ({why}); give a text file, one name a line."
-        ) from None
-    if text.lstrip().startswith("["):
-        try:
-            return [str(name) for name in json.loads(text)]
-        except ValueError:
-            raise CheckpointRefused(f"{Path(file).name!r} begins like a JSON list but is none; give one name a line instead.") from None
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    if Path(file).is_dir():
+        from vgg_viz.report.material import folder_classes
+
+        return folder_classes(file)
+    from vgg_viz.models.class_names import from_file
+
+    return from_file(Path(file))
 
 
 def _opened(options: argparse.Namespace, *, dense: bool = False) -> tuple[Checkpoint, nn.Module]:
     from vgg_viz.models.build import build
     from vgg_viz.models.checkpoint import load
     from vgg_viz.report.gallery import module_device
+    from vgg_viz.report.material import folder_classes
 
-    checkpoint = load(options.checkpoint, seed=options.seed, **_overrides(options))
+    folder = folder_classes(getattr(options, "data", None))
+    checkpoint = load(options.checkpoint, seed=options.seed, folder_classes=folder, **_overrides(options))
     return checkpoint, build(checkpoint, dense=dense).to(module_device(options.device))
 
 

@@ -92,8 +92,7 @@ def assemble(wanted: Architecture, weights: Mapping[str, Tensor]) -> nn.Module:
     A memory-mapped VGG16 is ready in milliseconds this way; building, filling and copying takes seconds.
     raises  CheckpointRefused when names or shapes do not fit
     """
-    with torch.device("meta"):
-        model = _empty(wanted)
+    model = skeleton(wanted)
     try:
         model.load_state_dict(dict(weights), assign=True)
     except RuntimeError as error:
@@ -106,6 +105,12 @@ def assemble(wanted: Architecture, weights: Mapping[str, Tensor]) -> nn.Module:
     return model.eval()
 
 
+def skeleton(wanted: Architecture) -> nn.Module:
+    """The network without storage, on the meta device: names and shapes only."""
+    with torch.device("meta"):
+        return _empty(wanted)
+
+
 def _empty(wanted: Architecture) -> nn.Module:
     return TinyVGG(wanted) if wanted.variant == "tiny_vgg" else VGG(wanted)
 
@@ -115,7 +120,8 @@ def _initialise(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, 0, 0.01)
             nn.init.zeros_(module.bias)

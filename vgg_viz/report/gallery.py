@@ -26,7 +26,7 @@ from vgg_viz.report.exhibits import Made, Progress, failure, make_all, manifest_
 from vgg_viz.report.explorer import FILE as EXPLORER
 from vgg_viz.report.explorer import Explorer, explore, render_explorer
 from vgg_viz.report.index import require_index_place, write_index
-from vgg_viz.report.material import gather
+from vgg_viz.report.material import folder_classes, gather
 from vgg_viz.report.preset import preset_for
 from vgg_viz.report.publishing import publish, standalone
 from vgg_viz.report.section import SECTIONS, Subject
@@ -73,7 +73,7 @@ def report(
     """
     started = time.perf_counter()
     require_index_place(Path(out))
-    checkpoint = load(source, seed=seed, **dict(overrides or {}))
+    checkpoint = load(source, seed=seed, **{"folder_classes": folder_classes(data), **(overrides or {})})
     stem = Path(source).stem if source is not None else BUNDLED.stem
     file = BUNDLED if source is None else Path(source)
     fingerprint = sha256(file) if file.is_file() else ""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from vgg_viz.attribution import methods
 from vgg_viz.records import Caption, Column, Exhibit, Table
+from vgg_viz.report.inspection import assumed, ignored
 from vgg_viz.report.section import Subject, section
 
 
@@ -18,12 +19,12 @@ def evidence(subject: Subject) -> Iterator[Exhibit]:
     provenance = subject.checkpoint.provenance
     architecture = subject.checkpoint.architecture
     rows: list[tuple[str, str]] = [("file", provenance.file), ("format", provenance.format)]
-    rows += [("evidence", sentence) for sentence in provenance.evidence]
-    rows += [("alternative", sentence) for sentence in provenance.alternatives]
+    # What a reader may have to mend comes first.
+    rows += [("assumed", sentence) for sentence in provenance.evidence if assumed(sentence)]
+    rows += [("or else", sentence) for sentence in provenance.alternatives]
+    rows += [("known", sentence) for sentence in provenance.evidence if not assumed(sentence)]
     if provenance.ignored_keys:
-        shown = ", ".join(provenance.ignored_keys[:12])
-        more = f" and {len(provenance.ignored_keys) - 12} more" if len(provenance.ignored_keys) > 12 else ""
-        rows.append(("not loaded", f"{len(provenance.ignored_keys)} keys: {shown}{more}"))
+        rows.append(("not loaded", ignored(provenance.ignored_keys)))
     rows += [
         ("input", f"{architecture.in_channels} × {architecture.image_side} × {architecture.image_side}, values in [0, 1]"),
         ("first layer subtracts", ", ".join(f"{v:.4g}" for v in architecture.mean)),
@@ -36,9 +37,9 @@ def evidence(subject: Subject) -> Iterator[Exhibit]:
         "evidence-file",
         "What was read, and what was assumed",
         Caption(
-            see="What the checkpoint file says about itself, what was inferred from names and shapes of its tensors, and what else would fit.",
-            read="A wrong assumption about preprocessing or image side makes a good network look bad: check those rows first when the accuracy is lower "
-            "than you know it to be.",
+            see="What the checkpoint file says about itself, what was inferred from names and shapes of its tensors, what had to be assumed, and what else would fit.",
+            read="A wrong assumption about preprocessing or image side makes a good network look bad: check the rows called assumed first when the "
+            "accuracy is lower than you know it to be. Each ends with the options that settle it.",
             cannot="A file of weights cannot prove what pictures it was trained on, nor in which order its classes were.",
         ),
         alt=f"Table of {len(rows)} facts about the checkpoint {provenance.file}.",
