@@ -92,8 +92,7 @@ def assemble(wanted: Architecture, weights: Mapping[str, Tensor]) -> nn.Module:
     A memory-mapped VGG16 is ready in milliseconds this way; building, filling and copying takes seconds.
     raises  CheckpointRefused when names or shapes do not fit
     """
-    with torch.device("meta"):
-        model = _empty(wanted)
+    model = skeleton(wanted)
     try:
         model.load_state_dict(dict(weights), assign=True)
     except RuntimeError as error:
@@ -104,6 +103,12 @@ def assemble(wanted: Architecture, weights: Mapping[str, Tensor]) -> nn.Module:
         ) from None
     model.normalise = Normalise(wanted.mean, wanted.std)  # its buffers were never part of the file
     return model.eval()
+
+
+def skeleton(wanted: Architecture) -> nn.Module:
+    """The network without storage, on the meta device: names and shapes only."""
+    with torch.device("meta"):
+        return _empty(wanted)
 
 
 def _empty(wanted: Architecture) -> nn.Module:
