@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise, product
@@ -55,7 +54,7 @@ def _read(stored: KerasModel) -> Reading:
     evidence.insert(0, f"{chain.evidence} Shapes and order are those of {title(architecture)}.")
     weights = _translated(stored, chain, architecture)
     classes: tuple[str, ...] = ()
-    caffe = bool(re.fullmatch(r"block1_conv1", chain.convs[0])) and chain.rescaled is None and architecture.in_channels == 3
+    caffe = chain.convs[0] == "block1_conv1" and chain.rescaled is None and architecture.in_channels == 3
     if chain.rescaled is not None:
         scale, offset = chain.rescaled
         channels = architecture.in_channels
@@ -154,8 +153,8 @@ def _head(
         image_side=chain.side or architecture.image_side,
     )  # fmt: skip
     evidence = [
-        f"The classifier reads {'the average of the last map' if chain.average else f'a {side} x {side} map'} through hidden layers "
-        f"{tuple(units[:-1]) or 'none'} into {units[-1]} classes.",
+        f"The classifier reads {'the average of the last map' if chain.average else f'a {side} x {side} map'} through "
+        f"{f'hidden layers {tuple(units[:-1])}' if head else 'no hidden layer'} into {units[-1]} classes.",
         "Kernels were turned from height, width, in, out to out, in, height, width"
         + ("." if chain.average else "; the first dense layer from row, column, channel to channel, row, column."),
     ]

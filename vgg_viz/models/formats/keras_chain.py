@@ -136,7 +136,8 @@ def _walked(topology: Mapping[str, Any]) -> Chain:
         else:
             _refuse(name, kind, "a VGG is a chain of 2-D convolutions, ReLU, 2x2 max-pools, then dense layers")
     dense = f"{len(chain.denses)} dense layer{'' if len(chain.denses) == 1 else 's'}"
-    chain.evidence = f"The model's topology is a chain of {len(chain.convs)} convolutions, {chain.kinds.count('pool')} pools and {dense}."
+    pools = chain.kinds.count("pool")
+    chain.evidence = f"The topology of the model is a chain of {len(chain.convs)} convolutions, {pools} pools and {dense}."
     return chain
 
 
