@@ -64,9 +64,10 @@ def _written_whole(path: Path, *, force: bool) -> Iterator[Path]:
         raise OutputRefused(f"{path.name!r} exists already and is left alone; choose another name, or replace it with --force.")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
-        with open(temporary, "xb"):  # says at once what the writers would say in their own words, with a whole path
-            pass
+        with open(temporary, "xb") as file:  # says at once what the writers would say in their own words, with a whole path
+            mode = os.fstat(file.fileno()).st_mode & 0o777
         yield temporary
+        temporary.chmod(mode)  # safetensors makes private files
         os.replace(temporary, path)
     except OSError as error:
         raise OutputRefused(
@@ -115,8 +116,9 @@ def _onnx(checkpoint: Checkpoint, file: Path) -> dict[str, Any]:
     program.model.metadata_props.update(_properties(checkpoint))
     program.save(file)
     largest = _difference(model, file, shape)
+    left = (("training history", checkpoint.history), ("specimens", checkpoint.specimens))
     return {
-        "left_out": ["training history and specimens: an ONNX file has no place for them"],
+        "left_out": [f"{what}: no place for it in ONNX" for what, there in left if there],
         "input": f"images: float32 (batch, {', '.join(map(str, shape))}) in [0, 1]; the graph normalises",
         "output": f"logits: float32 (batch, {architecture.num_classes})",
         "checked": {"batch_sizes": BATCHES, "largest_difference": largest, "with": "onnxruntime"},

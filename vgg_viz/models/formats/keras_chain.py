@@ -8,7 +8,6 @@ from itertools import pairwise
 from typing import Any
 
 from vgg_viz.errors import CheckpointRefused
-from vgg_viz.models.containers import natural
 from vgg_viz.models.keras_model import KerasModel
 
 NESTED = ("Sequential", "Functional", "Model")
@@ -67,10 +66,9 @@ def chain_of(stored: KerasModel) -> Chain:
 
 
 def _bare(stored: KerasModel) -> Chain:
-    """Weights alone: layers are told by the shapes of their kernels, their order by their names' numbers."""
+    """Weights alone: layers are told by the shapes of their kernels, in the file's order."""
     chain = Chain(f"The file holds the weights of a {stored.maker} model without its topology; pools are those of the variant.")
-    for name in sorted(stored.weights, key=natural):
-        parts = stored.weights[name]
+    for name, parts in stored.weights.items():
         kernel = parts.get("kernel", parts.get("0"))
         rank = kernel.ndim if kernel is not None else 1
         if rank == 4:
@@ -145,7 +143,9 @@ def _flat(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """The layers of a model, nested models opened; refuses graphs that are no chain."""
     config = node["config"]
     layers = config["layers"] if isinstance(config, Mapping) else config
-    if node["class_name"] not in NESTED or not isinstance(layers, list):
+    if not isinstance(layers, list):
+        raise TypeError("its layers are no list")
+    if node["class_name"] not in NESTED:
         raise CheckpointRefused(f"the model is of the class {str(node['class_name'])[:60]!r}, Sequential or Functional was expected.")
     for before, layer in pairwise([None, *layers]):
         assert layer is not None  # the first of a pair alone can be
@@ -180,7 +180,7 @@ def _sources(node: object) -> Iterator[str]:
 
 
 def _refuse(name: str, what: str, expected: str) -> None:
-    raise CheckpointRefused(f"the layer {name[:60]!r} is a {what[:80]}; {expected}, and only VGG networks can be read.")
+    raise CheckpointRefused(f"the layer {name[:60]!r} is a {' '.join(what.split())[:80]}; {expected}, and only VGG networks can be read.")
 
 
 def _note_side(chain: Chain, config: Mapping[str, Any]) -> None:
