@@ -125,6 +125,21 @@ def test_a_model_of_several_files_has_the_sha256_of_them_all_in_order(tmp_path: 
     assert sha256(folder) == hashlib.sha256(everything).hexdigest()
 
 
+def test_the_gallery_of_a_folder_names_its_files_and_their_sha256(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vgg_viz.report.gallery import report
+
+    folder = tiny_net(side=32, hidden=2).tfjs(tmp_path / "net", shard=2500)
+    monkeypatch.chdir(folder)
+    index = report(".", preset="quick", out=tmp_path / "out").index
+    assert index.parent.name == "net"
+    manifest = json.loads((index.parent / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["checkpoint"]["sha256"] == sha256(folder)
+    assert manifest["checkpoint"]["files"] == ["model.json", "group1-shard1.bin", "group1-shard2.bin"]
+    page = index.read_text(encoding="utf-8")
+    assert sha256(folder) in page
+    assert "model.json, then group1-shard1.bin, then group1-shard2.bin" in page
+
+
 # ---------------------------------------------------------------- TensorFlow.js
 
 
