@@ -77,7 +77,8 @@ class Page:
     """A whole gallery page; `findings[0]` is the one-line verdict under the title.
 
     index_href     address of the page over all galleries, or "" where there is none
-    explorer_href  address of the network that runs live, or "" and then `explorer_missing` may say why
+    explorer_href  address of the network as a page to touch, or ""
+    explorer_note  why there is none, or why it does not run live; "" when it does
     explorer       that network inside the page itself, in place of an address
     """
 
@@ -90,7 +91,7 @@ class Page:
     footer: tuple[tuple[str, str], ...]
     index_href: str = "../index.html"
     explorer_href: str = ""
-    explorer_missing: str = ""
+    explorer_note: str = ""
     explorer: Inlaid | None = None
 
 
