@@ -411,6 +411,18 @@ def test_damaged_keras_files_and_bombs_are_refused(tmp_path: Path) -> None:
     refused(tmp_path / "other.keras", "damaged or no Keras file")
 
 
+def test_a_heap_of_texts_on_which_hdf5_would_run_for_ever_is_refused(tmp_path: Path) -> None:
+    # Found by mutation: the library walks over free space of 0 bytes without end, where no signal reaches it.
+    net = tiny_net(side=32, hidden=2)
+    raw = bytearray(net.h5(tmp_path / "a.h5", topology=net.sequential()).read_bytes())
+    load(tmp_path / "a.h5")
+    at = raw.index(b"GCOL") + 16
+    raw[at : at + 2] = bytes(2)  # the first object becomes free space
+    raw[at + 8 : at + 16] = bytes(8)
+    (tmp_path / "a.h5").write_bytes(raw)
+    refused(tmp_path / "a.h5", "a heap of texts is not whole")
+
+
 # ---------------------------------------------------------------- safetensors
 
 
