@@ -103,7 +103,7 @@ def _require_stored(member: zipfile.ZipInfo, path: Path) -> None:
 
 
 def _require_sound_heaps(path: Path) -> None:
-    """Refuse texts that lie in no order: HDF5 1.14 and 2.0 run for ever over a heap whose free space is 0 bytes long.
+    """Refuse texts that lie in no order: HDF5 2.0.0 runs for ever over a heap whose free space is 0 bytes long.
 
     A collection is "GCOL", version, its size; then objects: index (2), count (2), 0 (4), size (8), bytes to a multiple of 8. Index 0 is
     free space, and its size holds its own head. Source: HDF5 File Format Specification, III.E.
