@@ -30,7 +30,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", 
 # Named on purpose: Pillow also opens formats that start other programs (EPS) or that any bytes can claim to be (TGA).
 _FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF")
 # What Pillow's decoders were seen to raise on damaged bytes.
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, ArithmeticError, LookupError, TypeError, AttributeError)
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, ArithmeticError, LookupError, TypeError, AttributeError, RuntimeError)
 
 
 def opencv() -> Any:

@@ -116,14 +116,17 @@ def render(page: Page) -> str:
     return document("page.html", scripts=GALLERY_SCRIPTS, inlaid=page.explorer, page=page, ids=_identifiers(page.sections))
 
 
-def render_index(rows: Sequence[IndexRow]) -> str:
-    """The index over galleries: one sortable row each, a broken one with its error."""
+def render_index(rows: Sequence[IndexRow], *, live_href: str = "") -> str:
+    """The index over galleries: one sortable row each, a broken one with its error.
+
+    live_href  address of the live page, where a server has one
+    """
     names: dict[str, None] = {}
     for row in rows:
         names.update(dict.fromkeys(name for name, _ in row.facts))
     columns = [(name, all(_number(dict(row.facts).get(name)) is not None for row in rows if name in dict(row.facts)))
                for name in names]  # fmt: skip
-    return document("index.html", rows=rows, columns=columns)
+    return document("index.html", rows=rows, columns=columns, live_href=live_href)
 
 
 def document(
@@ -132,11 +135,13 @@ def document(
     styles: tuple[str, ...] = ("page.css",),
     scripts: tuple[str, ...] = FRAME_SCRIPTS,
     inlaid: Inlaid | None = None,
+    asks: bool = False,
     **context: Any,
 ) -> str:
     """A template filled in, with its styles and scripts inline and a content policy that lets in nothing else.
 
     inlaid  a document that the page opens from its own bytes: a browser holds it to the page's policy as well as to its own
+    asks    whether its scripts may ask the server that the page came from; no other
     """
     style, early, late = _style(styles), _read("theme.js"), _script(scripts)
     style_hashes, script_hashes = [_hash(style)], [_hash(early), _hash(late)]
@@ -146,7 +151,7 @@ def document(
     policy = (
         f"default-src 'none'; img-src data: blob: 'self'; style-src {' '.join(style_hashes)}; "
         f"script-src {' '.join(script_hashes)}; base-uri 'none'; form-action 'none'"
-    )
+    ) + ("; connect-src 'self'" if asks else "")
     html = _environment().get_template(template).render(
         style=Markup(style), early=Markup(early), late=Markup(late), policy=policy, **context
     )  # fmt: skip

@@ -1,9 +1,8 @@
 // The attention viewer: a photo, a map on it, and every choice in the address of the page.
 
-function viewer(box) {
+function viewer(box, data) {
   const address = box.dataset.viewer;
   const part = (name) => box.querySelector(`[data-part=${name}]`);
-  const data = JSON.parse(part("data").textContent);
   const methods = new Map(data.methods.map((method) => [method.id, method]));
   const layers = new Map(data.layers.map((layer) => [layer.name, layer]));
   const maps = data.maps.filter((map) => data.photos[map.photo] && methods.has(map.method) && (map.layer === null || layers.has(map.layer)));
@@ -264,6 +263,7 @@ function viewer(box) {
   function remember() {
     clearTimeout(writing);
     writing = setTimeout(() => {
+      if (!box.isConnected) return; // another viewer has taken its place
       const state = new URLSearchParams({ view: address, photo: shown.photo + 1, method: shown.method });
       if (shown.layer !== null) state.set("layer", shown.layer);
       state.set("target", shown.target);
@@ -402,7 +402,8 @@ function viewer(box) {
     return canvas;
   }
 
-  addEventListener("hashchange", recall);
+  const changed = () => (box.isConnected ? recall() : removeEventListener("hashchange", changed));
+  addEventListener("hashchange", changed);
   if (recall()) {
     document.getElementById(address)?.scrollIntoView();
   } else {
@@ -411,5 +412,5 @@ function viewer(box) {
   }
 }
 
-all("[data-viewer]").forEach(viewer);
+all("[data-viewer]").forEach((box) => viewer(box, JSON.parse(box.querySelector("[data-part=data]").textContent)));
 checkScrollers();
