@@ -16,7 +16,7 @@ from vgg_viz.errors import CheckpointRefused, InputRefused
 from vgg_viz.models import class_names
 from vgg_viz.models.build import architecture as usual_architecture
 from vgg_viz.models.build import build, checked
-from vgg_viz.models.containers import open_file, shown
+from vgg_viz.models.containers import model_files, open_file, shown
 from vgg_viz.models.finite import require_finite
 from vgg_viz.models.formats import FORMATS, recognise
 from vgg_viz.models.formats.own import pack
@@ -126,9 +126,13 @@ def read_extra(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Hexadecimal SHA-256 of a checkpoint's bytes: of the file, or of all `model_files` one after another."""
+    digest = hashlib.sha256()
+    for part in model_files(Path(path)):
+        with open(part, "rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def _single_precision(weights: Mapping[str, Tensor], path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:

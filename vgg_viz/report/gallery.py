@@ -18,6 +18,7 @@ from vgg_viz import __version__
 from vgg_viz.errors import InputRefused
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import BUNDLED, load, sha256
+from vgg_viz.models.containers import model_files
 from vgg_viz.models.geometry import geometry
 from vgg_viz.records import Checkpoint, Finding
 from vgg_viz.registry import discover
@@ -74,9 +75,10 @@ def report(
     started = time.perf_counter()
     require_index_place(Path(out))
     checkpoint = load(source, seed=seed, **{"folder_classes": folder_classes(data), **(overrides or {})})
-    stem = Path(source).stem if source is not None else BUNDLED.stem
+    stem = Path(os.path.abspath(source)).stem if source is not None else BUNDLED.stem  # "." is a folder with a name
     file = BUNDLED if source is None else Path(source)
-    fingerprint = sha256(file) if file.is_file() else ""
+    # A variant's name is no file, also where a folder is called so.
+    fingerprint = sha256(file) if checkpoint.provenance.format != "untrained" else ""
     model = build(checkpoint).to(device)
     gigamacs = sum(row.macs for row in geometry(model)) / 1e9
     chosen = preset_for(preset, gigamacs)
@@ -91,6 +93,7 @@ def report(
         explorer, no_explorer = _write_explorer(folder, subject)
         context = {
             "command": command, "preset": chosen.name, "seed": seed, "device": str(device), "dtype": "float32", "sha256": fingerprint,
+            "files": [part.name for part in model_files(file)] if fingerprint else [],
             "seconds": time.perf_counter() - started, "no_explorer": no_explorer, "stored": explorer.stored if explorer else "",
         }  # fmt: skip
         findings = verdict(subject, [finding for part in made for finding in part.findings])
@@ -159,6 +162,8 @@ def _footer(subject: Subject, context: Mapping[str, Any]) -> Iterable[tuple[str,
     yield "Preset", str(context["preset"])
     yield "Checkpoint", subject.checkpoint.provenance.file
     yield "Checkpoint SHA-256", str(context["sha256"]) or "not a file"
+    if len(context["files"]) > 1:
+        yield "SHA-256 of", ", then ".join(context["files"])
     yield "Measured on", subject.material.labelled_from or "no labelled pictures"
     yield "Looked into", subject.material.looked_from or "no pictures"
     if not reproducible():
@@ -205,9 +210,9 @@ def _manifest(subject: Subject, findings: Sequence[Finding], made: Sequence[Made
         "device": context["device"],
         "versions": versions(),
         "checkpoint": {
-            "file": provenance.file, "sha256": context["sha256"], "format": provenance.format, "evidence": provenance.evidence,
-            "alternatives": provenance.alternatives, "ignored_keys": provenance.ignored_keys,
-            "data": provenance.data, "training": provenance.training,
+            "file": provenance.file, "sha256": context["sha256"], "files": context["files"], "format": provenance.format,
+            "evidence": provenance.evidence, "alternatives": provenance.alternatives,
+            "ignored_keys": provenance.ignored_keys, "data": provenance.data, "training": provenance.training,
         },
         "facts": dict(facts(subject)),
         "explorer": {"file": None if context["no_explorer"] else EXPLORER, "live": not (context["no_explorer"] or context["stored"]),
