@@ -19,14 +19,14 @@ _TICKS = 36  # singular values drawn in a row, at most
 @painted
 def weight_histograms(names: Sequence[str], densities: Sequence[Array], starts: Sequence[Array], notes: Sequence[str], *,
                       reach: float, title: str = "What every layer weighs", subtitle: str = "") -> Figure:  # fmt: skip
-    """One row a layer: the density of its weights on a logarithmic height, and dashed the density that it was drawn from.
+    """One row a layer: the density of its weights on a logarithmic height, and as a line the density that it was drawn from.
 
     names      of the layers, from the bottom of the network up
     densities  for each layer (N,) density of its weights over ±reach, in spreads of its start
     starts     for each layer (M,) density of the start over the same range
     notes      what to write at the right of each row
 
-    Rows share one axis in units of their start's spread: an untrained row lies under its dashed line whatever its size.
+    Rows share one axis in units of their start's spread: an untrained row lies under its line whatever its size.
     """
     if not names or len({len(names), len(densities), len(starts), len(notes)}) != 1:
         raise VggVizError(f"one histogram, one start and one note a layer are needed; {len(densities)} came for {len(names)} layers.")
@@ -35,11 +35,15 @@ def weight_histograms(names: Sequence[str], densities: Sequence[Array], starts: 
     low, high = _DECADES
     for row, (values, start) in enumerate(zip(densities, starts, strict=True)):
         ground = row + 0.42
-        axes.stairs(ground - _height(values), np.linspace(-reach, reach, len(values) + 1), baseline=ground, fill=True, color=LIGHT.series[0])
+        held = np.flatnonzero(np.asarray(values) > 0)
+        part = slice(int(held.min()), int(held.max()) + 1) if len(held) else slice(0, 1)
+        edges = np.linspace(-reach, reach, len(values) + 1)[part.start : part.stop + 1]
+        # Steps with hard edges: soft ones under a line have so many colours that the PNG would be three times as large.
+        axes.stairs(ground - _height(values)[part], edges, baseline=ground, fill=True, color=LIGHT.series[0], antialiased=False)
         across = np.linspace(-reach, reach, len(start))
         raised = _height(start)
         # Where the start draws next to nothing, no line: along the ground it would only clutter.
-        axes.plot(across[raised > 0], ground - raised[raised > 0], color=LIGHT.series[1], linewidth=1.5, linestyle=(0, (4, 2)))
+        axes.plot(across[raised > 0], ground - raised[raised > 0], color=LIGHT.series[1], linewidth=1.6)
     axes.set_xlim(-reach, reach)
     axes.set_xlabel("weight [spreads of the nearest start]; height: logarithm of the density")
     write(figure, WIDE - MARGIN, top + line * len(names) + 34, f"a row is {number(high - low)} powers of ten high", size=SMALL,
@@ -57,7 +61,7 @@ def singular_values(names: Sequence[str], values: Sequence[Array], lows: Sequenc
     notes   what to write at the right of each row
     """
     if not names or len({len(names), len(values), len(lows), len(notes)}) != 1:
-        raise VggVizError(f"one list of singular values, one edge and one note a layer are needed; {len(values)} came for {len(names)} layers.")
+        raise VggVizError(f"one list of singular values, one edge and one note a layer are needed; {len(values)} came for {len(names)}.")
     line = 26 if len(names) <= 10 else 20
     _, axes, figure = _board(names, notes, line, title=title, subtitle=subtitle)
     axes.barh(range(len(names)), [1 - low for low in lows], 0.7, left=list(lows), color=LIGHT.wash, zorder=1)
@@ -65,7 +69,9 @@ def singular_values(names: Sequence[str], values: Sequence[Array], lows: Sequenc
         shown = drawn(found)
         out = shown > 1
         for chosen, colour in ((shown[~out], LIGHT.series[0]), (shown[out], LIGHT.series[1])):
-            axes.vlines(chosen, row - 0.28, row + 0.28, color=colour, linewidth=1.4, zorder=3)
+            # One path with gaps: a path a tick would double the file.
+            down = np.tile([row - 0.28, row + 0.28, np.nan], len(chosen))
+            axes.plot(np.repeat(chosen, 3), down, color=colour, linewidth=1.4, solid_capstyle="butt", zorder=3)
     axes.axvline(1, color=LIGHT.muted, linewidth=1.2, zorder=2)
     axes.set_xlim(0, 1.04 * max(1.15, max(float(found[0]) for found in values)))
     quiet(axes, grid="x")

@@ -16,7 +16,7 @@ from vgg_viz.units.health import FilterHealth, filter_health
 Verdict = Literal["untouched", "barely moved", "trained"]
 BARELY = 0.05  # of the start's spread: a layer that must have gone less than this has hardly been trained
 COPY = 0.999  # cosine from which two filters count as one filter written twice
-BINS, REACH = 48, 6.0  # of a histogram; how far it reaches on either side, in spreads of the nearest start
+BINS, REACH = 36, 6.0  # of a histogram; how far it reaches on either side, in spreads of the nearest start
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +129,8 @@ def _verdict(
     if bias is not None and _moved(bias, 1 / sqrt(prod(weight.shape[1:])), half=half):
         return "barely moved", "weights as drawn, biases have moved"
     drawn = [fit.start for fit in tried if fit.plausible]
+    if bias is not None and not _alike(bias):  # drawn with the weights, or moved since: only PyTorch's default draws biases
+        drawn = [start for start in drawn if start.bias] or drawn
     if not half and all(start.kind == "uniform" and drawn_on_grid(weight, start.bound) is False for start in drawn):
         return "barely moved", "weights off the grid on which they were drawn"
     return "untouched", "cannot be told from a fresh draw"
@@ -136,11 +138,15 @@ def _verdict(
 
 def _moved(bias: Tensor, default: float, *, half: bool) -> bool:
     """Whether biases can no longer be as they were drawn: all alike (usually 0), or on the grid within ±`default`."""
-    if len(bias) < 2 or bool((bias == bias[0]).all()):
+    if _alike(bias):
         return False
     if float(bias.abs().max()) < default / 100:  # no draw, but what is left of a 0 after steps that cancel, as below batch norm
         return True
     return not half and drawn_on_grid(bias, default) is False
+
+
+def _alike(bias: Tensor) -> bool:
+    return bool((bias == bias[0]).all())
 
 
 def exact_copies(weight: Tensor) -> tuple[tuple[int, int], ...]:

@@ -20,7 +20,7 @@ COLUMNS = (
     Column("norm", "", True), Column("silent filters", "", True), Column("copies", "", True), Column("zeros", "%", True),
     Column("distinct", "%", True),
 )  # fmt: skip
-CURVE = 41  # points of a start's density
+CURVE = 25  # points of a start's density
 
 
 @section(
@@ -51,16 +51,16 @@ def what_is_wrong(layers: Sequence[LayerForensics], norms: Sequence[NormForensic
         elif names:
             faults.append(f"{_names(names)} {'is' if len(names) == 1 else 'are'} {what}")
     fresh = {layer.name.removeprefix("conv") for layer in layers if layer.verdict != "trained"}
-    for what, chosen in (
-        ("silent filters", [(layer.name, len(layer.silent)) for layer in layers]),
-        ("filters that are copies of others", [(layer.name, len({second for _, second in layer.copies})) for layer in layers]),
-        ("channels shut by a scale near 0", [(norm.name, len(norm.shut)) for norm in norms]),
-        ("channels that never varied in training", [(norm.name, len(norm.collapsed)) for norm in norms]),
-        ("running variances below 0", [(norm.name, len(norm.negative)) for norm in norms]),
+    for what, several, chosen in (
+        ("silent filter", "silent filters", [(layer.name, len(layer.silent)) for layer in layers]),
+        ("copied filter", "copied filters", [(layer.name, len({second for _, second in layer.copies})) for layer in layers]),
+        ("channel shut by a scale near 0", "channels shut by a scale near 0", [(norm.name, len(norm.shut)) for norm in norms]),
+        ("channel that never varied in training", "channels that never varied in training", [(norm.name, len(norm.collapsed)) for norm in norms]),
+        ("running variance below 0", "running variances below 0", [(norm.name, len(norm.negative)) for norm in norms]),
     ):
         hit = [(name, count) for name, count in chosen if count]
         if hit:
-            faults.append(f"{sum(count for _, count in hit):,} {what} in {_names([name for name, _ in hit])}")
+            faults.append(f"{counted(sum(count for _, count in hit), what, several)} in {_names([name for name, _ in hit])}")
     stale = [norm.name for norm in norms if norm.never_updated and norm.name.removeprefix("bn") not in fresh]
     if trained and stale:
         faults.append(f"the running statistics of {_names(stale)} were never updated (mean 0, variance 1)")
@@ -95,10 +95,10 @@ def _histograms(layers: Sequence[LayerForensics]) -> Exhibit:
         "forensics-weights",
         "Weights beside the random numbers they started from",
         Caption(
-            see="One row per layer. Blue: how many of its weights have which value; the height is a logarithm, so that rare weights show. Orange, dashed: the "
+            see="One row per layer. Blue: how many of its weights have which value; the height is a logarithm, so that rare weights show. The orange line: the "
             "random numbers that such a layer is usually filled with before training, the nearest of eight usual ways (PyTorch's default, He, Xavier, "
             "normal with spread 0.01 or 0.1). Every row is measured in the spread of its own start.",
-            read=f"Blue exactly under the dashed line: nothing has been learned there, or next to nothing. Training lengthens the tails first. Here: {_tally(layers)}. "
+            read=f"Blue exactly under the line: nothing has been learned there, or next to nothing. Training lengthens the tails first. Here: {_tally(layers)}. "
             "The number at the right is a lower bound: the least that a weight must have moved, root mean square, in spreads of the start; "
             f"the smallest is {number(least.fit.moved)} in {least.name}, most layers are nearest to {nearest}."
             + (f" Up to {percent(most)} of a layer lies beyond ±{REACH:g} spreads." if most else ""),
@@ -108,7 +108,7 @@ def _histograms(layers: Sequence[LayerForensics]) -> Exhibit:
         figure=weight_histograms(
             [layer.name for layer in layers], densities, curves,
             [f"{layer.verdict}, {number(layer.fit.moved, digits=2)} from {layer.fit.start.name}" for layer in layers],
-            reach=REACH, title="Density of weights, layer by layer", subtitle="dashed: the nearest start; at the right: the least that weights moved [spreads of that start]",
+            reach=REACH, title="Density of weights, layer by layer", subtitle="the line is the nearest start; at the right: the least that weights moved [spreads of that start]",
         ),
         numbers={layer.name: {"verdict": layer.verdict, "start": layer.fit.start.name, "spread": layer.fit.start.spread, "moved": layer.fit.moved,
                               "histogram": layer.histogram, "weights": layer.looked, "beyond": layer.beyond} for layer in layers}
@@ -173,7 +173,7 @@ def _table(layers: Sequence[LayerForensics], norms: Sequence[NormForensics]) -> 
             "Silent: filters shorter than a thousandth of the longest. Copies: pairs of filters that point the same way (cosine from 0.999). "
             "Distinct: different values among the weights looked at; float32 training leaves nearly all different." + normed,
             read=(wrong or "Nothing here looks broken: no layer left as it was drawn, no silent or copied filter, no cut or rounded weights.")
-            + (f" The weights of {_names(halved)} are half-precision numbers, so exact traces of the draw are lost there." if halved else "")
+            + (f" The weights of {_names(halved)} are half-precision numbers, so the exact traces of the draw are lost there." if halved else "")
             + " Untouched and barely moved are told apart by exact traces: biases that began at 0, and the coarse grid on which uniform random numbers lie. "
             "NaN and infinite weights never come this far: such a file is refused, and every layer that holds one is named.",
             cannot="A verdict of untouched says that the weights cannot be told from fresh random ones. One step on a layer with normal weights and no biases leaves no trace.",
