@@ -203,6 +203,21 @@ def _data(options: argparse.Namespace) -> int:
     return PARTS_MISSING if found.get("skipped") else DONE
 
 
+def _export(options: argparse.Namespace) -> int:
+    from vgg_viz.models.checkpoint import load
+    from vgg_viz.models.export import as_text, export
+
+    checkpoint = load(options.checkpoint, seed=options.seed, **_overrides(options))
+    found = export(checkpoint, options.file, force=options.force)
+    for left in found["left_out"]:
+        print(f"vgg_viz export: left out: {left}", file=sys.stderr)
+    if options.json:
+        _print_json(found)
+    else:
+        print(as_text(found))
+    return DONE
+
+
 def _doctor(options: argparse.Namespace) -> int:
     from vgg_viz.doctor import examine, fix_opencv
 
@@ -220,7 +235,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "report": _report, "train": _train, "evaluate": _evaluate, "predict": _predict, "inspect": _inspect, "data": _data,
-    "doctor": _doctor,
+    "export": _export, "doctor": _doctor,
 }  # fmt: skip
 
 

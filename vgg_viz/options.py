@@ -75,13 +75,17 @@ def parser() -> Parser:
     _add(commands, "inspect", "say what a checkpoint holds, layer by layer, and how it is known", [shared, checkpoint],
          "python -m vgg_viz inspect best.pt --json").add_argument("checkpoint", nargs="?", help=CHECKPOINT)  # fmt: skip
     _data(commands, [shared])
+    _export(commands, [shared, checkpoint])
     doctor = _add(commands, "doctor", "check this installation and name every fix", [shared], "python -m vgg_viz doctor")
     doctor.add_argument("--fix", action="store_true",
                         help="put opencv-python-headless in place of opencv-python where libGL is missing")  # fmt: skip
     return root
 
 
-CHECKPOINT = "a .pt file, or a variant's name (vgg16, a_lrn, tiny_vgg) for random weights; default: the bundled Tiny VGG"
+CHECKPOINT = (
+    "a checkpoint file or folder (.pt, .safetensors, TensorFlow.js, Keras), or a variant's name (vgg16, a_lrn, tiny_vgg) for random "
+    "weights; default: the bundled Tiny VGG"
+)
 
 Commands = argparse._SubParsersAction
 
@@ -175,8 +179,16 @@ def _evaluate(commands: Commands[Parser], parents: Sequence[Parser]) -> None:
 def _predict(commands: Commands[Parser], parents: Sequence[Parser]) -> None:
     predict = _add(commands, "predict", "say what a checkpoint sees in pictures", parents,
                    "python -m vgg_viz predict best.pt cat.jpg dog.png")  # fmt: skip
-    predict.add_argument("checkpoint", help=CHECKPOINT)
+    predict.add_argument("checkpoint", help=CHECKPOINT.partition("; default")[0])
     predict.add_argument("images", nargs="+", metavar="IMAGE", help="picture files or folders")
+
+
+def _export(commands: Commands[Parser], parents: Sequence[Parser]) -> None:
+    export = _add(commands, "export", "write a checkpoint for other programs: safetensors or ONNX", parents,
+                  "python -m vgg_viz export best.pt best.safetensors")  # fmt: skip
+    export.add_argument("checkpoint", help=CHECKPOINT.partition("; default")[0])
+    export.add_argument("file", metavar="FILE", help="where to: a name that ends in .safetensors or .onnx")
+    export.add_argument("--force", action="store_true", help="replace FILE where it exists")
 
 
 def _data(commands: Commands[Parser], parents: Sequence[Parser]) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from vgg_viz.errors import CheckpointRefused, InputRefused
 from vgg_viz.models.build import architecture as usual_architecture
 from vgg_viz.models.build import assemble, build, checked
-from vgg_viz.models.containers import open_file, shown
+from vgg_viz.models.containers import model_files, open_file, shown
 from vgg_viz.models.formats import recognise
 from vgg_viz.models.formats.own import pack
 from vgg_viz.models.vgg import canonical
@@ -101,9 +101,13 @@ def read_extra(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Hexadecimal SHA-256 of a checkpoint's bytes: of the file, or of all `model_files` one after another."""
+    digest = hashlib.sha256()
+    for part in model_files(Path(path)):
+        with open(part, "rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def require_finite(weights: Mapping[str, Tensor], name: str) -> None:

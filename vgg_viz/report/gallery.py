@@ -21,6 +21,7 @@ from vgg_viz.errors import InputRefused, SectionMissing
 from vgg_viz.figures.write import adaptive, png, vector
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import BUNDLED, load, sha256
+from vgg_viz.models.containers import model_files
 from vgg_viz.models.geometry import geometry
 from vgg_viz.records import Checkpoint, Exhibit, Finding, Table
 from vgg_viz.registry import discover
@@ -86,7 +87,8 @@ def report(
     checkpoint = load(source, seed=seed, **dict(overrides or {}))
     stem = Path(source).stem if source is not None else BUNDLED.stem
     file = BUNDLED if source is None else Path(source)
-    fingerprint = sha256(file) if file.is_file() else ""
+    # A variant's name is no file, also where a folder is called so.
+    fingerprint = sha256(file) if checkpoint.provenance.format != "untrained" else ""
     model = build(checkpoint).to(device)
     gigamacs = sum(row.macs for row in geometry(model)) / 1e9
     chosen = preset_for(preset, gigamacs)
@@ -100,6 +102,7 @@ def report(
         missing = tuple((part.maker.title, reason) for part in made for reason, _ in part.missing)
         context = {
             "command": command, "preset": chosen.name, "seed": seed, "device": str(device), "dtype": "float32", "sha256": fingerprint,
+            "files": [part.name for part in model_files(file)] if fingerprint else [],
             "seconds": time.perf_counter() - started, "no_explorer": _write_explorer(folder, subject),
         }  # fmt: skip
         findings = verdict(subject, [finding for part in made for finding in part.findings])
@@ -254,6 +257,8 @@ def _footer(subject: Subject, context: Mapping[str, Any]) -> Iterable[tuple[str,
     yield "Preset", str(context["preset"])
     yield "Checkpoint", subject.checkpoint.provenance.file
     yield "Checkpoint SHA-256", str(context["sha256"]) or "not a file"
+    if len(context["files"]) > 1:
+        yield "SHA-256 of", ", then ".join(context["files"])
     yield "Measured on", subject.material.labelled_from or "no labelled pictures"
     yield "Looked into", subject.material.looked_from or "no pictures"
     if not _reproducible():
@@ -299,9 +304,9 @@ def _manifest(subject: Subject, findings: Sequence[Finding], made: Sequence[Made
         "device": context["device"],
         "versions": versions(),
         "checkpoint": {
-            "file": provenance.file, "sha256": context["sha256"], "format": provenance.format, "evidence": provenance.evidence,
-            "alternatives": provenance.alternatives, "ignored_keys": provenance.ignored_keys,
-            "data": provenance.data, "training": provenance.training,
+            "file": provenance.file, "sha256": context["sha256"], "files": context["files"], "format": provenance.format,
+            "evidence": provenance.evidence, "alternatives": provenance.alternatives,
+            "ignored_keys": provenance.ignored_keys, "data": provenance.data, "training": provenance.training,
         },
         "facts": dict(facts(subject)),
         "explorer": {"file": None if context["no_explorer"] else EXPLORER, "reason": context["no_explorer"]},
