@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vgg_viz.errors import CheckpointRefused, ImageRefused, InputRefused, VggVizError
+from vgg_viz.errors import ImageRefused, InputRefused, VggVizError
 from vgg_viz.options import parsed
 
 if TYPE_CHECKING:
@@ -245,27 +245,28 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
 def _overrides(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "arch": options.arch, "classes": _class_names(options.classes), "image_size": options.image_size, "padding": options.padding,
-        "mean": options.mean, "std": options.std,
+        "mean": options.mean, "std": options.std, "key": options.key, "weights": options.weights,
+        "folder_classes": () if options.classes else _folder_classes(getattr(options, "data", None)),
     }  # fmt: skip
 
 
-def _class_names(file: str | None) -> list[str] | None:
+def _class_names(file: str | None) -> tuple[str, ...] | None:
     if file is None:
         return None
-    try:
-        text = Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        # The system's own sentence would hold the whole path, and the decoder's the bytes.
-        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise CheckpointRefused(
-            f"the class names in {Path(file).name!r} cannot be read ({why}); give a text file, one name a line."
-        ) from None
-    if text.lstrip().startswith("["):
-        try:
-            return [str(name) for name in json.loads(text)]
-        except ValueError:
-            raise CheckpointRefused(f"{Path(file).name!r} begins like a JSON list but is none; give one name a line instead.") from None
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    if Path(file).is_dir():
+        return _folder_classes(file)
+    from vgg_viz.models.class_names import from_file
+
+    return from_file(Path(file))
+
+
+def _folder_classes(folder: str | None) -> tuple[str, ...]:
+    """The classes of labelled pictures; what cannot be read is refused where the pictures are."""
+    if folder is None or folder == "shapes":
+        return ()
+    from vgg_viz.data.folder import open_folder
+
+    return open_folder(folder).classes
 
 
 def _opened(options: argparse.Namespace, *, dense: bool = False) -> tuple[Checkpoint, nn.Module]:

@@ -111,11 +111,13 @@ def _checkpoint() -> Parser:
     options = Parser(add_help=False)
     group = options.add_argument_group("what the checkpoint does not say, or says wrongly")
     group.add_argument("--arch", metavar="VARIANT", help="vgg16, vgg11_bn, tiny_vgg, ...")
-    group.add_argument("--classes", metavar="FILE", help="class names: one a line, or a JSON list")
+    group.add_argument("--classes", metavar="FILE", help="class names: one a line, JSON, or a folder with a folder for each class")
     group.add_argument("--image-size", type=int, metavar="PX", help="side of the pictures")
     group.add_argument("--padding", type=int, choices=(0, 1), help="of the 3x3 convolutions")
     group.add_argument("--mean", type=_numbers, metavar="R,G,B", help="that the first layer subtracts, in [0, 1]")
     group.add_argument("--std", type=_numbers, metavar="R,G,B", help="that the first layer divides by")
+    group.add_argument("--key", metavar="KEY", help="where in the file the weights lie, such as state_dict or student")
+    group.add_argument("--weights", choices=("ema", "raw"), help="which, where a file holds averaged and raw ones (default ema)")
     return options
 
 

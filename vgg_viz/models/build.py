@@ -89,7 +89,7 @@ def build(source: Architecture | Checkpoint | str, *, seed: int = 0, **overrides
     wanted = architecture(source, **overrides) if isinstance(source, str) else checked(replace(source, **overrides))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _empty(wanted)
+        model = empty(wanted)
         _initialise(model)
     return model.eval()
 
@@ -116,10 +116,11 @@ def assemble(wanted: Architecture, weights: Mapping[str, Tensor]) -> nn.Module:
 def skeleton(wanted: Architecture) -> nn.Module:
     """The network without storage, on the meta device: names and shapes only."""
     with torch.device("meta"):
-        return _empty(wanted)
+        return empty(wanted)
 
 
-def _empty(wanted: Architecture) -> nn.Module:
+def empty(wanted: Architecture) -> nn.Module:
+    """The layers of an architecture, filled with whatever torch puts there; on the meta device it costs nothing."""
     return TinyVGG(wanted) if wanted.variant == "tiny_vgg" else VGG(wanted)
 
 
@@ -128,7 +129,8 @@ def _initialise(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, 0, 0.01)
             nn.init.zeros_(module.bias)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from vgg_viz.attribution import methods
 from vgg_viz.records import Caption, Column, Exhibit, Table
+from vgg_viz.report.inspection import ignored
 from vgg_viz.report.section import Subject, section
 
 
@@ -21,9 +22,7 @@ def evidence(subject: Subject) -> Iterator[Exhibit]:
     rows += [("evidence", sentence) for sentence in provenance.evidence]
     rows += [("alternative", sentence) for sentence in provenance.alternatives]
     if provenance.ignored_keys:
-        shown = ", ".join(provenance.ignored_keys[:12])
-        more = f" and {len(provenance.ignored_keys) - 12} more" if len(provenance.ignored_keys) > 12 else ""
-        rows.append(("not loaded", f"{len(provenance.ignored_keys)} keys: {shown}{more}"))
+        rows.append(("not loaded", ignored(provenance.ignored_keys)))
     rows += [
         ("input", f"{architecture.in_channels} × {architecture.image_side} × {architecture.image_side}, values in [0, 1]"),
         ("first layer subtracts", ", ".join(f"{v:.4g}" for v in architecture.mean)),
