@@ -246,7 +246,6 @@ def _overrides(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "arch": options.arch, "classes": _class_names(options.classes), "image_size": options.image_size, "padding": options.padding,
         "mean": options.mean, "std": options.std, "key": options.key, "weights": options.weights,
-        "folder_classes": () if options.classes else _folder_classes(getattr(options, "data", None)),
     }  # fmt: skip
 
 
@@ -254,27 +253,22 @@ def _class_names(file: str | None) -> tuple[str, ...] | None:
     if file is None:
         return None
     if Path(file).is_dir():
-        return _folder_classes(file)
+        from vgg_viz.report.material import folder_classes
+
+        return folder_classes(file)
     from vgg_viz.models.class_names import from_file
 
     return from_file(Path(file))
-
-
-def _folder_classes(folder: str | None) -> tuple[str, ...]:
-    """The classes of labelled pictures; what cannot be read is refused where the pictures are."""
-    if folder is None or folder == "shapes":
-        return ()
-    from vgg_viz.data.folder import open_folder
-
-    return open_folder(folder).classes
 
 
 def _opened(options: argparse.Namespace, *, dense: bool = False) -> tuple[Checkpoint, nn.Module]:
     from vgg_viz.models.build import build
     from vgg_viz.models.checkpoint import load
     from vgg_viz.report.gallery import module_device
+    from vgg_viz.report.material import folder_classes
 
-    checkpoint = load(options.checkpoint, seed=options.seed, **_overrides(options))
+    folder = folder_classes(getattr(options, "data", None))
+    checkpoint = load(options.checkpoint, seed=options.seed, folder_classes=folder, **_overrides(options))
     return checkpoint, build(checkpoint, dense=dense).to(module_device(options.device))
 
 

@@ -181,7 +181,8 @@ def renamed(
     for path in absent:
         named[f"{path}.bias"] = torch.zeros(named[f"{path}.weight"].shape[0], dtype=named[f"{path}.weight"].dtype)
     if absent:
-        filled.append(f"{len(absent)} layers have no bias in the file; zeros stand in for it and are counted as parameters.")
+        have = "layer has" if len(absent) == 1 else "layers have"
+        filled.append(f"{len(absent)} {have} no bias in the file; zeros stand in and are counted as parameters.")
     bare = [path for path in places.norms if f"{path}.weight" not in named]
     for path in bare:
         named[f"{path}.weight"] = torch.ones_like(named[f"{path}.running_var"])

@@ -97,7 +97,7 @@ def _sets(stored: object) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]
         if any(NO_WEIGHTS.search(key.lower()) for key in path):
             continue
         tensors = {key: value for key, value in bag.items() if isinstance(key, str) and isinstance(value, Tensor)}
-        if sum(value.ndim == 4 for value in tensors.values()) >= 2:
+        if any(value.ndim == 4 for value in tensors.values()):
             yield path, tensors
 
 

@@ -29,7 +29,7 @@ from vgg_viz.report import page
 from vgg_viz.report.explorer import FILE as EXPLORER
 from vgg_viz.report.explorer import explore, refusal, render_explorer
 from vgg_viz.report.index import require_index_place, write_index
-from vgg_viz.report.material import gather
+from vgg_viz.report.material import folder_classes, gather
 from vgg_viz.report.preset import Preset, preset_for
 from vgg_viz.report.section import SECTIONS, SectionMaker, Subject
 from vgg_viz.report.verdict import facts, subtitle, verdict
@@ -84,7 +84,7 @@ def report(
     """
     started = time.perf_counter()
     require_index_place(Path(out))
-    checkpoint = load(source, seed=seed, **dict(overrides or {}))
+    checkpoint = load(source, seed=seed, **{"folder_classes": folder_classes(data), **(overrides or {})})
     stem = Path(source).stem if source is not None else BUNDLED.stem
     file = BUNDLED if source is None else Path(source)
     # A variant's name is no file, also where a folder is called so.

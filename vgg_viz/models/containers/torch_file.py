@@ -163,7 +163,8 @@ def _require_plain(path: Path) -> None:
 def _would_run(path: Path, unsafe: list[str]) -> str:
     # Names of the user's own first: they say where the file comes from.
     unsafe = sorted(unsafe, key=lambda name: name.startswith("torch."))
-    names = ", ".join(name[:80] for name in unsafe[:MOST_NAMES]) + (f", {len(unsafe) - MOST_NAMES} more" if len(unsafe) > MOST_NAMES else "")
+    more = [f"{len(unsafe) - MOST_NAMES} more"] if len(unsafe) > MOST_NAMES else []
+    names = ", ".join([*(name[:80] for name in unsafe[:MOST_NAMES]), *more])
     if any(name.startswith(("torch.nn.modules.", "torchvision.models.")) for name in unsafe):
         command = _command(path, 'torch.load({file}, map_location="cpu", weights_only=False).state_dict()')
         return (

@@ -18,6 +18,7 @@ from typing import Any
 from torch import Tensor
 
 from vgg_viz.errors import CheckpointRefused
+from vgg_viz.models.from_shapes import Deduced
 from vgg_viz.models.reparametrised import folded
 from vgg_viz.models.unwrapping import Candidate, candidates
 from vgg_viz.models.vgg import title
@@ -52,6 +53,23 @@ class Reading:
     def but(self, **changes: Any) -> Reading:
         """The same with other fields."""
         return replace(self, **changes)
+
+
+COMPACT_BELOW = 112  # px; above, ImageNet's statistics are what almost everybody used
+IMAGENET = "Preprocessing: ImageNet's mean and std are assumed; a state dict does not say (--mean, --std)."
+SMALL = (
+    "Other preprocessing: CIFAR-10's (--mean 0.4914,0.4822,0.4465 --std 0.247,0.2435,0.2616), one half (--mean 0.5,0.5,0.5 "
+    "--std 0.5,0.5,0.5) or none (--mean 0,0,0 --std 1,1,1) is as usual for small pictures (--mean, --std)."
+)
+
+
+def standardised(name: str, found: Deduced, evidence: tuple[str, ...]) -> Reading:
+    """What a format of ImageNet's or CIFAR's kind reads: with the usual preprocessing, and what else is usual."""
+    small = found.architecture.image_side < COMPACT_BELOW and found.architecture.in_channels == 3
+    return Reading(
+        name, found.architecture, found.weights, evidence=(*evidence, *found.evidence, IMAGENET),
+        alternatives=(*found.alternatives, *([SMALL] if small else [])), ignored_keys=found.ignored,
+    )  # fmt: skip
 
 
 Format = Callable[[object], Reading | None]

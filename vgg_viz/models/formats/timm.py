@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from vgg_viz.errors import CheckpointRefused
-from vgg_viz.models.formats import Reading, state_dict_format
-from vgg_viz.models.formats.torchvision import features, plan, reading
+from vgg_viz.models.formats import Reading, standardised, state_dict_format
 from vgg_viz.models.from_shapes import deduced, strangers
+from vgg_viz.models.numbered import features, plan
 
 HIDDEN, SCORES = ("pre_logits.fc1", "pre_logits.fc2"), "head.fc"
 
@@ -34,5 +34,4 @@ def timm(weights: Mapping[str, Tensor]) -> Reading | None:
     found = deduced(flat, chain, base)
     strangers(found.ignored, ("features.", "pre_logits.", "head."))
     said = "The keys pre_logits.fc1, pre_logits.fc2 and head.fc are timm's: a classifier of convolutions, read as linear layers."
-    made = reading("timm", found, (said, *evidence))
-    return made.but(slides=True)
+    return standardised("timm", found, (said, *evidence)).but(slides=True)

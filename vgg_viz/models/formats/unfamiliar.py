@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from vgg_viz.errors import CheckpointRefused
-from vgg_viz.models.formats import Reading, state_dict_format
+from vgg_viz.models.formats import Reading, standardised, state_dict_format
 from vgg_viz.models.formats.tiny_vgg import tiny_chain
-from vgg_viz.models.formats.torchvision import not_a_vgg, plan, reading
 from vgg_viz.models.from_shapes import HARMLESS, Chain, deduced, require_chain, variant_of
+from vgg_viz.models.numbered import not_a_vgg, plan
 
 ORDER = "The keys are of no known convention; the layers were taken in the file's order, and their shapes follow each other."
 DEFINED = "A state dict lists layers as they were defined; layers that the forward pass calls in another order would be mixed up."
@@ -49,7 +49,7 @@ def unfamiliar(weights: Mapping[str, Tensor]) -> Reading | None:
         base, where = plan(weights, chain) if numbered else (variant_of(shapes, batch_norm=bool(norms)), (POOLS,))
         if base is None:
             raise not_a_vgg(shapes)
-        made = reading("unfamiliar keys", deduced(weights, chain, base), (ORDER, *where))
+        made = standardised("unfamiliar keys", deduced(weights, chain, base), (ORDER, *where))
         if base.variant == "vgg11" and not numbered:
             made = made.but(alternatives=(LRN, *made.alternatives))
     odd = [key for key in made.ignored_keys if weights[key].ndim == 1 and key.endswith((".weight", ".bias"))]
