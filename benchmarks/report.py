@@ -43,6 +43,7 @@ def line(name: str, found: Sequence[float]) -> str:
 def painting(checkpoint: str | None, images: str | None, out: str, preset: str) -> dict[str, float]:
     """The same report inside this process, with a clock around every function that draws, encodes or renders."""
     started = time.perf_counter()
+    from vgg_viz.figures import write
     from vgg_viz.registry import discover
     from vgg_viz.report import gallery
 
@@ -69,7 +70,7 @@ def painting(checkpoint: str | None, images: str | None, out: str, preset: str) 
         return call
 
     clocks = {id(function): clocked("drawing figures", function) for function in draw}
-    clocks |= {id(f): clocked("encoding figures", f) for f in (gallery.png, gallery.svg, gallery.adaptive)}
+    clocks |= {id(f): clocked("encoding figures", f) for f in (write.png, write.vector, write.adaptive)}
     for room in rooms:
         for name, value in list(vars(room).items()):
             if id(value) in clocks:

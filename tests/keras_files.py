@@ -110,7 +110,8 @@ class KerasNet:
                 (folder / paths[-1]).write_bytes(raw[start : start + shard])
             manifest.append({"paths": paths, "weights": described})
         topology = {"keras_version": "2.2.4-tf", "model_config": self.sequential()}
-        (folder / "model.json").write_text(json.dumps({"format": "layers-model", "modelTopology": topology, "weightsManifest": manifest}))
+        model = {"format": "layers-model", "modelTopology": topology, "weightsManifest": manifest}
+        (folder / "model.json").write_text(json.dumps(model))
         return folder
 
     def h5(self, path: Path, *, topology: dict[str, Any] | None, names: str = "{layer}/{part}:0") -> Path:
@@ -186,8 +187,8 @@ VGG16 = "64 64 M 128 128 M 256 256 256 M 512 512 512 M 512 512 512 M"
 
 
 def vgg_net(
-    plan: str, *, side: int, width: float, head: tuple[int, ...] = (32, 32), classes: int = 7, norm: bool = False, average: bool = False,
-    rescaled: bool = False, applications: bool = True, seed: int = 0,
+    plan: str, *, side: int, width: float, head: tuple[int, ...] = (32, 32), classes: int = 7, norm: bool = False,
+    average: bool = False, rescaled: bool = False, applications: bool = True, seed: int = 0,
 ) -> KerasNet:  # fmt: skip
     """A VGG as keras.applications names it, or as people build their own: batch norm before ReLU, an average pool, Rescaling."""
     dice = np.random.default_rng(seed)

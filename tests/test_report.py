@@ -483,7 +483,7 @@ def test_a_failure_while_writing_leaves_the_old_gallery_as_it_was(error, only, t
     def broken(*arguments, **options):
         raise error
 
-    monkeypatch.setattr(gallery, "_write_page", broken)
+    monkeypatch.setattr(gallery, "publish", broken)
     with pytest.raises((type(error), OutputRefused)):
         report(before.source, out=before.out, preset="quick", seed=5)
     assert before.result.index.read_text(encoding="utf-8") == before.page
@@ -497,7 +497,7 @@ def test_a_full_disk_is_refused_in_a_sentence_not_a_traceback(only, tmp_path, mo
         raise OSError(28, "No space left on device")
 
     only(PLAIN)
-    monkeypatch.setattr(gallery, "_write_page", full)
+    monkeypatch.setattr(gallery, "publish", full)
     save(tmp_path / "net.pt", trained(specimens=1))
     assert main(["report", str(tmp_path / "net.pt"), "--out", str(tmp_path / "out")]) == 2
     captured = capsys.readouterr()

@@ -64,8 +64,9 @@ def _report(options: argparse.Namespace) -> int:
         result = report(
             options.checkpoint, images=options.images, data=options.data, out=options.out, preset=options.preset,
             seed=options.seed, device=module_device(options.device), overrides=_overrides(options),
-            command=_as_typed(options), progress=steps,
+            one_file=options.standalone, command=_as_typed(options), progress=steps,
         )  # fmt: skip
+    page = result.single or result.index
     for warning in result.warnings:
         print(f"vgg_viz report: {warning}", file=sys.stderr)
     for title, reason in result.missing:
@@ -73,14 +74,14 @@ def _report(options: argparse.Namespace) -> int:
     if options.json:
         _print_json({
             "index": str(result.index), "missing": [{"section": title, "reason": reason} for title, reason in result.missing],
-            "warnings": result.warnings,
+            "warnings": result.warnings, "standalone": str(result.single) if result.single else None,
         })  # fmt: skip
     else:
-        print(result.index)
+        print(page)
     if options.open:
         import webbrowser
 
-        webbrowser.open(result.index.resolve().as_uri())
+        webbrowser.open(page.resolve().as_uri())
     return PARTS_MISSING if result.missing else DONE
 
 

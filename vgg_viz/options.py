@@ -148,6 +148,7 @@ def _report(commands: Commands[Parser], parents: Sequence[Parser]) -> None:
     report.add_argument("--data", metavar="DIR", help="labelled pictures to measure on: an ImageFolder, or shapes")
     report.add_argument("--out", default="gallery", metavar="DIR", help="where galleries land (default gallery)")
     report.add_argument("--preset", default="standard", choices=("quick", "standard", "full"), help="how much to compute")
+    report.add_argument("--standalone", action="store_true", help="one file to mail as well: the gallery with all that lies beside it")
     report.add_argument("--open", action="store_true", help="open the page in a browser when done")
 
 

@@ -52,18 +52,9 @@ def export(checkpoint: Checkpoint, path: str | os.PathLike[str], *, force: bool 
 @contextmanager
 def _written_whole(path: Path, *, force: bool) -> Iterator[Path]:
     """A temporary file that becomes `path` when the block ends well, and vanishes when it does not."""
-    folder = path.parent
-    if not folder.is_dir():
-        raise OutputRefused(
-            f"there is no folder {folder.name or str(folder)!r} to write {path.name!r} in; "
-            "make it first, or choose another."
-        )
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise OutputRefused(f"{path.name!r} exists and is no regular file, an export was to be written there; choose another name.")
-    if path.exists() and not force:
-        raise OutputRefused(f"{path.name!r} exists already and is left alone; choose another name, or replace it with --force.")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
+        _require_free(path, force=force)
         with open(temporary, "xb") as file:  # says at once what the writers would say in their own words, with a whole path
             mode = os.fstat(file.fileno()).st_mode & 0o777
         yield temporary
@@ -77,6 +68,19 @@ def _written_whole(path: Path, *, force: bool) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _require_free(path: Path, *, force: bool) -> None:
+    folder = path.parent
+    if not folder.is_dir():
+        raise OutputRefused(
+            f"there is no folder {folder.name or str(folder)!r} to write {path.name!r} in; "
+            "make it first, or choose another."
+        )
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise OutputRefused(f"{path.name!r} exists and is no regular file, an export was to be written there; choose another name.")
+    if path.exists() and not force:
+        raise OutputRefused(f"{path.name!r} exists already and is left alone; choose another name, or replace it with --force.")
 
 
 # ---------------------------------------------------------------- safetensors

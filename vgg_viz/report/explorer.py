@@ -25,9 +25,10 @@ from vgg_viz.report.verdict import subtitle
 
 FILE = "explorer.html"
 STYLES = ("page.css", "explorer.css")
+VIEWS = ("pictures", "board", "closer")  # each templates/explorer-*.html and static/explorer-*.js; they stand on the page in this order
 SCRIPTS = (
-    *FRAME_SCRIPTS, "colours.js", "paint.js",
-    "explorer-engine.js", "explorer-board.js", "explorer-lens.js", "explorer-sums.js", "explorer.js",
+    *FRAME_SCRIPTS, "colours.js", "paint.js", "explorer-engine.js", "explorer-lens.js", "explorer-sums.js",
+    "explorer-core.js", *(f"explorer-{view}.js" for view in VIEWS), "explorer.js",
 )  # fmt: skip
 
 # A browser takes about 1 ns a multiply-add and keeps its page in memory: above these it would no longer feel live.
@@ -48,12 +49,12 @@ class Explorer:
     network: Mapping[str, Any]
     pictures: tuple[Mapping[str, Any], ...]
     painted: bool = False
-    gallery_href: str = "index.html"
+    gallery_href: str = "index.html"  # "" where the page travels alone
 
 
 def render_explorer(explorer: Explorer) -> str:
     """The complete explorer.html; the same records give the same bytes."""
-    return document("explorer.html", styles=STYLES, scripts=SCRIPTS, explorer=explorer)
+    return document("explorer.html", styles=STYLES, scripts=SCRIPTS, explorer=explorer, views=VIEWS)
 
 
 def refusal(model: nn.Module) -> str:

@@ -2,62 +2,50 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import torch
 
 from vgg_viz import __version__
-from vgg_viz.errors import InputRefused, SectionMissing
-from vgg_viz.figures.write import adaptive, png, vector
+from vgg_viz.errors import InputRefused
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import BUNDLED, load, sha256
 from vgg_viz.models.containers import model_files
 from vgg_viz.models.geometry import geometry
-from vgg_viz.records import Checkpoint, Exhibit, Finding, Table
+from vgg_viz.records import Checkpoint, Finding
 from vgg_viz.registry import discover
 from vgg_viz.report import page
+from vgg_viz.report.exhibits import Made, Progress, failure, make_all, manifest_entries, write_chapter
 from vgg_viz.report.explorer import FILE as EXPLORER
-from vgg_viz.report.explorer import explore, refusal, render_explorer
+from vgg_viz.report.explorer import Explorer, explore, refusal, render_explorer
 from vgg_viz.report.index import require_index_place, write_index
 from vgg_viz.report.material import folder_classes, gather
-from vgg_viz.report.preset import Preset, preset_for
-from vgg_viz.report.section import SECTIONS, SectionMaker, Subject
+from vgg_viz.report.preset import preset_for
+from vgg_viz.report.publishing import publish, standalone
+from vgg_viz.report.section import SECTIONS, Subject
 from vgg_viz.report.verdict import facts, subtitle, verdict
 from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing, write_json
-
-PAGE_DENSITY, PAGE_QUALITY = 1.25, 60  # of photographs in the page; as WebP
-
-Progress = Callable[[str, int, int], None]  # what is being made, how many are done, of how many
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Where a gallery landed; `missing` names the parts that could not be made, with the reason."""
+    """Where a gallery landed; `missing` names the parts that could not be made, with the reason.
+
+    single  the whole gallery as one file, where that was asked for and it is light enough
+    """
 
     index: Path
     missing: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class Made:
-    """One section after its turn: what it shows, what it lacks, how long it took [s]."""
-
-    maker: SectionMaker
-    exhibits: list[Exhibit] = field(default_factory=list)
-    missing: list[tuple[str, str]] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    seconds: float = 0.0
+    single: Path | None = None
 
 
 def report(
@@ -70,6 +58,7 @@ def report(
     seed: int = 0,
     device: str | torch.device = "cpu",
     overrides: Mapping[str, Any] | None = None,
+    one_file: bool = False,
     command: str = "",
     progress: Progress | None = None,
 ) -> Result:
@@ -79,6 +68,7 @@ def report(
     images     a folder of pictures, or one: what the report looks into
     data       an ImageFolder: what the report measures on
     overrides  keywords of `load` (arch, classes, image_size, padding, mean, std, key, weights)
+    one_file   write the gallery as one file to mail too, where that is light enough
     command    as the reader would type it; shown on the page
     raises     InputRefused and its kin before anything is written; OutputRefused when writing fails: nothing has changed then
     """
@@ -98,19 +88,24 @@ def report(
             (folder / name).mkdir()
         subject = Subject(checkpoint, model, material, chosen, seed)
         made = _make_all(subject, progress)
-        shown = [_write_section(part, folder, chosen) for part in made]
-        missing = tuple((part.maker.title, reason) for part in made for reason, _ in part.missing)
+        shown = [write_chapter(part, folder, chosen) for part in made]
+        missing = tuple((part.title, reason) for part in made for reason, _ in part.missing)
+        explorer, no_explorer = _write_explorer(folder, subject)
         context = {
             "command": command, "preset": chosen.name, "seed": seed, "device": str(device), "dtype": "float32", "sha256": fingerprint,
             "files": [part.name for part in model_files(file)] if fingerprint else [],
-            "seconds": time.perf_counter() - started, "no_explorer": _write_explorer(folder, subject),
+            "seconds": time.perf_counter() - started, "no_explorer": no_explorer,
         }  # fmt: skip
         findings = verdict(subject, [finding for part in made for finding in part.findings])
-        _write_page(folder, stem, subject, findings, shown, context)
-        write_json(folder / MANIFEST, _manifest(subject, findings, made, context))
+        built = _page(stem, subject, findings, shown, context)
+        warnings = (*material.warnings, *publish(folder, built))
+        single = f"{folder_name(stem)}-alone.html"
+        if one_file and (too_heavy := standalone(folder, built, explorer, single)):
+            missing = (*missing, ("One file", too_heavy))
+        write_json(folder / MANIFEST, {**_manifest(subject, findings, made, context), "warnings": warnings})
     target = Path(out) / folder_name(stem)
     write_index(Path(out))
-    return Result(target / "index.html", missing, material.warnings)
+    return Result(target / "index.html", missing, warnings, target / single if (target / single).is_file() else None)
 
 
 # ---------------------------------------------------------------- making
@@ -119,122 +114,33 @@ def report(
 def _make_all(subject: Subject, progress: Progress | None) -> list[Made]:
     discover("vgg_viz.report.sections")
     makers = sorted((maker for _, maker in SECTIONS.items()), key=lambda maker: maker.order)
-    done = []
-    for number, maker in enumerate(makers):
-        if progress:
-            progress(maker.title, number, len(makers))
-        done.append(_make(maker, subject))
-    if progress:
-        progress("Writing", len(makers), len(makers))
-    return done
-
-
-def _make(maker: SectionMaker, subject: Subject) -> Made:
-    made = Made(maker)
-    started = time.perf_counter()
-    try:
-        for shown in maker.make(subject):
-            if isinstance(shown, Finding):
-                made.findings.append(shown)
-            else:
-                made.exhibits.append(shown)
-    except SectionMissing as missing:
-        made.missing.append((missing.reason, missing.command))
-    except Exception as error:
-        # One broken section, whatever broke it, must not cost the reader the other eight; the page and status 1 name it.
-        made.missing.append((_failure("this part failed", error), ""))
-        if os.environ.get("VGG_VIZ_DEBUG"):
-            raise
-    made.seconds = time.perf_counter() - started
-    return made
-
-
-def _failure(what: str, error: Exception) -> str:
-    # The system's own sentence would hold a path.
-    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return f"{what}: {type(error).__name__}: {why[:200]}"
+    return make_all([(maker.slug, maker.title, maker.lead, partial(maker.make, subject)) for maker in makers], progress)
 
 
 # ---------------------------------------------------------------- writing
 
 
-def _write_section(made: Made, folder: Path, preset: Preset) -> page.Section:
-    maker = made.maker
-    exhibits, shown = list(made.exhibits), []
-    made.exhibits.clear()
-    for exhibit in exhibits:
-        try:
-            shown.append(_write(exhibit, folder, preset))
-        except OSError:
-            raise  # the disk is full, or worse: no other figure would fare better
-        except Exception as error:
-            made.missing.append((_failure(f"the figure {exhibit.title!r} failed", error), ""))
-            for half in folder.glob(f"*/{exhibit.slug}.*"):
-                half.unlink()
-        else:
-            made.exhibits.append(exhibit)
-    return page.Section(maker.slug, maker.title, maker.lead, tuple(shown), tuple(made.missing))
-
-
-def _write(exhibit: Exhibit, folder: Path, preset: Preset) -> page.Shown:
-    """An exhibit's files beside the page, and its two themes as data: URIs for the page itself."""
-    files: list[tuple[str, str]] = []
-    themed = None
-    width = height = 0
-    if exhibit.figure is not None:
-        width, height = (round(size * exhibit.figure.dpi) for size in exhibit.figure.get_size_inches())
-        files.append(("PNG", f"figures/{exhibit.slug}.png"))
-        (folder / files[-1][1]).write_bytes(png(exhibit.figure, scale=preset.scale, palette=preset.palette))
-        drawn = vector(exhibit.figure, density=PAGE_DENSITY)
-        if exhibit.kind == "chart":
-            files.append(("SVG", f"figures/{exhibit.slug}.svg"))
-            (folder / files[-1][1]).write_text(drawn, encoding="utf-8")
-        themed = _svg_uri(adaptive(drawn, quality=PAGE_QUALITY))
-    if exhibit.numbers:
-        files.append(("JSON", f"data/{exhibit.slug}.json"))
-        write_json(folder / files[-1][1], exhibit.numbers)
-    if exhibit.table is not None:
-        files.append(("CSV", f"data/{exhibit.slug}.csv"))
-        (folder / files[-1][1]).write_text(_csv(exhibit.table), encoding="utf-8", errors="backslashreplace")
-    return page.Shown(exhibit, themed, None, width, height, tuple(files))
-
-
-def _write_explorer(folder: Path, subject: Subject) -> str:
-    """Write the network as a page that runs it; returns why not, where it does not."""
+def _write_explorer(folder: Path, subject: Subject) -> tuple[Explorer | None, str]:
+    """Write the network as a page that runs it; returns it, or why not, where it does not."""
     if reason := refusal(subject.model):
-        return reason
+        return None, reason
     try:
-        (folder / EXPLORER).write_text(render_explorer(explore(subject)), encoding="utf-8")
+        explorer = explore(subject)
+        (folder / EXPLORER).write_text(render_explorer(explorer), encoding="utf-8")
     except OSError:
         raise
     except Exception as error:
         # As with a section: the gallery is worth more than the page that could not be made.
         if os.environ.get("VGG_VIZ_DEBUG"):
             raise
-        return _failure("The live explorer failed", error)
-    return ""
+        return None, failure("The live explorer failed", error)
+    return explorer, ""
 
 
-def _svg_uri(text: str) -> str:
-    """An SVG as a data: URI in which only what must be is escaped: smaller than base64 by a fifth."""
-    # A browser drops line ends from an address, and would join what they part.
-    return "data:image/svg+xml," + quote(text.replace("\n", " "), safe=" !()*,/:;=?@[]{}|+$~^")
-
-
-def _csv(table: Table) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([f"{column.name} [{column.unit}]" if column.unit else column.name for column in table.columns])
-    for row in table.rows:
-        # A cell that starts like a formula would run in a spreadsheet: names come from outside.
-        writer.writerow([f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t\r" and cell else cell for cell in row])
-    return text.getvalue()
-
-
-def _write_page(
-    folder: Path, stem: str, subject: Subject, findings: Sequence[Finding], shown: Sequence[page.Section], context: Mapping[str, Any]
-) -> None:
-    built = page.Page(
+def _page(
+    stem: str, subject: Subject, findings: Sequence[Finding], shown: Sequence[page.Section], context: Mapping[str, Any]
+) -> page.Page:
+    return page.Page(
         title=subject.checkpoint.provenance.file or stem,
         subtitle=subtitle(subject),
         findings=tuple(findings),
@@ -245,7 +151,6 @@ def _write_page(
         explorer_href="" if context["no_explorer"] else EXPLORER,
         explorer_missing=str(context["no_explorer"]),
     )
-    (folder / "index.html").write_text(page.render(built), encoding="utf-8")
 
 
 def _footer(subject: Subject, context: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
@@ -261,11 +166,12 @@ def _footer(subject: Subject, context: Mapping[str, Any]) -> Iterable[tuple[str,
         yield "SHA-256 of", ", then ".join(context["files"])
     yield "Measured on", subject.material.labelled_from or "no labelled pictures"
     yield "Looked into", subject.material.looked_from or "no pictures"
-    if not _reproducible():
+    if not reproducible():
         yield "Run time", f"{context['seconds']:.1f} s"
 
 
-def _reproducible() -> bool:
+def reproducible() -> bool:
+    """Whether SOURCE_DATE_EPOCH asks for the same bytes from the same input: nothing that varies may be written then."""
     return bool(os.environ.get("SOURCE_DATE_EPOCH"))
 
 
@@ -291,7 +197,7 @@ def versions() -> dict[str, str]:
 
 def _manifest(subject: Subject, findings: Sequence[Finding], made: Sequence[Made], context: Mapping[str, Any]) -> dict[str, Any]:
     checkpoint: Checkpoint = subject.checkpoint
-    timed = not _reproducible()
+    timed = not reproducible()
     provenance = checkpoint.provenance
     return {
         "vgg_viz": __version__,
@@ -311,21 +217,9 @@ def _manifest(subject: Subject, findings: Sequence[Finding], made: Sequence[Made
         "facts": dict(facts(subject)),
         "explorer": {"file": None if context["no_explorer"] else EXPLORER, "reason": context["no_explorer"]},
         "findings": [{"level": finding.level, "text": finding.text} for finding in findings],
-        "warnings": subject.material.warnings,
         "data": {"measured_on": subject.material.labelled_from, "looked_into": subject.material.looked_from},
-        "timings": {part.maker.slug: round(part.seconds, 3) for part in made} if timed else {},
-        "exhibits": [
-            {
-                "slug": exhibit.slug, "section": part.maker.slug, "title": exhibit.title,
-                "caption": {"see": exhibit.caption.see, "read": exhibit.caption.read, "cannot": exhibit.caption.cannot},
-                "alt": exhibit.alt, "file": f"figures/{exhibit.slug}.png" if exhibit.figure is not None else None,
-                "numbers": exhibit.numbers,
-            }
-            for part in made for exhibit in part.exhibits
-        ],
-        "missing": [
-            {"section": part.maker.slug, "reason": reason, "command": command} for part in made for reason, command in part.missing
-        ],
+        "timings": {part.slug: round(part.seconds, 3) for part in made} if timed else {},
+        **manifest_entries(made),
     }  # fmt: skip
 
 

@@ -29,6 +29,7 @@ FRAME_SCRIPTS = ("common.js", "page.js")
 GALLERY_SCRIPTS = (*FRAME_SCRIPTS, "colours.js", "paint.js", "viewer.js")
 LONGEST_LIST = 8  # numbers shown one by one before a list becomes its length and range
 MOST_DECIMALS = 4  # a column that needs more keeps four significant digits a cell
+INSIDE = ("data:image/", "data:application/json", "data:text/csv")  # addresses that hold what they name
 MOST_NUMBERS = 48  # rows of "the numbers" on the page; the JSON beside the figure has all
 
 # ---------------------------------------------------------------- records
@@ -63,10 +64,21 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
+class Inlaid:
+    """Another document of this package that travels inside a page and is opened from it, with what it is made of."""
+
+    html: str
+    styles: tuple[str, ...]
+    scripts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """A whole gallery page; `findings[0]` is the one-line verdict under the title.
 
+    index_href     address of the page over all galleries, or "" where there is none
     explorer_href  address of the network that runs live, or "" and then `explorer_missing` may say why
+    explorer       that network inside the page itself, in place of an address
     """
 
     title: str
@@ -79,6 +91,7 @@ class Page:
     index_href: str = "../index.html"
     explorer_href: str = ""
     explorer_missing: str = ""
+    explorer: Inlaid | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +112,7 @@ class IndexRow:
 
 def render(page: Page) -> str:
     """The complete index.html of one gallery; the same page gives the same bytes."""
-    return document("page.html", scripts=GALLERY_SCRIPTS, page=page, ids=_identifiers(page.sections))
+    return document("page.html", scripts=GALLERY_SCRIPTS, inlaid=page.explorer, page=page, ids=_identifiers(page.sections))
 
 
 def render_index(rows: Sequence[IndexRow]) -> str:
@@ -113,13 +126,25 @@ def render_index(rows: Sequence[IndexRow]) -> str:
 
 
 def document(
-    template: str, *, styles: tuple[str, ...] = ("page.css",), scripts: tuple[str, ...] = FRAME_SCRIPTS, **context: Any
-) -> str:  # fmt: skip
-    """A template filled in, with its styles and scripts inline and a content policy that lets in nothing else."""
-    style, early, late = "\n".join(map(_read, styles)), _read("theme.js"), _script(scripts)
+    template: str,
+    *,
+    styles: tuple[str, ...] = ("page.css",),
+    scripts: tuple[str, ...] = FRAME_SCRIPTS,
+    inlaid: Inlaid | None = None,
+    **context: Any,
+) -> str:
+    """A template filled in, with its styles and scripts inline and a content policy that lets in nothing else.
+
+    inlaid  a document that the page opens from its own bytes: a browser holds it to the page's policy as well as to its own
+    """
+    style, early, late = _style(styles), _read("theme.js"), _script(scripts)
+    style_hashes, script_hashes = [_hash(style)], [_hash(early), _hash(late)]
+    if inlaid is not None:
+        style_hashes.append(_hash(_style(inlaid.styles)))
+        script_hashes.append(_hash(_script(inlaid.scripts)))
     policy = (
-        "default-src 'none'; img-src data: blob: 'self'; "
-        f"style-src {_hash(style)}; script-src {_hash(early)} {_hash(late)}; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src data: blob: 'self'; style-src {' '.join(style_hashes)}; "
+        f"script-src {' '.join(script_hashes)}; base-uri 'none'; form-action 'none'"
     )
     html = _environment().get_template(template).render(
         style=Markup(style), early=Markup(early), late=Markup(late), policy=policy, **context
@@ -134,7 +159,7 @@ def _environment() -> Environment:
         trim_blocks=True, lstrip_blocks=True, finalize=_finalize,
     )  # fmt: skip
     environment.filters.update(
-        inline_json=_inline_json, address=_address, numbers=_number_rows, cell=_cell, texts=_texts,
+        inline_json=inline_json, address=_address, numbers=_number_rows, cell=_cell, texts=_texts,
         sort_key=_sort_key, named=_named,
     )
     environment.globals["words"] = LEVEL_WORDS
@@ -153,6 +178,11 @@ def _read(name: str) -> str:
     text = re.sub(r"/\*.*?\*/", "", (HERE / "static" / name).read_text(encoding="utf-8"), flags=re.DOTALL)
     lines = (line.strip() for line in text.splitlines())
     return "\n".join(line for line in lines if line and not line.startswith("//")) + "\n"
+
+
+@cache
+def _style(names: tuple[str, ...]) -> str:
+    return "\n".join(map(_read, names))
 
 
 @cache
@@ -190,7 +220,7 @@ def _named(text: str) -> str:
 
 def _address(href: str) -> str:
     """A relative address that stays one: no scheme, no host, whatever the name holds."""
-    if href.startswith("data:image/"):
+    if href.startswith(INSIDE):
         return href
     return "./" + quote(href.encode("utf-8", "replace"), safe="/.-_~").lstrip("/")
 
@@ -217,7 +247,7 @@ def _identifiers(sections: Sequence[Section]) -> dict[tuple[int, int], str]:
     return ids
 
 
-def _inline_json(payload: Any) -> Markup:
+def inline_json(payload: Any) -> Markup:
     """JSON that may stand inside a script element: no character that could end it, no NaN, hidden characters written out."""
     text = json.dumps(_plain(payload), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))

@@ -11,6 +11,8 @@ import pickletools
 import re
 import shlex
 import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ def torch_file(path: Path) -> Stored | None:
     try:
         if zipped:
             _require_plain(path)
+        _require_modest(path)
         mapped = zipped and bool(str(path).encode())
     except UnicodeEncodeError:  # a path of other bytes than the system's, which torch cannot map
         mapped = False
@@ -86,12 +89,15 @@ def harmless() -> list[Any]:
         # Points in time: validated numbers.
         datetime.datetime, datetime.date, datetime.timedelta,
         # Arrays and scalars: bytes with a type; arrays of objects hold only what this list allows.
-        np.ndarray, np.dtype,
+        np.dtype,
         *(getattr(np.dtypes, name) for name in dir(np.dtypes) if name.endswith("DType") and name not in ("ObjectDType", "StringDType")),
     ]  # fmt: skip
     # numpy 1 and numpy 2 write these two under different module names.
-    for function in (multiarray.scalar, multiarray._reconstruct):
-        found += [(function, f"{module}.multiarray.{function.__name__}") for module in ("numpy.core", "numpy._core")]
+    for function, name in ((multiarray.scalar, "scalar"), (_empty_array, "_reconstruct")):
+        found += [(function, f"{module}.multiarray.{name}") for module in ("numpy.core", "numpy._core")]
+    # Called, ndarray would reserve whatever memory a file names: files get a name for it, and the type itself, which torch wants to
+    # see before it fills an array, stands under one that no pickle can spell.
+    found += [(_ArrayType, "numpy.ndarray"), (np.ndarray, "numpy.ndarray\n")]
     # Paths become pure ones: text with slashes that cannot touch a disk. A WindowsPath could not even be made on Linux.
     for module in ("pathlib", "pathlib._local"):  # Python 3.13 wrote the second
         for kind in (pathlib.PurePosixPath, pathlib.PureWindowsPath):
@@ -101,6 +107,22 @@ def harmless() -> list[Any]:
     found += [(dict, f"{home}.AttributeDict") for home in ("lightning.fabric.utilities.data", "lightning_fabric.utilities.data",
               "pytorch_lightning.utilities.parsing", "lightning.pytorch.utilities.parsing")]  # fmt: skip
     return found
+
+
+class _ArrayType:
+    """Stands for numpy.ndarray in a file; only `_empty_array` knows what to do with it."""
+
+    def __init__(self) -> None:
+        raise TypeError("arrays are filled, not called")
+
+
+def _empty_array(_kind: type[_ArrayType], shape: tuple[int, ...], _dtype: object) -> Any:
+    """What numpy writes before an array's content: an empty one. Any other size would be memory that the file does not fill."""
+    import numpy as np
+
+    if shape != (0,):
+        raise ValueError("an array that begins with a size of its own")
+    return np.ndarray((0,), np.uint8)
 
 
 def unsafe_globals(path: Path) -> list[str]:
@@ -160,6 +182,31 @@ def _require_plain(path: Path) -> None:
         )
 
 
+def _require_modest(path: Path) -> None:
+    """Refuse what would reserve memory that the file does not fill, and tensors without values; both are plain words in the pickle."""
+    words = _structure(path, MOST_PICKLE)
+    if b"_rebuild_meta_tensor_no_storage" in words:
+        raise CheckpointRefused(
+            f"{shown(path)} holds tensors of the meta device, which have shapes and no values; save the network after its weights were "
+            "loaded."
+        )
+    # torch opens bytearray to every file, and bytearray(n) fills n bytes.
+    if b"bytearray" in words and any(number > path.stat().st_size for number in _numbers(words)):
+        raise CheckpointRefused(
+            f"{shown(path)} declares a buffer larger than the file itself, so it is damaged or hostile; take another copy."
+        )
+
+
+def _numbers(words: bytes) -> Iterator[int]:
+    """Every whole number in the pickles that these bytes begin with."""
+    stream = io.BytesIO(words)
+    with suppress(*FAULTS):
+        while True:
+            for _, argument, _ in pickletools.genops(stream):
+                if isinstance(argument, int):
+                    yield argument
+
+
 def _would_run(path: Path, unsafe: list[str]) -> str:
     # Names of the user's own first: they say where the file comes from.
     unsafe = sorted(unsafe, key=lambda name: name.startswith("torch."))
@@ -180,16 +227,16 @@ def _would_run(path: Path, unsafe: list[str]) -> str:
     )
 
 
-def _structure(path: Path) -> bytes:
-    """The pickle that holds a file's keys, as bytes."""
+def _structure(path: Path, most: int = 2**20) -> bytes:
+    """The pickle that holds a file's keys, as bytes; `most` of them."""
     try:
         if not zipfile.is_zipfile(path):
             with open(path, "rb") as file:
-                return file.read(2**20)
+                return file.read(most)
         with zipfile.ZipFile(path) as archive:
             name = next((record.filename for record in archive.infolist() if record.filename.endswith("data.pkl")), "")
             with archive.open(name) as file:
-                return file.read(2**20)
+                return file.read(most)
     except FAULTS:
         return b""
 

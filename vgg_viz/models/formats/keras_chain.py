@@ -180,7 +180,8 @@ def _sources(node: object) -> Iterator[str]:
 
 
 def _refuse(name: str, what: str, expected: str) -> None:
-    raise CheckpointRefused(f"the layer {name[:60]!r} is a {' '.join(what.split())[:80]}; {expected}, and only VGG networks can be read.")
+    kind = " ".join(what.split())[:80]
+    raise CheckpointRefused(f"the layer {name[:60]!r} is a {kind}; {expected}, and only VGG networks can be read.")
 
 
 def _note_side(chain: Chain, config: Mapping[str, Any]) -> None:

@@ -162,3 +162,85 @@ function drawFlows(canvas, places, shown, flows, picked) {
   if (place && place !== places[picked.layer]) outline(boxOn(places[picked.layer], picked.unit), 2, style.getPropertyValue("--flow-quiet"));
   if (place) outline(boxOn(place, shown.unit), 3, style.getPropertyValue("--flow-shown"));
 }
+
+// The board: every layer with all its units, the flows into what is looked at, and the probabilities at its end.
+function boardView(core) {
+  const { part, steps, last, state, choose, point, shapeOf, scaleFor, className } = core, scores = steps[last].shape;
+  const flows = make("canvas", { "aria-hidden": "true" });
+  const shares = make("ol", { class: "shares" });
+  const sharesLayer = make("div", { class: "layer softmax" }, make("p", { class: "layer-name" }, make("b", { text: "softmax" }), make("span", { text: "probabilities" })), shares);
+  const listed = scores[0] <= 16 ? scores[0] : 12;
+  const bars = Array.from({ length: listed }, () => {
+    const button = make("button", { type: "button" }), item = make("li", {}, button);
+    button.addEventListener("click", () => choose({ layer: last, unit: Number(button.dataset.unit) }));
+    shares.append(item);
+    return button;
+  });
+  const places = steps.slice(0, last).map(boardLayer);
+  places.push({
+    element: sharesLayer, canvas: shares, step: steps[last], index: last, paint: paintShares, unitAt: () => null,
+    boxOf(unit) {
+      const item = bars.find((button) => Number(button.dataset.unit) === unit) ?? bars.at(-1), at = item.getBoundingClientRect(), from = shares.getBoundingClientRect();
+      return { x: at.left - from.left, y: at.top - from.top, width: at.width, height: at.height };
+    },
+  });
+  part("board").append(...places.map((place) => place.element), flows);
+
+  function paintShares(values) {
+    const order = Array.from(values.keys());
+    const wanted = listed === scores[0] ? order : order.sort((a, b) => values[b] - values[a]).slice(0, listed), top = core.best();
+    wanted.forEach((index, i) => {
+      const bar = make("span", { class: "guess-bar", "aria-hidden": "true" }, make("span"));
+      bar.firstChild.style.width = `${100 * clamp(values[index], 0, 1)}%`;
+      bars[i].dataset.unit = index;
+      bars[i].replaceChildren(make("span", { class: `share-name${index === top ? " best" : ""}` }, make("bdi", { text: shortened(className(index), 40) })),
+        make("span", { class: "share-value", text: percent(values[index]) }), bar);
+    });
+  }
+
+  function paintBoard() {
+    places.forEach((place, layer) => place.paint(core.activations[layer], (unit) => scaleFor(layer, unit)));
+    for (const input of all("input[name=ui-range]")) input.checked = input.value === state.range;
+  }
+
+  for (const place of places) {
+    const at = (event) => {
+      const frame = place.canvas.getBoundingClientRect(), unit = place.unitAt(event.clientX - frame.left, event.clientY - frame.top);
+      if (unit === null) return null;
+      const [, h, w] = shapeOf(place.index), cell = place.boxOf(unit), inside = (p, from, size, count) => clamp(Math.floor(((p - from) / size) * count), 0, count - 1);
+      return { layer: place.index, unit, row: inside(event.clientY - frame.top, cell.y, cell.height, h), column: inside(event.clientX - frame.left, cell.x, cell.width, w) };
+    };
+    if (place.index === last) continue;
+    place.canvas.addEventListener("pointermove", (event) => point(at(event)));
+    place.canvas.addEventListener("pointerleave", () => point(null));
+    place.canvas.addEventListener("click", (event) => { const cell = at(event); if (cell) choose(cell); });
+  }
+
+  const scroller = part("board-scroll");
+  scroller.addEventListener("keydown", (event) => {
+    if (event.target !== scroller || event.ctrlKey || event.metaKey || event.altKey) return;
+    const move = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1], Home: [-last, 0], End: [last, 0] }[event.key];
+    if (!move) return;
+    event.preventDefault();
+    choose(move[0] ? { layer: clamp(state.layer + move[0], 0, last) } : { unit: state.unit + move[1] });
+  });
+
+  // A wide network is scrolled until the chosen layer and the one that feeds it are in sight.
+  function reveal() {
+    const element = places[state.layer].element, from = places[Math.max(0, state.layer - 1)].element.offsetLeft;
+    scroller.scrollLeft = clamp(scroller.scrollLeft, element.offsetLeft + element.offsetWidth - scroller.clientWidth + 40, Math.max(0, from - 20));
+  }
+
+  return {
+    took: paintBoard,
+    chose(before) {
+      if (state.range !== before.range && state.picture === before.picture) paintBoard();
+      if (state.layer !== before.layer) reveal();
+    },
+    show(shown) {
+      drawFlows(flows, places, shown, flowsInto(steps, core.activations, shown), state);
+      places.forEach((place, i) => place.element.classList.toggle("current", i === shown.layer));
+      bars.forEach((button) => button.setAttribute("aria-pressed", String(state.layer === last && Number(button.dataset.unit) === state.unit)));
+    },
+  };
+}

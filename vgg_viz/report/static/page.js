@@ -120,9 +120,16 @@ function enlarging() {
   }
 }
 
+// A document that travels inside the page: opened from its own bytes, as a page in its own right.
+function inlaid(link) {
+  const html = JSON.parse(document.getElementById(link.dataset.inlaid).textContent);
+  link.href = URL.createObjectURL(new Blob([html], { type: "text/html" }));
+}
+
 themeSwitch();
 contents();
 all("table.sortable").forEach(sortable);
 const checkScrollers = scrollers();
 copyButtons();
 enlarging();
+all("[data-inlaid]").forEach(inlaid);

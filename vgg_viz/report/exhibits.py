@@ -1,0 +1,146 @@
+"""From the function of a chapter to its exhibits on disk and on the page; what fails costs only itself."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vgg_viz.errors import SectionMissing
+from vgg_viz.figures.write import adaptive, png, vector
+from vgg_viz.records import Exhibit, Finding, Table
+from vgg_viz.report import page
+from vgg_viz.report.preset import Preset
+from vgg_viz.report.publishing import svg_uri
+from vgg_viz.report.writing import write_json
+
+PAGE_DENSITY, PAGE_QUALITY = 1.25, 60  # of photographs in the page; as WebP
+
+Progress = Callable[[str, int, int], None]  # what is being made, how many are done, of how many
+Chapter = tuple[str, str, str, Callable[[], Iterable[Exhibit | Finding]]]  # slug, title, lead, and what makes it
+
+
+@dataclass(slots=True)
+class Made:
+    """One chapter after its turn: what it shows, what it lacks as (reason, command), how long it took [s]."""
+
+    slug: str
+    title: str
+    lead: str
+    exhibits: list[Exhibit] = field(default_factory=list)
+    missing: list[tuple[str, str]] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def make_all(chapters: Sequence[Chapter], progress: Progress | None) -> list[Made]:
+    """Every chapter in its turn; one that fails keeps what it had yielded and names what it lacks."""
+    done = []
+    for number, chapter in enumerate(chapters):
+        if progress:
+            progress(chapter[1], number, len(chapters))
+        done.append(_make(*chapter))
+    if progress:
+        progress("Writing", len(chapters), len(chapters))
+    return done
+
+
+def _make(slug: str, title: str, lead: str, make: Callable[[], Iterable[Exhibit | Finding]]) -> Made:
+    made = Made(slug, title, lead)
+    started = time.perf_counter()
+    try:
+        for shown in make():
+            if isinstance(shown, Finding):
+                made.findings.append(shown)
+            else:
+                made.exhibits.append(shown)
+    except SectionMissing as missing:
+        made.missing.append((missing.reason, missing.command))
+    except Exception as error:
+        # One broken section, whatever broke it, must not cost the reader the other eight; the page and status 1 name it.
+        made.missing.append((failure("this part failed", error), ""))
+        if os.environ.get("VGG_VIZ_DEBUG"):
+            raise
+    made.seconds = time.perf_counter() - started
+    return made
+
+
+def failure(what: str, error: Exception) -> str:
+    """An unforeseen error as the page tells it: without the paths that the system's own sentence would hold."""
+    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"{what}: {type(error).__name__}: {why[:200]}"
+
+
+def write_chapter(made: Made, folder: Path, preset: Preset) -> page.Section:
+    """The chapter's files in `figures/` and `data/` of the folder, and the chapter as the page shows it.
+
+    raises  OSError when the disk says no; a figure that fails otherwise is named in `made.missing`
+    """
+    exhibits, shown = list(made.exhibits), []
+    made.exhibits.clear()
+    for exhibit in exhibits:
+        try:
+            shown.append(_write(exhibit, folder, preset))
+        except OSError:
+            raise  # the disk is full, or worse: no other figure would fare better
+        except Exception as error:
+            made.missing.append((failure(f"the figure {exhibit.title!r} failed", error), ""))
+            for half in folder.glob(f"*/{exhibit.slug}.*"):
+                half.unlink()
+        else:
+            made.exhibits.append(exhibit)
+    return page.Section(made.slug, made.title, made.lead, tuple(shown), tuple(made.missing))
+
+
+def _write(exhibit: Exhibit, folder: Path, preset: Preset) -> page.Shown:
+    """An exhibit's files beside the page, and its two themes as data: URIs for the page itself."""
+    files: list[tuple[str, str]] = []
+    themed = None
+    width = height = 0
+    if exhibit.figure is not None:
+        width, height = (round(size * exhibit.figure.dpi) for size in exhibit.figure.get_size_inches())
+        files.append(("PNG", f"figures/{exhibit.slug}.png"))
+        (folder / files[-1][1]).write_bytes(png(exhibit.figure, scale=preset.scale, palette=preset.palette))
+        drawn = vector(exhibit.figure, density=PAGE_DENSITY)
+        if exhibit.kind == "chart":
+            files.append(("SVG", f"figures/{exhibit.slug}.svg"))
+            (folder / files[-1][1]).write_text(drawn, encoding="utf-8")
+        themed = svg_uri(adaptive(drawn, quality=PAGE_QUALITY))
+    if exhibit.numbers:
+        files.append(("JSON", f"data/{exhibit.slug}.json"))
+        write_json(folder / files[-1][1], exhibit.numbers)
+    if exhibit.table is not None:
+        files.append(("CSV", f"data/{exhibit.slug}.csv"))
+        (folder / files[-1][1]).write_text(_csv(exhibit.table), encoding="utf-8", errors="backslashreplace")
+    return page.Shown(exhibit, themed, None, width, height, tuple(files))
+
+
+def _csv(table: Table) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([f"{column.name} [{column.unit}]" if column.unit else column.name for column in table.columns])
+    for row in table.rows:
+        # A cell that starts like a formula would run in a spreadsheet: names come from outside.
+        writer.writerow([f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t\r" and cell else cell for cell in row])
+    return text.getvalue()
+
+
+def manifest_entries(made: Sequence[Made]) -> dict[str, Any]:
+    """What the manifest says of the chapters: exhibits with their numbers, and what is missing."""
+    return {
+        "exhibits": [
+            {
+                "slug": exhibit.slug, "section": part.slug, "title": exhibit.title,
+                "caption": {"see": exhibit.caption.see, "read": exhibit.caption.read, "cannot": exhibit.caption.cannot},
+                "alt": exhibit.alt, "file": f"figures/{exhibit.slug}.png" if exhibit.figure is not None else None,
+                "numbers": exhibit.numbers,
+            }
+            for part in made for exhibit in part.exhibits
+        ],
+        "missing": [{"section": part.slug, "reason": reason, "command": command} for part in made for reason, command in part.missing],
+    }  # fmt: skip

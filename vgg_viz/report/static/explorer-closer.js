@@ -1,0 +1,72 @@
+// A closer look: the picture with what the chosen cell sees of it, the map enlarged, and how the number comes about.
+
+function closerView(core) {
+  const { part, steps, last, side, state, choose, point, shapeOf, sourceOf, unitName, className, cellText } = core;
+
+  const stage = part("stage");
+  const underPointer = (event) => {
+    const frame = part("map").getBoundingClientRect(), now = steps[state.layer], x = (event.clientX - frame.left) / frame.width, y = (event.clientY - frame.top) / frame.height;
+    const [units, h, w] = shapeOf(state.layer), to = (share, count) => clamp(Math.floor(share * count), 0, count - 1);
+    return now.shape.length === 1 ? { layer: state.layer, unit: to(x, units), row: 0, column: 0 } : { layer: state.layer, unit: state.unit, row: to(y, h), column: to(x, w) };
+  };
+  stage.addEventListener("pointermove", (event) => point(underPointer(event)));
+  stage.addEventListener("pointerleave", () => point(null));
+  stage.addEventListener("click", (event) => choose(underPointer(event)));
+  stage.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] }[event.key];
+    if (!step || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    choose(steps[state.layer].shape.length === 1 ? { unit: state.unit + step[0] + step[1] } : { row: state.row + step[0], column: state.column + step[1] });
+  });
+  part("layer").append(...steps.map((step, i) => make("option", { value: i, text: step.title })));
+  part("layer").addEventListener("change", () => choose({ layer: Number(part("layer").value) }));
+  for (const name of ["unit", "row", "column"]) {
+    part(name).addEventListener("change", () => { choose({ [name]: Math.round(Number(part(name).value) || 1) - 1 }); part(name).value = state[name] + 1; });
+  }
+  for (const input of all("input[name=ui-range]")) input.addEventListener("change", () => choose({ range: input.value }));
+
+  function explain(shown) {
+    const { layer } = shown, step = steps[layer], source = sourceOf(layer);
+    const before = layer ? core.activations[layer - 1] : core.pixelsOf(core.photo);
+    const naming = layer === last ? (i) => className(i) : (i) => unitName(layer - (source ? 2 : 1), i);
+    const { text, parts } = SUMS[step.kind](step, before, { ...shown, channel: state.channel }, core.valueAt(shown), {
+      names: naming, source, below: layer ? steps[layer - 1].title : "picture", pick: (picked) => { choose({ channel: picked }, false); part("sums").querySelector("[aria-pressed=true]")?.focus(); },
+    });
+    part("sums-title").textContent = `How this number comes about: ${shortened(cellText(shown), 90)}`;
+    part("sums-text").textContent = text;
+    part("sums").replaceChildren(...parts);
+    checkScrollers();
+    const [units, h, w] = shapeOf(state.layer);
+    part("layer").value = String(state.layer);
+    [["unit", units], ["row", h], ["column", w]].forEach(([name, most]) => {
+      Object.assign(part(name), { max: most, disabled: most === 1 });
+      if (document.activeElement !== part(name)) part(name).value = state[name] + 1;
+    });
+  }
+
+  return {
+    opening: { channel: null },
+    settle() {
+      const inputs = state.layer ? (sourceOf(state.layer)?.shape ?? steps[state.layer].input)[0] : 0;
+      if (state.channel !== null) state.channel = clamp(state.channel, 0, Math.max(0, inputs - 1));
+    },
+    moved(change) { state.channel = change.channel ?? null; },
+    read: (words) => ({ channel: wholeOf(words.get("input"), null) }),
+    write(words) { if (state.channel !== null) words.set("input", state.channel + 1); },
+    show(shown, floating) {
+      const { layer, unit } = shown, step = steps[layer], scale = core.scaleFor(layer, unit), value = core.valueAt(shown);
+      const reach = step.field && step.shape.length === 3 ? overhang({ h: step.shape[1], w: step.shape[2] }, step.field, { width: side, height: side }) : 0;
+      drawSeen(part("seen"), core.photo, side, step, shown, reach);
+      part("seen-text").textContent = seenText(step, shown, side);
+      drawEnlarged(part("map"), step, core.activations[layer], shown, scale);
+      part("map-title").replaceChildren(`${step.title}, `, make("bdi", { text: shortened(unitName(layer, unit)) }));
+      drawLegend(part("bar"), scale);
+      [["low", scale.low], ["middle", (scale.low + scale.high) / 2], ["high", scale.high]].forEach(([name, end]) => { part(name).textContent = number(end); });
+      part("range-text").textContent = core.rangeText(layer);
+      part("pointer").style.left = `${scale.high > scale.low ? 100 * clamp((value - scale.low) / (scale.high - scale.low), 0, 1) : 50}%`;
+      part("value").textContent = cellText(shown);
+      // What only floats by on the board would shift the sums to and fro: they follow within the chosen layer.
+      if (!floating || layer === state.layer) explain(shown);
+    },
+  };
+}

@@ -1,0 +1,224 @@
+// The explorer's core: one picture, one network, one state that stands in the address. What is seen of them are views.
+//
+// A view is a function of the core that fills its own part of the page and returns what it wants to hear, all optional:
+//   opening         its words of the state, as they are at first
+//   settle(state)   bring its words within what exists: clamp or ignore, never throw
+//   read(words)     its words out of an address (URLSearchParams); write(words) puts them there
+//   moved(change)   the reader chose another layer or unit
+//   took()          another picture went through the network: all numbers are new
+//   chose(before)   the state has changed
+//   show(shown)     what is looked at: the cell under the pointer, else the chosen one {layer, unit, row, column}
+
+function explorer(box, views) {
+  const part = (name) => box.querySelector(`[data-part=${name}]`);
+  const { network, pictures } = JSON.parse(part("data").textContent);
+  const className = (index) => named(network.classes[index]);
+  const steps = openNetwork(network);
+  const scores = steps.at(-1).shape;
+  steps.push({ name: "softmax", kind: "softmax", shape: scores, input: scores, window: null, field: null });
+  steps.forEach((step, i) => {
+    step.title = i === 0 ? "input" : step.name;
+    step.inputColours = i ? coloursOf(steps, i - 1) : "grey";
+  });
+  const last = steps.length - 1, side = network.side;
+  const deepest = steps.findLastIndex((step) => step.kind === "conv");
+  const opening = { picture: 0, layer: deepest, unit: 0, row: null, column: null, range: "layer" };
+  const state = { ...opening };
+  let photo = null; // what goes through the network: a canvas of its size
+  let activations = []; // of every step: Float32Array (unit, row, column)
+  let pointed = null; // the cell under the pointer, which goes before the chosen one
+  const speak = announcer(part("live"));
+
+  // ---- what there is
+
+  const shapeOf = (layer) => (steps[layer].shape.length === 3 ? steps[layer].shape : [steps[layer].shape[0], 1, 1]);
+
+  // The maps that a flattened list came from.
+  const sourceOf = (layer) => (steps[layer].kind === "fc" && steps[layer - 1].kind === "flatten" && steps[layer - 2].shape.length === 3 ? steps[layer - 2] : null);
+
+  function unitName(layer, unit) {
+    if (layer === 0) return network.channels === 3 ? ["red", "green", "blue"][unit] : "grey";
+    return layer >= last - 1 ? className(unit) : `unit ${unit + 1}`;
+  }
+
+  function valueAt({ layer, unit, row, column }) {
+    const [, h, w] = shapeOf(layer);
+    return activations[layer][(unit * h + row) * w + column];
+  }
+
+  function cellText(shown) {
+    const step = steps[shown.layer], name = `${step.title}, ${unitName(shown.layer, shown.unit)}`;
+    const at = step.shape.length === 3 ? `, row ${shown.row + 1}, column ${shown.column + 1}` : "";
+    return `${name}${at}: ${number(valueAt(shown))}`;
+  }
+
+  const best = () => activations[last].reduce((top, share, i, shares) => (share > shares[top] ? i : top), 0);
+  const truth = () => (typeof state.picture === "number" ? (pictures[state.picture]?.true ?? null) : null);
+
+  // ---- the state, always within what exists
+
+  function settle() {
+    state.layer = clamp(state.layer, 0, last);
+    const [units, h, w] = shapeOf(state.layer);
+    state.unit = clamp(state.unit, 0, units - 1);
+    state.row = clamp(state.row ?? Math.floor(h / 2), 0, h - 1);
+    state.column = clamp(state.column ?? Math.floor(w / 2), 0, w - 1);
+    if (!["unit", "layer", "network"].includes(state.range)) state.range = "layer";
+    opened.forEach((view) => view.settle?.(state));
+  }
+
+  // A choice: `change` says what is new; a new layer keeps the place on the picture, a new unit the place on the map.
+  function choose(change, spoken = true) {
+    const before = { ...state };
+    Object.assign(state, change);
+    if (change.layer !== undefined && change.row === undefined && change.layer !== before.layer) Object.assign(state, samePlace(before, state.layer));
+    if (state.layer !== before.layer || state.unit !== before.unit) opened.forEach((view) => view.moved?.(change));
+    follow(before);
+    remember();
+    if (spoken) speak(`${cellText(state)}. ${seenText(steps[state.layer], state, side)}`, 400);
+  }
+
+  function follow(before) {
+    settle();
+    if (state.picture !== before.picture) take();
+    opened.forEach((view) => view.chose?.(before));
+    show();
+  }
+
+  function samePlace(before, layer) {
+    const old = steps[before.layer]?.field, field = steps[layer]?.field;
+    if (!old || !field) return { row: null, column: null };
+    const across = (place) => Math.round((place * old.jump + old.centre - field.centre) / field.jump);
+    return { row: across(before.row), column: across(before.column) };
+  }
+
+  // ---- a picture through the network
+
+  // A canvas of the network's size as what the network reads: (channel, row, column) in [0, 1].
+  function pixelsOf(canvas) {
+    const { data } = canvas.getContext("2d", { willReadFrequently: true }).getImageData(0, 0, side, side), area = side * side;
+    const out = new Float32Array(network.channels * area);
+    for (let i = 0; i < area; i++) {
+      const [r, g, b] = [data[4 * i] / 255, data[4 * i + 1] / 255, data[4 * i + 2] / 255];
+      if (network.channels === 3) { out[i] = r; out[area + i] = g; out[2 * area + i] = b; }
+      else out[i] = r === g && g === b ? r : 0.299 * r + 0.587 * g + 0.114 * b;
+    }
+    return out;
+  }
+
+  // The middle of a picture on a canvas of the network's size.
+  function fitted(source, width, height) {
+    const canvas = make("canvas", { width: side, height: side }), context = canvas.getContext("2d", { willReadFrequently: true });
+    context.fillStyle = "#fff";
+    context.fillRect(0, 0, side, side);
+    context.imageSmoothingQuality = "high";
+    const square = Math.min(width, height);
+    context.drawImage(source, (width - square) / 2, (height - square) / 2, square, square, 0, 0, side, side);
+    return canvas;
+  }
+
+  // Run the network on a canvas; without one, on the picture as it stands.
+  function take(canvas = canvasOf(state.picture)) {
+    photo = canvas;
+    const started = performance.now();
+    activations = forward(steps, pixelsOf(photo));
+    box.dataset.milliseconds = (performance.now() - started).toFixed(1);
+    opened.forEach((view) => view.took?.());
+  }
+
+  // Which canvas belongs to state.picture: the view that holds the pictures says so.
+  const canvasOf = (picture) => opened.map((view) => view.canvasOf?.(picture)).find(Boolean);
+
+  // ---- colours
+
+  function scaleFor(layer, unit) {
+    const colours = coloursOf(steps, layer), [, h, w] = shapeOf(layer), area = h * w;
+    if (state.range === "network" && colours !== "grey" && steps[layer].kind !== "softmax") {
+      const ranges = steps.flatMap((step, i) => (i && i < last ? [rangeOf(i)] : []));
+      const top = Math.max(...ranges.map(([low, high]) => Math.max(-low, high)));
+      return scaleOf(colours, [-top, top]);
+    }
+    return scaleOf(colours, state.range === "unit" && area > 1 ? extremes(activations[layer], unit * area, (unit + 1) * area) : rangeOf(layer));
+  }
+
+  // The range of a layer is asked for by each of its units: reckoned once a picture.
+  const ranges = new WeakMap();
+  function rangeOf(layer) {
+    const values = activations[layer];
+    if (!ranges.has(values)) ranges.set(values, extremes(values));
+    return ranges.get(values);
+  }
+
+  function rangeText(layer) {
+    const colours = coloursOf(steps, layer), alone = colours === "grey" || steps[layer].kind === "softmax" || (state.range === "unit" && steps[layer].shape.length === 1);
+    const scope = { unit: "this unit", layer: `all of ${steps[layer].title}`, network: "the whole network" }[alone && state.range !== "layer" ? (colours === "grey" && state.range === "unit" ? "unit" : "layer") : state.range];
+    return `Range of ${scope} on this picture` + (colours === "signed" ? "; red above zero, blue below" : "");
+  }
+
+  // ---- what the reader looks at
+
+  let waiting = false;
+  function point(cell) {
+    pointed = cell;
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => { waiting = false; show(); });
+  }
+
+  function show() {
+    const shown = pointed ?? state;
+    opened.forEach((view) => view.show?.(shown, pointed !== null));
+  }
+
+  // ---- the address
+
+  let writing = 0;
+  function remember() {
+    clearTimeout(writing);
+    writing = setTimeout(() => {
+      const words = new URLSearchParams({ layer: steps[state.layer].name, unit: state.unit + 1, cell: `${state.row + 1},${state.column + 1}`, range: state.range });
+      opened.forEach((view) => view.write?.(words));
+      try { history.replaceState(null, "", `#${words}`); } catch { /* too many in a row: the next one will do */ }
+    }, 120);
+  }
+
+  // Whatever stands in the address becomes a state that exists: clamped or ignored, never an error.
+  function recall() {
+    const words = new URLSearchParams(location.hash.slice(1)), before = photo ? { ...state } : {};
+    const [row, column] = (words.get("cell") ?? "").split(",");
+    const layer = steps.findIndex((step) => step.name === words.get("layer"));
+    Object.assign(state, opening, {
+      layer: layer < 0 ? opening.layer : layer, unit: wholeOf(words.get("unit"), 0), row: wholeOf(row, null), column: wholeOf(column, null), range: words.get("range") ?? "layer",
+    }, ...opened.map((view) => view.read?.(words) ?? {}));
+    follow(before);
+  }
+
+  // ---- the views
+
+  const core = {
+    box, part, network, pictures, steps, last, side, state, speak, choose, point, show, take, recall,
+    shapeOf, sourceOf, unitName, className, valueAt, cellText, best, truth, pixelsOf, fitted, scaleFor, rangeOf, rangeText,
+    get activations() { return activations; },
+    get photo() { return photo; },
+  };
+  const opened = [];
+  for (const view of views) {
+    const made = view(core);
+    Object.assign(opening, made.opening);
+    opened.push(made);
+  }
+  // The numbers themselves, for whoever asks: every step's name and its values as they are now.
+  box.addEventListener("explorer:read", (event) => event.detail(steps.map((step, i) => [step.name, activations[i]])));
+  const repaint = () => { if (photo) show(); };
+  all("input[name=theme]").forEach((input) => input.addEventListener("change", repaint));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
+  new ResizeObserver(repaint).observe(part("board"));
+  addEventListener("hashchange", recall);
+  Promise.all(opened.map((view) => view.ready)).then(() => { recall(); box.dataset.ready = "yes"; });
+}
+
+// A number of an address, counted from one there and from zero here.
+function wholeOf(text, otherwise) {
+  const found = Number.parseInt(text ?? "", 10);
+  return Number.isNaN(found) ? otherwise : found - 1;
+}
