@@ -315,7 +315,7 @@ def hostile(dice: random.Random, sound: Sound) -> Mutant:
     """Pickles that would leave a file or a folder called `owned` behind, alone or beside sound weights."""
     bait = dice.choice([
         Called(os.mkdir, "owned"), Called(os.system, "touch owned"), Called(eval, "open('owned', 'w')"),
-        Called(exec, "import os; os.mkdir('owned')"), Called(open, "owned", "w"), Called(getattr(__import__("subprocess"), "call"), ["touch", "owned"]),
+        Called(exec, "import os; os.mkdir('owned')"), Called(open, "owned", "w"), Called(__import__("subprocess").call, ["touch", "owned"]),
         Called(torch.load, "owned"), Called(shutil.copy, "/etc/hostname", "owned"), Called(pickle.loads, pickle.dumps(Called(os.mkdir, "owned"))),
     ])  # fmt: skip
     state = {"state_dict": weights(), "bait": bait} if dice.random() < 0.7 else bait
@@ -330,7 +330,7 @@ def bomb(dice: random.Random, sound: Sound) -> Mutant:
     with zipfile.ZipFile(io.BytesIO(sound.files[sound.main])) as archive, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
         for info in archive.infolist():
             content = archive.read(info)
-            if way == 0 and info.filename.endswith("data.pkl") or way == 1 and info.filename.endswith("/data/0"):
+            if (way == 0 and info.filename.endswith("data.pkl")) or (way == 1 and info.filename.endswith("/data/0")):
                 content = BIG
             packed.writestr(info.filename, content)
     return Mutant("zip bombs", sound, {sound.main: file.getvalue()})
@@ -404,6 +404,10 @@ def wrong_with(case: Mutant, found: Checkpoint, sound: Checkpoint) -> str:
     if case.said and not any(case.said in sentence for sentence in found.provenance.evidence):
         return f"loaded without saying {case.said!r}"
     wanted = case.wanted or sound.weights
+    if not case.wanted and any("no bias in the file" in sentence for sentence in found.provenance.evidence):
+        # A flip in a name took a bias away: zeros stand in for it, and the page says so. All else must be as it was.
+        wanted = {key: found.weights[key] if key.endswith("bias") and not bool(found.weights[key].any()) else value
+                  for key, value in wanted.items()}  # fmt: skip
     if set(found.weights) != set(wanted):
         return f"other weights: {sorted(set(found.weights) ^ set(wanted))[:3]}"
     bits, changed = 0, 0

@@ -10,7 +10,9 @@ import pickle
 import pickletools
 import re
 import shlex
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +28,7 @@ MOST_PICKLE = 64 * 2**20  # bytes of structure (not of weights) that are looked 
 MOST_NAMES = 40  # in a sentence; a network pickled whole has a dozen
 FAULTS = (
     RuntimeError, ValueError, EOFError, OSError, KeyError, IndexError, TypeError, AttributeError, OverflowError, MemoryError,
-    AssertionError, ImportError, zipfile.BadZipFile,
+    AssertionError, ImportError, zipfile.BadZipFile, struct.error,
 )  # fmt: skip
 
 
@@ -218,7 +220,8 @@ def _would_run(path: Path, unsafe: list[str]) -> str:
             f"{shown(path)} is a whole network pickled by torch.save(model): it would run code to open ({names}); where you trust it "
             f"and have its classes, run {command} and give that file."
         )
-    key = next((key for key in WRAPPERS if key.encode() in _structure(path)), None)
+    structure = _structure(path)
+    key = next((key for key in WRAPPERS if key.encode() in structure), None)
     part = f'["{key}"]' if key else ""
     command = _command(path, 'torch.load({file}, map_location="cpu", weights_only=False)' + part)
     return (
@@ -228,17 +231,23 @@ def _would_run(path: Path, unsafe: list[str]) -> str:
 
 
 def _structure(path: Path, most: int = 2**20) -> bytes:
-    """The pickle that holds a file's keys, as bytes; `most` of them."""
-    try:
-        if not zipfile.is_zipfile(path):
-            with open(path, "rb") as file:
-                return file.read(most)
-        with zipfile.ZipFile(path) as archive:
-            name = next((record.filename for record in archive.infolist() if record.filename.endswith("data.pkl")), "")
-            with archive.open(name) as file:
-                return file.read(most)
-    except FAULTS:
-        return b""
+    """The pickle that holds a file's keys, as bytes; `most` of them. Raises BadZipFile where it is not what was written."""
+    if not zipfile.is_zipfile(path):
+        with open(path, "rb") as file:
+            return file.read(most)
+    with zipfile.ZipFile(path) as archive:
+        found = [record for record in archive.infolist() if record.filename.partition("/")[2] == "data.pkl"]
+    if len(found) != 1:  # two readers could take different ones
+        raise zipfile.BadZipFile(f"{len(found)} records of the name data.pkl")
+    with open(path, "rb") as file:
+        file.seek(found[0].header_offset + 26)
+        name, extra = struct.unpack("<HH", file.read(4))
+        file.seek(name + extra, io.SEEK_CUR)
+        words = file.read(min(found[0].file_size, most))
+    # A flipped bit in here can be another stride or another padding, and torch does not look; 0: written without a checksum.
+    if found[0].CRC and len(words) == found[0].file_size and zlib.crc32(words) != found[0].CRC:
+        raise zipfile.BadZipFile("the pickle does not match its checksum")
+    return words
 
 
 def _command(path: Path, opening: str) -> str:
