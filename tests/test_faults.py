@@ -96,7 +96,9 @@ def test_the_harness_sees_what_a_pickle_does_when_it_is_run(tmp_path, monkeypatc
 
 # ---------------------------------------------------------------- structured, by hypothesis
 
-NAMES = st.sampled_from(["module", "_orig_mod", "model", "net", "state_dict", "weights", "ema", "a.b", "", "é", "__proto__", "features", "0"])
+NAMES = st.sampled_from(
+    ["module", "_orig_mod", "model", "net", "state_dict", "weights", "ema", "a.b", "", "é", "__proto__", "features", "0"]
+)
 LEAVES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.binary(max_size=5))
 JUNK = st.dictionaries(NAMES, st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
                                            max_leaves=6), max_size=3)  # fmt: skip

@@ -162,6 +162,11 @@ def _require_plain(path: Path) -> None:
     """Refuse archives of other makers, and compressed ones: weights are mapped as they lie, and a small file may claim gigabytes."""
     with zipfile.ZipFile(path) as archive:
         records = archive.infolist()
+        if len(set(archive.namelist())) != len(records):
+            raise zipfile.BadZipFile("two records of one name")
+        for record in records:  # opening compares the directory with what stands before the record itself; torch goes by the directory alone
+            if record.compress_type == zipfile.ZIP_STORED:
+                archive.open(record).close()
     names = {record.filename.partition("/")[2] for record in records}
     if "constants.pkl" in names and any(name.startswith("code/") for name in names):
         command = _command(path, 'torch.jit.load({file}, map_location="cpu").state_dict()')
