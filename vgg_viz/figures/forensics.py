@@ -61,7 +61,7 @@ def singular_values(names: Sequence[str], values: Sequence[Array], lows: Sequenc
     notes   what to write at the right of each row
     """
     if not names or len({len(names), len(values), len(lows), len(notes)}) != 1:
-        raise VggVizError(f"one list of singular values, one edge and one note a layer are needed; {len(values)} came for {len(names)}.")
+        raise VggVizError(f"one list of values, one edge and one note a layer are needed; {len(values)} came for {len(names)}.")
     line = 26 if len(names) <= 10 else 20
     _, axes, figure = _board(names, notes, line, title=title, subtitle=subtitle)
     axes.barh(range(len(names)), [1 - low for low in lows], 0.7, left=list(lows), color=LIGHT.wash, zorder=1)
@@ -83,8 +83,8 @@ def drawn(values: Array) -> Array:
     """The singular values that a row shows: all beyond the edge as far as there is room, and evenly chosen ones below."""
     found = np.asarray(values, float)
     out, inside = found[found > 1][: _TICKS // 2], found[found <= 1]
-    places = np.unique(np.linspace(0, len(inside) - 1, min(len(inside), _TICKS - len(out))).round().astype(int)) if len(inside) else []
-    return np.concatenate([out, inside[places]])
+    places = np.linspace(0, max(len(inside) - 1, 0), min(len(inside), _TICKS - len(out))).round().astype(int)
+    return np.concatenate([out, inside[np.unique(places)]])
 
 
 def _height(density: Array) -> Array:

@@ -135,7 +135,7 @@ def fits(weight: Tensor, spectrum: Spectrum) -> tuple[Fit, ...]:
     flat = weight.detach().flatten()
     sample = flat[:: max(1, -(-flat.numel() // SAMPLE))].double().sort().values
     # In pieces, so that float32 sums stay exact enough without a copy of the layer in double precision.
-    squares = torch.stack([part.norm() for part in flat.split(2**20)]).double().square().sum()
+    squares = torch.stack([part.norm() for part in torch.split(flat, 2**20)]).double().square().sum()
     low, high = flat.aminmax()
     variance, largest = float(squares) / flat.numel(), max(float(high), -float(low))
     noise = noise_singular_values(*spectrum.shape)
@@ -172,7 +172,8 @@ def kolmogorov(distance: float, count: int) -> float:
     scaled = (sqrt(count) + 0.12 + 0.11 / sqrt(count)) * distance
     if scaled < 0.3:
         return 1.0  # the series converges too slowly there, and its value is above .9999
-    return min(1.0, max(0.0, 2 * sum((-1) ** (k - 1) * exp(-2 * (k * scaled) ** 2) for k in range(1, 30))))
+    series = sum((1 if k % 2 else -1) * exp(-2 * (k * scaled) ** 2) for k in range(1, 30))
+    return min(1.0, max(0.0, 2 * series))
 
 
 def spectrum(weight: Tensor) -> Spectrum:

@@ -141,8 +141,8 @@ def _single_precision(weights: Mapping[str, Tensor], path: Path) -> tuple[dict[s
         if weight.layout != torch.strided or weight.is_quantized or weight.device.type != "cpu":
             kind = "quantised" if weight.is_quantized else str(weight.layout).removeprefix("torch.")
             raise CheckpointRefused(
-                f"{shown(path)} holds {key} as a {kind} tensor, plain dense weights were expected; convert it (.to_dense(), .dequantize()) "
-                "and save again."
+                f"{shown(path)} holds {key} as a {kind} tensor, plain dense weights were expected; convert it "
+                "(.to_dense(), .dequantize()) and save again."
             )
     counters = [key for key in weights if key.endswith("num_batches_tracked")]
     kinds = {str(weight.dtype).removeprefix("torch.") for key, weight in weights.items() if key not in counters}

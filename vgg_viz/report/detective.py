@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.models.names import layers
 from vgg_viz.records import Architecture
+from vgg_viz.report.preset import LARGE_GIGAMACS
+from vgg_viz.report.section import Subject
 
 MOST_PICTURES = 64
 FEWEST = {"batch norm": 4, "loss": 8, "confidence": 16}  # pictures below which nothing is said
@@ -24,7 +26,7 @@ RESAMPLES, DOUBT = 300, 0.02  # of the pictures; share of them in which another 
 # Measured in benchmarks/detective.py: a candidate is out when its misfit is this many times the best one's, and more by that much.
 TIMES, MORE = 1.6, 0.02
 WORST_FIT = 0.45  # of the best, log(1 + divergence): above, no candidate explains the statistics (noise, another kind of picture)
-LEAST_LOSS_GAP, LEAST_TOLD_GAP = 0.05, 0.10  # [nat]; share of the most that answers can tell
+LEAST_LOSS_GAP, LEAST_TOLD_GAP = 0.05, 0.25  # [nat]; share of the most that answers can tell: larger inputs always tell a little more
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,15 @@ def detect(model: nn.Module, images: Tensor, labels: Tensor | None = None, *, se
     return _decided(by, len(images), tried, scores, out, fits)
 
 
+def detected(subject: Subject) -> Detection | None:
+    """The same for a report; None without pictures, or where a large network without batch norm would cost many passes."""
+    batch = subject.material.labelled or subject.material.given
+    normed = any(row.kind == "bn" for row in subject.geometry)
+    if batch is None or (not normed and sum(row.macs for row in subject.geometry) > LARGE_GIGAMACS * 1e9):
+        return None
+    return detect(subject.model, batch.images, batch.labels, seed=subject.seed)
+
+
 def _decided(
     by: str, pictures: int, tried: Sequence[Candidate], scores: Sequence[Tensor], out: Callable[[Tensor, Tensor], Tensor], fits: float
 ) -> Detection:
@@ -206,7 +217,7 @@ def _misfit(model: nn.Module, norm: nn.BatchNorm2d, images: Tensor, draws: Tenso
         return torch.full((len(draws),), float("inf"))
     normalise = model.get_submodule("normalise")
     with torch.no_grad():
-        said = [first(normalise(part.to(device))).double().cpu() for part in images.split(8)]
+        said = [first(normalise(part.to(device))).double().cpu() for part in torch.split(images, 8)]
         means = torch.cat([maps.mean((2, 3)) for maps in said])
         squares = torch.cat([maps.square().mean((2, 3)) for maps in said])
     centre, spread = norm.running_mean.double().cpu(), norm.running_var.double().cpu()

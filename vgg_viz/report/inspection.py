@@ -69,6 +69,7 @@ def as_text(found: Mapping[str, Any]) -> str:
         *(f"known:       {sentence}" for sentence in found["evidence"]),
         *(f"or else:     {sentence}" for sentence in found["alternatives"]),
         *([f"not loaded:  {ignored(found['ignored_keys'])}"] if found["ignored_keys"] else []),
+        *([f"pictures:    {found['preprocessing']['sentence']}"] if "preprocessing" in found else []),
         "",
         f"{'layer':<10}{'output':>16}{'field':>8}{'jump':>6}{'parameters':>14}{'multiply-adds':>16}",
     ]

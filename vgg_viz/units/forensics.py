@@ -108,7 +108,7 @@ def _layer(name: str, kind: str, weight: Tensor, bias: Tensor | None, health: Fi
     return LayerForensics(
         name, kind, tuple(weight.shape), verdict, why, tried[0], singular, float(norms.norm()),
         health.silent if health else tuple((norms <= norms.max() / 1000).nonzero().flatten().tolist()),
-        tuple(sorted(copies | set(exact_copies(weight)))), float((flat == 0).float().mean()), int(sample.unique().numel()),
+        tuple(sorted(copies | set(exact_copies(weight)))), float((flat == 0).float().mean()), int(torch.unique(sample).numel()),
         len(sample), half, tuple(int(count) for count in counts.tolist()), 1 - float(counts.sum()) / len(sample),
     )  # fmt: skip
 

@@ -167,6 +167,7 @@ def _require_plain(path: Path) -> None:
         for record in records:  # opening compares the directory with what stands before the record itself; torch goes by the directory alone
             if record.compress_type == zipfile.ZIP_STORED:
                 archive.open(record).close()
+        _require_laid_end_to_end(path, records, archive.start_dir)
     names = {record.filename.partition("/")[2] for record in records}
     if "constants.pkl" in names and any(name.startswith("code/") for name in names):
         command = _command(path, 'torch.jit.load({file}, map_location="cpu").state_dict()')
@@ -187,6 +188,20 @@ def _require_plain(path: Path) -> None:
         raise CheckpointRefused(
             f"{shown(path)} was compressed after torch.save wrote it; load and save it again with torch, which stores weights plainly."
         )
+
+
+def _require_laid_end_to_end(path: Path, records: list[zipfile.ZipInfo], end: int) -> None:
+    """Refuse records with gaps of different sizes between them: a flipped bit in a length would map weights from beside their place."""
+    order = sorted(records, key=lambda record: record.header_offset)
+    gaps = set()
+    with open(path, "rb") as file:
+        for record, following in zip(order, [*(record.header_offset for record in order[1:]), end], strict=True):
+            file.seek(record.header_offset + 26)
+            name, extra = struct.unpack("<HH", file.read(4))
+            if 0 < record.compress_size < 2**32:  # nothing follows an empty one, and longer numbers a larger one
+                gaps.add(following - (record.header_offset + 30 + name + extra + record.compress_size))
+    if len(gaps) > 1 or min(gaps, default=0) < 0:
+        raise zipfile.BadZipFile("records that do not follow each other")
 
 
 def _require_modest(path: Path) -> None:
