@@ -2,8 +2,8 @@
 
     python benchmarks/detective.py [--networks 20] [--pictures 4 8 16 32]
 
-Networks with batch norm: VGG11 of an eighth of the width with random weights (He), whose running statistics come from pictures under each
-normalisation, passed in training mode; the detective then sees other pictures of the same kind. Networks without: the bundled Tiny VGG,
+Networks with batch norm: VGG11 of an eighth of the width with random weights (He), whose running statistics come from pictures under
+each normalisation, passed in training mode; the detective then sees other pictures of the same kind. Networks without: the bundled Tiny VGG,
 folded so that it expects each normalisation and computes what it always did. Pictures: beside the checkout (CIFAR-10) where they are,
 else painted. Noise pictures must end in "cannot tell". Nothing is asserted.
 """
@@ -63,8 +63,8 @@ def folded(wanted: Candidate) -> nn.Module:
     weights = {key: value.clone() for key, value in checkpoint.weights.items()}
     kernel = weights["conv_block_1.0.weight"]
     # x' = (x - m') / s' comes in, (x - m) / s = x' s' / s + (m' - m) / s is meant; without padding that is exact.
-    scale, shift = (torch.tensor([value(*v) for v in zip(wanted.mean, wanted.std, own.mean, own.std, strict=True)]) for value in
-                    (lambda m2, s2, m, s: s2 / s, lambda m2, s2, m, s: (m2 - m) / s))  # fmt: skip
+    mean, std, own_mean, own_std = (torch.tensor(values) for values in (wanted.mean, wanted.std, own.mean, own.std))
+    scale, shift = std / own_std, (mean - own_mean) / own_std
     weights["conv_block_1.0.bias"] += (kernel * shift.view(1, -1, 1, 1)).sum((1, 2, 3))
     kernel = kernel * scale.view(1, -1, 1, 1)
     weights["conv_block_1.0.weight"] = kernel.flip(1) if wanted.bgr else kernel

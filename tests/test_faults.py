@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -26,17 +27,17 @@ NEVER_LOADED = {"NaN and infinity", "hostile pickles", "swapped shapes", "trunca
 
 
 def opened(first: int, last: int, report: Path) -> list[dict[str, Any]]:
-    """What became of the mutants `first` to `last` - 1, in a process of its own; one that dies is replaced behind the mutant that killed it."""
+    """What became of the mutants `first` to `last` - 1, in a process of its own; one that dies is replaced behind what killed it."""
     rows: dict[int, dict[str, Any]] = {}
     while first < last:
-        done = subprocess.run([sys.executable, "-W", "ignore", faults.__file__, str(first), str(last), str(report)], capture_output=True, text=True,
-                              check=False, env={**__import__("os").environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+        command = [sys.executable, "-W", "ignore", faults.__file__, str(first), str(last), str(report)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
         for line in report.read_text(encoding="utf-8").splitlines() if report.exists() else []:
             row = json.loads(line)
             rows.setdefault(row["number"], {}).update(row)
         if done.returncode == 0:
             break
-        assert rows and max(rows) >= first, done.stderr[-2000:]  # it died before the first mutant: the child itself is broken
+        assert max(rows, default=-1) >= first, done.stderr[-2000:]  # it died before the first mutant: the child itself is broken
         first = max(rows) + 1
         rows[first - 1] |= {"outcome": "wrong", "said": f"the process ended with {done.returncode}: {done.stderr[-300:]}"}
     return list(rows.values())
@@ -89,7 +90,7 @@ def test_a_sound_file_is_loaded_rightly_and_a_changed_weight_is_seen(name, sound
 
 def test_the_harness_sees_what_a_pickle_does_when_it_is_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    torch.save({"bait": faults.Called(__import__("os").mkdir, "owned")}, tmp_path / "bait.pt")
+    torch.save({"bait": faults.Called(os.mkdir, "owned")}, tmp_path / "bait.pt")
     torch.load(tmp_path / "bait.pt", weights_only=False)  # what this package never does
     assert (tmp_path / "owned").is_dir()
 
@@ -100,8 +101,8 @@ NAMES = st.sampled_from(
     ["module", "_orig_mod", "model", "net", "state_dict", "weights", "ema", "a.b", "", "é", "__proto__", "features", "0"]
 )
 LEAVES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.binary(max_size=5))
-JUNK = st.dictionaries(NAMES, st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
-                                           max_leaves=6), max_size=3)  # fmt: skip
+VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3), max_leaves=6)
+JUNK = st.dictionaries(NAMES, VALUES, max_size=3)
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
@@ -117,8 +118,7 @@ def test_weights_below_any_names_load_bit_equal_or_are_refused(prefixes, wrapper
     try:
         found = load(path)
         build(found)
-    except InputRefused as error:
-        assert "\n" not in str(error)
+    except InputRefused:
         return
     assert all(torch.equal(found.weights[key], value) for key, value in faults.weights().items())
     assert len(found.weights) == len(faults.weights())

@@ -82,7 +82,8 @@ def step(model: nn.Module, *, rate: float = 0.01, steps: int = 1) -> nn.Module:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_fresh_network_is_untouched_in_every_layer(way):
-    found = [verdict for variant in ("tiny_vgg", "vgg11_bn") for seed in range(3) for verdict in verdicts(fresh(way, variant, seed)).values()]
+    networks = [fresh(way, variant, seed) for variant in ("tiny_vgg", "vgg11_bn") for seed in range(3)]
+    found = [verdict for model in networks for verdict in verdicts(model).values()]
     wrong = sum(verdict != "untouched" for verdict in found)
     print(f"{way}: {wrong} of {len(found)} fresh layers were not called untouched")
     assert len(found) == 3 * (5 + 10)

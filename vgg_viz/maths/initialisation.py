@@ -38,7 +38,8 @@ class Start:
     def below(self, values: Tensor) -> Tensor:
         """Share of draws below each value (its distribution function), [0, 1]."""
         if self.kind == "normal":
-            return torch.special.ndtr(values / self.spread)
+            normal: Tensor = torch.special.ndtr(values / self.spread)
+            return normal
         return ((values / self.bound + 1) / 2).clamp(0, 1)
 
     def quantile(self, shares: Tensor) -> Tensor:

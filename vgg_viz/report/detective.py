@@ -84,7 +84,10 @@ class Detection:
             return f"Preprocessing: cannot tell from {pictures}; at least {FEWEST[self.by]} are needed to judge by {what}."
         best, score = self.scores[0]
         if not self.possible:
-            return f"Preprocessing: cannot tell; under no usual normalisation do {pictures} agree with {what} (best: {best.name}, {score:.3g})."
+            return (
+                f"Preprocessing: cannot tell; under no usual normalisation do {pictures} agree with {what} "
+                f"(best: {best.name}, {score:.3g})."
+            )
         margin = f", the next best {self.margin:.1f} times as far" if self.margin is not None and self.by == "batch norm" else ""
         names = " or ".join(candidate.name for candidate in self.possible)
         if self.contradicts:

@@ -164,7 +164,8 @@ def _require_plain(path: Path) -> None:
         records = archive.infolist()
         if len(set(archive.namelist())) != len(records):
             raise zipfile.BadZipFile("two records of one name")
-        for record in records:  # opening compares the directory with what stands before the record itself; torch goes by the directory alone
+        # Opening compares the directory with what stands before the record itself; torch goes by the directory alone.
+        for record in records:
             if record.compress_type == zipfile.ZIP_STORED:
                 archive.open(record).close()
         _require_laid_end_to_end(path, records, archive.start_dir)
