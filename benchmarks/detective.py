@@ -82,7 +82,8 @@ def outcome(found: Detection, wanted: Candidate) -> str:
 def line(name: str, counts: Counter[str]) -> str:
     """One row: shares of the outcomes."""
     total = sum(counts.values())
-    return f"  {name:44}{total:6}" + "".join(f"{100 * counts[kind] / max(total, 1):9.1f} %" for kind in ("right", "among", "silent", "WRONG"))
+    shares = (100 * counts[kind] / max(total, 1) for kind in ("right", "among", "silent", "WRONG"))
+    return f"  {name:54}{total:6}" + "".join(f"{share:9.1f} %" for share in shares)
 
 
 def main() -> None:
@@ -92,7 +93,7 @@ def main() -> None:
     chosen = parser.parse_args()
     pool, source = pictures(1200)
     remembered, shown = pool[:512], pool[512:]
-    head = f"{'':46}{'n':>6}" + "".join(f"{kind:>11}" for kind in ("right", "among", "silent", "WRONG"))
+    head = f"{'':56}{'n':>6}" + "".join(f"{kind:>11}" for kind in ("right", "among", "silent", "WRONG"))
     print(f"with batch norm; statistics of 512 pictures, judged by others ({source})\n{head}")
     # The last candidate is the pictures' own statistics: what a network was trained with are those of its pictures.
     tried = candidates(build("vgg11_bn", width=0.125, num_classes=10, image_side=SIDE).architecture, remembered)

@@ -119,11 +119,18 @@ def candidates(architecture: Architecture, images: Tensor) -> tuple[Candidate, .
     imagenet, cifar = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), ((0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616))
     caffe = (tuple(value / 255 for value in (123.68, 116.779, 103.939)), (1 / 255,) * 3)
     unit, bytes_, signed = ((0.0,) * 3, (1.0,) * 3), ((0.0,) * 3, (1 / 255,) * 3), ((0.5,) * 3, (0.5,) * 3)
-    usual = [("[0, 1]", unit), ("ImageNet mean and std", imagenet), ("[-1, 1]", signed), ("0 to 255", bytes_), ("CIFAR mean and std", cifar),
-             ("mean subtraction in 0 to 255", caffe)]  # fmt: skip
-    found = [Candidate(name, *values) for name, values in usual]
-    found += [Candidate("caffe: BGR, mean subtraction in 0 to 255", *caffe, bgr=True), Candidate("BGR, ImageNet mean and std", *imagenet, bgr=True),
-              Candidate("BGR, [0, 1]", *unit, bgr=True), Candidate("BGR, 0 to 255", *bytes_, bgr=True)]  # fmt: skip
+    found = [
+        Candidate("[0, 1]", *unit),
+        Candidate("ImageNet mean and std", *imagenet),
+        Candidate("[-1, 1]", *signed),
+        Candidate("0 to 255", *bytes_),
+        Candidate("CIFAR mean and std", *cifar),
+        Candidate("mean subtraction in 0 to 255", *caffe),
+        Candidate("caffe: BGR, mean subtraction in 0 to 255", *caffe, bgr=True),
+        Candidate("BGR, ImageNet mean and std", *imagenet, bgr=True),
+        Candidate("BGR, [0, 1]", *unit, bgr=True),
+        Candidate("BGR, 0 to 255", *bytes_, bgr=True),
+    ]
     if channels == 1:
         found = [Candidate(c.name, (sum(c.mean) / 3,), (sum(c.std) / 3,)) for c in found if not c.bgr]
         found.append(Candidate("MNIST mean and std", (0.1307,), (0.3081,)))
