@@ -16,12 +16,13 @@ import vgg_viz
 HOUSE = Path(vgg_viz.__file__).parent
 FLOORS = (
     {"errors", "registry", "records"}, {"maths"}, {"models", "data"}, {"capture", "training", "figures"}, {"attribution"}, {"units"},
-    {"report"}, {"atlas"}, {"cli", "doctor", "options", "__main__"},
+    {"report"}, {"atlas", "serve"}, {"cli", "doctor", "options", "__main__"},
 )  # fmt: skip
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 GROUND, TOP = FLOORS[0], FLOORS[-1]  # single modules: on these two floors neighbours may meet
 DOORS = {
     "cv2": "maths/images.py", "captum": "attribution/", "matplotlib": "figures/", "mpl_toolkits": "figures/", "seaborn": "figures/",
+    "starlette": "serve/", "uvicorn": "serve/",
 }  # fmt: skip
 LONGEST = 350  # lines
 

@@ -330,3 +330,15 @@ def test_the_shared_photographs_all_decode(shared_data: Path):
         image = decode(path)
         assert tuple(image.shape[1:]) == dimensions(path)
         assert float(image.std()) > 0.05
+
+
+def test_a_webp_is_written_as_another_library_reads_it():
+    smooth = torch.linspace(0, 1, 48)[None, :, None].expand(3, 48, 32) * torch.tensor([1.0, 0.5, 0.2])[:, None, None]
+    for picture in (smooth, smooth[:1], to_uint8(smooth).movedim(0, -1).numpy()):
+        with Image.open(io.BytesIO(images.encode_webp(picture, quality=90))) as read:
+            assert read.format == "WEBP"
+            found = np.asarray(read.convert("RGB"), np.float32) / 255
+        wanted = smooth[:1].expand(3, -1, -1) if isinstance(picture, torch.Tensor) and len(picture) == 1 else smooth
+        np.testing.assert_allclose(found, wanted.movedim(0, -1).numpy(), atol=0.06)
+    sizes = [len(images.encode_webp(torch.rand(3, 64, 64), quality=quality)) for quality in (10, 50, 90)]
+    assert sizes == sorted(sizes)

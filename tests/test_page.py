@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
-from vgg_viz.report.page import IndexRow, Page, Section, Shown, render, render_index, visible
+from vgg_viz.report.page import IndexRow, Page, Section, Shown, render, render_index
+from vgg_viz.report.wording import visible
 
 RLO = "\u202e"
 NASTY = ("</script><script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "__proto__", f"a{RLO}b", "x" * 300, "",

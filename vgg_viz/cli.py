@@ -135,7 +135,7 @@ def _predict(options: argparse.Namespace) -> int:
     from vgg_viz.capture.predict import predict_logits
     from vgg_viz.data.folder import read_images
     from vgg_viz.report.material import in_channels
-    from vgg_viz.report.page import visible
+    from vgg_viz.report.wording import visible
 
     checkpoint, model = _opened(options)
     batches, skipped = [], []
@@ -228,6 +228,40 @@ def _export(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _serve(options: argparse.Namespace) -> int:
+    from vgg_viz.serve import require_extra
+
+    require_extra()
+    from vgg_viz.report.gallery import module_device
+    from vgg_viz.serve.application import application
+    from vgg_viz.serve.galleries import offer
+    from vgg_viz.serve.listening import listening, server
+
+    galleries, source, said = offer(options.folder, options.checkpoint)
+    live = None
+    if source is not None:
+        from vgg_viz.models.checkpoint import load
+        from vgg_viz.serve.live import Live
+        from vgg_viz.serve.network import Network
+
+        checkpoint = load(source or None, seed=options.seed, **_overrides(options))
+        live = Live(Network(checkpoint, device=module_device(options.device), seed=options.seed))
+    with listening(options.host, options.port) as (sock, place):
+        notes = [] if options.quiet else [f"{said} Ctrl-C ends it."]
+        if not place.loopback:
+            notes.insert(0, f"warning: {place.host} can be reached from other machines, and nobody is asked for a password; "
+                            "leave --host out to serve this machine alone.")  # fmt: skip
+        for note in notes:
+            print(f"vgg_viz serve: {note}", file=sys.stderr)
+
+        def ready() -> None:
+            print(json.dumps({"url": place.url}) if options.json else place.url, flush=True)
+
+        whole = application(place, galleries=galleries, live=live)
+        server(whole, ready=ready, closing=live.close if live else lambda: None).run(sockets=[sock])
+    return DONE
+
+
 def _doctor(options: argparse.Namespace) -> int:
     from vgg_viz.doctor import examine, fix_opencv
 
@@ -245,7 +279,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "report": _report, "train": _train, "evaluate": _evaluate, "predict": _predict, "inspect": _inspect, "data": _data,
-    "export": _export, "doctor": _doctor,
+    "export": _export, "serve": _serve, "doctor": _doctor,
 }  # fmt: skip
 
 

@@ -78,6 +78,7 @@ def parser() -> Parser:
     inspect.add_argument("--images", metavar="DIR", help="pictures such as it was trained on: they tell which mean and std it expects")
     _data(commands, [shared])
     _export(commands, [shared, checkpoint])
+    _serve(commands, [shared, checkpoint])
     doctor = _add(commands, "doctor", "check this installation and name every fix", [shared], "python -m vgg_viz doctor")
     doctor.add_argument("--fix", action="store_true",
                         help="put opencv-python-headless in place of opencv-python where libGL is missing")  # fmt: skip
@@ -126,6 +127,12 @@ def _checkpoint() -> Parser:
 def _whole(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) < 2**63):
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if _whole(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; 0 to 65535 are")
     return int(text)
 
 
@@ -210,3 +217,13 @@ def _data(commands: Commands[Parser], parents: Sequence[Parser]) -> None:
     check = _add(kinds, "check", "read every picture of a folder and name those that cannot be used", parents,
                  "python -m vgg_viz data check pictures/")  # fmt: skip
     check.add_argument("folder", metavar="DIR")
+
+
+def _serve(commands: Commands[Parser], parents: Sequence[Parser]) -> None:
+    serve = _add(commands, "serve", "browse galleries, and ask a network about a picture, in a browser on this machine", parents,
+                 "python -m vgg_viz serve gallery --checkpoint vgg16.pth")  # fmt: skip
+    serve.add_argument("folder", nargs="?", metavar="GALLERY_DIR", help="galleries to browse (default gallery)")
+    serve.add_argument("--checkpoint", nargs="?", const="", metavar="CKPT",
+                       help="the network of the live page: a .pt file or a variant's name; alone: the bundled Tiny VGG")  # fmt: skip
+    serve.add_argument("--host", default="127.0.0.1", help="where to listen (default 127.0.0.1: this machine alone)")
+    serve.add_argument("--port", type=_port, metavar="N", help="0 for any free one (default 8000 if it is free, else any)")

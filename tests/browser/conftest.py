@@ -33,7 +33,8 @@ if CHROMIUM and PLAYWRIGHT:
     def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
         return {**browser_type_launch_args, "executable_path": CHROMIUM, "args": [
             "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND",
+            "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
         ]}  # fmt: skip
 
     @pytest.fixture(scope="session")

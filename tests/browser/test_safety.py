@@ -6,7 +6,7 @@ import pytest
 from fake_page import CLASSES, HOSTILE
 from guard import leaks
 
-from vgg_viz.report.page import visible
+from vgg_viz.report.wording import visible
 
 pytestmark = pytest.mark.browser
 

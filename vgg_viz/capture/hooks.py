@@ -101,6 +101,19 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
             parameter.requires_grad_(wanted)
 
 
+@contextmanager
+def telling(model: nn.Module, tell: Callable[[int], None]) -> Iterator[nn.Module]:
+    """Calls `tell` with the number of pictures before every forward pass of the whole network in this block.
+
+    Whoever waits can count the passes; what `tell` raises ends the work before its next pass.
+    """
+    hook = model.register_forward_pre_hook(lambda _module, inputs: tell(len(inputs[0])))
+    try:
+        yield model
+    finally:
+        hook.remove()
+
+
 def capture(model: nn.Module, images: Tensor, layers: Iterable[str] | None = None) -> Activations:
     """What the layers say about some pictures: one forward pass, in eval mode, without gradients.
 

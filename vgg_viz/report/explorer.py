@@ -1,4 +1,4 @@
-"""The explorer: a small network as a page that runs it live, weights and pictures inside."""
+"""The explorer: a network as a page to touch. A small one runs live in it; of a large one it holds what it said of a few pictures."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from vgg_viz.data import shapes
 from vgg_viz.errors import InputRefused
-from vgg_viz.maths.images import encode_png
+from vgg_viz.maths.images import encode_jpeg, encode_png
 from vgg_viz.models.geometry import LayerGeometry, geometry
 from vgg_viz.models.names import Layer, layers
 from vgg_viz.models.vgg import Normalise
 from vgg_viz.records import Architecture, Batch
+from vgg_viz.report.explorer_stored import stored_network
 from vgg_viz.report.material import in_channels
 from vgg_viz.report.page import FRAME_SCRIPTS, document
 from vgg_viz.report.section import Subject, choose, picked
@@ -27,7 +28,7 @@ FILE = "explorer.html"
 STYLES = ("page.css", "explorer.css")
 VIEWS = ("pictures", "board", "closer")  # each templates/explorer-*.html and static/explorer-*.js; they stand on the page in this order
 SCRIPTS = (
-    *FRAME_SCRIPTS, "colours.js", "paint.js", "explorer-engine.js", "explorer-lens.js", "explorer-sums.js",
+    *FRAME_SCRIPTS, "colours.js", "paint.js", "explorer-engine.js", "explorer-lens.js", "explorer-sums.js", "explorer-stored.js",
     "explorer-core.js", *(f"explorer-{view}.js" for view in VIEWS), "explorer.js",
 )  # fmt: skip
 
@@ -35,6 +36,7 @@ SCRIPTS = (
 MOST_MACS, MOST_PARAMETERS = 60_000_000, 2_500_000
 MOST_PICTURES, MOST_MISTAKES = 12, 2
 PAINTED = 6  # pictures of the painted set where the report has none of its own
+MOST_STORED = 4  # pictures of a network that does not run in the page
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Explorer:
     """What the page is made of; `network` and `pictures` are plain JSON.
 
     painted  True when the pictures have nothing to do with the checkpoint: it came without any
+    stored   why the network does not run in the page, which then holds what it said; "" when it runs
     """
 
     title: str
@@ -49,6 +52,7 @@ class Explorer:
     network: Mapping[str, Any]
     pictures: tuple[Mapping[str, Any], ...]
     painted: bool = False
+    stored: str = ""
     gallery_href: str = "index.html"  # "" where the page travels alone
 
 
@@ -59,30 +63,47 @@ def render_explorer(explorer: Explorer) -> str:
 
 def refusal(model: nn.Module) -> str:
     """Why this network does not run in a page, as a sentence; "" when it does."""
+    if isinstance(model.architecture, Architecture) and model.architecture.dense:
+        return "The dense form gives a map of answers, which the explorer does not show."
     rows = geometry(model)
     macs, parameters = sum(row.macs for row in rows), sum(row.parameters for row in rows)
     if macs > MOST_MACS or parameters > MOST_PARAMETERS:
         return (
-            f"The live explorer takes networks of at most {MOST_MACS / 1e6:.0f} M multiply-adds a picture and "
-            f"{MOST_PARAMETERS / 1e6:.1f} M parameters; this one has {macs / 1e6:,.0f} M and {parameters / 1e6:,.1f} M."
+            f"With {macs / 1e6:,.0f} M multiply-adds a picture and {parameters / 1e6:,.1f} M parameters this network is too large "
+            f"to run in a page (at most {MOST_MACS / 1e6:.0f} M and {MOST_PARAMETERS / 1e6:.1f} M)."
         )
-    if isinstance(model.architecture, Architecture) and model.architecture.dense:
-        return "The live explorer does not run the dense form of a network."
     if any(row.kind == "lrn" for row in rows):
-        return "The live explorer does not run local response normalisation."
+        return "Local response normalisation does not run in a page."
     return ""
 
 
 def explore(subject: Subject) -> Explorer:
-    """The explorer of a report's checkpoint, with the pictures that the report looks into first among its own."""
-    batch = _pictures(subject)
-    painted = batch is None
-    if batch is None:
-        side = subject.checkpoint.architecture.image_side
-        drawn = shapes.paint(PAINTED, seed=0, split="test", side=side)
-        batch = in_channels(Batch(drawn.images, None, drawn.names), subject.checkpoint)
-    running = network(subject.model, subject.classes)
-    return Explorer(subject.checkpoint.provenance.file or "network", subtitle(subject), running, pictures(batch), painted)
+    """The explorer of a report's checkpoint, with the pictures that the report looks into first among its own.
+
+    raises  InputRefused for the dense form, which gives a map of answers and no single one
+    """
+    if subject.checkpoint.architecture.dense:
+        raise InputRefused(refusal(subject.model))
+    title, about, too_large = subject.checkpoint.provenance.file or "network", subtitle(subject), refusal(subject.model)
+    if not too_large:
+        own = _pictures(subject)
+        return Explorer(title, about, network(subject.model, subject.classes), pictures(own or _drawn(subject)), own is None)
+    looked = subject.looked
+    batch = _drawn(subject) if looked is None else looked.batch
+    batch = picked(batch, list(range(min(len(batch), MOST_STORED))))
+    said = None if looked is None else {name: values[: len(batch)] for name, values in looked.activations.maps.items()}
+    stored, answers = stored_network(subject.model, batch, subject.classes, said)
+    return Explorer(title, about, stored, _with(batch, answers), looked is None, too_large)
+
+
+def _drawn(subject: Subject) -> Batch:
+    """Pictures for a checkpoint that came without any: of the painted set, and not as if their classes were the network's."""
+    drawn = shapes.paint(PAINTED, seed=0, split="test", side=subject.checkpoint.architecture.image_side)
+    return in_channels(Batch(drawn.images, None, drawn.names), subject.checkpoint)
+
+
+def _with(batch: Batch, answers: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    return tuple({**picture, **said} for picture, said in zip(pictures(batch, exact=False), answers, strict=True))
 
 
 def _pictures(subject: Subject) -> Batch | None:
@@ -95,16 +116,24 @@ def _pictures(subject: Subject) -> Batch | None:
 # ---------------------------------------------------------------- the payload
 
 
-def pictures(batch: Batch) -> tuple[dict[str, Any], ...]:
-    """Each picture as a PNG without loss, with its name and, where known, its class."""
+def pictures(batch: Batch, *, exact: bool = True) -> tuple[dict[str, Any], ...]:
+    """Each picture with its name and, where known, its class.
+
+    exact  as PNG without loss, for a network that is to give the same numbers; else as JPEG
+    """
     return tuple(
         {
             "name": batch.names[i],
-            "src": "data:image/png;base64," + base64.b64encode(encode_png(_colour(batch.images[i]))).decode("ascii"),
+            "src": _source(_colour(batch.images[i]), exact),
             "true": None if batch.labels is None else int(batch.labels[i]),
         }
         for i in range(len(batch))
     )
+
+
+def _source(image: Tensor, exact: bool) -> str:
+    kind, content = ("png", encode_png(image)) if exact else ("jpeg", encode_jpeg(image, quality=90))
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def _colour(image: Tensor) -> Tensor:

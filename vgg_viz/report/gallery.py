@@ -25,7 +25,7 @@ from vgg_viz.registry import discover
 from vgg_viz.report import page
 from vgg_viz.report.exhibits import Made, Progress, failure, make_all, manifest_entries, write_chapter
 from vgg_viz.report.explorer import FILE as EXPLORER
-from vgg_viz.report.explorer import Explorer, explore, refusal, render_explorer
+from vgg_viz.report.explorer import Explorer, explore, render_explorer
 from vgg_viz.report.index import require_index_place, write_index
 from vgg_viz.report.material import folder_classes, gather
 from vgg_viz.report.preset import preset_for
@@ -94,7 +94,7 @@ def report(
         context = {
             "command": command, "preset": chosen.name, "seed": seed, "device": str(device), "dtype": "float32", "sha256": fingerprint,
             "files": [part.name for part in model_files(file)] if fingerprint else [],
-            "seconds": time.perf_counter() - started, "no_explorer": no_explorer,
+            "seconds": time.perf_counter() - started, "no_explorer": no_explorer, "stored": explorer.stored if explorer else "",
         }  # fmt: skip
         findings = verdict(subject, [finding for part in made for finding in part.findings])
         built = _page(stem, subject, findings, shown, context)
@@ -121,19 +121,19 @@ def _make_all(subject: Subject, progress: Progress | None) -> list[Made]:
 
 
 def _write_explorer(folder: Path, subject: Subject) -> tuple[Explorer | None, str]:
-    """Write the network as a page that runs it; returns it, or why not, where it does not."""
-    if reason := refusal(subject.model):
-        return None, reason
+    """Write the network as a page to touch; returns it, or why there is none."""
     try:
         explorer = explore(subject)
         (folder / EXPLORER).write_text(render_explorer(explorer), encoding="utf-8")
+    except InputRefused as refused:
+        return None, str(refused)
     except OSError:
         raise
     except Exception as error:
         # As with a section: the gallery is worth more than the page that could not be made.
         if os.environ.get("VGG_VIZ_DEBUG"):
             raise
-        return None, failure("The live explorer failed", error)
+        return None, failure("The explorer failed", error)
     return explorer, ""
 
 
@@ -149,7 +149,7 @@ def _page(
         sections=tuple(shown),
         footer=tuple(_footer(subject, context)),
         explorer_href="" if context["no_explorer"] else EXPLORER,
-        explorer_missing=str(context["no_explorer"]),
+        explorer_note=str(context["no_explorer"] or context["stored"]),
     )
 
 
@@ -215,7 +215,8 @@ def _manifest(subject: Subject, findings: Sequence[Finding], made: Sequence[Made
             "ignored_keys": provenance.ignored_keys, "data": provenance.data, "training": provenance.training,
         },
         "facts": dict(facts(subject)),
-        "explorer": {"file": None if context["no_explorer"] else EXPLORER, "reason": context["no_explorer"]},
+        "explorer": {"file": None if context["no_explorer"] else EXPLORER, "live": not (context["no_explorer"] or context["stored"]),
+                     "reason": context["no_explorer"] or context["stored"]},
         "findings": [{"level": finding.level, "text": finding.text} for finding in findings],
         "data": {"measured_on": subject.material.labelled_from, "looked_into": subject.material.looked_from},
         "timings": {part.slug: round(part.seconds, 3) for part in made} if timed else {},

@@ -33,7 +33,7 @@ def write_index(out: Path) -> Path:
     """
     # A hidden folder is a gallery that another report is still writing.
     folders = [folder for folder in sorted(out.iterdir()) if not folder.name.startswith(".") and (folder / MANIFEST).exists()]
-    page = render_index([_row(folder) for folder in folders])
+    page = render_index([row(folder) for folder in folders])
     try:
         return _replace(out / "index.html", page)
     except OSError as error:
@@ -55,7 +55,8 @@ def _replace(file: Path, text: str) -> Path:
     return file
 
 
-def _row(folder: Path) -> IndexRow:
+def row(folder: Path) -> IndexRow:
+    """What the index says of one gallery, from its manifest; of one that cannot be read, the reason."""
     manifest = read_manifest(folder)
     if manifest is None or manifest.get("schema") != SCHEMA or not (folder / "index.html").is_file():
         reason = "its manifest cannot be read" if manifest is None else "it was made by another version, or its page is gone"

@@ -8,29 +8,25 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
-import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from vgg_viz.records import Exhibit, Finding, Table
+from vgg_viz.records import Exhibit, Finding
+from vgg_viz.report.wording import address, cell, finalize, inline_json, named, number, number_rows, sort_key, texts
 
 HERE = Path(__file__).parent
 # Scripts are joined in this order inside one function scope; a page carries those that it runs.
 FRAME_SCRIPTS = ("common.js", "page.js")
-GALLERY_SCRIPTS = (*FRAME_SCRIPTS, "colours.js", "paint.js", "viewer.js")
-LONGEST_LIST = 8  # numbers shown one by one before a list becomes its length and range
-MOST_DECIMALS = 4  # a column that needs more keeps four significant digits a cell
-INSIDE = ("data:image/", "data:application/json", "data:text/csv")  # addresses that hold what they name
-MOST_NUMBERS = 48  # rows of "the numbers" on the page; the JSON beside the figure has all
+VIEWER_SCRIPTS = (*FRAME_SCRIPTS, "colours.js", "paint.js", "lists.js", "viewer.js")
+GALLERY_SCRIPTS = (*VIEWER_SCRIPTS, "examples.js")
+GALLERY_STYLES = ("page.css", "examples.css")
 
 # ---------------------------------------------------------------- records
 
@@ -77,7 +73,8 @@ class Page:
     """A whole gallery page; `findings[0]` is the one-line verdict under the title.
 
     index_href     address of the page over all galleries, or "" where there is none
-    explorer_href  address of the network that runs live, or "" and then `explorer_missing` may say why
+    explorer_href  address of the network as a page to touch, or ""
+    explorer_note  why there is none, or why it does not run live; "" when it does
     explorer       that network inside the page itself, in place of an address
     """
 
@@ -90,7 +87,7 @@ class Page:
     footer: tuple[tuple[str, str], ...]
     index_href: str = "../index.html"
     explorer_href: str = ""
-    explorer_missing: str = ""
+    explorer_note: str = ""
     explorer: Inlaid | None = None
 
 
@@ -112,17 +109,21 @@ class IndexRow:
 
 def render(page: Page) -> str:
     """The complete index.html of one gallery; the same page gives the same bytes."""
-    return document("page.html", scripts=GALLERY_SCRIPTS, inlaid=page.explorer, page=page, ids=_identifiers(page.sections))
+    ids = _identifiers(page.sections)
+    return document("page.html", styles=GALLERY_STYLES, scripts=GALLERY_SCRIPTS, inlaid=page.explorer, page=page, ids=ids)
 
 
-def render_index(rows: Sequence[IndexRow]) -> str:
-    """The index over galleries: one sortable row each, a broken one with its error."""
+def render_index(rows: Sequence[IndexRow], *, live_href: str = "") -> str:
+    """The index over galleries: one sortable row each, a broken one with its error.
+
+    live_href  address of the live page, where a server has one
+    """
     names: dict[str, None] = {}
     for row in rows:
         names.update(dict.fromkeys(name for name, _ in row.facts))
-    columns = [(name, all(_number(dict(row.facts).get(name)) is not None for row in rows if name in dict(row.facts)))
+    columns = [(name, all(number(dict(row.facts).get(name)) is not None for row in rows if name in dict(row.facts)))
                for name in names]  # fmt: skip
-    return document("index.html", rows=rows, columns=columns)
+    return document("index.html", rows=rows, columns=columns, live_href=live_href)
 
 
 def document(
@@ -131,11 +132,13 @@ def document(
     styles: tuple[str, ...] = ("page.css",),
     scripts: tuple[str, ...] = FRAME_SCRIPTS,
     inlaid: Inlaid | None = None,
+    asks: bool = False,
     **context: Any,
 ) -> str:
     """A template filled in, with its styles and scripts inline and a content policy that lets in nothing else.
 
     inlaid  a document that the page opens from its own bytes: a browser holds it to the page's policy as well as to its own
+    asks    whether its scripts may ask the server that the page came from; no other
     """
     style, early, late = _style(styles), _read("theme.js"), _script(scripts)
     style_hashes, script_hashes = [_hash(style)], [_hash(early), _hash(late)]
@@ -145,7 +148,7 @@ def document(
     policy = (
         f"default-src 'none'; img-src data: blob: 'self'; style-src {' '.join(style_hashes)}; "
         f"script-src {' '.join(script_hashes)}; base-uri 'none'; form-action 'none'"
-    )
+    ) + ("; connect-src 'self'" if asks else "")
     html = _environment().get_template(template).render(
         style=Markup(style), early=Markup(early), late=Markup(late), policy=policy, **context
     )  # fmt: skip
@@ -156,11 +159,11 @@ def document(
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, finalize=_finalize,
+        trim_blocks=True, lstrip_blocks=True, finalize=finalize,
     )  # fmt: skip
     environment.filters.update(
-        inline_json=inline_json, address=_address, numbers=_number_rows, cell=_cell, texts=_texts,
-        sort_key=_sort_key, named=_named,
+        inline_json=inline_json, address=address, numbers=number_rows, cell=cell, texts=texts,
+        sort_key=sort_key, named=named,
     )
     environment.globals["words"] = LEVEL_WORDS
     return environment
@@ -194,37 +197,6 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-# ---------------------------------------------------------------- hostile text
-
-# Controls, bidirectional overrides and marks, invisible spaces, tags and lone surrogates: characters that reorder, hide
-# or break the text around them. The two joiners (200C, 200D) stay: Persian and emoji need them.
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
-)
-
-
-def visible(text: str) -> str:
-    """`text` with every character that hides or reorders others written out, as in [U+202E]."""
-    return _UNSEEN.sub(lambda found: f"[U+{ord(found.group()):04X}]", text)
-
-
-def _finalize(value: Any) -> Any:
-    # Every expression of every template passes here, so no template can forget it.
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _named(text: str) -> str:
-    return text if text.strip() else "(no name)"
-
-
-def _address(href: str) -> str:
-    """A relative address that stays one: no scheme, no host, whatever the name holds."""
-    if href.startswith(INSIDE):
-        return href
-    return "./" + quote(href.encode("utf-8", "replace"), safe="/.-_~").lstrip("/")
-
-
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -245,99 +217,3 @@ def _identifiers(sections: Sequence[Section]) -> dict[tuple[int, int], str]:
     for i, section in enumerate(sections, 1):
         claim((i, 0), f"section-{section.slug}")
     return ids
-
-
-def inline_json(payload: Any) -> Markup:
-    """JSON that may stand inside a script element: no character that could end it, no NaN, hidden characters written out."""
-    text = json.dumps(_plain(payload), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {visible(str(key)): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return visible(value) if isinstance(value, str) else value
-
-
-# ---------------------------------------------------------------- numbers
-
-
-def _cell(value: str | int | float | None) -> str:
-    """A value as a reader wants it: thousands grouped, four significant digits, a true minus, a dash for nothing."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}".replace("-", "−")
-    if isinstance(value, float):
-        return (f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}").replace("-", "−")
-    return str(value)
-
-
-def _texts(table: Table) -> list[list[str]]:
-    """The cells of a table as text; the fractions of one column get the same number of decimals, so that they align."""
-    columns = [_column(list(values)) for values in zip(*table.rows, strict=True)]
-    return [list(row) for row in zip(*columns, strict=True)]
-
-
-def _column(values: Sequence[str | int | float | None]) -> list[str]:
-    texts = [_cell(value) for value in values]
-    fractions = [i for i, value in enumerate(values) if isinstance(value, float) and math.isfinite(value)]
-    decimals = max((len(texts[i].partition(".")[2]) for i in fractions), default=0)
-    if decimals > MOST_DECIMALS or any("e" in texts[i] for i in fractions):
-        return texts
-    for i in fractions:
-        texts[i] = f"{values[i]:,.{decimals}f}".replace("-", "−")
-    return texts
-
-
-def _sort_key(value: str | int | float | None) -> str:
-    number = _number(value)
-    return "" if number is None else repr(number)
-
-
-def _number(value: object) -> float | None:
-    """The number that a value is or starts with ("93.1 %", "1,690"), or None."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value) if math.isfinite(value) else None
-    found = re.match(r"\s*([-−+]?[\d,]*\.?\d+(?:[eE][-+]?\d+)?)", value) if isinstance(value, str) else None
-    return float(found.group(1).replace(",", "").replace("−", "-")) if found else None
-
-
-def _number_rows(numbers: Mapping[str, Any]) -> tuple[list[tuple[str, str]], int]:
-    """Numbers as (name, text) rows, long lists shortened, and how many rows were left to the JSON file."""
-    rows = list(_flatten(numbers, ""))
-    return rows[:MOST_NUMBERS], max(0, len(rows) - MOST_NUMBERS)
-
-
-def _flatten(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            name = str(key).replace("_", " ")
-            yield from _flatten(item, f"{path} › {name}" if path else name)
-    elif isinstance(value, (list, tuple)) and (len(value) > LONGEST_LIST or any(_nested(item) for item in value)):
-        leaves = list(_leaves(value))
-        numeric = [leaf for leaf in leaves if isinstance(leaf, (int, float)) and not isinstance(leaf, bool)]
-        spread = f", {_cell(min(numeric))} to {_cell(max(numeric))}" if numeric else ""
-        yield path, f"{len(leaves):,} values{spread}"
-    elif isinstance(value, (list, tuple)):
-        yield path, ", ".join(_cell(item) for item in value) or "none"
-    else:
-        yield path, _cell(value)
-
-
-def _nested(value: Any) -> bool:
-    return isinstance(value, (Mapping, list, tuple))
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-    if _nested(value):
-        for item in value.values() if isinstance(value, Mapping) else value:
-            yield from _leaves(item)
-    else:
-        yield value

@@ -25,6 +25,7 @@ class Preset:
     window      of occlusion, as a share of the image side; stride in windows
     trust       whether the maps are put to the test (several more passes)
     rows        photographs in a figure of maps; grid: in a figure of photographs
+    examples    labelled pictures in the grid to search and filter
     scale       pixels of a PNG to a figure pixel; palette: photographs in 256 colours, a third of the bytes
     """
 
@@ -40,14 +41,15 @@ class Preset:
     trust: bool = True
     rows: int = 2
     grid: int = 10
+    examples: int = 200
     scale: float = 1.0
     palette: bool = True
 
 
 PRESETS = {
-    "quick": Preset("quick", 6, 500, 600, ONE_PASS, trust=False),
+    "quick": Preset("quick", 6, 500, 600, ONE_PASS, trust=False, examples=60),
     "standard": Preset("standard", 5, 2000, 3000, ALL),
-    "full": Preset("full", 24, 10_000, 30_000, ALL, steps=64, samples=32, rows=4, grid=24, scale=2.0, palette=False),
+    "full": Preset("full", 24, 10_000, 30_000, ALL, steps=64, samples=32, rows=4, grid=24, examples=1000, scale=2.0, palette=False),
 }
 
 

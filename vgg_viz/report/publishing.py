@@ -9,7 +9,8 @@ from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes
 
 from vgg_viz.report.explorer import SCRIPTS, STYLES, Explorer, render_explorer
-from vgg_viz.report.page import Inlaid, Page, Shown, inline_json, render
+from vgg_viz.report.page import Inlaid, Page, Shown, render
+from vgg_viz.report.wording import inline_json
 
 # Bytes of a page. A browser reads 5 MB in a moment; above 8 it is worth a word, above 20 figures leave the page.
 WARN, HEAVY = 8_000_000, 20_000_000

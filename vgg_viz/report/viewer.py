@@ -28,14 +28,17 @@ def payload(
     methods: Mapping[str, Method],
     fields: Mapping[str, Field],
     evidence: Mapping[str, str],
+    *,
+    finest: tuple[int, int] = (FINEST, FINEST_LAYER),
 ) -> dict[str, Any]:
     """What the viewer needs, as plain JSON.
 
     probabilities  (B, K)
     maps           (target, attribution of all B pictures); target "predicted", or "second": the true class of a mistake, else the
-                   runner-up
+                   runner-up; another word is shown as it is
     fields         receptive field of each layer that maps come from
     evidence       one sentence on each method's trial on this checkpoint, where there was one
+    finest         sides above which maps in pixels and maps of layers are averaged down [values]
     """
     named: list[dict[str, Any]] = []
     ranges: dict[str, list[float]] = {}
@@ -44,7 +47,7 @@ def payload(
     labels = batch.labels
     for target, found in maps:
         values = found.values.detach().float().cpu()
-        factor = -(-max(values.shape[-2:]) // (FINEST if found.layer is None else FINEST_LAYER))
+        factor = -(-max(values.shape[-2:]) // (finest[0] if found.layer is None else finest[1]))
         values = coarser(values, factor)
         values = values if found.layer else without_repeats(values)
         used[found.method] = None
@@ -55,7 +58,7 @@ def payload(
                 "size": field.size + field.jump * (factor - 1),
             }  # fmt: skip
         for photo in range(len(batch)):
-            which = target if target == "predicted" else _second(photo, found, labels)
+            which = _second(photo, found, labels) if target == "second" else target
             key = f"{found.method}|{found.layer or ''}|{which}"
             low, high, data = quantised(values[photo])
             known = ranges.setdefault(key, [low, high])

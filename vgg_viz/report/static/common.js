@@ -76,10 +76,15 @@ function saveBlob(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
-// A canvas as PNG. Not toBlob: it waits for an idle moment, which a busy page may not have for seconds.
-function savePicture(canvas, name) {
-  const text = atob(canvas.toDataURL("image/png").split(",")[1]);
-  saveBlob(new Blob([Uint8Array.from(text, (letter) => letter.charCodeAt(0))], { type: "image/png" }), name);
+// What a data: address in base64 holds.
+function blobOf(uri) {
+  const [head, content] = uri.split(",");
+  const text = atob(content), bytes = new Uint8Array(text.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
+  return new Blob([bytes], { type: head.slice("data:".length).split(";")[0] });
 }
+
+// A canvas as PNG. Not toBlob: it waits for an idle moment, which a busy page may not have for seconds.
+const savePicture = (canvas, name) => saveBlob(blobOf(canvas.toDataURL("image/png")), name);
 
 const saveText = (text, name, type) => saveBlob(new Blob([text], { type }), name);

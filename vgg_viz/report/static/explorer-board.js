@@ -68,7 +68,7 @@ function gridOf(units) {
 
 // One layer's place on the board: a canvas under its name, which knows where each unit is.
 function boardLayer(step, index) {
-  const vector = step.shape.length === 1, strip = step.kind === "flatten";
+  const vector = step.shape.length === 1, strip = step.kind === "flatten" || (vector && step.shape[0] > 200);
   const grid = strip ? { cell: 14, columns: 1, rows: step.shape[0] } : gridOf(step.shape[0]);
   const width = strip ? 14 : grid.columns * (grid.cell + CELL_GAP) - CELL_GAP;
   const height = strip ? BOARD_HEIGHT : grid.rows * (grid.cell + CELL_GAP) - CELL_GAP;
@@ -76,7 +76,7 @@ function boardLayer(step, index) {
   const canvas = make("canvas", { width: strip ? 1 : width * density, height: strip ? step.shape[0] : height * density });
   canvas.style.width = `${width}px`;
   canvas.style.height = `${height}px`;
-  const label = make("p", { class: "layer-name" }, make("b", { text: step.title }), make("span", { text: step.shape.join(" × ") }));
+  const label = make("p", { class: "layer-name" }, make("b", { text: step.title }), ...(step.units ? [`${step.units.length} of ${step.full[0]}`, step.full.slice(1).join(" × ")] : [step.shape.join(" × ")]).map((text) => make("span", { text })));
   const element = make("div", { class: `layer ${step.kind}` }, label, canvas);
   const boxOf = (unit) => strip
     ? { x: 0, y: (unit * height) / step.shape[0], width, height: Math.max(1, height / step.shape[0]) }
@@ -238,7 +238,7 @@ function boardView(core) {
       if (state.layer !== before.layer) reveal();
     },
     show(shown) {
-      drawFlows(flows, places, shown, flowsInto(steps, core.activations, shown), state);
+      drawFlows(flows, places, shown, shown.layer < last && !core.live ? storedFlows(steps, shown.layer, core.idOf(shown.layer, shown.unit), core.cellOf(shown.layer, shown.unit)) : flowsInto(steps, core.activations, shown), state);
       places.forEach((place, i) => place.element.classList.toggle("current", i === shown.layer));
       bars.forEach((button) => button.setAttribute("aria-pressed", String(state.layer === last && Number(button.dataset.unit) === state.unit)));
     },

@@ -3,6 +3,7 @@
 function closerView(core) {
   const { part, steps, last, side, state, choose, point, shapeOf, sourceOf, unitName, className, cellText } = core;
 
+  const wordOf = (name) => (name === "unit" ? core.idOf(state.layer, state.unit) : state[name]) + 1;
   const stage = part("stage");
   const underPointer = (event) => {
     const frame = part("map").getBoundingClientRect(), now = steps[state.layer], x = (event.clientX - frame.left) / frame.width, y = (event.clientY - frame.top) / frame.height;
@@ -21,7 +22,11 @@ function closerView(core) {
   part("layer").append(...steps.map((step, i) => make("option", { value: i, text: step.title })));
   part("layer").addEventListener("change", () => choose({ layer: Number(part("layer").value) }));
   for (const name of ["unit", "row", "column"]) {
-    part(name).addEventListener("change", () => { choose({ [name]: Math.round(Number(part(name).value) || 1) - 1 }); part(name).value = state[name] + 1; });
+    part(name).addEventListener("change", () => {
+      const asked = Math.round(Number(part(name).value) || 1) - 1;
+      choose({ [name]: name === "unit" ? core.placeOf(state.layer, asked) : asked });
+      part(name).value = wordOf(name);
+    });
   }
   for (const input of all("input[name=ui-range]")) input.addEventListener("change", () => choose({ range: input.value }));
 
@@ -29,26 +34,34 @@ function closerView(core) {
     const { layer } = shown, step = steps[layer], source = sourceOf(layer);
     const before = layer ? core.activations[layer - 1] : core.pixelsOf(core.photo);
     const naming = layer === last ? (i) => className(i) : (i) => unitName(layer - (source ? 2 : 1), i);
-    const { text, parts } = SUMS[step.kind](step, before, { ...shown, channel: state.channel }, core.valueAt(shown), {
-      names: naming, source, below: layer ? steps[layer - 1].title : "picture", pick: (picked) => { choose({ channel: picked }, false); part("sums").querySelector("[aria-pressed=true]")?.focus(); },
-    });
-    part("sums-title").textContent = `How this number comes about: ${shortened(cellText(shown), 90)}`;
+    const pick = (picked) => { choose({ channel: picked }, false); part("sums").querySelector("[aria-pressed=true]")?.focus(); };
+    const { text, parts } = step.full ? storedSum(step, core.cellOf(layer, shown.unit), {
+      names: (id) => (layer === 1 ? unitName(0, id) : `unit ${id + 1}`), below: steps[layer - 1].title,
+      picked: state.channel, pick, others: strongestOf(layer),
+    }) : SUMS[step.kind](step, before, { ...shown, channel: state.channel }, core.valueAt(shown), { names: naming, source, below: layer ? steps[layer - 1].title : "picture", pick });
+    part("sums-title").textContent = step.full ? `How its strongest value came about: ${step.title}, ${shortened(unitName(layer, shown.unit), 60)}` : `How this number comes about: ${shortened(cellText(shown), 90)}`;
     part("sums-text").textContent = text;
     part("sums").replaceChildren(...parts);
     checkScrollers();
     const [units, h, w] = shapeOf(state.layer);
     part("layer").value = String(state.layer);
-    [["unit", units], ["row", h], ["column", w]].forEach(([name, most]) => {
+    [["unit", steps[state.layer].full?.[0] ?? units], ["row", h], ["column", w]].forEach(([name, most]) => {
       Object.assign(part(name), { max: most, disabled: most === 1 });
-      if (document.activeElement !== part(name)) part(name).value = state[name] + 1;
+      if (document.activeElement !== part(name)) part(name).value = wordOf(name);
     });
+  }
+
+  // The units of a stored layer whose sums were written down, strongest first.
+  function strongestOf(layer) {
+    const known = Object.keys(core.pictures[state.picture]?.cells?.[layer - 1] ?? {}).map(Number).map((id) => (steps[layer].units ? steps[layer].units.indexOf(id) : id));
+    return known.sort((a, b) => core.activations[layer][b] - core.activations[layer][a]).map((unit) => [unitName(layer, unit), () => choose({ unit })]);
   }
 
   return {
     opening: { channel: null },
     settle() {
       const inputs = state.layer ? (sourceOf(state.layer)?.shape ?? steps[state.layer].input)[0] : 0;
-      if (state.channel !== null) state.channel = clamp(state.channel, 0, Math.max(0, inputs - 1));
+      if (state.channel !== null && core.live) state.channel = clamp(state.channel, 0, Math.max(0, inputs - 1));
     },
     moved(change) { state.channel = change.channel ?? null; },
     read: (words) => ({ channel: wholeOf(words.get("input"), null) }),

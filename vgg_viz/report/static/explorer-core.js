@@ -20,8 +20,8 @@ function explorer(box, views) {
     step.title = i === 0 ? "input" : step.name;
     step.inputColours = i ? coloursOf(steps, i - 1) : "grey";
   });
-  const last = steps.length - 1, side = network.side;
-  const deepest = steps.findLastIndex((step) => step.kind === "conv");
+  const last = steps.length - 1, side = network.side, live = network.live !== false;
+  const deepest = steps.findLastIndex((step) => (live ? step.kind === "conv" : step.full?.length === 3));
   const opening = { picture: 0, layer: deepest, unit: 0, row: null, column: null, range: "layer" };
   const state = { ...opening };
   let photo = null; // what goes through the network: a canvas of its size
@@ -38,8 +38,14 @@ function explorer(box, views) {
 
   function unitName(layer, unit) {
     if (layer === 0) return network.channels === 3 ? ["red", "green", "blue"][unit] : "grey";
-    return layer >= last - 1 ? className(unit) : `unit ${unit + 1}`;
+    return layer >= last - 1 ? className(unit) : `unit ${idOf(layer, unit) + 1}`;
   }
+
+  // A stored layer shows some of its units: which one of all is the unit in a place, and in which place is it?
+  const idOf = (layer, unit) => steps[layer].units?.[unit] ?? unit;
+  const placeOf = (layer, id) => (steps[layer].units ? Math.max(0, steps[layer].units.findLastIndex((unit) => unit <= id)) : id);
+  const strongestIn = (layer) => placeOf(layer, storedStrongest(pictures[state.picture], layer));
+  const cellOf = (layer, unit) => (typeof state.picture === "number" ? storedCell(pictures[state.picture], layer, idOf(layer, unit)) : undefined);
 
   function valueAt({ layer, unit, row, column }) {
     const [, h, w] = shapeOf(layer);
@@ -61,8 +67,9 @@ function explorer(box, views) {
     state.layer = clamp(state.layer, 0, last);
     const [units, h, w] = shapeOf(state.layer);
     state.unit = clamp(state.unit, 0, units - 1);
-    state.row = clamp(state.row ?? Math.floor(h / 2), 0, h - 1);
-    state.column = clamp(state.column ?? Math.floor(w / 2), 0, w - 1);
+    const cell = cellOf(state.layer, state.unit), factor = steps[state.layer].factor ?? 1;
+    state.row = clamp(state.row ?? Math.floor(cell ? cell.row / factor : h / 2), 0, h - 1);
+    state.column = clamp(state.column ?? Math.floor(cell ? cell.column / factor : w / 2), 0, w - 1);
     if (!["unit", "layer", "network"].includes(state.range)) state.range = "layer";
     opened.forEach((view) => view.settle?.(state));
   }
@@ -71,7 +78,11 @@ function explorer(box, views) {
   function choose(change, spoken = true) {
     const before = { ...state };
     Object.assign(state, change);
-    if (change.layer !== undefined && change.row === undefined && change.layer !== before.layer) Object.assign(state, samePlace(before, state.layer));
+    if (change.row === undefined && live && state.layer !== before.layer) Object.assign(state, samePlace(before, state.layer));
+    // Of a stored network the sums are those of the strongest cells: there a new unit is looked at.
+    if (change.row === undefined && change.column === undefined && !live && ["layer", "unit", "picture"].some((name) => state[name] !== before[name])) {
+      Object.assign(state, { row: null, column: null }, change.unit === undefined && state.layer !== before.layer && { unit: strongestIn(state.layer) });
+    }
     if (state.layer !== before.layer || state.unit !== before.unit) opened.forEach((view) => view.moved?.(change));
     follow(before);
     remember();
@@ -121,7 +132,7 @@ function explorer(box, views) {
   function take(canvas = canvasOf(state.picture)) {
     photo = canvas;
     const started = performance.now();
-    activations = forward(steps, pixelsOf(photo));
+    activations = live ? forward(steps, pixelsOf(photo)) : storedAnswers(steps, pictures[state.picture], pixelsOf(photo));
     box.dataset.milliseconds = (performance.now() - started).toFixed(1);
     opened.forEach((view) => view.took?.());
   }
@@ -176,7 +187,7 @@ function explorer(box, views) {
   function remember() {
     clearTimeout(writing);
     writing = setTimeout(() => {
-      const words = new URLSearchParams({ layer: steps[state.layer].name, unit: state.unit + 1, cell: `${state.row + 1},${state.column + 1}`, range: state.range });
+      const words = new URLSearchParams({ layer: steps[state.layer].name, unit: idOf(state.layer, state.unit) + 1, cell: `${state.row + 1},${state.column + 1}`, range: state.range });
       opened.forEach((view) => view.write?.(words));
       try { history.replaceState(null, "", `#${words}`); } catch { /* too many in a row: the next one will do */ }
     }, 120);
@@ -187,8 +198,9 @@ function explorer(box, views) {
     const words = new URLSearchParams(location.hash.slice(1)), before = photo ? { ...state } : {};
     const [row, column] = (words.get("cell") ?? "").split(",");
     const layer = steps.findIndex((step) => step.name === words.get("layer"));
+    const at = layer < 0 ? opening.layer : layer;
     Object.assign(state, opening, {
-      layer: layer < 0 ? opening.layer : layer, unit: wholeOf(words.get("unit"), 0), row: wholeOf(row, null), column: wholeOf(column, null), range: words.get("range") ?? "layer",
+      layer: at, unit: words.has("unit") || live ? placeOf(at, wholeOf(words.get("unit"), 0)) : strongestIn(at), row: wholeOf(row, null), column: wholeOf(column, null), range: words.get("range") ?? "layer",
     }, ...opened.map((view) => view.read?.(words) ?? {}));
     follow(before);
   }
@@ -196,8 +208,8 @@ function explorer(box, views) {
   // ---- the views
 
   const core = {
-    box, part, network, pictures, steps, last, side, state, speak, choose, point, show, take, recall,
-    shapeOf, sourceOf, unitName, className, valueAt, cellText, best, truth, pixelsOf, fitted, scaleFor, rangeOf, rangeText,
+    box, part, network, pictures, steps, last, side, live, state, speak, choose, point, show, take, recall,
+    shapeOf, sourceOf, unitName, className, valueAt, cellText, idOf, placeOf, cellOf, best, truth, pixelsOf, fitted, scaleFor, rangeOf, rangeText,
     get activations() { return activations; },
     get photo() { return photo; },
   };

@@ -57,7 +57,7 @@ function seenText(step, shown, side) {
   if (step.kind === "normalise") return `It is one pixel: x ${box.x0}, y ${box.y0}.`;
   const inside = Math.max(0, Math.min(box.x1, side) - Math.max(box.x0, 0)) * Math.max(0, Math.min(box.y1, side) - Math.max(box.y0, 0));
   const outside = 1 - inside / step.field.size ** 2;
-  return `It sees ${step.field.size} × ${step.field.size} px of the picture: x ${box.x0} to ${box.x1 - 1}, y ${box.y0} to ${box.y1 - 1}`.replaceAll("-", "−") +
+  return `${step.factor > 1 ? `This is the mean of ${step.factor} × ${step.factor} cells, which together see` : "It sees"} ${step.field.size} × ${step.field.size} px of the picture: x ${box.x0} to ${box.x1 - 1}, y ${box.y0} to ${box.y1 - 1}`.replaceAll("-", "−") +
     (outside > 0 ? `; ${percent(outside)} of that is padding (hatched).` : ".");
 }
 

@@ -43,16 +43,19 @@ function picturesView(core) {
     state.picture = -1; // so that a second picture of one's own counts as new
     choose({ picture: "own" });
   }
-  part("choose").addEventListener("click", () => part("file").click());
-  part("file").addEventListener("change", () => { if (part("file").files[0]) bring(part("file").files[0]); part("file").value = ""; });
-  addEventListener("paste", (event) => { if (event.clipboardData?.files[0]) bring(event.clipboardData.files[0]); });
-  addEventListener("dragover", (event) => { event.preventDefault(); strip.classList.add("dropping"); });
-  addEventListener("dragleave", () => strip.classList.remove("dropping"));
-  addEventListener("drop", (event) => {
-    event.preventDefault();
-    strip.classList.remove("dropping");
-    if (event.dataTransfer?.files[0]) bring(event.dataTransfer.files[0]);
-  });
+  function listen() {
+    part("choose").addEventListener("click", () => part("file").click());
+    part("file").addEventListener("change", () => { if (part("file").files[0]) bring(part("file").files[0]); part("file").value = ""; });
+    addEventListener("paste", (event) => { if (event.clipboardData?.files[0]) bring(event.clipboardData.files[0]); });
+    addEventListener("dragover", (event) => { event.preventDefault(); strip.classList.add("dropping"); });
+    addEventListener("dragleave", () => strip.classList.remove("dropping"));
+    addEventListener("drop", (event) => {
+      event.preventDefault();
+      strip.classList.remove("dropping");
+      if (event.dataTransfer?.files[0]) bring(event.dataTransfer.files[0]);
+    });
+  }
+  if (core.live) listen();
 
   return {
     opening: { picture: 0 },
@@ -73,7 +76,7 @@ function picturesView(core) {
       const guess = core.best(), truth = core.truth(), share = percent(core.activations[core.last][guess]);
       part("verdict").replaceChildren("The network says ", make("b", {}, make("bdi", { text: shortened(className(guess)) })), ` (${share})`,
         ...(truth === null ? [] : truth === guess ? [", and is right"] : [", but it is ", make("b", {}, make("bdi", { text: shortened(className(truth)) }))]),
-        `. Computed in ${Number(core.box.dataset.milliseconds).toFixed(0)} ms.`);
+        core.live ? `. Computed in ${Number(core.box.dataset.milliseconds).toFixed(0)} ms.` : ".");
     },
   };
 }

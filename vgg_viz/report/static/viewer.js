@@ -1,9 +1,8 @@
 // The attention viewer: a photo, a map on it, and every choice in the address of the page.
 
-function viewer(box) {
+function viewer(box, data) {
   const address = box.dataset.viewer;
   const part = (name) => box.querySelector(`[data-part=${name}]`);
-  const data = JSON.parse(part("data").textContent);
   const methods = new Map(data.methods.map((method) => [method.id, method]));
   const layers = new Map(data.layers.map((layer) => [layer.name, layer]));
   const maps = data.maps.filter((map) => data.photos[map.photo] && methods.has(map.method) && (map.layer === null || layers.has(map.layer)));
@@ -65,20 +64,10 @@ function viewer(box) {
       pinned = cellAt((field.x0 + field.x1 - 1) / 2, (field.y0 + field.y1 - 1) / 2, shown, layer(), size());
     }
     if (pinned) pinned = { row: clamp(pinned.row, 0, shown.h - 1), column: clamp(pinned.column, 0, shown.w - 1) };
-    fill(selects.photo, photoIndices.map((index) => [index, `${index + 1} · ${shortened(photoName(index))}`]), shown.photo);
-    fill(selects.method, methodIds.map((id) => [id, methods.get(id).title]), shown.method);
-    fill(selects.layer, layerNames.map((name) => [name ?? "", name ?? "the photo itself (pixels)"]), shown.layer ?? "");
-    fill(selects.target, ofLayer.map((map) => [map.target, `${map.target}: ${shortened(className(map.class))}`]), shown.target);
-  }
-
-  function fill(select, options, chosen) {
-    const key = JSON.stringify(options);
-    if (select.dataset.key !== key) {
-      select.replaceChildren(...options.map(([value, text]) => make("option", { value, text })));
-      select.dataset.key = key;
-    }
-    select.value = String(chosen);
-    select.disabled = options.length < 2;
+    fillSelect(selects.photo, photoIndices.map((index) => [index, `${index + 1} · ${shortened(photoName(index))}`]), shown.photo);
+    fillSelect(selects.method, methodIds.map((id) => [id, methods.get(id).title]), shown.method);
+    fillSelect(selects.layer, layerNames.map((name) => [name ?? "", name ?? "the photo itself (pixels)"]), shown.layer ?? "");
+    fillSelect(selects.target, ofLayer.map((map) => [map.target, `${map.target}: ${shortened(className(map.class))}`]), shown.target);
   }
 
   function choose(change) {
@@ -239,13 +228,7 @@ function viewer(box) {
     ["low", "middle", "high"].forEach((name, i) => { part(name).textContent = number(ends[i]); });
     part("unit").textContent = `${method().unit}; range of ${rangeName()}` + (signed ? "; red for, blue against" : "");
     photoIndices.forEach((index) => select(thumbs[index], index === shown.photo));
-    part("guesses").replaceChildren(...(photo().top ?? []).map(([index, probability]) => {
-      const fillBar = make("span", { class: "guess-bar", "aria-hidden": "true" }, make("span"));
-      fillBar.firstChild.style.width = `${clamp(100 * probability, 0, 100)}%`;
-      const truth = index === photo().true ? make("span", { class: "truth", text: "true class" }) : "";
-      return make("li", {}, make("span", { class: "guess-name" }, make("bdi", { text: className(index) }), " ", truth),
-        make("span", { class: "guess-share", text: percent(probability) }), fillBar);
-    }));
+    part("guesses").replaceChildren(...guessRows(photo().top ?? [], photo().true, className));
     part("outline-row").hidden = !data.photos.some((item) => item.mask);
     part("outline").disabled = !photo().mask;
     part("opacity").value = look.opacity;
@@ -264,6 +247,7 @@ function viewer(box) {
   function remember() {
     clearTimeout(writing);
     writing = setTimeout(() => {
+      if (!box.isConnected) return; // another viewer has taken its place
       const state = new URLSearchParams({ view: address, photo: shown.photo + 1, method: shown.method });
       if (shown.layer !== null) state.set("layer", shown.layer);
       state.set("target", shown.target);
@@ -402,7 +386,8 @@ function viewer(box) {
     return canvas;
   }
 
-  addEventListener("hashchange", recall);
+  const changed = () => (box.isConnected ? recall() : removeEventListener("hashchange", changed));
+  addEventListener("hashchange", changed);
   if (recall()) {
     document.getElementById(address)?.scrollIntoView();
   } else {
@@ -411,5 +396,5 @@ function viewer(box) {
   }
 }
 
-all("[data-viewer]").forEach(viewer);
+all("[data-viewer]").forEach((box) => viewer(box, JSON.parse(box.querySelector("[data-part=data]").textContent)));
 checkScrollers();

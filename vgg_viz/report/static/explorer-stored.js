@@ -1,0 +1,61 @@
+// A network that is too large to run here: what it said about each picture was written down, maps as bytes and sums in full.
+
+// What every step said about one picture, in the form that a live network gives it.
+function storedAnswers(steps, picture, pixels) {
+  const answers = [LAYER_RULES.normalise(pixels, steps[0])];
+  for (const answer of picture.answers) {
+    if (answer.values) { answers.push(floatsOf(answer.values)); continue; }
+    const [, h, w] = steps[answers.length].shape, values = new Float32Array(answer.data.length * h * w);
+    answer.data.forEach((data, unit) => values.set(valuesOf({ low: answer.low[unit], high: answer.high[unit], h, w, data }), unit * h * w));
+    answers.push(values);
+  }
+  return [...answers, softmax(answers.at(-1))];
+}
+
+// The unit whose sum was written down and came out highest.
+function storedStrongest(picture, layer) {
+  const cells = Object.entries(picture?.cells?.[layer - 1] ?? {});
+  return cells.length ? Number(cells.reduce((best, cell) => (cell[1].value > best[1].value ? cell : best))[0]) : 0;
+}
+
+// The sum behind the strongest cell of a unit, or nothing where none was written down.
+const storedCell = (picture, layer, id) => picture?.cells?.[layer - 1]?.[id];
+
+function storedFlows(steps, layer, id, cell) {
+  const below = steps[layer - 1];
+  if (!cell) return [];
+  return (cell.terms ?? [[id, 1]]).map(([channel, sum]) => [below.units ? below.units.indexOf(channel) : channel, sum]).filter(([unit]) => unit >= 0 && unit < below.shape[0]);
+}
+
+// Where a unit was strongest, the inputs that made it so, and the sum: as for a live network, at this one cell.
+function storedSum(step, cell, { names, below, pick, picked, others }) {
+  if (!cell) {
+    const offered = others.map(([text, go]) => { const button = make("button", { type: "button" }, make("bdi", { text })); button.addEventListener("click", go); return button; });
+    return { text: "The sum of this unit was not written down. These were, the strongest of the layer:", parts: [make("div", { class: "others" }, ...offered)] };
+  }
+  const at = step.full.length === 3 ? ` (row ${cell.row + 1}, column ${cell.column + 1} of ${step.full[1]} × ${step.full[2]})` : "";
+  if (!cell.terms) {
+    return {
+      text: `The largest of 2 × 2 cells, at the strongest place of this unit${at}.`,
+      parts: [grid(numberGrid("window", cell.seen, 2, scaleOf("unsigned", extremes(cell.seen)))),
+        make("p", { class: "sum" }, `max(${cell.seen.map(exact).join(", ")}) = `, make("strong", { text: exact(cell.value) }))],
+    };
+  }
+  const terms = cell.terms.map(([channel, sum]) => ({ channel, sum })), chosen = Math.max(0, terms.findIndex((term) => term.channel === picked));
+  const list = termList(terms, { label: (term) => names(term.channel), pick: cell.seen ? (term) => pick(term.channel) : null, picked: terms[chosen], addend: ["bias", cell.bias] });
+  if (cell.more) list.insertBefore(make("li", { class: "term rest" }, make("span", { class: "term-name", text: `${cell.more} smaller ones together` }), make("span"), make("span", { class: "term-value", text: exact(cell.rest) })), list.lastChild);
+  const sum = terms.reduce((total, term) => total + term.sum, cell.rest) + cell.bias, scaled = cell.scaled ? sum * cell.scaled[0] + cell.scaled[1] : sum;
+  const parts = [list];
+  if (cell.seen?.[chosen]) {
+    const seen = cell.seen[chosen], kernel = cell.kernel[chosen], products = seen.map((value, i) => value * kernel[i]);
+    parts[0] = make("div", { class: "two-parts" }, make("div", { class: "picked" }, make("h4", { text: `${below}, ${names(terms[chosen].channel)}` }),
+      grid(numberGrid("window", seen, cell.side, scaleOf(step.inputColours, extremes(seen))), sign("×"), numberGrid("kernel", kernel, cell.side, around(kernel)), sign("="), numberGrid("products", products, cell.side, around(products))),
+      make("p", { class: "sum", text: `The ${products.length} products add up to ${exact(terms[chosen].sum)}.` })), list);
+  }
+  const line = [`${terms.length + cell.more} terms${signedText(cell.bias)} (bias) = `, exact(sum)];
+  if (cell.scaled) line.push(`; batch norm: × ${exact(cell.scaled[0])}${signedText(cell.scaled[1])} = ${exact(scaled)}`);
+  if (step.kind === "relu") line.push("; ReLU: ");
+  const result = step.kind === "relu" ? Math.max(0, scaled) : scaled;
+  parts.push(make("p", { class: "sum" }, line.join(""), ...(step.kind === "relu" ? [make("strong", { text: exact(result) })] : [])));
+  return { text: `Too large to run here, the network had this sum written down, at the strongest place of this unit${at}. Choose an input${cell.seen ? "; the strongest show every number" : ""}.`, parts };
+}

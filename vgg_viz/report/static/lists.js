@@ -1,0 +1,23 @@
+// Lists that the viewer and the grid of examples share: options of a select, answers with their bars.
+
+// The options of a select, built again only when they are others; [value, text] each.
+function fillSelect(select, options, chosen) {
+  const key = JSON.stringify(options);
+  if (select.dataset.key !== key) {
+    select.replaceChildren(...options.map(([value, text]) => make("option", { value, text })));
+    select.dataset.key = key;
+  }
+  select.value = String(chosen);
+  select.disabled = options.length < 2;
+}
+
+// The first answers of the network as list items with bars: [class, probability] each.
+function guessRows(top, truth, className) {
+  return top.map(([index, probability]) => {
+    const bar = make("span", { class: "guess-bar", "aria-hidden": "true" }, make("span"));
+    bar.firstChild.style.width = `${clamp(100 * probability, 0, 100)}%`;
+    const mark = index === truth ? make("span", { class: "truth", text: "true class" }) : "";
+    return make("li", {}, make("span", { class: "guess-name" }, make("bdi", { text: className(index) }), " ", mark),
+      make("span", { class: "guess-share", text: percent(probability) }), bar);
+  });
+}
