@@ -146,7 +146,7 @@ def test_torchvision_state_dicts_are_recognised_by_their_shapes(name: str, tmp_p
     assert reading is not None
     assert reading.architecture.variant + ("_bn" if reading.architecture.batch_norm else "") == name
     assert reading.architecture.num_classes == 1000
-    assert any("ImageNet mean" in sentence for sentence in reading.evidence)
+    assert any("ImageNet's mean" in sentence for sentence in reading.evidence)
 
 
 @pytest.mark.parametrize("name", ["a_lrn", "c_bn", "vgg11", "vgg16_bn"])

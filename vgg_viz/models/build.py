@@ -89,7 +89,7 @@ def build(source: Architecture | Checkpoint | str, *, seed: int = 0, **overrides
     wanted = architecture(source, **overrides) if isinstance(source, str) else checked(replace(source, **overrides))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = empty(wanted)
+        model = _empty(wanted)
         _initialise(model)
     return model.eval()
 
@@ -116,11 +116,10 @@ def assemble(wanted: Architecture, weights: Mapping[str, Tensor]) -> nn.Module:
 def skeleton(wanted: Architecture) -> nn.Module:
     """The network without storage, on the meta device: names and shapes only."""
     with torch.device("meta"):
-        return empty(wanted)
+        return _empty(wanted)
 
 
-def empty(wanted: Architecture) -> nn.Module:
-    """The layers of an architecture, filled with whatever torch puts there; on the meta device it costs nothing."""
+def _empty(wanted: Architecture) -> nn.Module:
     return TinyVGG(wanted) if wanted.variant == "tiny_vgg" else VGG(wanted)
 
 

@@ -18,9 +18,9 @@ from vgg_viz.models.build import architecture as usual_architecture
 from vgg_viz.models.build import build, checked
 from vgg_viz.models.containers import model_files, open_file, shown
 from vgg_viz.models.finite import require_finite
-from vgg_viz.models.formats import recognise
-from vgg_viz.models.formats.own import FORMAT as OWN
+from vgg_viz.models.formats import FORMATS, recognise
 from vgg_viz.models.formats.own import pack
+from vgg_viz.models.notes import FOUND_CLASSES
 from vgg_viz.models.overrides import noted, overridden
 from vgg_viz.models.vgg import canonical
 from vgg_viz.records import Checkpoint, Provenance
@@ -108,7 +108,7 @@ def _read(
             f"{shown(path)} opened, but holds {_described(stored.value)}, which is no VGG checkpoint; "
             "expected a state dict of a VGG or Tiny VGG, or a file written by `vgg_viz train`."
         )
-    if reading.format != OWN:
+    if reading.format not in FORMATS:  # formats of whole files know what stands beside their weights
         reading = noted(reading, stored.value)
     reading = overridden(reading, arch, dict(overrides or {}))
     single, converted = _single_precision(reading.weights, path)
@@ -202,8 +202,10 @@ def _named(checkpoint: Checkpoint, given: Sequence[str] | None, folder: Sequence
         said = "The class names are ImageNet-1k's in torchvision's order, because there are 1,000 classes (--classes)."
     else:
         names = tuple(f"class {i}" for i in range(count))
-        said = "The file carries no class names (--classes)." if checkpoint.provenance.format != "untrained" else ""
+        untrained = checkpoint.provenance.format == "untrained"
+        said = "" if untrained else "The classes are called by their numbers, because the file carries no names (--classes)."
     provenance = checkpoint.provenance
     if said:
-        provenance = replace(provenance, evidence=(*provenance.evidence, said))
+        before = [text for text in provenance.evidence if not text.startswith(FOUND_CLASSES)]  # overruled
+        provenance = replace(provenance, evidence=(*before, said))
     return replace(checkpoint, classes=names, provenance=provenance)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vgg_viz.errors import CheckpointRefused
-from vgg_viz.models.build import empty
+from vgg_viz.models.build import skeleton
 from vgg_viz.models.vgg import VARIANTS, steps
 from vgg_viz.records import Architecture
 
@@ -127,12 +127,12 @@ def deduced(weights: Mapping[str, Tensor], chain: Chain, base: Architecture) -> 
     if base.in_channels == 1:  # the same scale, without colours
         found = replace(found, mean=(sum(base.mean) / len(base.mean),), std=(sum(base.std) / len(base.std),))
     named, ignored, filled = renamed(weights, chain, found)
-    widths = "-".join(f"{n:,}" for n in [*hidden, found.num_classes])
+    between = f", has hidden layers of {' and '.join(f'{n:,}' for n in hidden)}," if hidden else ""
     evidence = [
         _about_kernels(kernels, found),
         *(["Running means and variances follow every convolution: batch norm."] if chain.norms else []),
         *(["The convolutions have no bias."] if not biased else []),
-        f"The classifier reads {inputs:,} values, a {side} × {side} map of {last} channels, and goes {widths}: "
+        f"The classifier reads {inputs:,} values (a {side} × {side} map of {last} channels){between} and gives "
         f"{found.num_classes:,} {'class' if found.num_classes == 1 else 'classes'}.",
         *filled,
         f"Image side: {image_side} px is assumed, the usual one for a {side} × {side} map (--image-size).",
@@ -147,13 +147,12 @@ def deduced(weights: Mapping[str, Tensor], chain: Chain, base: Architecture) -> 
 
 def _about_kernels(kernels: Sequence[Tensor], found: Architecture) -> str:
     channels = [int(kernel.shape[0]) for kernel in kernels]
-    runs = [f"{n}{f' × {channels.count(n)}' if channels.count(n) > 1 else ''}" for n in dict.fromkeys(channels)]
     ones = sum(kernel.shape[2] == 1 for kernel in kernels)
     sides = f"{len(kernels) - ones} of 3 × 3 and {ones} of 1 × 1" if ones else "all 3 × 3"
     width = f" at width {found.width:g}" if found.width != 1 else ""
     return (
-        f"{len(kernels)} convolutions ({sides}) with {', '.join(runs)} channels from {found.in_channels} input "
-        f"{'channels' if found.in_channels > 1 else 'channel'}: {VARIANTS[found.variant].title}{width}."
+        f"{len(kernels)} convolutions ({sides}) of {'-'.join(map(str, channels))} channels on "
+        f"{'RGB' if found.in_channels == 3 else 'grey'} pictures: {VARIANTS[found.variant].title}{width}."
     )
 
 
@@ -194,8 +193,7 @@ def renamed(
 
 def _places(wanted: Architecture) -> Chain:
     """Where this package's network keeps its layers."""
-    with torch.device("meta"):
-        modules = list(empty(wanted).named_modules())
+    modules = list(skeleton(wanted).named_modules())
     classifier = [name for name, module in modules if name.startswith("classifier.") and isinstance(module, nn.Linear | nn.Conv2d)]
     convs = [name for name, module in modules if isinstance(module, nn.Conv2d) and name not in classifier]
     norms = [name for name, module in modules if isinstance(module, nn.BatchNorm2d)]
@@ -204,13 +202,14 @@ def _places(wanted: Architecture) -> Chain:
 
 def moved(weights: Mapping[str, Tensor], old: Architecture, new: Architecture) -> dict[str, Tensor]:
     """The same weights under the keys of another variant with as many layers: A and A-LRN differ in nothing else."""
-    before, after = _places(old), _places(new)
-    if (len(before.convs), len(before.heads)) != (len(after.convs), len(after.heads)) or old.batch_norm != new.batch_norm:
+    before, after = ([step.window.kernel for step in steps(one) if step.kind == "conv"] for one in (old, new))
+    if before != after:
+        there = f"{len(after)}" if len(before) != len(after) else "as many, but of other kernels"
         raise CheckpointRefused(
-            f"the file holds the {len(before.convs)} convolutions of {_named(old)}, --arch {_named(new)} has {len(after.convs)}; "
+            f"the file holds the {len(before)} convolutions of {_named(old)}, --arch {_named(new)} has {there}; "
             "leave --arch out, or give the file that belongs to it."
         )
-    return renamed(weights, before, new)[0]
+    return renamed(weights, _places(old), new)[0]
 
 
 def _named(architecture: Architecture) -> str:

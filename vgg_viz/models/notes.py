@@ -21,6 +21,7 @@ SIDE_KEYS = (
 MEAN_KEYS = ("mean", "image_mean", "img_mean", "pixel_mean", "norm_mean", "normalize_mean", "dataset_mean")
 STD_KEYS = ("std", "image_std", "img_std", "pixel_std", "norm_std", "normalize_std", "dataset_std")
 DEEPEST = 3
+FOUND_CLASSES = "The class names stand in the file under"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def _classes(near: list[tuple[tuple[str, ...], Mapping[Any, Any]]], count: int) 
                 said.append(f"Class names were not taken from the file: {error}")
                 continue
             if len(names) == count:
-                return names, [f"The class names stand in the file under {place}."]
+                return names, [f"{FOUND_CLASSES} {place}."]
             said.append(f"The file's {place} has {len(names):,} entries for {count:,} classes and was not used.")
     return (), said[:3]
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 # Written into keys by DataParallel and DDP, torch.compile, FSDP, activation checkpointing: layers of nobody's network.
 INFIXES = {
-    "module": "DataParallel or DDP", "_orig_mod": "torch.compile", "_fsdp_wrapped_module": "FSDP",
+    "module": "DataParallel, DDP or AveragedModel", "_orig_mod": "torch.compile", "_fsdp_wrapped_module": "FSDP",
     "_checkpoint_wrapped_module": "activation checkpointing",
 }  # fmt: skip
 # Where weights usually lie, the likelier first; any other key is found too, after these.
@@ -105,7 +105,7 @@ def _networks(path: tuple[str, ...], tensors: Mapping[str, Tensor]) -> Iterator[
     """The whole set without infixes, and what lies under each prefix that holds several convolutions."""
     bare, evidence = _without_infixes(tensors)
     where = [f"The weights were found under the key {_quoted('.'.join(path))}."] if path else []
-    count = bare.get("n_averaged")
+    count = bare.pop("n_averaged", None)
     averaged = bool(AVERAGED.search(".".join(path).lower())) or count is not None
     if count is not None and count.numel() == 1:
         evidence.append(f"n_averaged says that they are the average of {int(count)} states (EMA or SWA).")
@@ -119,7 +119,7 @@ def _networks(path: tuple[str, ...], tensors: Mapping[str, Tensor]) -> Iterator[
             weights=inside,
             averaged=averaged or bool(AVERAGED.search(prefix.lower())),
             evidence=(*whole.evidence, f"The prefix {_quoted(prefix)} was taken off the keys."),
-            others=tuple(key for key in bare if not key.startswith(prefix) and key != "n_averaged"),
+            others=tuple(key for key in bare if not key.startswith(prefix)),
         )
 
 
@@ -174,7 +174,7 @@ def _shadows(stored: object, found: list[Candidate]) -> list[Candidate]:
 
 def _with_statistics(averaged: Candidate, raw: list[Candidate]) -> Candidate:
     """An average of parameters only, completed with the batch-norm statistics of the raw weights beside it."""
-    if any(_is_buffer(key) for key in averaged.weights if key != "n_averaged"):
+    if any(_is_buffer(key) for key in averaged.weights):
         return averaged
     for one in raw:
         buffers = {key: value for key, value in one.weights.items() if _is_buffer(key)}
@@ -186,7 +186,7 @@ def _with_statistics(averaged: Candidate, raw: list[Candidate]) -> Candidate:
 
 
 def _is_buffer(key: str) -> bool:
-    return key.rpartition(".")[2] in ("running_mean", "running_var", "num_batches_tracked", "n_averaged")
+    return key.rpartition(".")[2] in ("running_mean", "running_var", "num_batches_tracked")
 
 
 def _rank(one: Candidate) -> tuple[bool, int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -53,6 +54,11 @@ def facts(checkpoint: Checkpoint, model: nn.Module) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def assumed(sentence: str) -> bool:
+    """Whether a sentence of the evidence is a guess: those end with the options that would settle it."""
+    return re.search(r"\(--[a-z-]+(, --[a-z-]+)*\)\.$", sentence) is not None
+
+
 def ignored(keys: Sequence[str]) -> str:
     """The keys of a file that belong to no layer, as a line: how many, and the first of them."""
     shown = ", ".join(key if len(key) <= LONGEST_KEY else f"{key[: LONGEST_KEY - 3]}..." for key in keys[:MOST_KEYS])
@@ -66,7 +72,7 @@ def as_text(found: Mapping[str, Any]) -> str:
     lines = [
         f"{found['title']}, {found['image_side']} px, {found['num_classes']} classes: {classes}",
         f"{found['parameters']:,} parameters, {found['macs'] / 1e6:,.1f} M multiply-adds a picture",
-        *(f"known:       {sentence}" for sentence in found["evidence"]),
+        *(f"{'assumed:' if assumed(sentence) else 'known:':12} {sentence}" for sentence in found["evidence"]),
         *(f"or else:     {sentence}" for sentence in found["alternatives"]),
         *([f"not loaded:  {ignored(found['ignored_keys'])}"] if found["ignored_keys"] else []),
         *([f"pictures:    {found['preprocessing']['sentence']}"] if "preprocessing" in found else []),

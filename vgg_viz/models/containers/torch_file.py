@@ -85,9 +85,10 @@ def harmless() -> list[Any]:
     found: list[Any] = [
         # Bags of attributes: filled by update of their __dict__. torchvision's and timm's scripts store their arguments so.
         argparse.Namespace, types.SimpleNamespace,
-        # Containers and plain values. A defaultdict calls its factory only when a missing key is indexed; the package uses .get alone,
-        # and a factory can only be a type that is itself allowed.
-        collections.defaultdict, collections.OrderedDict, dict, list, tuple, int, float, str, bool,
+        # Containers and plain values.
+        collections.OrderedDict, dict, list, tuple, int, float, str, bool,
+        # A plain dict stands in for a defaultdict: torch fills no other kind, and its factory is then never called.
+        (_without_factory, "collections.defaultdict"),
         # Points in time: validated numbers.
         datetime.datetime, datetime.date, datetime.timedelta,
         # Arrays and scalars: bytes with a type; arrays of objects hold only what this list allows.
@@ -125,6 +126,10 @@ def _empty_array(_kind: type[_ArrayType], shape: tuple[int, ...], _dtype: object
     if shape != (0,):
         raise ValueError("an array that begins with a size of its own")
     return np.ndarray((0,), np.uint8)
+
+
+def _without_factory(*_: object) -> dict[Any, Any]:
+    return {}
 
 
 def unsafe_globals(path: Path) -> list[str]:
@@ -242,13 +247,18 @@ def _would_run(path: Path, unsafe: list[str]) -> str:
             f"and have its classes, run {command} and give that file."
         )
     structure = _structure(path)
-    key = next((key for key in WRAPPERS if key.encode() in structure), None)
+    key = next((key for key in WRAPPERS if _word(key) in structure), None)
     part = f'["{key}"]' if key else ""
     command = _command(path, 'torch.load({file}, map_location="cpu", weights_only=False)' + part)
     return (
         f"{shown(path)} is a pickle that would run code to open ({names}); where you trust it, run {command}, which keeps the "
         "weights alone, and give that file."
     )
+
+
+def _word(text: str) -> bytes:
+    """A text as the pickles of torch.save hold it: the word BINUNICODE, its length, itself."""
+    return b"X" + len(text).to_bytes(4, "little") + text.encode()
 
 
 def _structure(path: Path, most: int = 2**20) -> bytes:

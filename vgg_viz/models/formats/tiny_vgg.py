@@ -57,8 +57,8 @@ def tiny_chain(name: str, weights: Mapping[str, Tensor], chain: Chain, said: str
         "tiny_vgg", int(linear.shape[0]), channels, width=hidden / 10, head=(), pooled=None, mean=(0.0,) * channels,
         std=(1.0,) * channels, conv_bias=biased,
     )  # fmt: skip
-    fits = _fits(base, side, USUAL_SIDES)
-    fits += [fit for fit in _fits(base, side, POSSIBLE_SIDES) if fit not in fits]
+    fits = _fits(base, side, [(padding, usual) for usual in USUAL_SIDES for padding in (0, 1)])
+    fits += [fit for fit in _fits(base, side, [(p, s) for p in (0, 1) for s in POSSIBLE_SIDES]) if fit not in fits]
     if not fits:
         raise CheckpointRefused(
             f"the last map is {side} × {side}, which no image side from {POSSIBLE_SIDES[0]} to {POSSIBLE_SIDES[-1]} px gives "
@@ -67,18 +67,18 @@ def tiny_chain(name: str, weights: Mapping[str, Tensor], chain: Chain, said: str
     named, ignored, filled = renamed(weights, chain, fits[0])
     evidence = (
         said,
-        f"4 convolutions of {hidden} channels from {channels} input {'channel' if channels == 1 else 'channels'}, "
-        f"{base.num_classes} classes: Tiny VGG.",
-        f"The last layer reads {linear.shape[1]:,} values: a {side} × {side} map of {hidden} channels.",
+        f"4 convolutions (all 3 × 3) of {hidden} channels on {'RGB' if channels == 3 else 'grey'} pictures: Tiny VGG.",
+        f"The classifier reads {linear.shape[1]:,} values (a {side} × {side} map of {hidden} channels) and gives "
+        f"{base.num_classes:,} {'class' if base.num_classes == 1 else 'classes'}.",
         *filled,
         UNIT,
     )
     return Reading(name, fits[0], named, evidence=evidence, alternatives=(UNSEEN,), ignored_keys=ignored, fits=tuple(fits[1:]))
 
 
-def _fits(base: Architecture, side: int, image_sides: Iterable[int]) -> list[Architecture]:
-    """The architectures whose last map has this side: the usual picture first, then padding 0."""
-    tries = [replace(base, padding=padding, image_side=image_side) for image_side in image_sides for padding in (0, 1)]
+def _fits(base: Architecture, side: int, places: Iterable[tuple[int, int]]) -> list[Architecture]:
+    """The architectures whose last map has this side, of these (padding, image side) and in their order."""
+    tries = [replace(base, padding=padding, image_side=image_side) for padding, image_side in places]
     return [candidate for candidate in tries if _last_side(candidate) == side]
 
 

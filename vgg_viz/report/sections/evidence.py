@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from vgg_viz.attribution import methods
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 from vgg_viz.report.detective import detected
-from vgg_viz.report.inspection import ignored
+from vgg_viz.report.inspection import assumed, ignored
 from vgg_viz.report.section import Subject, section
 
 
@@ -20,8 +20,8 @@ def evidence(subject: Subject) -> Iterator[Exhibit | Finding]:
     provenance = subject.checkpoint.provenance
     architecture = subject.checkpoint.architecture
     rows: list[tuple[str, str]] = [("file", provenance.file), ("format", provenance.format)]
-    rows += [("evidence", sentence) for sentence in provenance.evidence]
-    rows += [("alternative", sentence) for sentence in provenance.alternatives]
+    rows += [("assumed" if assumed(sentence) else "known", sentence) for sentence in provenance.evidence]
+    rows += [("or else", sentence) for sentence in provenance.alternatives]
     if provenance.ignored_keys:
         rows.append(("not loaded", ignored(provenance.ignored_keys)))
     rows += [
@@ -40,9 +40,9 @@ def evidence(subject: Subject) -> Iterator[Exhibit | Finding]:
         "evidence-file",
         "What was read, and what was assumed",
         Caption(
-            see="What the checkpoint file says about itself, what was inferred from names and shapes of its tensors, and what else would fit.",
-            read="A wrong assumption about preprocessing or image side makes a good network look bad: check those rows first when the accuracy is lower "
-            "than you know it to be.",
+            see="What the checkpoint file says about itself, what was inferred from names and shapes of its tensors, what had to be assumed, and what else would fit.",
+            read="A wrong assumption about preprocessing or image side makes a good network look bad: check the rows called assumed first when the "
+            "accuracy is lower than you know it to be. Each ends with the options that settle it.",
             cannot="A file of weights cannot prove what pictures it was trained on, nor in which order its classes were.",
         ),
         alt=f"Table of {len(rows)} facts about the checkpoint {provenance.file}.",
