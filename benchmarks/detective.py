@@ -2,10 +2,10 @@
 
     python benchmarks/detective.py [--networks 20] [--pictures 4 8 16 32]
 
-Networks with batch norm: VGG11 of an eighth of the width with random weights (He), whose running statistics come from pictures under
-each normalisation, passed in training mode; the detective then sees other pictures of the same kind. Networks without: the bundled Tiny VGG,
-folded so that it expects each normalisation and computes what it always did. Pictures: beside the checkout (CIFAR-10) where they are,
-else painted. Noise pictures must end in "cannot tell". Nothing is asserted.
+Networks with batch norm: VGG11 of an eighth of the width with random weights (He), whose running statistics come from pictures
+under each normalisation, passed in training mode; the detective then sees other pictures of the same kind. Networks without: the
+bundled Tiny VGG, folded so that it expects each normalisation and computes what it always did. Pictures: beside the checkout
+(CIFAR-10) where they are, else painted. "among" is right among several that it says it cannot tell apart. Nothing is asserted.
 """
 
 from __future__ import annotations
