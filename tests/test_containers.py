@@ -125,6 +125,21 @@ def test_a_model_of_several_files_has_the_sha256_of_them_all_in_order(tmp_path: 
     assert sha256(folder) == hashlib.sha256(everything).hexdigest()
 
 
+def test_the_gallery_of_a_folder_names_its_files_and_their_sha256(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vgg_viz.report.gallery import report
+
+    folder = tiny_net(side=32, hidden=2).tfjs(tmp_path / "net", shard=2500)
+    monkeypatch.chdir(folder)
+    index = report(".", preset="quick", out=tmp_path / "out").index
+    assert index.parent.name == "net"
+    manifest = json.loads((index.parent / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["checkpoint"]["sha256"] == sha256(folder)
+    assert manifest["checkpoint"]["files"] == ["model.json", "group1-shard1.bin", "group1-shard2.bin"]
+    page = index.read_text(encoding="utf-8")
+    assert sha256(folder) in page
+    assert "model.json, then group1-shard1.bin, then group1-shard2.bin" in page
+
+
 # ---------------------------------------------------------------- TensorFlow.js
 
 
@@ -394,6 +409,18 @@ def test_damaged_keras_files_and_bombs_are_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "other.keras", "w") as archive:
         archive.writestr("a", "b")
     refused(tmp_path / "other.keras", "damaged or no Keras file")
+
+
+def test_a_heap_of_texts_on_which_hdf5_would_run_for_ever_is_refused(tmp_path: Path) -> None:
+    # Found by mutation: the library walks over free space of 0 bytes without end, where no signal reaches it.
+    net = tiny_net(side=32, hidden=2)
+    raw = bytearray(net.h5(tmp_path / "a.h5", topology=net.sequential()).read_bytes())
+    load(tmp_path / "a.h5")
+    at = raw.index(b"GCOL") + 16
+    raw[at : at + 2] = bytes(2)  # the first object becomes free space
+    raw[at + 8 : at + 16] = bytes(8)
+    (tmp_path / "a.h5").write_bytes(raw)
+    refused(tmp_path / "a.h5", "a heap of texts is not whole")
 
 
 # ---------------------------------------------------------------- safetensors

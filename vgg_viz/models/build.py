@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.errors import CheckpointRefused, InputRefused, UnknownName
+from vgg_viz.errors import CheckpointRefused, InputRefused
 from vgg_viz.models.tiny import TinyVGG
-from vgg_viz.models.vgg import VARIANTS, VGG, Normalise, canonical, dense_weights
+from vgg_viz.models.vgg import VGG, Normalise, canonical, dense_weights
 from vgg_viz.records import Architecture, Checkpoint
 
 # Below this side the paper's 7x7 average pool would have to invent pixels: pool5 is smaller than 4x4.
@@ -42,8 +42,8 @@ def architecture(name: str, **overrides: Any) -> Architecture:
 
 def checked(wanted: Architecture) -> Architecture:
     """`wanted`, if its numbers make a network; raises InputRefused with the first that does not."""
-    if wanted.variant not in VARIANTS:
-        raise UnknownName("variant", wanted.variant, VARIANTS)
+    if canonical(wanted.variant) != (wanted.variant, False):
+        raise InputRefused(f"the variant {wanted.variant!r} is another name for one; give {canonical(wanted.variant)[0]!r}.")
     faults = [
         (
             max(wanted.num_classes, wanted.pooled or 1, *wanted.head, 1) > LARGEST or min(wanted.pooled or 1, *wanted.head, 1) < 1,

@@ -75,7 +75,7 @@ def report(
     started = time.perf_counter()
     require_index_place(Path(out))
     checkpoint = load(source, seed=seed, **{"folder_classes": folder_classes(data), **(overrides or {})})
-    stem = Path(source).stem if source is not None else BUNDLED.stem
+    stem = Path(os.path.abspath(source)).stem if source is not None else BUNDLED.stem  # "." is a folder with a name
     file = BUNDLED if source is None else Path(source)
     # A variant's name is no file, also where a folder is called so.
     fingerprint = sha256(file) if checkpoint.provenance.format != "untrained" else ""

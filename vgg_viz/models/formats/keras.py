@@ -109,9 +109,9 @@ def _match(chain: Chain, kernels: Sequence[Tensor]) -> Architecture:
         candidate = replace(plain, width=shapes[0][0] / steps(plain)[0].channels)
         plan = steps(candidate)
         kinds = [step.kind for step in plan]
-        if [(s.channels, s.window.kernel) for s in plan if s.kind == "conv"] == shapes and chain.kinds in (None, kinds):
+        if [(s.channels, s.window.kernel) for s in plan if s.kind == "conv"] == shapes and chain.kinds in ([], kinds):
             return _tiny(candidate) if variant == "tiny_vgg" else candidate
-    pools = "" if chain.kinds is None else f" and {chain.kinds.count('pool')} pools"
+    pools = "" if not chain.kinds else f" and {chain.kinds.count('pool')} pools"
     raise CheckpointRefused(
         f"the model has {len(shapes)} convolutions of {[c for c, _ in shapes][:16]} channels{pools}, which is none of "
         f"{', '.join(VARIANTS)} at any width; only VGG networks can be read."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 from vgg_viz.errors import CheckpointRefused
@@ -22,7 +21,7 @@ class Chain:
     """The layers of a VGG in order.
 
     convs, norms, denses  names of the layers with weights
-    kinds                 "conv" and "pool" in order; None where only weights are known
+    kinds                 "conv" and "pool" in order; empty where only weights are known
     padding               of the 3x3 convolutions [px], None where only weights are known
     side                  of the pictures [px], where the model says it
     average               the last map is averaged to one place, not flattened
@@ -36,7 +35,7 @@ class Chain:
     convs: list[str] = field(default_factory=list)
     norms: list[str] = field(default_factory=list)
     denses: list[str] = field(default_factory=list)
-    kinds: list[str] | None = None
+    kinds: list[str] = field(default_factory=list)
     padding: int | None = None
     side: int | None = None
     average: bool = False
@@ -88,7 +87,6 @@ def _bare(stored: KerasModel) -> Chain:
 
 def _walked(topology: Mapping[str, Any]) -> Chain:
     chain = Chain("")
-    chain.kinds = []
     state = "features"  # then "head", then "done"
     owed = ""  # the layer that still needs its ReLU
     for layer in _flat(topology):
@@ -147,8 +145,7 @@ def _flat(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         raise TypeError("its layers are no list")
     if node["class_name"] not in NESTED:
         raise CheckpointRefused(f"the model is of the class {str(node['class_name'])[:60]!r}, Sequential or Functional was expected.")
-    for before, layer in pairwise([None, *layers]):
-        assert layer is not None  # the first of a pair alone can be
+    for before, layer in zip([None, *layers], layers, strict=False):
         if node["class_name"] != "Sequential":
             calls = layer.get("inbound_nodes") or []
             found = set(_sources(calls))
@@ -207,7 +204,6 @@ def _activation(kind: str, config: Mapping[str, Any], name: str) -> str:
 
 
 def _conv(chain: Chain, config: Mapping[str, Any], name: str) -> None:
-    assert chain.kinds is not None  # a walked chain has some
     kernel = _pair(config["kernel_size"])
     steps = (_pair(config.get("strides", 1)), _pair(config.get("dilation_rate", 1)), int(config.get("groups", 1)))
     padding = config.get("padding", "valid")
