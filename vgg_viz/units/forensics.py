@@ -130,7 +130,8 @@ def _verdict(
         return "barely moved", "weights as drawn, biases have moved"
     drawn = [fit.start for fit in tried if fit.plausible]
     if bias is not None and not _alike(bias):  # drawn with the weights, or moved since: only PyTorch's default draws biases
-        drawn = [start for start in drawn if start.bias] or drawn
+        # It is asked also where a step carried one weight just beyond its bound, which rules the draw itself out.
+        drawn = [fit.start for fit in tried if fit.start.bias and (fit.plausible or fit.moved < BARELY)] or drawn
     if not half and all(start.kind == "uniform" and drawn_on_grid(weight, start.bound) is False for start in drawn):
         return "barely moved", "weights off the grid on which they were drawn"
     return "untouched", "cannot be told from a fresh draw"
