@@ -173,6 +173,15 @@ def _inspect(options: argparse.Namespace) -> int:
 
     checkpoint, model = _opened(options)
     found = facts(checkpoint, model)
+    if options.images is not None:
+        from vgg_viz.data.folder import read_images
+        from vgg_viz.report.detective import MOST_PICTURES, detect
+        from vgg_viz.report.material import in_channels
+
+        batch = in_channels(read_images(options.images, image_side=checkpoint.architecture.image_side, limit=MOST_PICTURES), checkpoint)
+        for _, reason in batch.skipped:
+            print(f"vgg_viz inspect: left out: {reason}", file=sys.stderr)
+        found["preprocessing"] = detect(model, batch.images, seed=options.seed).plain()
     if options.json:
         _print_json(found)
     else:

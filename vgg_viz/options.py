@@ -73,8 +73,10 @@ def parser() -> Parser:
     _train(commands, [shared])
     _evaluate(commands, [shared, checkpoint])
     _predict(commands, [shared, checkpoint])
-    _add(commands, "inspect", "say what a checkpoint holds, layer by layer, and how it is known", [shared, checkpoint],
-         "python -m vgg_viz inspect best.pt --json").add_argument("checkpoint", nargs="?", help=CHECKPOINT)  # fmt: skip
+    inspect = _add(commands, "inspect", "say what a checkpoint holds, layer by layer, and how it is known", [shared, checkpoint],
+                   "python -m vgg_viz inspect best.pt --images photos/ --json")  # fmt: skip
+    inspect.add_argument("checkpoint", nargs="?", help=CHECKPOINT)
+    inspect.add_argument("--images", metavar="DIR", help="pictures such as it was trained on: they tell which mean and std it expects")
     _data(commands, [shared])
     _export(commands, [shared, checkpoint])
     _serve(commands, [shared, checkpoint])

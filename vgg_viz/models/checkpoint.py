@@ -137,6 +137,13 @@ def sha256(path: str | os.PathLike[str]) -> str:
 
 def _single_precision(weights: Mapping[str, Tensor], path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """The weights as float32, with a sentence where they were not: pictures are float32, and layers refuse to mix."""
+    for key, weight in weights.items():
+        if weight.layout != torch.strided or weight.is_quantized or weight.device.type != "cpu":
+            kind = "quantised" if weight.is_quantized else str(weight.layout).removeprefix("torch.")
+            raise CheckpointRefused(
+                f"{shown(path)} holds {key} as a {kind} tensor, plain dense weights were expected; convert it "
+                "(.to_dense(), .dequantize()) and save again."
+            )
     counters = [key for key in weights if key.endswith("num_batches_tracked")]
     kinds = {str(weight.dtype).removeprefix("torch.") for key, weight in weights.items() if key not in counters}
     odd = next((key for key, weight in weights.items() if key not in counters and not weight.is_floating_point()), None)

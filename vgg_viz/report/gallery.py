@@ -67,7 +67,7 @@ def report(
     source     checkpoint file, a variant's name, or None for the bundled Tiny VGG
     images     a folder of pictures, or one: what the report looks into
     data       an ImageFolder: what the report measures on
-    overrides  keywords of `load` (arch, classes, image_size, padding, mean, std)
+    overrides  keywords of `load` (arch, classes, image_size, padding, mean, std, key, weights)
     one_file   write the gallery as one file to mail too, where that is light enough
     command    as the reader would type it; shown on the page
     raises     InputRefused and its kin before anything is written; OutputRefused when writing fails: nothing has changed then

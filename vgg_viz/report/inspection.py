@@ -76,6 +76,7 @@ def as_text(found: Mapping[str, Any]) -> str:
         *(f"assumed:     {sentence}" for sentence in found["evidence"] if assumed(sentence)),
         *(f"or else:     {sentence}" for sentence in found["alternatives"]),
         *([f"not loaded:  {ignored(found['ignored_keys'])}"] if found["ignored_keys"] else []),
+        *([f"pictures:    {found['preprocessing']['sentence']}"] if "preprocessing" in found else []),
         "",
         f"{'layer':<10}{'output':>16}{'field':>8}{'jump':>6}{'parameters':>14}{'multiply-adds':>16}",
     ]

@@ -10,7 +10,11 @@ import pickle
 import pickletools
 import re
 import shlex
+import struct
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +28,7 @@ MOST_PICKLE = 64 * 2**20  # bytes of structure (not of weights) that are looked 
 MOST_NAMES = 40  # in a sentence; a network pickled whole has a dozen
 FAULTS = (
     RuntimeError, ValueError, EOFError, OSError, KeyError, IndexError, TypeError, AttributeError, OverflowError, MemoryError,
-    AssertionError, ImportError, zipfile.BadZipFile,
+    AssertionError, ImportError, zipfile.BadZipFile, struct.error,
 )  # fmt: skip
 
 
@@ -37,6 +41,7 @@ def torch_file(path: Path) -> Stored | None:
     try:
         if zipped:
             _require_plain(path)
+        _require_modest(path)
         mapped = zipped and bool(str(path).encode())
     except UnicodeEncodeError:  # a path of other bytes than the system's, which torch cannot map
         mapped = False
@@ -87,12 +92,15 @@ def harmless() -> list[Any]:
         # Points in time: validated numbers.
         datetime.datetime, datetime.date, datetime.timedelta,
         # Arrays and scalars: bytes with a type; arrays of objects hold only what this list allows.
-        np.ndarray, np.dtype,
+        np.dtype,
         *(getattr(np.dtypes, name) for name in dir(np.dtypes) if name.endswith("DType") and name not in ("ObjectDType", "StringDType")),
     ]  # fmt: skip
     # numpy 1 and numpy 2 write these two under different module names.
-    for function in (multiarray.scalar, multiarray._reconstruct):
-        found += [(function, f"{module}.multiarray.{function.__name__}") for module in ("numpy.core", "numpy._core")]
+    for function, name in ((multiarray.scalar, "scalar"), (_empty_array, "_reconstruct")):
+        found += [(function, f"{module}.multiarray.{name}") for module in ("numpy.core", "numpy._core")]
+    # Called, ndarray would reserve whatever memory a file names: files get a name for it, and the type itself, which torch wants to
+    # see before it fills an array, stands under one that no pickle can spell.
+    found += [(_ArrayType, "numpy.ndarray"), (np.ndarray, "numpy.ndarray\n")]
     # Paths become pure ones: text with slashes that cannot touch a disk. A WindowsPath could not even be made on Linux.
     for module in ("pathlib", "pathlib._local"):  # Python 3.13 wrote the second
         for kind in (pathlib.PurePosixPath, pathlib.PureWindowsPath):
@@ -102,6 +110,22 @@ def harmless() -> list[Any]:
     found += [(dict, f"{home}.AttributeDict") for home in ("lightning.fabric.utilities.data", "lightning_fabric.utilities.data",
               "pytorch_lightning.utilities.parsing", "lightning.pytorch.utilities.parsing")]  # fmt: skip
     return found
+
+
+class _ArrayType:
+    """Stands for numpy.ndarray in a file; only `_empty_array` knows what to do with it."""
+
+    def __init__(self) -> None:
+        raise TypeError("arrays are filled, not called")
+
+
+def _empty_array(_kind: type[_ArrayType], shape: tuple[int, ...], _dtype: object) -> Any:
+    """What numpy writes before an array's content: an empty one. Any other size would be memory that the file does not fill."""
+    import numpy as np
+
+    if shape != (0,):
+        raise ValueError("an array that begins with a size of its own")
+    return np.ndarray((0,), np.uint8)
 
 
 def _without_factory(*_: object) -> dict[Any, Any]:
@@ -143,6 +167,13 @@ def _require_plain(path: Path) -> None:
     """Refuse archives of other makers, and compressed ones: weights are mapped as they lie, and a small file may claim gigabytes."""
     with zipfile.ZipFile(path) as archive:
         records = archive.infolist()
+        if len(set(archive.namelist())) != len(records):
+            raise zipfile.BadZipFile("two records of one name")
+        # Opening compares the directory with what stands before the record itself; torch goes by the directory alone.
+        for record in records:
+            if record.compress_type == zipfile.ZIP_STORED:
+                archive.open(record).close()
+        _require_laid_end_to_end(path, records, archive.start_dir)
     names = {record.filename.partition("/")[2] for record in records}
     if "constants.pkl" in names and any(name.startswith("code/") for name in names):
         command = _command(path, 'torch.jit.load({file}, map_location="cpu").state_dict()')
@@ -163,6 +194,45 @@ def _require_plain(path: Path) -> None:
         raise CheckpointRefused(
             f"{shown(path)} was compressed after torch.save wrote it; load and save it again with torch, which stores weights plainly."
         )
+
+
+def _require_laid_end_to_end(path: Path, records: list[zipfile.ZipInfo], end: int) -> None:
+    """Refuse records with gaps of different sizes between them: a flipped bit in a length would map weights from beside their place."""
+    order = sorted(records, key=lambda record: record.header_offset)
+    gaps = set()
+    with open(path, "rb") as file:
+        for record, following in zip(order, [*(record.header_offset for record in order[1:]), end], strict=True):
+            file.seek(record.header_offset + 26)
+            name, extra = struct.unpack("<HH", file.read(4))
+            if 0 < record.compress_size < 2**32:  # nothing follows an empty one, and longer numbers a larger one
+                gaps.add(following - (record.header_offset + 30 + name + extra + record.compress_size))
+    if len(gaps) > 1 or min(gaps, default=0) < 0:
+        raise zipfile.BadZipFile("records that do not follow each other")
+
+
+def _require_modest(path: Path) -> None:
+    """Refuse what would reserve memory that the file does not fill, and tensors without values; both are plain words in the pickle."""
+    words = _structure(path, MOST_PICKLE)
+    if b"_rebuild_meta_tensor_no_storage" in words:
+        raise CheckpointRefused(
+            f"{shown(path)} holds tensors of the meta device, which have shapes and no values; save the network after its weights were "
+            "loaded."
+        )
+    # torch opens bytearray to every file, and bytearray(n) fills n bytes.
+    if b"bytearray" in words and any(number > path.stat().st_size for number in _numbers(words)):
+        raise CheckpointRefused(
+            f"{shown(path)} declares a buffer larger than the file itself, so it is damaged or hostile; take another copy."
+        )
+
+
+def _numbers(words: bytes) -> Iterator[int]:
+    """Every whole number in the pickles that these bytes begin with."""
+    stream = io.BytesIO(words)
+    with suppress(*FAULTS):
+        while True:
+            for _, argument, _ in pickletools.genops(stream):
+                if isinstance(argument, int):
+                    yield argument
 
 
 def _would_run(path: Path, unsafe: list[str]) -> str:
@@ -191,18 +261,24 @@ def _word(text: str) -> bytes:
     return b"X" + len(text).to_bytes(4, "little") + text.encode()
 
 
-def _structure(path: Path) -> bytes:
-    """The pickle that holds a file's keys, as bytes."""
-    try:
-        if not zipfile.is_zipfile(path):
-            with open(path, "rb") as file:
-                return file.read(2**20)
-        with zipfile.ZipFile(path) as archive:
-            name = next((record.filename for record in archive.infolist() if record.filename.endswith("data.pkl")), "")
-            with archive.open(name) as file:
-                return file.read(2**20)
-    except FAULTS:
-        return b""
+def _structure(path: Path, most: int = 2**20) -> bytes:
+    """The pickle that holds a file's keys, as bytes; `most` of them. Raises BadZipFile where it is not what was written."""
+    if not zipfile.is_zipfile(path):
+        with open(path, "rb") as file:
+            return file.read(most)
+    with zipfile.ZipFile(path) as archive:
+        found = [record for record in archive.infolist() if record.filename.partition("/")[2] == "data.pkl"]
+    if len(found) != 1:  # two readers could take different ones
+        raise zipfile.BadZipFile(f"{len(found)} records of the name data.pkl")
+    with open(path, "rb") as file:
+        file.seek(found[0].header_offset + 26)
+        name, extra = struct.unpack("<HH", file.read(4))
+        file.seek(name + extra, io.SEEK_CUR)
+        words = file.read(min(found[0].file_size, most))
+    # A flipped bit in here can be another stride or another padding, and torch does not look; 0: written without a checksum.
+    if found[0].CRC and len(words) == found[0].file_size and zlib.crc32(words) != found[0].CRC:
+        raise zipfile.BadZipFile("the pickle does not match its checksum")
+    return words
 
 
 def _command(path: Path, opening: str) -> str:

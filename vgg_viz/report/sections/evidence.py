@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vgg_viz.attribution import methods
-from vgg_viz.records import Caption, Column, Exhibit, Table
+from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
+from vgg_viz.report.detective import detected
 from vgg_viz.report.inspection import assumed, ignored
 from vgg_viz.report.section import Subject, section
 
@@ -14,7 +15,7 @@ from vgg_viz.report.section import Subject, section
     "evidence", title="Evidence and methods", order=90,
     lead="A report is worth as much as one can check of it: where every number comes from, and what had to be assumed.",
 )  # fmt: skip
-def evidence(subject: Subject) -> Iterator[Exhibit]:
+def evidence(subject: Subject) -> Iterator[Exhibit | Finding]:
     """Evidence, alternatives, ignored keys; the methods with their sources."""
     provenance = subject.checkpoint.provenance
     architecture = subject.checkpoint.architecture
@@ -33,6 +34,10 @@ def evidence(subject: Subject) -> Iterator[Exhibit]:
         ("looked into", subject.material.looked_from or "nothing: no pictures"),
         ("preset", f"{subject.preset.name}: {subject.preset.pictures} pictures, {subject.preset.steps} steps, {subject.preset.samples} samples"),
     ]
+    if (preprocessing := detected(subject)) is not None:
+        rows.append(("preprocessing, by pictures", preprocessing.sentence()))
+        if preprocessing.contradicts:
+            yield Finding("warn", preprocessing.sentence())
     yield Exhibit(
         "evidence-file",
         "What was read, and what was assumed",
