@@ -5,6 +5,9 @@
 A state dict of random weights under torchvision's names (528 MiB) is written to a temporary folder first, so the file is
 in the disk cache: what is compared is work, not the disk. A first pass through mapped weights still has to read them, so a
 forward pass of one picture is timed after each. Nothing is asserted.
+
+`inspect` on the same file is measured last, in processes of their own: wall seconds and resident memory beyond the imports that it
+needs (torchvision among them, which carries the names of the 1,000 classes).
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -55,6 +60,41 @@ def plain_torchvision(path: Path) -> nn.Module:
     return model.eval()
 
 
+INSPECT = """
+import contextlib, io, sys, time
+import vgg_viz.cli, vgg_viz.data.folder, vgg_viz.models.checkpoint, vgg_viz.report.gallery, vgg_viz.report.inspection
+import torchvision.models, vgg_viz.report.material, vgg_viz.report.writing
+from vgg_viz.models import formats, containers
+from vgg_viz.registry import discover
+discover(formats.__name__), discover(containers.__name__)
+vgg_viz.models.checkpoint.load()  # what torch itself imports when it first opens a file
+def kept(word):
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(word)) / 1024
+open("/proc/self/clear_refs", "w").write("5")  # the peak is counted from here
+before, began, worked = kept("VmRSS"), time.perf_counter(), time.process_time()
+with contextlib.redirect_stdout(io.StringIO()) as said:
+    status = vgg_viz.cli.main(["inspect", sys.argv[1], "--json"])
+took, worked = time.perf_counter() - began, time.process_time() - worked
+assert status == 0 and '"vgg16"' in said.getvalue()
+print(took, worked, kept("VmHWM") - before, kept("VmRSS") - before)
+"""
+
+
+def inspected(path: Path, rounds: int) -> None:
+    """Print what `inspect` costs beyond its imports: seconds, the peak of resident memory, what stays resident."""
+    found = []
+    for _ in range(rounds):
+        done = subprocess.run([sys.executable, "-c", INSPECT, str(path)], capture_output=True, text=True, check=False)
+        if done.returncode:
+            print(f"inspect could not be measured here: {done.stderr.strip().splitlines()[-1]}")
+            return
+        found.append([float(value) for value in done.stdout.split()])
+    seconds, worked, peak, rest = (statistics.median(column) for column in zip(*found, strict=True))
+    slowest = max(row[0] for row in found)
+    print(f"inspect, {path.stat().st_size / 2**20:.0f} MiB, beyond imports: {seconds:.3f} s (slowest {slowest:.3f}; {worked:.3f} s "
+          f"of processor time), {peak:.0f} MiB resident at its peak, {rest:.0f} MiB at the end; {rounds} processes")  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5, help="rounds; medians are printed")
@@ -88,6 +128,7 @@ def main() -> None:
                 logits[name] = model(given)
                 passed[name].append(time.perf_counter() - began)
                 del model
+        inspected(path, chosen.repeats)
     first = statistics.median(next(iter(ready.values())))
     print(f"{'wall seconds until ready':38}{'median':>9}{'min':>8}{'max':>8}{'x first':>9}{'first pass':>12}")
     for name, found in ready.items():

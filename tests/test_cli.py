@@ -169,7 +169,7 @@ def test_an_override_that_makes_no_network_is_refused(arguments, words, net, cap
 def test_an_architecture_that_the_weights_do_not_fit_is_refused(tmp_path, capsys):
     wanted = architecture("vgg11", num_classes=2, image_side=SIDE, width=1 / 16)
     save(tmp_path / "net.pt", Checkpoint(wanted, ("a", "b"), build(wanted).state_dict()))
-    assert "do not fit" in refused(capsys, "inspect", tmp_path / "net.pt", "--arch", "vgg13")
+    assert "8 convolutions of vgg11, --arch vgg13 has 10" in refused(capsys, "inspect", tmp_path / "net.pt", "--arch", "vgg13")
 
 
 def test_a_variant_that_does_not_exist_is_refused_with_those_that_do(tmp_path, capsys):

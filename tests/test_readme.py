@@ -158,7 +158,7 @@ def test_the_floors_of_the_map_are_those_that_the_test_of_the_house_reads():
 
 
 @pytest.mark.parametrize(("module", "name"), [
-    ("vgg_viz.attribution.method", "method"), ("vgg_viz.report.section", "section"), ("vgg_viz.models.formats", "checkpoint_format"),
+    ("vgg_viz.attribution.method", "method"), ("vgg_viz.report.section", "section"), ("vgg_viz.models.formats", "state_dict_format"),
 ])  # fmt: skip
 def test_the_decorators_of_the_map_take_what_the_map_gives_them(module, name):
     (call,) = re.findall(rf"^@{name}\((.*?)\)\ndef", MAP, re.DOTALL | re.MULTILINE)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vgg_viz.errors import CheckpointRefused, ImageRefused, InputRefused, VggVizError
+from vgg_viz.errors import ImageRefused, InputRefused, VggVizError
 from vgg_viz.options import parsed
 
 if TYPE_CHECKING:
@@ -173,6 +173,15 @@ def _inspect(options: argparse.Namespace) -> int:
 
     checkpoint, model = _opened(options)
     found = facts(checkpoint, model)
+    if options.images is not None:
+        from vgg_viz.data.folder import read_images
+        from vgg_viz.report.detective import MOST_PICTURES, detect
+        from vgg_viz.report.material import in_channels
+
+        batch = in_channels(read_images(options.images, image_side=checkpoint.architecture.image_side, limit=MOST_PICTURES), checkpoint)
+        for _, reason in batch.skipped:
+            print(f"vgg_viz inspect: left out: {reason}", file=sys.stderr)
+        found["preprocessing"] = detect(model, batch.images, seed=options.seed).plain()
     if options.json:
         _print_json(found)
     else:
@@ -201,6 +210,21 @@ def _data(options: argparse.Namespace) -> int:
     else:
         print(found["folder"])
     return PARTS_MISSING if found.get("skipped") else DONE
+
+
+def _export(options: argparse.Namespace) -> int:
+    from vgg_viz.models.checkpoint import load
+    from vgg_viz.models.export import as_text, export
+
+    checkpoint = load(options.checkpoint, seed=options.seed, **_overrides(options))
+    found = export(checkpoint, options.file, force=options.force)
+    for left in found["left_out"]:
+        print(f"vgg_viz export: left out: {left}", file=sys.stderr)
+    if options.json:
+        _print_json(found)
+    else:
+        print(as_text(found))
+    return DONE
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -254,7 +278,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "report": _report, "compare": _compare, "train": _train, "evaluate": _evaluate, "predict": _predict, "inspect": _inspect,
-    "data": _data, "serve": _serve, "doctor": _doctor,
+    "data": _data, "export": _export, "serve": _serve, "doctor": _doctor,
 }  # fmt: skip
 
 
@@ -285,35 +309,30 @@ def _landed(options: argparse.Namespace, result: Result) -> int:
 def _overrides(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "arch": options.arch, "classes": _class_names(options.classes), "image_size": options.image_size, "padding": options.padding,
-        "mean": options.mean, "std": options.std,
+        "mean": options.mean, "std": options.std, "key": options.key, "weights": options.weights,
     }  # fmt: skip
 
 
-def _class_names(file: str | None) -> list[str] | None:
+def _class_names(file: str | None) -> tuple[str, ...] | None:
     if file is None:
         return None
-    try:
-        text = Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        # The system's own sentence would hold the whole path, and the decoder's the bytes.
-        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise CheckpointRefused(
-            f"the class names in {Path(file).name!r} cannot be read ({why}); give a text file, one name a line."
-        ) from None
-    if text.lstrip().startswith("["):
-        try:
-            return [str(name) for name in json.loads(text)]
-        except ValueError:
-            raise CheckpointRefused(f"{Path(file).name!r} begins like a JSON list but is none; give one name a line instead.") from None
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    if Path(file).is_dir():
+        from vgg_viz.report.material import folder_classes
+
+        return folder_classes(file)
+    from vgg_viz.models.class_names import from_file
+
+    return from_file(Path(file))
 
 
 def _opened(options: argparse.Namespace, *, dense: bool = False) -> tuple[Checkpoint, nn.Module]:
     from vgg_viz.models.build import build
     from vgg_viz.models.checkpoint import load
     from vgg_viz.report.gallery import module_device
+    from vgg_viz.report.material import folder_classes
 
-    checkpoint = load(options.checkpoint, seed=options.seed, **_overrides(options))
+    folder = folder_classes(getattr(options, "data", None))
+    checkpoint = load(options.checkpoint, seed=options.seed, folder_classes=folder, **_overrides(options))
     return checkpoint, build(checkpoint, dense=dense).to(module_device(options.device))
 
 

@@ -73,9 +73,12 @@ def parser() -> Parser:
     _train(commands, [shared])
     _evaluate(commands, [shared, checkpoint])
     _predict(commands, [shared, checkpoint])
-    _add(commands, "inspect", "say what a checkpoint holds, layer by layer, and how it is known", [shared, checkpoint],
-         "python -m vgg_viz inspect best.pt --json").add_argument("checkpoint", nargs="?", help=CHECKPOINT)  # fmt: skip
+    inspect = _add(commands, "inspect", "say what a checkpoint holds, layer by layer, and how it is known", [shared, checkpoint],
+                   "python -m vgg_viz inspect best.pt --images photos/ --json")  # fmt: skip
+    inspect.add_argument("checkpoint", nargs="?", help=CHECKPOINT)
+    inspect.add_argument("--images", metavar="DIR", help="pictures such as it was trained on: they tell which mean and std it expects")
     _data(commands, [shared])
+    _export(commands, [shared, checkpoint])
     _serve(commands, [shared, checkpoint])
     doctor = _add(commands, "doctor", "check this installation and name every fix", [shared], "python -m vgg_viz doctor")
     doctor.add_argument("--fix", action="store_true",
@@ -83,7 +86,10 @@ def parser() -> Parser:
     return root
 
 
-CHECKPOINT = "a .pt file, or a variant's name (vgg16, a_lrn, tiny_vgg) for random weights; default: the bundled Tiny VGG"
+CHECKPOINT = (
+    "a checkpoint file or folder (.pt, .safetensors, TensorFlow.js, Keras), or a variant's name (vgg16, a_lrn, tiny_vgg) for random "
+    "weights; default: the bundled Tiny VGG"
+)
 
 Commands = argparse._SubParsersAction
 
@@ -109,11 +115,13 @@ def _checkpoint() -> Parser:
     options = Parser(add_help=False)
     group = options.add_argument_group("what the checkpoint does not say, or says wrongly")
     group.add_argument("--arch", metavar="VARIANT", help="vgg16, vgg11_bn, tiny_vgg, ...")
-    group.add_argument("--classes", metavar="FILE", help="class names: one a line, or a JSON list")
+    group.add_argument("--classes", metavar="FILE", help="class names: one a line, JSON, or a folder with a folder for each class")
     group.add_argument("--image-size", type=int, metavar="PX", help="side of the pictures")
     group.add_argument("--padding", type=int, choices=(0, 1), help="of the 3x3 convolutions")
     group.add_argument("--mean", type=_numbers, metavar="R,G,B", help="that the first layer subtracts, in [0, 1]")
     group.add_argument("--std", type=_numbers, metavar="R,G,B", help="that the first layer divides by")
+    group.add_argument("--key", metavar="KEY", help="where in the file the weights lie, such as state_dict or student")
+    group.add_argument("--weights", choices=("ema", "raw"), help="which, where a file holds averaged and raw ones (default ema)")
     return options
 
 
@@ -197,8 +205,16 @@ def _evaluate(commands: Commands[Parser], parents: Sequence[Parser]) -> None:
 def _predict(commands: Commands[Parser], parents: Sequence[Parser]) -> None:
     predict = _add(commands, "predict", "say what a checkpoint sees in pictures", parents,
                    "python -m vgg_viz predict best.pt cat.jpg dog.png")  # fmt: skip
-    predict.add_argument("checkpoint", help=CHECKPOINT)
+    predict.add_argument("checkpoint", help=CHECKPOINT.partition("; default")[0])
     predict.add_argument("images", nargs="+", metavar="IMAGE", help="picture files or folders")
+
+
+def _export(commands: Commands[Parser], parents: Sequence[Parser]) -> None:
+    export = _add(commands, "export", "write a checkpoint for other programs: safetensors or ONNX", parents,
+                  "python -m vgg_viz export best.pt best.safetensors")  # fmt: skip
+    export.add_argument("checkpoint", help=CHECKPOINT.partition("; default")[0])
+    export.add_argument("file", metavar="FILE", help="where to: a name that ends in .safetensors or .onnx")
+    export.add_argument("--force", action="store_true", help="replace FILE where it exists")
 
 
 def _data(commands: Commands[Parser], parents: Sequence[Parser]) -> None:

@@ -28,6 +28,7 @@ class Architecture:
     dense        the classifier as convolutions (paper, section 3.2): any image size, a map of class scores
     padding      padding of the 3x3 convolutions [px]; 0 or 1 (Tiny VGG comes with either)
     mean, std    what the first layer subtracts and divides by, per channel, on pictures in [0, 1]
+    conv_bias    False where the convolutions have none (common before batch norm)
     """
 
     variant: str
@@ -42,6 +43,7 @@ class Architecture:
     image_side: int = 224
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    conv_bias: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,20 +18,17 @@ from test_accessibility import problems
 from vgg_viz.capture.hooks import capture
 from vgg_viz.data import shapes
 from vgg_viz.maths.images import decode, encode_png
-from vgg_viz.models.build import architecture, build
+from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.models.geometry import geometry
 from vgg_viz.models.names import layers
-from vgg_viz.records import Batch, Checkpoint
+from vgg_viz.records import Batch
 from vgg_viz.report.explorer import Explorer, network, pictures, render_explorer
 from vgg_viz.report.material import specimen_batch
 from vgg_viz.report.section import picked
 
 pytestmark = pytest.mark.browser
 EXPLAINER = Path(__file__).parents[3] / "shared" / "data" / "cnn-explainer"
-EXPLAINER_CLASSES = (
-    "lifeboat", "ladybug", "pizza", "bell pepper", "school bus", "koala", "espresso", "red panda", "orange", "sport car",
-)  # fmt: skip
 READ = """() => {
   let found;
   document.getElementById("ui-explorer").dispatchEvent(new CustomEvent("explorer:read", { detail: (steps) => { found = steps; } }));
@@ -155,23 +151,12 @@ def test_a_wrong_weight_would_be_noticed(opened, sample, tmp_path):
 
 @pytest.mark.skipif(not EXPLAINER.is_dir(), reason="CNN Explainer's weights are not here")
 def test_cnn_explainers_own_weights_get_14_of_their_20_pictures(opened, tmp_path):
-    raw = np.frombuffer((EXPLAINER / "group1-shard1of1.bin").read_bytes(), "<f4")
-    weights, at = {}, 0
-    names = {"conv_1_1": "conv_block_1.0", "conv_1_2": "conv_block_1.2", "conv_2_1": "conv_block_2.0", "conv_2_2": "conv_block_2.2",
-             "output": "classifier.1"}  # fmt: skip
-    for entry in json.loads((EXPLAINER / "model.json").read_text())["weightsManifest"][0]["weights"]:
-        values = torch.from_numpy(raw[at : at + np.prod(entry["shape"])].reshape(entry["shape"]).copy())
-        at += values.numel()
-        layer, part = entry["name"].split("/")
-        if part == "kernel":  # theirs: row, column, in, out; the dense rows are row, column, channel
-            values = values.permute(3, 2, 0, 1) if values.ndim == 4 else values.view(13, 13, 10, 10).permute(3, 2, 0, 1).reshape(10, -1)
-        weights[f"{names[layer]}.{'weight' if part == 'kernel' else 'bias'}"] = values.contiguous()
     words = ("boat", "bug", "pizza", "pepper", "bus", "koala", "espresso", "panda", "orange", "car")
     files = sorted((EXPLAINER / "images").glob("*.jpeg"))
     batch = Batch(torch.stack([decode(file) for file in files]), torch.tensor([words.index(file.stem.split("_")[0]) for file in files]),
                   tuple(file.name for file in files))  # fmt: skip
-    model = build(Checkpoint(architecture("tiny_vgg"), EXPLAINER_CLASSES, weights))
-    net = Net(tmp_path / "explainer.html", model, EXPLAINER_CLASSES, batch)
+    checkpoint = load(EXPLAINER)
+    net = Net(tmp_path / "explainer.html", build(checkpoint), checkpoint.classes, batch)
     answers: list[int] = []
     compare(ready(opened(net.file)), net, lambda found: answers.append(int(found["softmax"].argmax())))
     assert sum(answer == label for answer, label in zip(answers, batch.labels.tolist(), strict=True)) == 14

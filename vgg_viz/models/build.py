@@ -17,6 +17,7 @@ from vgg_viz.records import Architecture, Checkpoint
 
 # Below this side the paper's 7x7 average pool would have to invent pixels: pool5 is smaller than 4x4.
 COMPACT_BELOW = 112
+LARGEST = 1_000_000  # classes, or units of a hidden layer
 
 
 def architecture(name: str, **overrides: Any) -> Architecture:
@@ -41,7 +42,14 @@ def architecture(name: str, **overrides: Any) -> Architecture:
 
 def checked(wanted: Architecture) -> Architecture:
     """`wanted`, if its numbers make a network; raises InputRefused with the first that does not."""
+    if canonical(wanted.variant) != (wanted.variant, False):
+        raise InputRefused(f"the variant {wanted.variant!r} is another name for one; give {canonical(wanted.variant)[0]!r}.")
     faults = [
+        (
+            max(wanted.num_classes, wanted.pooled or 1, *wanted.head, 1) > LARGEST or min(wanted.pooled or 1, *wanted.head, 1) < 1,
+            f"{wanted.num_classes} classes, hidden layers {wanted.head} and a map of {wanted.pooled} were asked for; "
+            f"1 to {LARGEST:,} are possible",
+        ),
         (wanted.num_classes < 1, f"{wanted.num_classes} classes were asked for; at least 1 is needed"),
         (wanted.in_channels not in (1, 3), f"{wanted.in_channels} input channels were asked for; 1 (grey) or 3 (RGB) are possible"),
         (not 0 < wanted.width <= 16, f"width {wanted.width:g} was asked for; it must lie above 0 and not above 16"),
@@ -92,8 +100,7 @@ def assemble(wanted: Architecture, weights: Mapping[str, Tensor]) -> nn.Module:
     A memory-mapped VGG16 is ready in milliseconds this way; building, filling and copying takes seconds.
     raises  CheckpointRefused when names or shapes do not fit
     """
-    with torch.device("meta"):
-        model = _empty(wanted)
+    model = skeleton(wanted)
     try:
         model.load_state_dict(dict(weights), assign=True)
     except RuntimeError as error:
@@ -106,6 +113,12 @@ def assemble(wanted: Architecture, weights: Mapping[str, Tensor]) -> nn.Module:
     return model.eval()
 
 
+def skeleton(wanted: Architecture) -> nn.Module:
+    """The network without storage, on the meta device: names and shapes only."""
+    with torch.device("meta"):
+        return _empty(wanted)
+
+
 def _empty(wanted: Architecture) -> nn.Module:
     return TinyVGG(wanted) if wanted.variant == "tiny_vgg" else VGG(wanted)
 
@@ -115,7 +128,8 @@ def _initialise(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, 0, 0.01)
             nn.init.zeros_(module.bias)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,17 @@ import torch
 from torch import Tensor
 
 from vgg_viz.errors import CheckpointRefused, InputRefused
+from vgg_viz.models import class_names
 from vgg_viz.models.build import architecture as usual_architecture
-from vgg_viz.models.build import assemble, build, checked
-from vgg_viz.models.containers import open_file, shown
-from vgg_viz.models.formats import recognise
+from vgg_viz.models.build import build, checked
+from vgg_viz.models.containers import model_files, open_file, shown
+from vgg_viz.models.finite import require_finite
+from vgg_viz.models.formats import FORMATS, recognise
 from vgg_viz.models.formats.own import pack
+from vgg_viz.models.notes import FOUND_CLASSES
+from vgg_viz.models.overrides import noted, overridden
 from vgg_viz.models.vgg import canonical
-from vgg_viz.records import Architecture, Checkpoint, Provenance
+from vgg_viz.records import Checkpoint, Provenance
 
 BUNDLED = Path(__file__).parent.parent / "assets" / "sample.pt"
 
@@ -48,14 +52,19 @@ def load(
     padding: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    key: str | None = None,
+    weights: str | None = None,
+    folder_classes: Sequence[str] = (),
     seed: int = 0,
 ) -> Checkpoint:
     """Open a checkpoint; weights stay on disk, memory-mapped, until they are used.
 
-    source   a file; a variant's name ("vgg16"): seeded random weights; None: the bundled Tiny VGG
-    arch ... std  override what was inferred
-    returns  Checkpoint; `build(checkpoint)` makes it run
-    raises   CheckpointRefused with one sentence: missing, a folder, empty, no checkpoint, unsafe, not a VGG, not finite
+    source          a file; a variant's name ("vgg16"): seeded random weights; None: the bundled Tiny VGG
+    arch ... std    override what was inferred
+    key, weights    which of several sets of weights in the file: where it lies; "ema" or "raw"
+    folder_classes  names of the folders of labelled pictures, taken where the file carries no names and their number fits
+    returns         Checkpoint; `build(checkpoint)` makes it run
+    raises          CheckpointRefused with one sentence: missing, a folder, empty, no checkpoint, unsafe, not a VGG, not finite
     """
     overrides = {
         key: value
@@ -66,12 +75,14 @@ def load(
         if value is not None
     }  # fmt: skip
     if source is not None and not Path(source).is_file() and (name := _variant(str(source))):
+        if key is not None or weights is not None:
+            raise InputRefused(f"{name!r} is a variant's name, not a file; --key and --weights choose among the weights of a file.")
         checkpoint = _untrained(name, len(classes) if classes else None, seed, overrides)
     else:
-        checkpoint = read(BUNDLED if source is None else Path(source))
-        checkpoint = _overridden(checkpoint, arch, overrides)
-        require_finite(checkpoint.weights, checkpoint.provenance.file)
-    return _named(checkpoint, classes)
+        path = BUNDLED if source is None else Path(source)
+        checkpoint = _read(path, key=key, weights=weights, arch=arch, overrides=overrides)
+        require_finite(checkpoint.weights, path)
+    return _named(checkpoint, classes, folder_classes)
 
 
 def read(path: Path) -> Checkpoint:
@@ -79,19 +90,33 @@ def read(path: Path) -> Checkpoint:
 
     raises  CheckpointRefused
     """
+    return _read(path)
+
+
+def _read(
+    path: Path,
+    *,
+    key: str | None = None,
+    weights: str | None = None,
+    arch: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Checkpoint:
     stored = open_file(path)
-    reading = recognise(stored.value)
+    reading = recognise(stored.value, key=key, weights=weights)
     if reading is None:
         raise CheckpointRefused(
             f"{shown(path)} opened, but holds {_described(stored.value)}, which is no VGG checkpoint; "
             "expected a state dict of a VGG or Tiny VGG, or a file written by `vgg_viz train`."
         )
-    weights, converted = _single_precision(reading.weights, path)
+    if reading.format not in FORMATS:  # formats of whole files know what stands beside their weights
+        reading = noted(reading, stored.value)
+    reading = overridden(reading, arch, dict(overrides or {}))
+    single, converted = _single_precision(reading.weights, path)
     provenance = Provenance(
         path.name, "", reading.format, (*stored.evidence, *reading.evidence, *converted), reading.alternatives, reading.ignored_keys,
         reading.data, reading.training,
     )  # fmt: skip
-    return Checkpoint(checked(reading.architecture), reading.classes, weights, reading.history, reading.specimens, provenance)
+    return Checkpoint(checked(reading.architecture), reading.classes, single, reading.history, reading.specimens, provenance)
 
 
 def read_extra(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -101,32 +126,24 @@ def read_extra(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def require_finite(weights: Mapping[str, Tensor], name: str) -> None:
-    """Refuse NaN and infinity, naming the first layers that hold them.
-
-    One sum a tensor is a third of the time of isfinite; a sum that overflows is looked at again.
-    """
-    bad = []
-    for key, weight in weights.items():
-        if weight.is_floating_point() and not bool(torch.isfinite(weight.sum())):
-            count = int((~torch.isfinite(weight)).sum())
-            if count:
-                bad.append(f"{key} ({count} of {weight.numel()})")
-    if bad:
-        more = f" and {len(bad) - 3} more tensors" if len(bad) > 3 else ""
-        raise CheckpointRefused(
-            f"{name or 'the checkpoint'} holds NaN or infinite weights in {', '.join(bad[:3])}{more}; "
-            "its training diverged, so take an earlier checkpoint."
-        )
+    """Hexadecimal SHA-256 of a checkpoint's bytes: of the file, or of all `model_files` one after another."""
+    digest = hashlib.sha256()
+    for part in model_files(Path(path)):
+        with open(part, "rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def _single_precision(weights: Mapping[str, Tensor], path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """The weights as float32, with a sentence where they were not: pictures are float32, and layers refuse to mix."""
+    for key, weight in weights.items():
+        if weight.layout != torch.strided or weight.is_quantized or weight.device.type != "cpu":
+            kind = "quantised" if weight.is_quantized else str(weight.layout).removeprefix("torch.")
+            raise CheckpointRefused(
+                f"{shown(path)} holds {key} as a {kind} tensor, plain dense weights were expected; convert it "
+                "(.to_dense(), .dequantize()) and save again."
+            )
     counters = [key for key in weights if key.endswith("num_batches_tracked")]
     kinds = {str(weight.dtype).removeprefix("torch.") for key, weight in weights.items() if key not in counters}
     odd = next((key for key, weight in weights.items() if key not in counters and not weight.is_floating_point()), None)
@@ -148,7 +165,7 @@ def _described(stored: object) -> str:
     return f"an object of type {type(stored).__name__}"
 
 
-# ---------------------------------------------------------------- overriding
+# ---------------------------------------------------------------- without a file, and names
 
 
 def _variant(name: str) -> str | None:
@@ -169,34 +186,26 @@ def _untrained(name: str, num_classes: int | None, seed: int, overrides: Mapping
     return Checkpoint(wanted, (), weights, provenance=provenance)
 
 
-def _overridden(checkpoint: Checkpoint, arch: str | None, overrides: Mapping[str, Any]) -> Checkpoint:
-    wanted: Architecture = checked(replace(checkpoint.architecture, **overrides))
-    if arch is not None and canonical(arch) != (wanted.variant, wanted.batch_norm):
-        variant, batch_norm = canonical(arch)
-        wanted = replace(wanted, variant=variant, batch_norm=batch_norm)
-    if wanted == checkpoint.architecture:
-        return checkpoint
-    assemble(wanted, checkpoint.weights)  # says in one sentence when it does not fit
-    said = tuple(f"You set {key} to {value}." for key, value in [("arch", arch), *overrides.items()] if value is not None)
-    provenance = replace(checkpoint.provenance, evidence=(*checkpoint.provenance.evidence, *said))
-    return replace(checkpoint, architecture=wanted, provenance=provenance)
-
-
-def _named(checkpoint: Checkpoint, classes: Iterable[str] | None) -> Checkpoint:
-    expected = checkpoint.architecture.num_classes
-    names = tuple(classes) if classes is not None else checkpoint.classes
-    if classes is None and not names:
-        names = tuple(imagenet_classes()) if expected == 1000 else tuple(f"class {i}" for i in range(expected))
-    if len(names) != expected:
-        raise CheckpointRefused(
-            f"{len(names)} class names came for a network with {expected} classes; give one name a line, in the order of training."
-        )
-    return replace(checkpoint, classes=names)
-
-
-def imagenet_classes() -> list[str]:
-    """The 1,000 names of ImageNet-1k in torchvision's order."""
-    from torchvision.models import VGG16_Weights
-
-    names: list[str] = VGG16_Weights.IMAGENET1K_V1.meta["categories"]
-    return names
+def _named(checkpoint: Checkpoint, given: Sequence[str] | None, folder: Sequence[str]) -> Checkpoint:
+    """The checkpoint with a name for each class: given, from the file, from the folder of pictures, ImageNet's, or numbers."""
+    count, said = checkpoint.architecture.num_classes, ""
+    if given is not None:
+        names = class_names.expected(tuple(given), count)
+        said = "You gave the class names."
+    elif checkpoint.classes:
+        names = class_names.expected(checkpoint.classes, count)
+    elif len(folder) == count:
+        names = tuple(folder)
+        said = "The class names are the folders of --data in alphabetical order, as ImageFolder numbers them (--classes)."
+    elif count == 1000:
+        names = class_names.imagenet()
+        said = "The class names are ImageNet-1k's in torchvision's order, because there are 1,000 classes (--classes)."
+    else:
+        names = tuple(f"class {i}" for i in range(count))
+        untrained = checkpoint.provenance.format == "untrained"
+        said = "" if untrained else "The classes are called by their numbers, because the file carries no names (--classes)."
+    provenance = checkpoint.provenance
+    if said:
+        before = [text for text in provenance.evidence if not text.startswith(FOUND_CLASSES)]  # overruled
+        provenance = replace(provenance, evidence=(*before, said))
+    return replace(checkpoint, classes=names, provenance=provenance)

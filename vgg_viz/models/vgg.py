@@ -174,7 +174,7 @@ def _features(architecture: Architecture) -> nn.Sequential:
             modules.append(nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0))
         else:
             window = step.window
-            modules.append(nn.Conv2d(channels, step.channels, window.kernel, padding=window.padding))
+            modules.append(nn.Conv2d(channels, step.channels, window.kernel, padding=window.padding, bias=architecture.conv_bias))
             if architecture.batch_norm:
                 modules.append(nn.BatchNorm2d(step.channels))
             modules.append(nn.ReLU(inplace=True))

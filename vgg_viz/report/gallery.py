@@ -18,6 +18,7 @@ from vgg_viz import __version__
 from vgg_viz.errors import InputRefused
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import BUNDLED, load, sha256
+from vgg_viz.models.containers import model_files
 from vgg_viz.models.geometry import geometry
 from vgg_viz.records import Checkpoint, Finding
 from vgg_viz.registry import discover
@@ -26,7 +27,7 @@ from vgg_viz.report.exhibits import Made, Progress, failure, make_all, manifest_
 from vgg_viz.report.explorer import FILE as EXPLORER
 from vgg_viz.report.explorer import Explorer, explore, render_explorer
 from vgg_viz.report.index import require_index_place, write_index
-from vgg_viz.report.material import gather
+from vgg_viz.report.material import folder_classes, gather
 from vgg_viz.report.preset import preset_for
 from vgg_viz.report.publishing import publish, standalone
 from vgg_viz.report.section import SECTIONS, Subject
@@ -66,17 +67,18 @@ def report(
     source     checkpoint file, a variant's name, or None for the bundled Tiny VGG
     images     a folder of pictures, or one: what the report looks into
     data       an ImageFolder: what the report measures on
-    overrides  keywords of `load` (arch, classes, image_size, padding, mean, std)
+    overrides  keywords of `load` (arch, classes, image_size, padding, mean, std, key, weights)
     one_file   write the gallery as one file to mail too, where that is light enough
     command    as the reader would type it; shown on the page
     raises     InputRefused and its kin before anything is written; OutputRefused when writing fails: nothing has changed then
     """
     started = time.perf_counter()
     require_index_place(Path(out))
-    checkpoint = load(source, seed=seed, **dict(overrides or {}))
-    stem = Path(source).stem if source is not None else BUNDLED.stem
+    checkpoint = load(source, seed=seed, **{"folder_classes": folder_classes(data), **(overrides or {})})
+    stem = Path(os.path.abspath(source)).stem if source is not None else BUNDLED.stem  # "." is a folder with a name
     file = BUNDLED if source is None else Path(source)
-    fingerprint = sha256(file) if file.is_file() else ""
+    # A variant's name is no file, also where a folder is called so.
+    fingerprint = sha256(file) if checkpoint.provenance.format != "untrained" else ""
     model = build(checkpoint).to(device)
     gigamacs = sum(row.macs for row in geometry(model)) / 1e9
     chosen = preset_for(preset, gigamacs)
@@ -91,6 +93,7 @@ def report(
         explorer, no_explorer = _write_explorer(folder, subject)
         context = {
             "command": command, "preset": chosen.name, "seed": seed, "device": str(device), "dtype": "float32", "sha256": fingerprint,
+            "files": [part.name for part in model_files(file)] if fingerprint else [],
             "seconds": time.perf_counter() - started, "no_explorer": no_explorer, "stored": explorer.stored if explorer else "",
         }  # fmt: skip
         findings = verdict(subject, [finding for part in made for finding in part.findings])
@@ -159,6 +162,8 @@ def _footer(subject: Subject, context: Mapping[str, Any]) -> Iterable[tuple[str,
     yield "Preset", str(context["preset"])
     yield "Checkpoint", subject.checkpoint.provenance.file
     yield "Checkpoint SHA-256", str(context["sha256"]) or "not a file"
+    if len(context["files"]) > 1:
+        yield "SHA-256 of", ", then ".join(context["files"])
     yield "Measured on", subject.material.labelled_from or "no labelled pictures"
     yield "Looked into", subject.material.looked_from or "no pictures"
     if not reproducible():
@@ -205,9 +210,9 @@ def _manifest(subject: Subject, findings: Sequence[Finding], made: Sequence[Made
         "device": context["device"],
         "versions": versions(),
         "checkpoint": {
-            "file": provenance.file, "sha256": context["sha256"], "format": provenance.format, "evidence": provenance.evidence,
-            "alternatives": provenance.alternatives, "ignored_keys": provenance.ignored_keys,
-            "data": provenance.data, "training": provenance.training,
+            "file": provenance.file, "sha256": context["sha256"], "files": context["files"], "format": provenance.format,
+            "evidence": provenance.evidence, "alternatives": provenance.alternatives,
+            "ignored_keys": provenance.ignored_keys, "data": provenance.data, "training": provenance.training,
         },
         "facts": dict(facts(subject)),
         "explorer": {"file": None if context["no_explorer"] else EXPLORER, "live": not (context["no_explorer"] or context["stored"]),

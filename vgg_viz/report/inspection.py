@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +12,8 @@ from torch import nn
 from vgg_viz.models.geometry import geometry
 from vgg_viz.models.vgg import title
 from vgg_viz.records import Checkpoint
+
+MOST_KEYS, LONGEST_KEY = 12, 80
 
 
 def facts(checkpoint: Checkpoint, model: nn.Module) -> dict[str, Any]:
@@ -27,6 +30,7 @@ def facts(checkpoint: Checkpoint, model: nn.Module) -> dict[str, Any]:
         "padding": architecture.padding,
         "width": architecture.width,
         "head": architecture.head,
+        "dense": architecture.dense,
         "mean": architecture.mean,
         "std": architecture.std,
         "parameters": sum(row.parameters for row in rows),
@@ -50,15 +54,29 @@ def facts(checkpoint: Checkpoint, model: nn.Module) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def assumed(sentence: str) -> bool:
+    """Whether a sentence of the evidence is a guess: those end with the options that would settle it."""
+    return re.search(r"\(--[a-z-]+(, --[a-z-]+)*\)\.$", sentence) is not None
+
+
+def ignored(keys: Sequence[str]) -> str:
+    """The keys of a file that belong to no layer, as a line: how many, and the first of them."""
+    shown = ", ".join(key if len(key) <= LONGEST_KEY else f"{key[: LONGEST_KEY - 3]}..." for key in keys[:MOST_KEYS])
+    more = f" and {len(keys) - MOST_KEYS:,} more" if len(keys) > MOST_KEYS else ""
+    return f"{len(keys):,} {'key' if len(keys) == 1 else 'keys'}: {shown}{more}"
+
+
 def as_text(found: Mapping[str, Any]) -> str:
     """The same for a reader at a terminal: a head, the evidence, a table of layers."""
     classes = ", ".join(found["classes"][:12]) + (", ..." if found["num_classes"] > 12 else "")
     lines = [
         f"{found['title']}, {found['image_side']} px, {found['num_classes']} classes: {classes}",
         f"{found['parameters']:,} parameters, {found['macs'] / 1e6:,.1f} M multiply-adds a picture",
-        *(f"known:       {sentence}" for sentence in found["evidence"]),
+        *(f"known:       {sentence}" for sentence in found["evidence"] if not assumed(sentence)),
+        *(f"assumed:     {sentence}" for sentence in found["evidence"] if assumed(sentence)),
         *(f"or else:     {sentence}" for sentence in found["alternatives"]),
-        *([f"not loaded:  {', '.join(found['ignored_keys'][:12])}"] if found["ignored_keys"] else []),
+        *([f"not loaded:  {ignored(found['ignored_keys'])}"] if found["ignored_keys"] else []),
+        *([f"pictures:    {found['preprocessing']['sentence']}"] if "preprocessing" in found else []),
         "",
         f"{'layer':<10}{'output':>16}{'field':>8}{'jump':>6}{'parameters':>14}{'multiply-adds':>16}",
     ]

@@ -60,6 +60,11 @@ def gather(
     return Material(labelled, labelled_from, given, looked, looked_from, tuple(warnings))
 
 
+def folder_classes(data: str | os.PathLike[str] | None) -> tuple[str, ...]:
+    """The classes of an ImageFolder in the order that ImageFolder gives them; () for no folder and for `shapes`."""
+    return () if data is None or str(data) == "shapes" else open_folder(data).classes
+
+
 def labelled_pictures(
     checkpoint: Checkpoint, data: str | os.PathLike[str] | None, *, limit: int, seed: int = 0
 ) -> tuple[Batch | None, str]:

@@ -7,11 +7,14 @@ opened. They are asked in the order of their file names, `torch_file` last; a ne
 
 from __future__ import annotations
 
+import json
+import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.vgg import VARIANTS
@@ -20,13 +23,18 @@ from vgg_viz.registry import Registry, discover
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a file held: plain containers and tensors, and sentences on how they lay there."""
+    """What a file held: plain containers and tensors, and sentences on how they lay there.
+
+    files  where a model lies in several: all of them, the one that names the others first
+    """
 
     container: str
     value: object
     evidence: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
 
+LARGEST_JSON = 16 * 2**20  # bytes; a VGG's topology or header with the names of 1,000 classes takes 60 kB
 Opener = Callable[[Path], Stored | None]
 CONTAINERS: Registry[Opener] = Registry("container")
 
@@ -48,7 +56,53 @@ def open_file(path: Path) -> Stored:
         stored = CONTAINERS[name](path)
         if stored is not None:
             return stored
-    raise CheckpointRefused(f"{shown(path)} is a folder, a checkpoint file was expected; name the .pt file inside it.")
+    inside = sorted(p.name for p in path.iterdir() if p.suffix in (".pt", ".pth", ".safetensors", ".h5", ".keras"))
+    hint = f"such as {inside[0]!r}" if inside else "or a folder with the model.json of TensorFlow.js"
+    raise CheckpointRefused(f"{shown(path)} is a folder, a checkpoint file was expected; name the file inside it, {hint}.")
+
+
+def model_files(path: Path) -> tuple[Path, ...]:
+    """The files that a checkpoint consists of: itself, or what a folder or an index names, in that order; raises CheckpointRefused."""
+    return open_file(path).files or (path,) if path.is_dir() or path.suffix.lower() == ".json" else (path,)
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file of moderate size; raises CheckpointRefused."""
+    try:
+        if not path.is_file():
+            raise CheckpointRefused(f"{shown(path)} is not a regular file; give a model's files on disk.")
+        if path.stat().st_size > LARGEST_JSON:
+            raise CheckpointRefused(
+                f"{shown(path)} has {path.stat().st_size:,} bytes, at most {LARGEST_JSON:,} are read of a model's description; "
+                "give the model.json that the converter wrote."
+            )
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise CheckpointRefused(f"{shown(path)} cannot be read ({error.strerror}); take another copy.") from None
+    except (ValueError, RecursionError):
+        raise CheckpointRefused(f"{shown(path)} is no JSON that can be read; take another copy.") from None
+
+
+def beside(folder: Path, name: object) -> Path:
+    """The file called `name` in `folder`, which another file names: never outside the folder, also not by a link; "
+    "raises CheckpointRefused."""
+    said = repr(str(name)[:80])
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise CheckpointRefused(f"the model's description names {said} as a file, a name was expected; take another copy.")
+    try:
+        found = (folder / name).resolve()
+        if not found.is_relative_to(folder.resolve()):
+            raise CheckpointRefused(f"the model's description names the file {said}, which lies outside its folder; take another copy.")
+        if found.is_file():
+            return found
+    except (OSError, ValueError, RuntimeError):  # a name too long, or links in a circle
+        pass
+    raise CheckpointRefused(f"the file {said} is missing beside the model's description; put all files of the model in one folder.")
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts numbers inside names by their value: layer 2 before layer 10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]{1,9})", name)]
 
 
 def shown(path: Path) -> str:
@@ -69,3 +123,5 @@ def _require_there(path: Path) -> None:
         raise CheckpointRefused(f"{shown(path)} is not a regular file; give a checkpoint file on disk.")
     if stat.S_ISREG(mode) and path.stat().st_size == 0:
         raise CheckpointRefused(f"{shown(path)} is empty (0 bytes); its writing was cut off, take another copy.")
+    if stat.S_ISREG(mode) and path.stat().st_size < 1024 and path.read_bytes().startswith(b"version https://git-lfs"):
+        raise CheckpointRefused(f"{shown(path)} is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`.")

@@ -1,17 +1,27 @@
 """Checkpoint formats, one file each: what a training script wrote, recognised and translated.
 
-A format is a function `(stored) -> Reading | None`: None when the file is not of its kind. They are asked in the order of
-their file names; a newcomer adds a file.
+Two kinds, both functions that return None for what is not of their kind:
+
+- `@checkpoint_format`: `(stored) -> Reading | None` gets all that the file held, for formats that are a file of their own.
+- `@state_dict_format`: `(weights) -> Reading | None` gets one bare state dict, for conventions of naming layers. Wrappers, prefixes,
+  averages and reparametrisations are taken off before (`models/unwrapping.py`, `models/reparametrised.py`): a format never sees them.
+
+They are asked in the order of their file names; a newcomer adds a file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
 
+from vgg_viz.errors import CheckpointRefused
+from vgg_viz.models.from_shapes import Deduced
+from vgg_viz.models.reparametrised import folded
+from vgg_viz.models.unwrapping import Candidate, candidates
+from vgg_viz.models.vgg import title
 from vgg_viz.records import Architecture, Epoch, Specimen
 from vgg_viz.registry import Registry, discover
 
@@ -20,7 +30,10 @@ from vgg_viz.registry import Registry, discover
 class Reading:
     """What a format made of a file.
 
-    evidence, alternatives  sentences: what was inferred and from what; what else would fit
+    evidence, alternatives  sentences: what was inferred and from what; what else would fit. A sentence that names options, such as
+                            (--image-size), is a guess: it is dropped when the user sets them all
+    fits                    other architectures that the same weights fit (padding, image side), the likelier first
+    slides                  above the usual side the classifier slides over the map, as in the dense form
     """
 
     format: str
@@ -34,14 +47,40 @@ class Reading:
     ignored_keys: tuple[str, ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+    fits: tuple[Architecture, ...] = ()
+    slides: bool = False
+
+    def but(self, **changes: Any) -> Reading:
+        """The same with other fields."""
+        return replace(self, **changes)
+
+
+COMPACT_BELOW = 112  # px; above, ImageNet's statistics are what almost everybody used
+IMAGENET = "Preprocessing: ImageNet's mean and std are assumed; a state dict does not say (--mean, --std)."
+SMALL = (
+    "Other preprocessing: CIFAR-10's (--mean 0.4914,0.4822,0.4465 --std 0.247,0.2435,0.2616), one half (--mean 0.5,0.5,0.5 "
+    "--std 0.5,0.5,0.5) or none (--mean 0,0,0 --std 1,1,1) is as usual for small pictures (--mean, --std)."
+)
+
+
+def standardised(name: str, found: Deduced, evidence: tuple[str, ...]) -> Reading:
+    """What a format of ImageNet's or CIFAR's kind reads: with the usual preprocessing, and what else is usual."""
+    small = found.architecture.image_side < COMPACT_BELOW and found.architecture.in_channels == 3
+    return Reading(
+        name, found.architecture, found.weights, evidence=(*evidence, *found.evidence, IMAGENET),
+        alternatives=(*found.alternatives, *([SMALL] if small else [])), ignored_keys=found.ignored,
+    )  # fmt: skip
 
 
 Format = Callable[[object], Reading | None]
+StateDictFormat = Callable[[Mapping[str, Tensor]], Reading | None]
 FORMATS: Registry[Format] = Registry("checkpoint format")
+STATE_DICTS: Registry[StateDictFormat] = Registry("state-dict format")
+LAST: Registry[StateDictFormat] = Registry("state-dict format")
 
 
 def checkpoint_format(name: str) -> Callable[[Format], Format]:
-    """Register a format under `name`."""
+    """Register a format of whole files under `name`."""
 
     def register(function: Format) -> Format:
         return FORMATS.add(name, function)
@@ -49,11 +88,103 @@ def checkpoint_format(name: str) -> Callable[[Format], Format]:
     return register
 
 
-def recognise(stored: object) -> Reading | None:
-    """The first format that recognises what was stored, or None."""
+def state_dict_format(name: str, *, last: bool = False) -> Callable[[StateDictFormat], StateDictFormat]:
+    """Register a convention of state-dict keys under `name`; `last` is asked only where no other knows any set of the file."""
+
+    def register(function: StateDictFormat) -> StateDictFormat:
+        return (LAST if last else STATE_DICTS).add(name, function)
+
+    return register
+
+
+def recognise(stored: object, *, key: str | None = None, weights: str | None = None) -> Reading | None:
+    """What the first format that knows it made of what was stored, or None.
+
+    key      where in the file the weights lie, as `Candidate.place` says it; None: wherever they are found
+    weights  "ema" or "raw" where a file holds both; None: the average
+    raises   CheckpointRefused: what is asked for is not there, or what is there is nearly a VGG
+    """
     discover(__name__)
     for name in FORMATS:
         reading = FORMATS[name](stored)
         if reading is not None:
+            if key is not None or weights == "ema":
+                raise CheckpointRefused(f"a file of the format {name} holds one set of weights; leave --key and --weights out.")
             return reading
-    return None
+    found = candidates(stored)
+    known, refused = _readings(_chosen(found, key))
+    if not known:
+        if refused is not None:
+            raise refused
+        if key is not None and found:
+            raise CheckpointRefused(f"there is no VGG under the key {key[:60]!r}; the file holds tensors at {_places(found)}.")
+        return None
+    usable = [(one, reading) for one, reading in known if weights is None or one.averaged == (weights == "ema")]
+    if not usable:
+        there = "averaged (EMA or SWA)" if weights == "raw" else "raw"
+        raise CheckpointRefused(
+            f"--weights {weights} came, but the file's only weights are the {there} ones at {_places([one for one, _ in known])}; "
+            "leave --weights out."
+        )
+    chosen, reading = usable[0]
+    rest = [pair for pair in known if pair[0] is not chosen]
+    said = [*chosen.evidence, *_about_averages(chosen, [one for one, _ in rest])]
+    return reading.but(
+        evidence=(*said, *reading.evidence),
+        alternatives=(*(_alternative(chosen, one, other) for one, other in rest[:6]), *reading.alternatives),
+        ignored_keys=(*reading.ignored_keys, *chosen.others),
+    )
+
+
+def _readings(found: list[Candidate]) -> tuple[list[tuple[Candidate, Reading]], CheckpointRefused | None]:
+    """Every candidate that a format knows, and the first refusal."""
+    refused: CheckpointRefused | None = None
+    for formats in (STATE_DICTS, LAST):
+        known: list[tuple[Candidate, Reading]] = []
+        for one in found:
+            if formats is LAST and any(one.place.startswith(before.place) for before, _ in known):
+                continue  # the same tensors, seen from further in
+            try:
+                weights, said = folded(one.weights)
+                reading = next((made for name in formats if (made := formats[name](weights)) is not None), None)
+            except CheckpointRefused as error:
+                refused = refused or error
+                continue
+            if reading is not None:
+                known.append((one, reading.but(evidence=(*said, *reading.evidence))))
+        if known:
+            return known, None
+        if refused is not None:
+            return [], refused
+    return [], None
+
+
+def _chosen(found: list[Candidate], key: str | None) -> list[Candidate]:
+    """The candidates at `key`: that place itself, else places that begin or end with it."""
+    if key is None:
+        return found
+    exact = [one for one in found if one.place == key]
+    return exact or [one for one in found if one.place.startswith(f"{key}.") or one.place.endswith(f".{key}")]
+
+
+def _about_averages(chosen: Candidate, others: list[Candidate]) -> list[str]:
+    if not chosen.averaged:
+        return []
+    raw = next((one.place for one in others if not one.averaged), None)
+    beside = f"the raw ones are at {_shown(raw)} (--weights raw)" if raw is not None else "the file holds no raw ones"
+    return [f"These are averaged weights (EMA or SWA); {beside}."]
+
+
+def _alternative(chosen: Candidate, one: Candidate, reading: Reading) -> str:
+    kind = "averaged" if one.averaged else "raw"
+    how = f"--key {one.place}" if one.averaged == chosen.averaged and one.place else f"--weights {'ema' if one.averaged else 'raw'}"
+    return f"The file also holds {kind} weights of {title(reading.architecture)} at {_shown(one.place)} ({how[:80]})."
+
+
+def _places(found: list[Candidate]) -> str:
+    places = list(dict.fromkeys(_shown(one.place) for one in found))
+    return ", ".join(places[:6]) + (", ..." if len(places) > 6 else "")
+
+
+def _shown(place: str) -> str:
+    return repr(place if len(place) <= 60 else f"{place[:57]}...") if place else "its top"

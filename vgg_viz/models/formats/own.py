@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
-from typing import Any
+from dataclasses import asdict
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor
@@ -28,10 +29,10 @@ def own(stored: object) -> Reading | None:
             "update vgg_viz or train again."
         )
     try:
-        architecture = _record(Architecture, stored["architecture"])
+        architecture = record(Architecture, stored["architecture"])
         classes = tuple(str(name) for name in stored["classes"])
         weights = {str(key): value for key, value in stored["weights"].items() if isinstance(value, Tensor)}
-        history = tuple(_record(Epoch, epoch) for epoch in stored["history"])
+        history = tuple(record(Epoch, epoch) for epoch in stored["history"])
         specimens = _unpack(stored["specimens"])
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
         raise CheckpointRefused(
@@ -65,9 +66,30 @@ def pack(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _record(kind: type[Any], values: Mapping[str, Any]) -> Any:
-    known = {f.name for f in fields(kind)}
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known})
+def record(kind: type[Any], values: Mapping[str, Any]) -> Any:
+    """A flat record of `records.py` out of plain values, each checked against its field's type: files come from anywhere.
+
+    raises  TypeError for a value of another type; fields that the record does not know are left out
+    """
+    kinds = get_type_hints(kind)
+    known = {name: tuple(values[name]) if isinstance(values[name], list) else values[name] for name in kinds if name in values}
+    wrong = next((name for name, value in known.items() if not _fits(value, kinds[name])), None)
+    if wrong is not None:
+        raise TypeError(f"{wrong} is {str(known[wrong])[:40]!r}")
+    return kind(**known)
+
+
+def _fits(value: object, kind: Any) -> bool:
+    """Whether a plain value is of a field's type: bool, int, float, str, tuple[X, ...], X | None; whole numbers of 32 bits."""
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_fits(item, get_args(kind)[0]) for item in value)
+    if get_origin(kind) is UnionType:
+        return any(_fits(value, choice) for choice in get_args(kind))
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**31
+    return isinstance(value, kind)
 
 
 # Python bytes become text one and a half times their size in a weights_only pickle; one byte tensor does not.

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vgg_viz.attribution import methods
-from vgg_viz.records import Caption, Column, Exhibit, Table
+from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
+from vgg_viz.report.detective import detected
+from vgg_viz.report.inspection import assumed, ignored
 from vgg_viz.report.section import Subject, section
 
 
@@ -13,17 +15,17 @@ from vgg_viz.report.section import Subject, section
     "evidence", title="Evidence and methods", order=90,
     lead="A report is worth as much as one can check of it: where every number comes from, and what had to be assumed.",
 )  # fmt: skip
-def evidence(subject: Subject) -> Iterator[Exhibit]:
+def evidence(subject: Subject) -> Iterator[Exhibit | Finding]:
     """Evidence, alternatives, ignored keys; the methods with their sources."""
     provenance = subject.checkpoint.provenance
     architecture = subject.checkpoint.architecture
     rows: list[tuple[str, str]] = [("file", provenance.file), ("format", provenance.format)]
-    rows += [("evidence", sentence) for sentence in provenance.evidence]
-    rows += [("alternative", sentence) for sentence in provenance.alternatives]
+    # What a reader may have to mend comes first.
+    rows += [("assumed", sentence) for sentence in provenance.evidence if assumed(sentence)]
+    rows += [("or else", sentence) for sentence in provenance.alternatives]
+    rows += [("known", sentence) for sentence in provenance.evidence if not assumed(sentence)]
     if provenance.ignored_keys:
-        shown = ", ".join(provenance.ignored_keys[:12])
-        more = f" and {len(provenance.ignored_keys) - 12} more" if len(provenance.ignored_keys) > 12 else ""
-        rows.append(("not loaded", f"{len(provenance.ignored_keys)} keys: {shown}{more}"))
+        rows.append(("not loaded", ignored(provenance.ignored_keys)))
     rows += [
         ("input", f"{architecture.in_channels} × {architecture.image_side} × {architecture.image_side}, values in [0, 1]"),
         ("first layer subtracts", ", ".join(f"{v:.4g}" for v in architecture.mean)),
@@ -32,13 +34,17 @@ def evidence(subject: Subject) -> Iterator[Exhibit]:
         ("looked into", subject.material.looked_from or "nothing: no pictures"),
         ("preset", f"{subject.preset.name}: {subject.preset.pictures} pictures, {subject.preset.steps} steps, {subject.preset.samples} samples"),
     ]
+    if (preprocessing := detected(subject)) is not None:
+        rows.append(("preprocessing, by pictures", preprocessing.sentence()))
+        if preprocessing.contradicts:
+            yield Finding("warn", preprocessing.sentence())
     yield Exhibit(
         "evidence-file",
         "What was read, and what was assumed",
         Caption(
-            see="What the checkpoint file says about itself, what was inferred from names and shapes of its tensors, and what else would fit.",
-            read="A wrong assumption about preprocessing or image side makes a good network look bad: check those rows first when the accuracy is lower "
-            "than you know it to be.",
+            see="What the checkpoint file says about itself, what was inferred from names and shapes of its tensors, what had to be assumed, and what else would fit.",
+            read="A wrong assumption about preprocessing or image side makes a good network look bad: check the rows called assumed first when the "
+            "accuracy is lower than you know it to be. Each ends with the options that settle it.",
             cannot="A file of weights cannot prove what pictures it was trained on, nor in which order its classes were.",
         ),
         alt=f"Table of {len(rows)} facts about the checkpoint {provenance.file}.",

@@ -1,0 +1,181 @@
+"""A checkpoint for other programs: safetensors with everything in its header, or ONNX with the normalisation in the graph."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vgg_viz.errors import InputRefused, OutputRefused
+from vgg_viz.models.build import build
+from vgg_viz.models.formats.exported import header
+from vgg_viz.records import Checkpoint
+
+SUFFIXES = (".safetensors", ".onnx")
+BATCHES = (1, 3)  # with which an ONNX file is tried
+TOLERANCE = 1e-4  # of logits, in parts of the largest where that is above 1
+
+
+def export(checkpoint: Checkpoint, path: str | os.PathLike[str], *, force: bool = False) -> dict[str, Any]:
+    """Write `checkpoint` to a .safetensors or .onnx file, whole or not at all.
+
+    force    replace a file that is there
+    returns  plain facts: file, format, bytes, and what was left out or measured
+    raises   OutputRefused for another suffix, a missing folder, a file that is there, a failed write;
+             InputRefused without the packages that ONNX needs, or when the written graph computes something else
+    """
+    path = Path(path)
+    kind = path.suffix.lower()
+    if kind not in SUFFIXES:
+        raise OutputRefused(f"{path.name!r} ends in {kind or 'nothing'!r}, {' or '.join(SUFFIXES)} was expected; name the file so.")
+    if kind == ".onnx":
+        _require_onnx()
+    with _written_whole(path, force=force) as temporary:
+        facts = _safetensors(checkpoint, temporary) if kind == ".safetensors" else _onnx(checkpoint, temporary)
+    architecture = checkpoint.architecture
+    return {
+        "file": str(path), "format": kind.removeprefix("."), "bytes": path.stat().st_size, "variant": architecture.variant,
+        "num_classes": architecture.num_classes, "classes": checkpoint.classes, "image_side": architecture.image_side,
+        "padding": architecture.padding, "mean": architecture.mean, "std": architecture.std, **facts,
+    }  # fmt: skip
+
+
+@contextmanager
+def _written_whole(path: Path, *, force: bool) -> Iterator[Path]:
+    """A temporary file that becomes `path` when the block ends well, and vanishes when it does not."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        _require_free(path, force=force)
+        with open(temporary, "xb") as file:  # says at once what the writers would say in their own words, with a whole path
+            mode = os.fstat(file.fileno()).st_mode & 0o777
+        yield temporary
+        temporary.chmod(mode)  # safetensors makes private files
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputRefused(
+            f"{path.name!r} could not be written ({error.strerror or type(error).__name__}), so nothing was changed; "
+            "free some space or choose another folder."
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _require_free(path: Path, *, force: bool) -> None:
+    folder = path.parent
+    if not folder.is_dir():
+        raise OutputRefused(
+            f"there is no folder {folder.name or str(folder)!r} to write {path.name!r} in; "
+            "make it first, or choose another."
+        )
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise OutputRefused(f"{path.name!r} exists and is no regular file, an export was to be written there; choose another name.")
+    if path.exists() and not force:
+        raise OutputRefused(f"{path.name!r} exists already and is left alone; choose another name, or replace it with --force.")
+
+
+# ---------------------------------------------------------------- safetensors
+
+
+def _safetensors(checkpoint: Checkpoint, file: Path) -> dict[str, Any]:
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    # The library refuses tensors that share their memory, as those of a file that is mapped may.
+    weights = {key: value.detach().cpu().contiguous() for key, value in checkpoint.weights.items()}
+    places = [(value.data_ptr(), value.numel()) for value in weights.values() if value.numel()]
+    if len(set(places)) != len(places):
+        weights = {key: value.clone() for key, value in weights.items()}
+    try:
+        save_file(weights, file, metadata=header(checkpoint))
+    except SafetensorError as error:
+        raise OSError(None, " ".join(str(error).split())[:80]) from None
+    count = len(checkpoint.specimens)
+    return {"left_out": [f"{count} specimens: pictures do not travel in safetensors"] if count else []}
+
+
+# ---------------------------------------------------------------- ONNX
+
+
+def _require_onnx() -> None:
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise InputRefused(f"writing ONNX needs {', '.join(missing)}, which is not installed; run pip install \"vgg_viz[onnx]\".")
+
+
+def _onnx(checkpoint: Checkpoint, file: Path) -> dict[str, Any]:
+    architecture = checkpoint.architecture
+    model = build(checkpoint)
+    shape = (architecture.in_channels, architecture.image_side, architecture.image_side)
+    program = _traced(model, torch.zeros(2, *shape))
+    program.model.metadata_props.update(_properties(checkpoint))
+    program.save(file)
+    largest = _difference(model, file, shape)
+    left = (("training history", checkpoint.history), ("specimens", checkpoint.specimens))
+    return {
+        "left_out": [f"{what}: no place for it in ONNX" for what, there in left if there],
+        "input": f"images: float32 (batch, {', '.join(map(str, shape))}) in [0, 1]; the graph normalises",
+        "output": f"logits: float32 (batch, {architecture.num_classes})",
+        "checked": {"batch_sizes": BATCHES, "largest_difference": largest, "with": "onnxruntime"},
+    }
+
+
+def _traced(model: nn.Module, example: Tensor) -> Any:
+    """The exporter's program; what it prints and warns on its way concerns its makers."""
+    said = io.StringIO()
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), torch.no_grad():
+            warnings.simplefilter("ignore")
+            return torch.onnx.export(
+                model, (example,), dynamo=True, input_names=["images"], output_names=["logits"], verbose=False,
+                dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+            )  # fmt: skip
+    except (RuntimeError, torch.onnx.OnnxExporterError) as error:
+        raise InputRefused(
+            f"this network cannot be written as ONNX ({' '.join(str(error).split())[:120]}); write it as .safetensors."
+        ) from None
+
+
+def _properties(checkpoint: Checkpoint) -> dict[str, str]:
+    return {f"vgg_viz.{key}": value for key, value in header(checkpoint).items() if key not in ("format", "history")}
+
+
+def _difference(model: nn.Module, file: Path, shape: tuple[int, ...]) -> float:
+    """The largest difference of logits between the network and the written graph, on noise in [0, 1]; "
+    "refuses a graph that is another."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(file.read_bytes(), options, providers=["CPUExecutionProvider"])
+    generator = torch.Generator().manual_seed(0)
+    largest = 0.0
+    for count in BATCHES:
+        images = torch.rand(count, *shape, generator=generator)
+        with torch.no_grad():
+            wanted = model(images)
+        found = torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+        difference, scale = float((found - wanted).abs().max()), max(1.0, float(wanted.abs().max()))
+        if not difference <= TOLERANCE * scale:
+            raise InputRefused(
+                f"the ONNX graph differs from the network by {difference:.2g} in logits of up to {scale:.2g}, so it was not kept; "
+                "write the checkpoint as .safetensors."
+            )
+        largest = max(largest, difference)
+    return largest
+
+
+def as_text(facts: dict[str, Any]) -> str:
+    """What was written, for a terminal."""
+    measured = facts.get("checked")
+    checked = f"; logits within {measured['largest_difference']:.1g} of the network's by onnxruntime" if measured else ""
+    return f"{facts['file']}: {facts['bytes']:,} bytes{checked}"

@@ -1,0 +1,69 @@
+"""What `export` writes: a safetensors file whose header says the architecture, the classes and what had been assumed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from vgg_viz.errors import CheckpointRefused
+from vgg_viz.models.containers.safetensors_file import LabelledTensors
+from vgg_viz.models.formats import Reading, checkpoint_format
+from vgg_viz.models.formats.own import record
+from vgg_viz.records import Architecture, Checkpoint, Epoch
+
+SCHEMA = "1"
+MARK = "vgg_viz"  # the key that holds the schema
+
+
+@checkpoint_format("vgg_viz_safetensors")
+def exported(stored: object) -> Reading | None:
+    """Read what `header` wrote; raises CheckpointRefused when it claims to be ours and is not whole."""
+    if not isinstance(stored, LabelledTensors) or MARK not in stored.metadata:
+        return None
+    if stored.metadata[MARK] != SCHEMA:
+        raise CheckpointRefused(
+            f"this safetensors file has schema {stored.metadata[MARK][:40]!r} of vgg_viz, this version reads schema {SCHEMA}; "
+            "update vgg_viz or export again."
+        )
+    try:
+        said = {key: json.loads(value) for key, value in stored.metadata.items() if key not in (MARK, "format", "variant")}
+        architecture = record(Architecture, {**said, "variant": stored.metadata["variant"]})
+        classes = _texts(said["classes"])
+        history = tuple(record(Epoch, epoch) for epoch in said.get("history", []))
+        before, alternatives = _texts(said.get("evidence", [])), _texts(said.get("alternatives", []))
+        data, training = said.get("data", {}), said.get("training", {})
+        if not isinstance(data, Mapping) or not isinstance(training, Mapping):
+            raise TypeError("data and training must be objects")
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise CheckpointRefused(
+            f"the header of this safetensors file is not whole ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:120]}); export again."
+        ) from None
+    return Reading(
+        "vgg_viz_safetensors", architecture, dict(stored), classes, history,
+        evidence=("vgg_viz exported this file: architecture, classes and preprocessing stand in its header.",
+                  *(f"Known at the export: {sentence}" for sentence in before)),
+        alternatives=alternatives, data=data, training=training,
+    )  # fmt: skip
+
+
+def header(checkpoint: Checkpoint) -> dict[str, str]:
+    """A checkpoint without weights and specimens as the texts of a safetensors header: one key a fact, JSON but for the variant.
+
+    What had been inferred stays marked so: evidence and alternatives travel with the facts.
+    """
+    provenance = checkpoint.provenance
+    facts: dict[str, Any] = {key: value for key, value in asdict(checkpoint.architecture).items() if key != "variant"}
+    facts |= {"classes": checkpoint.classes, "evidence": provenance.evidence, "alternatives": provenance.alternatives}
+    facts |= {"history": [asdict(epoch) for epoch in checkpoint.history]} if checkpoint.history else {}
+    facts |= {key: dict(value) for key, value in (("data", provenance.data), ("training", provenance.training)) if value}
+    texts = {"format": "pt", MARK: SCHEMA, "variant": checkpoint.architecture.variant}
+    return texts | {key: json.dumps(value) for key, value in facts.items()}
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise TypeError("a list of texts was expected")
+    return tuple(value)
