@@ -19,6 +19,7 @@ from test_explorer_beside import Pair, shaken
 from test_live_explorer import Net, number, ready
 from test_viewer import show
 
+from vgg_viz.attribution.shared import grad_cam_all_layers
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.models.names import layers
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.browser
 SVG = "{http://www.w3.org/2000/svg}"
 GROUND = {"light": (250, 249, 246), "dark": (13, 15, 18)}
 PARTS = ("board", "closer", "beside")
+TRIED = ("cam", "brush", "sandbox")
 
 
 @pytest.fixture(scope="session")
@@ -93,6 +95,39 @@ def test_a_view_is_saved_at_exactly_one_and_two_times_its_size(opened, pair, par
         assert len(np.unique(pixels @ [65536, 256, 1])) > 100
         for place in (0.0, 0.5, 1.0):  # the colour bar, from end to end
             assert has(pixels, matplotlib.colormaps["RdBu_r"](place)), place
+
+
+@pytest.mark.parametrize("part", TRIED)
+def test_what_the_reader_tries_out_is_saved_too(opened, pair, part):
+    page = ready(opened(pair.file, "#picture=2&sign=both&brush-fill=mean"))
+    stage = page.locator("[data-part=brush-stage]")
+    stage.scroll_into_view_if_needed()
+    stage.click()  # one dab of the brush
+    page.wait_for_function("() => !document.querySelector('.changed-note').hidden")
+    small, large = (decoded(saved(page, f"{part}-save", name)[1]) for name in ("Save PNG", "PNG at 2×"))
+    svg = ElementTree.fromstring(saved(page, f"{part}-save", "SVG")[1])
+    assert small.shape[:2] == (int(svg.get("height")), int(svg.get("width")))
+    assert large.shape[:2] == (2 * small.shape[0], 2 * small.shape[1])
+    assert tuple(small[0, 0]) == tuple(large[-1, -1]) == GROUND["light"]
+    assert len(np.unique(small @ [65536, 256, 1])) > 100
+    assert len(list(svg.iter(f"{SVG}image"))) >= 2
+
+
+def test_the_saved_terms_of_grad_cam_add_up_to_the_cell_of_the_map(opened, pair):
+    page = ready(opened(pair.file, "#picture=2&cam=conv2_1&cam-cell=11,12"))
+    rows = texts(saved(page, "cam-save", "SVG")[1])
+    terms = [after(rows, f"unit {i + 1}", 2)[1] for i in range(10)]
+    model, image = pair.first.model, pair.first.batch.images[1:2]
+    wanted = grad_cam_all_layers(model, image, layers=["conv2_1"], relu=False)["conv2_1"].values[0, 10, 11]
+    assert sum(terms) == pytest.approx(float(wanted), abs=2e-4 * max(map(abs, terms)) * 10)
+
+
+def test_the_saved_probabilities_of_the_brush_are_those_before_it(opened, pair):
+    page = ready(opened(pair.file, "#picture=2"))
+    rows = texts(saved(page, "brush-save", "SVG")[1])
+    for name, share in zip(pair.first.classes, pair.truth(1)[0]["softmax"], strict=True):
+        before, now = after(rows, name, 2)
+        assert before == now == pytest.approx(100 * share, abs=0.51)
 
 
 def test_at_two_times_there_is_more_to_see_not_larger_pixels(opened, pair):
@@ -194,7 +229,7 @@ def test_hostile_names_stay_text_in_every_file(opened, hostile):
 def test_every_button_says_what_it_saves(opened, pair):
     page = ready(opened(pair.file))
     names = [button.inner_text().replace("\n", "") for button in page.locator("#ui-explorer .takeaway button").all()]
-    assert len(names) == len(set(names)) == 3 * len(PARTS)
+    assert len(names) == len(set(names)) == 3 * len(PARTS + TRIED)
     saved(page, "board-save", "Save PNG")
     page.wait_for_function("() => document.querySelector('[data-part=live]').textContent === 'The picture was saved.'")
 

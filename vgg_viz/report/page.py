@@ -74,6 +74,7 @@ class Page:
 
     index_href     address of the page over all galleries, or "" where there is none
     explorer_href  address of the network as a page to touch, or ""
+    explorer_name  what it shows: "the network"
     explorer_note  why there is none, or why it does not run live; "" when it does
     explorer       that network inside the page itself, in place of an address
     """
@@ -87,6 +88,7 @@ class Page:
     footer: tuple[tuple[str, str], ...]
     index_href: str = "../index.html"
     explorer_href: str = ""
+    explorer_name: str = "the network"
     explorer_note: str = ""
     explorer: Inlaid | None = None
 
