@@ -89,8 +89,9 @@ def _paired(
     preset: str, seed: int, device: str | torch.device, overrides: Mapping[str, Any],
 ) -> tuple[Pair, list[str]]:  # fmt: skip
     """Everything that the user named, opened; whatever is refused is refused here."""
-    a, b = (load(source, seed=seed, **dict(overrides)) for source in (first, second))
     folder, painted = opened(data)
+    named = {"folder_classes": folder.classes if folder else (), **overrides}
+    a, b = (load(source, seed=seed, **named) for source in (first, second))
     places = shared_classes(a, b, folder)
     models = [build(checkpoint).to(device) for checkpoint in (a, b)]
     gigamacs = sum(row.macs for model in models for row in geometry(model)) / 1e9
