@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Two contended OpenMP threads can collapse a tiny net: on two cores one worker may have two, two workers one each.
+THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
+os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
 
 import pytest
 import torch
@@ -13,8 +15,7 @@ from torch import nn
 
 from vgg_viz.models.build import build
 
-# Two contended OpenMP threads can collapse a tiny net; CI has two cores.
-torch.set_num_threads(2)
+torch.set_num_threads(THREADS)
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 
