@@ -6,8 +6,7 @@ import os
 from pathlib import Path
 
 # Two contended OpenMP threads can collapse a tiny net: on two cores one worker may have two, two workers one each.
-THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
-os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 
 import pytest
 import torch
@@ -15,7 +14,7 @@ from torch import nn
 
 from vgg_viz.models.build import build
 
-torch.set_num_threads(THREADS)
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 
