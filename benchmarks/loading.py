@@ -6,8 +6,8 @@ A state dict of random weights under torchvision's names (528 MiB) is written to
 in the disk cache: what is compared is work, not the disk. A first pass through mapped weights still has to read them, so a
 forward pass of one picture is timed after each. Nothing is asserted.
 
-`inspect` on the same file, and on the same weights as safetensors, is measured last, in processes of their own: wall seconds and resident memory beyond the imports that it
-needs (torchvision among them, which carries the names of the 1,000 classes).
+`inspect` on the same file, and on the same weights as safetensors, is measured last, in processes of their own: wall seconds and
+resident memory beyond the imports that it needs (torchvision among them, which carries the names of the 1,000 classes).
 """
 
 from __future__ import annotations
@@ -94,7 +94,8 @@ def inspected(path: Path, rounds: int) -> None:
         found.append([float(value) for value in done.stdout.split()])
     seconds, worked, peak, rest = (statistics.median(column) for column in zip(*found, strict=True))
     slowest = max(row[0] for row in found)
-    print(f"inspect, {path.suffix}, {path.stat().st_size / 2**20:.0f} MiB, beyond imports: {seconds:.3f} s (slowest {slowest:.3f}; {worked:.3f} s "
+    size = path.stat().st_size / 2**20
+    print(f"inspect, {path.suffix}, {size:.0f} MiB, beyond imports: {seconds:.3f} s (slowest {slowest:.3f}; {worked:.3f} s "
           f"of processor time), {peak:.0f} MiB resident at its peak, {rest:.0f} MiB at the end; {rounds} processes")  # fmt: skip
 
 
