@@ -201,6 +201,19 @@ def test_a_git_lfs_pointer_is_told_apart_from_the_file_it_stands_for(name: str, 
         load(tmp_path / name)
 
 
+def test_what_was_imported_first_does_not_decide_what_a_file_is(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file(network().state_dict(), tmp_path / "x.safetensors")
+    program = (
+        "import sys, pathlib, vgg_viz.models.containers.torch_file\n"
+        "print(vgg_viz.models.containers.open_file(pathlib.Path(sys.argv[1])).container)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "x.safetensors")]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "safetensors\n"), done.stderr
+
+
 def test_an_archive_of_something_else_is_called_so(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
         archive.writestr("best.pt", "inside")

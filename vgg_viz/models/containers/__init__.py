@@ -52,7 +52,8 @@ def open_file(path: Path) -> Stored:
     """What a file, or a folder that is a model, holds; raises CheckpointRefused."""
     _require_there(path)
     discover(__name__)
-    for name in CONTAINERS:
+    # torch's comes last, whichever module was imported first: it takes any file that is left, and says what that is instead.
+    for name in sorted(CONTAINERS, key=lambda name: (name == "torch", name)):
         stored = CONTAINERS[name](path)
         if stored is not None:
             return stored
