@@ -96,6 +96,20 @@ def test_a_palette_changes_no_pixel_visibly_and_a_photograph_gets_none() -> None
     assert Image.open(io.BytesIO(write.png(pictures.picture_grid([noise])))).mode == "RGB"
 
 
+def test_a_photograph_with_a_palette_stays_near_without_bands_and_its_paper_exact() -> None:
+    x, y = np.meshgrid(np.linspace(0, 1, 240, dtype=np.float32), np.linspace(0, 1, 240, dtype=np.float32))
+    figure = pictures.picture_grid([np.stack([0.5 + 0.2 * x, 0.4 + 0.3 * y, 0.3 + 0.2 * (x + y) / 2], -1)])
+    file, exact = write.png(figure, palette=True), pixels(write.png(figure))
+    assert Image.open(io.BytesIO(file)).mode == "P"
+    few = pixels(file)
+    assert (few[0, 0] == shade(LIGHT.paper)).all()
+    assert 0.2 < np.abs(few - exact).mean() < 2
+    # Over a few pixels the pattern gives the colour between two of the palette: no band is left.
+    means = [np.asarray(Image.fromarray(one.astype(np.uint8)).resize((one.shape[1] // 4, one.shape[0] // 4), Image.Resampling.BOX), np.int16)
+             for one in (few, exact)]  # fmt: skip
+    assert np.abs(means[0] - means[1]).mean() < 0.8 * np.abs(few - exact).mean()
+
+
 def test_scale_two_has_twice_the_pixels_and_the_figure_keeps_its_size() -> None:
     figure = chart()
     single, double = pixels(write.png(figure)), pixels(write.png(figure, scale=2))
