@@ -9,7 +9,7 @@ report: $(VENV)/ready
 	$(RUN) -m vgg_viz report
 
 test: $(VENV)/ready lint
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/ready
 	$(RUN) -m ruff check .

@@ -6,8 +6,8 @@ A state dict of random weights under torchvision's names (528 MiB) is written to
 in the disk cache: what is compared is work, not the disk. A first pass through mapped weights still has to read them, so a
 forward pass of one picture is timed after each. Nothing is asserted.
 
-`inspect` on the same file is measured last, in processes of their own: wall seconds and resident memory beyond the imports that it
-needs (torchvision among them, which carries the names of the 1,000 classes).
+`inspect` on the same file, and on the same weights as safetensors, is measured last, in processes of their own: wall seconds and
+resident memory beyond the imports that it needs (torchvision among them, which carries the names of the 1,000 classes).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vgg_viz.models.build import build
@@ -31,7 +32,9 @@ from vgg_viz.models.checkpoint import load, read
 
 def write(path: Path) -> None:
     """VGG16's state dict with seeded random weights."""
-    torch.save(build("vgg16", seed=0).state_dict(), path)
+    weights = build("vgg16", seed=0).state_dict()
+    torch.save(weights, path)
+    save_file(weights, path.with_suffix(".safetensors"))
 
 
 def mapped(path: Path) -> nn.Module:
@@ -91,7 +94,8 @@ def inspected(path: Path, rounds: int) -> None:
         found.append([float(value) for value in done.stdout.split()])
     seconds, worked, peak, rest = (statistics.median(column) for column in zip(*found, strict=True))
     slowest = max(row[0] for row in found)
-    print(f"inspect, {path.stat().st_size / 2**20:.0f} MiB, beyond imports: {seconds:.3f} s (slowest {slowest:.3f}; {worked:.3f} s "
+    size = path.stat().st_size / 2**20
+    print(f"inspect, {path.suffix}, {size:.0f} MiB, beyond imports: {seconds:.3f} s (slowest {slowest:.3f}; {worked:.3f} s "
           f"of processor time), {peak:.0f} MiB resident at its peak, {rest:.0f} MiB at the end; {rounds} processes")  # fmt: skip
 
 
@@ -128,7 +132,8 @@ def main() -> None:
                 logits[name] = model(given)
                 passed[name].append(time.perf_counter() - began)
                 del model
-        inspected(path, chosen.repeats)
+        for one in (path, path.with_suffix(".safetensors")):
+            inspected(one, chosen.repeats)
     first = statistics.median(next(iter(ready.values())))
     print(f"{'wall seconds until ready':38}{'median':>9}{'min':>8}{'max':>8}{'x first':>9}{'first pass':>12}")
     for name, found in ready.items():

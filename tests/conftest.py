@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Two contended OpenMP threads can collapse a tiny net: on two cores one worker may have two, two workers one each.
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 
 import pytest
 import torch
@@ -13,8 +14,7 @@ from torch import nn
 
 from vgg_viz.models.build import build
 
-# Two contended OpenMP threads can collapse a tiny net; CI has two cores.
-torch.set_num_threads(2)
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 

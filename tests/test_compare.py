@@ -155,6 +155,15 @@ def test_only_shared_classes_are_compared_each_in_its_own_place(files, painted, 
     assert all(name.split("/")[0] == pair.classes[int(label)] for name, label in zip(a.batch.names, a.labels, strict=True))
 
 
+def test_two_files_without_names_take_those_of_the_folders(painted, tmp_path):
+    for number in range(2):
+        wanted = architecture("tiny_vgg", num_classes=len(shapes.CLASSES), image_side=SIDE)
+        torch.save(build(wanted, seed=number).state_dict(), tmp_path / f"{number}.pth")
+    pair, _ = paired(tmp_path / "0.pth", tmp_path / "1.pth", data=painted)
+    assert pair.classes == tuple(sorted(shapes.CLASSES))
+    assert pair.a.checkpoint.classes == pair.b.checkpoint.classes == pair.classes
+
+
 def test_networks_of_two_sides_see_the_same_pictures_each_in_the_view_of_its_own_evaluation(files, painted):
     pair, _ = paired(files / "late.pt", files / "small.pt", data=painted)
     one, other = pair.labelled.a, pair.labelled.b

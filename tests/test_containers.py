@@ -23,6 +23,7 @@ from vgg_viz.errors import InputRefused
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load, read, sha256
 from vgg_viz.models.containers import open_file
+from vgg_viz.report.inspection import assumed
 
 EXPLAINER_TEN = ("boat_1", "bug_1", "bus_1", "car_1", "espresso_1", "koala_1", "orange_1", "panda_1", "pepper_1", "pizza_1")
 SUBJECT = {"boat": "lifeboat", "bug": "ladybug", "bus": "school bus", "car": "sport car", "espresso": "espresso", "koala": "koala",
@@ -296,7 +297,11 @@ def test_every_layout_of_a_keras_vgg16_computes_what_keras_would(tmp_path: Path,
     agrees(path, net, caffe, tolerance=1e-4)
     found = load(path).architecture
     assert (found.variant, found.image_side, found.pooled, found.padding) == ("vgg16", side, side // 32, 1)
-    assert any("keras.applications" in sentence for sentence in load(path).provenance.evidence)
+    (guess,) = [sentence for sentence in load(path).provenance.evidence if "keras.applications" in sentence]
+    assert assumed(guess)
+    settled = load(path, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2)).provenance.evidence
+    assert guess not in settled
+    assert any("turned round" in sentence for sentence in settled)  # of the weights, and so still true
 
 
 def test_numbered_weights_without_any_name_open_too_and_say_what_they_assume(tmp_path: Path) -> None:
@@ -305,7 +310,9 @@ def test_numbered_weights_without_any_name_open_too_and_say_what_they_assume(tmp
     agrees(path, net, tolerance=1e-4)
     checkpoint = load(path)
     assert checkpoint.architecture.image_side == 64
-    assert any("Weights alone say no image side" in sentence for sentence in checkpoint.provenance.evidence)
+    guesses = [sentence for sentence in checkpoint.provenance.evidence if assumed(sentence)]
+    assert any("Weights alone say no image side" in sentence for sentence in guesses)
+    assert any("Preprocessing" in sentence for sentence in guesses)
     assert checkpoint.provenance.ignored_keys == ("optimizer/...",)
 
 

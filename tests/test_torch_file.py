@@ -43,6 +43,7 @@ HARMLESS: dict[str, Any] = {
     "ordered": collections.OrderedDict(a=1),
     "counter": collections.Counter("aab"),
     "sets and complex": [{1, 2}, 3j, b"bytes", bytearray(b"x")],
+    "a buffer beside a seed": [bytearray(b"x"), 2**64 - 1],
     "torch's own values": [torch.Size([1, 2]), torch.device("cpu"), torch.float16, nn.Parameter(torch.ones(2))],
     "points in time": [datetime.datetime(2024, 1, 2, 3, 4), datetime.timedelta(seconds=3), datetime.date(2024, 1, 2)],
 }  # fmt: skip
@@ -183,7 +184,6 @@ def test_a_checkpoint_that_was_compressed_is_refused_before_it_is_unpacked(tmp_p
 
 
 @pytest.mark.parametrize(("content", "words"), [
-    (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n", "a Git LFS pointer to a file that was not fetched"),
     (b"<!DOCTYPE html><html>", "a web page"),
     (b"\x1f\x8b\x08" + bytes(60), "a gzip archive"), (b"\x89PNG\r\n\x1a\n" + bytes(60), "PNG"),
     (b"hello", "a text file"), (bytes(range(200)), "damaged"),
@@ -192,6 +192,13 @@ def test_another_kind_of_file_is_called_what_it_is(content: bytes, words: str, t
     (tmp_path / "x.pt").write_bytes(content)
     with pytest.raises(CheckpointRefused, match=words):
         load(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize("name", ["x.pt", "x.safetensors", "x.h5", "x.keras"])
+def test_a_git_lfs_pointer_is_told_apart_from_the_file_it_stands_for(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n")
+    with pytest.raises(CheckpointRefused, match="is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`"):
+        load(tmp_path / name)
 
 
 def test_an_archive_of_something_else_is_called_so(tmp_path: Path) -> None:

@@ -168,6 +168,7 @@ def _fit(
 def kolmogorov(distance: float, count: int) -> float:
     """Chance that `count` draws are at least this far from their own distribution.
 
+    Within 4 % of the exact chance from 64 draws on, down to 1e-5; of fewer it says too much there (10 % at 1e-4 for 27 draws).
     Source: Kolmogorov's series with Stephens' correction for small samples, JRSS B 1970.
     """
     scaled = (sqrt(count) + 0.12 + 0.11 / sqrt(count)) * distance

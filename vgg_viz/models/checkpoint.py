@@ -23,24 +23,20 @@ from vgg_viz.models.formats.own import pack
 from vgg_viz.models.notes import FOUND_CLASSES
 from vgg_viz.models.overrides import noted, overridden
 from vgg_viz.models.vgg import canonical
+from vgg_viz.models.whole_file import whole_file
 from vgg_viz.records import Checkpoint, Provenance
 
 BUNDLED = Path(__file__).parent.parent / "assets" / "sample.pt"
 
 
 def save(path: str | os.PathLike[str], checkpoint: Checkpoint, *, extra: Mapping[str, Any] | None = None) -> None:
-    """Write a checkpoint whole or not at all: a temporary file beside it, then one rename.
+    """Write a checkpoint whole or not at all.
 
     extra  plain containers and tensors stored under "extra" (a training run's state); see `read_extra`
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:  # opened here: torch cannot open a path that is no text
-            torch.save({**pack(checkpoint), "extra": dict(extra or {})}, file)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # Opened here: torch cannot open a path that is no text.
+    with whole_file(Path(path)) as temporary, open(temporary, "wb") as file:
+        torch.save({**pack(checkpoint), "extra": dict(extra or {})}, file)
 
 
 def load(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from vgg_viz.errors import InputRefused, OutputRefused
 from vgg_viz.models.build import build
 from vgg_viz.models.formats.exported import header
+from vgg_viz.models.whole_file import whole_file
 from vgg_viz.records import Checkpoint
 
 SUFFIXES = (".safetensors", ".onnx")
@@ -51,23 +52,19 @@ def export(checkpoint: Checkpoint, path: str | os.PathLike[str], *, force: bool 
 
 @contextmanager
 def _written_whole(path: Path, *, force: bool) -> Iterator[Path]:
-    """A temporary file that becomes `path` when the block ends well, and vanishes when it does not."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    """A file to write to that becomes `path` when the block ends well; raises OutputRefused."""
     try:
         _require_free(path, force=force)
-        with open(temporary, "xb") as file:  # says at once what the writers would say in their own words, with a whole path
-            mode = os.fstat(file.fileno()).st_mode & 0o777
-        yield temporary
-        temporary.chmod(mode)  # safetensors makes private files
-        os.replace(temporary, path)
+        with whole_file(path) as temporary:
+            with open(temporary, "xb") as file:  # says at once what the writers would say in their own words, with a whole path
+                mode = os.fstat(file.fileno()).st_mode & 0o777
+            yield temporary
+            temporary.chmod(mode)  # safetensors makes private files
     except OSError as error:
         raise OutputRefused(
             f"{path.name!r} could not be written ({error.strerror or type(error).__name__}), so nothing was changed; "
             "free some space or choose another folder."
         ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _require_free(path: Path, *, force: bool) -> None:

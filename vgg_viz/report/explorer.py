@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,10 +28,10 @@ from vgg_viz.report.verdict import subtitle
 FILE = "explorer.html"
 STYLES = ("page.css", "explorer.css", "explorer-views.css")
 # Each has templates/explorer-*.html and static/explorer-*.js; they stand on the page in this order.
-VIEWS = ("pictures", "board", "closer", "gradcam", "brush", "sandbox")
+VIEWS = ("pictures", "board", "closer", "gradcam", "brush", "beside", "sandbox")
 SCRIPTS = (
-    *FRAME_SCRIPTS, "colours.js", "paint.js", "explorer-engine.js", "explorer-backward.js", "explorer-lens.js", "explorer-sums.js",
-    "explorer-stored.js", "explorer-core.js", *(f"explorer-{view}.js" for view in VIEWS), "explorer.js",
+    *FRAME_SCRIPTS, "colours.js", "paint.js", "export.js", "explorer-engine.js", "explorer-backward.js", "explorer-lens.js",
+    "explorer-sums.js", "explorer-stored.js", "explorer-core.js", *(f"explorer-{view}.js" for view in VIEWS), "explorer.js",
 )  # fmt: skip
 
 # A browser takes about 1 ns a multiply-add and keeps its page in memory: above these it would no longer feel live.
@@ -42,11 +42,21 @@ MOST_STORED = 4  # pictures of a network that does not run in the page
 
 
 @dataclass(frozen=True, slots=True)
+class Rival:
+    """A second network for the same pictures; `network` is plain JSON and holds its own classes."""
+
+    title: str
+    subtitle: str
+    network: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Explorer:
     """What the page is made of; `network` and `pictures` are plain JSON.
 
     painted  True when the pictures have nothing to do with the checkpoint: it came without any
     stored   why the network does not run in the page, which then holds what it said; "" when it runs
+    rival    a second network, to be seen beside the first
     """
 
     title: str
@@ -56,6 +66,14 @@ class Explorer:
     painted: bool = False
     stored: str = ""
     gallery_href: str = "index.html"  # "" where the page travels alone
+    rival: Rival | None = None
+
+    def payload(self) -> dict[str, Any]:
+        """What the page's scripts read."""
+        found: dict[str, Any] = {"title": self.title, "network": self.network, "pictures": self.pictures}
+        if self.rival is not None:
+            found["rival"] = {"title": self.rival.title, "network": self.rival.network}
+        return found
 
 
 def render_explorer(explorer: Explorer) -> str:
@@ -106,6 +124,18 @@ def _drawn(subject: Subject) -> Batch:
 
 def _with(batch: Batch, answers: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
     return tuple({**picture, **said} for picture, said in zip(pictures(batch, exact=False), answers, strict=True))
+
+
+def explore_pair(first: Subject, second: Subject) -> Explorer:
+    """Two checkpoints on the pictures of the first, for one page that shows them side by side.
+
+    raises  InputRefused when either does not run in a page, and says which
+    """
+    for subject in (first, second):
+        if reason := refusal(subject.model):
+            raise InputRefused(f"{subject.checkpoint.provenance.file or 'the network'}: {reason}")
+    rival = Rival(second.checkpoint.provenance.file or "network", subtitle(second), network(second.model, second.classes))
+    return replace(explore(first), rival=rival)
 
 
 def _pictures(subject: Subject) -> Batch | None:

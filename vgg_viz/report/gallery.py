@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -90,7 +90,7 @@ def report(
         made = _make_all(subject, progress)
         shown = [write_chapter(part, folder, chosen) for part in made]
         missing = tuple((part.title, reason) for part in made for reason, _ in part.missing)
-        explorer, no_explorer = _write_explorer(folder, subject)
+        explorer, no_explorer = write_explorer(folder, lambda: explore(subject))
         context = {
             "command": command, "preset": chosen.name, "seed": seed, "device": str(device), "dtype": "float32", "sha256": fingerprint,
             "files": [part.name for part in model_files(file)] if fingerprint else [],
@@ -120,10 +120,10 @@ def _make_all(subject: Subject, progress: Progress | None) -> list[Made]:
 # ---------------------------------------------------------------- writing
 
 
-def _write_explorer(folder: Path, subject: Subject) -> tuple[Explorer | None, str]:
-    """Write the network as a page to touch; returns it, or why there is none."""
+def write_explorer(folder: Path, made: Callable[[], Explorer]) -> tuple[Explorer | None, str]:
+    """Write a network as a page to touch; returns it, or why there is none."""
     try:
-        explorer = explore(subject)
+        explorer = made()
         (folder / EXPLORER).write_text(render_explorer(explorer), encoding="utf-8")
     except InputRefused as refused:
         return None, str(refused)

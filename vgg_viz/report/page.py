@@ -24,7 +24,7 @@ from vgg_viz.report.wording import address, cell, finalize, inline_json, named, 
 HERE = Path(__file__).parent
 # Scripts are joined in this order inside one function scope; a page carries those that it runs.
 FRAME_SCRIPTS = ("common.js", "page.js")
-VIEWER_SCRIPTS = (*FRAME_SCRIPTS, "colours.js", "paint.js", "lists.js", "viewer.js")
+VIEWER_SCRIPTS = (*FRAME_SCRIPTS, "colours.js", "paint.js", "export.js", "lists.js", "viewer.js")
 GALLERY_SCRIPTS = (*VIEWER_SCRIPTS, "examples.js")
 GALLERY_STYLES = ("page.css", "examples.css")
 
@@ -74,6 +74,7 @@ class Page:
 
     index_href     address of the page over all galleries, or "" where there is none
     explorer_href  address of the network as a page to touch, or ""
+    explorer_name  what it shows: "the network"
     explorer_note  why there is none, or why it does not run live; "" when it does
     explorer       that network inside the page itself, in place of an address
     """
@@ -87,6 +88,7 @@ class Page:
     footer: tuple[tuple[str, str], ...]
     index_href: str = "../index.html"
     explorer_href: str = ""
+    explorer_name: str = "the network"
     explorer_note: str = ""
     explorer: Inlaid | None = None
 

@@ -18,6 +18,7 @@ from torch import nn
 from vgg_viz.data.cache import Source, fingerprint
 from vgg_viz.errors import OutputRefused
 from vgg_viz.models.checkpoint import load, read_extra, save
+from vgg_viz.models.whole_file import whole_file
 from vgg_viz.records import Architecture, Checkpoint, Epoch
 from vgg_viz.training.recipe import Recipe
 
@@ -107,12 +108,11 @@ class RunFolder:
 
     def _write_history(self, history: Sequence[Epoch]) -> None:
         """One JSON object a line; a loss that is not a number becomes null."""
-        temporary = self.history.with_name(f".{self.history.name}.{os.getpid()}.tmp")
         rows = (
             {key: value if math.isfinite(value) else None for key, value in asdict(epoch).items()} for epoch in history
         )
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        os.replace(temporary, self.history)
+        with whole_file(self.history) as temporary:
+            temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def versions() -> dict[str, str | int]:

@@ -69,9 +69,10 @@ def _read(stored: KerasModel) -> Reading:
         weights[first] = weights[first].flip(1)
         evidence.append(
             "Preprocessing: that of keras.applications' VGG is assumed from the name block1_conv1: blue first, 0 to 255, less "
-            "103.939, 116.779, 123.68. Here it is mean = (123.68, 116.779, 103.939) / 255 and std = 1 / 255 of red, green, blue, with "
-            "the first kernels' input channels turned round, which is the same arithmetic."
+            "103.939, 116.779, 123.68. Here it is mean = (123.68, 116.779, 103.939) / 255 and std = 1 / 255 of red, green, blue "
+            "(--mean, --std)."
         )
+        evidence.append("The first kernels' input channels were turned round, from blue first to red first.")
         alternatives = (*alternatives, "a network trained anew on other preprocessing, which the layers' names would hide")
     elif _is_explainer(stored):
         classes = EXPLAINER_CLASSES
@@ -205,7 +206,7 @@ def _guessed_side(
     best, *others = fits
     sentence = (
         f"Weights alone say no image side: padding {best.padding} at {best.image_side} px leaves the {side} x "
-        f"{side} map (--image-size)."
+        f"{side} map ({'--image-size' if len(paddings) == 1 else '--padding, --image-size'})."
     )
     return best, [*evidence, sentence], tuple(f"padding {a.padding} at {a.image_side} px leaves the same map" for a in others)
 

@@ -20,12 +20,14 @@ from vgg_viz.report import page
 from vgg_viz.report.comparison.answers import changes
 from vgg_viz.report.comparison.attention import attention
 from vgg_viz.report.comparison.confidence import confidences
+from vgg_viz.report.comparison.live import live
 from vgg_viz.report.comparison.material import columns, given, labelled, opened, shared_classes
 from vgg_viz.report.comparison.pair import Network, Pair
 from vgg_viz.report.comparison.verdict import facts, headline, score, side_by_side, signed
 from vgg_viz.report.comparison.weights import trainings, weights
 from vgg_viz.report.exhibits import Chapter, Made, Progress, make_all, manifest_entries, write_chapter
-from vgg_viz.report.gallery import Result, made_at, reproducible, versions
+from vgg_viz.report.explorer import FILE as EXPLORER
+from vgg_viz.report.gallery import Result, made_at, reproducible, versions, write_explorer
 from vgg_viz.report.index import require_index_place, write_index
 from vgg_viz.report.preset import preset_for
 from vgg_viz.report.publishing import publish
@@ -65,15 +67,19 @@ def compare(
         made = make_all(_chapters(pair), progress)
         shown = [write_chapter(part, folder, pair.preset) for part in made]
         missing = tuple((part.title, reason) for part in made for reason, _ in part.missing)
+        explorer, no_explorer = write_explorer(folder, lambda: live(pair))
         findings = [*headline(pair), *(finding for part in made for finding in part.findings)]
         footer = tuple(_footer(pair, command, str(device), time.perf_counter() - started))
         built = page.Page(
             title=f"{pair.a.name} and {pair.b.name}",
             subtitle=f"A: {pair.a.name}, {pair.a.title}; B: {pair.b.name}, {pair.b.title}; {len(pair.classes):,} shared classes",
             findings=tuple(findings), facts=_facts(pair), warnings=tuple(warnings), sections=tuple(shown), footer=footer,
+            explorer_href=EXPLORER if explorer else "", explorer_name="both networks", explorer_note=no_explorer,
         )  # fmt: skip
         warnings += publish(folder, built)
-        write_json(folder / MANIFEST, _manifest(pair, findings, warnings, made, command, str(device)))
+        entries = _manifest(pair, findings, warnings, made, command, str(device))
+        live_page = {"file": EXPLORER if explorer else None, "live": explorer is not None, "reason": no_explorer}
+        write_json(folder / MANIFEST, {**entries, "explorer": live_page})
     write_index(Path(out))
     return Result(target / "index.html", missing, tuple(warnings))
 
@@ -83,8 +89,9 @@ def _paired(
     preset: str, seed: int, device: str | torch.device, overrides: Mapping[str, Any],
 ) -> tuple[Pair, list[str]]:  # fmt: skip
     """Everything that the user named, opened; whatever is refused is refused here."""
-    a, b = (load(source, seed=seed, **dict(overrides)) for source in (first, second))
     folder, painted = opened(data)
+    named = {"folder_classes": folder.classes if folder else (), **overrides}
+    a, b = (load(source, seed=seed, **named) for source in (first, second))
     places = shared_classes(a, b, folder)
     models = [build(checkpoint).to(device) for checkpoint in (a, b)]
     gigamacs = sum(row.macs for model in models for row in geometry(model)) / 1e9

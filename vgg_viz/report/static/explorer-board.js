@@ -3,6 +3,8 @@
 const GREY = Uint8Array.from({ length: 768 }, (_, i) => Math.floor(i / 3));
 const BOARD_HEIGHT = 476; // of a column of maps [px]
 const CELL_GAP = 4;
+const PRINT_EDGE = 24; // beside the board on paper: names of narrow layers are wider than their maps
+const BOARD_STRIP = 1500; // of the board on one strip of paper, at most [px]: less than half its size cannot be read
 const NEVER_NEGATIVE = new Set(["relu", "softmax"]);
 
 // Which colours a layer gets: grey for the picture, one hue from zero up where nothing is negative, two hues else.
@@ -120,8 +122,8 @@ function flowsInto(steps, activations, { layer, unit, row, column }) {
 }
 
 // The layers side by side on one canvas of flows; `places` are boardLayers.
-function drawFlows(canvas, places, shown, flows, picked) {
-  const holder = canvas.parentElement, frame = holder.getBoundingClientRect(), density = Math.min(2, Math.ceil(devicePixelRatio));
+function drawFlows(canvas, places, shown, flows, picked, density = Math.min(2, Math.ceil(devicePixelRatio))) {
+  const holder = canvas.parentElement, frame = holder.getBoundingClientRect();
   const width = holder.scrollWidth, height = holder.offsetHeight;
   canvas.width = width * density;
   canvas.height = height * density;
@@ -225,6 +227,69 @@ function boardView(core) {
     choose(move[0] ? { layer: clamp(state.layer + move[0], 0, last) } : { unit: state.unit + move[1] });
   });
 
+  const flowsOf = (shown) => (shown.layer < last && !core.live
+    ? storedFlows(steps, shown.layer, core.idOf(shown.layer, shown.unit), core.cellOf(shown.layer, shown.unit)) : flowsInto(steps, core.activations, shown));
+
+  // The board as it stands, on a pen: words where they stand on the page, maps anew and sharp, flows from their canvas.
+  function drawBoard(pen, times) {
+    const frame = part("board").getBoundingClientRect();
+    const write = (element, style = {}) => {
+      const at = element.getBoundingClientRect(), css = getComputedStyle(element), size = Number.parseFloat(css.fontSize), centred = css.textAlign === "center" && element.closest(".layer-name");
+      pen.text((centred ? at.left + at.width / 2 : at.left) - frame.left, at.top - frame.top + at.height / 2 + size * 0.36, fitting(element.textContent, Math.max(at.width, centred ? 96 : 0), { size, weight: Number(css.fontWeight) }),
+        { size, weight: Number(css.fontWeight), anchor: centred ? "middle" : "start", ...style });
+    };
+    drawFlows(flows, places, state, flowsOf(state), state, times);
+    pen.image(0, 0, flows.width / times, flows.height / times, flows);
+    for (const place of places) {
+      all(".layer-name > *", place.element).forEach((element) => write(element));
+      if (place.index === last) {
+        for (const button of bars) {
+          const [name, value, track] = [".share-name", ".share-value", ".guess-bar"].map((one) => button.querySelector(one)), at = track.getBoundingClientRect();
+          write(name);
+          write(value);
+          pen.box(at.left - frame.left, at.top - frame.top, at.width * clamp(core.activations[last][Number(button.dataset.unit)], 0, 1), 5, "one");
+        }
+        continue;
+      }
+      const at = place.canvas.getBoundingClientRect(), [x, y] = [at.left - frame.left, at.top - frame.top], [, h, w] = shapeOf(place.index), values = core.activations[place.index];
+      const strip = place.step.kind === "flatten";
+      if (strip) pen.image(x, y, at.width, at.height, mapCanvas(values, 0, values.length, 1, scaleFor(place.index, 0)), true);
+      for (let unit = 0; !strip && unit < place.step.shape[0]; unit++) {
+        const spot = place.boxOf(unit);
+        pen.image(x + spot.x, y + spot.y, spot.width, spot.height, mapCanvas(values, unit * h * w, h, w, scaleFor(place.index, unit)), w > spot.width * times);
+      }
+    }
+    requestAnimationFrame(core.show);
+  }
+
+  saveButtons(part("board-save"), "the whole network", (times) => ({
+    file: ["explorer", core.pictureWord(), "network", steps[state.layer].title, core.idOf(state.layer, state.unit) + 1],
+    title: `${shortened(named(core.title))}: every layer, every unit`,
+    lines: [core.answerText(), `Chosen: ${core.cellText(state)}. ${spanText()}`],
+    wide: part("board").scrollWidth + 2 * SHEET_EDGE,
+    panels: [{ width: part("board").scrollWidth, height: part("board").offsetHeight, draw: (pen) => drawBoard(pen, times), legends: [legendOf(part("bar"), ["low", "middle", "high"].map((name) => part(name).textContent), core.rangeText(state.layer))] }],
+  }), core.speak);
+
+  const spanText = () => `Colours span ${{ unit: "each unit", layer: "each layer", network: "the network" }[state.range]}.`;
+
+  // On paper: the board in as many strips as it takes to be read, cut between layers.
+  function printed() {
+    const wide = part("board").scrollWidth + 2 * PRINT_EDGE, marks = [], strips = Math.ceil(wide / BOARD_STRIP), edges = places.map(({ element }) => element.offsetLeft + PRINT_EDGE - 15);
+    drawBoard(penOn(marks, PRINT_EDGE), 2);
+    const whole = paintSheet({ marks, width: wide, height: part("board").offsetHeight }, 2, "#fff");
+    const nearest = (x) => edges.reduce((best, edge) => (Math.abs(edge - x) < Math.abs(best - x) ? edge : best));
+    const cuts = [...new Set([0, ...Array.from({ length: strips - 1 }, (_, i) => nearest(((i + 1) * wide) / strips)), wide])];
+    const widest = Math.max(...cuts.slice(1).map((cut, i) => cut - cuts[i]));
+    const { low, high } = scaleFor(state.layer, state.unit);
+    part("board-print").replaceChildren(...cuts.slice(1).map((to, i) => {
+      const from = cuts[i], tall = Math.max(...places.filter((_, j) => edges[j] >= from - 1 && edges[j] < to - 1).map(({ element }) => element.offsetHeight), 1);
+      const [width, height] = [2 * Math.ceil(to - from), 2 * tall], canvas = make("canvas", { width, height });
+      canvas.getContext("2d").drawImage(whole, 2 * from, 0, width, height, 0, 0, width, height);
+      canvas.style.width = `${(100 * (to - from)) / widest}%`;
+      return canvas;
+    }), make("p", { class: "note-line", text: `${spanText()} Of ${steps[state.layer].title}: ${number(low)} to ${number(high)}.` }));
+  }
+
   // A wide network is scrolled until the chosen layer and the one that feeds it are in sight.
   function reveal() {
     const element = places[state.layer].element, from = places[Math.max(0, state.layer - 1)].element.offsetLeft;
@@ -232,13 +297,14 @@ function boardView(core) {
   }
 
   return {
+    printed,
     took: paintBoard,
     chose(before) {
       if (state.range !== before.range && state.picture === before.picture) paintBoard();
       if (state.layer !== before.layer) reveal();
     },
     show(shown) {
-      drawFlows(flows, places, shown, shown.layer < last && !core.live ? storedFlows(steps, shown.layer, core.idOf(shown.layer, shown.unit), core.cellOf(shown.layer, shown.unit)) : flowsInto(steps, core.activations, shown), state);
+      drawFlows(flows, places, shown, flowsOf(shown), state);
       places.forEach((place, i) => place.element.classList.toggle("current", i === shown.layer));
       bars.forEach((button) => button.setAttribute("aria-pressed", String(state.layer === last && Number(button.dataset.unit) === state.unit)));
     },

@@ -240,6 +240,15 @@ function brushView(core) {
     part("brush-full").textContent = used() >= MOST_POINTS ? "The address of this page can hold no more strokes: undo some, or clear." : "";
   }
 
+  saveButtons(part("brush-save"), "the picture under the brush", () => {
+    const now = core.activations[last], order = Array.from(now.keys()).sort((a, b) => Math.max(before.shares[b], now[b]) - Math.max(before.shares[a], now[a])).slice(0, 16);
+    return {
+      file: ["explorer-brush", core.pictureWord()], title: "A part of the picture hidden", lines: [core.answerText(), part("brush-said").textContent, part("brush-score").textContent],
+      panels: [{ caption: "The picture", width: 324, height: 324, layers: [base] }, { caption: "Under the brush", width: 324, height: 324, layers: [core.photo] }],
+      charts: [{ title: "Probabilities", heads: ["before", "now"], rows: order.map((i) => ({ label: className(i), values: [before.shares[i], now[i]], texts: [percent(before.shares[i]), percent(now[i])] })) }],
+    };
+  }, core.speak);
+
   return {
     opening: { brush: "", brushSize: Math.max(2, Math.round(side / 6)), brushFill: "mean", brushColour: GREY_FILL },
     settle() {

@@ -8,19 +8,25 @@
 //   over(canvas)    the picture as it goes through the network: another canvas of the same size, or nothing
 //   took()          another picture went through the network: all numbers are new
 //   chose(before)   the state has changed
+//   printed()       the page is about to be printed, light whatever the theme
 //   show(shown)     what is looked at: the cell under the pointer, else the chosen one {layer, unit, row, column}
 
-function explorer(box, views) {
-  const part = (name) => box.querySelector(`[data-part=${name}]`);
-  const { network, pictures } = JSON.parse(part("data").textContent);
-  const className = (index) => named(network.classes[index]);
-  const steps = openNetwork(network);
-  const scores = steps.at(-1).shape;
+// The steps of a network as the page speaks of them: with softmax at the end, each with its title and the colours of what it gets.
+function stepsOf(network) {
+  const steps = openNetwork(network), scores = steps.at(-1).shape;
   steps.push({ name: "softmax", kind: "softmax", shape: scores, input: scores, window: null, field: null });
   steps.forEach((step, i) => {
     step.title = i === 0 ? "input" : step.name;
     step.inputColours = i ? coloursOf(steps, i - 1) : "grey";
   });
+  return steps;
+}
+
+function explorer(box, views) {
+  const part = (name) => box.querySelector(`[data-part=${name}]`);
+  const { network, pictures, title, rival = null } = JSON.parse(part("data").textContent);
+  const className = (index) => named(network.classes[index]);
+  const steps = stepsOf(network);
   const last = steps.length - 1, side = network.side, live = network.live !== false;
   const deepest = steps.findLastIndex((step) => (live ? step.kind === "conv" : step.full?.length === 3));
   const opening = { picture: 0, layer: deepest, unit: 0, row: null, column: null, range: "layer" };
@@ -61,6 +67,18 @@ function explorer(box, views) {
 
   const best = () => activations[last].reduce((top, share, i, shares) => (share > shares[top] ? i : top), 0);
   const truth = () => (typeof state.picture === "number" ? (pictures[state.picture]?.true ?? null) : null);
+
+  // A picture in words, and where one stands on the page: for captions, for figures taken away, for paper.
+  function pictureText(picture = state.picture) {
+    const found = pictures[picture];
+    if (!found) return "a picture of the reader's own";
+    return `picture ${picture + 1} (${shortened(found.true === null ? named(found.name) : className(found.true))})`;
+  }
+  const pictureWord = () => (typeof state.picture === "number" ? state.picture + 1 : state.picture);
+  function answerText() {
+    const guess = best(), right = truth() === null ? "" : truth() === guess ? ", and is right" : `, but it is ${shortened(className(truth()))}`;
+    return `${shortened(named(title))} says ${shortened(className(guess))} (${percent(activations[last][guess])}) for ${pictureText()}${right}.`;
+  }
 
   // ---- the state, always within what exists
 
@@ -106,20 +124,20 @@ function explorer(box, views) {
 
   // ---- a picture through the network
 
-  // A canvas of the network's size as what the network reads: (channel, row, column) in [0, 1].
-  function pixelsOf(canvas) {
+  // A canvas of a network's size as what this network reads: (channel, row, column) in [0, 1].
+  function pixelsOf(canvas, { side, channels } = network) {
     const { data } = canvas.getContext("2d", { willReadFrequently: true }).getImageData(0, 0, side, side), area = side * side;
-    const out = new Float32Array(network.channels * area);
+    const out = new Float32Array(channels * area);
     for (let i = 0; i < area; i++) {
       const [r, g, b] = [data[4 * i] / 255, data[4 * i + 1] / 255, data[4 * i + 2] / 255];
-      if (network.channels === 3) { out[i] = r; out[area + i] = g; out[2 * area + i] = b; }
+      if (channels === 3) { out[i] = r; out[area + i] = g; out[2 * area + i] = b; }
       else out[i] = r === g && g === b ? r : 0.299 * r + 0.587 * g + 0.114 * b;
     }
     return out;
   }
 
-  // The middle of a picture on a canvas of the network's size.
-  function fitted(source, width, height) {
+  // The middle of a picture on a canvas of a network's size.
+  function fitted(source, width, height, side = network.side) {
     const canvas = make("canvas", { width: side, height: side }), context = canvas.getContext("2d", { willReadFrequently: true });
     context.fillStyle = "#fff";
     context.fillRect(0, 0, side, side);
@@ -209,8 +227,8 @@ function explorer(box, views) {
   // ---- the views
 
   const core = {
-    box, part, network, pictures, steps, last, side, live, state, speak, choose, point, show, take, recall,
-    shapeOf, sourceOf, unitName, className, valueAt, cellText, idOf, placeOf, cellOf, best, truth, pixelsOf, fitted, scaleFor, rangeOf, rangeText,
+    box, part, network, pictures, title, rival, steps, last, side, live, state, speak, choose, point, show, take, recall,
+    shapeOf, sourceOf, unitName, className, valueAt, cellText, idOf, placeOf, cellOf, best, truth, pictureText, pictureWord, answerText, pixelsOf, fitted, canvasOf, scaleFor, rangeOf, rangeText,
     get activations() { return activations; },
     get photo() { return photo; },
   };
@@ -226,6 +244,22 @@ function explorer(box, views) {
   all("input[name=theme]").forEach((input) => input.addEventListener("change", repaint));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
   new ResizeObserver(repaint).observe(part("board"));
+  // Paper is light: what scripts draw follows for as long as it is printed, and goes back.
+  let theme = null;
+  addEventListener("beforeprint", () => {
+    if (theme !== null || !photo) return;
+    theme = root.dataset.theme ?? "";
+    root.dataset.theme = "light";
+    part("handout").textContent = `${answerText()} Looked at: ${cellText(state)}. ${seenText(steps[state.layer], state, side)}`;
+    show();
+    opened.forEach((view) => view.printed?.());
+  });
+  addEventListener("afterprint", () => {
+    if (theme === "") delete root.dataset.theme;
+    else if (theme !== null) root.dataset.theme = theme;
+    theme = null;
+    repaint();
+  });
   addEventListener("hashchange", recall);
   Promise.all(opened.map((view) => view.ready)).then(() => { recall(); box.dataset.ready = "yes"; });
 }

@@ -159,12 +159,18 @@ function gradCamView(core) {
   const rest = make("li", { class: "cam-row cam-rest" });
   part("cam-rows").append(...rows.map((row) => row.item), rest);
 
+  // What each unit adds to the map at one cell, the strongest first.
+  function termsOf([row, column]) {
+    const area = cam.map.length, at = row * cam.w + column;
+    return Array.from(cam.weights, (weight, one) => ({ one, weight, sum: weight * activations[layer][one * area + at] }))
+      .sort((a, b) => Math.abs(b.sum) - Math.abs(a.sum) || Math.abs(b.weight) - Math.abs(a.weight));
+  }
+
   function takeApart() {
     const as = `${cell} ${state.layer === layer ? state.unit : ""} ${state.camSigned}`;
     if (as === rowsOf) return;
     rowsOf = as;
-    const area = cam.map.length, at = cell[0] * cam.w + cell[1], active = (one) => activations[layer][one * area + at];
-    const terms = Array.from(cam.weights, (weight, one) => ({ one, weight, sum: weight * active(one) })).sort((a, b) => Math.abs(b.sum) - Math.abs(a.sum) || Math.abs(b.weight) - Math.abs(a.weight));
+    const terms = termsOf(cell), at = cell[0] * cam.w + cell[1], active = (one) => activations[layer][one * cam.map.length + at];
     const shown = terms.slice(0, terms.length > CAM_ROWS ? CAM_ROWS - 1 : CAM_ROWS), left = terms.slice(shown.length), together = left.reduce((sum, term) => sum + term.sum, 0);
     const top = Math.max(...terms.map((term) => Math.abs(term.sum)), Math.abs(together)), heaviest = Math.max(...terms.map((term) => Math.abs(term.weight)));
     const written = evenly(top), weighed = evenly(heaviest);
@@ -223,6 +229,22 @@ function gradCamView(core) {
       if (button.value === "true") button.disabled = core.truth() === null;
     });
   }
+
+  saveButtons(part("cam-save"), "what speaks for a class", () => {
+    const terms = termsOf(cell), shown = terms.slice(0, CAM_ROWS), written = evenly(Math.abs(terms[0].sum)), ends = (name) => ["low", "middle", "high"].map((end) => part(`${name}-${end}`).textContent);
+    return {
+      file: ["explorer-grad-cam", core.pictureWord(), steps[layer].title, target + 1],
+      title: `Grad-CAM for ${shortened(className(target), 60)}`, lines: [core.answerText(), part("cam-value").textContent],
+      panels: [
+        { caption: `At ${steps[layer].title}`, width: 324, height: 324, layers: [canvas], legends: [legendOf(part("cam-bar"), ends("cam"), part("cam-range").textContent)] },
+        { caption: "The gradient at the pixels", width: 324, height: 324, layers: [pixels], legends: [legendOf(part("pixels-bar"), ends("pixels"), part("pixels-value").textContent)] },
+      ],
+      charts: [{
+        title: `Weight × activation of ${shown.length < terms.length ? `the ${shown.length} strongest of ${terms.length} units` : "each unit"} at the marked cell`, heads: ["w", "w · A"],
+        rows: shown.map(({ one, weight, sum }) => ({ label: unitName(layer, one), values: [sum], texts: [number(weight), written(sum)] })),
+      }],
+    };
+  }, core.speak);
 
   // The gradients themselves, for whoever asks: of one number of one step, with respect to every step up to there and to the pixels.
   box.addEventListener("explorer:gradient", ({ detail }) => {

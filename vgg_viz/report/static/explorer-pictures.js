@@ -1,5 +1,7 @@
 // The pictures to choose from: those of the report, and the reader's own; and what the network says about the chosen one.
 
+const NO_PICTURE = "This file is no picture that the browser can read; choose a JPEG, PNG or WebP.";
+
 function picturesView(core) {
   const { part, pictures, state, side, choose, className } = core;
   let own = null; // a picture of the reader: { name, canvas }
@@ -31,8 +33,8 @@ function picturesView(core) {
       own = { name: named(file.name), canvas: core.fitted(bitmap, bitmap.width, bitmap.height) };
       bitmap.close();
     } catch {
-      core.speak("This file is no picture that the browser can read.", 0);
-      part("verdict").textContent = "This file is no picture that the browser can read; choose a JPEG, PNG or WebP.";
+      core.speak(NO_PICTURE, 0);
+      part("verdict").textContent = NO_PICTURE;
       return;
     }
     const small = make("img", { alt: "", width: 72, height: 72 });
@@ -66,7 +68,7 @@ function picturesView(core) {
     read: (words) => ({ picture: wholeOf(words.get("picture"), state.picture === "own" && !words.has("picture") ? "own" : 0) }),
     write(words) { if (state.picture !== "own") words.set("picture", state.picture + 1); },
     canvasOf(picture) {
-      if (picture === "own") return own.canvas;
+      if (picture === "own") return own?.canvas;
       const image = thumbs[picture].querySelector("img");
       return core.fitted(image, image.naturalWidth || side, image.naturalHeight || side);
     },

@@ -310,6 +310,13 @@ function sandboxView(core) {
     checkScrollers();
   }
 
+  saveButtons(part("sandbox-save"), "the sandbox", () => ({
+    file: ["explorer-sandbox", ...state.sandbox], title: "How large is the output?",
+    lines: [`⌊(input + 2 · padding − dilation · (kernel − 1) − 1) ÷ stride⌋ + 1 = ${part("sandbox-filled").textContent} ${part("sandbox-result").textContent}`],
+    panels: [["The input, with its padding", "sandbox-map", "sandbox-about"], ...(side ? [["The output", "sandbox-output", "sandbox-cell"]] : [])]
+      .map(([caption, name, text]) => ({ caption, width: 324, height: 324, layers: [part(name)], text: part(text).textContent })),
+  }), core.speak);
+
   // The formula itself, for whoever asks: the output's side for each setting.
   box.addEventListener("explorer:sandbox", ({ detail }) => detail.then(detail.settings.map((setting) => outputSide(Object.fromEntries(KNOB_NAMES.map((name, i) => [name, setting[i]]))))));
 

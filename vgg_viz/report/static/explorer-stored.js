@@ -45,7 +45,7 @@ function storedSum(step, cell, { names, below, pick, picked, others }) {
   const list = termList(terms, { label: (term) => names(term.channel), pick: cell.seen ? (term) => pick(term.channel) : null, picked: terms[chosen], addend: ["bias", cell.bias] });
   if (cell.more) list.insertBefore(make("li", { class: "term rest" }, make("span", { class: "term-name", text: `${cell.more} smaller ones together` }), make("span"), make("span", { class: "term-value", text: exact(cell.rest) })), list.lastChild);
   const sum = terms.reduce((total, term) => total + term.sum, cell.rest) + cell.bias, scaled = cell.scaled ? sum * cell.scaled[0] + cell.scaled[1] : sum;
-  const parts = [list];
+  const parts = [list], bars = [...terms.map((term) => [names(term.channel), term.sum]), ...(cell.more ? [[`${cell.more} smaller ones together`, cell.rest]] : []), ["bias", cell.bias]];
   if (cell.seen?.[chosen]) {
     const seen = cell.seen[chosen], kernel = cell.kernel[chosen], products = seen.map((value, i) => value * kernel[i]);
     parts[0] = make("div", { class: "two-parts" }, make("div", { class: "picked" }, make("h4", { text: `${below}, ${names(terms[chosen].channel)}` }),
@@ -57,5 +57,5 @@ function storedSum(step, cell, { names, below, pick, picked, others }) {
   if (step.kind === "relu") line.push("; ReLU: ");
   const result = step.kind === "relu" ? Math.max(0, scaled) : scaled;
   parts.push(make("p", { class: "sum" }, line.join(""), ...(step.kind === "relu" ? [make("strong", { text: exact(result) })] : [])));
-  return { text: `Too large to run here, the network had this sum written down, at the strongest place of this unit${at}. Choose an input${cell.seen ? "; the strongest show every number" : ""}.`, parts };
+  return { text: `Too large to run here, the network had this sum written down, at the strongest place of this unit${at}.`, hint: ` Choose an input${cell.seen ? "; the strongest show every number" : ""}.`, parts, bars };
 }

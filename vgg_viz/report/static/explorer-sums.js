@@ -1,4 +1,5 @@
 // How one number comes about: the terms of every kind of layer, as they are, with a sum that is the number.
+// Each kind gives words (`text`, and a `hint` what to do), elements (`parts`), and where it has terms or shares, `bars`: [name, value] for the figure to take away.
 
 const exact = (value) => (Math.abs(value) < 5e-5 ? "0.0000" : value.toFixed(4)).replace("-", "−");
 const signedText = (value) => (value < 0 && Math.abs(value) >= 5e-5 ? ` − ${exact(-value)}` : ` + ${exact(Math.abs(value))}`);
@@ -93,7 +94,9 @@ const SUMS = {
     const pads = picked.inside.map((inside) => (inside ? "" : "padding"));
     return {
       text: `The kernel of this unit has one ${wide} × ${wide} layer for each of the ${terms.length} inputs. Each lies on its input, number on number; ` +
-        "the products are added, then all inputs, then the bias. Choose an input to see its numbers.",
+        "the products are added, then all inputs, then the bias.",
+      hint: " Choose an input to see its numbers.",
+      bars: [...terms.map((term) => [names(term.channel), term.sum]), ["bias", bias]],
       parts: [
         make("div", { class: "two-parts" },
           make("div", { class: "picked" }, make("h4", { text: `${below}, ${names(picked.channel)}` }),
@@ -182,6 +185,7 @@ const SUMS = {
         make("p", { class: "sum", text: `The ${area} products add up to ${exact(picked.sum)}.` })), parts[0]);
     }
     return {
+      bars: [...terms.map((term) => [names(term.channel), term.sum]), ["bias", bias]],
       text: `Every one of the ${count} numbers below is multiplied by a weight of its own, and all is added: this is the score.`,
       parts: [...parts, sumLine(terms, bias, "this score", value)],
     };
@@ -195,6 +199,7 @@ const SUMS = {
       ...[before[i], powers[i], powers[i] / total].map((cell) => make("td", { class: "num", text: exact(cell) })));
     const heads = ["Class", "Score", "exp(score − largest)", "Probability"].map((text, i) => make("th", { scope: "col", text, class: i ? "num" : false }));
     return {
+      bars: shownRows.map((i) => [names(i), powers[i] / total]),
       text: "Softmax makes scores into shares that add up to one. The largest score is taken away first: that changes no share and keeps exp small.",
       parts: [
         make("table", { class: "softmax" }, make("caption", { class: "visually-hidden", text: "Softmax" }), make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...shownRows.map(row))),

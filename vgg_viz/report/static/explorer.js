@@ -1,3 +1,3 @@
 // The explorer opens with these views; each is a file of its own.
 
-all("#ui-explorer").forEach((box) => explorer(box, [picturesView, boardView, closerView, gradCamView, brushView, sandboxView]));
+all("#ui-explorer").forEach((box) => explorer(box, [picturesView, boardView, closerView, gradCamView, brushView, besideView, sandboxView]));

@@ -356,39 +356,20 @@ function viewer(box, data) {
 
   // ---- taking the picture away
 
-  for (const button of box.querySelectorAll("[data-save]")) {
-    button.addEventListener("click", () => {
-      const times = Number(button.dataset.save);
-      try {
-        savePicture(poster(times), fileName(address, shown.photo + 1, shown.method, shown.layer ?? "pixels", shown.target) + `@${times}x.png`);
-        announce("The picture was saved.", 0);
-      } catch {
-        announce("The browser does not allow this picture to be saved.", 0);
-      }
-    });
-  }
-
-  // The view as it stands, with its title and its colour bar, for a slide.
-  function poster(times) {
-    const style = getComputedStyle(box), width = 640, edge = 24, inner = width - 2 * edge;
-    const height = Math.round((inner * picture.height) / picture.width);
-    const canvas = make("canvas", { width: width * times, height: (height + 156) * times }), context = canvas.getContext("2d");
-    context.scale(times, times);
-    context.fillStyle = style.backgroundColor;
-    context.fillRect(0, 0, width, height + 156);
-    context.fillStyle = style.color;
-    context.font = "600 17px system-ui, sans-serif";
-    context.fillText(`${method().title} · ${shown.layer ?? "pixels"} · ${shown.target}: ${shortened(className(shown.class), 36)}`, edge, 34, inner);
-    context.font = "13px system-ui, sans-serif";
-    context.fillText(shortened(photoName(shown.photo), 70), edge, 56, inner);
-    for (const layerCanvas of [picture, marks]) context.drawImage(layerCanvas, edge, 70, inner, height);
-    context.drawImage(bar, edge, height + 86, inner, 14);
-    const labels = [part("low"), part("middle"), part("high")].map((element) => element.textContent);
-    ["left", "center", "right"].forEach((side, i) => { context.textAlign = side; context.fillText(labels[i], edge + (inner * i) / 2, height + 118); });
-    context.textAlign = "left";
-    context.fillText(part("unit").textContent, edge, height + 140, inner);
-    return canvas;
-  }
+  const fileWords = () => [address, shown.photo + 1, shown.method, shown.layer ?? "pixels", shown.target];
+  const legend = () => legendOf(bar, ["low", "middle", "high"].map((name) => part(name).textContent), part("unit").textContent);
+  saveButtons(part("save"), "this map on the photo", () => ({
+    file: fileWords(), title: `${method().title} · ${shown.layer ?? "pixels"} · ${shown.target}: ${shortened(className(shown.class), 36)}`, lines: [shortened(photoName(shown.photo), 70)], wide: 640,
+    panels: [{ width: 592, height: Math.round((592 * picture.height) / picture.width), layers: [picture, marks], legends: [legend()] }],
+  }), announce);
+  saveButtons(part("save-film"), "layer by layer", () => ({
+    file: [...fileWords().filter((word) => word !== shown.layer), "layers"], title: `${method().title}, layer by layer · ${shown.target}: ${shortened(className(shown.class), 36)}`,
+    lines: [shortened(photoName(shown.photo), 70), `Colours: ${part("film-scale").textContent}.`],
+    panels: frames.map(([map, option]) => {
+      const top = limits(map), labels = method().signed ? [-top, 0, top] : [0, top / 2, top];
+      return { caption: map.layer, width: 150, height: Math.round((150 * size().height) / size().width), layers: [option.querySelector("canvas")], legends: [legendOf(bar, labels, method().unit)] };
+    }),
+  }), announce);
 
   const changed = () => (box.isConnected ? recall() : removeEventListener("hashchange", changed));
   addEventListener("hashchange", changed);
