@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from viewer_data import told_to_viewer
 
 from vgg_viz.attribution import attribute
 from vgg_viz.capture.predict import predict_logits
@@ -312,11 +313,6 @@ def test_where_has_the_mean_one_and_an_empty_map_stays_empty(files):
     empty = found.placed.amax((2, 3)) == 0
     assert not empty.all()
     assert torch.allclose(means, (~empty).float(), atol=1e-4)
-
-
-def told_to_viewer(page: str) -> dict:
-    (text,) = re.findall(r'<script type="application/json" data-part="data">(.*?)</script>', page, re.S)
-    return json.loads(text)
 
 
 def decoded(entry: dict) -> np.ndarray:

@@ -96,6 +96,21 @@ def test_a_palette_changes_no_pixel_visibly_and_a_photograph_gets_none() -> None
     assert Image.open(io.BytesIO(write.png(pictures.picture_grid([noise])))).mode == "RGB"
 
 
+def test_a_photograph_with_a_palette_stays_near_without_bands_and_its_paper_exact() -> None:
+    x, y = np.meshgrid(np.linspace(0, 1, 240, dtype=np.float32), np.linspace(0, 1, 240, dtype=np.float32))
+    figure = pictures.picture_grid([np.stack([0.5 + 0.2 * x, 0.4 + 0.3 * y, 0.3 + 0.2 * (x + y) / 2], -1)])
+    file, exact = write.png(figure, palette=True), pixels(write.png(figure))
+    assert Image.open(io.BytesIO(file)).mode == "P"
+    few = pixels(file)
+    assert (few[0, 0] == shade(LIGHT.paper)).all()
+    change = (few - exact).astype(float)
+    assert 0.2 < np.abs(change).mean() < 2
+    # Over a few pixels the pattern gives the colour between two of the palette; without it the share is .59: bands.
+    height, width = (side // 4 for side in change.shape[:2])
+    blocks = change[: 4 * height, : 4 * width].reshape(height, 4, width, 4, 3).mean((1, 3))
+    assert np.abs(blocks).mean() < 0.4 * np.abs(change).mean()
+
+
 def test_scale_two_has_twice_the_pixels_and_the_figure_keeps_its_size() -> None:
     figure = chart()
     single, double = pixels(write.png(figure)), pixels(write.png(figure, scale=2))

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from viewer_data import told_to_viewer
 
 import vgg_viz
 from vgg_viz.capture.hooks import capture
@@ -95,8 +96,7 @@ class Made:
 
     def payload(self) -> dict:
         """What the viewer in the page gets."""
-        (text,) = re.findall(r'<script type="application/json" data-part="data">(.*?)</script>', self.page, re.S)
-        return json.loads(text)
+        return told_to_viewer(self.page)
 
 
 def made_from(checkpoint: Checkpoint, folder: Path, name: str = "net.pt", **options) -> Made:

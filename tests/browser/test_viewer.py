@@ -297,6 +297,27 @@ def test_only_combinations_that_exist_are_offered(opened, folder):
     assert page.get_by_label("For the class").input_value() == "runner-up"
 
 
+def test_a_browser_that_cannot_unpack_the_maps_shows_nothing_half_made_and_says_so(opened, folder):
+    (folder / "viewer.html").unlink(missing_ok=True)
+    page = show(opened, folder, payload({("up", "valid"): hot(26, 10, 20)}))
+    page.add_init_script("delete window.DecompressionStream")
+    page.reload()
+    page.wait_for_selector("[data-viewer][data-ready=no]")
+    assert "cannot unpack the maps" in page.locator("[data-part=sentence]").inner_text()
+    assert not page.locator("[data-part=body]").is_visible()
+    assert not page.locator("[data-part=strip]").is_visible()
+
+
+def test_maps_of_several_sizes_come_out_of_one_block_each_with_its_own_bytes(opened, folder):
+    noise = np.random.default_rng(4)
+    sides = {("up", "padded"): 16, ("up", "valid"): 26, ("both", None): SIDE}
+    data = payload({key: noise.random((side, side)) for key, side in sides.items()})
+    for stored, layer in zip(data["maps"], ("padded", "valid", "pixels"), strict=True):
+        text = address(method=stored["method"], cell="3,5", **({} if stored["layer"] is None else {"layer": layer}))
+        said = show(opened, folder, data, text).locator("[data-part=value]").inner_text()
+        assert f"{raw_values(stored)[2, 4]:.3g}" in said
+
+
 def test_a_viewer_without_maps_says_so(opened, folder):
     data = attention(2, hostile=False) | {"maps": []}
     shown = exhibits(False)["viewer"]

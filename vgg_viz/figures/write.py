@@ -26,25 +26,28 @@ from vgg_viz.figures.canvas import text_width
 from vgg_viz.figures.style import DARK, DPI, FONT, LIGHT, Theme, house
 
 # A chart or a wall of maps has 600 to 1700 colours, mostly the soft edges of letters: a palette of 256 changes no
-# channel by more than 5 of 255 and halves the file. Photographs have more, and there a palette would take seconds.
+# channel by more than 5 of 255 and halves the file. Photographs have more, and there this palette would take seconds.
 _COLOURS = 4096
 _VISIBLE = 6
+_COMMON = 0.005  # of the pixels: a colour that fills so much, such as the paper or the zero of a map, stays exact
+_PATTERN = ((-1.5, 0.5), (1.5, -0.5))  # added to a colour before its nearest is chosen, by row and column [of 255]
 
 
 def png(figure: Figure, *, theme: Theme = LIGHT, scale: float = 1.0, palette: bool = False) -> bytes:
     """The figure as PNG; with a palette where 256 colours suffice.
 
     scale    file pixels to a figure pixel; 2 for slides and papers
-    palette  photographs too get 256 colours, dithered: a third of the bytes
+    palette  photographs too get 256 colours: a third of the bytes
     """
     picture = _pixels(figure, theme, scale)
+    reduced = None
     if picture.getcolors(_COLOURS) is not None:
-        reduced = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-        change = np.abs(np.asarray(reduced.convert("RGB"), np.int16) - np.asarray(picture, np.int16)).max()
-        picture = reduced if change <= _VISIBLE else picture
-    elif palette:
-        # The palette first and dithering second: undithered, a colour bar falls into a dozen bands.
-        picture = picture.quantize(palette=picture.quantize(256, method=Image.Quantize.FASTOCTREE), dither=Image.Dither.FLOYDSTEINBERG)
+        few = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        change = np.abs(np.asarray(few.convert("RGB"), np.int16) - np.asarray(picture, np.int16)).max()
+        reduced = few if change <= _VISIBLE else None
+    if reduced is None and palette:
+        reduced = _in_256_colours(picture)
+    picture = reduced or picture
     file = io.BytesIO()
     picture.save(file, "PNG", compress_level=9, dpi=(DPI * scale, DPI * scale))
     return file.getvalue()
@@ -87,6 +90,39 @@ def vector(figure: Figure, *, density: float = 1.0) -> str:
     with house(), rc_context({"svg.fonttype": "none"}):
         figure.savefig(file, format="svg", metadata=nothing, dpi=DPI * density)
     return _TEXT.sub(_fitted_text, _lean(file.getvalue())).replace("</style>", f"text{{font-family:{_FONTS}}}</style>", 1)
+
+
+def _in_256_colours(picture: Image.Image) -> Image.Image:
+    """A photograph with a palette of 256, its smooth places broken up by a fixed pattern of two by two pixels.
+
+    On six figures of the sample: 212 kB, a mean change of 1.0 of 255 a channel and 41 at most. Error diffusion on the palette of an
+    octree took 352 kB for 1.8 and 71, and left grain; no pattern at all 186 kB, and left bands where a ground changes slowly.
+    """
+    pixels = np.asarray(picture)
+    sample = Image.fromarray(np.ascontiguousarray(pixels[::2, ::2]))  # a quarter of the pixels knows the colours: 0.1 s, not 1
+    chosen = sample.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE, kmeans=1).getpalette() or []
+    palette = np.array(chosen, np.float32).reshape(-1, 3)
+    packed = pixels.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
+    distinct, place, count = np.unique(packed, return_inverse=True, return_counts=True)
+    colours = np.stack([distinct >> 16 & 255, distinct >> 8 & 255, distinct & 255], -1).astype(np.float32)
+    for colour in colours[count > _COMMON * packed.size]:
+        palette[_nearest(colour[None], palette)] = colour
+    own = _nearest(colours, palette)
+    exact = (palette[own] == colours).all(1)
+    place = place.reshape(packed.shape)
+    index = np.empty(packed.shape, np.uint8)
+    for row, column in np.ndindex(2, 2):
+        moved = np.where(exact, own, _nearest(colours + _PATTERN[row][column], palette))
+        index[row::2, column::2] = moved[place[row::2, column::2]]
+    reduced = Image.fromarray(index, "P")
+    reduced.putpalette(palette.astype(np.uint8).tobytes())
+    return reduced
+
+
+def _nearest(colours: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """For each of (N, 3) colours the index of the nearest of the palette."""
+    parts = np.array_split(colours, len(colours) // 16384 + 1)  # the table of all distances may not fit
+    return np.concatenate([((palette**2).sum(1) - 2 * part @ palette.T).argmin(1) for part in parts])
 
 
 _TEXT = re.compile(r'<text style="([^"]*)"([^>]*)>([^<]*)</text>')

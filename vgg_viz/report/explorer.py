@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vgg_viz.attribution.cam import after_relu, choose_layer
 from vgg_viz.data import shapes
 from vgg_viz.errors import InputRefused
-from vgg_viz.maths.images import encode_jpeg, encode_png
+from vgg_viz.maths.images import encode_jpeg, encode_webp
 from vgg_viz.models.geometry import LayerGeometry, geometry
 from vgg_viz.models.names import Layer, layers
 from vgg_viz.models.vgg import Normalise
@@ -151,7 +151,7 @@ def _pictures(subject: Subject) -> Batch | None:
 def pictures(batch: Batch, *, exact: bool = True) -> tuple[dict[str, Any], ...]:
     """Each picture with its name and, where known, its class.
 
-    exact  as PNG without loss, for a network that is to give the same numbers; else as JPEG
+    exact  as WebP without loss, for a network that is to give the same numbers; else as JPEG
     """
     return tuple(
         {
@@ -164,7 +164,7 @@ def pictures(batch: Batch, *, exact: bool = True) -> tuple[dict[str, Any], ...]:
 
 
 def _source(image: Tensor, exact: bool) -> str:
-    kind, content = ("png", encode_png(image)) if exact else ("jpeg", encode_jpeg(image, quality=90))
+    kind, content = ("webp", encode_webp(image, quality=None)) if exact else ("jpeg", encode_jpeg(image, quality=90))
     return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 

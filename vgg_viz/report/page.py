@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from vgg_viz.records import Exhibit, Finding
+from vgg_viz.report.packing import packed
 from vgg_viz.report.wording import address, cell, finalize, inline_json, named, number, number_rows, sort_key, texts
 
 HERE = Path(__file__).parent
@@ -165,7 +166,7 @@ def _environment() -> Environment:
     )  # fmt: skip
     environment.filters.update(
         inline_json=inline_json, address=address, numbers=number_rows, cell=cell, texts=texts,
-        sort_key=sort_key, named=named,
+        sort_key=sort_key, named=named, packed=packed,
     )
     environment.globals["words"] = LEVEL_WORDS
     return environment

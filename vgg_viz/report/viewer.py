@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from vgg_viz.attribution.method import Method
-from vgg_viz.maths.images import encode_jpeg, encode_png
+from vgg_viz.maths.images import encode_jpeg, encode_png, encode_webp
 from vgg_viz.maths.receptive_field import Field
 from vgg_viz.records import Attribution, Batch
 
 # Sides above which a map is averaged down for the page [values]: of a map in pixels, and of a layer's.
 FINEST, FINEST_LAYER = 112, 56
-PHOTO_AS_PNG = 96  # side up to which a photo is stored without loss [px]
+EXACT_PHOTO = 96  # side up to which a photo is stored without loss [px]
 
 
 def payload(
@@ -120,8 +120,8 @@ def photo_of(batch: Batch, index: int, probabilities: Tensor) -> dict[str, Any]:
     image = batch.images[index]
     image = image if image.shape[0] == 3 else image.expand(3, -1, -1)
     height, width = image.shape[-2:]
-    small = max(height, width) <= PHOTO_AS_PNG
-    kind, content = ("png", encode_png(image)) if small else ("jpeg", encode_jpeg(image, quality=90))
+    small = max(height, width) <= EXACT_PHOTO
+    kind, content = ("webp", encode_webp(image, quality=None)) if small else ("jpeg", encode_jpeg(image, quality=90))
     order = probabilities.argsort(descending=True, stable=True)[:5].tolist()
     mask = None if batch.masks is None else batch.masks[index]
     return {

@@ -64,6 +64,13 @@ function announcer(element) {
   };
 }
 
+// ---- bytes in base64
+
+const bytesOf = (text) => (Uint8Array.fromBase64 ? Uint8Array.fromBase64(text) : Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)));
+
+// The same, deflated (zlib): the browser inflates them on the side, from an address of file: too.
+const inflated = async (text) => new Uint8Array(await new Response(new Blob([bytesOf(text)]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer());
+
 // ---- files to take away
 
 // Words as the name of a file: nothing that a system could take for a path, a switch or another type.
@@ -79,9 +86,7 @@ function saveBlob(blob, name) {
 // What a data: address in base64 holds.
 function blobOf(uri) {
   const [head, content] = uri.split(",");
-  const text = atob(content), bytes = new Uint8Array(text.length);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
-  return new Blob([bytes], { type: head.slice("data:".length).split(";")[0] });
+  return new Blob([bytesOf(content)], { type: head.slice("data:".length).split(";")[0] });
 }
 
 // A canvas as PNG. Not toBlob: it waits for an idle moment, which a busy page may not have for seconds.

@@ -1,10 +1,7 @@
 // The network itself in plain arithmetic: sums in double precision, results in single, as little as it takes.
 
 // Base64 of little-endian float32, which every browser's machine reads as it stands.
-function floatsOf(text) {
-  const bytes = Uint8Array.fromBase64 ? Uint8Array.fromBase64(text) : Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  return new Float32Array(bytes.buffer);
-}
+const floatsOf = (text) => new Float32Array(bytesOf(text).buffer);
 
 const sizeOf = (shape) => shape.reduce((product, side) => product * side, 1);
 

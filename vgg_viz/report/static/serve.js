@@ -245,8 +245,7 @@ function live(box) {
     const button = make("button", { type: "button", "aria-pressed": "false", "aria-label": `Picture ${i + 1}: ${named(item.name)}` }, image);
     button.dataset.name = named(item.name);
     button.addEventListener("click", () => {
-      const bytes = Uint8Array.from(atob(item.src.split(",")[1]), (letter) => letter.charCodeAt(0));
-      bring(new Blob([bytes], { type: "image/png" }), item.name);
+      bring(blobOf(item.src), item.name);
     });
     part("specimens").append(button);
   });

@@ -8,6 +8,7 @@ function viewer(box, data) {
   const maps = data.maps.filter((map) => data.photos[map.photo] && methods.has(map.method) && (map.layer === null || layers.has(map.layer)));
   const className = (index) => named(data.classes[index]);
   const photoName = (index) => named(data.photos[index].name);
+  box.dataset.ready = "yes";
   if (!maps.length) {
     part("body").hidden = part("strip").hidden = true;
     part("sentence").textContent = "There are no maps to show.";
@@ -381,5 +382,19 @@ function viewer(box, data) {
   }
 }
 
-all("[data-viewer]").forEach((box) => viewer(box, JSON.parse(box.querySelector("[data-part=data]").textContent)));
-checkScrollers();
+// The maps of a page come deflated, as one block: the viewer opens when the browser has inflated it.
+async function openViewer(box) {
+  const data = JSON.parse(box.querySelector("[data-part=data]").textContent);
+  let block, filled = 0;
+  try {
+    block = await inflated(data.block);
+  } catch {
+    box.dataset.ready = "no";
+    box.querySelector("[data-part=sentence]").textContent = "This browser cannot unpack the maps; a newer one can. The figures below show some of them.";
+    return;
+  }
+  viewer(box, { ...data, maps: data.maps.map((map) => ({ ...map, bytes: block.subarray(filled, (filled += map.h * map.w)) })) });
+  checkScrollers();
+}
+
+all("[data-viewer]").forEach(openViewer);
