@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from vgg_viz.records import Exhibit, Finding, Table
 from vgg_viz.report import page
 from vgg_viz.report.preset import Preset
 from vgg_viz.report.publishing import svg_uri
-from vgg_viz.report.writing import write_json
+from vgg_viz.report.writing import plain, write_json
 
-PAGE_DENSITY, PAGE_QUALITY = 1.25, 60  # of photographs in the page; as WebP
+MOST_LISTED = 8_000  # characters of one exhibit's numbers in the manifest
+PAGE_DENSITY, PAGE_QUALITY = 1.25, 50  # of photographs in the page; as WebP
 
 Progress = Callable[[str, int, int], None]  # what is being made, how many are done, of how many
 Chapter = tuple[str, str, str, Callable[[], Iterable[Exhibit | Finding]]]  # slug, title, lead, and what makes it
@@ -130,6 +132,12 @@ def _csv(table: Table) -> str:
     return text.getvalue()
 
 
+def _listed(exhibit: Exhibit) -> Mapping[str, Any]:
+    """The numbers of an exhibit for the manifest: themselves, or for very many the name of the file that holds them."""
+    many = len(json.dumps(plain(exhibit.numbers))) > MOST_LISTED
+    return {"file": f"data/{exhibit.slug}.json"} if many else exhibit.numbers
+
+
 def manifest_entries(made: Sequence[Made]) -> dict[str, Any]:
     """What the manifest says of the chapters: exhibits with their numbers, and what is missing."""
     return {
@@ -138,7 +146,7 @@ def manifest_entries(made: Sequence[Made]) -> dict[str, Any]:
                 "slug": exhibit.slug, "section": part.slug, "title": exhibit.title,
                 "caption": {"see": exhibit.caption.see, "read": exhibit.caption.read, "cannot": exhibit.caption.cannot},
                 "alt": exhibit.alt, "file": f"figures/{exhibit.slug}.png" if exhibit.figure is not None else None,
-                "numbers": exhibit.numbers,
+                "numbers": _listed(exhibit),
             }
             for part in made for exhibit in part.exhibits
         ],

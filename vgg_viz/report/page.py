@@ -26,8 +26,7 @@ HERE = Path(__file__).parent
 # Scripts are joined in this order inside one function scope; a page carries those that it runs.
 FRAME_SCRIPTS = ("common.js", "page.js")
 VIEWER_SCRIPTS = (*FRAME_SCRIPTS, "colours.js", "paint.js", "export.js", "lists.js", "viewer.js")
-GALLERY_SCRIPTS = (*VIEWER_SCRIPTS, "examples.js")
-GALLERY_STYLES = ("page.css", "examples.css")
+EXAMPLES_SCRIPTS, EXAMPLES_STYLES = ("examples.js",), ("examples.css",)
 
 # ---------------------------------------------------------------- records
 
@@ -112,8 +111,12 @@ class IndexRow:
 
 def render(page: Page) -> str:
     """The complete index.html of one gallery; the same page gives the same bytes."""
-    ids = _identifiers(page.sections)
-    return document("page.html", styles=GALLERY_STYLES, scripts=GALLERY_SCRIPTS, inlaid=page.explorer, page=page, ids=ids)
+    kinds = {shown.exhibit.viewer.get("kind") for section in page.sections for shown in section.shown if shown.exhibit.viewer}
+    scripts = (*(VIEWER_SCRIPTS if kinds else FRAME_SCRIPTS), *(EXAMPLES_SCRIPTS if "examples" in kinds else ()))
+    styles = ("page.css", *(EXAMPLES_STYLES if "examples" in kinds else ()))
+    return document(
+        "page.html", styles=styles, scripts=scripts, inlaid=page.explorer, page=page, ids=_identifiers(page.sections)
+    )  # fmt: skip
 
 
 def render_index(rows: Sequence[IndexRow], *, live_href: str = "") -> str:

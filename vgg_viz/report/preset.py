@@ -41,7 +41,7 @@ class Preset:
     trust: bool = True
     rows: int = 2
     grid: int = 10
-    examples: int = 200
+    examples: int = 120
     scale: float = 1.0
     palette: bool = True
 
