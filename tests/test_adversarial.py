@@ -138,11 +138,17 @@ def test_the_figures_of_a_gallery_are_no_pictures_to_look_into(picture, tmp_path
     assert read_images(tmp_path, image_side=16).names == ("red.png",)
 
 
+def hears_ctrl_c() -> None:
+    """In the child: what a shell started in the background ignores Ctrl-C, and hands that on."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.mark.parametrize(("ending", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_report_that_is_ended_half_way_leaves_nothing(ending, status, tmp_path):
     run = subprocess.Popen(
-        [sys.executable, "-m", "vgg_viz", "report", "--out", str(tmp_path / "out")], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+        [sys.executable, "-m", "vgg_viz", "report", "--out", str(tmp_path / "out")], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=hears_ctrl_c,
+    )  # fmt: skip
     patience = time.monotonic() + 60
     while not list(tmp_path.glob("out/.*.tmp")) and run.poll() is None and time.monotonic() < patience:
         time.sleep(0.05)

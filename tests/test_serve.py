@@ -731,10 +731,15 @@ def test_a_picture_that_the_store_has_dropped_is_told_to_be_gone(network):
 # ---------------------------------------------------------------- the command
 
 
+def hears_ctrl_c() -> None:
+    """In the child: what a shell started in the background ignores Ctrl-C, and hands that on."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def command(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen([sys.executable, "-m", "vgg_viz", "serve", *arguments], cwd=cwd, env=environment, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hears_ctrl_c)  # fmt: skip
 
 
 @pytest.mark.parametrize("busy", [False, True])
