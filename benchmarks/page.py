@@ -79,7 +79,7 @@ def measure(browser: Any, path: Path, runs: int) -> dict[str, list[float]]:
     for _ in range(runs):
         context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
         page = context.new_page()
-        page.goto(path.as_uri(), wait_until="load")
+        page.goto(path.resolve().as_uri(), wait_until="load")
         for name, value in page.evaluate(LOADED).items():
             found.setdefault(name, []).append(value)
         for name, changes, place in ASKED:
