@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -116,3 +117,8 @@ def serving(*, galleries: Path | None = None, live: Live | None = None) -> Itera
             thread.join(30)
             if thread.is_alive():
                 raise TimeoutError("the server did not end")
+
+
+def hears_ctrl_c() -> None:
+    """In the child: what a shell started in the background ignores Ctrl-C, and hands that on."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)

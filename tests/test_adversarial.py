@@ -12,6 +12,7 @@ import time
 import pytest
 import torch
 from PIL import Image
+from serving import hears_ctrl_c
 
 from vgg_viz.cli import main
 from vgg_viz.data.folder import read_images
@@ -136,11 +137,6 @@ def test_the_index_may_be_written_again_and_leaves_out_what_is_being_written(tmp
 def test_the_figures_of_a_gallery_are_no_pictures_to_look_into(picture, tmp_path):
     gallery_in(tmp_path / "gallery" / "best")
     assert read_images(tmp_path, image_side=16).names == ("red.png",)
-
-
-def hears_ctrl_c() -> None:
-    """In the child: what a shell started in the background ignores Ctrl-C, and hands that on."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.mark.parametrize(("ending", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -28,7 +28,7 @@ from PIL import Image
 pytest.importorskip("starlette", reason="the extra serve is not installed")
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 
-from serving import RAW, SIDE, Client, gallery, picture, serving, small
+from serving import RAW, SIDE, Client, gallery, hears_ctrl_c, picture, serving, small
 
 from vgg_viz.attribution import attribute, methods
 from vgg_viz.cli import main
@@ -729,11 +729,6 @@ def test_a_picture_that_the_store_has_dropped_is_told_to_be_gone(network):
 
 
 # ---------------------------------------------------------------- the command
-
-
-def hears_ctrl_c() -> None:
-    """In the child: what a shell started in the background ignores Ctrl-C, and hands that on."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def command(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
