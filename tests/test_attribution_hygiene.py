@@ -4,7 +4,7 @@ import pytest
 import torch
 from test_capture import same, state_of, unusual
 
-from vgg_viz.attribution import attribute, grad_cam_all_layers, gradient_bundle, methods
+from vgg_viz.attribution import Options, attribute, grad_cam_all_layers, gradient_bundle, methods
 from vgg_viz.errors import InputRefused
 from vgg_viz.models.build import build
 
@@ -69,3 +69,13 @@ def test_frozen_weights_and_pictures_that_ask_for_gradients_are_no_obstacle(name
     assert not found.values.requires_grad
     assert images.grad is None
     assert images.requires_grad
+
+
+@pytest.mark.parametrize("name", methods())
+def test_what_a_method_costs_is_known_before_it_runs(name):
+    about = methods()[name]
+    assert about.passes is not None, f"{name} does not say what it costs"
+    found = attribute(build("tiny_vgg", image_side=32), torch.rand(2, 3, 32, 32), method=name, target=1, **QUICK)
+    assert about.passes(Options(**QUICK), 32) == found.passes
+    assert set(found.settings) == set(about.reads)
+    assert found.seconds > 0

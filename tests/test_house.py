@@ -16,7 +16,7 @@ import vgg_viz
 HOUSE = Path(vgg_viz.__file__).parent
 FLOORS = (
     {"errors", "registry", "records"}, {"maths"}, {"models", "data"}, {"capture", "training", "figures"}, {"attribution"}, {"units"},
-    {"report"}, {"atlas", "serve"}, {"cli", "doctor", "options", "__main__"},
+    {"report"}, {"atlas", "serve"}, {"cli", "commands", "doctor", "options", "__main__"},
 )  # fmt: skip
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 GROUND, TOP = FLOORS[0], FLOORS[-1]  # single modules: on these two floors neighbours may meet

@@ -145,6 +145,10 @@ class Attribution:
     targets   (B,) class index each map is about
     residual  (B,) completeness error [logit]: sum of the map minus (f(x) - f(baseline)), where the method promises completeness
     passes    forward + backward passes per picture that it cost
+    seconds   wall clock of the whole call [s]
+    settings  what else the map depends on (seed, steps, baseline, ...), as plain values
+    against   (B,) class index whose score was subtracted, where the map is about one class against another
+    unit_of   the neuron or channel that the map is about, such as "conv5_3:12:3,4", where it is not about a class
     """
 
     method: str
@@ -155,6 +159,10 @@ class Attribution:
     targets: Tensor
     residual: Tensor | None = None
     passes: float = 0.0
+    seconds: float = 0.0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    against: Tensor | None = None
+    unit_of: str | None = None
 
 
 # ---------------------------------------------------------------- showing

@@ -5,6 +5,7 @@ A new method is a new file in this folder with one decorated function, see `meth
 
 from __future__ import annotations
 
+import time
 import warnings
 from dataclasses import replace
 
@@ -30,11 +31,11 @@ __all__ = [
     "gradient_bundle", "method", "methods", "on_pixels",
 ]  # fmt: skip
 
-ORDER: tuple[Family, ...] = ("gradient", "cam", "perturbation")
+ORDER: tuple[Family, ...] = ("gradient", "cam", "relevance", "perturbation")
 
 
 def methods() -> dict[str, Method]:
-    """All attribution methods by name: gradient methods first, then those of layer maps, then those that perturb."""
+    """All attribution methods by name: those of gradients first, then of layer maps, of relevance, and those that perturb."""
     discover(__name__)
     return dict(sorted(METHODS.items(), key=lambda item: ORDER.index(item[1].family)))
 
@@ -75,6 +76,7 @@ def attribute(
         raise InputRefused(f"{method} paints the picture and reads no layer; leave layer out, or choose grad_cam.")
     if images.ndim != 4 or len(images) == 0:
         raise InputRefused(f"pictures of shape {tuple(images.shape)} came; (B, C, H, W) with at least one is expected.")
+    started = time.perf_counter()
     size = batch or pictures_at_once(model, images)
     options = Options(layer, seed, steps, samples, noise, baseline, window, stride, relu, size)
     with evaluating(model), frozen(model), torch.inference_mode(False), torch.enable_grad():
@@ -98,7 +100,14 @@ def attribute(
         targets=targets,
         residual=torch.cat(residuals).detach().float() if residuals else None,
         passes=first.passes + looked,
+        seconds=time.perf_counter() - started,
+        settings={name: _plain(getattr(options, name)) for name in chosen.reads},
     )
+
+
+def _plain(value: object) -> object:
+    """A setting as a receipt can hold it: a baseline given as a tensor by its shape and mean."""
+    return f"tensor {tuple(value.shape)}, mean {float(value.mean()):.6g}" if isinstance(value, Tensor) else value
 
 
 @torch.no_grad()

@@ -22,6 +22,7 @@ SMALLEST_MAP = 7
 
 @method(
     "grad_cam", title="Grad-CAM", family="cam", signed=False, unit="logit", layered=True,
+    reads=("layer", "relu"), passes=lambda options, side: 2,
     about="Where the feature maps that speak for the class are active: coarse, but it follows the class.",
     source="Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks, ICCV 2017",
 )  # fmt: skip
@@ -39,6 +40,7 @@ def grad_cam(model: nn.Module, images: Tensor, targets: Tensor, options: Options
 
 @method(
     "guided_grad_cam", title="Guided Grad-CAM", family="cam", signed=False, unit="logit² / intensity, guided", layered=True,
+    reads=("layer",), passes=lambda options, side: 4,
     about="Guided Backprop kept where Grad-CAM is warm: fine lines, placed by a map that follows the class.",
     source="Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks, ICCV 2017",
 )  # fmt: skip

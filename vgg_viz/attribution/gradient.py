@@ -16,7 +16,7 @@ SENSITIVITY = "logit / intensity"
 
 
 @method(
-    "saliency", title="Saliency", family="gradient", signed=False, unit=SENSITIVITY,
+    "saliency", title="Saliency", family="gradient", signed=False, unit=SENSITIVITY, passes=lambda options, side: 2,
     about="How much the class score would move if a pixel changed a little, whatever the direction.",
     source="Simonyan, Vedaldi & Zisserman, Deep Inside Convolutional Networks, ICLR workshop 2014",
 )  # fmt: skip
@@ -27,7 +27,7 @@ def saliency(model: nn.Module, images: Tensor, targets: Tensor, options: Options
 
 
 @method(
-    "input_x_gradient", title="Input × Gradient", family="gradient", signed=True, unit="logit",
+    "input_x_gradient", title="Input × Gradient", family="gradient", signed=True, unit="logit", passes=lambda options, side: 2,
     about="What each pixel adds to the class score if the network is taken for a linear one around this picture.",
     source="Shrikumar et al., Not Just a Black Box, 2016",
 )  # fmt: skip
@@ -38,6 +38,7 @@ def input_x_gradient(model: nn.Module, images: Tensor, targets: Tensor, options:
 
 @method(
     "integrated_gradients", title="Integrated Gradients", family="gradient", signed=True, unit="logit", complete=True,
+    reads=("steps", "baseline"), passes=lambda options, side: 2 * options.steps + 2,
     about="What each pixel adds to the class score on the way from a blank picture to this one; the map adds up to the whole change.",
     source="Sundararajan, Taly & Yan, Axiomatic Attribution for Deep Networks, ICML 2017",
 )  # fmt: skip
@@ -63,6 +64,7 @@ def integrated_gradients(model: nn.Module, images: Tensor, targets: Tensor, opti
 
 @method(
     "smoothgrad", title="SmoothGrad", family="gradient", signed=False, unit=SENSITIVITY,
+    reads=("seed", "samples", "noise"), passes=lambda options, side: 2 * options.samples,
     about="Saliency averaged over noisy copies of the picture, so that what flickers from copy to copy cancels.",
     source="Smilkov et al., SmoothGrad: removing noise by adding noise, 2017",
 )  # fmt: skip
@@ -93,6 +95,7 @@ def smoothgrad(model: nn.Module, images: Tensor, targets: Tensor, options: Optio
 
 @method(
     "guided_backprop", title="Guided Backprop", family="gradient", signed=False, unit="logit / intensity, guided",
+    passes=lambda options, side: 2,
     about="A gradient in which every ReLU passes back only what speaks for the class: crisp, but known to look alike for any class.",
     source="Springenberg et al., Striving for Simplicity, ICLR workshop 2015",
 )  # fmt: skip

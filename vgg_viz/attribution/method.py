@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from vgg_viz.errors import InputRefused
 from vgg_viz.registry import Registry
 
-Family = Literal["gradient", "cam", "perturbation"]
+Family = Literal["gradient", "cam", "relevance", "perturbation"]
 Baseline = str | float | Tensor
 
 
@@ -72,6 +72,7 @@ class Map:
 
 
 Compute = Callable[[nn.Module, Tensor, Tensor, Options], Map]
+Passes = Callable[[Options, int], float]  # options and the side of the pictures [px] -> forward and backward passes a picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,8 @@ class Method:
     complete  promises that the map adds up to f(x) - f(baseline)
     about     one teaching sentence
     source    the paper
+    reads     fields of `Options` that its map depends on: they become `Attribution.settings`
+    passes    of the network a picture, before anything has run: planned by, and checked against what a map says it cost
     """
 
     name: str
@@ -96,6 +99,8 @@ class Method:
     about: str
     source: str
     compute: Compute
+    reads: tuple[str, ...] = ()
+    passes: Passes | None = None
 
 
 METHODS: Registry[Method] = Registry("attribution method")
@@ -103,12 +108,12 @@ METHODS: Registry[Method] = Registry("attribution method")
 
 def method(
     name: str, *, title: str, family: Family, signed: bool, unit: str, about: str, source: str,
-    layered: bool = False, complete: bool = False,
+    layered: bool = False, complete: bool = False, reads: tuple[str, ...] = (), passes: Passes | None = None,
 ) -> Callable[[Compute], Compute]:  # fmt: skip
     """Register the decorated function as an attribution method; raises VggVizError when the name is taken."""
 
     def register(compute: Compute) -> Compute:
-        METHODS.add(name, Method(name, title, family, signed, unit, layered, complete, about, source, compute))
+        METHODS.add(name, Method(name, title, family, signed, unit, layered, complete, about, source, compute, reads, passes))
         return compute
 
     return register

@@ -1,0 +1,1 @@
+"""The commands, one file each: its words and its thin function."""

@@ -1,0 +1,51 @@
+"""`data`: the painted dataset, and a check of folders."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from vgg_viz.commands.command import command
+from vgg_viz.commands.saying import DONE, PARTS_MISSING, print_json
+from vgg_viz.options import Parser, add, shared_options
+
+
+def words(parser: Parser) -> None:
+    """The words that `data` understands."""
+    kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True, parser_class=Parser)
+    shapes = add(kinds, "shapes", "paint ten shape classes with exact object masks, as an ImageFolder", [shared_options()],
+                 "python -m vgg_viz data shapes --out pictures --train 1000")  # fmt: skip
+    shapes.add_argument("--out", required=True, metavar="DIR")
+    shapes.add_argument("--train", type=int, default=2000, metavar="N", help="training pictures (default 2000)")
+    shapes.add_argument("--val", type=int, default=500, metavar="N", help="validation pictures (default 500)")
+    shapes.add_argument("--test", type=int, default=500, metavar="N", help="test pictures (default 500)")
+    shapes.add_argument("--side", type=int, default=64, metavar="PX", help="of a picture (default 64)")
+    check = add(kinds, "check", "read every picture of a folder and name those that cannot be used", [shared_options()],
+                "python -m vgg_viz data check pictures/")  # fmt: skip
+    check.add_argument("folder", metavar="DIR")
+
+
+@command("data", order=70, words=words, checkpoint=False, shared=False, about="paint the dataset shapes, or check a folder of pictures",
+         example="python -m vgg_viz data shapes --out pictures")  # fmt: skip
+def run(options: argparse.Namespace) -> int:
+    """Do it; returns the exit status."""
+    if options.kind == "check":
+        from vgg_viz.data.check import check
+
+        found = check(options.folder)
+    else:
+        from vgg_viz.data.shape_files import write
+
+        counts = {"train": options.train, "val": options.val, "test": options.test}
+        place = write(options.out, **counts, seed=options.seed, side=options.side)
+        found = {"folder": str(place), "pictures": counts, "seed": options.seed, "side": options.side}
+    if options.json:
+        print_json(found)
+    elif options.kind == "check":
+        for _, reason in found["skipped"]:
+            print(f"vgg_viz data: {reason}", file=sys.stderr)
+        skipped = len(found["skipped"])
+        print(f"{found['readable']:,} pictures of {len(found['classes'])} classes can be read, {skipped:,} files cannot.")
+    else:
+        print(found["folder"])
+    return PARTS_MISSING if found.get("skipped") else DONE

@@ -1,0 +1,34 @@
+"""`doctor`: is this installation whole?"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from vgg_viz.commands.command import command
+from vgg_viz.commands.saying import DONE, PARTS_MISSING, print_json
+from vgg_viz.options import Parser
+
+
+def words(parser: Parser) -> None:
+    """The words that `doctor` understands."""
+    parser.add_argument("--fix", action="store_true",
+                        help="put opencv-python-headless in place of opencv-python where libGL is missing")  # fmt: skip
+
+
+@command("doctor", order=100, words=words, checkpoint=False, about="check this installation and name every fix",
+         example="python -m vgg_viz doctor")  # fmt: skip
+def run(options: argparse.Namespace) -> int:
+    """Do it; returns the exit status."""
+    from vgg_viz.doctor import examine, fix_opencv
+
+    if options.fix and (said := fix_opencv()):
+        print(f"vgg_viz doctor: {said}", file=sys.stderr)
+    checks = examine()
+    if options.json:
+        print_json({"checks": [{"name": c.name, "good": c.good, "found": c.found, "fix": c.fix} for c in checks]})
+    else:
+        for check in checks:
+            fix = f"\n     fix: {check.fix}" if check.fix else ""
+            print(f"{'ok  ' if check.good else 'FAIL'} {check.name}: {check.found}{fix}")
+    return DONE if all(check.good for check in checks) else PARTS_MISSING

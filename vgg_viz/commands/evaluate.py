@@ -1,0 +1,44 @@
+"""`evaluate`: accuracy, top-5 and calibration on labelled pictures."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from vgg_viz.commands.command import command
+from vgg_viz.commands.opening import opened
+from vgg_viz.commands.saying import DONE, print_json
+from vgg_viz.errors import InputRefused
+from vgg_viz.options import CHECKPOINT, Parser, positive
+
+
+def words(parser: Parser) -> None:
+    """The words that `evaluate` understands."""
+    parser.add_argument("checkpoint", nargs="?", help=CHECKPOINT)
+    parser.add_argument("--data", metavar="DIR", help="an ImageFolder, or shapes; default: what the checkpoint carries")
+    parser.add_argument("--limit", type=positive, default=10_000, metavar="N", help="pictures at most (default 10000)")
+    parser.add_argument("--dense", action="store_true", help="use the dense form (VGG only)")
+
+
+@command("evaluate", order=40, words=words, checkpoint=True, about="measure a checkpoint on labelled pictures",
+         example="python -m vgg_viz evaluate best.pt --data pictures/ --json")  # fmt: skip
+def run(options: argparse.Namespace) -> int:
+    """Do it; returns the exit status."""
+    from vgg_viz.capture.predict import predict_logits
+    from vgg_viz.report.evaluation import summary
+    from vgg_viz.report.material import labelled_pictures
+
+    checkpoint, model = opened(options, dense=options.dense)
+    batch, origin = labelled_pictures(checkpoint, options.data, limit=options.limit, seed=options.seed)
+    if batch is None or batch.labels is None:
+        raise InputRefused("the checkpoint carries no labelled pictures to measure on; give some with --data DIR.")
+    for _, reason in batch.skipped:
+        print(f"vgg_viz evaluate: left out: {reason}", file=sys.stderr)
+    found = summary(predict_logits(model, batch.images), batch.labels, checkpoint.classes)
+    if options.json:
+        print_json({**found, "measured_on": origin})
+    else:
+        low, high = found["interval"]
+        print(f"{found['top1'] * 100:.2f} % of {found['n']:,} right (95 % interval {low * 100:.1f} to {high * 100:.1f}), "
+              f"top-5 {found['top5'] * 100:.2f} %, calibration error {found['ece'] * 100:.1f} points; {origin}")  # fmt: skip
+    return DONE

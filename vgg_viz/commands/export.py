@@ -1,0 +1,36 @@
+"""`export`: a checkpoint for other programs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from vgg_viz.commands.command import command
+from vgg_viz.commands.opening import overrides
+from vgg_viz.commands.saying import DONE, print_json
+from vgg_viz.options import CHECKPOINT, Parser
+
+
+def words(parser: Parser) -> None:
+    """The words that `export` understands."""
+    parser.add_argument("checkpoint", help=CHECKPOINT.partition("; default")[0])
+    parser.add_argument("file", metavar="FILE", help="where to: a name that ends in .safetensors or .onnx")
+    parser.add_argument("--force", action="store_true", help="replace FILE where it exists")
+
+
+@command("export", order=80, words=words, checkpoint=True, about="write a checkpoint for other programs: safetensors or ONNX",
+         example="python -m vgg_viz export best.pt best.safetensors")  # fmt: skip
+def run(options: argparse.Namespace) -> int:
+    """Do it; returns the exit status."""
+    from vgg_viz.models.checkpoint import load
+    from vgg_viz.models.export import as_text, export
+
+    checkpoint = load(options.checkpoint, seed=options.seed, **overrides(options))
+    found = export(checkpoint, options.file, force=options.force)
+    for left in found["left_out"]:
+        print(f"vgg_viz export: left out: {left}", file=sys.stderr)
+    if options.json:
+        print_json(found)
+    else:
+        print(as_text(found))
+    return DONE
