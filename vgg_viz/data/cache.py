@@ -18,6 +18,7 @@ from torch import Tensor
 
 from vgg_viz.data import shapes
 from vgg_viz.data.folder import Skipped, decoded, median_side, open_folder, stacked_masks
+from vgg_viz.data.shortcuts import Shortcut, retouch
 from vgg_viz.errors import DataRefused
 from vgg_viz.maths.images import encode_png, to_uint8
 from vgg_viz.records import Batch, Specimen
@@ -113,13 +114,15 @@ def open_source(
 
 
 def painted(
-    count: int, *, seed: int = 0, split: str = "train", side: int = shapes.SIDE, tick: Callable[[str, int, int], None] | None = None
-) -> Pictures:
-    """The first `count` pictures of a split of `shapes`."""
+    count: int, *, seed: int = 0, split: str = "train", side: int = shapes.SIDE, shortcut: Shortcut | None = None,
+    tick: Callable[[str, int, int], None] | None = None,
+) -> Pictures:  # fmt: skip
+    """The first `count` pictures of a split of `shapes`, with a shortcut planted in some of them or none."""
     what = f"painting {split}"
     pixels, labels, masks, names = shapes.paint_pixels(
-        count, seed=seed, split=split, side=side, tick=(lambda done: tick(what, done, count)) if tick else None
-    )
+        count, seed=seed, split=split, side=side, tick=(lambda done: tick(what, done, count)) if tick else None,
+        retouch=retouch(shortcut, split) if shortcut else None,
+    )  # fmt: skip
     return Pictures(torch.from_numpy(pixels), torch.from_numpy(labels), names, torch.from_numpy(masks))
 
 
