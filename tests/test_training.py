@@ -146,7 +146,7 @@ def test_large_networks_keep_epochs_only_when_asked():
     small, large = [torch.empty(20_000)], [torch.empty(3_000_000, device="meta")]
     assert [kept_every(None, small, 12), kept_every(None, large, 12), kept_every(None, small, 5_000)] == [1, 0, 0]
     assert [kept_every(3, large, 12), kept_every(0, small, 12)] == [3, 0]
-    with pytest.raises(InputRefused, match="--keep-epochs -1 came; a whole number from 1 on"):
+    with pytest.raises(InputRefused, match="--keep-epochs -1 came, a whole number from 1 on"):
         kept_every(-1, small, 12)
 
 

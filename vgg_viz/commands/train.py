@@ -25,7 +25,7 @@ def words(parser: Parser) -> None:
     parser.add_argument("--train-count", type=int, metavar="N", help="pictures to train on")
     parser.add_argument("--val-count", type=int, metavar="N", help="pictures to validate on")
     parser.add_argument("--keep-epochs", type=keeping, metavar="all|none|N",
-                         help="keep the weights of every epoch, of none, or of every N-th, for a timeline (default: all where they are small)")  # fmt: skip
+                         help="weights of which epochs stay for `compare RUN_DIR` (default: all where they are small)")  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on with the run in RUN_DIR")
 
 

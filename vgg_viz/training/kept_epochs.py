@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -25,7 +26,7 @@ def kept_every(asked: int | None, weights: Iterable[Tensor], epochs: int) -> int
     """
     if asked is not None:
         if asked < 0:
-            raise InputRefused(f"--keep-epochs {asked} came; a whole number from 1 on was expected (every N-th epoch), or all, or none.")
+            raise InputRefused(f"--keep-epochs {asked} came, a whole number from 1 on was expected: every N-th epoch; or all, or none.")
         return asked
     size = sum(tensor.numel() * tensor.element_size() for tensor in weights)
     return 1 if size <= SMALL_EPOCH and size * (epochs + 1) <= SMALL_RUN else 0
@@ -48,7 +49,7 @@ def keep_epoch(run: Path, epoch: int, checkpoint: Checkpoint) -> None:
     """
     file = epoch_file(run, epoch)
     file.parent.mkdir(exist_ok=True)
-    save(file, Checkpoint(checkpoint.architecture, checkpoint.classes, checkpoint.weights, checkpoint.history, (), checkpoint.provenance))
+    save(file, replace(checkpoint, specimens=()))
 
 
 def kept_epochs(run: Path) -> dict[int, Path]:
