@@ -61,8 +61,8 @@ def test_what_was_written_comes_back_to_the_bit(found, here, tmp_path):
 
 
 def test_a_map_of_a_layer_one_class_against_another_and_a_unit_come_back(found, here, tmp_path):
-    other = replace(found, method="grad_cam", values=-found.values[:, :5, :7], layer="relu2_2", residual=None, settings={"layer": "relu2_2"},
-                    against=torch.tensor([3, 2, 1, 0]), unit_of="conv2_1:3:0,1")  # fmt: skip
+    other = replace(found, method="grad_cam", values=-found.values[:, :5, :7], layer="relu2_2", residual=None,
+                    settings={"layer": "relu2_2"}, against=torch.tensor([3, 2, 1, 0]), unit_of="conv2_1:3:0,1")  # fmt: skip
     assert same(read(tmp_path / f"{write(tmp_path, other, here, target='second')}.json").found, other)
 
 
