@@ -6,6 +6,7 @@
     │   ├── ImageRefused      a file that is no picture, or too large a one
     │   ├── DataRefused       a folder that holds no usable pictures
     │   ├── OutputRefused     a place where nothing may be written
+    │   ├── ReceiptRefused    a stored map that is damaged, or none
     │   └── UnknownName       a layer, class, method or variant that does not exist
     └── SectionMissing        a part of a report that cannot be made from what is there
 
@@ -40,6 +41,10 @@ class DataRefused(InputRefused):
 
 class OutputRefused(InputRefused):
     """A place where nothing may be written."""
+
+
+class ReceiptRefused(InputRefused):
+    """A stored map that is damaged, too large, or no map at all."""
 
 
 class UnknownName(InputRefused):
