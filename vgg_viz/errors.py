@@ -60,7 +60,8 @@ class UnknownName(InputRefused):
         near = get_close_matches(name.lower(), [n.lower() for n in names], n=1, cutoff=0.5)
         nearest = next((n for n in names if near and n.lower() == near[0]), None)
         hint = f"did you mean {nearest!r}? " if nearest else ""
-        shown = ", ".join(names[:40]) + (", ..." if len(names) > 40 else "")
+        # Names may come from a stranger's file: what a terminal would obey instead of showing is spelt out.
+        shown = ", ".join(name if name.isprintable() else repr(name) for name in names[:40]) + (", ..." if len(names) > 40 else "")
         super().__init__(f"there is no {kind} {name!r}; {hint}known are: {shown or 'none'}.")
         self.kind, self.name, self.known = kind, name, tuple(names)
 
