@@ -34,8 +34,8 @@ PRESETS: dict[str, Preset] = {
     # VGG16: gamma up to pool3, a quarter of the spread as epsilon from there to pool5, LRP-0 in the classifier, pools as averages.
     "montavon": Preset(
         "LRP Montavon",
-        "Other rules at other depths: the plain one at the top, one that drops weak contributions in the middle, near the picture one that "
-        "favours what speaks for a unit.",
+        "Other rules at other depths: the plain one at the top, one that drops weak contributions in the middle, and one that favours "
+        "what speaks for a unit near the picture.",
         MONTAVON, first=Box, lower=lambda: Gamma(0.25), upper=lambda: Epsilon(relative=0.25), dense=Epsilon, average=True,
     ),
 }  # fmt: skip

@@ -94,9 +94,10 @@ def propagate(model: nn.Module, images: Tensor, targets: Tensor, preset: Preset)
     with standing_in(model, merge=True):
         ruled = _assigned(model, images, preset)
         pixels = _Led(model).attribute(images.requires_grad_(), target=targets).detach()
+    if any(rule.starts and rule.entry is None for _, rule in ruled):
+        # A unit's value is read before its layer passes anything on, so its map would be a gradient in part.
+        raise InputRefused("relevance starts here from scores of classes, not from single units; ask a gradient method about a unit.")
     steps = [Step(layer.name, rule.name, rule.entry) for layer, rule in reversed(ruled) if rule.entry is not None]
-    if not steps:
-        raise InputRefused("no relevance came to any layer: the score does not depend on the last layer of the network.")
     return Flow(pixels, tuple(steps))
 
 

@@ -50,7 +50,7 @@ class Entry:
     epsilon: Tensor
 
 
-class Rule(PropagationRule):
+class Rule(PropagationRule):  # type: ignore[misc]
     """A rule of ours in the shape that Captum's LRP wants: it changes no weight, and keeps books.
 
     Captum's own rules overwrite weights, run the network twice, leave biases out of gamma and inside alpha-beta, and know neither
@@ -65,7 +65,7 @@ class Rule(PropagationRule):
 
     def forward_hook(self, module: nn.Module, inputs: tuple[Tensor, ...], outputs: Tensor) -> Tensor:
         """The layer's own output, whose gradient will be relevance."""
-        passed: Tensor = _Passing.apply(inputs[0], outputs.detach(), module, self)  # type: ignore[no-untyped-call]
+        passed: Tensor = _Passing.apply(inputs[0], outputs.detach(), module, self)
         return passed
 
     def _manipulate_weights(self, module: nn.Module, inputs: object, outputs: object) -> None:
@@ -116,7 +116,7 @@ class Epsilon(Rule):
 
     def share(self, module: nn.Module, inputs: Tensor, relevance: Tensor) -> Share:
         weight, bias = _weights(module)
-        return shared(_linear(module), [(1.0, inputs, weight)], bias, relevance, epsilon=self.epsilon, relative=self.relative)
+        return Sums(_linear(module), [(1.0, inputs, weight)], bias).share(relevance, epsilon=self.epsilon, relative=self.relative)
 
 
 class Gamma(Rule):
@@ -136,13 +136,14 @@ class Gamma(Rule):
             terms = [(1.0, inputs, weight), *((self.gamma, *part) for part in _of_sign(inputs, weight, for_it=True))]
         else:
             terms = [(1.0, inputs, weight + self.gamma * weight.clamp(min=0))]
-        return shared(_linear(module), terms, more, relevance)
+        return Sums(_linear(module), terms, more).share(relevance)
 
 
 class AlphaBeta(Rule):
     """alpha times the shares among the positive products, less beta times the shares among the negative ones; alpha - beta = 1.
 
-    alpha 1, beta 0 is also called z-plus: nothing that speaks against a unit counts.
+    alpha 1, beta 0 is also called z-plus: nothing that speaks against a unit counts. Where nothing does (kernels of 1x1 may have no
+    negative weight), beta is not charged: relevance would come from nowhere.
 
     Source: Bach et al. 2015 (see `Epsilon`).
     """
@@ -153,13 +154,13 @@ class AlphaBeta(Rule):
 
     def share(self, module: nn.Module, inputs: Tensor, relevance: Tensor) -> Share:
         weight, bias = _needed(module)
-        op = _linear(module)
-        found = shared(op, [(1.0, *part) for part in _of_sign(inputs, weight, for_it=True)], bias.clamp(min=0), self.alpha * relevance)
-        if self.beta:
-            parts = [(1.0, *part) for part in _of_sign(inputs, weight, for_it=False)]
-            against = shared(op, parts, bias.clamp(max=0), -self.beta * relevance)
-            found = Share(found.inputs + against.inputs, found.bias + against.bias, found.epsilon + against.epsilon)
-        return found
+        speaks_for = Sums(_linear(module), [(1.0, *part) for part in _of_sign(inputs, weight, for_it=True)], bias.clamp(min=0))
+        if not self.beta:
+            return speaks_for.share(self.alpha * relevance)
+        against = Sums(_linear(module), [(1.0, *part) for part in _of_sign(inputs, weight, for_it=False)], bias.clamp(max=0))
+        charged = torch.where(against.z < 0, self.beta * relevance, 0.0)
+        paid, due = speaks_for.share(relevance * (self.alpha - self.beta) + charged), against.share(-charged)
+        return Share(paid.inputs + due.inputs, paid.bias + due.bias, paid.epsilon + due.epsilon)
 
 
 class Flat(Rule):
@@ -172,13 +173,13 @@ class Flat(Rule):
 
     def share(self, module: nn.Module, inputs: Tensor, relevance: Tensor) -> Share:
         weight, bias = _needed(module)
-        return shared(_linear(module), [(1.0, torch.ones_like(inputs), torch.ones_like(weight))], torch.zeros_like(bias), relevance)
+        return Sums(_linear(module), [(1.0, torch.ones_like(inputs), torch.ones_like(weight))], torch.zeros_like(bias)).share(relevance)
 
 
 class Box(Rule):
     """part = x w - low max(w, 0) - high min(w, 0): how far a pixel is from the value in the box that says least. For pixels.
 
-    low, high  (1, C, H, W) or (1, C, 1, 1), in the unit of the layer's inputs: black and white after the normalising layer
+    low, high  (1, C, H, W), in the unit of the layer's inputs: black and white after the normalising layer
 
     Source: Montavon et al., "Explaining Nonlinear Classification Decisions with Deep Taylor Decomposition", Pattern Recognition 2017.
     """
@@ -191,9 +192,9 @@ class Box(Rule):
 
     def share(self, module: nn.Module, inputs: Tensor, relevance: Tensor) -> Share:
         weight, bias = _needed(module)
-        low, high = (side.to(inputs).expand(len(inputs), *side.shape[1:]).reshape_as(inputs) for side in (self.low, self.high))
+        low, high = (side.to(inputs).reshape(1, *inputs.shape[1:]).expand_as(inputs) for side in (self.low, self.high))
         terms = [(1.0, inputs, weight), (-1.0, low, weight.clamp(min=0)), (-1.0, high, weight.clamp(max=0))]
-        return shared(_linear(module), terms, torch.zeros_like(bias), relevance)
+        return Sums(_linear(module), terms, torch.zeros_like(bias)).share(relevance)
 
 
 class Pass(Rule):
@@ -209,25 +210,32 @@ class Pass(Rule):
 # ---------------------------------------------------------------- the arithmetic that all share
 
 
-def shared(
-    op: Linear, terms: Sequence[Term], bias: Tensor | None, relevance: Tensor, *, epsilon: float = 0.0, relative: float = 0.0
-) -> Share:
-    """Share out `relevance` in proportion to sums of products.
+class Sums:
+    """The sums z that a layer's relevance is shared out by, and the way back through them.
 
-    op         the layer without its bias
-    terms      z = bias + sum of often * op(inputs, weight)
-    bias       (K,) or None
-    relevance  (B, K, ...)
+    op     the layer without its bias
+    terms  z = bias + sum of often * op(inputs, weight)
+    bias   (K,) or None
     """
-    held = [_held(op, inputs, weight) for _, inputs, weight in terms]
-    sums = [often * said for (often, _, _), (said, _) in zip(terms, held, strict=True)]
-    shift = torch.zeros((), device=relevance.device) if bias is None else bias.view(-1, *(1,) * (relevance.ndim - 2))
-    z = sum(sums[1:], sums[0]) + shift
-    least = epsilon + TINY + (relative * z.square().flatten(1).mean(1).sqrt().view(-1, *(1,) * (z.ndim - 1)) if relative else 0.0)
-    stabiliser = torch.where(z < 0, -least, least)
-    per_unit = relevance / (z + stabiliser)
-    shares = [often * given * back(per_unit) for (often, given, _), (_, back) in zip(terms, held, strict=True)]
-    return Share(sum(shares[1:], shares[0]), _total(shift * per_unit), _total(stabiliser * per_unit))
+
+    def __init__(self, op: Linear, terms: Sequence[Term], bias: Tensor | None) -> None:
+        self.terms = terms
+        held = [_held(op, inputs, weight) for _, inputs, weight in terms]
+        sums = [often * said for (often, _, _), (said, _) in zip(terms, held, strict=True)]
+        self.back = [back for _, back in held]
+        self.bias = sums[0].new_zeros(()) if bias is None else bias.view(-1, *(1,) * (sums[0].ndim - 2))
+        self.z = sum(sums[1:], sums[0]) + self.bias
+
+    def share(self, relevance: Tensor, *, epsilon: float = 0.0, relative: float = 0.0) -> Share:
+        """Relevance (B, K, ...) shared out in proportion to the parts of z."""
+        z = self.z
+        least = torch.full_like(z, epsilon + TINY)
+        if relative:
+            least += relative * z.square().flatten(1).mean(1).sqrt().view(-1, *(1,) * (z.ndim - 1))
+        stabiliser = torch.where(z < 0, -least, least)
+        per_unit = relevance / (z + stabiliser)
+        shares = [often * given * back(per_unit) for (often, given, _), back in zip(self.terms, self.back, strict=True)]
+        return Share(sum(shares[1:], shares[0]), _total(self.bias * per_unit), _total(stabiliser * per_unit))
 
 
 def _held(op: Linear, inputs: Tensor, weight: Tensor | None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:

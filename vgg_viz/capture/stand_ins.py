@@ -19,9 +19,9 @@ def standing_in(model: nn.Module, *, merge: bool = False) -> Iterator[nn.Module]
     merge   batch norm is merged into the convolution before it, see `merged`
     raises  InputRefused for a batch norm that cannot be merged
 
-    Whoever rewires layers (DeepLift, layer-wise relevance) leaves attributes and hooks on them, overwrites weights, and stumbles over
-    ReLUs in place. Stand-ins share the weights and carry the hooks that were there, so the model computes what it did; afterwards the
-    layers themselves stand where they stood, and nothing that happened to their stand-ins is left.
+    Whoever rewires layers (DeepLift, layer-wise relevance) leaves attributes and hooks on them, may overwrite weights, and stumbles
+    over ReLUs in place and modules that stand in two places. Stand-ins share the weights and carry the hooks that were there, so the
+    model computes what it did; afterwards the layers themselves stand where they stood, and what happened to their stand-ins is gone.
     """
     places = [
         (parent, name, child)
@@ -81,7 +81,7 @@ def merged(convolution: nn.Conv2d, norm: nn.BatchNorm1d | nn.BatchNorm2d | nn.Ba
     raises  InputRefused when the batch norm keeps no running statistics: it then depends on the batch
     """
     if norm.running_mean is None or norm.running_var is None:
-        raise InputRefused("a batch norm without running statistics differs from batch to batch; it cannot be merged into a convolution.")
+        raise InputRefused("a batch norm without running statistics depends on the batch, so it cannot be merged; train it with them.")
     mean, variance = norm.running_mean.detach().double(), norm.running_var.detach().double()
     gain = (variance + norm.eps).rsqrt() * (1.0 if norm.weight is None else norm.weight.detach().double())
     bias = torch.zeros_like(mean) if convolution.bias is None else convolution.bias.detach().double()
