@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -55,6 +56,8 @@ def attribute(
     baseline: Baseline | None = None,
     window: int | None = None,
     stride: int | None = None,
+    windows: Sequence[int] | None = None,
+    masks: int = 1000,
     relu: bool = True,
     batch: int | None = None,
 ) -> Attribution:
@@ -78,7 +81,10 @@ def attribute(
         raise InputRefused(f"pictures of shape {tuple(images.shape)} came; (B, C, H, W) with at least one is expected.")
     started = time.perf_counter()
     size = batch or pictures_at_once(model, images)
-    options = Options(layer, seed, steps, samples, noise, baseline, window, stride, relu, size)
+    options = Options(
+        layer=layer, seed=seed, steps=steps, samples=samples, noise=noise, baseline=baseline, window=window, stride=stride,
+        windows=None if windows is None else tuple(windows), masks=masks, relu=relu, batch=size,
+    )  # fmt: skip
     with evaluating(model), frozen(model), torch.inference_mode(False), torch.enable_grad():
         targets, looked = _targets(model, images, target, labels, size)
         maps = []
