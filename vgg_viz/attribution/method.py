@@ -5,13 +5,15 @@
     def saliency(model, images, targets, options): ...
         return Map(values)
 
-`attribute` has put the model in eval mode with frozen weights and brings it back; `images` may be changed at will.
+`attribute` has put the model in eval mode with frozen weights and brings it back; `images` may be changed at will. `targets` (B,)
+are columns of what the model puts out: class indices, or the scores that stand there while somebody asks for one class
+against another or for a single unit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -39,6 +41,8 @@ class Options:
     stride    how far it moves [px]; None: half a window
     relu      whether Grad-CAM drops evidence against the class, as the paper does
     batch     pictures that go through the network at once
+    scores    logits (B, K, ...) -> the scores asked about, whose columns are a method's `targets`: the network itself does this
+              already; only a method that runs the last layers without the network calls it
     """
 
     layer: str | None = None
@@ -51,6 +55,7 @@ class Options:
     stride: int | None = None
     relu: bool = True
     batch: int = 8
+    scores: Callable[[Tensor], Tensor] = field(default=lambda logits: logits, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
