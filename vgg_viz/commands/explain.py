@@ -16,9 +16,10 @@ def words(parser: Parser) -> None:
     parser.add_argument("checkpoint", help=CHECKPOINT.partition("; default")[0])
     parser.add_argument("image", metavar="IMAGE", help="a picture file")
     parser.add_argument("--method", action="append", default=[], metavar="NAME", dest="methods",
-                        help="grad_cam, saliency, ...; several with commas, or again; the first leads (default grad_cam,saliency)")  # fmt: skip
+                        help="grad_cam, saliency, ...; several with commas; the first leads (default grad_cam,saliency)")  # fmt: skip
     parser.add_argument("--target", metavar="CLASS", help="what it should be: a class by name or index")
     parser.add_argument("--against", metavar="CLASS", help="whose evidence the difference subtracts (default: target, else runner-up)")
+    parser.add_argument("--unit", metavar="UNIT", help="in place of a class: conv5_3:12 for a channel, conv5_3:12:3,4 for one unit")
     parser.add_argument("--layer", metavar="LAYER", help="where layered methods look, such as conv5_3")
     parser.add_argument("--out", default="gallery", metavar="DIR|FILE",
                         help="where galleries land (default gallery), or FILE.png, .svg or .pdf: one figure alone")  # fmt: skip
@@ -28,7 +29,7 @@ def words(parser: Parser) -> None:
     parser.add_argument("--open", action="store_true", help="open the page in a browser when done")
 
 
-@command("explain", order=15, words=words, checkpoint=True, about="explain one picture: answer, maps, counterfactual, layers, on one sheet",
+@command("explain", order=15, words=words, checkpoint=True, about="explain one picture: answer, maps, layers, and what would change it",
          example="python -m vgg_viz explain best.pt panda.jpeg --target \"red panda\"")  # fmt: skip
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
@@ -38,9 +39,9 @@ def run(options: argparse.Namespace) -> int:
 
     with Steps(quiet=options.quiet) as steps:
         found = explain(
-            options.checkpoint, options.image, methods=options.methods, target=options.target, against=options.against, layer=options.layer,
-            out=options.out, force=options.force, preset=options.preset, seed=options.seed, device=module_device(options.device),
-            overrides=overrides(options), command=as_typed(options), progress=steps,
+            options.checkpoint, options.image, methods=options.methods, target=options.target, against=options.against,
+            unit=options.unit, layer=options.layer, out=options.out, force=options.force, preset=options.preset, seed=options.seed,
+            device=module_device(options.device), overrides=overrides(options), command=as_typed(options), progress=steps,
         )  # fmt: skip
     if found.result is not None and not options.json:
         return landed(options, found.result)

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 from PIL import Image
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.canvas import (
-    BAR, MARGIN, canvas, colour_bar, end_labels, fitted, head, panel, quiet, sheet, text_width, write,
-)  # fmt: skip
+from vgg_viz.figures.canvas import BAR, MARGIN, canvas, colour_bar, end_labels, fitted, head, panel, quiet, sheet, text_width, write
 from vgg_viz.figures.mosaic import Grid, cell_side, fit, lay, outlined, overlay
 from vgg_viz.figures.style import LIGHT, SMALL, Array, label, number, painted, percent
 from vgg_viz.maths.heatmaps import Scale
@@ -22,7 +20,7 @@ from vgg_viz.maths.heatmaps import Scale
 DENSITY = 2  # sheet pixels to a figure pixel
 _WIDEST, _GAP, _SIDE = 1000, 12, 180  # [px]
 _SMOOTH = 128  # [px] pictures above this side are photographs to the eye, and single pixels are not to be seen
-PREDICTED, EXPECTED, OTHER = LIGHT.series[1], LIGHT.series[0], LIGHT.muted  # orange and blue: as red and blue on the maps, for and against
+PREDICTED, EXPECTED, OTHER = LIGHT.series[1], LIGHT.series[0], LIGHT.muted  # orange and blue, as the ends of the difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +52,18 @@ class Hidden:
     region   (H, W) bool: what is hidden
     picture  (H, W, 3) with it hidden
     share    that the region covers, [0, 1]; None: the answer never changed, and all is hidden
+    cover    what hides: "blur", "grey", ...
     answer   what the network says to the picture, and its probability
+    names    of the predicted and of the expected class
     by_map   the path in the map's order; by_chance: those in random orders
     """
 
     region: Array
     picture: Array
     share: float | None
+    cover: str
     answer: tuple[str, float]
+    names: tuple[str, str]
     by_map: Path
     by_chance: Sequence[Path]
 
@@ -71,37 +73,57 @@ Panel = tuple[Sequence[str], Array]  # heading, a line each, and the map (H, W) 
 
 @painted
 def explanation(photo: Array, maps: Sequence[Panel], scale: Scale, said: Sequence[Said], hidden: Hidden | None = None, *,
-                title: str, subtitle: str = "", caveat: str = "") -> Figure:  # fmt: skip
+                seen: Array | None = None, title: str, subtitle: str = "", caveat: str = "") -> Figure:  # fmt: skip
     """The whole explanation of one picture on one sheet.
 
     photo   (H, W, 3) in [0, 1]
     maps    up to five, on one signed scale
     said    the likeliest classes, and the expected one where it is not among them
     hidden  what had to go until the answer changed, or None: nobody asked
-    caveat  a line at the foot
+    seen    (H, W) bool: what the unit asked about can see, outlined on the photo, or None
+    caveat  a sentence at the foot
     raises  VggVizError without maps, or for a scale that is not signed
     """
     if not maps or not scale.signed:
         raise VggVizError("an explanation needs maps on one signed scale, zero in its middle.")
     columns = max(5, len(maps) + 1)
     cell = _side(max(photo.shape[:2]))
+    step = cell + _GAP
     grid = Grid(len(maps) + 1, columns, cell, cell, gap=_GAP)
-    width = columns * (cell + _GAP) - _GAP + 2 * MARGIN
+    width = columns * step - _GAP + 2 * MARGIN
+    beside = hidden is None and len(maps) + 1 <= columns - 2  # the answers fit beside the maps
+    foot = _lines(caveat, width - 2 * MARGIN)
     top = head(title=title, subtitle=subtitle) + 34
     below = top + cell + 14
     lower = below + BAR + 46
-    height = lower + (cell + 34 if hidden is not None or said else 0) + (18 if caveat else 0)
-    figure = canvas(width, height, title=title, subtitle=subtitle)
-    cells = [np.asarray(photo, np.float32), *(overlay(photo, values, scale) for _, values in maps)]
-    sheet(figure, MARGIN, top, lay(grid, [_sized(part, cell) for part in cells], density=DENSITY), density=DENSITY, interpolation="auto")
-    for n, lines in enumerate([("the picture",), *(lines for lines, _ in maps)]):
+    bottom = below + BAR if beside else lower + max(cell, 30 * len(said)) + 22
+    figure = canvas(width, bottom + 16 * len(foot) + 14, title=title, subtitle=subtitle)
+    first = _sized(photo, cell)
+    first = first if seen is None else outlined(first, _sized(seen.astype(np.float32), cell) > 0.5, thickness=DENSITY)
+    laid = lay(grid, [first, *(_sized(overlay(photo, values, scale), cell) for _, values in maps)], density=DENSITY)
+    sheet(figure, MARGIN, top, laid, density=DENSITY, interpolation="auto")
+    names = ("the picture",) if seen is None else ("the picture", "outlined: what the unit sees")
+    for n, lines in enumerate([names, *(lines for lines, _ in maps)]):
         _heading(figure, MARGIN + grid.corner(n)[0] + cell / 2, top, lines, cell)
-    bar = MARGIN + cell + _GAP
-    colour_bar(figure, scale, left=bar, top=below, width=2 * cell)
-    _lower(figure, photo, said, hidden, cell, lower, width)
-    if caveat:
-        write(figure, MARGIN, height - 14, fitted(caveat, width - 2 * MARGIN, SMALL), size=SMALL, color=LIGHT.muted)
+    colour_bar(figure, scale, left=MARGIN + step, top=below, width=2 * cell)
+    if beside:
+        _answers(figure, said, MARGIN + (columns - 2) * step + 20, top, 2 * step - _GAP - 20, cell)
+    else:
+        _lower(figure, photo, said, hidden, cell, lower, width)
+    for n, line in enumerate(foot):
+        write(figure, MARGIN, bottom + 8 + 16 * n, line, size=SMALL, color=LIGHT.muted)
     return figure
+
+
+def _lines(text: str, room: float) -> list[str]:
+    """A sentence in as many lines as it needs."""
+    lines: list[str] = []
+    for word in label(text, 900).replace(" %", "\u00a0%").split(" ") if text else []:
+        if lines and text_width(f"{lines[-1]} {word}", SMALL) <= room:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(fitted(word, room, SMALL))
+    return lines
 
 
 def _heading(figure: Figure, x: float, top: float, lines: Sequence[str], cell: int) -> None:
@@ -120,9 +142,10 @@ def _lower(figure: Figure, photo: Array, said: Sequence[Said], hidden: Hidden | 
     if hidden is None:
         return
     told = "all of it" if hidden.share is None else percent(hidden.share)
+    how = "blurred" if hidden.cover == "blur" else hidden.cover
     region = _sized(hidden.region.astype(np.float32), cell) > 0.5
     for n, (lines, picture) in enumerate([
-        ((f"hide {told}", "in the map's order"), outlined(_sized(photo, cell), region, thickness=DENSITY)),
+        ((f"hide {told}", f"{how}, in the map's order"), outlined(_sized(photo, cell), region, thickness=DENSITY)),
         ((f"it says {label(hidden.answer[0], 60)}", percent(hidden.answer[1])), _sized(hidden.picture, cell)),
     ]):  # fmt: skip
         left = middle + n * step
@@ -130,8 +153,7 @@ def _lower(figure: Figure, photo: Array, said: Sequence[Said], hidden: Hidden | 
         _heading(figure, left + cell / 2, top, lines, cell)
         sheet(figure, left + (cell - side) / 2, top, _opaque(picture), density=DENSITY, interpolation="auto")
     left = middle + 2 * step + 34
-    names = [next((one.name for one in said if one.part.startswith(part)), part) for part in ("predicted", "expected")]
-    _paths(figure, hidden, names, left, top, width - left - MARGIN, cell)
+    _paths(figure, hidden, left, top, width - left - MARGIN, cell)
 
 
 def _answers(figure: Figure, said: Sequence[Said], left: int, top: int, room: int, height: int) -> None:
@@ -142,7 +164,8 @@ def _answers(figure: Figure, said: Sequence[Said], left: int, top: int, room: in
         share = percent(one.probability)
         own = text_width(share, SMALL) + 6
         part = f" ({one.part})" if one.part else ""
-        write(figure, left, y, fitted(f"{label(one.name, 60)}{part}", room - own, SMALL, bold=bool(part)), size=SMALL, weight="bold" if part else "normal")
+        name = fitted(f"{label(one.name, 60)}{part}", room - own, SMALL, bold=bool(part))
+        write(figure, left, y, name, size=SMALL, weight="bold" if part else "normal")
         write(figure, left + room, y, share, size=SMALL, ha="right")
     axes = panel(figure, left, top, room, line * len(said))
     axes.set_axis_off()
@@ -150,42 +173,41 @@ def _answers(figure: Figure, said: Sequence[Said], left: int, top: int, room: in
     axes.set_ylim(len(said), 0)
     places = [n + 0.74 for n in range(len(said))]
     axes.barh(places, 1, 0.2, color=LIGHT.wash)
-    tints = [{"predicted": PREDICTED, "expected": EXPECTED}.get(one.part.split(",")[0], OTHER) for one in said]
+    tints = [OTHER if not one.part else PREDICTED if one.part.startswith("predicted") else EXPECTED for one in said]
     axes.barh(places, [one.probability for one in said], 0.2, color=tints)
 
 
-def _paths(figure: Figure, hidden: Hidden, names: Sequence[str], left: float, top: float, width: float, height: float) -> None:
+def _paths(figure: Figure, hidden: Hidden, left: float, top: float, width: float, height: float) -> None:
     write(figure, left - 30, top - 24, "while more is hidden", size=SMALL, weight="bold")
     write(figure, left - 30, top - 10, "probability [%]", size=SMALL, color=LIGHT.muted)
     axes = panel(figure, left, top + 4, width - 74, height - 34)
-    paths(axes, hidden, names)
+    _curves(axes, hidden, small=True)
     axes.set_xlabel("share hidden [%]", size=SMALL, labelpad=2)
 
 
 @painted
-def removal_curves(hidden: Hidden, names: Sequence[str], *, title: str, subtitle: str = "") -> Figure:
-    """How sure the network is of two classes while more and more is hidden: in the map's order, and in random ones.
-
-    names  of the predicted and of the expected class
-    """
+def removal_curves(hidden: Hidden, *, title: str, subtitle: str = "") -> Figure:
+    """How sure the network is of two classes while more and more is hidden: in the map's order, and in random ones."""
     top = head(title=title, subtitle=subtitle) + 12
     figure = canvas(760, top + 330, title=title, subtitle=subtitle)
     axes = panel(figure, MARGIN + 34, top, 560, 270)
-    paths(axes, hidden, names)
+    _curves(axes, hidden)
     axes.set_xlabel("share of the picture hidden [%], in an order")
     axes.set_ylabel("probability [%]")
     return figure
 
 
-def paths(axes: Axes, hidden: Hidden, names: Sequence[str]) -> None:
+def _curves(axes: Axes, hidden: Hidden, *, small: bool = False) -> None:
     """Both classes in the map's order as lines with points, in random orders as the area that these span."""
     quiet(axes, grid="y")
     axes.set_xlim(0, 100)
-    axes.set_ylim(0, 104)
-    axes.xaxis.set_major_locator(FixedLocator([0, 25, 50, 75, 100]))
-    axes.yaxis.set_major_locator(FixedLocator([0, 50, 100]))
+    curves = [getattr(path, part) for path in (hidden.by_map, *hidden.by_chance) for part in ("predicted", "expected")]
+    highest = 100 * max(float(values.max()) for values in curves)
+    axes.set_ylim(0, 104 if highest > 25 else 1.15 * highest)
+    axes.xaxis.set_major_locator(FixedLocator([0, 50, 100] if small else [0, 25, 50, 75, 100]))
+    axes.yaxis.set_major_locator(FixedLocator([0, 50, 100]) if highest > 25 else MaxNLocator(3))
     ends = []
-    for name, part, colour in (("predicted", names[0], PREDICTED), ("expected", names[1], EXPECTED)):
+    for name, part, colour in (("predicted", hidden.names[0], PREDICTED), ("expected", hidden.names[1], EXPECTED)):
         values = 100 * getattr(hidden.by_map, name)
         if hidden.by_chance:
             chance = np.stack([np.interp(hidden.by_map.shares, path.shares, 100 * getattr(path, name)) for path in hidden.by_chance])
@@ -195,9 +217,9 @@ def paths(axes: Axes, hidden: Hidden, names: Sequence[str]) -> None:
         ends.append((float(values[-1]), label(part, 16), colour))
     if hidden.share is not None:
         axes.axvline(100 * hidden.share, color=LIGHT.ink, linewidth=1, zorder=2)
-        right = hidden.share > 0.6
-        axes.annotate(percent(hidden.share), (100 * hidden.share, 1), xycoords=("data", "axes fraction"), xytext=(-4 if right else 4, -2),
-                      textcoords="offset points", size=SMALL, va="top", ha="right" if right else "left")  # fmt: skip
+        side = -1 if hidden.share > 0.6 else 1
+        axes.annotate(percent(hidden.share), (100 * hidden.share, 1), xycoords=("data", "axes fraction"), xytext=(4 * side, -2),
+                      textcoords="offset points", size=SMALL, va="top", ha="right" if side < 0 else "left")  # fmt: skip
     end_labels(axes, ends)
 
 

@@ -18,15 +18,16 @@ from vgg_viz.figures.write import pdf, png, svg
 from vgg_viz.models.checkpoint import BUNDLED
 from vgg_viz.models.vgg import title
 from vgg_viz.models.whole_file import whole_file
-from vgg_viz.report import page
+from vgg_viz.report import page, receipts
 from vgg_viz.report.exhibits import Chapter, Made, Progress, make_all, manifest_entries, write_chapter
 from vgg_viz.report.explaining import exhibits
 from vgg_viz.report.explaining.explanation import Explanation, explained
 from vgg_viz.report.explaining.telling import findings, removed
-from vgg_viz.report.gallery import Result, made_at, reproducible, versions
+from vgg_viz.report.gallery import Result
 from vgg_viz.report.index import require_index_place, write_index
 from vgg_viz.report.preset import PRESETS
 from vgg_viz.report.publishing import publish
+from vgg_viz.report.stamp import made_at, reproducible, versions
 from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing, write_json
 
 FIGURES = (".png", ".svg", ".pdf")
@@ -54,6 +55,7 @@ def explain(
     methods: Sequence[str] = (),
     target: str | int | None = None,
     against: str | int | None = None,
+    unit: str | None = None,
     layer: str | None = None,
     out: str | os.PathLike[str] = "gallery",
     force: bool = False,
@@ -70,7 +72,8 @@ def explain(
     image    a picture file
     methods  names of `attribution.methods()`, the leading one first; none: Grad-CAM and saliency
     target   the class that it should be, by name or index; None: nobody says
-    against  the class whose evidence is subtracted in the difference; None: see `look.classes_of`
+    against  the class whose evidence is subtracted in the difference; None: see `question.settled`
+    unit     what the maps are about in place of classes: conv5_3:12 for a channel, conv5_3:12:3,4 for one place of it
     preset   "quick" leaves out the runs with parts of the picture hidden
     force    replace the figure `out` where it exists
     raises   InputRefused and its kin before anything is written; OutputRefused when writing fails: nothing has changed then
@@ -84,8 +87,8 @@ def explain(
         require_index_place(place)
     if progress:
         progress("Asking the network", 0, 1)
-    found = explained(source, image, methods=methods, target=target, against=against, layer=layer, preset=preset, seed=seed, device=device,
-                      overrides=overrides)  # fmt: skip
+    found = explained(source, image, methods=methods, target=target, against=against, unit=unit, layer=layer, preset=preset, seed=seed,
+                      device=device, overrides=overrides)  # fmt: skip
     context = {"command": command, "device": str(device), "started": started}
     if single:
         write_figure(found, place)
@@ -126,6 +129,7 @@ def _gallery(found: Explanation, folder: Path, target: Path, context: Mapping[st
         (folder / name).mkdir()
     made = make_all(_chapters(found), progress)
     shown = [write_chapter(chapter, folder, preset) for chapter in made]
+    _write_receipts(found, folder / "data")
     missing = tuple((chapter.title, reason) for chapter in made for reason, _ in chapter.missing)
     told = findings(found)
     seconds = time.perf_counter() - float(context["started"])
@@ -136,6 +140,19 @@ def _gallery(found: Explanation, folder: Path, target: Path, context: Mapping[st
     warnings = (*found.warnings, *publish(folder, built))
     write_json(folder / MANIFEST, {**_manifest(found, made, context), "warnings": warnings})
     return Result(target / "index.html", missing, warnings)
+
+
+def _write_receipts(found: Explanation, folder: Path) -> None:
+    """Every map raw, signed and float, with what it depends on: of each method and class, of each layer, and their difference."""
+    look = found.look
+    here = receipts.origin(found.model, found.batch.images, found.batch.names, found.classes, checkpoint=found.fingerprint)
+    for (_, index), one in look.maps.items():
+        receipts.write(folder, one, here, target=exhibits.target(found, index))
+    for one in look.by_layer.values():
+        receipts.write(folder, one, here, target=exhibits.target(found, look.asked[0]))
+    for method in found.question.methods:
+        if (difference := look.difference(method)) is not None:
+            receipts.write(folder, difference, here, target="difference")
 
 
 def _chapters(found: Explanation) -> list[Chapter]:
@@ -174,17 +191,19 @@ def _footer(found: Explanation, context: Mapping[str, Any], seconds: float) -> I
 
 def _facts(found: Explanation) -> dict[str, Any]:
     """What `--json` prints."""
-    look, gone = found.look, found.removal
-    order = exhibits.ranked(look.logits)
+    look, gone, classes = found.look, found.removal, found.look.classes
+
+    def one(index: int) -> dict[str, Any]:
+        return {"class": found.classes[index], "index": index}
+
     return {
-        "checkpoint": found.checkpoint.provenance.file, "sha256": found.fingerprint, "image": found.name,
-        "top": [{"class": found.classes[i], "index": i, "probability": float(look.probabilities[i]), "logit": float(look.logits[i])} for i in order[:exhibits.TOP]],
-        "predicted": {"class": found.classes[look.predicted], "index": look.predicted},
-        "expected": {"class": found.classes[look.expected], "index": look.expected, "said_by_user": look.told},
-        "difference": {"of": list(look.pair), "classes": [found.classes[i] for i in look.pair]},
+        "checkpoint": found.checkpoint.provenance.file, "sha256": found.fingerprint, "image": found.name, "top": exhibits.top(found),
+        "predicted": one(look.predicted), "expected": None if classes is None else {**one(classes.expected), "told": classes.told},
+        "difference": None if classes is None else [one(index) for index in classes.pair],
+        "unit": None if found.question.unit is None else {"name": str(found.question.unit), "says": look.said},
         "layer": {"name": look.layer, "why": look.reason}, "maps": exhibits.facts_of_maps(found),
         "removal": None if gone is None else {
-            "share": gone.share, "becomes": None if gone.becomes is None else found.classes[gone.becomes], "chance_shares": gone.chance_shares,
+            "share": gone.share, "cover": gone.cover, "becomes": None if gone.becomes is None else one(gone.becomes), "chance_shares": gone.chance_shares,
             "passes": gone.passes, "sentence": removed(found),
         },
         "passes": look.passes, "seconds": {} if reproducible() else {name: round(value, 4) for name, value in found.seconds.items()},

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from vgg_viz.models.checkpoint import load, sha256
 from vgg_viz.models.geometry import LayerGeometry, geometry
 from vgg_viz.records import Batch, Checkpoint
 from vgg_viz.report.explaining.look import Look, look, placed
-from vgg_viz.report.explaining.question import Question, asked
+from vgg_viz.report.explaining.question import Question, understood
 from vgg_viz.report.explaining.removal import COARSE, FINE, Removal, blur, removal
 from vgg_viz.report.material import in_channels
 from vgg_viz.report.preset import LARGE_GIGAMACS, PRESETS
@@ -36,7 +37,7 @@ class Explanation:
     fingerprint  SHA-256 of the checkpoint's file, or "" where there is none
     batch        the one picture as the network sees it
     original     height and width of the file [px]
-    removal      None where the preset leaves it out
+    removal      None where the preset leaves it out, and for a unit
     seconds      {part: wall clock [s]}
     """
 
@@ -67,27 +68,26 @@ class Explanation:
         """The method whose maps stand large."""
         return self.question.methods[0]
 
-    def map(self, method: str, index: int) -> Tensor:
-        """(H, W) the map of a method for a class, on the picture."""
-        found = self.look.maps[method, index]
-        return placed(self.model, found, found.values[0], tuple(self.batch.images.shape[-2:]))
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the picture [px]."""
+        return int(self.batch.images.shape[-2]), int(self.batch.images.shape[-1])
 
-    def difference(self, method: str) -> Tensor:
-        """(H, W) the map of the first class of the pair less that of the second, on the picture."""
-        found = self.look.maps[method, self.look.pair[0]]
-        return placed(self.model, found, self.look.difference(method), tuple(self.batch.images.shape[-2:]))
+    def map(self, method: str, index: int) -> Tensor:
+        """(H, W) the map of a method for a class, or for the unit, on the picture."""
+        return placed(self.model, self.look.maps[method, index], self.size)
 
 
 def explained(
     source: str | os.PathLike[str] | None, image: str | os.PathLike[str], *, methods: Sequence[str] = (), target: str | int | None = None,
-    against: str | int | None = None, layer: str | None = None, preset: str = "standard", seed: int = 0, device: str | torch.device = "cpu",
-    overrides: Mapping[str, Any] | None = None,
+    against: str | int | None = None, unit: str | None = None, layer: str | None = None, preset: str = "standard", seed: int = 0,
+    device: str | torch.device = "cpu", overrides: Mapping[str, Any] | None = None,
 ) -> Explanation:  # fmt: skip
     """Open, ask and measure; nothing is painted or written yet.
 
     source   checkpoint file, a variant's name, or None for the bundled Tiny VGG
     image    a picture file
-    others   as on the command line, see `question.asked`
+    others   as on the command line, see `question.understood`
     raises   InputRefused and its kin
     """
     if preset not in PRESETS:
@@ -98,13 +98,14 @@ def explained(
     rows = geometry(model)
     clock.append(time.perf_counter())
     batch, original, warnings = prepared(Path(image), checkpoint)
-    question = asked(model, checkpoint.classes, methods_=methods, target=target, against=against, layer=layer)
+    question = understood(model, checkpoint.classes, by=methods, target=target, against=against, layer=layer, unit=unit)
     clock.append(time.perf_counter())
     found = look(model, batch.images.to(device), question, rows, seed=seed)
     clock.append(time.perf_counter())
-    removed = None if preset == "quick" else _removed(model, batch.images[0].to(device), question, found, rows, preset, seed)
+    asked = preset != "quick" and found.classes is not None
+    removed = _removed(model, batch.images[0].to(device), question, found, rows, preset, seed) if asked else None
     clock.append(time.perf_counter())
-    parts = dict(zip(("loading", "reading", "network", "removal"), (after - before for before, after in zip(clock, clock[1:], strict=False)), strict=True))
+    parts = dict(zip(("loading", "reading", "network", "removal"), (after - before for before, after in pairwise(clock)), strict=True))
     fingerprint = sha256(Path(source)) if source is not None and checkpoint.provenance.format != "untrained" else ""
     return Explanation(checkpoint, model, rows, fingerprint, batch, original, question, found, removed, preset, seed, warnings, parts)
 
@@ -129,17 +130,17 @@ def prepared(file: Path, checkpoint: Checkpoint) -> tuple[Batch, tuple[int, int]
 def _removed(
     model: nn.Module, image: Tensor, question: Question, found: Look, rows: Sequence[LayerGeometry], preset: str, seed: int
 ) -> Removal:
-    leading = found.maps[question.methods[0], found.predicted]
-    rival = found.maps[question.methods[0], found.expected]
-    size = tuple(image.shape[-2:])
-    values = leading.values[0] - rival.values[0] if leading.signed else leading.values[0]
-    evidence = placed(model, leading, values, size)
-    if leading.layer is None:
+    if found.classes is None:
+        raise TypeError("classes were expected")
+    first, second = (found.maps[question.methods[0], index] for index in (found.classes.predicted, found.classes.expected))
+    size = (int(image.shape[-2]), int(image.shape[-1]))
+    evidence = placed(model, first, size, first.values[0] - second.values[0] if first.signed else None)
+    if first.layer is None:
         evidence = blur(evidence[None], min(size) / 28)[0]  # the grain of a pixel map is finer than anything that can be hidden
     large = sum(row.macs for row in rows) / 1e9 >= LARGE_GIGAMACS
     shares = COARSE if large and preset != "full" else FINE
     orders, refinements = (2 if large else 8, 2 if large else 5) if preset != "full" else (4 if large else 32, 5)
     return removal(
-        lambda pictures: predict_logits(model, pictures), image, evidence, said=found.predicted, expected=found.expected, shares=shares,
-        orders=orders, refinements=refinements, seed=seed,
+        lambda pictures: predict_logits(model, pictures), image, evidence, said=found.classes.predicted, expected=found.classes.expected,
+        shares=shares, orders=orders, refinements=refinements, seed=seed,
     )  # fmt: skip

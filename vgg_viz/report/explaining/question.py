@@ -1,90 +1,138 @@
-"""What is asked of one picture: which classes, by which methods, at which layer; whatever cannot be asked is refused here."""
+"""What is asked of one picture: which classes or which unit, by which methods, at which layer; what cannot be asked is refused here."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
+from vgg_viz.attribution import asked as aimed
 from vgg_viz.attribution import methods
-from vgg_viz.attribution.cam import spatial
+from vgg_viz.attribution.asked import class_named
+from vgg_viz.attribution.cam import layers_below, spatial
 from vgg_viz.attribution.method import METHODS
-from vgg_viz.errors import InputRefused, UnknownName
+from vgg_viz.attribution.targets import WORDS
+from vgg_viz.data.folder import match_classes
+from vgg_viz.errors import DataRefused, InputRefused, UnknownName
 from vgg_viz.models.names import find
+from vgg_viz.records import Neuron
 
 USUAL = ("grad_cam", "saliency")
+OF_A_UNIT = ("input_x_gradient", "grad_cam")  # a unit sees a part of the picture only, and Grad-CAM weighs whole channels
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question that can be answered.
+    """A question that can be asked.
 
-    methods  names of `attribution.methods()`, each once; the first leads: its maps stand large
-    target   class index that the picture should get, or None: nobody said
-    against  class index whose evidence is subtracted, or None: the answer is set against what was expected
-    layer    where layered methods look, or None: chosen by map size and receptive field
+    methods          names of `attribution.methods()`, each once; the first leads: its maps stand large
+    target, against  a class index, or "predicted" or "runner-up"; None: nobody said
+    layer            where layered methods look, or None: chosen by map size and receptive field
+    unit             what the maps are about in place of classes, or None
     """
 
     methods: tuple[str, ...]
-    target: int | None = None
-    against: int | None = None
+    target: str | int | None = None
+    against: str | int | None = None
     layer: str | None = None
+    unit: Neuron | None = None
 
 
-def asked(
-    model: nn.Module, classes: Sequence[str], *, methods_: Sequence[str] = (), target: str | int | None = None,
-    against: str | int | None = None, layer: str | None = None,
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """The classes that a question comes to, once the network has answered.
+
+    predicted  what the network says; expected: what the reader expected, else what it is set against
+    told       whether the reader said what was expected
+    pair       the difference is the map of the first less that of the second
+    """
+
+    predicted: int
+    expected: int
+    told: bool
+    pair: tuple[int, int]
+
+    @property
+    def asked(self) -> tuple[int, ...]:
+        """All of them, each once: the predicted one, the expected one, and what else the difference is about."""
+        return tuple(dict.fromkeys((self.predicted, self.expected, *self.pair)))
+
+
+def understood(
+    model: nn.Module, names: Sequence[str], *, by: Sequence[str] = (), target: str | int | None = None, against: str | int | None = None,
+    layer: str | None = None, unit: str | None = None,
 ) -> Question:  # fmt: skip
     """The words of a reader as a question.
 
-    methods_         names, also several in one word with commas between them; none: the usual ones
-    target, against  a class by its name or its index
-    raises           UnknownName for a class, method or layer; InputRefused for a layer without a map, or one class against itself
+    names            of the classes, in the order of the outputs
+    by               methods, also several in one word with commas between them; none: the usual ones
+    target, against  a class by its name or its index, "predicted" or "runner-up"
+    unit             as `attribution.asked` reads it: conv5_3:12, or conv5_3:12:3,4
+    raises           UnknownName for a class, method or layer; InputRefused for a layer without a map or above the unit, for one
+                     class against itself, and for a unit together with a class
     """
     methods()
-    names = tuple(dict.fromkeys(name for word in methods_ for name in re.split(r"[,\s]+", word) if name)) or USUAL
-    layered = [name for name in names if METHODS[name].layered]
+    chosen = tuple(dict.fromkeys(name for word in by for name in re.split(r"[,\s]+", word) if name)) or (OF_A_UNIT if unit else USUAL)
+    layered = [name for name in chosen if METHODS[name].layered]
     if layer is not None and not layered:
-        raise InputRefused(f"{' and '.join(names)} paint the picture and read no layer; leave --layer out, or add --method grad_cam.")
-    chosen = None if layer is None else spatial(model, find(model, layer).name).name
-    first, second = (None if word is None else class_index(classes, word) for word in (target, against))
+        raise InputRefused(f"{' and '.join(chosen)} read no layer; leave --layer out, or add --method grad_cam.")
+    place = None if layer is None else spatial(model, find(model, layer).name).name
+    if unit is not None:
+        words = [None if word is None else str(word) for word in (target, against)]
+        neuron = aimed(names, target=words[0], against=words[1], unit=unit)
+        if not isinstance(neuron, Neuron):
+            raise TypeError("a unit was expected")
+        neuron = Neuron(find(model, neuron.layer).name, neuron.channel, neuron.row, neuron.column)
+        if place is not None and place not in layers_below(model, neuron):
+            raise InputRefused(f"layer {place} does not lie below {neuron.layer}, so unit {neuron} hears nothing of it; choose a layer below.")
+        return Question(chosen, layer=place, unit=neuron)
+    first, second = (None if word is None else class_of(names, word) for word in (target, against))
     if first is not None and first == second:
-        raise InputRefused(
-            f"--target and --against are one class, {classes[first][:60]!r}, and its evidence less itself is zero; give two classes."
-        )
-    return Question(names, first, second, chosen)
+        said = names[first] if isinstance(first, int) else first
+        raise InputRefused(f"--target and --against are one class, {said[:60]!r}, and its evidence less itself is zero; give two classes.")
+    return Question(chosen, first, second, place)
 
 
-def class_index(classes: Sequence[str], word: str | int) -> int:
-    """The class that a reader means: by its name, however it is written, or by its index.
+def class_of(names: Sequence[str], word: str | int) -> str | int:
+    """The class that a reader means: by its name, however it is written, by its index, or as the predicted one or the runner-up.
 
-    raises  UnknownName with the nearest name; InputRefused for a name that several classes bear
+    raises  UnknownName with the nearest name; InputRefused for a name that several classes bear, and for "true"
     """
-    if isinstance(word, str):
-        plain = _plain(word)
-        named = (
-            [index for index, name in enumerate(classes) if name == word]
-            or [index for index, name in enumerate(classes) if _plain(name) == plain and plain]
-            or [index for index, name in enumerate(classes) if plain in map(_plain, re.sub(r"^n\d{8}[_ ]", "", name).split(",")) and plain]
+    try:
+        found = class_named(str(word), names)
+    except UnknownName:
+        with suppress(DataRefused):
+            return match_classes((str(word),), names)[0]
+        raise
+    if found == "true":
+        raise InputRefused("nobody has told the true class of a single picture; give it by its name, or one of " + ", ".join(
+            known for known in WORDS if known != "true") + ".")  # fmt: skip
+    return found
+
+
+def settled(question: Question, logits: Tensor) -> Classes:
+    """The classes, now that the logits (K,) are there.
+
+    Expected is the target; where the network agrees with it, or nothing was said, the class it is set against, else the
+    runner-up. The difference is answer less expected, unless the reader said against what.
+    raises  InputRefused where the difference would be that of a class and itself
+    """
+    order: list[int] = logits.argsort(descending=True, stable=True).tolist()
+    if len(order) < 2:
+        raise InputRefused("a network of one class gives every picture the same answer, and there is nothing to set it against.")
+    predicted, runner_up = order[:2]
+    meant = {"predicted": predicted, "runner-up": runner_up}
+    target, against = (meant.get(word, word) if isinstance(word, str) else word for word in (question.target, question.against))
+    named = [int(index) for index in (target, against) if index is not None and index != predicted]
+    expected = (named or [runner_up])[0]
+    first = predicted if target is None or against is None else int(target)
+    second = expected if against is None else int(against)
+    if first == second:
+        raise InputRefused(
+            "the class of --against is what the network answers already, and the difference of one class and itself is zero everywhere; "
+            "name another class, or say with --target what you expect."
         )
-        if len(named) > 1:
-            raise InputRefused(f"classes {_listed(named)} are all called {word[:60]!r}; give the index of the one that is meant.")
-        if named:
-            return named[0]
-        if not (word.isascii() and word.isdigit() and len(word) < 10):
-            raise UnknownName("class", word[:80], [name[:60] for name in classes])
-    index = int(word)
-    if not 0 <= index < len(classes):
-        raise InputRefused(f"class {index} was asked for; the network knows classes 0 to {len(classes) - 1}.")
-    return index
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_\-]+", " ", name).strip().casefold()
-
-
-def _listed(indices: Sequence[int]) -> str:
-    shown = ", ".join(map(str, indices[:5]))
-    return f"{shown} and {len(indices) - 5} more" if len(indices) > 5 else shown
+    return Classes(predicted, expected, target is not None, (first, second))

@@ -13,7 +13,7 @@ from torch.nn import functional
 Answer = Callable[[Tensor], Tensor]  # pictures (B, C, H, W) -> logits (B, K)
 
 BLUR = 1 / 12  # standard deviation of the blur, as a share of the side: no part of an object can be made out any more
-GREY = 0.5
+TONES = {"grey": 0.5, "black": 0.0, "white": 1.0}
 FINE = (0.0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 COARSE = (0.0, 0.03, 0.08, 0.16, 0.3, 0.6, 1.0)  # for a network whose passes take a while
 
@@ -99,13 +99,13 @@ def removal(
     refinements  halvings of the step at which the answer changes, in the map's order
 
     Hidden means blurred: patches of one colour are objects of their own to a network. But a blur leaves the colours, and some
-    networks answer by them: where the answer stays when all is blurred, and changes when all is grey, grey hides instead.
+    networks answer by them: where the answer stays when all is blurred, the first tone hides that changes it.
     A random order is smooth noise, as coarse as a layer's map, because scattered pixels hide nothing.
     """
     side = min(image.shape[-2:])
     grain = max(3, min(14, side // 4))
     dice = torch.Generator().manual_seed(seed)
-    covers = {"blur": blur(image, side * BLUR), "grey": torch.full_like(image, GREY)}
+    covers = {"blur": blur(image, side * BLUR), **{name: torch.full_like(image, tone) for name, tone in TONES.items()}}
     ranks = [_rank(evidence.detach().cpu(), dice)]
     for _ in range(orders):
         noise = torch.randn(1, 1, grain, grain, generator=dice)
@@ -128,12 +128,12 @@ def removal(
     paths = [Path(steps, torch.cat([ends[:1], part, ends[1:]])) for part in between]
     by_map, passes = paths[0], 1 + len(covers) + len(wanted)
     for _ in range(refinements if by_map.changed(said) else 0):
-        at = by_map.changed(said) or 1
+        at = by_map.changed(said) or 1  # there is one: a step more can only bring it forward
         middle = float(by_map.shares[at - 1] + by_map.shares[at]) / 2
         by_map = _with(by_map, at, middle, answer(hide(ranks[0], middle)[None]).detach().float().cpu())
         passes += 1
-    at = by_map.changed(said)
-    share = None if at is None else float(by_map.shares[at])
+    last = by_map.changed(said)
+    share = None if last is None else float(by_map.shares[last])
     return Removal(said, expected, by_map, tuple(paths[1:]), ranks[0], hide(ranks[0], 1.0 if share is None else share), share,
                    cover, dict(zip(covers, said_to[1:], strict=True)), side * BLUR, grain, passes)  # fmt: skip
 
