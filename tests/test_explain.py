@@ -22,7 +22,7 @@ from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.records import Checkpoint, Neuron
 from vgg_viz.report import receipts
-from vgg_viz.report.explaining import exhibits
+from vgg_viz.report.explaining import depth, sheet
 from vgg_viz.report.explaining.explain import explain
 from vgg_viz.report.explaining.explanation import explained
 from vgg_viz.report.explaining.look import UNIT
@@ -175,7 +175,7 @@ def test_an_answer_that_nothing_changes_is_told_and_shown_as_such(files, tmp_pat
     found = explained(tmp_path / "sure.pt", files / "patch.png")
     assert found.removal.share is found.removal.becomes is None
     assert removed(found).startswith("However much of the picture is blurred or painted over")
-    assert exhibits.sheet(found).get_size_inches()[0] > 5
+    assert next(sheet.sheet(found)).figure.get_size_inches()[0] > 5
 
 
 # ---------------------------------------------------------------- maps
@@ -201,13 +201,14 @@ def test_the_difference_of_signed_maps_is_the_map_of_one_class_against_the_other
 
 
 def test_the_maps_of_the_sheet_share_one_signed_scale_with_zero_in_its_middle(bundled):
-    panels, scale = exhibits.hero(bundled)
+    panels, scale = sheet.hero(bundled)
     values = np.stack([panel for _, panel in panels])
     assert scale.signed
     assert scale.low == -scale.high
     assert scale.high == pytest.approx(float(np.abs(values).max()))
     first, second, difference, against = values
-    np.testing.assert_allclose(difference, first - second if bundled.look.classes.pair[0] == bundled.look.predicted else second - first, atol=1e-6)
+    assert bundled.look.classes.pair == bundled.look.asked
+    np.testing.assert_allclose(difference, first - second, atol=1e-6)
     np.testing.assert_array_equal(against, np.minimum(first, 0))
 
 
@@ -218,7 +219,7 @@ def test_the_channels_add_up_to_the_sum_of_the_map(bundled):
 
 
 def test_the_layer_sheet_has_every_convolution_with_its_map_and_field(bundled):
-    (shown,) = exhibits.layers(bundled)
+    (shown,) = depth.layers(bundled)
     rows = {row.name: row for row in bundled.rows}
     assert shown.numbers["layers"] == [name for name in rows if name.startswith("relu")]
     for name, size, field in zip(*(shown.numbers[key] for key in ("layers", "map", "field")), strict=True):
@@ -235,7 +236,7 @@ def test_a_flat_map_is_said_to_be_flat(files, tmp_path):
     save(tmp_path / "flat.pt", checkpoint)
     found = explained(tmp_path / "flat.pt", files / "patch.png", preset="quick")
     assert any("flat" in finding.text and "Grad-CAM" in finding.text for finding in findings(found))
-    panels, scale = exhibits.hero(found)
+    panels, scale = sheet.hero(found)
     assert all(lines[1] == "flat: zero everywhere" for lines, _ in panels)
     assert scale.low == scale.high == 0
 
@@ -247,7 +248,7 @@ def test_a_unit_is_asked_about_in_place_of_a_class(bundled, files):
     torch.testing.assert_close(found.look.maps["input_x_gradient", UNIT].values, alone.values, rtol=1e-4, atol=1e-7)
     assert found.removal is found.look.classes is None
     assert list(found.look.by_layer) == ["relu1_1", "relu1_2"]
-    outside = found.map("input_x_gradient", UNIT)[~torch.from_numpy(exhibits._seen_by_unit(found))]
+    outside = found.map("input_x_gradient", UNIT)[~torch.from_numpy(sheet._seen_by_unit(found))]
     assert not bool(outside.any())
     assert "conv2_1:3:5,6" in findings(found)[0].text
 
@@ -293,15 +294,26 @@ def test_a_class_is_understood_however_it_is_written():
 
 
 REFUSED = (
-    ("red.pt missing.png", "missing.png cannot be read"), ("red.pt .", "no regular file"), ("red.pt noise.png", "picture"),
-    ("red.pt words.txt", "not a picture"), ("missing.pt patch.png", "missing.pt"), ("red.pt patch.png --target rad", "did you mean 'red'"),
-    ("red.pt patch.png --target 7", "classes 0 to 2"), ("red.pt patch.png --target grey --against grey", "one class"),
-    ("red.pt patch.png --against red", "answers already"), ("red.pt patch.png --method grad_cat", "did you mean 'grad_cam'"),
-    ("red.pt patch.png --layer conv9_9", "layer"), ("red.pt patch.png --layer fc3", "no map"),
-    ("red.pt patch.png --layer conv2_1 --method saliency", "read no layer"), ("red.pt patch.png --unit conv2_1:1 --target red", "one of them"),
-    ("red.pt patch.png --unit conv2_1:1 --layer conv2_2", "does not lie below"), ("red.pt patch.png --unit conv2_1:99", "channels 0 to"),
-    ("red.pt patch.png --unit conv1_1:0", "below"), ("red.pt patch.png --unit panda", "cannot be read"),
-    ("red.pt patch.png --out red.pt", "nothing can be written"), ("red.pt patch.png --out nowhere/x.png", "no folder"),
+    ("red.pt missing.png", "missing.png cannot be read"),
+    ("red.pt .", "no regular file"),
+    ("red.pt noise.png", "picture"),
+    ("red.pt words.txt", "not a picture"),
+    ("missing.pt patch.png", "missing.pt"),
+    ("red.pt patch.png --target rad", "did you mean 'red'"),
+    ("red.pt patch.png --target 7", "classes 0 to 2"),
+    ("red.pt patch.png --target grey --against grey", "one class"),
+    ("red.pt patch.png --against red", "answers already"),
+    ("red.pt patch.png --method grad_cat", "did you mean 'grad_cam'"),
+    ("red.pt patch.png --layer conv9_9", "layer"),
+    ("red.pt patch.png --layer fc3", "no map"),
+    ("red.pt patch.png --layer conv2_1 --method saliency", "read no layer"),
+    ("red.pt patch.png --unit conv2_1:1 --target red", "one of them"),
+    ("red.pt patch.png --unit conv2_1:1 --layer conv2_2", "does not lie below"),
+    ("red.pt patch.png --unit conv2_1:99", "channels 0 to"),
+    ("red.pt patch.png --unit conv1_1:0", "below"),
+    ("red.pt patch.png --unit panda", "cannot be read"),
+    ("red.pt patch.png --out red.pt", "nothing can be written"),
+    ("red.pt patch.png --out nowhere/x.png", "no folder"),
     ("red.pt patch.png --out patch.png", "--force"),
 )  # fmt: skip
 
@@ -321,7 +333,8 @@ def test_what_cannot_be_asked_is_one_sentence_and_status_2_and_nothing_is_writte
 
 @pytest.mark.parametrize("name", ["wide", "grey", "alpha", "tiny", "thin"])
 def test_pictures_of_any_shape_and_kind_are_explained(files, tmp_path, capsys, name):
-    assert main(["explain", str(files / "red.pt"), str(files / f"{name}.png"), "--out", str(tmp_path / "x.png"), "--preset", "quick"]) == 0
+    words = ["explain", str(files / "red.pt"), str(files / f"{name}.png"), "--out", str(tmp_path / "x.png"), "--preset", "quick"]
+    assert main(words) == 0
     out, err = capsys.readouterr()
     assert out == f"{tmp_path / 'x.png'}\n"
     assert ("centre square" in err) == (name != "square")
@@ -372,7 +385,8 @@ def test_the_gallery_has_a_page_figures_numbers_and_receipts_that_agree(files, t
     kept = {path.stem: receipts.read(path) for path in (folder / "data").glob("map-*.json")}
     assert {one.target for one in kept.values()} == {"predicted", "expected", "difference"}
     for entry in told["maps"]:
-        one = next(k for k in kept.values() if k.found.method == entry["method"] and k.target == entry["part"] and k.found.layer == entry["layer"])
+        wanted = (entry["method"], entry["part"], entry["layer"])
+        one = next(one for one in kept.values() if (one.found.method, one.target, one.found.layer) == wanted)
         values = one.found.values[0]
         assert float(values[entry["peak"]["row"], entry["peak"]["column"]]) == pytest.approx(entry["peak"]["value"])
         assert [float(values.min()), float(values.max())] == pytest.approx([entry["low"], entry["high"]])

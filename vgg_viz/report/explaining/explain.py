@@ -20,9 +20,10 @@ from vgg_viz.models.vgg import title
 from vgg_viz.models.whole_file import whole_file
 from vgg_viz.report import page, receipts
 from vgg_viz.report.exhibits import Chapter, Made, Progress, make_all, manifest_entries, write_chapter
-from vgg_viz.report.explaining import exhibits
+from vgg_viz.report.explaining import depth, hiding, maps, sheet
 from vgg_viz.report.explaining.explanation import Explanation, explained
-from vgg_viz.report.explaining.telling import findings, removed
+from vgg_viz.report.explaining.facts import facts, target
+from vgg_viz.report.explaining.telling import findings
 from vgg_viz.report.gallery import Result
 from vgg_viz.report.index import require_index_place, write_index
 from vgg_viz.report.preset import PRESETS
@@ -92,19 +93,22 @@ def explain(
     context = {"command": command, "device": str(device), "started": started}
     if single:
         write_figure(found, place)
-        return Explained(None, (place,), _facts(found), found.warnings)
+        return Explained(None, (place,), facts(found), found.warnings)
     stem = BUNDLED.stem if source is None else Path(os.path.abspath(source)).stem
     target_folder = place / f"{folder_name(stem)}-{folder_name(Path(found.name).stem)}"
     with replacing(target_folder) as folder:
         result = _gallery(found, folder, target_folder, context, progress)
         files = tuple(target_folder / file.relative_to(folder) for file in sorted(folder.rglob("*")) if file.is_file())
     write_index(place)
-    return Explained(result, files, _facts(found), result.warnings)
+    return Explained(result, files, facts(found), result.warnings)
 
 
 def write_figure(found: Explanation, file: Path) -> None:
     """The sheet as PNG (twice as fine as on a page), SVG or PDF, whole or not at all."""
-    figure = exhibits.sheet(found)
+    (shown,) = sheet.sheet(found)
+    figure = shown.figure
+    if figure is None:
+        raise TypeError("a figure was expected")
     kind = file.suffix.lower()
     data = png(figure, scale=2.0) if kind == ".png" else pdf(figure) if kind == ".pdf" else svg(figure).encode()
     try:
@@ -147,9 +151,9 @@ def _write_receipts(found: Explanation, folder: Path) -> None:
     look = found.look
     here = receipts.origin(found.model, found.batch.images, found.batch.names, found.classes, checkpoint=found.fingerprint)
     for (_, index), one in look.maps.items():
-        receipts.write(folder, one, here, target=exhibits.target(found, index))
+        receipts.write(folder, one, here, target=target(found, index))
     for one in look.by_layer.values():
-        receipts.write(folder, one, here, target=exhibits.target(found, look.asked[0]))
+        receipts.write(folder, one, here, target=target(found, look.asked[0]))
     for method in found.question.methods:
         if (difference := look.difference(method)) is not None:
             receipts.write(folder, difference, here, target="difference")
@@ -157,11 +161,11 @@ def _write_receipts(found: Explanation, folder: Path) -> None:
 
 def _chapters(found: Explanation) -> list[Chapter]:
     told = [
-        ("answer", "The answer", "What the network says, where it finds its evidence, and what would have to change.", exhibits.whole),
-        ("maps", "The maps", "The same question by method, class and layer.", exhibits.maps),
-        ("removal", "What had to go", "A map is a claim about what matters. Here the claim is put to the network.", exhibits.removal),
-        ("layers", "Layer by layer", "From edges to objects: where the evidence stands at each depth.", exhibits.layers),
-        ("channels", "Channel by channel", "A map of a layer is a weighted sum of its channels: these are its largest terms.", exhibits.channels),
+        ("answer", "The answer", "What the network says, where it finds its evidence, and what would have to change.", sheet.sheet),
+        ("maps", "The maps", "The same question by method, class and layer.", maps.maps),
+        ("removal", "What had to go", "A map is a claim about what matters. Here the claim is put to the network.", hiding.hiding),
+        ("layers", "Layer by layer", "From edges to objects: where the evidence stands at each depth.", depth.layers),
+        ("channels", "Channel by channel", "A map of a layer is a weighted sum of its channels: these are its largest terms.", depth.channels),
     ]
     kept = [entry for entry in told if entry[0] != "removal" or found.removal is not None]
     return [(slug, title_, lead, partial(make, found)) for slug, title_, lead, make in kept]
@@ -189,27 +193,6 @@ def _footer(found: Explanation, context: Mapping[str, Any], seconds: float) -> I
         yield "Run time", f"{seconds:.1f} s"
 
 
-def _facts(found: Explanation) -> dict[str, Any]:
-    """What `--json` prints."""
-    look, gone, classes = found.look, found.removal, found.look.classes
-
-    def one(index: int) -> dict[str, Any]:
-        return {"class": found.classes[index], "index": index}
-
-    return {
-        "checkpoint": found.checkpoint.provenance.file, "sha256": found.fingerprint, "image": found.name, "top": exhibits.top(found),
-        "predicted": one(look.predicted), "expected": None if classes is None else {**one(classes.expected), "told": classes.told},
-        "difference": None if classes is None else [one(index) for index in classes.pair],
-        "unit": None if found.question.unit is None else {"name": str(found.question.unit), "says": look.said},
-        "layer": {"name": look.layer, "why": look.reason}, "maps": exhibits.facts_of_maps(found),
-        "removal": None if gone is None else {
-            "share": gone.share, "cover": gone.cover, "becomes": None if gone.becomes is None else one(gone.becomes), "chance_shares": gone.chance_shares,
-            "passes": gone.passes, "sentence": removed(found),
-        },
-        "passes": look.passes, "seconds": {} if reproducible() else {name: round(value, 4) for name, value in found.seconds.items()},
-    }  # fmt: skip
-
-
 def _manifest(found: Explanation, made: Sequence[Made], context: Mapping[str, Any]) -> dict[str, Any]:
     provenance = found.checkpoint.provenance
     return {
@@ -220,6 +203,6 @@ def _manifest(found: Explanation, made: Sequence[Made], context: Mapping[str, An
             "alternatives": provenance.alternatives, "ignored_keys": provenance.ignored_keys, "data": provenance.data, "training": provenance.training,
         },
         "facts": dict(_head(found)), "findings": [{"level": finding.level, "text": finding.text} for finding in findings(found)],
-        "explanation": _facts(found), "timings": {} if reproducible() else {part.slug: round(part.seconds, 3) for part in made},
+        "explanation": facts(found), "timings": {} if reproducible() else {part.slug: round(part.seconds, 3) for part in made},
         **manifest_entries(made),
     }  # fmt: skip
