@@ -24,6 +24,7 @@ from vgg_viz.maths.metrics import mass_inside, rank_correlation
 from vgg_viz.records import Attribution
 
 DEAR = 20  # passes a map; a dearer method meets three levels of the cascade: the top layer, the upper half, all
+MOST_GRIDS = 3
 RADIUS = 0.02  # of the small noise [intensity]: five steps of 255
 
 
@@ -106,20 +107,39 @@ def evidence(
     """
     chosen = list(methods() if names is None else names)
     settings = {"seed": seed, "steps": steps, "samples": samples, "window": window, "stride": stride}
-    trial = _Trial(model, images, labels, masks, Asker(model, default_layer(model, images), settings), seed, tolerance)
+    layer = default_layer(model, images) if any(methods()[name].layered for name in chosen) else None
+    trial = _Trial(model, images, labels, masks, Asker(model, layer, settings), seed, tolerance)
     costs = {name: trial.asker.cost(name, images.shape[-1]) for name in chosen}
-    stages = _stages(len(levels_of(model)), levels)
-    few = {name: [stage for stage in (1, _half(len(levels_of(model))), len(levels_of(model))) if costs[name] > DEAR] for name in chosen}
-    met = {name: sorted(set(few[name])) or stages for name in chosen}
-    counts = {name: _afforded(len(images), costs[name], most_passes) for name in chosen}
-    again = {name: _afforded(min(compared, counts[name]), costs[name] * (len(met[name]) + 1 + draws), most_passes) for name in chosen}
-    bases = {name: trial.asker.maps(name, images[: counts[name]], trial.targets[: counts[name]], f"base {counts[name]}") for name in chosen}
-    cascades = trial.cascade({name: (bases[name], again[name], met[name]) for name in chosen})
+    depth = len(levels_of(model))
+    plans = {name: _plan(costs[name], len(images), compared, draws, depth, levels, most_passes) for name in chosen}
+    bases = {}
+    for name, plan in plans.items():
+        bases[name] = trial.asker.maps(name, images[: plan.pictures], trial.targets[: plan.pictures], f"base {plan.pictures}")
+    cascades = trial.cascade({name: (bases[name], plan) for name, plan in plans.items()})
     apart = trial.removed({name: placed(model, base, trial.size) for name, base in bases.items()}, tiles)
-    return tuple(
-        trial.found(bases[name], again[name], draws, cascades[name], apart[name], _grids(trial.grids, costs[name], most_passes))
-        for name in chosen
-    )
+    return tuple(trial.found(bases[name], plan, draws, cascades[name], apart[name]) for name, plan in plans.items())
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What one method is asked: about how many pictures, of how many again, at which levels of the cascade, of how many grids."""
+
+    pictures: int
+    again: int
+    stages: tuple[int, ...]
+    grids: int
+
+
+def _plan(cost: float, pictures: int, compared: int, draws: int, depth: int, levels: int, most: int | None) -> _Plan:
+    """Bounded by passes, not by the clock: the same on every machine."""
+
+    def afforded(count: int, price: float) -> int:
+        return count if most is None else max(min(FEWEST, count), min(count, int(most / price)))
+
+    stages = (1, _half(depth), depth) if cost > DEAR else _stages(depth, levels)
+    count = afforded(pictures, cost)
+    again = afforded(min(compared, count), cost * (len(set(stages)) + 1 + draws))
+    return _Plan(count, again, tuple(sorted(set(stages))), max(1, afforded(MOST_GRIDS * QUARTERS, cost) // QUARTERS))
 
 
 def _half(levels: int) -> int:
@@ -127,30 +147,19 @@ def _half(levels: int) -> int:
     return max(1, levels // 2)
 
 
-def _stages(levels: int, most: int) -> list[int]:
+def _stages(depth: int, most: int) -> tuple[int, ...]:
     """At how many randomised layers maps are drawn: the first, the upper half, all, and others evenly between."""
-    spread = [round(1 + i * (levels - 1) / max(1, most - 1)) for i in range(most)] if most < levels else list(range(1, levels + 1))
-    return sorted({1, _half(levels), levels, *spread})
-
-
-def _afforded(pictures: int, cost: float, most: int | None) -> int:
-    return pictures if most is None else max(min(FEWEST, pictures), min(pictures, int(most / cost)))
-
-
-def _grids(grids: Grids | None, cost: float, most: int | None) -> Grids | None:
-    """As many whole grids as a method may be asked about; at least one."""
-    if grids is None:
-        return None
-    count = QUARTERS * max(1, _afforded(len(grids.images), cost, most) // QUARTERS)
-    return Grids(grids.images[:count], grids.targets[:count], grids.masks[:count])
+    spread = [round(1 + i * (depth - 1) / max(1, most - 1)) for i in range(most)] if most < depth else list(range(1, depth + 1))
+    return (1, _half(depth), depth, *spread)
 
 
 class _Trial:
     """One checkpoint's pictures, and what all methods are asked about them."""
 
     def __init__(
-        self, model: nn.Module, images: Tensor, labels: Tensor | None, masks: Tensor | None, asker: Asker, seed: int, tolerance: float | None
-    ) -> None:
+        self, model: nn.Module, images: Tensor, labels: Tensor | None, masks: Tensor | None, asker: Asker, seed: int,
+        tolerance: float | None,
+    ) -> None:  # fmt: skip
         self.model, self.images, self.labels, self.masks, self.asker = model, images, labels, masks, asker
         self.seed, self.tolerance, self.size = seed, tolerance, (images.shape[-2], images.shape[-1])
         batch = pictures_at_once(model, images)
@@ -159,18 +168,19 @@ class _Trial:
         ranked = self.logits.sort(dim=1, descending=True, stable=True).indices
         self.targets, self.runner_up = ranked[:, 0], ranked[:, 1] if ranked.shape[1] > 1 else None
         self.knowing_nothing = control_maps(images, seed)
-        self.grids = grids_of(model, images, self.targets, seed=seed) if masks is None else None
+        self.grids = grids_of(model, images, self.targets, most=MOST_GRIDS, seed=seed) if masks is None else None
 
-    def cascade(self, asked: Mapping[str, tuple[Attribution, int, list[int]]]) -> dict[str, list[tuple[int, str, float]]]:
+    def cascade(self, asked: Mapping[str, tuple[Attribution, _Plan]]) -> dict[str, list[tuple[int, str, float]]]:
         """{method: (layers randomised, name of the lowest, mean rank correlation of |map|)} of one network losing its weights once."""
         found: dict[str, list[tuple[int, str, float]]] = {name: [] for name in asked}
         with cascading(self.model, self.images[:8], seed=self.seed) as steps:
             for stage, layer in enumerate(steps, start=1):
-                for name, (base, count, stages) in asked.items():
-                    if stage in stages:
-                        after = self.asker.maps(name, self.images[:count], self.targets[:count], f"level {stage}").values
+                for name, (base, plan) in asked.items():
+                    if stage in plan.stages:
+                        few = slice(plan.again)
+                        after = self.asker.maps(name, self.images[few], self.targets[few], f"level {stage} {plan.again}").values
                         # A map that has become flat has lost all that it said.
-                        alike = mean_of(rank_correlation(base.values[:count].abs(), after.abs()))
+                        alike = mean_of(rank_correlation(base.values[few].abs(), after.abs()))
                         found[name].append((stage, layer, 0.0 if alike is None else alike))
         return found
 
@@ -187,9 +197,10 @@ class _Trial:
         return found
 
     def found(
-        self, base: Attribution, again: int, draws: int, cascade: list[tuple[int, str, float]], apart: Mapping[str, Removal], grids: Grids | None
+        self, base: Attribution, plan: _Plan, draws: int, cascade: list[tuple[int, str, float]], apart: Mapping[str, Removal]
     ) -> Evidence:
         """All that can be said about one method."""
+        again = plan.again
         images, classes = self.images[:again], self.targets[:again]
         values = base.values[:again]
         alike = None
@@ -202,7 +213,7 @@ class _Trial:
         measures = [
             measured("insertion less deletion", "probability", apart["map"].gap, {c: r.gap for c, r in _others(apart)}, self.seed),
             measured("ROAD", "probability", apart["map"].road_gap, {c: r.road_gap for c, r in _others(apart)}, self.seed),
-            mass if self.masks is not None else self._in_quarters(base.method, grids),
+            mass if self.masks is not None else self._in_quarters(base.method, plan.grids),
         ]
         kept = tuple(measure for measure in measures if measure is not None)
         completeness = _completeness(base)
@@ -214,12 +225,15 @@ class _Trial:
         )  # fmt: skip
         verdict, reason = judge(checks, flat=flat)
         curves = {
-            kind: {who: tuple(getattr(removal, kind).mean(0).tolist()) for who, removal in apart.items()} for kind in ("deletion", "insertion")
+            "deletion": {who: tuple(removal.deletion.mean(0).tolist()) for who, removal in apart.items()},
+            "insertion": {who: tuple(removal.insertion.mean(0).tolist()) for who, removal in apart.items()},
         }
+        survived = () if flat else tuple((layer, value) for _, layer, value in cascade)
         return Evidence(
-            base.method, completeness, self._explained(base), alike, None if flat or not cascade else cascade[0][2],
-            None if flat or not cascade else cascade[-1][2], tuple((layer, value) for _, layer, value in cascade), sensitivity, kept, curves,
-            pointing, controls, tuple(checks), verdict, reason, len(base.values), again,
+            method=base.method, completeness=completeness, explained=self._explained(base), discrimination=alike,
+            randomised_top=survived[0][1] if survived else None, randomised_all=survived[-1][1] if survived else None, cascade=survived,
+            sensitivity=sensitivity, measures=kept, curves=curves, pointing=pointing, controls=controls, checks=tuple(checks),
+            verdict=verdict, reason=reason, pictures=len(base.values), compared=again,
         )  # fmt: skip
 
     def _sensitivity(self, method: str, images: Tensor, classes: Tensor, values: Tensor, draws: int) -> float | None:
@@ -238,8 +252,9 @@ class _Trial:
         if self.masks is None:
             return None, (), None
         count = len(base.values)
-        right = torch.ones(count, dtype=torch.bool) if self.labels is None else (self.targets[:count].cpu() == self.labels[:count].cpu())
-        here = right.to(base.values.device)
+        here = torch.ones(count, dtype=torch.bool, device=base.values.device)
+        if self.labels is not None:
+            here = self.targets[:count] == self.labels[:count].to(here.device)
         maps = placed(self.model, base, self.size)
         masks = self.masks[:count].to(maps.device)
         blind = {**{name: m[:count] for name, m in self.knowing_nothing.items()}, "blur-matched": blur_matched(maps, self.seed)}
@@ -248,10 +263,12 @@ class _Trial:
         masses = {name: mass_inside(m[here], masks[here]) for name, m in blind.items()}
         return pointing, controls, measured("mass on the object", "share", mass_inside(maps[here], masks[here]), masses, self.seed)
 
-    def _in_quarters(self, method: str, grids: Grids | None) -> Measure | None:
+    def _in_quarters(self, method: str, count: int) -> Measure | None:
         """Share of the positive mass that lies in the quarter of the class that was asked about; by chance a quarter."""
-        if grids is None:
+        if self.grids is None:
             return None
+        some = slice(QUARTERS * count)
+        grids = Grids(self.grids.images[some], self.grids.targets[some], self.grids.masks[some])
         found = self.asker.maps(method, grids.images, grids.targets, f"grid {len(grids.images)}")
         maps = placed(self.model, found, self.size)
         blind = {**control_maps(grids.images, self.seed), "blur-matched": blur_matched(maps, self.seed)}

@@ -13,7 +13,6 @@ from vgg_viz.capture.hooks import evaluating, rewriting
 from vgg_viz.models.names import Layer
 from vgg_viz.models.names import layers as layers_of
 
-
 Change = Callable[[nn.Module, Tensor], Tensor]
 
 

@@ -51,7 +51,7 @@ def grids_of(model: nn.Module, images: Tensor, classes: Tensor, *, most: int = 3
             alone[..., row : row + half[0], column : column + half[1]] = small
             known[:, quarter] = (model(alone).argmax(1) == classes).cpu()
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).tolist()
-    found = []
+    found: list[list[int]] = []
     used: set[int] = set()
     for _ in range(most):
         chosen: list[int] = []

@@ -25,11 +25,11 @@ class Asker:
     """Asks one network for maps with the same options every time, and keeps what a shared pass gave besides.
 
     settings  keywords of `attribute`
-    layer     of layered methods
+    layer     of layered methods; None: the network has none to look at
     """
 
     model: nn.Module
-    layer: str
+    layer: str | None
     settings: Mapping[str, Any]
     kept: dict[tuple[str, str], Attribution] = field(default_factory=dict)
 
@@ -44,8 +44,10 @@ class Asker:
             # Without Grad-CAM's ReLU: a noisy network's map is often negative throughout, and a flat map passes by silence.
             return attribute(self.model, images, method=method, target=targets, layer=layer, relu=False, **self.settings)
         if (occasion, method) not in self.kept or not occasion:
-            bundle = gradient_bundle(self.model, images, targets, layers=[self.layer], relu=False)
-            found = {"saliency": bundle.saliency, "input_x_gradient": bundle.input_x_gradient, "grad_cam": bundle.grad_cam[self.layer]}
+            layers = () if self.layer is None else (self.layer,)
+            bundle = gradient_bundle(self.model, images, targets, layers=layers, relu=False)
+            found = {"saliency": bundle.saliency, "input_x_gradient": bundle.input_x_gradient}
+            found.update(("grad_cam", maps) for maps in bundle.grad_cam.values())
             self.kept.update({(occasion, name): maps for name, maps in found.items()})
         return self.kept[occasion, method]
 
@@ -53,7 +55,7 @@ class Asker:
         """Passes a picture that one map costs."""
         about = methods()[method]
         known = Options(**{name: value for name, value in self.settings.items() if value is not None})
-        return about.passes(known, side) if about.passes else 2.0
+        return about.cost(self.model, known, side) or 2.0
 
 
 def placed(model: nn.Module, found: Attribution, size: tuple[int, int]) -> Tensor:

@@ -45,8 +45,9 @@ class Removal:
 
 
 def removals(
-    model: nn.Module, images: Tensor, targets: Tensor, maps: Mapping[str, Tensor], *, imputations: int = 8, tiles: int = TILES, seed: int = 0
-) -> dict[str, Removal]:
+    model: nn.Module, images: Tensor, targets: Tensor, maps: Mapping[str, Tensor], *,
+    imputations: int = 8, tiles: int = TILES, seed: int = 0,
+) -> dict[str, Removal]:  # fmt: skip
     """Take the pictures apart in the order of several kinds of maps.
 
     images       (B, C, H, W) in [0, 1]

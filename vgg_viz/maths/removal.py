@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+
 def tile_means(maps: Tensor, tiles: int) -> Tensor:
     """Mean of a map over each of tiles x tiles rectangles that cover it once: (B, H, W) -> (B, tiles, tiles), float64."""
     rows, columns = (_shares(side, tiles, maps.device) for side in maps.shape[-2:])
@@ -42,9 +43,9 @@ def first_tiles(maps: Tensor, shares: Sequence[float], *, tiles: int, seed: int 
     order = shuffled.gather(1, means.gather(1, shuffled).argsort(dim=1, descending=True, stable=True))
     places = torch.empty_like(order).scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
     counts = torch.tensor([round(share * tiles * tiles) for share in shares], device=maps.device)
-    gone = (places[None] < counts[:, None, None]).unflatten(-1, (tiles, tiles))
+    gone = (places[None] < counts[:, None, None]).view(len(counts), len(maps), tiles, tiles)
     rows, columns = (_owners(side, tiles, maps.device) for side in maps.shape[-2:])
-    return gone[..., rows, :][..., columns]
+    return gone.index_select(2, rows).index_select(3, columns)
 
 
 def imputed(images: Tensor, gone: Tensor, *, noise: float = 0.01, seed: int = 0, tolerance: float = 0.02, most: int = 200) -> Tensor:
@@ -85,7 +86,8 @@ def imputed(images: Tensor, gone: Tensor, *, noise: float = 0.01, seed: int = 0,
 
 
 def _squared(a: Tensor, b: Tensor) -> Tensor:
-    return torch.einsum("bchw,bchw->bc", a, b)[:, :, None, None]
+    product: Tensor = torch.linalg.vecdot(a.flatten(2), b.flatten(2))
+    return product[:, :, None, None]
 
 
 def _around(x: Tensor) -> Tensor:
