@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -57,6 +58,8 @@ def attribute(
     baseline: Baseline | None = None,
     window: int | None = None,
     stride: int | None = None,
+    windows: Sequence[int] | None = None,
+    masks: int = 1000,
     relu: bool = True,
     batch: int | None = None,
 ) -> Attribution:
@@ -85,7 +88,10 @@ def attribute(
     size = batch or pictures_at_once(model, images)
     if chosen.layered and isinstance(target, Neuron):
         layer = layer_for(model, images, layer, target)
-    options = Options(layer, seed, steps, samples, noise, baseline, window, stride, relu, size)
+    options = Options(
+        layer=layer, seed=seed, steps=steps, samples=samples, noise=noise, baseline=baseline, window=window, stride=stride,
+        windows=None if windows is None else tuple(windows), masks=masks, relu=relu, batch=size,
+    )  # fmt: skip
     with ExitStack() as worn:
         for wear in (evaluating(model), frozen(model), torch.inference_mode(False), torch.enable_grad()):
             worn.enter_context(wear)
