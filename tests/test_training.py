@@ -19,6 +19,7 @@ from vgg_viz.models.checkpoint import load, read_extra
 from vgg_viz.records import Checkpoint, Epoch
 from vgg_viz.training import loop
 from vgg_viz.training.diagnosis import diagnose
+from vgg_viz.training.kept_epochs import kept_epochs, kept_every
 from vgg_viz.training.progress import Display
 from vgg_viz.training.recipe import Recipe, checked, optimizer_for, rate_at, usual_recipe
 from vgg_viz.training.run_folder import RunFolder
@@ -61,8 +62,9 @@ def assert_same_bits(first, second) -> None:
 # ---------------------------------------------------------------- what a run leaves
 
 
-def test_a_run_leaves_best_last_and_history_and_nothing_else(finished):
-    assert sorted(path.name for path in finished.iterdir()) == ["best.pt", "history.jsonl", "last.pt"]
+def test_a_run_leaves_best_last_history_and_the_epochs_of_a_small_network_and_nothing_else(finished):
+    assert sorted(path.name for path in finished.iterdir()) == ["best.pt", "epochs", "history.jsonl", "last.pt"]
+    assert sorted(path.name for path in (finished / "epochs").iterdir()) == [f"epoch-{n:03d}.pt" for n in range(4)]
     rows = [json.loads(line) for line in (finished / "history.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     assert tuple(Epoch(**row) for row in rows) == load(finished / "last.pt").history == load(finished / "best.pt").history
@@ -100,6 +102,54 @@ def test_best_is_the_epoch_with_the_best_validation_accuracy(finished):
     assert accuracy == max(epoch.val_accuracy for epoch in history)
 
 
+# ---------------------------------------------------------------- the epochs that are kept
+
+
+def test_each_kept_epoch_is_a_checkpoint_of_that_moment_from_the_untrained_network_to_the_last(finished):
+    """Oracle: the losses in the history, measured again from the weights of each epoch."""
+    held_out = painted(40, seed=5, split="val", side=32)
+    kept = kept_epochs(finished)
+    assert list(kept) == [0, 1, 2, 3]
+    for number, file in kept.items():
+        torch.load(file, weights_only=True)
+        checkpoint = load(file)
+        assert len(checkpoint.history) == number
+        assert (checkpoint.classes, checkpoint.specimens) == (load(finished / "best.pt").classes, ())
+        if number:
+            assert loop.measure(build(checkpoint), held_out)[0] == pytest.approx(checkpoint.history[-1].val_loss, rel=1e-6)
+        assert file.stat().st_size < (finished / "best.pt").stat().st_size / 2
+    assert_same_bits(kept[3], finished / "last.pt")
+    untrained = build(load(finished / "last.pt").architecture, seed=SHORT.seed).state_dict()
+    assert all(torch.equal(untrained[key], weight) for key, weight in weights_of(kept[0]).items())
+
+
+def test_epochs_are_kept_as_asked_and_a_resumed_run_may_begin_to_keep_them(tmp_path):
+    short = replace(SHORT, epochs=1)
+    run(tmp_path / "none", recipe=short, keep_epochs=0)
+    assert not (tmp_path / "none" / "epochs").exists()
+    run(tmp_path / "some", recipe=SHORT, keep_epochs=2, train_count=32)
+    assert list(kept_epochs(tmp_path / "some")) == [0, 2, 3]  # the start and the end always
+    assert kept_epochs(tmp_path) == {}
+
+
+def test_a_run_that_began_to_keep_late_has_its_start_too(finished, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        _cut(patch, "in the middle of epoch 2")
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "late", keep_epochs=0)
+    run(tmp_path / "late", resume=True, keep_epochs=1)
+    assert list(kept_epochs(tmp_path / "late")) == [0, 2, 3]
+    assert_same_bits(finished / "epochs" / "epoch-000.pt", tmp_path / "late" / "epochs" / "epoch-000.pt")
+
+
+def test_large_networks_keep_epochs_only_when_asked():
+    small, large = [torch.empty(20_000)], [torch.empty(3_000_000, device="meta")]
+    assert [kept_every(None, small, 12), kept_every(None, large, 12), kept_every(None, small, 5_000)] == [1, 0, 0]
+    assert [kept_every(3, large, 12), kept_every(0, small, 12)] == [3, 0]
+    with pytest.raises(InputRefused, match="--keep-epochs -1 came, a whole number from 1 on"):
+        kept_every(-1, small, 12)
+
+
 # ---------------------------------------------------------------- the same bits
 
 
@@ -126,8 +176,9 @@ def test_a_run_that_was_cut_and_resumed_equals_one_that_was_not(finished, tmp_pa
     assert done == (2 if moment == "after epoch 2" else 1)
     torch.load(out / "best.pt", weights_only=True)
     run(out, resume=True)
-    for name in ("last.pt", "best.pt"):
+    for name in ("last.pt", "best.pt", *(f"epochs/epoch-{n:03d}.pt" for n in range(4))):
         assert_same_bits(finished / name, out / name)
+    assert len(list((out / "epochs").iterdir())) == 4
     untimed = [replace(epoch, seconds=0.0) for epoch in load(out / "best.pt").history]
     assert untimed == [replace(epoch, seconds=0.0) for epoch in load(finished / "best.pt").history]
     ours, theirs = read_extra(out / "last.pt")["optimizer"]["state"], read_extra(finished / "last.pt")["optimizer"]["state"]
@@ -289,6 +340,7 @@ def test_a_run_that_diverges_keeps_the_epoch_before_and_says_so(tmp_path, monkey
 def test_a_run_that_diverges_at_once_is_refused_with_the_remedy(tmp_path):
     with pytest.raises(OutputRefused, match=r"diverged in its first epoch.*lower --lr"):
         run(tmp_path / "run", recipe=Recipe(epochs=2, learning_rate=1e30, optimizer="sgd", schedule="constant"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_is_trained_on_and_broken_files_are_named(tmp_path, capsys):

@@ -24,7 +24,16 @@ def words(parser: Parser) -> None:
     parser.add_argument("--augment", help="none, flip, light, paper, strong, ...")
     parser.add_argument("--train-count", type=int, metavar="N", help="pictures to train on")
     parser.add_argument("--val-count", type=int, metavar="N", help="pictures to validate on")
+    parser.add_argument("--keep-epochs", type=keeping, metavar="all|none|N",
+                         help="weights of which epochs stay for `compare RUN_DIR` (default: all where they are small)")  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on with the run in RUN_DIR")
+
+
+def keeping(text: str) -> int:
+    """Every how many epochs: "all" is 1, "none" is 0."""
+    if not (text in ("all", "none") or (text.isascii() and text.isdigit() and 0 < int(text) < 10**6)):
+        raise argparse.ArgumentTypeError(f"{text!r} came; all, none, or a whole number N for every N-th epoch was expected")
+    return {"all": 1, "none": 0}[text] if text in ("all", "none") else int(text)
 
 
 @command("train", order=30, words=words, checkpoint=False, about="train a VGG and leave best.pt, last.pt and history.jsonl",
@@ -41,8 +50,8 @@ def run(options: argparse.Namespace) -> int:
     )  # fmt: skip
     checkpoint = train(
         options.data, out=options.out, arch=options.arch, recipe=recipe, image_side=options.image_size, width=options.width,
-        padding=options.padding, train_count=options.train_count, val_count=options.val_count, resume=options.resume,
-        quiet=options.quiet, device=module_device(options.device),
+        padding=options.padding, train_count=options.train_count, val_count=options.val_count,
+        keep_epochs=options.keep_epochs, resume=options.resume, quiet=options.quiet, device=module_device(options.device),
     )  # fmt: skip
     best = max(checkpoint.history, key=lambda epoch: epoch.val_accuracy)
     if options.json:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,9 @@ from vgg_viz.report.index import require_index_place, write_index
 from vgg_viz.report.material import folder_classes, gather
 from vgg_viz.report.preset import preset_for
 from vgg_viz.report.publishing import publish, standalone
+from vgg_viz.report.resuming import resumable
 from vgg_viz.report.section import SECTIONS, Subject
+from vgg_viz.report.stamp import made_at, reproducible, versions
 from vgg_viz.report.verdict import facts, subtitle, verdict
 from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing, write_json
 
@@ -40,12 +40,14 @@ class Result:
     """Where a gallery landed; `missing` names the parts that could not be made, with the reason.
 
     single  the whole gallery as one file, where that was asked for and it is light enough
+    said    what else is worth a line on stderr, though nothing is wrong
     """
 
     index: Path
     missing: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
     single: Path | None = None
+    said: tuple[str, ...] = ()
 
 
 def report(
@@ -83,10 +85,11 @@ def report(
     gigamacs = sum(row.macs for row in geometry(model)) / 1e9
     chosen = preset_for(preset, gigamacs)
     material = gather(checkpoint, images=images, data=data, preset=chosen, gigamacs=gigamacs, seed=seed)
-    with replacing(Path(out) / folder_name(stem)) as folder:
+    target = Path(out) / folder_name(stem)
+    with replacing(target) as folder, resumable(target, settings=(fingerprint, chosen, seed, str(device))) as receipts:
         for name in ("figures", "data"):
             (folder / name).mkdir()
-        subject = Subject(checkpoint, model, material, chosen, seed)
+        subject = Subject(checkpoint, model, material, chosen, seed, fingerprint=fingerprint, receipts=receipts)
         made = _make_all(subject, progress)
         shown = [write_chapter(part, folder, chosen) for part in made]
         missing = tuple((part.title, reason) for part in made for reason, _ in part.missing)
@@ -102,10 +105,11 @@ def report(
         single = f"{folder_name(stem)}-alone.html"
         if one_file and (too_heavy := standalone(folder, built, explorer, single)):
             missing = (*missing, ("One file", too_heavy))
-        write_json(folder / MANIFEST, {**_manifest(subject, findings, made, context), "warnings": warnings})
-    target = Path(out) / folder_name(stem)
+        kept = subject.maps.deliver(folder / "data")
+        write_json(folder / MANIFEST, {**_manifest(subject, findings, made, context), "warnings": warnings, "receipts": kept})
     write_index(Path(out))
-    return Result(target / "index.html", missing, warnings, target / single if (target / single).is_file() else None)
+    alone = target / single if (target / single).is_file() else None
+    return Result(target / "index.html", missing, warnings, alone, subject.maps.said())
 
 
 # ---------------------------------------------------------------- making
@@ -168,31 +172,6 @@ def _footer(subject: Subject, context: Mapping[str, Any]) -> Iterable[tuple[str,
     yield "Looked into", subject.material.looked_from or "no pictures"
     if not reproducible():
         yield "Run time", f"{context['seconds']:.1f} s"
-
-
-def reproducible() -> bool:
-    """Whether SOURCE_DATE_EPOCH asks for the same bytes from the same input: nothing that varies may be written then."""
-    return bool(os.environ.get("SOURCE_DATE_EPOCH"))
-
-
-def made_at() -> str:
-    """Now, or SOURCE_DATE_EPOCH where it is set: then the same input gives the same bytes, and timings are left out."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    when = datetime.fromtimestamp(int(epoch), UTC) if epoch and epoch.isdigit() else datetime.now(UTC)
-    return when.strftime("%Y-%m-%d %H:%M UTC")
-
-
-def versions() -> dict[str, str]:
-    """What made the numbers, for the footer and the manifest."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {"vgg_viz": __version__, "python": platform.python_version()}
-    for name in ("torch", "torchvision", "captum", "matplotlib", "seaborn", "opencv-python", "opencv-python-headless", "torchinfo"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _manifest(subject: Subject, findings: Sequence[Finding], made: Sequence[Made], context: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from vgg_viz.data.transforms import AUGMENTATIONS, augment, colour_axes
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.records import Checkpoint, Epoch, Provenance
+from vgg_viz.training.kept_epochs import epoch_file, is_kept, keep_epoch, kept_every
 from vgg_viz.training.progress import Display
 from vgg_viz.training.recipe import Recipe, checked, optimizer_for, rate_at, usual_recipe
 from vgg_viz.training.run_folder import RunFolder, versions
@@ -38,17 +39,19 @@ def train(
     padding: int | None = None,
     train_count: int | None = None,
     val_count: int | None = None,
+    keep_epochs: int | None = None,
     resume: bool = False,
     quiet: bool = False,
     device: str | torch.device = "cpu",
 ) -> Checkpoint:
-    """Train a VGG; leave best.pt, last.pt and history.jsonl in `out`.
+    """Train a VGG; leave best.pt, last.pt and history.jsonl in `out`, and in `out`/epochs the weights of single epochs.
 
     data         "shapes", or an ImageFolder: train/ and val/ (or test/), or a root of which a tenth is held out
     arch         "tiny_vgg", "vgg11", "vgg16_bn", ...
     recipe       default: `usual_recipe(arch, data)`
     image_side   [px]; default: the variant's usual side, or the pictures' own where that is smaller
     train_count  pictures to train on; default 12,000 painted, or all of a folder's
+    keep_epochs  keep the weights of every N-th epoch, from the untrained network on; 0: of none; None: of all where they are small
     resume       continue the run in `out`; bit-equal to a run that was never interrupted
     returns      the checkpoint in best.pt: weights of the epoch with the best validation accuracy, history of all epochs
     raises       DataRefused, OutputRefused, InputRefused
@@ -73,7 +76,8 @@ def train(
             wanted, source.classes, {}, specimens=specimens(source.held_out, seed=recipe.seed),
             provenance=Provenance("", "", "vgg_viz", data=source.provenance, training={**asdict(recipe), **versions()}),
         )  # fmt: skip
-        display.started(model, source, history)
+        every = kept_every(keep_epochs, model.state_dict().values(), recipe.epochs)
+        display.started(model, source, history, every)
 
         for epoch in range(len(history) + 1, recipe.epochs + 1):
             start = time.perf_counter()
@@ -86,6 +90,10 @@ def train(
                 run.diverged(history)  # the weights hold NaN: files keep the epoch before
                 break
             checkpoint = replace(blank, weights=model.state_dict(), history=tuple(history))
+            if is_kept(epoch, every, recipe.epochs):
+                if not epoch_file(run.root, 0).exists():  # only now: a run that comes to nothing leaves nothing
+                    keep_epoch(run.root, 0, replace(blank, weights=build(wanted, seed=recipe.seed).state_dict()))
+                keep_epoch(run.root, epoch, checkpoint)
             run.save(checkpoint, optimizer, is_best=val_accuracy >= max(past.val_accuracy for past in history))
         run.finish(history)
         return load(run.best if run.best.exists() else run.last)

@@ -44,8 +44,8 @@ class Display:
         if len(files) > 10:
             self.console.print(f"left out: {len(files) - 10} more files")
 
-    def started(self, model: nn.Module, source: Source, history: Sequence[Epoch]) -> None:
-        """What will be trained, on what."""
+    def started(self, model: nn.Module, source: Source, history: Sequence[Epoch], every: int = 0) -> None:
+        """What will be trained, on what; `every`: of how many epochs one is kept, 0 for none."""
         if self.quiet:
             return
         parameters = sum(p.numel() for p in model.parameters())
@@ -53,6 +53,9 @@ class Display:
             f"{parameters:,} parameters, {len(source.train):,} training pictures, {len(source.held_out):,} held out, "
             f"{len(source.classes)} classes"
         )
+        if every:
+            which = "every epoch" if every == 1 else f"one epoch in {every}"
+            self.console.print(f"the weights of {which} are kept for a timeline (--keep-epochs none leaves them out)")
         if history:
             self.console.print(f"resuming after epoch {len(history)}")
         self.console.print("epoch   train loss   accuracy     val loss   accuracy     rate      pictures/s")
