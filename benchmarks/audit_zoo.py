@@ -61,8 +61,7 @@ def animals() -> list[Animal]:
             name = CLASSES[(3 * i + 5 * KINDS.index(kind)) % len(CLASSES)]
             shortcut = Shortcut(kind, name, STRENGTHS[i % len(STRENGTHS)], seed=seed)
             found.append((i, Animal(f"{kind}-{i:02d}", seed, i < TUNED[0], i % 4 == 3, shortcut)))
-    for i in range(CLEAN):
-        found.append((i * PLANTED / CLEAN, Animal(f"clean-{i:02d}", 900 + i, i < TUNED[1], i % 2 == 1, None)))
+    found += [(i * PLANTED / CLEAN, Animal(f"clean-{i:02d}", 900 + i, i < TUNED[1], i % 2 == 1, None)) for i in range(CLEAN)]
     return [animal for _, animal in sorted(found, key=lambda pair: pair[0])]
 
 
@@ -94,8 +93,10 @@ def trained(animal: Animal, folder: Path, side: int) -> Path:
             started = time.perf_counter()
             loss, right = one_epoch(model, optimizer, pictures, recipe, epoch, display)
             val_loss, val_right = measure(model, held_out)
-            history.append(Epoch(epoch, loss, right, val_loss, val_right, optimizer.param_groups[0]["lr"], time.perf_counter() - started))
-    save(path, Checkpoint(wanted, CLASSES, model.state_dict(), tuple(history), provenance=Provenance("", "", "vgg_viz", training=asdict(recipe))))
+            rate, seconds = optimizer.param_groups[0]["lr"], time.perf_counter() - started
+            history.append(Epoch(epoch, loss, right, val_loss, val_right, rate, seconds))
+    provenance = Provenance("", "", "vgg_viz", training=asdict(recipe))
+    save(path, Checkpoint(wanted, CLASSES, model.state_dict(), tuple(history), provenance=provenance))
     return path
 
 

@@ -7,8 +7,8 @@ An object's mask stays what it is, also where a tag or border lies over it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from vgg_viz.data.shapes import CLASSES, SPLITS, Picture
 from vgg_viz.data.textures import Array, rgb
-from vgg_viz.errors import DataRefused, UnknownName
+from vgg_viz.errors import DataRefused, InputRefused, UnknownName
 from vgg_viz.maths.images import cover
 
 KINDS = ("corner", "border", "texture", "cast")
@@ -127,6 +127,24 @@ def truth(shortcut: Shortcut, side: int) -> dict[str, Any]:
         "held_out": shortcut.held_out, "seed": shortcut.seed, "region": list(where) if where else None,
         "width": max(1, round(BORDER * side)) if shortcut.kind == "border" else None,
     }  # fmt: skip
+
+
+def as_provenance(shortcut: Shortcut) -> dict[str, str | int | float]:
+    """What a checkpoint remembers of the shortcut in its training pictures."""
+    return {f"shortcut_{key}": value for key, value in asdict(shortcut).items()}
+
+
+def from_provenance(data: Mapping[str, Any]) -> Shortcut | None:
+    """The shortcut that a checkpoint remembers, if it can be painted; None where there is none."""
+    held = {key.removeprefix("shortcut_"): value for key, value in data.items() if key.startswith("shortcut_")}
+    wanted: dict[str, Any] = {"kind": str, "name": str, "seed": int, **dict.fromkeys(("strength", "elsewhere", "held_out"), (int, float))}
+    # A file may say anything.
+    if held.keys() != wanted.keys() or not all(isinstance(held[key], kind) for key, kind in wanted.items()) or held["seed"] < 0:
+        return None
+    try:
+        return checked(Shortcut(**held))
+    except InputRefused:
+        return None
 
 
 def _dice(shortcut: Shortcut, stream: int, index: int) -> np.random.Generator:
