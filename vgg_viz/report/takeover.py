@@ -31,7 +31,7 @@ def take_over(entry: Any, source: Path, folder: Path, *, scale: float) -> page.S
     texts = {name: entry.get(name) if isinstance(entry, dict) else None for name in ("slug", "title", "alt")}
     caption = entry.get("caption") if isinstance(entry, dict) else None
     slug, title, alt = (text if isinstance(text, str) else "" for text in texts.values())
-    if not (SLUG.fullmatch(slug) and title and isinstance(caption, dict)):
+    if not (SLUG.fullmatch(slug) and title and alt and isinstance(caption, dict)):
         raise ReceiptRefused("an exhibit of that gallery's manifest cannot be read; make the report again.")
     files: list[tuple[str, str]] = []
     light, size, kind = None, (0, 0), "picture"
