@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -55,15 +56,33 @@ def test_the_gradient_of_a_linear_network_is_its_weight():
     assert torch.allclose(of["integrated_gradients"], (weights * images).sum(1), atol=1e-5)
 
 
+def blurred_by_hand(picture: np.ndarray, sigma: float) -> np.ndarray:
+    """A Gaussian blur, pixel by pixel in float64, borders repeated."""
+    reach, (_, height, width) = round(3 * sigma), picture.shape
+    found = np.zeros_like(picture)
+    for y, x in np.ndindex(height, width):
+        total = 0.0
+        for dy, dx in np.ndindex(2 * reach + 1, 2 * reach + 1):
+            weight = np.exp(-((dy - reach) ** 2 + (dx - reach) ** 2) / (2 * sigma**2))
+            here = min(max(y + dy - reach, 0), height - 1), min(max(x + dx - reach, 0), width - 1)
+            found[:, y, x] += weight * picture[:, *here]
+            total += weight
+        found[:, y, x] /= total
+    return found
+
+
 @pytest.mark.parametrize(
     "baseline",
-    ["black", "grey", "white", "mean", 0.25, torch.rand(3, 1, 1), torch.rand(2, 3, 16, 16)],
-    ids=["black", "grey", "white", "mean", "number", "colour", "pictures"],
+    ["black", "grey", "white", "mean", "blur", 0.25, torch.rand(3, 1, 1), torch.rand(2, 3, 16, 16)],
+    ids=["black", "grey", "white", "mean", "blur", "number", "colour", "pictures"],
 )
 def test_integrated_gradients_of_a_linear_network_are_weight_times_step_from_the_baseline(baseline):
     model, images = linear(), pictures()
     nothing = {"black": 0.0, "grey": 0.5, "white": 1.0, "mean": images.mean((2, 3), keepdim=True)}
-    start = nothing[baseline] if isinstance(baseline, str) else baseline
+    if baseline == "blur":
+        start = torch.stack([torch.from_numpy(blurred_by_hand(picture.numpy(), 1.0)) for picture in images])
+    else:
+        start = nothing[baseline] if isinstance(baseline, str) else baseline
     weights = model[1].weight.detach().view(4, 3, 16, 16)[3]
     found = attribute(model, images, method="integrated_gradients", target=3, baseline=baseline, batch=1)
     assert torch.allclose(found.values, (weights * (images - start)).sum(1), atol=1e-5)
@@ -175,7 +194,7 @@ def test_smoothgrad_follows_its_seed():
 @pytest.mark.parametrize("name", methods())
 def test_a_map_does_not_depend_on_the_neighbours_in_the_batch(name):
     model, images = lively(), pictures(3, 32)
-    options = {"method": name, "target": [1, 2, 3], "steps": 4, "samples": 4, "window": 8}
+    options = {"method": name, "target": [1, 2, 3], "steps": 4, "samples": 4, "window": 8, "masks": 64}
     together = attribute(model, images, **options)
     in_pairs = attribute(model, images, **options, batch=2)
     alone = attribute(model, images[1:2], **(options | {"target": 2}))
@@ -309,7 +328,7 @@ def test_a_new_method_is_one_decorated_function():
 @pytest.mark.parametrize("name", methods())
 def test_channels_last_and_no_grad_and_inference_mode_change_nothing(name):
     model, images = lively(), pictures(2, 32)
-    options = {"method": name, "target": 2, "steps": 4, "samples": 4, "window": 8}
+    options = {"method": name, "target": 2, "steps": 4, "samples": 4, "window": 8, "masks": 64}
     plain = attribute(model, images, **options).values
     with torch.no_grad():
         quiet = attribute(model, images, **options).values
@@ -326,7 +345,7 @@ def test_channels_last_and_no_grad_and_inference_mode_change_nothing(name):
 @pytest.mark.parametrize("name", methods())
 def test_half_precision_tells_the_same_story(name):
     model, images = lively(), pictures(1, 32)
-    options = {"method": name, "target": 2, "steps": 4, "samples": 2, "window": 8}
+    options = {"method": name, "target": 2, "steps": 4, "samples": 2, "window": 8, "masks": 64}
     full = attribute(model, images, **options)
     half = attribute(model.to(torch.bfloat16), images.bfloat16(), **options)
     assert half.values.dtype == torch.float32

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from vgg_viz.capture.hooks import capture, capturing, evaluating, frozen, shifting
+from vgg_viz.capture.hooks import aiming, capture, capturing, evaluating, frozen, shifting
 from vgg_viz.errors import UnknownName
 from vgg_viz.models.build import build
 from vgg_viz.models.names import layers
+from vgg_viz.records import Neuron
 
 
 def pictures(count: int = 2, side: int = 32, seed: int = 0) -> torch.Tensor:
@@ -138,7 +139,7 @@ def test_what_a_shifted_layer_said_survives_the_relu_that_runs_in_place():
     assert offset.grad is not None
 
 
-@pytest.mark.parametrize("look", ["capturing", "shifting", "evaluating", "frozen", "capture"])
+@pytest.mark.parametrize("look", ["capturing", "shifting", "evaluating", "frozen", "capture", "aiming", "neuron"])
 @pytest.mark.parametrize("how", ["well", "badly"])
 def test_the_model_comes_back_bit_equal(small_vgg, look, how):
     model = unusual(small_vgg)
@@ -153,6 +154,8 @@ def test_the_model_comes_back_bit_equal(small_vgg, look, how):
         around = {
             "capturing": lambda m: capturing(m, "conv1_1", "fc6"),
             "shifting": lambda m: shifting(m, {"conv1_1": torch.ones(1), "fc6": torch.ones(1)}),
+            "aiming": lambda m: aiming(m, torch.tensor([[0, 1], [3, 2]])),
+            "neuron": lambda m: aiming(m, neuron=Neuron("conv2_1", 3)),
             "evaluating": evaluating,
             "frozen": frozen,
         }[look]

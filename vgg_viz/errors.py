@@ -6,6 +6,7 @@
     │   ├── ImageRefused      a file that is no picture, or too large a one
     │   ├── DataRefused       a folder that holds no usable pictures
     │   ├── OutputRefused     a place where nothing may be written
+    │   ├── ReceiptRefused    a stored map that is damaged, or none
     │   └── UnknownName       a layer, class, method or variant that does not exist
     └── SectionMissing        a part of a report that cannot be made from what is there
 
@@ -42,6 +43,10 @@ class OutputRefused(InputRefused):
     """A place where nothing may be written."""
 
 
+class ReceiptRefused(InputRefused):
+    """A stored map that is damaged, too large, or no map at all."""
+
+
 class UnknownName(InputRefused):
     """A name that does not exist, with the nearest one that does.
 
@@ -55,7 +60,8 @@ class UnknownName(InputRefused):
         near = get_close_matches(name.lower(), [n.lower() for n in names], n=1, cutoff=0.5)
         nearest = next((n for n in names if near and n.lower() == near[0]), None)
         hint = f"did you mean {nearest!r}? " if nearest else ""
-        shown = ", ".join(names[:40]) + (", ..." if len(names) > 40 else "")
+        # Names may come from a stranger's file: what a terminal would obey instead of showing is spelt out.
+        shown = ", ".join(name if name.isprintable() else repr(name) for name in names[:40]) + (", ..." if len(names) > 40 else "")
         super().__init__(f"there is no {kind} {name!r}; {hint}known are: {shown or 'none'}.")
         self.kind, self.name, self.known = kind, name, tuple(names)
 

@@ -135,6 +135,26 @@ class Activations:
 
 
 @dataclass(frozen=True, slots=True)
+class Neuron:
+    """One unit, or a whole channel, in place of a class: what a map can also be about.
+
+    layer        name such as "conv5_3", or "fc7"
+    channel      from 0
+    row, column  of the unit on the layer's map, from 0; None: the mean over the channel's map
+    """
+
+    layer: str
+    channel: int
+    row: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        """As the command line spells it: "conv5_3:12", "conv5_3:12:3,4"."""
+        place = "" if self.row is None else f":{self.row},{self.column}"
+        return f"{self.layer}:{self.channel}{place}"
+
+
+@dataclass(frozen=True, slots=True)
 class Attribution:
     """What a method says about the pictures of one batch, raw: no clamp, no rescale, no resize.
 
@@ -142,7 +162,7 @@ class Attribution:
     unit      what a value is: "logit", "logit / intensity", ...
     signed    True when values below zero mean evidence against the target
     layer     layer name, or None for a map in pixels
-    targets   (B,) class index each map is about
+    targets   (B,) class index each map is about; -1 where it is about a neuron, see `unit_of`
     residual  (B,) completeness error [logit]: sum of the map minus (f(x) - f(baseline)), where the method promises completeness
     passes    forward + backward passes per picture that it cost
     seconds   wall clock of the whole call [s]

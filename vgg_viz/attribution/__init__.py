@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 
 import torch
@@ -17,18 +19,19 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="IProgress not found")
     import captum.attr  # noqa: F401
 
-from vgg_viz.attribution.cam import after_relu, choose_layer, on_pixels
+from vgg_viz.attribution.asked import asked
+from vgg_viz.attribution.cam import after_relu, choose_layer, layer_for, on_pixels
 from vgg_viz.attribution.method import METHODS, Baseline, Family, Map, Method, Options, method, pictures_at_once
 from vgg_viz.attribution.shared import SharedPass, grad_cam_all_layers, gradient_bundle
-from vgg_viz.attribution.targets import Target, given_targets, settled_targets
-from vgg_viz.capture.hooks import evaluating, frozen
+from vgg_viz.attribution.targets import Against, Aim, Target, given
+from vgg_viz.capture.hooks import aiming, evaluating, frozen
 from vgg_viz.errors import InputRefused
-from vgg_viz.records import Attribution
+from vgg_viz.records import Attribution, Neuron
 from vgg_viz.registry import discover
 
 __all__ = [
-    "Family", "Map", "Method", "Options", "SharedPass", "Target", "after_relu", "attribute", "choose_layer", "grad_cam_all_layers",
-    "gradient_bundle", "method", "methods", "on_pixels",
+    "Against", "Family", "Map", "Method", "Neuron", "Options", "SharedPass", "Target", "after_relu", "asked", "attribute",
+    "choose_layer", "grad_cam_all_layers", "gradient_bundle", "method", "methods", "on_pixels",
 ]  # fmt: skip
 
 ORDER: tuple[Family, ...] = ("gradient", "cam", "relevance", "perturbation")
@@ -55,6 +58,8 @@ def attribute(
     baseline: Baseline | None = None,
     window: int | None = None,
     stride: int | None = None,
+    windows: Sequence[int] | None = None,
+    masks: int = 1000,
     relu: bool = True,
     batch: int | None = None,
 ) -> Attribution:
@@ -62,11 +67,14 @@ def attribute(
 
     images   (B, C, H, W) in [0, 1]
     method   a name of `methods()`
-    target   "predicted", "true" (reads `labels`), "runner-up", a class index for all, or one for each picture
-    layer    for layered methods; None: the ReLU after the convolution that `choose_layer` picks
+    target   "predicted", "true" (reads `labels`), "runner-up", a class index for all, or one for each picture;
+             `Against(first, second)` of two such: the logit of the first minus that of the second;
+             `Neuron(layer, channel, row, column)`: a unit, or a whole channel, in place of a class
+    layer    for layered methods; None: the ReLU after the convolution that `choose_layer` picks; for a neuron, below it
     batch    pictures that go through the network at once; None: by memory
     others   see `Options`; a method reads those that it knows
-    raises   UnknownName for a method, layer or target; InputRefused for a class that the network does not have
+    raises   UnknownName for a method, layer or target; InputRefused for a class or unit that the network does not have,
+             and for a layer that the neuron asked about hears nothing of
 
     The model comes back as it was: weights, modes, hooks, requires_grad, .grad and the global dice.
     """
@@ -78,9 +86,18 @@ def attribute(
         raise InputRefused(f"pictures of shape {tuple(images.shape)} came; (B, C, H, W) with at least one is expected.")
     started = time.perf_counter()
     size = batch or pictures_at_once(model, images)
-    options = Options(layer, seed, steps, samples, noise, baseline, window, stride, relu, size)
-    with evaluating(model), frozen(model), torch.inference_mode(False), torch.enable_grad():
-        targets, looked = _targets(model, images, target, labels, size)
+    if chosen.layered and isinstance(target, Neuron):
+        layer = layer_for(model, images, layer, target)
+    options = Options(
+        layer=layer, seed=seed, steps=steps, samples=samples, noise=noise, baseline=baseline, window=window, stride=stride,
+        windows=None if windows is None else tuple(windows), masks=masks, relu=relu, batch=size,
+    )  # fmt: skip
+    with ExitStack() as worn:
+        for wear in (evaluating(model), frozen(model), torch.inference_mode(False), torch.enable_grad()):
+            worn.enter_context(wear)
+        aim, looked = _aim(model, images, target, labels, size)
+        pairs, columns = aim.columns()
+        options = replace(options, scores=worn.enter_context(aiming(model, pairs, neuron=aim.neuron)))
         maps = []
         for start in range(0, len(images), size):
             here = slice(start, start + size)
@@ -88,7 +105,7 @@ def attribute(
                 options = replace(options, baseline=baseline[here])
             # Channels last: convolutions of a Tiny VGG then take half the time, those of VGG16 a fifth less.
             part = images[here].detach().clone(memory_format=torch.channels_last)
-            maps.append(chosen.compute(model, part, targets[here], options))
+            maps.append(chosen.compute(model, part, columns[here], options))
     residuals = [found.residual for found in maps if found.residual is not None]
     first = maps[0]
     return Attribution(
@@ -97,11 +114,13 @@ def attribute(
         unit=chosen.unit,
         signed=chosen.signed if first.signed is None else first.signed,
         layer=first.layer,
-        targets=targets,
+        targets=aim.targets,
         residual=torch.cat(residuals).detach().float() if residuals else None,
         passes=first.passes + looked,
         seconds=time.perf_counter() - started,
         settings={name: _plain(getattr(options, name)) for name in chosen.reads},
+        against=aim.against,
+        unit_of=None if aim.neuron is None else str(aim.neuron),
     )
 
 
@@ -111,13 +130,15 @@ def _plain(value: object) -> object:
 
 
 @torch.no_grad()
-def _targets(model: nn.Module, images: Tensor, target: Target, labels: Tensor | None, size: int) -> tuple[Tensor, int]:
-    """The class of each picture, and how many forward passes a picture it took to know."""
-    given = given_targets(target, count=len(images), labels=labels)
-    known = getattr(getattr(model, "architecture", None), "num_classes", None)
-    if given is not None and known is not None:
-        return settled_targets(target, given, torch.empty(1, known, device=images.device)), 0
+def _aim(model: nn.Module, images: Tensor, target: Target, labels: Tensor | None, size: int) -> tuple[Aim, int]:
+    """What each map is about, and how many forward passes a picture it took to know."""
+    found = given(target, count=len(images), labels=labels)
+    classes = getattr(getattr(model, "architecture", None), "num_classes", None)
+    if isinstance(target, Neuron):
+        return found.settled(torch.empty(1, 1, device=images.device)), 0
+    if found.known and classes is not None:
+        return found.settled(torch.empty(1, classes, device=images.device)), 0
     # A network that does not say how many classes it has must be asked: one picture is enough when targets are given.
-    asked = images if given is None else images[:1]
-    logits = torch.cat([model(asked[start : start + size]) for start in range(0, len(asked), size)])
-    return settled_targets(target, given, logits), int(given is None)
+    shown = images[:1] if found.known else images
+    logits = torch.cat([model(shown[start : start + size]) for start in range(0, len(shown), size)])
+    return found.settled(logits), int(not found.known)

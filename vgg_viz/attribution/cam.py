@@ -14,7 +14,7 @@ from vgg_viz.maths.heatmaps import place
 from vgg_viz.models.geometry import LayerGeometry, geometry
 from vgg_viz.models.names import Layer, find
 from vgg_viz.models.names import layers as layers_of
-from vgg_viz.records import Architecture
+from vgg_viz.records import Architecture, Neuron
 
 # A coarser map is a handful of blobs on the picture.
 SMALLEST_MAP = 7
@@ -96,6 +96,37 @@ def default_layer(model: nn.Module, images: Tensor) -> str:
     if not convolutions:
         raise InputRefused("the network has no convolution, so Grad-CAM has no map; choose a gradient method.")
     return convolutions[-1]
+
+
+def layer_for(model: nn.Module, images: Tensor, asked: str | None, neuron: Neuron) -> str:
+    """The layer whose map explains a unit: `asked`, or the usual one if it lies below the unit, or the highest ReLU that does.
+
+    raises  UnknownName; InputRefused where nothing of the layer reaches the unit
+    """
+    below = layers_below(model, neuron)
+    if asked is not None:
+        name = find(model, asked).name
+        if name not in below:
+            raise InputRefused(
+                f"layer {name} does not lie below {neuron.layer}, so unit {neuron} hears nothing of it; choose a layer below, "
+                f"or leave it out."
+            )
+        return name
+    usual = default_layer(model, images)
+    maps = [name for kind in ("conv", "relu") for name, layer in below.items() if layer.kind == kind]
+    if not maps:
+        raise InputRefused(f"no layer with a map lies below unit {neuron}; choose a method that paints the picture, such as saliency.")
+    return usual if usual in below else maps[-1]
+
+
+def layers_below(model: nn.Module, neuron: Neuron) -> dict[str, Layer]:
+    """The layers that a picture meets before the neuron's own, by name."""
+    found, top = {}, find(model, neuron.layer).name
+    for layer in layers_of(model):
+        if layer.name == top:
+            break
+        found[layer.name] = layer
+    return found
 
 
 def after_relu(rows: Sequence[LayerGeometry], convolution: str) -> str:

@@ -5,13 +5,15 @@
     def saliency(model, images, targets, options): ...
         return Map(values)
 
-`attribute` has put the model in eval mode with frozen weights and brings it back; `images` may be changed at will.
+`attribute` has put the model in eval mode with frozen weights and brings it back; `images` may be changed at will. `targets` (B,)
+are columns of what the model puts out: class indices, or the scores that stand there while somebody asks for one class
+against another or for a single unit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -33,12 +35,17 @@ class Options:
     steps     points on the path of integrated gradients
     samples   noisy copies of each picture
     noise     their standard deviation, as a share of the picture's own range of intensities
-    baseline  what "nothing" looks like: "black", "grey", "white", "mean" (each picture's mean colour), a number in
-              [0, 1], or a tensor that broadcasts to the pictures; None: the method's own
+    baseline  what "nothing" looks like: "black", "grey", "white", "mean" (each picture's mean colour), "blur"
+              (each picture so blurred that only its large colours stay), a number in [0, 1], or a tensor that
+              broadcasts to the pictures; None: the method's own
     window    side of an occluding square [px]; None: an eighth of the picture
     stride    how far it moves [px]; None: half a window
+    windows   sides of the squares where a method takes several [px]; None: an eighth, a quarter and half of the picture
+    masks     random masks that RISE puts over each picture
     relu      whether Grad-CAM drops evidence against the class, as the paper does
     batch     pictures that go through the network at once
+    scores    logits (B, K, ...) -> the scores asked about, whose columns are a method's `targets`: the network itself does this
+              already; only a method that runs the last layers without the network calls it
     """
 
     layer: str | None = None
@@ -49,8 +56,11 @@ class Options:
     baseline: Baseline | None = None
     window: int | None = None
     stride: int | None = None
+    windows: tuple[int, ...] | None = None
+    masks: int = 1000
     relu: bool = True
     batch: int = 8
+    scores: Callable[[Tensor], Tensor] = field(default=lambda logits: logits, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,7 @@ class Map:
 
 Compute = Callable[[nn.Module, Tensor, Tensor, Options], Map]
 Passes = Callable[[Options, int], float]  # options and the side of the pictures [px] -> forward and backward passes a picture
+PassesOn = Callable[[nn.Module, Options, int], float]  # the same, where the network decides as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +97,8 @@ class Method:
     about     one teaching sentence
     source    the paper
     reads     fields of `Options` that its map depends on: they become `Attribution.settings`
-    passes    of the network a picture, before anything has run: planned by, and checked against what a map says it cost
+    passes    of the network a picture, before anything has run, on any network
+    passes_on  the same where some networks allow for fewer; read both through `cost`
     """
 
     name: str
@@ -101,6 +113,16 @@ class Method:
     compute: Compute
     reads: tuple[str, ...] = ()
     passes: Passes | None = None
+    passes_on: PassesOn | None = None
+
+    def cost(self, model: nn.Module, options: Options, side: int) -> float | None:
+        """Passes of `model` a picture of `side` [px], before anything has run: planned by, and checked against what a map says.
+
+        returns  forward and backward passes, each counted as one, parts of one by their multiply-adds; None: nobody knows
+        """
+        if self.passes_on is not None:
+            return self.passes_on(model, options, side)
+        return None if self.passes is None else self.passes(options, side)
 
 
 METHODS: Registry[Method] = Registry("attribution method")
@@ -109,11 +131,13 @@ METHODS: Registry[Method] = Registry("attribution method")
 def method(
     name: str, *, title: str, family: Family, signed: bool, unit: str, about: str, source: str,
     layered: bool = False, complete: bool = False, reads: tuple[str, ...] = (), passes: Passes | None = None,
+    passes_on: PassesOn | None = None,
 ) -> Callable[[Compute], Compute]:  # fmt: skip
     """Register the decorated function as an attribution method; raises VggVizError when the name is taken."""
 
     def register(compute: Compute) -> Compute:
-        METHODS.add(name, Method(name, title, family, signed, unit, layered, complete, about, source, compute, reads, passes))
+        about_it = Method(name, title, family, signed, unit, layered, complete, about, source, compute, reads, passes, passes_on)
+        METHODS.add(name, about_it)
         return compute
 
     return register
@@ -134,10 +158,27 @@ def baseline_for(images: Tensor, baseline: Baseline) -> Tensor:
             ) from None
     if baseline == "mean":
         return images.mean((2, 3), keepdim=True).expand_as(images).clone()
+    if baseline == "blur":
+        return blurred(images, min(images.shape[-2:]) / BLUR)
     known = {"black": 0.0, "grey": 0.5, "white": 1.0}
     if isinstance(baseline, str) and baseline not in known:
-        raise InputRefused(f"there is no baseline {baseline!r}; choose black, grey, white, mean, a number or a tensor.")
+        raise InputRefused(f"there is no baseline {baseline!r}; choose black, grey, white, mean, blur, a number or a tensor.")
     return torch.full_like(images, known[baseline] if isinstance(baseline, str) else float(baseline))
+
+
+# The blur's standard deviation is the picture's side over this: 14 px of 224, where an object is a stain without parts.
+BLUR = 16
+
+
+def blurred(images: Tensor, sigma: float) -> Tensor:
+    """Pictures (B, C, H, W) under a Gaussian blur of standard deviation `sigma` [px]; their border pixels go on beyond the border."""
+    reach = max(1, round(3 * sigma))
+    bell = torch.exp(-(torch.arange(-reach, reach + 1, device=images.device) ** 2) / (2 * sigma**2))
+    channels = images.shape[1]
+    bell = (bell / bell.sum()).to(images.dtype).expand(channels, 1, -1)
+    padded = nn.functional.pad(images, (reach, reach, reach, reach), mode="replicate")
+    down = nn.functional.conv2d(padded, bell[..., None], groups=channels)
+    return nn.functional.conv2d(down, bell[:, :, None], groups=channels)
 
 
 # VGG16 at 224 px keeps about 26 million activations a picture (50,176 pixels times its 512 widest channels is a fair

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
 from captum.attr import Saliency
 from torch import Tensor, nn
 
-from vgg_viz.attribution.cam import spatial
+from vgg_viz.attribution.cam import layer_for, layers_below, spatial
 from vgg_viz.attribution.method import METHODS, pictures_at_once
-from vgg_viz.attribution.targets import Target, given_targets, settled_targets
-from vgg_viz.capture.hooks import capturing, evaluating, frozen, shifting
+from vgg_viz.attribution.targets import Aim, Given, Target, given
+from vgg_viz.capture.hooks import capturing, evaluating, frozen, hearing, shifting
 from vgg_viz.models.names import Layer, find
 from vgg_viz.models.names import layers as layers_of
-from vgg_viz.records import Activations, Attribution
+from vgg_viz.records import Activations, Attribution, Neuron
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +77,16 @@ def gradient_bundle(
     raises   UnknownName, InputRefused
     """
     parts, found = _parts(model, images, targets, labels, layers, keep, relu, batch, pixels=True)
-    chosen = torch.cat([part.targets for part in parts])
+    aim = _joined(parts)
 
     def pixels(name: str, values: list[Tensor]) -> Attribution:
         about = METHODS[name]
-        return Attribution(name, torch.cat(values), about.unit, about.signed, None, chosen, passes=2.0)
+        return Attribution(
+            name, torch.cat(values), about.unit, about.signed, None, aim.targets, passes=2.0, against=aim.against, unit_of=_unit(aim)
+        )
 
     return SharedPass(
-        chosen,
+        aim.targets,
         Activations(
             {name: torch.cat([part.kept[name] for part in parts]) for name in parts[0].kept},
             torch.cat([part.logits for part in parts]),
@@ -98,7 +101,7 @@ def gradient_bundle(
 class _Part:
     """One batch's share; activations and gradients of the layers are already reduced to maps."""
 
-    targets: Tensor
+    aim: Aim
     logits: Tensor
     kept: dict[str, Tensor]
     cams: dict[str, Tensor]
@@ -110,26 +113,29 @@ def _parts(
     model: nn.Module, images: Tensor, targets: Target, labels: Tensor | None, layers: Sequence[str] | None,
     keep: Sequence[str], relu: bool, batch: int | None, *, pixels: bool,
 ) -> tuple[list[_Part], list[Layer]]:  # fmt: skip
-    names = [layer.name for layer in layers_of(model) if layer.kind == "conv"] if layers is None else layers
+    below: Iterable[Layer] = layers_of(model)
+    if isinstance(targets, Neuron):
+        below = layers_below(model, targets).values()
+        layers = None if layers is None else [layer_for(model, images, name, targets) for name in layers]
+    names = [layer.name for layer in below if layer.kind == "conv"] if layers is None else layers
     found = [spatial(model, name) for name in names]
     kept = [find(model, name).name for name in keep]
-    given = given_targets(targets, count=len(images), labels=labels)
+    asked = given(targets, count=len(images), labels=labels)
     size = batch or pictures_at_once(model, images)
     parts = []
     with evaluating(model), frozen(model), torch.inference_mode(False), torch.enable_grad():
         for start in range(0, len(images), size):
             here = slice(start, start + size)
             part = _one_pass(
-                model, images[here].detach().clone(memory_format=torch.channels_last), targets,
-                None if given is None else given[here], found, kept, relu=relu, pixels=pixels,
+                model, images[here].detach().clone(memory_format=torch.channels_last), asked.part(here), found, kept,
+                relu=relu, pixels=pixels,
             )  # fmt: skip
             parts.append(part)
     return parts, found
 
 
 def _one_pass(
-    model: nn.Module, images: Tensor, target: Target, given: Tensor | None, found: list[Layer], kept: list[str],
-    *, relu: bool, pixels: bool,
+    model: nn.Module, images: Tensor, asked: Given, found: list[Layer], kept: list[str], *, relu: bool, pixels: bool,
 ) -> _Part:  # fmt: skip
     """Gradients with respect to an offset of zero on every channel of every layer, and to the pixels.
 
@@ -139,18 +145,23 @@ def _one_pass(
     (CPU time, one thread; benchmarks/attribution.py).
     """
     offsets = [images.new_zeros(len(images), width, 1, 1).requires_grad_() for width in _widths(model, found)]
-    logits, chosen = torch.empty(0), torch.empty(0)
+    logits, aim = torch.empty(0), Aim(torch.empty(0))
 
     def score(*inputs: Tensor) -> Tensor:
-        nonlocal logits, chosen
+        nonlocal logits, aim
         logits = model(inputs[0] if pixels else images)
-        chosen = settled_targets(target, given, logits)
-        picked: Tensor = logits.gather(1, chosen[:, None])[:, 0]
-        return picked
+        aim = asked.settled(logits)
+        if aim.neuron is not None:
+            return heard[-1]
+        picked: Tensor = logits.gather(1, aim.targets[:, None])[:, 0]
+        return picked if aim.against is None else picked - logits.gather(1, aim.against[:, None])[:, 0]
 
     inputs = ((images.requires_grad_(),) if pixels else ()) + tuple(offsets)
     shifts = {layer.name: offset for layer, offset in zip(found, offsets, strict=True)}
-    with capturing(model, *kept) as copies, shifting(model, shifts) as said:
+    with ExitStack() as worn:
+        heard = worn.enter_context(hearing(model, asked.target)) if isinstance(asked.target, Neuron) else []
+        copies = worn.enter_context(capturing(model, *kept))
+        said = worn.enter_context(shifting(model, shifts))
         # abs=False: Captum's Saliency is then the gradient itself, of all inputs from one backward pass.
         gradients: tuple[Tensor, ...] = Saliency(score).attribute(inputs, abs=False)
     gradient = gradients[0].detach() if pixels else images.new_zeros(0)
@@ -161,7 +172,7 @@ def _one_pass(
         values = torch.einsum("bc,bchw->bhw", weights, maps)
         cams[layer.name] = (values.relu() if relu else values).float()
     return _Part(
-        chosen,
+        aim,
         logits.detach(),
         dict(copies),
         cams,
@@ -182,7 +193,7 @@ def _widths(model: nn.Module, found: list[Layer]) -> list[int]:
 
 def _cams(parts: list[_Part], found: list[Layer], relu: bool) -> dict[str, Attribution]:
     about = METHODS["grad_cam"]
-    chosen = torch.cat([part.targets for part in parts])
+    aim = _joined(parts)
     return {
         layer.name: Attribution(
             method=about.name,
@@ -190,8 +201,21 @@ def _cams(parts: list[_Part], found: list[Layer], relu: bool) -> dict[str, Attri
             unit=about.unit,
             signed=not relu,
             layer=layer.name,
-            targets=chosen,
+            targets=aim.targets,
             passes=2.0,
+            settings={"layer": layer.name, "relu": relu},
+            against=aim.against,
+            unit_of=_unit(aim),
         )
         for layer in found
     }
+
+
+def _joined(parts: list[_Part]) -> Aim:
+    """What the maps of all parts are about."""
+    against = [part.aim.against for part in parts if part.aim.against is not None]
+    return Aim(torch.cat([part.aim.targets for part in parts]), torch.cat(against) if against else None, parts[0].aim.neuron)
+
+
+def _unit(aim: Aim) -> str | None:
+    return None if aim.neuron is None else str(aim.neuron)

@@ -1,23 +1,117 @@
-"""Which class a map is about: the predicted one, the true one, the runner-up, or a given one."""
+"""What a map is about: a class, one class against another, or a single unit."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from vgg_viz.errors import InputRefused, UnknownName
+from vgg_viz.records import Neuron
 
-Target = str | int | Sequence[int] | Tensor
+Class = str | int | Sequence[int] | Tensor
 
 WORDS = ("predicted", "true", "runner-up")
 
 
-def given_targets(target: Target, *, count: int, labels: Tensor | None) -> Tensor | None:
+@dataclass(frozen=True, slots=True)
+class Against:
+    """The logit of one class minus that of another: what speaks for the first rather than the second.
+
+    first, second  "predicted", "true", "runner-up", a class index for all pictures, or one for each
+    """
+
+    first: Class
+    second: Class
+
+
+Target = Class | Against | Neuron
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """A target, settled for some pictures.
+
+    targets  (B,) class index; -1 throughout for a neuron
+    against  (B,) class index whose logit is subtracted, or None
+    neuron   in their place, or None
+    """
+
+    targets: Tensor
+    against: Tensor | None = None
+    neuron: Neuron | None = None
+
+    def columns(self) -> tuple[Tensor | None, Tensor]:
+        """Which scores `capture.hooks.aiming` is to put in the place of logits, and which of them each picture asks about.
+
+        returns  (P, 2) pairs, each once, or None when the logits may stay; (B,) column of each picture
+        """
+        if self.neuron is not None:
+            return None, torch.zeros_like(self.targets)
+        if self.against is None:
+            return None, self.targets
+        pairs, column = torch.unique(torch.stack([self.targets, self.against], dim=1), dim=0, return_inverse=True)
+        return pairs, column
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A target as far as it is known before the network has spoken; settled once the logits are there.
+
+    first, second  (B,) class index, or None where the network must be asked (second also where there is none)
+    """
+
+    target: Target
+    count: int
+    first: Tensor | None
+    second: Tensor | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether no logits are needed to say what each map is about."""
+        if isinstance(self.target, Against):
+            return self.first is not None and self.second is not None
+        return isinstance(self.target, Neuron) or self.first is not None
+
+    def part(self, here: slice) -> Given:
+        """Of some of the pictures."""
+        first, second = (None if side is None else side[here] for side in (self.first, self.second))
+        return Given(self.target, len(range(*here.indices(self.count))), first, second)
+
+    def settled(self, logits: Tensor) -> Aim:
+        """The classes, now that the logits (B, K) are there; a single row is enough for a target that is known.
+
+        raises  InputRefused for a class that the network does not have
+        """
+        if isinstance(self.target, Neuron):
+            return Aim(torch.full((self.count,), -1, device=logits.device), neuron=self.target)
+        if isinstance(self.target, Against):
+            return Aim(_class(self.target.first, self.first, logits), _class(self.target.second, self.second, logits))
+        return Aim(_class(self.target, self.first, logits))
+
+
+def given(target: Target, *, count: int, labels: Tensor | None) -> Given:
+    """What is known of a target for `count` pictures before any pass.
+
+    target  "predicted", "true" (reads `labels`), "runner-up", a class index for all, or one for each picture;
+            `Against` of two such; a `Neuron`
+    raises  UnknownName for another word; InputRefused when labels are missing or the number does not fit
+    """
+    if isinstance(target, Neuron):
+        if (target.row is None) != (target.column is None):
+            raise InputRefused(f"a neuron of {target.layer} came with a row or a column alone; give both, or neither for its channel.")
+        return Given(target, count, None)
+    if isinstance(target, Against):
+        first, second = (given_classes(side, count=count, labels=labels) for side in (target.first, target.second))
+        return Given(target, count, first, second)
+    return Given(target, count, given_classes(target, count=count, labels=labels))
+
+
+def given_classes(target: Class, *, count: int, labels: Tensor | None) -> Tensor | None:
     """The classes, as far as they are known before the network has spoken: (count,) int64, or None.
 
-    target  "predicted", "true" (reads `labels`), "runner-up", a class index for all, or one for each picture
     raises  UnknownName for another word; InputRefused when labels are missing or the number does not fit
     """
     if isinstance(target, str):
@@ -39,17 +133,14 @@ def given_targets(target: Target, *, count: int, labels: Tensor | None) -> Tenso
     return found.clone()
 
 
-def settled_targets(target: Target, given: Tensor | None, logits: Tensor) -> Tensor:
-    """The classes, now that the logits (B, K) are there: checked if given, else the highest or second highest logit.
-
-    raises  InputRefused for a class that the network does not have
-    """
+def _class(target: Class, known: Tensor | None, logits: Tensor) -> Tensor:
+    """One class a picture: checked if it was given, else the highest or second highest logit."""
     classes = logits.shape[1]
-    if given is not None:
-        wrong = given[(given < 0) | (given >= classes)]
+    if known is not None:
+        wrong = known[(known < 0) | (known >= classes)]
         if wrong.numel():
             raise InputRefused(f"class {int(wrong[0])} was asked for; the network knows classes 0 to {classes - 1}.")
-        return given.to(logits.device)
+        return known.to(logits.device)
     place = WORDS.index(str(target)) // 2
     if place >= classes:
         raise InputRefused("a network of one class has no runner-up; choose 'predicted'.")

@@ -11,9 +11,10 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor, nn
 
+from vgg_viz.errors import InputRefused
 from vgg_viz.models.names import find
 from vgg_viz.models.names import layers as layers_of
-from vgg_viz.records import Activations
+from vgg_viz.records import Activations, Neuron
 
 # In eval mode these pass on what they get, so a copy of theirs would double the memory and show nothing new.
 SILENT = ("normalise", "flatten", "drop")
@@ -68,6 +69,68 @@ def _shifter(said: dict[str, Tensor], name: str, offset: Tensor) -> Callable[[nn
         return output + offset
 
     return shift
+
+
+Scores = Callable[[Tensor], Tensor]  # logits (B, K, ...) -> the scores that are asked about (B, P, ...)
+
+
+@contextmanager
+def aiming(model: nn.Module, pairs: Tensor | None = None, *, neuron: Neuron | None = None) -> Iterator[Scores]:
+    """Exchange what the network says in this block for the scores that somebody asks about, one a column.
+
+    pairs    (P, 2) class indices: column p is the logit of the first class minus that of the second
+    neuron   in their place: one column, its value, or the mean of its channel
+    yields   the same exchange as a function, for who runs the last layers without the whole network
+    raises   UnknownName for the neuron's layer, before anything is hooked; InputRefused, by the pass, for a unit outside its layer
+
+    Whoever multiplies a batch, as Captum does for steps, noise and occlusions, then repeats column numbers and needs to know
+    nothing of pairs: a column means the same for every picture. Without pairs and neuron the logits stay as they are.
+    """
+    with ExitStack() as worn:
+        said = worn.enter_context(hearing(model, neuron)) if neuron is not None else []
+
+        def scores(logits: Tensor) -> Tensor:
+            if neuron is not None:
+                return said[-1][:, None]
+            if pairs is None:
+                return logits
+            first, second = pairs.to(logits.device).unbind(1)
+            return logits.index_select(1, first) - logits.index_select(1, second)
+
+        if neuron is not None or pairs is not None:
+            worn.callback(model.register_forward_hook(lambda _module, _inputs, logits: scores(logits)).remove)
+        yield scores
+
+
+@contextmanager
+def hearing(model: nn.Module, neuron: Neuron) -> Iterator[list[Tensor]]:
+    """Keep what one unit says, or its channel on average, in the last forward pass of this block: [(B,)], its graph attached.
+
+    raises  UnknownName for its layer, before anything is hooked; InputRefused, by the pass, for a unit outside its layer
+    """
+    said: list[Tensor] = []
+
+    def listen(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        # Read at once: the ReLU that follows would write over it.
+        said[:] = [_value(output, neuron)]
+
+    hook = find(model, neuron.layer).module.register_forward_hook(listen)
+    try:
+        yield said
+    finally:
+        hook.remove()
+
+
+def _value(output: Tensor, neuron: Neuron) -> Tensor:
+    """What a unit of a layer's output (B, C, h, w) or (B, C) says, or its channel on average: (B,)."""
+    sizes = tuple(output.shape[1:])
+    asked = [neuron.channel] + ([] if neuron.row is None or neuron.column is None else [neuron.row, neuron.column])
+    if len(asked) > len(sizes) or any(not 0 <= place < size for place, size in zip(asked, sizes, strict=False)):
+        places = "" if len(sizes) == 1 else f", rows 0 to {sizes[1] - 1} and columns 0 to {sizes[2] - 1}"
+        raise InputRefused(f"unit {neuron} was asked for; {neuron.layer} has channels 0 to {sizes[0] - 1}{places or ' and no map'}.")
+    if len(asked) == 3:
+        return output[:, asked[0], asked[1], asked[2]].clone()
+    return output[:, neuron.channel].flatten(1).mean(1) if len(sizes) > 1 else output[:, neuron.channel].clone()
 
 
 @contextmanager

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,7 @@ from vgg_viz.report.material import folder_classes, gather
 from vgg_viz.report.preset import preset_for
 from vgg_viz.report.publishing import publish, standalone
 from vgg_viz.report.section import SECTIONS, Subject
+from vgg_viz.report.stamp import made_at, reproducible, versions
 from vgg_viz.report.verdict import facts, subtitle, verdict
 from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing, write_json
 
@@ -168,31 +167,6 @@ def _footer(subject: Subject, context: Mapping[str, Any]) -> Iterable[tuple[str,
     yield "Looked into", subject.material.looked_from or "no pictures"
     if not reproducible():
         yield "Run time", f"{context['seconds']:.1f} s"
-
-
-def reproducible() -> bool:
-    """Whether SOURCE_DATE_EPOCH asks for the same bytes from the same input: nothing that varies may be written then."""
-    return bool(os.environ.get("SOURCE_DATE_EPOCH"))
-
-
-def made_at() -> str:
-    """Now, or SOURCE_DATE_EPOCH where it is set: then the same input gives the same bytes, and timings are left out."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    when = datetime.fromtimestamp(int(epoch), UTC) if epoch and epoch.isdigit() else datetime.now(UTC)
-    return when.strftime("%Y-%m-%d %H:%M UTC")
-
-
-def versions() -> dict[str, str]:
-    """What made the numbers, for the footer and the manifest."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {"vgg_viz": __version__, "python": platform.python_version()}
-    for name in ("torch", "torchvision", "captum", "matplotlib", "seaborn", "opencv-python", "opencv-python-headless", "torchinfo"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _manifest(subject: Subject, findings: Sequence[Finding], made: Sequence[Made], context: Mapping[str, Any]) -> dict[str, Any]:

@@ -106,8 +106,13 @@ def plain(value: Any) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Write `value` as `json_text` puts it."""
+    path.write_text(json_text(value), encoding="utf-8")
+
+
+def json_text(value: Any) -> str:
     """Plain JSON, sorted by nothing: in the order in which it was made; the same value gives the same bytes."""
     text = json.dumps(plain(value), ensure_ascii=False, indent=1, allow_nan=False)
     # A list of numbers on one line: a third of the bytes, and easier to read. No string holds a raw line end.
     text = re.sub(r"\[\n\s*([^\[\]{}]*?)\n\s*\]", lambda found: "[" + re.sub(r",\n\s*", ", ", found[1]) + "]", text)
-    path.write_text(text + "\n", encoding="utf-8")
+    return text + "\n"

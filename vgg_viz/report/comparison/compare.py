@@ -27,10 +27,11 @@ from vgg_viz.report.comparison.verdict import facts, headline, score, side_by_si
 from vgg_viz.report.comparison.weights import trainings, weights
 from vgg_viz.report.exhibits import Chapter, Made, Progress, make_all, manifest_entries, write_chapter
 from vgg_viz.report.explorer import FILE as EXPLORER
-from vgg_viz.report.gallery import Result, made_at, reproducible, versions, write_explorer
+from vgg_viz.report.gallery import Result, write_explorer
 from vgg_viz.report.index import require_index_place, write_index
 from vgg_viz.report.preset import preset_for
 from vgg_viz.report.publishing import publish
+from vgg_viz.report.stamp import made_at, reproducible, versions
 from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing, write_json
 
 

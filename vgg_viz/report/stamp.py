@@ -1,0 +1,34 @@
+"""What everything made here says of its making: when, by which versions, and whether that may vary."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import UTC, datetime
+
+from vgg_viz import __version__
+
+
+def reproducible() -> bool:
+    """Whether SOURCE_DATE_EPOCH asks for the same bytes from the same input: nothing that varies may be written then."""
+    return bool(os.environ.get("SOURCE_DATE_EPOCH"))
+
+
+def made_at() -> str:
+    """Now, or SOURCE_DATE_EPOCH where it is set: then the same input gives the same bytes, and timings are left out."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    when = datetime.fromtimestamp(int(epoch), UTC) if epoch and epoch.isdigit() else datetime.now(UTC)
+    return when.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def versions() -> dict[str, str]:
+    """What made the numbers, for the footer, the manifest and the receipts."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"vgg_viz": __version__, "python": platform.python_version()}
+    for name in ("torch", "torchvision", "captum", "matplotlib", "seaborn", "opencv-python", "opencv-python-headless", "torchinfo"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
