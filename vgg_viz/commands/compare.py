@@ -12,8 +12,8 @@ from vgg_viz.options import Parser
 
 def words(parser: Parser) -> None:
     """The words that `compare` understands."""
-    parser.add_argument("first", metavar="A", help="a .pt file, or a variant's name (vgg16, a_lrn, tiny_vgg) for random weights; alone: the "
-                         "folder of a run that kept its epochs, for a timeline")  # fmt: skip
+    parser.add_argument("first", metavar="A", help="a .pt file, or a variant's name (vgg16, ...) for random weights; alone: "
+                         "the folder of a run that kept its epochs, for a timeline")  # fmt: skip
     parser.add_argument("second", metavar="B", nargs="?", help="the other one; options about checkpoints count for both")
     parser.add_argument("--images", metavar="DIR", help="pictures to look into: a folder, or one picture")
     parser.add_argument("--data", metavar="DIR",
@@ -22,12 +22,13 @@ def words(parser: Parser) -> None:
     parser.add_argument("--preset", default="standard", choices=("quick", "standard", "full"), help="how much to compute")
     parser.add_argument("--open", action="store_true", help="open the page in a browser when done")
     group = parser.add_argument_group("of a run: from which epoch on is a shortcut used?")
-    group.add_argument("--region", metavar="BOX", help="what may give a class away: x0,y0,x1,y1 [px], border, border:WIDTH, background or colours")
+    group.add_argument("--region", metavar="BOX", help="what may give it away: x0,y0,x1,y1 [px], border[:WIDTH], background or colours")
     group.add_argument("--class", dest="of_class", metavar="NAME", help="which class")
-    group.add_argument("--findings", metavar="FILE", help="instead: what `audit --json` printed, or the truth that `data shapes --shortcut` wrote")
+    group.add_argument("--findings", metavar="FILE", help="instead: what `audit --json` printed, or the truth of planted shapes")
 
 
-@command("compare", order=20, words=words, checkpoint=True, about="set two checkpoints, or the epochs of a run, before the same pictures",
+@command("compare", order=20, words=words, checkpoint=True,
+         about="set two checkpoints, or the epochs of a run, before the same pictures, on one page",
          example="python -m vgg_viz compare before.pt after.pt --data pictures/\n"
                  "  python -m vgg_viz compare runs/shapes --region 0,0,12,12 --class star")  # fmt: skip
 def run(options: argparse.Namespace) -> int:
@@ -69,6 +70,7 @@ def _timeline(options: argparse.Namespace) -> int:
 def _require_no_run_options(options: argparse.Namespace) -> None:
     from vgg_viz.errors import InputRefused
 
-    given = [name for name, value in (("--region", options.region), ("--class", options.of_class), ("--findings", options.findings)) if value]
+    about = {"--region": options.region, "--class": options.of_class, "--findings": options.findings}
+    given = [name for name, value in about.items() if value is not None]
     if given:
         raise InputRefused(f"{given[0]} is about the epochs of one run, and two checkpoints came; give the run's folder alone.")

@@ -59,16 +59,16 @@ def maps_by_epoch(strips: Sequence[Strip], epochs: Sequence[int], *, side: int =
     top = head(title=title, subtitle=subtitle) + 16
     figure = canvas(width, top + sum(downs) + 24, title=title, subtitle=subtitle)
     for column, name in enumerate(("photo", *(f"epoch {epoch}" for epoch in epochs))):
-        write(figure, MARGIN + grid.corner(column)[0] + cell / 2, top - 6, fitted(name, cell + _GAP, SMALL, bold=True), size=SMALL, ha="center",
-              weight="bold")  # fmt: skip
+        middle = MARGIN + grid.corner(column)[0] + cell / 2
+        write(figure, middle, top - 6, fitted(name, cell + _GAP, SMALL, bold=True), size=SMALL, ha="center", weight="bold")
     y = top + 4
     for strip, photo, down in zip(strips, photos, downs, strict=True):
         _strip(figure, strip, photo, grid, y, cell, width)
         y += down
     clipped = max(strip.scale.clipped for strip in strips)
     beyond = f"; up to {percent(clipped)} of the values lie beyond" if clipped > 0 else ""
-    write(figure, MARGIN, y + 8, fitted(f"colour bars [{strips[0].scale.unit}]: one range over all epochs of a row{beyond}", width - 2 * MARGIN, SMALL),
-          size=SMALL, color=LIGHT.muted)  # fmt: skip
+    told = f"colour bars [{strips[0].scale.unit}]: one range over all epochs of a row{beyond}"
+    write(figure, MARGIN, y + 8, fitted(told, width - 2 * MARGIN, SMALL), size=SMALL, color=LIGHT.muted)
     return figure
 
 
@@ -81,15 +81,23 @@ def _strip(figure: Figure, strip: Strip, photo: Array, grid: Grid, y: float, cel
     bar.imshow(np.linspace(0, 1, 128)[None], cmap=colours(strip.scale), vmin=0, vmax=1, aspect="auto")
     write(figure, right - wide - 12 - _BAR, y + 8, ends[0], size=SMALL, color=LIGHT.muted, ha="right")
     write(figure, right, y + 8, ends[1], size=SMALL, color=LIGHT.muted, ha="right")
-    large = [fit(picture, DENSITY * cell, DENSITY * cell) for picture in (photo, *(overlay(photo, values, strip.scale) for values in strip.maps))]
+    ground = paled(photo)
+    painted_maps = [overlay(ground, values, strip.scale) for values in strip.maps]
+    large = [fit(picture, DENSITY * cell, DENSITY * cell) for picture in (photo, *painted_maps)]
     if strip.mask is not None:
         mask = fit(np.asarray(strip.mask, np.float32), DENSITY * cell, DENSITY * cell) > 0.5
         large[0] = outlined(large[0], mask, thickness=DENSITY)
     sheet(figure, MARGIN, y + 20, lay(grid, large, density=DENSITY), density=DENSITY, interpolation="auto")
     for n, (text, good) in enumerate(strip.under, 1):
         sign, shade = {True: ("✓ ", LIGHT.good), False: ("✗ ", LIGHT.bad), None: ("", LIGHT.muted)}[good]
-        write(figure, MARGIN + grid.corner(n)[0] + cell / 2, y + cell + 30, fitted(sign + text, cell + _GAP - 2, SMALL), size=SMALL, color=shade,
-              ha="center")  # fmt: skip
+        middle = MARGIN + grid.corner(n)[0] + cell / 2
+        write(figure, middle, y + cell + 30, fitted(sign + text, cell + _GAP - 2, SMALL), size=SMALL, color=shade, ha="center")
+
+
+def paled(photo: Array) -> Array:
+    """A photo without colour and near to white, so that red and blue on it are the map's alone: (H, W, 3) in [0, 1]."""
+    grey = np.asarray(photo, np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    return np.repeat(0.5 + 0.5 * grey[..., None], 3, axis=-1)
 
 
 # ---------------------------------------------------------------- numbers by epoch
@@ -160,26 +168,27 @@ def _curves(axes: Axes, chart: Chart, epochs: Array, mark: tuple[int, str] | Non
         shade = LIGHT.series[n % len(LIGHT.series)]
         if line.low is not None and line.high is not None:
             axes.fill_between(epochs, line.low, line.high, color=shade, alpha=0.18, linewidth=0)
-        axes.plot(epochs, line.values, color=shade, linestyle=_DASHES[n % len(_DASHES)], marker="o" if len(epochs) <= 30 else "", markersize=3.6,
-                  zorder=3, label=line.name)  # fmt: skip
+        axes.plot(epochs, line.values, color=shade, linestyle=_DASHES[n % len(_DASHES)], marker="o" if len(epochs) <= 30 else "",
+                  markersize=3.6, zorder=3, label=line.name)  # fmt: skip
         known = np.asarray(line.values, float)[np.isfinite(line.values)]
         if known.size:
-            ends.append((float(np.clip(known[-1], low, high)), fitted(f"{line.name} {number(float(known[-1]), digits=2)}", 112, SMALL), shade))
+            named = fitted(f"{line.name} {number(float(known[-1]), digits=2)}", 112, SMALL)
+            ends.append((float(np.clip(known[-1], low, high)), named, shade))
     if chart.level is not None:
         name, level = chart.level
         axes.axhline(level, color=LIGHT.muted, linewidth=1.2, linestyle=(0, (4, 3)), zorder=2, label=name)
         ends.append((float(np.clip(level, low, high)), fitted(f"{name} {number(level, digits=2)}", 112, SMALL), LIGHT.muted))
     if mark is not None:
         axes.axvline(mark[0], color=LIGHT.bad, linewidth=1.2, zorder=2, label=mark[1])
-        axes.annotate(mark[1], (mark[0], 1), xycoords=("data", "axes fraction"), xytext=(4, -8), textcoords="offset points", size=SMALL,
-                      color=LIGHT.bad)  # fmt: skip
+        axes.annotate(mark[1], (mark[0], 1), xycoords=("data", "axes fraction"), xytext=(4, -8), textcoords="offset points",
+                      size=SMALL, color=LIGHT.bad)  # fmt: skip
     end_labels(axes, ends)
 
 
 def _range(chart: Chart) -> tuple[float, float]:
     """Everything that is drawn, with a little air; a chart without a number spans 0 to 1."""
     parts = [part for line in chart.lines for part in (line.values, line.low, line.high) if part is not None]
-    values = np.concatenate([np.asarray(part, float) for part in parts] + ([np.array([chart.level[1]])] if chart.level else []))
+    values = np.concatenate([np.zeros(0), *(np.asarray(part, float) for part in parts), [chart.level[1]] if chart.level else []])
     values = values[np.isfinite(values)]
     if not values.size:
         return 0.0, 1.0
@@ -192,9 +201,9 @@ def _range(chart: Chart) -> tuple[float, float]:
 
 
 @painted
-def learned_and_forgotten(learned: Array, forgotten: Array, names: Sequence[str], accuracy: Array, epochs: Sequence[int], *, title: str = "",
-                          subtitle: str = "") -> Figure:  # fmt: skip
-    """Above: pictures learned (up) and forgotten (down) at every epoch; below: the accuracy of each class, epoch by epoch, with its number.
+def learned_and_forgotten(learned: Array, forgotten: Array, names: Sequence[str], accuracy: Array, epochs: Sequence[int], *,
+                          title: str = "", subtitle: str = "") -> Figure:  # fmt: skip
+    """Above: pictures learned (up) and forgotten (down) at every epoch; below: the accuracy of each class by epoch, in numbers.
 
     learned, forgotten  (E,) pictures
     names               of K classes; accuracy (K, E) [0, 1], NaN for a class without pictures
@@ -212,24 +221,29 @@ def learned_and_forgotten(learned: Array, forgotten: Array, names: Sequence[str]
     quiet(axes, grid="y")
     place = np.arange(len(epochs))
     axes.bar(place, learned, 0.62, color=LIGHT.series[0], label="learned")
-    axes.bar(place, -np.asarray(forgotten, float), 0.62, color=LIGHT.series[1], label="forgotten", hatch="///", edgecolor=LIGHT.paper, linewidth=0)
+    axes.bar(place, -np.asarray(forgotten, float), 0.62, color=LIGHT.series[1], label="forgotten", hatch="///",
+             edgecolor=LIGHT.paper, linewidth=0)  # fmt: skip
     axes.axhline(0, color=LIGHT.ink, linewidth=1)
     axes.set_xlim(-0.5, len(epochs) - 0.5)
     most, least = max(1.0, float(np.max(learned))), max(1.0, float(np.max(forgotten)))
-    axes.set_ylim(-1.35 * least - 0.12 * most, 1.25 * most)
+    axes.set_ylim(-1.1 * least - 0.2 * most, 1.25 * most)
     axes.set_xticks([])
+    axes.spines["bottom"].set_visible(False)
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):,.0f}")
     for n, (up, down) in enumerate(zip(learned, forgotten, strict=True)):
         if cell >= 26 and n:
             axes.annotate(f"{up:,.0f}", (n, up), xytext=(0, 3), textcoords="offset points", ha="center", size=SMALL)
             axes.annotate(f"{down:,.0f}", (n, -down), xytext=(0, -12), textcoords="offset points", ha="center", size=SMALL)
-    write(figure, left, top - 12, "pictures learned since the epoch before (bars up) and forgotten (hatched, down)", size=SMALL, color=LIGHT.muted)
+    told = "pictures learned since the epoch before (bars up) and forgotten (hatched, down)"
+    write(figure, left, top - 12, told, size=SMALL, color=LIGHT.muted)
     _by_class(figure, names, accuracy, epochs, (left, below, cell, row, room))
     return figure
 
 
-def _by_class(figure: Figure, names: Sequence[str], accuracy: Array, epochs: Sequence[int], place: tuple[int, int, int, int, float]) -> None:
+def _by_class(
+    figure: Figure, names: Sequence[str], accuracy: Array, epochs: Sequence[int], place: tuple[int, int, int, int, float]
+) -> None:
     left, below, cell, row, room = place
     shown = 100 * np.asarray(accuracy, float)
     axes = panel(figure, left, below, cell * len(epochs), row * len(names))

@@ -31,7 +31,7 @@ def drift(before: Tensor, after: Tensor) -> Tensor:
     """How far the order of a map's places has changed: 1 - Spearman's rank correlation.
 
     before, after  (B, ...)  same shape, any unit
-    returns        (B,)      [0, 2], float64: 0 nothing changed, 1 unrelated, 2 turned round; NaN where a map is flat and the other is not
+    returns        (B,)      [0, 2], float64: 0 nothing changed, 1 unrelated, 2 turned round; NaN where one map is flat
 
     Of ranks, because logits grow through training: a map that only becomes stronger has not moved.
     """
@@ -80,8 +80,8 @@ def learning(right: Tensor) -> Learning:
     """When each picture was learned and forgotten.
 
     right   (E, N) bool, moments in their order
-    Source: Toneva et al., An Empirical Study of Example Forgetting during Deep Neural Network Learning, ICLR 2019. There a picture is looked
-    at when it is trained on; here held-out pictures are looked at after every moment.
+    Source: Toneva et al., An Empirical Study of Example Forgetting during Deep Neural Network Learning, ICLR 2019. There a
+    picture is looked at when it is trained on; here held-out pictures are looked at after every moment.
     """
     nothing = torch.zeros_like(right[:1])
     learned = torch.cat([nothing, right[1:] & ~right[:-1]])

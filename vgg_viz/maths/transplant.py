@@ -44,13 +44,13 @@ def checked_region(region: Region, side: int) -> Region:
         x0, y0, x1, y1 = region.box
         if not (0 <= x0 < x1 <= side and 0 <= y0 < y1 <= side):
             raise InputRefused(
-                f"the region {x0},{y0},{x1},{y1} does not lie in a picture of {side} px; x0,y0,x1,y1 in pixels were expected, with x0 < x1 and "
-                f"y0 < y1 up to {side}."
+                f"the region {x0},{y0},{x1},{y1} does not lie in a picture of {side} px; x0,y0,x1,y1 in pixels were expected, "
+                f"with x0 < x1 and y0 < y1 up to {side}."
             )
         if not control_boxes(region.box, side):
             raise InputRefused(
-                f"the region {x0},{y0},{x1},{y1} leaves no room in a picture of {side} px for another one of its size, which it must be compared "
-                "with; give a smaller one."
+                f"the region {x0},{y0},{x1},{y1} leaves no room in a picture of {side} px for another one of its size, "
+                "which it must be compared with; give a smaller one."
             )
     if region.kind == "border" and not 0 < region.width <= side // 6:
         raise InputRefused(f"a border of {region.width} px came; 1 to {side // 6} px of {side} were expected.")
@@ -90,7 +90,7 @@ def transplant(region: Region, images: Tensor, donors: Tensor, masks: Tensor | N
         return _cast(images, donors)
     if region.kind == "background":
         if masks is None or donor_masks is None:
-            raise InputRefused("the background can be moved only where every picture has a mask of its object; give pictures with masks/.")
+            raise InputRefused("the background can be moved only where every picture has a mask; give pictures with masks/.")
         return torch.where(masks[:, None], images, _ground(donors, donor_masks))
     side = images.shape[-1]
     moved = box_mask(region.box, side) if region.box is not None else border_mask(side, region.width)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -51,25 +51,27 @@ def curves(walk: Walk) -> Iterator[Exhibit | Finding]:
     yield _exhibit(walk, found)
 
 
-def _where(walk: Walk, found: Measured, deep: dict[str, Series] | object) -> Iterator[Finding]:
-    series = deep.get("mass") if isinstance(deep, dict) else None
+def _where(walk: Walk, found: Measured, deep: Mapping[str, Series]) -> Iterator[Finding]:
+    series = deep.get("mass")
     if series is None:
         return
     area, start, end = found.area["mass"], float(series.mean[0]), float(series.mean[-1])
     since = first_above(series, area)
-    held = (
-        f"From epoch {walk.epochs[since]} on it lies above the {percent(area)} that a map without knowledge would have there."
-        if since is not None
-        else f"In the end it is not shown to be more than the {percent(area)} that a map without knowledge would have there."
-    )
+    if since is None:
+        held = f"In the end it is not shown to be more than the {percent(area)} that a map without knowledge would have there."
+    elif since == 0 and walk.epochs[0] == 0:
+        held = (f"Already before training it is more than the {percent(area)} that a map without knowledge would have: random filters follow contrast, and objects "
+                "have it. That share alone is no proof of learning.")  # fmt: skip
+    else:
+        held = f"From epoch {walk.epochs[since]} on it lies above the {percent(area)} that a map without knowledge would have there."
     yield Finding(
-        "good" if since is not None else "warn",
+        "warn" if since is None else "note" if since == 0 else "good",
         f"{percent(end)} of the evidence at {walk.deep} lies on the object at the end, {percent(start)} at the start. {held}",
     )
 
 
-def _settled(walk: Walk, deep: dict[str, Series] | object) -> Iterator[Finding]:
-    series = deep.get("with_last") if isinstance(deep, dict) else None
+def _settled(walk: Walk, deep: Mapping[str, Series]) -> Iterator[Finding]:
+    series = deep.get("with_last")
     if series is None or len(walk.epochs) < 3:
         return
     values = series.mean[:-1].tolist()
@@ -127,9 +129,9 @@ def _answers(walk: Walk, told: Scores) -> list[Chart]:
     loss = [entry.train_loss if entry else nan for entry in training]
     chance = 100 / len(walk.classes)
     return [
-        Chart("Accuracy [%]", [Line("these", 100 * told.accuracy.numpy()), *([Line("training", torch.tensor(learned).numpy())] if history else [])],
+        Chart("Accuracy [%]", [Line("tested", 100 * told.accuracy.numpy()), *([Line("training", torch.tensor(learned).numpy())] if history else [])],
               ("chance", chance), (0.0, 102.0)),
-        Chart("Loss [nat]", [Line("these", told.loss.numpy()), *([Line("training", torch.tensor(loss).numpy())] if history else [])]),
+        Chart("Loss [nat]", [Line("tested", told.loss.numpy()), *([Line("training", torch.tensor(loss).numpy())] if history else [])]),
     ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from vgg_viz.figures.comparison import picture_rows
+from vgg_viz.figures.comparison import Told, picture_rows
 from vgg_viz.figures.timeline import learned_and_forgotten
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 from vgg_viz.report.section import counted, pixels
@@ -108,7 +108,7 @@ def _pictures(walk: Walk) -> Exhibit:
         (f"forgotten most often, of {int((events > 0).sum()):,} that were forgotten", [_told(walk, i) for i in often]),
         (f"wrong at the end and surest of it, of {len(lost):,}", [_told(walk, i) for i in wrong]),
     ]  # fmt: skip
-    chosen = [i for i in dict.fromkeys([*often, *wrong])]
+    chosen = list(dict.fromkeys([*often, *wrong]))
     return Exhibit(
         "timeline-pictures",
         "The pictures that flipped",
@@ -138,7 +138,7 @@ def _epoch(walk: Walk, place: Tensor) -> int | None:
     return walk.epochs[int(place)] if int(place) >= 0 else None
 
 
-def _told(walk: Walk, i: int) -> tuple[object, list[tuple[str, bool | None]]]:
+def _told(walk: Walk, i: int) -> Told:
     first, final = (_epoch(walk, place[i]) for place in (walk.learned.first, walk.learned.final))
     step = -(-len(walk.epochs) // 14)  # the marks must fit below the photo
     marks = "".join("●" if bool(good) else "○" for good in walk.right[::step, i])

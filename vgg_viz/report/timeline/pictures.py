@@ -17,10 +17,11 @@ from vgg_viz.report.section import counted, pixels
 from vgg_viz.report.timeline.walk import Walk
 from vgg_viz.report.viewer import FINEST_LAYER, coarser, photo_of, quantised
 
-MOST_COLUMNS = 8  # epochs in the figure
+MOST_COLUMNS = 7  # epochs in the figure
 MOST_FRAMES = 16  # epochs in the viewer
 PEAKS = 0.995  # of the values lie inside the scale of a row: a single peak would pale all other epochs
 TIMES = "× mean strength"
+METHODS = ("how-much", "where")
 
 
 def pictures(walk: Walk) -> Iterator[Exhibit]:
@@ -68,8 +69,8 @@ def _figure(walk: Walk) -> Exhibit:
             scale = shared_scale(placed, signed=True, unit=TIMES, over="all epochs of a row", quantile=PEAKS)
             if layer == walk.deep:
                 moved.append(float(drift(maps[:1], maps[-1:])))
-            strongest = [f"±{_short(float(part.abs().max()))} logit" for part in maps]
-            label = f"{truth}{', the true class' if batch.labels is not None else ', what the last epoch says'} · {layer} · strongest value {strongest[0]} in epoch {epochs[0]}, {strongest[-1]} in epoch {epochs[-1]}"
+            first, last = (_short(float(part.abs().max())) for part in (maps[0], maps[-1]))
+            label = f"for {truth} at {layer}; strongest value from {first} to {last} logit"
             said = [_said(walk, epoch, i) for epoch in epochs] if layer == walk.deep else []
             mask = None if batch.masks is None else batch.masks[i].numpy()
             strips.append(Strip(photos[i], placed.numpy(), scale, label, said, mask))
@@ -81,8 +82,8 @@ def _figure(walk: Walk) -> Exhibit:
         "The same pictures, epoch by epoch",
         Caption(
             see=f"Each row is a picture with Grad-CAM at one layer, after its ReLU, in the network of every epoch: at {walk.deep}, where reports look, and below it at the early "
-            f"{walk.early}. Red is evidence for the class, blue against it; the ReLU that Grad-CAM usually ends with is left out, so that both can be seen. A value is a multiple "
-            "of the map's own mean strength, and all epochs of a row share the scale at its right. The line below says what the network of that epoch answered."
+            f"{walk.early}. Red is evidence for the class, blue against it: the ReLU that Grad-CAM usually ends with is left out, and the class's score is taken less the mean score of all classes, because what is added to all scores changes no answer. A value is a multiple "
+            "of the map's own mean strength, and all epochs of a row share the scale at its right. The photo is paled below the maps. The line below says what the network of that epoch answered."
             + (" The outline on the photo is the object's true mask." if batch.masks is not None else "") + skipped,
             read=f"Follow a row from left to right: when does the red leave the corners and gather on the object, and is that the epoch in which the answer becomes right? {how} "
             "The early layer is usually done first: edges are learned before forms.",
@@ -141,29 +142,22 @@ def payload(walk: Walk, epochs: list[int]) -> dict[str, Any]:
     factor = -(-max(walk.shown[epochs[0]]["asked"].maps[walk.deep].shape[-2:]) // FINEST_LAYER)
     word = "true" if batch.labels is not None else "last answer"
     maps: list[dict[str, Any]] = []
-    ranges: dict[str, list[float]] = {}
     for i in range(len(batch)):
-        for method in ("how-much", "where"):
+        for method in METHODS:
             drawn = list(_drawn(walk, epochs, i, method, factor, word, int(asked[i])))
             high = max(float(values.abs().max()) for _, _, _, values in drawn)
             for epoch, target, index, values in drawn:
-                name = f"epoch {epoch}"
                 low, top, data = quantised(values, (-high, high))
-                known = ranges.setdefault(f"{method}|{name}|{target}", [low, top])
-                known[:] = min(known[0], low), max(known[1], top)
                 maps.append({
-                    "photo": i, "method": method, "layer": name, "target": target, "class": index, "h": values.shape[0], "w": values.shape[1],
+                    "photo": i, "method": method, "layer": f"epoch {epoch}", "target": target, "class": index, "h": values.shape[0], "w": values.shape[1],
                     "low": low, "high": top, "data": data,
                 })  # fmt: skip
-    # One range for all photos must also be one over the epochs.
-    for method in ("how-much", "where"):
-        ends = [max((known[1] for key, known in ranges.items() if key.startswith(f"{method}|")), default=0.0)]
-        for key in ranges:
-            if key.startswith(f"{method}|"):
-                ranges[key] = [-ends[0], ends[0]]
-    about = f"Grad-CAM at {walk.deep}, after its ReLU and without the ReLU it usually ends with"
+    # One range for all photos is one over the epochs too.
+    most = {method: max(entry["high"] for entry in maps if entry["method"] == method) for method in METHODS}
+    ranges = {f"{entry['method']}|{entry['layer']}|{entry['target']}": [-most[entry["method"]], most[entry["method"]]] for entry in maps}
+    about = f"Grad-CAM at {walk.deep} of the class's score less the mean score of all classes, with evidence against it"
     return {
-        "kind": "attention", "axis": "epoch", "photos": [_photo(walk, epochs, i) for i in range(len(batch))], "classes": list(walk.classes),
+        "kind": "attention", "axis": "epoch", "pale": True, "photos": [_photo(walk, epochs, i) for i in range(len(batch))], "classes": list(walk.classes),
         "range": "all epochs on this photo",
         "methods": [
             {"id": "how-much", "title": "How much", "signed": True, "unit": "logit", "layered": True, "evidence": "", "speaker": "the network",
@@ -180,13 +174,11 @@ def payload(walk: Walk, epochs: list[int]) -> dict[str, Any]:
 
 
 def _drawn(walk: Walk, epochs: list[int], i: int, method: str, factor: int, word: str, asked: int) -> Iterator[tuple[int, str, int, Tensor]]:
-    """(epoch, target, class, map) of one picture: for the class that is asked about, and for the epoch's answer where that is another."""
+    """(epoch, target, class, map) of one picture: for the class that is asked about, and for what the epoch answers."""
     for epoch in epochs:
         for kind, target in (("asked", word), ("said", "answered")):
             look = walk.shown[epoch][kind]
             index = asked if kind == "asked" else int(look.logits[i].argmax())
-            if kind == "said" and index == asked:
-                continue
             raw = look.maps[walk.deep][i : i + 1]
             yield epoch, target, index, coarser(relative(raw) if method == "where" else raw, factor)[0]
 

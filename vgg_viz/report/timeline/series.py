@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -65,7 +66,7 @@ def measured(walk: Walk) -> Measured:
         told = {name: [mass_inside(place(part, field, walk.side), mask) for part in maps] for name, mask in regions.items()}
         told["entropy"] = [map_entropy(part) for part in maps]
         unknown = torch.full((len(maps[0]),), math.nan, dtype=torch.float64)
-        told["drift"] = [unknown, *(drift(before, after) for before, after in zip(maps, maps[1:], strict=False))]
+        told["drift"] = [unknown, *(drift(before, after) for before, after in pairwise(maps))]
         told["with_last"] = [with_last(part, maps[-1]) for part in maps]
         found[layer] = {name: _series(values, walk.seed) for name, values in told.items()}
     return Measured(found, {name: float(mask.double().mean()) for name, mask in regions.items()})
@@ -80,9 +81,11 @@ def with_last(maps: Tensor, last: Tensor) -> Tensor:
 def _series(values: list[Tensor], seed: int) -> Series:
     ends = [bootstrap_interval(part, seed=seed) for part in values]
     return Series(
-        torch.stack([part.nanmean() for part in values]), torch.tensor([low for low, _ in ends]), torch.tensor([high for _, high in ends]),
+        torch.stack([part.nanmean() for part in values]),
+        torch.tensor([low for low, _ in ends], dtype=torch.float64),
+        torch.tensor([high for _, high in ends], dtype=torch.float64),
         torch.stack([(~part.isnan()).sum() for part in values]),
-    )  # fmt: skip
+    )
 
 
 def first_above(series: Series, level: float) -> int | None:

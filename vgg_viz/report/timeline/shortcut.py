@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.errors import SectionMissing
-from vgg_viz.figures.comparison import picture_rows
+from vgg_viz.figures.comparison import Told, picture_rows
 from vgg_viz.figures.style import percent
 from vgg_viz.figures.timeline import Chart, Line, numbers_by_epoch
 from vgg_viz.maths.metrics import bootstrap_interval
@@ -207,7 +207,7 @@ def _examples(walk: Walk, suspect: Suspect, pictures: Moved, number: int) -> Exh
     turned = (after.argmax(1) == suspect.index) & (before.argmax(1) != suspect.index)
     chosen = [*turned.nonzero()[:, 0].tolist(), *(~turned).nonzero()[:, 0].tolist()][:5]
 
-    def row(images: Tensor, logits: Tensor | None) -> list[tuple[object, list[tuple[str, bool | None]]]]:
+    def row(images: Tensor, logits: Tensor | None) -> list[Told]:
         photos = pixels(images[chosen])
         said = ["" if logits is None else walk.classes[int(logits[i].argmax())] for i in chosen]
         return [(photo, [(word or suspect.name, None)]) for photo, word in zip(photos, said, strict=True)]

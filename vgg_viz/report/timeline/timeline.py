@@ -23,15 +23,16 @@ from vgg_viz.models.vgg import title
 from vgg_viz.records import Batch, Finding
 from vgg_viz.report import page
 from vgg_viz.report.exhibits import Chapter, Made, Progress, make_all, manifest_entries, write_chapter
-from vgg_viz.report.gallery import Result, made_at, reproducible, versions
+from vgg_viz.report.gallery import Result
 from vgg_viz.report.index import require_index_place, write_index
 from vgg_viz.report.material import folder_classes, gather, in_channels
 from vgg_viz.report.preset import preset_for
 from vgg_viz.report.publishing import publish
 from vgg_viz.report.section import counted
+from vgg_viz.report.stamp import made_at, reproducible, versions
 from vgg_viz.report.timeline.curves import curves
 from vgg_viz.report.timeline.flips import flips
-from vgg_viz.report.timeline.kept_run import KeptRun, open_run
+from vgg_viz.report.timeline.kept_run import open_run
 from vgg_viz.report.timeline.pictures import pictures
 from vgg_viz.report.timeline.shortcut import shortcuts
 from vgg_viz.report.timeline.suspects import Suspect, suspects
@@ -78,16 +79,18 @@ def timeline(
     started = time.perf_counter()
     require_index_place(Path(out))
     kept = open_run(run, {"folder_classes": folder_classes(data), **(overrides or {})})
-    named = suspects(region, of_class, None if suspected is None else Path(suspected), kept.checkpoint.classes, kept.checkpoint.architecture.image_side)
-    gigamacs = sum(row.macs for row in geometry(skeleton(kept.checkpoint.architecture))) / 1e9
+    wanted = kept.checkpoint.architecture
+    named = suspects(region, of_class, None if suspected is None else Path(suspected), kept.checkpoint.classes, wanted.image_side)
+    gigamacs = sum(row.macs for row in geometry(skeleton(wanted))) / 1e9
     chosen = preset_for(preset, gigamacs * len(kept.epochs))
     material = gather(kept.checkpoint, images=images, data=data, preset=chosen, gigamacs=gigamacs * len(kept.epochs), seed=seed)
     if material.labelled is None and material.looked is None:
         raise InputRefused(f"there are no pictures to set before the epochs of {kept.name!r}; give some with --data DIR or --images DIR.")
-    walk = Walk(kept, material, chosen, seed, device=device, overrides={"folder_classes": folder_classes(data), **(overrides or {})})
+    walk = Walk(kept, material, chosen, seed, device=device)
     warnings = list(material.warnings)
     if kept.left_out:
-        warnings.append(f"{counted(kept.left_out, 'epoch')} of the run {'is' if kept.left_out == 1 else 'are'} left out: {len(kept.epochs)} were taken evenly over it.")
+        are = "is" if kept.left_out == 1 else "are"
+        warnings.append(f"{counted(kept.left_out, 'epoch')} of the run {are} left out: {len(kept.epochs)} were taken evenly over it.")
     target = Path(out) / f"{folder_name(kept.name)}-timeline"
     with replacing(target) as folder:
         for name in ("figures", "data"):
@@ -98,7 +101,8 @@ def timeline(
         findings = _verdict(made, named)
         footer = tuple(_footer(walk, command, str(device), time.perf_counter() - started))
         built = page.Page(
-            title=f"{kept.name}, epoch by epoch", subtitle=f"{title(kept.checkpoint.architecture)}; {counted(len(kept.epochs), 'kept epoch')}, {kept.epochs[0]} to {kept.epochs[-1]}",
+            title=f"{kept.name}, epoch by epoch",
+            subtitle=f"{title(wanted)}; {counted(len(kept.epochs), 'kept epoch')}, {kept.epochs[0]} to {kept.epochs[-1]}",
             findings=findings, facts=_facts(walk), warnings=tuple(warnings), sections=tuple(shown), footer=footer,
         )  # fmt: skip
         warnings += publish(folder, built)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vgg_viz.attribution.cam import after_relu, choose_layer
 from vgg_viz.attribution.shared import gradient_bundle
+from vgg_viz.capture.hooks import centring
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.errors import SectionMissing
 from vgg_viz.maths.change import Learning, learning
@@ -29,9 +29,9 @@ Tell = Callable[[int, int], None]  # epochs done, of how many
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one epoch says about some pictures; maps are Grad-CAM without its last ReLU, so that evidence against the class stays [logit].
+    """What one epoch says about some pictures; maps are Grad-CAM without its last ReLU: evidence against the class stays [logit].
 
-    logits  (B, K)
+    logits  (B, K), each less the mean of its row: softmax and answer are those of the network
     maps    {layer: (B, h, w)}, every layer asked for, from one forward and one backward pass
     """
 
@@ -42,11 +42,8 @@ class Look:
 class Walk:
     """One run before its pictures: built once, then each epoch's weights put in."""
 
-    def __init__(
-        self, run: KeptRun, material: Material, preset: Preset, seed: int, *, device: str | torch.device = "cpu",
-        overrides: Mapping[str, Any] | None = None,
-    ) -> None:  # fmt: skip
-        self.run, self.material, self.preset, self.seed, self.overrides = run, material, preset, seed, overrides
+    def __init__(self, run: KeptRun, material: Material, preset: Preset, seed: int, *, device: str | torch.device = "cpu") -> None:
+        self.run, self.material, self.preset, self.seed = run, material, preset, seed
         self.model: nn.Module = build(run.checkpoint.architecture).to(device)  # not around the last epoch's weights: they lie in a file
 
     # ------------------------------------------------------------ what is looked at
@@ -135,8 +132,8 @@ class Walk:
 
     def each(self) -> Iterable[int]:
         """Epoch by epoch, with its weights in the network while the loop's body runs."""
-        for epoch, file in self.run.files.items():
-            wear(self.model, file, self.run.checkpoint, self.overrides)
+        for epoch, checkpoint in self.run.kept.items():
+            wear(self.model, checkpoint)
             yield epoch
 
     @cached_property
@@ -162,7 +159,7 @@ class Walk:
 
     @cached_property
     def shown(self) -> dict[int, dict[str, Look]]:
-        """Maps of the deep and the early layer for the pictures that are shown: for the class that is asked about, and for what the epoch says."""
+        """Maps of the deep and the early layer of the shown pictures: for the class that is asked about, and for what the epoch says."""
         asked = self.targets(self.looked)
         layers = tuple(dict.fromkeys((self.early, self.deep)))
         return {
@@ -173,12 +170,13 @@ class Walk:
         """The class that maps are about, the same at every epoch: the true one, or what the last epoch says where nobody knows it."""
         if batch.labels is not None:
             return batch.labels
-        wear(self.model, self.run.files[self.epochs[-1]], self.run.checkpoint, self.overrides)
+        wear(self.model, self.run.checkpoint)
         return predict_logits(self.model, batch.images).argmax(1)
 
     def _look(self, batch: Batch, targets: Tensor | str, layers: Sequence[str]) -> Look:
         device = next(self.model.parameters()).device
         asked = targets if isinstance(targets, str) else targets.to(device)
-        found = gradient_bundle(self.model, batch.images.to(device), asked, layers=layers, relu=False)
+        with centring(self.model):
+            found = gradient_bundle(self.model, batch.images.to(device), asked, layers=layers, relu=False)
         maps = {name: part.values.detach().float().cpu() for name, part in found.grad_cam.items()}
         return Look(found.activations.logits.float().cpu(), maps)
