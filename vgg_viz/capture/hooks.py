@@ -152,6 +152,27 @@ def _value(output: Tensor, neuron: Neuron) -> Tensor:
 
 
 @contextmanager
+def rewriting(model: nn.Module, changes: Mapping[str, Callable[[nn.Module, Tensor], Tensor]]) -> Iterator[None]:
+    """Let something else pass up in the place of what layers say, during the forward passes of this block.
+
+    changes  {layer: function of its module and its output (B, C, h, w) or (B, C), giving what passes up}
+    raises   UnknownName before anything is hooked
+    """
+    found = [(find(model, name), change) for name, change in changes.items()]
+    with ExitStack() as hooks:
+        for layer, change in found:
+            hooks.callback(layer.module.register_forward_hook(_rewriter(change)).remove)
+        yield
+
+
+def _rewriter(change: Callable[[nn.Module, Tensor], Tensor]) -> Callable[[nn.Module, object, Tensor], Tensor]:
+    def rewrite(module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        return change(module, output)
+
+    return rewrite
+
+
+@contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     """The model in eval mode; afterwards every module has the mode it had, not that of the root.
 

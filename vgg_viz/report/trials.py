@@ -7,6 +7,7 @@ from vgg_viz.attribution.trust import Evidence, evidence
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 from vgg_viz.report.section import Looked, Subject, counted
 
+PASSES = 2600  # that one method may spend on either kind of question
 TRIED, COMPARED = 16, 8  # pictures on which methods are put to the test, and those of them that get every check
 
 
@@ -20,7 +21,7 @@ def tried(subject: Subject, looked: Looked) -> tuple[Evidence, ...]:
     return evidence(
         subject.model, batch.images[:count].to(subject.device), names=subject.preset.methods,
         labels=None if batch.labels is None else batch.labels[:count], masks=None if batch.masks is None else batch.masks[:count],
-        seed=subject.seed, steps=subject.preset.steps, samples=subject.preset.samples, compared=COMPARED,
+        seed=subject.seed, steps=subject.preset.steps, samples=subject.preset.samples, compared=COMPARED, most_passes=PASSES,
     )  # fmt: skip
 
 
