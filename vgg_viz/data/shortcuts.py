@@ -137,8 +137,9 @@ def as_provenance(shortcut: Shortcut) -> dict[str, str | int | float]:
 def from_provenance(data: Mapping[str, Any]) -> Shortcut | None:
     """The shortcut that a checkpoint remembers, if it can be painted; None where there is none."""
     held = {key.removeprefix("shortcut_"): value for key, value in data.items() if key.startswith("shortcut_")}
-    wanted: dict[str, Any] = {"kind": str, "name": str, "seed": int, **dict.fromkeys(("strength", "elsewhere", "held_out"), (int, float))}
     # A file may say anything.
+    shares = dict.fromkeys(("strength", "elsewhere", "held_out"), (int, float))
+    wanted: dict[str, Any] = {"kind": str, "name": str, "seed": int, **shares}
     if held.keys() != wanted.keys() or not all(isinstance(held[key], kind) for key, kind in wanted.items()) or held["seed"] < 0:
         return None
     try:
