@@ -17,7 +17,8 @@ from vgg_viz.cli import main
 from vgg_viz.data.shape_files import write as write_shapes
 from vgg_viz.errors import CheckpointRefused, InputRefused, SectionMissing, UnknownName, VggVizError
 from vgg_viz.figures import timeline as paint
-from vgg_viz.maths.heatmaps import Scale
+from vgg_viz.figures.strips import Strip, maps_in_rows
+from vgg_viz.maths.heatmaps import Scale, relative
 from vgg_viz.maths.transplant import Region
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import load, save
@@ -25,7 +26,7 @@ from vgg_viz.records import Batch, Checkpoint, Epoch, Provenance
 from vgg_viz.report.material import Material
 from vgg_viz.report.preset import PRESETS
 from vgg_viz.report.timeline.kept_run import MOST_EPOCHS, open_run, wear
-from vgg_viz.report.timeline.pictures import evenly, payload, relative
+from vgg_viz.report.timeline.pictures import evenly, payload
 from vgg_viz.report.timeline.series import Series, first_above, measured
 from vgg_viz.report.timeline.shortcut import effect_of, effects, first_use, log_odds, moved, sentence
 from vgg_viz.report.timeline.suspects import Suspect, suspects
@@ -407,8 +408,9 @@ def test_figures_of_a_timeline_hold_the_numbers_and_refuse_what_does_not_fit():
         paint.numbers_by_epoch([], [0])
     with pytest.raises(VggVizError, match="at least one class"):
         paint.learned_and_forgotten(np.zeros(1), np.zeros(1), [], np.zeros((0, 1)), [0])
-    with pytest.raises(VggVizError, match="a map for each of the 2 epochs"):
-        paint.maps_by_epoch([paint.Strip(np.zeros((8, 8, 3)), np.zeros((1, 8, 8)), Scale(-1, 1, True, "logit", "a row"), "x")], [0, 1])
+    strip = Strip(np.zeros((8, 8, 3)), np.zeros((1, 8, 8)), Scale(-1, 1, True, "logit", "a row"), "x")
+    with pytest.raises(VggVizError, match="one map for each of the 2 columns"):
+        maps_in_rows([strip], ["A", "B"], over="both")
 
 
 # ---------------------------------------------------------------- from end to end

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vgg_viz.figures.timeline import Strip, maps_by_epoch
+from vgg_viz.figures.strips import Strip, maps_in_rows
 from vgg_viz.maths.change import drift
-from vgg_viz.maths.heatmaps import place, shared_scale
+from vgg_viz.maths.heatmaps import place, relative, shared_scale
 from vgg_viz.maths.receptive_field import Field
 from vgg_viz.records import Caption, Exhibit
 from vgg_viz.report.section import counted, pixels
@@ -43,15 +43,6 @@ def evenly(epochs: tuple[int, ...], most: int) -> list[int]:
     while len(kept) > most:
         kept.pop(-2)
     return [epochs[n] for n in kept]
-
-
-def relative(maps: Tensor) -> Tensor:
-    """Each map as multiples of its own mean magnitude, so that a network with small logits shows where it looks too: (B, h, w).
-
-    A map that is zero everywhere stays so.
-    """
-    strength = maps.abs().mean((1, 2), keepdim=True)
-    return maps / strength.where(strength > 0, 1.0)
 
 
 def _figure(walk: Walk) -> Exhibit:
@@ -91,7 +82,7 @@ def _figure(walk: Walk) -> Exhibit:
             "forgotten or came late, unless you gave others: the chapter in numbers has an even sample.",
         ),
         alt=f"{counted(count, 'picture')} with signed Grad-CAM maps in {counted(len(epochs), 'epoch')}, at {walk.deep} and {walk.early}. {how}".strip(),
-        figure=maps_by_epoch(strips, epochs, title="Grad-CAM by epoch, one signed scale in each row"),
+        figure=maps_in_rows(strips, [f"epoch {epoch}" for epoch in epochs], over="all epochs of a row", title="Grad-CAM by epoch, one signed scale in each row"),
         kind="picture",
         numbers={
             "epochs": epochs, "pictures": batch.names[:count], "classes": [walk.classes[int(index)] for index in asked[:count]], "layers": [walk.deep, walk.early],

@@ -205,7 +205,10 @@ def _examples(walk: Walk, suspect: Suspect, pictures: Moved, number: int) -> Exh
     """Some of the pictures, and what the last network says of them: those that turn first."""
     before, after, beside = (predict_logits(walk.model, part) for part in (pictures.plain, pictures.treated, pictures.control))
     turned = (after.argmax(1) == suspect.index) & (before.argmax(1) != suspect.index)
-    chosen = [*turned.nonzero()[:, 0].tolist(), *(~turned).nonzero()[:, 0].tolist()][:5]
+    parts = [part.nonzero()[:, 0].tolist() for part in (turned, ~turned)]
+    # Evenly over each: a folder begins with its first class.
+    chosen = [i for part in parts for i in (part[round(n * (len(part) - 1) / 4)] for n in range(min(5, len(part))))]
+    chosen = list(dict.fromkeys(chosen))[:5]
 
     def row(images: Tensor, logits: Tensor | None) -> list[Told]:
         photos = pixels(images[chosen])
