@@ -76,8 +76,7 @@ def _figure(walk: Walk) -> Exhibit:
             f"{walk.early}. Red is evidence for the class, blue against it: the ReLU that Grad-CAM usually ends with is left out, and the class's score is taken less the mean score of all classes, because what is added to all scores changes no answer. A value is a multiple "
             "of the map's own mean strength, and all epochs of a row share the scale at its right. The photo is paled below the maps. The line below says what the network of that epoch answered."
             + (" The outline on the photo is the object's true mask." if batch.masks is not None else "") + skipped,
-            read=f"Follow a row from left to right: when does the red leave the corners and gather on the object, and is that the epoch in which the answer becomes right? {how} "
-            "The early layer is usually done first: edges are learned before forms.",
+            read=f"Follow a row from left to right: when does the red leave the corners and gather on the object, and is that the epoch in which the answer becomes right? {how}",
             cannot="How strong the evidence is: that grows with the logits, stands above each row, and can be seen in the viewer. These pictures were chosen because they were "
             "forgotten or came late, unless you gave others: the chapter in numbers has an even sample.",
         ),
