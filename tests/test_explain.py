@@ -435,7 +435,7 @@ def test_cnn_explainers_red_panda_is_confidently_taken_for_espresso(shared_data)
     folder = shared_data / "cnn-explainer"
     found = explained(folder, folder / "images" / "panda_5.jpeg", target="red panda")
     assert findings(found)[0].text == "The network says espresso (98.5 %), but red panda (1.3 %) was expected."
-    assert removed(found).startswith("Even with all of it blurred the network says espresso (97.5 %)")
+    assert removed(found).startswith("Even with all of it blurred the network says espresso (95.2 %)")
     assert found.classes[found.removal.becomes] == "red panda"
     decoded = decode(folder / "images" / "panda_5.jpeg")
     assert found.original == tuple(decoded.shape[-2:])
