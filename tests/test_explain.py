@@ -161,6 +161,17 @@ def test_the_figures_show_what_was_hidden_and_what_was_measured(planted):
     assert exhibit.numbers["share"] == shown.share == planted.removal.share
 
 
+def test_each_method_is_put_to_the_same_test(bundled):
+    assert set(bundled.others) == {"input_x_gradient", "saliency"}
+    found = bundled.others["input_x_gradient"]
+    assert (found.answer, found.expected) == (bundled.removal.answer, bundled.removal.expected)
+    assert not torch.equal(found.rank, bundled.removal.rank)
+    (exhibit,) = hiding.hiding(bundled)
+    shares = {"grad_cam": bundled.removal.share, **{name: one.share for name, one in bundled.others.items()}}
+    assert exhibit.numbers["shares_by_method"] == shares
+    assert "In the order of Saliency it takes" in exhibit.caption.read
+
+
 def test_the_wrong_order_needs_more_and_is_said_to_be_no_better_than_chance(planted):
     def answer(pictures):
         with torch.no_grad():
