@@ -19,6 +19,8 @@ DONE, PARTS_MISSING, REFUSED, INTERRUPTED = 0, 1, 2, 130
 def landed(options: argparse.Namespace, result: Result) -> int:
     """Say where a gallery landed and what it lacks; the exit status of the command."""
     page = result.single or result.index
+    for sentence in result.said:
+        print(f"vgg_viz {options.command}: {sentence}", file=sys.stderr)
     for warning in result.warnings:
         print(f"vgg_viz {options.command}: {warning}", file=sys.stderr)
     for title, reason in result.missing:

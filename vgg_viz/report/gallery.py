@@ -28,6 +28,7 @@ from vgg_viz.report.index import require_index_place, write_index
 from vgg_viz.report.material import folder_classes, gather
 from vgg_viz.report.preset import preset_for
 from vgg_viz.report.publishing import publish, standalone
+from vgg_viz.report.resuming import resumable
 from vgg_viz.report.section import SECTIONS, Subject
 from vgg_viz.report.stamp import made_at, reproducible, versions
 from vgg_viz.report.verdict import facts, subtitle, verdict
@@ -39,12 +40,14 @@ class Result:
     """Where a gallery landed; `missing` names the parts that could not be made, with the reason.
 
     single  the whole gallery as one file, where that was asked for and it is light enough
+    said    what else is worth a line on stderr, though nothing is wrong
     """
 
     index: Path
     missing: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
     single: Path | None = None
+    said: tuple[str, ...] = ()
 
 
 def report(
@@ -82,10 +85,11 @@ def report(
     gigamacs = sum(row.macs for row in geometry(model)) / 1e9
     chosen = preset_for(preset, gigamacs)
     material = gather(checkpoint, images=images, data=data, preset=chosen, gigamacs=gigamacs, seed=seed)
-    with replacing(Path(out) / folder_name(stem)) as folder:
+    target = Path(out) / folder_name(stem)
+    with replacing(target) as folder, resumable(target, settings=(fingerprint, chosen, seed, str(device))) as receipts:
         for name in ("figures", "data"):
             (folder / name).mkdir()
-        subject = Subject(checkpoint, model, material, chosen, seed)
+        subject = Subject(checkpoint, model, material, chosen, seed, fingerprint=fingerprint, receipts=receipts)
         made = _make_all(subject, progress)
         shown = [write_chapter(part, folder, chosen) for part in made]
         missing = tuple((part.title, reason) for part in made for reason, _ in part.missing)
@@ -101,10 +105,11 @@ def report(
         single = f"{folder_name(stem)}-alone.html"
         if one_file and (too_heavy := standalone(folder, built, explorer, single)):
             missing = (*missing, ("One file", too_heavy))
-        write_json(folder / MANIFEST, {**_manifest(subject, findings, made, context), "warnings": warnings})
-    target = Path(out) / folder_name(stem)
+        kept = subject.maps.deliver(folder / "data")
+        write_json(folder / MANIFEST, {**_manifest(subject, findings, made, context), "warnings": warnings, "receipts": kept})
     write_index(Path(out))
-    return Result(target / "index.html", missing, warnings, target / single if (target / single).is_file() else None)
+    alone = target / single if (target / single).is_file() else None
+    return Result(target / "index.html", missing, warnings, alone, subject.maps.said())
 
 
 # ---------------------------------------------------------------- making

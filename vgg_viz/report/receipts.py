@@ -83,16 +83,20 @@ class Receipt:
         return tuple(self.origin["pictures"])
 
 
-def origin(model: nn.Module, images: Tensor, names: Sequence[str], classes: Sequence[str], *, checkpoint: str) -> Origin:
+def origin(
+    model: nn.Module, images: Tensor, names: Sequence[str], classes: Sequence[str], *, checkpoint: str, network: str | None = None
+) -> Origin:
     """What the receipts of maps of `model` on `images` (B, C, H, W) in [0, 1] share.
 
     names       of the pictures; classes: names in the order of the outputs
     checkpoint  SHA-256 of the file, or "" for random weights
+    network     from `network_of`, where it is known already
     """
     weight = next(model.parameters())
     dtype = str(weight.dtype).removeprefix("torch.")
     used = {name: version for name, version in versions().items() if name in DEPENDS_ON}
-    return Origin(checkpoint, network_of(model), tuple(names), pixels_of(images), tuple(classes), weight.device.type, dtype, used)
+    network = network_of(model) if network is None else network
+    return Origin(checkpoint, network, tuple(names), pixels_of(images), tuple(classes), weight.device.type, dtype, used)
 
 
 def network_of(model: nn.Module) -> str:
@@ -223,7 +227,7 @@ def read(path: Path) -> Receipt:
     tensors = {name: torch.from_numpy(value) for name, value in arrays.items()}
     found = Attribution(
         method=told["method"], values=tensors["values"], unit=told["unit"], signed=told["signed"], layer=told["layer"],
-        targets=tensors["targets"], residual=tensors.get("residual"), passes=float(told["passes"]),
+        targets=tensors["targets"], residual=tensors.get("residual"), passes=told["passes"],
         seconds=float(told["seconds"] or 0.0), settings=told["settings"], against=tensors.get("against"), unit_of=told["unit_of"],
     )  # fmt: skip
     return Receipt(found, told["target"], told["title"], told["family"], told["origin"])

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vgg_viz.attribution import attribute, methods
+from vgg_viz.attribution import methods
 from vgg_viz.attribution.cam import after_relu, choose_layer
-from vgg_viz.attribution.shared import gradient_bundle
 from vgg_viz.attribution.trust import Evidence
 from vgg_viz.figures.attention import Row, methods_side_by_side
 from vgg_viz.figures.style import percent
@@ -20,6 +19,7 @@ from vgg_viz.maths.receptive_field import Field
 from vgg_viz.records import Attribution, Caption, Exhibit, Finding
 from vgg_viz.report.section import Looked, Subject, counted, pixels, section
 from vgg_viz.report.sections.activations import looked_at
+from vgg_viz.report.shelf import SHARED
 from vgg_viz.report.trials import finding, table_of, tried
 from vgg_viz.report.viewer import payload
 
@@ -65,9 +65,7 @@ def attention(subject: Subject) -> Iterator[Exhibit | Finding]:
 
 def compute(subject: Subject, looked: Looked) -> Maps:
     """Every map that the section shows, from as few passes as the methods allow: one shared pass a class, then the others."""
-    images = looked.batch.images.to(subject.device)
-    side = images.shape[-1]
-    convolution, reason = choose_layer(subject.geometry, side)
+    convolution, reason = choose_layer(subject.geometry, looked.batch.images.shape[-1])
     layer = after_relu(subject.geometry, convolution)
     every = [after_relu(subject.geometry, row.name) for row in subject.conv_layers]
     order = looked.logits.argsort(dim=1, descending=True, stable=True)
@@ -76,19 +74,15 @@ def compute(subject: Subject, looked: Looked) -> Maps:
         second = torch.where(looked.batch.labels == first, second, looked.batch.labels)
     by_method: dict[tuple[str, str], Attribution] = {}
     by_layer: dict[tuple[str, str], Attribution] = {}
-    window = max(2, round(side * subject.preset.window))
     for target, classes in (("predicted", first), ("second", second)):
-        bundle = gradient_bundle(subject.model, images, classes.to(images.device), layers=every)
-        ready = {"saliency": bundle.saliency, "input_x_gradient": bundle.input_x_gradient, "grad_cam": bundle.grad_cam[layer]}
-        by_layer.update({(target, name): found for name, found in bundle.grad_cam.items()})
-        for name in subject.preset.methods:
-            if target == "second" and name not in TWO_CLASSES:
-                continue
-            by_method[target, name] = ready.get(name) or attribute(
-                subject.model, images, method=name, target=classes.to(images.device), seed=subject.seed,
-                layer=layer if methods()[name].layered else None, steps=subject.preset.steps, samples=subject.preset.samples,
-                window=window, stride=max(1, round(window * subject.preset.stride)),
-            )  # fmt: skip
+        names = [name for name in subject.preset.methods if target == "predicted" or name in TWO_CLASSES]
+        pixels = [name for name in names if name in SHARED and name != "grad_cam"]
+        ready = subject.maps.shared(looked.batch, classes, target=target, layers=every, pixels=pixels)
+        by_layer.update({(target, name): ready["grad_cam", name] for name in every})
+        for name in names:
+            by_method[target, name] = ready.get((name, layer if name == "grad_cam" else None)) or subject.maps.attribute(
+                looked.batch, name, classes, target=target, layer=layer
+            )
     return Maps(layer, reason.removeprefix(f"{convolution}: ").removesuffix("."), second, by_method, by_layer)
 
 
