@@ -233,9 +233,10 @@ class _Trial:
         survived = () if flat else tuple((layer, value) for _, layer, value in cascade)
         return Evidence(
             method=base.method, completeness=completeness, explained=self._explained(base), discrimination=alike,
-            randomised_top=survived[0][1] if survived else None, randomised_upper=upper, randomised_all=survived[-1][1] if survived else None, cascade=survived,
-            sensitivity=sensitivity, measures=kept, curves=curves, pointing=pointing, controls=controls, checks=tuple(checks),
-            verdict=verdict, reason=reason, pictures=len(base.values), compared=again,
+            randomised_top=survived[0][1] if survived else None, randomised_upper=upper,
+            randomised_all=survived[-1][1] if survived else None, cascade=survived, sensitivity=sensitivity, measures=kept,
+            curves=curves, pointing=pointing, controls=controls, checks=tuple(checks), verdict=verdict, reason=reason,
+            pictures=len(base.values), compared=again,
         )  # fmt: skip
 
     def _sensitivity(self, method: str, images: Tensor, classes: Tensor, values: Tensor, draws: int) -> float | None:

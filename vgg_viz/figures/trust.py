@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.canvas import MARGIN, WIDE, canvas, end_labels, fitted, head, panel, quiet, text_width, widest, write
+from vgg_viz.figures.canvas import MARGIN, WIDE, canvas, fitted, head, panel, quiet, text_width, widest, write
 from vgg_viz.figures.style import LIGHT, SMALL, Array, label, number, painted
 
 _DASHES = ((0, (4, 3)), (0, (1, 2)), (0, (6, 2, 1, 2)))
 
 
 _MARKS = {"passes": "o", "weak": "D", "fails": "X", "": "o"}
-_PER_LINE = 5  # colours in the series; further lines take other marks
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,8 @@ def trials(methods: Sequence[str], verdicts: Sequence[str], asked: Sequence[Aske
     Form and colour of a dot say how that check went; the ground is shaded where a small number passes. Ticks are controls:
     coloured the one of the method's own blur, grey those that know how pictures are taken, and luck.
     """
-    if not methods or not asked or any(len(column.values) != len(methods) for column in asked) or len(verdicts) != len(methods):
-        raise VggVizError(f"one value a method and check, and a verdict, are needed for {len(methods)} methods and {len(asked)} checks.")
+    if not methods or not asked or {len(verdicts), *(len(column.values) for column in asked)} != {len(methods)}:
+        raise VggVizError(f"a verdict and one value a check are needed for each of {len(methods)} methods; {len(asked)} checks came.")
     room, line, gap = widest(list(methods), size=SMALL, most=150), 25, 16
     said = MARGIN + room + 12
     left = said + 54
@@ -94,18 +94,30 @@ def _column(axes: Axes, column: Asked, tones: Mapping[str, str]) -> None:
         axes.axvspan(low, column.limits[0], color=LIGHT.wash, zorder=0, linewidth=0)
         axes.axvline(column.limits[1], color=LIGHT.muted, linewidth=1, linestyle=_DASHES[0], zorder=1)
     elif low < 0 < high:
-        axes.axvline(0, color=LIGHT.muted, linewidth=1, zorder=1)
-    for name, values in column.controls.items():
-        own = name == "blur-matched"
-        axes.scatter(np.clip(np.asarray(values, float), low, high), places, marker="|", s=150 if own else 70, clip_on=False,
-                     linewidths=2 if own else 1.2, color=LIGHT.series[1] if own else LIGHT.muted, zorder=2)  # fmt: skip
-    for row, (value, verdict) in enumerate(zip(column.values, column.verdicts, strict=True)):
-        if not np.isfinite(value):
+        axes.axvline(0, color=LIGHT.grid, linewidth=2, zorder=1)
+    for own in (False, True):  # ticks of one kind are one line with gaps: the page holds this drawing as text
+        values = [np.asarray(found, float) for name, found in column.controls.items() if (name == "blur-matched") is own]
+        if values:
+            xs, ys = np.clip(np.concatenate(values), low, high), np.tile(places, len(values))
+            reach, thick, colour = (0.36, 2.0, LIGHT.series[1]) if own else (0.22, 1.2, LIGHT.muted)
+            xs, ys = _pieces(xs, xs, ys - reach, ys + reach)
+            axes.plot(xs, ys, color=colour, linewidth=thick, zorder=2, clip_on=False, solid_capstyle="butt")
+    asked = np.asarray(column.values, float)
+    for verdict, mark in _MARKS.items():
+        here = np.flatnonzero(np.isfinite(asked) & np.array([said == verdict for said in column.verdicts]))
+        if not len(here):
             continue
-        if column.lows:
-            axes.hlines(row, max(low, column.lows[row]), min(high, column.highs[row]), color=tones[verdict], linewidth=2, zorder=3)
-        axes.scatter([min(max(value, low), high)], [row], s=46, marker=_MARKS[verdict], color=tones[verdict], clip_on=False,
+        if len(column.lows):
+            starts, stops = (np.clip(np.asarray(side, float)[here], low, high) for side in (column.lows, column.highs))
+            axes.plot(*_pieces(starts, stops, here, here), color=tones[verdict], linewidth=2, zorder=3, solid_capstyle="butt")
+        axes.scatter(np.clip(asked[here], low, high), here, s=46, marker=mark, color=tones[verdict], clip_on=False,
                      edgecolors=LIGHT.paper, linewidths=0.8, zorder=4)  # fmt: skip
+
+
+def _pieces(x0: Array, x1: Array, y0: Array, y1: Array) -> tuple[Array, Array]:
+    """Many straight pieces as one line with gaps."""
+    gap = np.full(len(x0), np.nan)
+    return np.stack([x0, x1, gap], 1).ravel(), np.stack([y0, y1, gap], 1).ravel()
 
 
 def _lines(text: str, room: float) -> list[str]:
@@ -133,84 +145,76 @@ def _key(figure: Figure, left: float, y: float, tones: Mapping[str, str]) -> Non
         x += 17 + text_width(text, SMALL) + 18
 
 
-@painted
-def removal_curves(shares: Sequence[float], curves: Mapping[str, Mapping[str, Array]], *, controls: Sequence[str] = (),
-                   title: str = "What the marked places are worth", subtitle: str = "") -> Figure:  # fmt: skip
-    """Panels side by side: the network's probability while a picture is taken apart, or put together, in a map's order.
+_Look = tuple[str, Any, str, float]  # colour, dashes, mark, width of a line
 
-    shares    (S,) of the picture that is gone or back, [0, 1]
-    curves    {"deletion": {method: (S,)}, "insertion": {...}}: mean probability, [0, 1]; the name's number is the area
-    controls  those of the names that know nothing of the network: grey and dashed
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """One panel of lines.
+
+    title, axis    above it, and below it with its unit
+    places, ticks  (S,) where the values stand, and what is written there: {place: text}
+    lines          {name: (S,)}; NaN where nothing was measured, and a straight line joins its neighbours
     """
-    names = list(next(iter(curves.values()), {}))
-    if not names or any(list(lines) != names or any(len(line) != len(shares) for line in lines.values()) for lines in curves.values()):
-        raise VggVizError(f"each panel needs the same lines, with one value for each of the {len(shares)} shares.")
-    room = widest([f"{name} 0.00" for name in names], size=SMALL, most=190) + 12
-    top = head(title=title, subtitle=subtitle) + 24
-    tall = max(230, 15 * len(names) + 10)
-    figure = canvas(WIDE, round(top + tall + 56), title=title, subtitle=subtitle)
-    width = (WIDE - 2 * MARGIN - 40) / len(curves) - room - 30
-    for n, (kind, lines) in enumerate(curves.items()):
-        x = MARGIN + 40 + n * (width + room + 60)
+
+    title: str
+    axis: str
+    places: Sequence[float]
+    ticks: Mapping[float, str]
+    lines: Mapping[str, Sequence[float]]
+
+
+@painted
+def curves(panels: Sequence[Curves], *, dull: Sequence[str] = (), height: str = "", title: str, subtitle: str = "") -> Figure:
+    """Panels side by side with the same lines, from 0 to 1, and one list of their names at the right.
+
+    dull    names of lines that know nothing of the network: grey and dashed
+    height  what all vertical axes measure
+
+    A panel leaves out the lines that it does not have; a line has one colour in all panels.
+    """
+    names = list(dict.fromkeys(name for panel_ in panels for name in panel_.lines))
+    if not names or any(len(line) != len(one.places) for one in panels for line in one.lines.values()):
+        raise VggVizError(f"each of the {len(panels)} panels needs at least one line, with one value for each of its places.")
+    room = widest(names, size=SMALL, most=170) + 46
+    top, tall, gap = head(title=title, subtitle=subtitle) + 26, max(200, 18 * len(names)), 34
+    figure = canvas(WIDE, round(top + tall + 74), title=title, subtitle=subtitle)
+    first = MARGIN + 42
+    width = (WIDE - MARGIN - room - first + gap) / len(panels) - gap
+    bright = [name for name in names if name not in dull]
+    marks = ("", "s", "D", "^", "v")  # where there are more lines than colours
+    looks: dict[str, _Look] = {name: (LIGHT.series[n % 5], "-", marks[n // 5 % 5], 1.8) for n, name in enumerate(bright)}
+    looks |= {name: (LIGHT.muted, _DASHES[n % 3], "", 1.3) for n, name in enumerate(name for name in names if name in dull)}
+    for n, one in enumerate(panels):
+        x = first + n * (width + gap)
         axes = panel(figure, x, top, width, tall)
         quiet(axes, grid="y")
-        axes.set_xlim(0, 1)
-        axes.set_ylim(0, 1.02)
-        write(figure, x, top - 12, fitted(kind, width, SMALL, bold=True), size=SMALL, weight="bold")
-        ends, shown = [], 0
-        for name, line in lines.items():
-            values, dull = np.asarray(line, float), name in controls
-            colour = LIGHT.muted if dull else LIGHT.series[shown % _PER_LINE]
-            axes.plot(shares, values, color=colour, linestyle=_DASHES[controls.index(name) % 3] if dull else "-", markersize=4,
-                      marker="" if dull else "osD^v"[shown // _PER_LINE % 5], linewidth=1.3 if dull else 1.7, zorder=2 if dull else 3)  # fmt: skip
-            shown += not dull
-            mean = float(np.trapezoid(values, shares) / (shares[-1] - shares[0]))
-            ends.append((mean, f"{label(name, 26)} {number(mean, digits=2)}", colour))
-        end_labels(axes, ends)
-        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100"])
-        axes.set_xlabel(f"of the picture {'back' if kind == 'insertion' else 'gone'}, strongest first [%]")
-        if not n:
-            axes.set_ylabel("probability of the class")
+        axes.set_xlim(min(one.places), max(one.places))
+        low = min((float(v) for line in one.lines.values() for v in line if np.isfinite(v)), default=0.0)
+        axes.set_ylim(min(0.0, low - 0.03), 1.03)
+        for name, line in one.lines.items():
+            values = np.asarray(line, float)
+            known = np.isfinite(values)
+            colour, dash, mark, thick = looks[name]
+            axes.plot(np.asarray(one.places, float)[known], values[known], color=colour, linestyle=dash, marker=mark, markersize=4,
+                      linewidth=thick, zorder=2 if name in dull else 3)  # fmt: skip
+        write(figure, x, top - 13, fitted(one.title, width + gap, SMALL, bold=True), size=SMALL, weight="bold")
+        axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"] if not n else ["", "", ""], size=SMALL)
+        # Names of layers slant; numbers do not need to.
+        slant = 35 if any(len(text) > 4 for text in one.ticks.values()) else 0
+        axes.set_xticks(list(one.ticks), [fitted(text, 60, SMALL) for text in one.ticks.values()], rotation=slant,
+                        ha="right" if slant else "center", rotation_mode="anchor", size=SMALL)  # fmt: skip
+        write(figure, x, top + tall + 60, fitted(one.axis, width + gap - 4, SMALL), size=SMALL, color=LIGHT.muted)
+    write(figure, MARGIN + 8, top + tall / 2, fitted(height, tall, SMALL), size=SMALL, color=LIGHT.muted, rotation=90, ha="center")
+    _names(figure, looks, WIDE - MARGIN - room + 14, top)
     return figure
 
 
-@painted
-def randomisation_decay(layers: Sequence[str], correlations: Mapping[str, Array], *, chance: float = 0.0,
-                        title: str = "Do the maps depend on the weights?", subtitle: str = "") -> Figure:  # fmt: skip
-    """How much a map still resembles the original when the network is randomised from the top, layer by layer.
-
-    layers        randomised so far, from the top down; the first entry may be "none"
-    correlations  {method: (L,) rank correlation with the map of the trained network, [-1, 1]}
-    chance        what two unrelated maps reach
-
-    A line that stays high belongs to a method that draws the picture, not the model.
-    Source: Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018.
-    """
-    if not layers or not correlations or any(len(values) != len(layers) for values in correlations.values()):
-        raise VggVizError(f"one correlation for each of the {len(layers)} layers is needed from at least one method.")
-    names_room = widest([f"{name} −0.00" for name in correlations], size=SMALL, most=240) + 10
-    top = head(title=title, subtitle=subtitle) + 10
-    slant = len(layers) > 8
-    figure = canvas(WIDE, top + 300 + (84 if slant else 60), title=title, subtitle=subtitle)
-    axes = panel(figure, MARGIN + 50, top, WIDE - 2 * MARGIN - 50 - names_room, 300)
-    quiet(axes, grid="y")
-    lowest = min(float(np.nanmin(np.asarray(values, float), initial=0.0)) for values in correlations.values())
-    axes.set_ylim(min(-0.05, lowest - 0.05), 1.04)
-    axes.axhline(chance, color=LIGHT.muted, linewidth=1.2, linestyle=_DASHES[0], zorder=1)
-    ends = []
-    for n, (name, values) in enumerate(correlations.items()):
-        colour = LIGHT.series[n % len(LIGHT.series)]
-        drawn = np.asarray(values, float)
-        # Colour is never alone: every line has its name at its end, and lines of one colour differ in their marks.
-        known = np.isfinite(drawn)  # a dear method met fewer levels: a straight line joins them
-        axes.plot(np.flatnonzero(known), drawn[known], color=colour, marker="osD^v"[n // len(LIGHT.series) % 5], markersize=5, zorder=3)
-        if known.any():
-            last = float(drawn[known][-1])
-            ends.append((last, f"{label(name, 32)} {number(last, digits=2)}", colour))
-    end_labels(axes, ends)
-    axes.set_xticks(range(len(layers)), [fitted(name, 64, SMALL) for name in layers], rotation=45 if slant else 0,
-                    ha="right" if slant else "center", rotation_mode="anchor", size=SMALL)  # fmt: skip
-    axes.set_xlim(-0.3, len(layers) - 0.7)
-    axes.set_xlabel("randomised from the top down to and including")
-    axes.set_ylabel("rank correlation with the original map")
-    return figure
+def _names(figure: Figure, looks: Mapping[str, _Look], left: float, top: float) -> None:
+    """The lines by name, each beside a piece of itself."""
+    axes = panel(figure, left, top, 20, 18 * len(looks), bare=True)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(len(looks) - 0.5, -0.5)
+    for row, (name, (colour, dash, mark, thick)) in enumerate(looks.items()):
+        axes.plot([0, 1], [row, row], color=colour, linestyle=dash, marker=mark, markersize=4, linewidth=thick)
+        write(figure, left + 26, top + 18 * (row + 0.5), fitted(name, WIDE - MARGIN - left - 26, SMALL), size=SMALL, color=colour)

@@ -10,13 +10,13 @@ from vgg_viz.attribution.trust import Evidence, evidence
 from vgg_viz.attribution.trust_controls import CONTROLS
 from vgg_viz.attribution.trust_removal import SHARES
 from vgg_viz.attribution.trust_verdict import COMPLETENESS, DISCRIMINATION, RANDOMISED, SENSITIVITY, Measure
-from vgg_viz.figures.trust import Asked, randomisation_decay, removal_curves, trials
+from vgg_viz.figures.trust import Asked, Curves, curves, trials
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 from vgg_viz.report.section import Looked, Subject, counted
 
 TRIED, COMPARED = 16, 8  # pictures on which methods are put to the test, and those of them that get every check
 PASSES = 2600  # of the network that one method may spend on either kind of question; "full" is not bounded
-LINES = 8  # methods in a figure of curves
+LINES = 5  # methods in the figure of curves, as many as there are colours: the most credible, and the least
 ORDER = ("passes", "weak", "fails")
 
 
@@ -58,11 +58,10 @@ def finding(found: Sequence[Evidence]) -> Finding:
 
 
 def exhibits(found: Sequence[Evidence]) -> Iterator[Exhibit]:
-    """The trials at a glance with their table, the pictures taken apart, and the network losing its weights."""
+    """The trials at a glance with their table; pictures taken apart, and a network losing its weights."""
     if found:
         yield _panel(found)
         yield _curves(found)
-        yield _cascade(found)
 
 
 # ---------------------------------------------------------------- at a glance
@@ -108,11 +107,11 @@ def _panel(found: Sequence[Evidence]) -> Exhibit:
 def _asked(found: Sequence[Evidence]) -> list[Asked]:
     """The columns of the figure: those checks that some method was asked."""
     small = [
-        ("adds up", "missing share", "completeness", COMPLETENESS, (0.0, 0.4), [one.completeness for one in found]),
+        ("adds up", "share", "completeness", COMPLETENESS, (0.0, 0.4), [one.completeness for one in found]),
         ("upper half random", "rank corr.", "upper layers random", RANDOMISED, (0.0, 1.0), [one.randomised_upper for one in found]),
         ("all weights random", "rank corr.", "all layers random", RANDOMISED, (0.0, 1.0), [one.randomised_all for one in found]),
         ("other class", "rank corr.", "other class", DISCRIMINATION, (0.0, 1.0), [one.discrimination for one in found]),
-        ("small noise", "changed share", "small noise", SENSITIVITY, (0.0, 1.5), [one.sensitivity for one in found]),
+        ("small noise", "share", "small noise", SENSITIVITY, (0.0, 1.5), [one.sensitivity for one in found]),
     ]
     columns = [
         Asked(title, unit, [_nan(value) for value in values], [_verdict(one, name) for one in found], span, limits=limits)
@@ -157,9 +156,13 @@ def _table(found: Sequence[Evidence]) -> Table:
 def _numbers(one: Evidence) -> dict[str, object]:
     return {
         "verdict": one.verdict, "reason": one.reason, "pictures": one.pictures, "compared": one.compared, "completeness": one.completeness, "explained": one.explained,
-        "discrimination": one.discrimination, "randomised_top": one.randomised_top, "randomised_all": one.randomised_all, "sensitivity": one.sensitivity,
-        "checks": {check.name: check.verdict for check in one.checks},
-        "measures": {m.name: {"value": m.value, "interval": m.interval, "controls": m.controls, "ahead": m.ahead} for m in one.measures},
+        "discrimination": one.discrimination, "randomised_top": one.randomised_top, "randomised_upper": one.randomised_upper, "randomised_all": one.randomised_all,
+        "sensitivity": one.sensitivity, "checks": {check.name: check.verdict for check in one.checks},
+        "measures": {
+            m.name: {"value": _rounded(m.value), "interval": [_rounded(end) for end in m.interval], "controls": {name: _rounded(value) for name, value in m.controls.items()},
+                     "ahead": {name: [_rounded(value) for value in ahead] for name, ahead in m.ahead.items()}}
+            for m in one.measures
+        },
         "pointing": None if one.pointing is None else _rounded(one.pointing.hit_rate), "iou": None if one.pointing is None else _rounded(one.pointing.iou),
     }  # fmt: skip
 
@@ -168,57 +171,47 @@ def _numbers(one: Evidence) -> dict[str, object]:
 
 
 def _curves(found: Sequence[Evidence]) -> Exhibit:
-    shown = list(found[:LINES])
+    shown = list(found) if len(found) <= LINES else [*found[: LINES - 1], found[-1]]
     controls = [name for name in CONTROLS if name != "blur-matched"]
     first = max(shown, key=lambda one: one.pictures)
-    curves = {
+    apart = {
         kind: {**{_title(one): one.curves[kind]["map"] for one in shown}, **{name: first.curves[kind][name] for name in controls}}
         for kind in ("deletion", "insertion")
     }
-    gaps = {_title(one): m.value for one in shown if (m := _measure(one, "insertion less deletion"))}
-    best = max(gaps, key=lambda name: gaps[name], default="")
-    centre = next((m.controls["centre"] for one in shown if (m := _measure(one, "insertion less deletion"))), math.nan)
-    words = f"{best} has the widest gap between the two, {gaps[best]:.2f}; a spot in the centre has {centre:.2f}." if best else ""
+    layers = [layer for layer, _ in max((one.cascade for one in found), key=len)]
+    kept = {_title(one): [1.0, *(_nan(dict(one.cascade).get(layer)) for layer in layers)] for one in shown if one.cascade}
+    gaps = {_title(one): m for one in shown if (m := _measure(one, "insertion less deletion"))}
+    best = max(gaps, key=lambda name: gaps[name].value, default="")
+    words = f"{best} has the widest gap between the first two panels here, {gaps[best].value:.2f} on average; a spot in the centre has {gaps[best].controls['centre']:.2f}." if best else ""
+    ends = {name: values[-1] for name, values in kept.items()}
+    most, least = (pick(ends, key=lambda name: ends[name]) if ends else "" for pick in (max, min))
+    forgot = f"With all weights random, {least} keeps {ends[least]:.2f} and {most} {ends[most]:.2f}." if len(ends) > 1 else ""
+    share = {0.0: "0", 0.5: "50", 1.0: "100"}
+    marks = [layers[round(i * (len(layers) - 1) / max(1, min(len(layers), 6) - 1))] for i in range(min(len(layers), 6))]
+    panels = [
+        Curves("Marked places go", "of the picture gone [%]", SHARES, share, apart["deletion"]),
+        Curves("Marked places come back", "of the picture back [%]", SHARES, share, apart["insertion"]),
+        Curves("The network forgets", "random from the top down to", range(len(layers) + 1),
+               {0: "none", **{layers.index(name) + 1: name for name in marks}}, kept),
+    ]  # fmt: skip
     return Exhibit(
-        "attention-removal",
-        "What the marked places are worth",
+        "attention-curves",
+        "Pictures taken apart, a network that forgets",
         Caption(
-            see="The network's mean probability for its answer while pictures are taken apart in tiles, in the order of each map. Left: the strongest tiles go first and are painted in the "
-            "picture's mean colour. Right: they come back first, onto a blurred picture. The number is the mean height of a line. Grey and dashed: maps that know nothing of the network"
-            + (f". Shown are the {len(shown)} most credible of {len(found)} methods." if len(shown) < len(found) else "."),
-            read=f"A good map makes the left line fall early and the right one rise early. {words} Where all objects stand in the middle, the centre is hard to beat: the table's "
-            "comparison with a map of the same blur is fairer.",
-            cannot="A picture with holes is a kind of picture that the network never saw: part of what happens is surprise, and not missing evidence. ROAD, in the table, fills holes in from "
-            "their surroundings for that reason, and still favours blurred maps.",
+            see=f"{f'The {LINES - 1} most credible methods and the least credible one' if len(shown) < len(found) else 'All methods'}. Left: the network's mean probability for its answer while the tiles that a map marks most are painted in the picture's mean "
+            "colour. Middle: they come back first, onto a blurred picture. Right: the network's layers are filled with noise from the top down, each as loud as before; the height is the "
+            "rank correlation of the map's magnitudes with those for the trained network. Grey and dashed: maps that know nothing of the network.",
+            read=f"A good map makes the left line fall early and the middle one rise early. {words} A map that explains the network must change when the network forgets. {forgot} A line "
+            "that stays high belongs to a method that draws the picture rather than the network.",
+            cannot="A picture with holes is a kind of picture that the network never saw: part of what happens is surprise. ROAD, in the table above, fills holes in from their surroundings for "
+            "that reason, and still favours blurred maps. Where a picture is empty but for its object, every map has to lie there, whatever the weights.",
         ),
-        alt=f"Two line charts for {counted(len(shown), 'method')} and three controls: probability while tiles are removed and while they come back. {words}",
-        figure=removal_curves(SHARES, curves, controls=controls),
-        numbers={"shares": SHARES, **curves},
-    )  # fmt: skip
-
-
-def _cascade(found: Sequence[Evidence]) -> Exhibit:
-    shown = [one for one in found if one.cascade][:LINES]
-    longest = max((one.cascade for one in shown), key=len, default=())
-    layers = [layer for layer, _ in longest]
-    lines = {_title(one): [1.0, *(_nan(dict(one.cascade).get(layer)) for layer in layers)] for one in shown}
-    ends = {name: values[-1] for name, values in lines.items()}
-    high = max(ends, key=lambda name: ends[name], default="")
-    low = min(ends, key=lambda name: ends[name], default="")
-    words = f"With all weights random, {low} keeps {ends[low]:.2f} and {high} {ends[high]:.2f}." if len(ends) > 1 else ""
-    return Exhibit(
-        "attention-cascade",
-        "Do the maps notice when the network forgets?",
-        Caption(
-            see="The network's layers are filled with noise from the top down, each as loud as it was before. The height says how alike each method's map remains to that of the trained "
-            "network (rank correlation of magnitudes; 1: the same order of pixels, 0: unrelated).",
-            read=f"A map that explains the network must change when the network forgets what it learned. {words} A line that stays high on the left half belongs to a method that draws the picture "
-            "rather than the network; guided backprop is known for it.",
-            cannot="What remains is not all a fault: where a picture is empty but for its object, every map has to lie there. A fall proves that the weights matter, not that the map is right.",
-        ),
-        alt=f"Line chart of {counted(len(shown), 'method')}: rank correlation with the original map as layers are randomised from the top down. {words}",
-        figure=randomisation_decay(["none", *layers], lines),
-        numbers={"layers": layers, "rank_correlation": {name: [None if v != v else v for v in values[1:]] for name, values in lines.items()}},
+        alt=f"Three line charts for {counted(len(shown), 'method')}: probability while tiles are removed, while they come back, and likeness while layers are randomised. {words} {forgot}",
+        figure=curves(panels, dull=controls, height="probability, or rank correlation", title="Pictures taken apart, a network that forgets"),
+        numbers={
+            "shares": SHARES, **{kind: {name: [_rounded(value) for value in line] for name, line in lines.items()} for kind, lines in apart.items()},
+            "layers": layers, "rank_correlation": {name: [_rounded(value) for value in values[1:]] for name, values in kept.items()},
+        },
     )  # fmt: skip
 
 
