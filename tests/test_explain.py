@@ -378,10 +378,12 @@ def test_the_gallery_has_a_page_figures_numbers_and_receipts_that_agree(files, t
     assert manifest["kind"] == "explanation"
     assert manifest["findings"][0]["level"] == "bad"
     assert [exhibit["slug"] for exhibit in manifest["exhibits"]] == [
-        "explain-sheet", "explain-viewer", "explain-methods", "explain-removal", "explain-layers", "explain-channels",
+        "explain-sheet", "explain-viewer", "explain-methods", "explain-arrays", "explain-removal", "explain-layers", "explain-channels",
     ]  # fmt: skip
     assert str(tmp_path) not in json.dumps(manifest)
     assert "red-patch" in (tmp_path / "index.html").read_text(encoding="utf-8")
+    arrays = next(exhibit["numbers"]["files"] for exhibit in manifest["exhibits"] if exhibit["slug"] == "explain-arrays")
+    assert sorted(arrays) == sorted(f"data/{path.name}" for path in (folder / "data").glob("*.npz"))
     kept = {path.stem: receipts.read(path) for path in (folder / "data").glob("map-*.json")}
     assert {one.target for one in kept.values()} == {"predicted", "expected", "difference"}
     for entry in told["maps"]:

@@ -29,10 +29,14 @@ from vgg_viz.report.material import folder_classes, gather
 from vgg_viz.report.preset import preset_for
 from vgg_viz.report.publishing import publish, standalone
 from vgg_viz.report.resuming import resumable
+from vgg_viz.report.scene import write_scene
 from vgg_viz.report.section import SECTIONS, Subject
+from vgg_viz.report.shelf import Shelf
 from vgg_viz.report.stamp import made_at, reproducible, versions
 from vgg_viz.report.verdict import facts, subtitle, verdict
 from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing, write_json
+
+RECEIPTS = "data/map-*.npz hold every map raw, as float; data/map-*.json say what each depends on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ def report(
     device: str | torch.device = "cpu",
     overrides: Mapping[str, Any] | None = None,
     one_file: bool = False,
+    keep: bool = True,
     command: str = "",
     progress: Progress | None = None,
 ) -> Result:
@@ -71,6 +76,7 @@ def report(
     data       an ImageFolder: what the report measures on
     overrides  keywords of `load` (arch, classes, image_size, padding, mean, std, key, weights)
     one_file   write the gallery as one file to mail too, where that is light enough
+    keep       the receipts of all maps beside the page, and those of finished maps where the report is interrupted
     command    as the reader would type it; shown on the page
     raises     InputRefused and its kin before anything is written; OutputRefused when writing fails: nothing has changed then
     """
@@ -89,7 +95,8 @@ def report(
     with replacing(target) as folder, resumable(target, settings=(fingerprint, chosen, seed, str(device))) as receipts:
         for name in ("figures", "data"):
             (folder / name).mkdir()
-        subject = Subject(checkpoint, model, material, chosen, seed, fingerprint=fingerprint, receipts=receipts)
+        shelf = Shelf(model, checkpoint.classes, chosen, seed, checkpoint=fingerprint, folder=receipts if keep else None)
+        subject = Subject(checkpoint, model, material, chosen, seed, maps=shelf)
         made = _make_all(subject, progress)
         shown = [write_chapter(part, folder, chosen) for part in made]
         missing = tuple((part.title, reason) for part in made for reason, _ in part.missing)
@@ -97,6 +104,7 @@ def report(
         context = {
             "command": command, "preset": chosen.name, "seed": seed, "device": str(device), "dtype": "float32", "sha256": fingerprint,
             "files": [part.name for part in model_files(file)] if fingerprint else [],
+            "receipts": RECEIPTS if keep and shelf.kept else "none were kept",
             "seconds": time.perf_counter() - started, "no_explorer": no_explorer, "stored": explorer.stored if explorer else "",
         }  # fmt: skip
         findings = verdict(subject, [finding for part in made for finding in part.findings])
@@ -105,11 +113,11 @@ def report(
         single = f"{folder_name(stem)}-alone.html"
         if one_file and (too_heavy := standalone(folder, built, explorer, single)):
             missing = (*missing, ("One file", too_heavy))
-        kept = subject.maps.deliver(folder / "data")
+        kept = _receipts(folder / "data", subject, shelf) if keep else []
         write_json(folder / MANIFEST, {**_manifest(subject, findings, made, context), "warnings": warnings, "receipts": kept})
     write_index(Path(out))
     alone = target / single if (target / single).is_file() else None
-    return Result(target / "index.html", missing, warnings, alone, subject.maps.said())
+    return Result(target / "index.html", missing, warnings, alone, shelf.said())
 
 
 # ---------------------------------------------------------------- making
@@ -122,6 +130,13 @@ def _make_all(subject: Subject, progress: Progress | None) -> list[Made]:
 
 
 # ---------------------------------------------------------------- writing
+
+
+def _receipts(folder: Path, subject: Subject, shelf: Shelf) -> list[dict[str, Any]]:
+    """The receipts of all maps, and the scene that they lie on; what the manifest says of them."""
+    if shelf.kept and subject.looked is not None:
+        write_scene(folder, subject.looked.batch, subject.looked.logits, subject.classes, subject.geometry, checkpoint=shelf.checkpoint)
+    return shelf.deliver(folder)
 
 
 def write_explorer(folder: Path, made: Callable[[], Explorer]) -> tuple[Explorer | None, str]:
@@ -170,6 +185,7 @@ def _footer(subject: Subject, context: Mapping[str, Any]) -> Iterable[tuple[str,
         yield "SHA-256 of", ", then ".join(context["files"])
     yield "Measured on", subject.material.labelled_from or "no labelled pictures"
     yield "Looked into", subject.material.looked_from or "no pictures"
+    yield "Receipts", str(context["receipts"])
     if not reproducible():
         yield "Run time", f"{context['seconds']:.1f} s"
 

@@ -75,7 +75,7 @@ class Explanation:
 
     def map(self, method: str, index: int) -> Tensor:
         """(H, W) the map of a method for a class, or for the unit, on the picture."""
-        return placed(self.model, self.look.maps[method, index], self.size)
+        return placed(self.rows, self.look.maps[method, index], self.size)
 
 
 def explained(
@@ -100,7 +100,7 @@ def explained(
     batch, original, warnings = prepared(Path(image), checkpoint)
     question = understood(model, checkpoint.classes, by=methods, target=target, against=against, layer=layer, unit=unit)
     clock.append(time.perf_counter())
-    found = look(model, batch.images.to(device), question, rows, seed=seed)
+    found = look(model, batch.images.to(device), question, rows, seed=seed, channels=preset != "quick")
     clock.append(time.perf_counter())
     asked = preset != "quick" and found.classes is not None
     removed = _removed(model, batch.images[0].to(device), question, found, rows, preset, seed) if asked else None
@@ -128,13 +128,13 @@ def prepared(file: Path, checkpoint: Checkpoint) -> tuple[Batch, tuple[int, int]
 
 
 def _removed(
-    model: nn.Module, image: Tensor, question: Question, found: Look, rows: Sequence[LayerGeometry], preset: str, seed: int
+    model: nn.Module, image: Tensor, question: Question, found: Look, rows: tuple[LayerGeometry, ...], preset: str, seed: int
 ) -> Removal:
     if found.classes is None:
         raise TypeError("classes were expected")
     first, second = (found.maps[question.methods[0], index] for index in (found.classes.predicted, found.classes.expected))
     size = (int(image.shape[-2]), int(image.shape[-1]))
-    evidence = placed(model, first, size, first.values[0] - second.values[0] if first.signed else None)
+    evidence = placed(rows, first, size, first.values[0] - second.values[0] if first.signed else None)
     if first.layer is None:
         evidence = blur(evidence[None], min(size) / 28)[0]  # the grain of a pixel map is finer than anything that can be hidden
     large = sum(row.macs for row in rows) / 1e9 >= LARGE_GIGAMACS

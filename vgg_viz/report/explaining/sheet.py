@@ -43,7 +43,7 @@ def sheet(found: Explanation) -> Iterator[Exhibit]:
         kind="picture",
         table=Table(
             (Column("class"), Column("part"), Column("probability", "%", True), Column("logit", "", True), Column("rank", "", True)),
-            tuple((found.classes[i], part(found, i), 100 * float(look.probabilities[i]), float(look.logits[i]), order.index(i) + 1) for i in shown_classes(found)),
+            tuple((found.classes[i], part(found, i) or None, 100 * float(look.probabilities[i]), float(look.logits[i]), order.index(i) + 1) for i in shown_classes(found)),
         ),
         numbers={
             "picture": found.name, "answer": answer(found), "method": found.leading, "layer": look.maps[found.leading, look.asked[0]].layer,
@@ -105,7 +105,7 @@ def hero(found: Explanation) -> tuple[list[Panel], Scale]:
     ]
     if look.classes is not None and (difference := look.difference(method)) is not None:
         first, second = (name_of(found, index) for index in look.classes.pair)
-        maps.append((f"{first} minus {second}", "difference", placed(found.model, difference, found.size)))
+        maps.append((f"{first} minus {second}", "difference", placed(found.rows, difference, found.size)))
     if signed(found) and len(maps) < MAPS:
         maps.append((f"against {name_of(found, look.asked[0]).removeprefix('unit ')}", "counterfactual", found.map(method, look.asked[0]).clamp(max=0)))
     one = look.maps[method, look.asked[0]]

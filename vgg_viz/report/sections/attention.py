@@ -10,7 +10,6 @@ from torch import Tensor
 
 from vgg_viz.attribution import methods
 from vgg_viz.attribution.cam import after_relu, choose_layer
-from vgg_viz.attribution.trust import Evidence
 from vgg_viz.figures.attention import Row, methods_side_by_side
 from vgg_viz.figures.style import percent
 from vgg_viz.maths.heatmaps import Scale, place, shared_scale
@@ -50,11 +49,13 @@ def attention(subject: Subject) -> Iterator[Exhibit | Finding]:
     """Viewer, methods side by side, layers side by side, two classes, and the trials."""
     looked = looked_at(subject)
     trials = tried(subject, looked)
-    names = tuple(trial.method for trial in trials) or subject.preset.methods
+    verdicts = {trial.method: (trial.verdict, trial.reason) for trial in trials} or subject.verdicts
+    names = (*(name for name in verdicts if name in subject.preset.methods), *(name for name in subject.preset.methods if name not in verdicts))
     maps = compute(subject, looked, names)
-    titles = {trial.method: "fails" for trial in trials if trial.verdict == "fails"}
-    titles = {name: f"{methods()[name].title}{f' ({titles[name]})' if name in titles else ''}" for name in names}
-    yield _viewer(subject, looked, maps, trials, titles)
+    names = tuple(name for name in names if ("predicted", name) in maps.by_method)
+    failing = [name for name, (verdict, _) in verdicts.items() if verdict == "fails"]
+    titles = {name: f"{methods()[name].title}{' (fails)' if name in failing else ''}" for name in names}
+    yield _viewer(subject, looked, maps, {name: reason for name, (_, reason) in verdicts.items()}, titles)
     if trials:
         yield finding(trials)
         yield from exhibits(trials)
@@ -92,7 +93,8 @@ def compute(subject: Subject, looked: Looked, names: tuple[str, ...]) -> Maps:
     by_method: dict[tuple[str, str], Attribution] = {}
     by_layer: dict[tuple[str, str], Attribution] = {}
     for target, classes in (("predicted", first), ("second", second)):
-        wanted = [name for name in held(subject, names) if about_a_class(name)] if target == "second" else names
+        wanted = [name for name in held(subject, names) if about_a_class(name)] if target == "second" else list(names)
+        wanted = [name for name in wanted if subject.maps.offers(name, target)]
         pixels = [name for name in wanted if name in SHARED and name != "grad_cam"]
         ready = subject.maps.shared(looked.batch, classes, target=target, layers=every, pixels=pixels)
         by_layer.update({(target, name): ready["grad_cam", name] for name in every})
@@ -112,7 +114,7 @@ def held(subject: Subject, names: tuple[str, ...]) -> tuple[str, ...]:
 # ---------------------------------------------------------------- exhibits
 
 
-def _viewer(subject: Subject, looked: Looked, maps: Maps, trials: tuple[Evidence, ...], titles: dict[str, str]) -> Exhibit:
+def _viewer(subject: Subject, looked: Looked, maps: Maps, reasons: dict[str, str], titles: dict[str, str]) -> Exhibit:
     names = held(subject, tuple(titles))
     everything: list[tuple[str, Attribution]] = []
     for name in names:
@@ -121,7 +123,7 @@ def _viewer(subject: Subject, looked: Looked, maps: Maps, trials: tuple[Evidence
             everything += [(target, found) for (target, layer), found in layers if target == "predicted" or layer == maps.chosen_layer]
         else:
             everything += [(target, maps.by_method[target, name]) for target in ("predicted", "second") if (target, name) in maps.by_method]
-    said = {trial.method: f"On trial here it {trial.reason}" for trial in trials}
+    said = {name: f"On trial here it {reason}" for name, reason in reasons.items()}
     about = {name: replace(methods()[name], title=titles[name]) for name in names}
     both = [titles[name] for name in names if ("second", name) in maps.by_method]
     twice = f"{', '.join(both[:-1])} and {both[-1]}" if len(both) > 1 else "".join(both)
@@ -132,7 +134,7 @@ def _viewer(subject: Subject, looked: Looked, maps: Maps, trials: tuple[Evidence
         "Try it: picture, method, layer, class",
         Caption(
             see=f"A picture with a map over it; the stronger the value, the less transparent the colour. {counted(len(looked.batch), 'picture')}, "
-            f"{counted(len(names), 'method')}{', the most credible on this checkpoint first' if trials else ''}, Grad-CAM for {'all ' if len(subject.conv_layers) > 1 else ''}"
+            f"{counted(len(names), 'method')}{', the most credible on this checkpoint first' if reasons else ''}, Grad-CAM for {'all ' if len(subject.conv_layers) > 1 else ''}"
             f"{counted(len(subject.conv_layers), 'convolution')}. {twice} can also be asked about a second class: the true class of a mistake, "
             "otherwise the runner-up." + (f" {', '.join(rest)}: in the figures below." if rest else ""),
             read=f"Grad-CAM starts at {maps.chosen_layer}: {maps.reason}. Change one thing at a time. Does the map move when the class changes? "
