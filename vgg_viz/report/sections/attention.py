@@ -78,11 +78,12 @@ def grain(found: Attribution) -> bool:
     return found.layer is None and methods()[found.method].family != "perturbation"
 
 
-def compute(subject: Subject, looked: Looked, names: tuple[str, ...]) -> Maps:
+def compute(subject: Subject, looked: Looked, names: tuple[str, ...] = ()) -> Maps:
     """Every map that the section shows, from as few passes as the methods allow: one shared pass a class, then the others.
 
-    names  of methods, those that the viewer holds first
+    names  of methods, those that the viewer holds first; none: those of the preset
     """
+    names = names or subject.preset.methods
     convolution, reason = choose_layer(subject.geometry, looked.batch.images.shape[-1])
     layer = after_relu(subject.geometry, convolution)
     every = [after_relu(subject.geometry, row.name) for row in subject.conv_layers]
@@ -175,7 +176,7 @@ def _side_by_side(subject: Subject, looked: Looked, maps: Maps, titles: dict[str
         rows.append(Row(photos[i], panels, _answer(subject, looked, i), mask))
     ranks = _agreement(maps, chosen, fields, photos[0].shape[:2], names)
     return Exhibit(
-        f"attention-methods{suffix}",
+        "attention-methods" + suffix,
         f"Methods side by side{f', {suffix[1:]}' if suffix else ''}",
         Caption(
             see=f"{counted(len(chosen), 'picture')}, one per row; a column is a method, asked about the class that the network predicted. "
