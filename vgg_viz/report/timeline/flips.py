@@ -54,8 +54,8 @@ def _figure(walk: Walk) -> Exhibit:
     latest = max(_median_final(walk, k) for k in shown)
     slow = [walk.classes[k] for k in shown if _median_final(walk, k) == latest]
     named = ", ".join(slow[:3]) + (f" and {len(slow) - 3} more" if len(slow) > 3 else "")
-    came = f"Half of {named} {'was' if len(slow) == 1 else 'were each'} " + (
-        f"right for good only from epoch {int(latest)} on, later than all others." if latest <= walk.epochs[-1] else "never right for good.")  # fmt: skip
+    when = f"only from epoch {int(latest)} on, later than of any other" if latest <= walk.epochs[-1] else "at no time to the end"
+    came = f"Half of the pictures of {named} stay right {when}."
     return Exhibit(
         "timeline-learning",
         "Learned and forgotten",
