@@ -7,7 +7,7 @@ import argparse
 from vgg_viz.commands.command import command
 from vgg_viz.commands.opening import overrides
 from vgg_viz.commands.saying import as_typed, landed
-from vgg_viz.options import CHECKPOINT, Parser
+from vgg_viz.options import CHECKPOINT, Parser, seconds
 
 
 def words(parser: Parser) -> None:
@@ -17,6 +17,7 @@ def words(parser: Parser) -> None:
     parser.add_argument("--data", metavar="DIR", help="labelled pictures to measure on: an ImageFolder, or shapes")
     parser.add_argument("--out", default="gallery", metavar="DIR", help="where galleries land (default gallery)")
     parser.add_argument("--preset", choices=("quick", "standard", "full"), help="how much to compute and to paint (default standard)")
+    parser.add_argument("--budget", type=seconds, metavar="SECONDS", help="cut what is computed to fit, and say what was cut")
     parser.add_argument("--from-receipts", metavar="GALLERY", help="paint that gallery again from its raw maps, without the network")
     parser.add_argument("--no-receipts", action="store_true", help="leave the raw maps out of the gallery")
     parser.add_argument("--standalone", action="store_true", help="one file to mail as well: the gallery with all that lies beside it")
@@ -37,7 +38,8 @@ def run(options: argparse.Namespace) -> int:
         result = report(
             options.checkpoint, images=options.images, data=options.data, out=options.out, preset=options.preset or "standard",
             seed=options.seed, device=module_device(options.device), overrides=overrides(options),
-            one_file=options.standalone, keep=not options.no_receipts, command=as_typed(options), progress=steps,
+            one_file=options.standalone, keep=not options.no_receipts, budget=options.budget,
+            command=as_typed(options), progress=steps,
         )  # fmt: skip
     return landed(options, result)
 
@@ -49,7 +51,7 @@ def _repainted(options: argparse.Namespace) -> int:
     from vgg_viz.report.repainting import repaint
 
     given = {"a checkpoint": options.checkpoint, "--images": options.images, "--data": options.data, "--standalone": options.standalone,
-             "--no-receipts": options.no_receipts}  # fmt: skip
+             "--no-receipts": options.no_receipts, "--budget": options.budget}  # fmt: skip
     if asked := [name for name, value in given.items() if value]:
         raise InputRefused(
             f"--from-receipts paints what is stored and runs no network, but {' and '.join(asked)} came too; leave that out, or leave "
