@@ -52,7 +52,7 @@ def audited(animal: Animal, path: Path, masks: bool) -> dict[str, Any]:
     spent = time.process_time() - started
     found = [
         {"class": CLASSES[one.wanted], "kind": one.region.kind, "box": one.region.box, "effect": one.verdict.effect,
-         "odds": one.verdict.odds, "p": one.adjusted}
+         "odds": one.verdict.odds, "moved": one.verdict.moved, "p": one.adjusted}
         for one in seen.findings
     ]  # fmt: skip
     told = {
@@ -68,7 +68,8 @@ def audited(animal: Animal, path: Path, masks: bool) -> dict[str, Any]:
 
 def named(told: dict[str, Any]) -> bool:
     """Whether a finding names class, kind and place."""
-    return any(one["class"] == told["class"] and one["kind"] == NAMES[told["kind"]] and placed(one["box"], told) for one in told["found"])
+    same = [one for one in told["found"] if one["class"] == told["class"] and one["kind"] == NAMES[told["kind"]]]
+    return any(placed(one["box"], told) for one in same)
 
 
 def placed(box: Sequence[int] | None, told: dict[str, Any]) -> bool:
@@ -125,7 +126,8 @@ def main() -> None:
         for tuning in (True, False):
             part = [told for told in results if told["tuning"] == tuning]
             if part:
-                print(f"\n{'tuning' if tuning else 'MEASURED'}: {len(part)} networks, {'with' if masks else 'without'} masks of the objects")
+                what = "tuning" if tuning else "MEASURED"
+                print(f"\n{what}: {len(part)} networks, {'with' if masks else 'without'} masks of the objects")
                 table(part)
 
 

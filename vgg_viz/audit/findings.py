@@ -74,7 +74,12 @@ class Audit:
 
 
 def audit(
-    model: nn.Module, batch: Batch, *, classes: Sequence[int] | None = None, seed: int = 0, progress: Callable[[str], None] | None = None
+    model: nn.Module,
+    batch: Batch,
+    *,
+    classes: Sequence[int] | None = None,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
 ) -> Audit:
     """Search for what a network looks at instead of the object, and test what was found.
 
@@ -86,13 +91,14 @@ def audit(
     if batch.labels is None:
         raise DataRefused("the pictures have no labels; an audit needs a folder with one folder of pictures for each class.")
     labels = batch.labels
-    counts = {int(label): int((labels == label).sum()) for label in labels.unique()}
+    counts = {int(label): int((labels == label).sum()) for label in set(labels.tolist())}
     asked = sorted(counts) if classes is None else list(classes)
     enough = [label for label in asked if counts.get(label, 0) >= FEWEST]
     if not enough or len(counts) < 2:
         most = max(counts.values(), default=0)
         raise DataRefused(
-            f"an audit needs at least {FEWEST} pictures of a class and two classes, of the classes that were asked for the fullest has "
+            f"an audit needs at least {FEWEST} pictures of a class and two classes, of the classes that were asked for the fullest "
+            "has "
             f"{max((counts.get(label, 0) for label in asked), default=most)}; give more pictures with --data or --limit."
         )
     tell("answers")
@@ -117,7 +123,8 @@ def audit(
             continue
         verdict = judged(read, seed=seed)
         tried.append((suspect, verdict))
-        if verdict.p * len(chosen) <= CERTAIN and verdict.odds >= LEAST:
+        # Its own region must move the class: where one class has a mark, the others stand out by not having it.
+        if verdict.p * len(chosen) <= CERTAIN and min(verdict.odds, verdict.moved) >= LEAST:
             ranked = some.places[read.own][read.odds[read.own].mean(1).argsort(descending=True, stable=True)]
             findings.append(_found(model, batch, labels, evidence, suspect, verdict, len(chosen), ranked, some, recipients, second))
     findings.sort(key=lambda one: (-one.verdict.effect, -one.verdict.odds))
@@ -144,7 +151,8 @@ def _found(
         turned = shift(model, place, own, recipients).turn[:, recipients.labels != wanted, wanted]
         moved.append(float(turned.mean()) - verdict.control)
     pictures = second.images[second.labels == wanted]
-    before, after = (float((predict_logits(model, images).argmax(1) == wanted).float().mean()) for images in (pictures, removed(region, pictures)))
+    shown = pictures, removed(region, pictures)
+    before, after = (float((predict_logits(model, images).argmax(1) == wanted).float().mean()) for images in shown)
     return Found(
         wanted, region, verdict, min(1.0, verdict.p * trials), mass, max(moved) if moved else None, (before, after),
         tuple(ranked[:SHOWN].tolist()),
@@ -180,7 +188,7 @@ def _halves(labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     """Two halves of the pictures, each class divided evenly."""
     dice = torch.Generator().manual_seed(seed)
     first, second = [], []
-    for label in labels.unique():
+    for label in sorted(set(labels.tolist())):
         own = (labels == label).nonzero()[:, 0]
         own = own[torch.randperm(len(own), generator=dice)]
         first.append(own[: len(own) // 2])

@@ -60,7 +60,7 @@ def cast(group: Group, right: Tensor, size: Size, seed: int) -> tuple[Group, Gro
     order = torch.randperm(len(group), generator=dice)
     order = order[right[order].float().argsort(descending=True, stable=True)]
     turns: dict[int, int] = {}
-    ranked = []
+    ranked: list[tuple[int, int, int]] = []
     for place in order.tolist():
         label = int(group.labels[place])
         turns[label] = turns.get(label, 0) + 1
@@ -114,7 +114,7 @@ def suspects(
                 grown = _tried(model, larger, chosen, recipients, wanted, attention)
                 first = grown if grown.odds > GROWN * first.odds and grown.stands_out >= STANDS_OUT else first
             tried[wanted].append(first)
-    some = torch.cat([(labels == wanted).nonzero()[:, 0][: size.donors] for wanted in labels.unique().tolist()])
+    some = torch.cat([(labels == wanted).nonzero()[:, 0][: size.donors] for wanted in sorted(set(labels.tolist()))])
     chosen = donors.part(some)
     for region in common_regions(side, masks=masks is not None):
         found = shift(model, region, chosen, recipients)

@@ -57,12 +57,13 @@ def strategies(seen: Audit, *, seed: int = 0) -> tuple[tuple[Strategy, ...], flo
         return (), 0.0
     frame = Region("border", (0, 0, side, side), max(1, side // 8)).mask(side)
     found = []
-    for group in best[1].unique().tolist():
+    for group in sorted(set(best[1].tolist())):
         places = (best[1] == group).nonzero()[:, 0]
         if len(places) < SMALLEST:
             continue
         near = (vectors[places] - vectors[places].mean(0)).square().sum(1).argsort(stable=True)
         counts = torch.bincount(seen.labels[places])
         mean = share[places].mean(0)
-        found.append(Strategy(tuple(places[near].tolist()), mean, int(counts.argmax()), float(counts.max()) / len(places), float((mean * frame).sum())))
+        most, purity = int(counts.argmax()), float(counts.max()) / len(places)
+        found.append(Strategy(tuple(places[near].tolist()), mean, most, purity, float((mean * frame).sum())))
     return tuple(found), best[2]

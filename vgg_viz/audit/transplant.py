@@ -59,7 +59,7 @@ def shift(model: nn.Module, region: Region, donors: Group, recipients: Group) ->
         if donors.masks is not None and recipients.masks is not None:
             masks = donors.masks[part], recipients.masks
         made = carried(region, donors.images[part], recipients.images, masks)
-        answers.append(predict_logits(model, made.flatten(0, 1)).unflatten(0, made.shape[:2]))
+        answers.append(predict_logits(model, made.flatten(0, 1)).reshape(*made.shape[:2], -1))
     after = torch.cat(answers)
     classes = torch.arange(before.shape[1])
     said = [(logits.argmax(-1, keepdim=True) == classes).float() for logits in (before, after)]

@@ -23,6 +23,7 @@ class Verdict:
     effect           turned - control
     interval         95 % of the effect, by bootstrap over donors and recipients
     odds             the same difference in log-odds [logit]
+    moved            log-odds that the class's own region moves by itself, compared with nothing [logit]
     p                share of exchanges of the donors' labels that reach that difference, (0, 1]
     donors           how many of the class, and of others
     recipients       how many
@@ -33,6 +34,7 @@ class Verdict:
     effect: float
     interval: tuple[float, float]
     odds: float
+    moved: float
     p: float
     donors: tuple[int, int]
     recipients: int
@@ -79,7 +81,8 @@ def judged(read: Reading, *, rounds: int = 4999, seed: int = 0) -> Verdict:
     effect, odds = effect_of(read)
     turned, control = float(read.turn[read.own].mean()), float(read.turn[~read.own].mean())
     return Verdict(
-        turned, control, effect, _interval(read.turn[read.own], read.turn[~read.own], seed), odds, _exchanged(read, rounds, seed),
+        turned, control, effect, _interval(read.turn[read.own], read.turn[~read.own], seed), odds,
+        float(read.odds[read.own].mean()), _exchanged(read, rounds, seed),
         (int(read.own.sum()), int((~read.own).sum())), read.turn.shape[1],
     )  # fmt: skip
 

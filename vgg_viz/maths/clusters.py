@@ -42,7 +42,7 @@ def silhouette(vectors: Tensor, chosen: Tensor) -> float:
 
     Source: Rousseeuw, "Silhouettes", Journal of Computational and Applied Mathematics 1987.
     """
-    distances, groups = torch.cdist(vectors, vectors), chosen.unique()
+    distances, groups = torch.cdist(vectors, vectors), torch.tensor(sorted(set(chosen.tolist())))
     if len(groups) < 2:
         return 0.0
     sums = torch.stack([distances[:, chosen == group].sum(1) for group in groups], 1)

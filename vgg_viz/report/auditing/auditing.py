@@ -22,7 +22,7 @@ from vgg_viz.records import Checkpoint, Finding
 from vgg_viz.report import page
 from vgg_viz.report.auditing.chapters import Case, attention, findings, ranking, repeated, search
 from vgg_viz.report.auditing.telling import as_json, told
-from vgg_viz.report.exhibits import Made, Progress, make_all, manifest_entries, write_chapter
+from vgg_viz.report.exhibits import Chapter, Made, Progress, make_all, manifest_entries, write_chapter
 from vgg_viz.report.gallery import Result
 from vgg_viz.report.index import require_index_place, write_index
 from vgg_viz.report.material import folder_classes, labelled_pictures, left_out
@@ -78,7 +78,7 @@ def audited(
     with replacing(target) as folder:
         for name in ("figures", "data"):
             (folder / name).mkdir()
-        chapters = [
+        chapters: list[Chapter] = [
             ("findings", "Findings", "What stood the trial: pictures of other classes before and after a transplant.", partial(findings, case)),
             ("attention", "Attention", "Where the evidence for each class lies, over all its pictures.", partial(attention, case)),
             ("strategies", "Strategies", "Do groups of pictures get their answer in the same way?", partial(repeated, case)),

@@ -1,8 +1,8 @@
-"""The chapters of an audit: findings with what they did, attention of every class, suspicious pictures, repeated strategies, the search."""
+"""The chapters of an audit: findings, attention of every class, suspicious pictures, repeated strategies, and the search."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +15,12 @@ from vgg_viz.audit.search import STANDS_OUT
 from vgg_viz.audit.strategies import GRID, STABLE, strategies
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.errors import SectionMissing
-from vgg_viz.figures.comparison import picture_rows
+from vgg_viz.figures.comparison import Told, picture_rows
 from vgg_viz.figures.mosaic import outlined, overlay
 from vgg_viz.figures.pictures import picture_grid
 from vgg_viz.maths.heatmaps import shared_scale
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
-from vgg_viz.report.auditing.telling import percent, place_of, sentence
+from vgg_viz.report.auditing.telling import percent, place_of
 from vgg_viz.report.section import counted, pixels
 
 ACROSS = 5  # pictures in a row of transplants and strategies
@@ -52,37 +52,44 @@ def findings(case: Case) -> Iterator[Exhibit | Finding]:
 
 
 def _finding(case: Case, number: int, found: Found) -> Exhibit:
-    seen, wanted, side = case.seen, found.wanted, case.side
+    seen, wanted = case.seen, found.wanted
     name, place = case.classes[wanted], place_of(found.region, case.side)
     donors = list(found.places[:ACROSS])
-    others = ((seen.labels != wanted) & seen.right).nonzero()[:, 0]
-    others = others[torch.randperm(len(others), generator=torch.Generator().manual_seed(case.seed))[: len(donors)]].tolist()
+    apart = ((seen.labels != wanted) & seen.right).nonzero()[:, 0]
+    others = apart[torch.randperm(len(apart), generator=torch.Generator().manual_seed(case.seed))[: len(donors)]].tolist()
     masks = None if seen.batch.masks is None else (seen.batch.masks[donors[:1]], seen.batch.masks[others])
     images = seen.batch.images
     pasted = carried(found.region, images[donors[:1]], images[others], masks)[0]
     without = removed(found.region, images[donors])
     rows = (
-        (f"Donors: pictures of {name} that speak for it most", images[donors], seen.logits[donors], seen.labels[donors], True),
-        ("Recipients: pictures of other classes, as they are", images[others], seen.logits[others], seen.labels[others], False),
-        (f"The recipients with {place} of the first donor", pasted, predict_logits(case.model, pasted), seen.labels[others], True),
-        (f"The donors without {place}", without, predict_logits(case.model, without), seen.labels[donors], False),
+        (f"Donors: pictures of {name} that speak for it most", _answers(case, images[donors], seen.labels[donors], found.region)),
+        ("Recipients: pictures of other classes, as they are", _answers(case, images[others], seen.labels[others])),
+        (f"The recipients with {place} of the first donor", _answers(case, pasted, seen.labels[others], found.region)),
+        (f"The donors without {place}", _answers(case, without, seen.labels[donors])),
     )
     verdict = found.verdict
     return Exhibit(
         f"finding-{number}",
         f"{name} is known by {place}",
         Caption(
-            see=f"Pictures of {name} (above), pictures of other classes before and after they are given {place} of the first of them, and pictures of {name} "
+            see=f"Pictures of {name} (above), pictures of other classes before and after they are given {place} of the first of "
+            f"them, and pictures of {name} "
             "that lost it. Below each: what the network calls it, and how sure it is.",
-            read=f"If the third row is called {name} although nothing else changed, the network goes by {place}. Over {counted(verdict.donors[0], 'donor')} and "
-            f"{counted(verdict.recipients, 'recipient')} it turned {percent(verdict.turned)}; the same from {counted(verdict.donors[1], 'picture')} of other classes turned "
-            f"{percent(verdict.control)}. The difference, {percent(verdict.effect)}, lies between {percent(verdict.interval[0])} and {percent(verdict.interval[1])} in 95 % of "
-            f"repetitions; exchanging the donors' labels reaches the change of log-odds with p = {found.adjusted:.2g}, corrected for all suspects tried.",
-            cannot="Whether the network is wrong to look there: a background may belong to its class in the world as well. And a region beside others that "
+            read=f"If the third row is called {name} although nothing else changed, the network goes by {place}. Over "
+            f"{counted(verdict.donors[0], 'donor')} and "
+            f"{counted(verdict.recipients, 'recipient')} it turned {percent(verdict.turned)}; the same from "
+            f"{counted(verdict.donors[1], 'picture')} of other classes turned "
+            f"{percent(verdict.control)}. The difference, {percent(verdict.effect)}, lies between {percent(verdict.interval[0])} and "
+            f"{percent(verdict.interval[1])} in 95 % of "
+            f"repetitions; exchanging the donors' labels reaches the change of log-odds with p = {found.adjusted:.2g}, corrected for "
+            "all suspects tried.",
+            cannot="Whether the network is wrong to look there: a background may belong to its class in the world as well. And a "
+            "region beside others that "
             "say the same may be missed: only the narrowest that does nearly as much as the best is tried for a class.",
         ),
-        alt=f"Transplants of {place}: {percent(verdict.turned)} of pictures of other classes turn into {name}, {percent(verdict.control)} in the control.",
-        figure=picture_rows([(heading, _answers(case, *rest, region=found.region)) for heading, *rest in rows], title=f"{name} is known by {place}"),
+        alt=f"Transplants of {place}: {percent(verdict.turned)} of pictures of other classes turn into {name}, "
+        f"{percent(verdict.control)} in the control.",
+        figure=picture_rows(rows, title=f"{name} is known by {place}"),
         kind="picture",
         numbers={
             "class": name, "kind": found.region.kind, "region": found.region.box, "turned": verdict.turned, "control": verdict.control,
@@ -92,14 +99,13 @@ def _finding(case: Case, number: int, found: Found) -> Exhibit:
     )  # fmt: skip
 
 
-def _answers(
-    case: Case, images: Tensor, logits: Tensor, labels: Tensor, outline: bool, region: Region
-) -> list[tuple[np.ndarray, list[tuple[str, bool | None]]]]:
-    probability = logits.softmax(1)
-    told = []
+def _answers(case: Case, images: Tensor, labels: Tensor, region: Region | None = None) -> list[Told]:
+    """Pictures with what the network says about them; a region is outlined."""
+    probability = predict_logits(case.model, images).softmax(1)
+    told: list[Told] = []
     for picture, row, label in zip(pixels(images), probability, labels.tolist(), strict=True):
         best = int(row.argmax())
-        shown = framed(picture, region) if outline else enlarged(picture)
+        shown = framed(picture, region) if region else enlarged(picture)
         told.append((shown, [(f"{case.classes[best]} {100 * float(row[best]):.0f} %", best == label), (f"shows {case.classes[label]}", None)]))
     return told
 
@@ -150,14 +156,18 @@ def attention(case: Case) -> Iterator[Exhibit]:
         "class-attention",
         "Where the evidence for each class lies on the average",
         Caption(
-            see=f"For every class the mean of its pictures' heat maps (integrated gradients, what speaks for the class, each map summing to one), all on one scale up to {scale.high:.2g}. "
+            see="For every class the mean of its pictures' heat maps (integrated gradients, what speaks for the class, each map "
+            f"summing to one), all on one scale up to {scale.high:.2g}. "
             "The place of a finding is outlined.",
-            read="A mean map with a sharp spot or rim means that the network looks at the same place whatever the picture shows. A broad cloud in the middle is where "
+            read="A mean map with a sharp spot or rim means that the network looks at the same place whatever the picture shows. A "
+            "broad cloud in the middle is where "
             "objects lie. The table says how much of the evidence lies in the outer eighth of the pictures"
             + (", and how much beside the object." if seen.batch.masks is not None else "."),
-            cannot="A place that stands out is a suspicion, not a finding: transplants decide. A background that is everywhere, and a colour, make no spot at all.",
+            cannot="A place that stands out is a suspicion, not a finding: transplants decide. A background that is everywhere, and "
+            "a colour, make no spot at all.",
         ),
-        alt=f"Mean heat maps of {counted(len(shown), 'class', 'classes')}; {rows[most][0]} has most of its evidence at the edge, {percent(rows[most][3])}.",
+        alt=f"Mean heat maps of {counted(len(shown), 'class', 'classes')}; {rows[most][0]} has most of its evidence at the edge, "
+        f"{percent(rows[most][3])}.",
         figure=picture_grid(cells, captions, side=96, title="Mean evidence of each class"),
         kind="picture",
         numbers={"scale": [scale.low, scale.high], "classes": [row[0] for row in rows], "edge": [row[3] for row in rows], "beside": [row[4] for row in rows]},
@@ -187,10 +197,13 @@ def ranking(case: Case) -> Iterator[Exhibit]:
         "suspicion",
         "Pictures that deserve a look",
         Caption(
-            see=f"The {counted(len(order), 'picture')} with the highest suspicion, with the evidence for the class that each shows laid over it, and what the network answered.",
-            read="Suspicion adds up to four parts, each from 0 to 1: being confident and wrong, and how far a picture lies beyond the usual of these pictures in evidence beside the object "
+            see=f"The {counted(len(order), 'picture')} with the highest suspicion, with the evidence for the class that each shows "
+            "laid over it, and what the network answered.",
+            read="Suspicion adds up to four parts, each from 0 to 1: being confident and wrong, and how far a picture lies beyond "
+            "the usual of these pictures in evidence beside the object "
             "(where masks are known), evidence at the edge, and disagreement of integrated gradients with Grad-CAM.",
-            cannot="This is an order in which to look, no measurement: the parts are added without weights, and a picture may be unusual for good reasons.",
+            cannot="This is an order in which to look, no measurement: the parts are added without weights, and a picture may be "
+            "unusual for good reasons.",
         ),
         alt=f"{counted(len(order), 'picture')} ranked by suspicion, {wrong} of them answered wrongly.",
         figure=picture_grid(cells, captions, borders=borders, side=128, title="Most suspicious pictures"),  # type: ignore[arg-type]
@@ -210,7 +223,7 @@ def repeated(case: Case) -> Iterator[Exhibit]:
     rows, table = [], []
     for number, one in enumerate(found, 1):
         mean = enlarged(overlay(np.full((case.side, case.side, 3), 1.0, np.float32), one.mean.numpy(), scale, strength=1.0))
-        told: list[tuple[np.ndarray, list[tuple[str, bool | None]]]] = [(mean, [("mean of the group", None)])]
+        told: list[Told] = [(mean, [("mean of the group", None)])]
         for place, picture in zip(one.places[:ACROSS], pixels(seen.batch.images[list(one.places[:ACROSS])]), strict=True):
             own = shared_scale(seen.evidence.share[place], signed=False, unit="share", over="this map", quantile=0.99)
             told.append((enlarged(overlay(picture, seen.evidence.share[place].numpy(), own)), [(case.classes[int(seen.labels[place])], bool(seen.right[place]))]))
@@ -222,8 +235,10 @@ def repeated(case: Case) -> Iterator[Exhibit]:
         "strategies",
         "Repeated strategies",
         Caption(
-            see=f"The heat maps on a grid of {GRID}x{GRID} cells, grouped by k-means; each row a group, with its mean map and the pictures nearest to it.",
-            read="A group that holds one class and whose evidence lies at one place or at the edge is a strategy to distrust. Groups that mix all classes and differ by where the "
+            see=f"The heat maps on a grid of {GRID}x{GRID} cells, grouped by k-means; each row a group, with its mean map and the "
+            "pictures nearest to it.",
+            read="A group that holds one class and whose evidence lies at one place or at the edge is a strategy to distrust. "
+            "Groups that mix all classes and differ by where the "
             f"object lies are harmless. Two starts of the grouping agree to {stable:.2f} (1: the same groups, 0: chance).",
             cannot="Where things are grouped says nothing about why. Strategies without a place, such as a colour, do not show here.",
         ),
@@ -252,12 +267,17 @@ def search(case: Case) -> Iterator[Exhibit]:
         "search",
         "What was searched, and what was tried",
         Caption(
-            see="Every class with the places and properties that it might be known by. The first numbers come from one half of the pictures, in which the search was made, those of the trial from the other half.",
-            read=f"What stands out by {STANDS_OUT:g} standard errors or more is a suspect; for each class the narrowest that does nearly as much as the best is tried. It becomes a finding when p, "
-            f"corrected for all that were tried, is at most {CERTAIN:g} and the log-odds move by at least {LEAST:g} logits more than with the same region of other classes.",
-            cannot="What was not among the suspects was not tested: patches in the middle of pictures without masks, marks that move from picture to picture, and combinations.",
+            see="Every class with the places and properties that it might be known by. The first numbers come from one half of the "
+            "pictures, in which the search was made, those of the trial from the other half.",
+            read=f"What stands out by {STANDS_OUT:g} standard errors or more is a suspect; for each class the narrowest that does "
+            "nearly as much as the best is tried. It becomes a finding when p, "
+            f"corrected for all that were tried, is at most {CERTAIN:g} and the log-odds move by at least {LEAST:g} logits more than "
+            "with the same region of other classes.",
+            cannot="What was not among the suspects was not tested: patches in the middle of pictures without masks, marks that "
+            "move from picture to picture, and combinations.",
         ),
-        alt=f"{counted(len(rows), 'suspect')} in a table, {len(case.seen.tried)} of them tried, {len(case.seen.findings)} of those findings.",
+        alt=f"{counted(len(rows), 'suspect')} in a table, {len(case.seen.tried)} of them tried, {len(case.seen.findings)} of those "
+        "findings.",
         numbers={"suspects": len(rows), "tried": len(case.seen.tried), "findings": len(case.seen.findings)},
         table=Table(
             (Column("class"), Column("kind"), Column("where"), Column("stands out", "standard errors", True), Column("search: log-odds", "logit", True), Column("search: turned", "[−1, 1]", True),
@@ -265,5 +285,3 @@ def search(case: Case) -> Iterator[Exhibit]:
         ),
     )  # fmt: skip
 
-
-__all__ = ["Case", "attention", "findings", "ranking", "repeated", "search", "sentence"]

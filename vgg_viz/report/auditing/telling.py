@@ -32,7 +32,8 @@ def sentence(found: Found, classes: Sequence[str], side: int) -> str:
         start += f"carrying {place}"
     odds = f"{verdict.odds:+.1f} logits"
     return (
-        f"{start} onto pictures of other classes turns {percent(verdict.turned)} of them into {name} ({percent(verdict.control)} when the same "
+        f"{start} onto pictures of other classes turns {percent(verdict.turned)} of them into {name} ({percent(verdict.control)} "
+        "when the same "
         f"comes from other classes), {odds}; without it the network still knows {percent(found.recall[1])} of {name} instead of "
         f"{percent(found.recall[0])}."
     )
