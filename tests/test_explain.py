@@ -22,10 +22,10 @@ from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.records import Checkpoint, Neuron
 from vgg_viz.report import receipts
-from vgg_viz.report.explaining import depth, sheet
+from vgg_viz.report.explaining import depth, hiding, sheet
 from vgg_viz.report.explaining.explain import explain
 from vgg_viz.report.explaining.explanation import explained
-from vgg_viz.report.explaining.look import UNIT
+from vgg_viz.report.explaining.look import UNIT, placed
 from vgg_viz.report.explaining.question import class_of, settled, understood
 from vgg_viz.report.explaining.removal import removal
 from vgg_viz.report.explaining.telling import findings, no_better, removed
@@ -140,6 +140,36 @@ def test_the_shares_on_the_path_are_hidden_exactly_and_the_answers_are_the_netwo
     assert int(found.by_map.answers[at - 1]) == found.answer != int(again.argmax())
     for path in found.by_chance:
         torch.testing.assert_close(path.logits[[0, -1]], found.by_map.logits[[0, -1]])
+
+
+def test_what_goes_first_has_most_of_the_difference_between_the_two_classes(bundled):
+    order = bundled.removal.rank.flatten().argsort()
+    on_picture = placed(bundled.rows, bundled.look.difference("grad_cam"), bundled.size).flatten()[order]
+    assert bundled.look.classes.pair == (bundled.removal.answer, bundled.removal.expected)
+    assert bool((on_picture.diff() <= 0).all())
+
+
+def test_the_figures_show_what_was_hidden_and_what_was_measured(planted):
+    shown = hiding.hidden(planted)
+    changed = np.abs(shown.picture - planted.batch.images[0].movedim(0, -1).numpy()).max(-1) > 0
+    assert not (changed & ~shown.region).any()
+    assert (changed == shown.region).mean() > 0.99
+    (exhibit,) = hiding.hiding(planted)
+    lines = {tuple(np.round(line.get_ydata(), 4)) for line in exhibit.figure.axes[0].lines}
+    for index in (planted.removal.answer, planted.removal.expected):
+        assert tuple(np.round(100 * planted.removal.by_map.probabilities[:, index].numpy(), 4)) in lines
+    assert exhibit.numbers["share"] == shown.share == planted.removal.share
+
+
+def test_each_method_is_put_to_the_same_test(bundled):
+    assert set(bundled.others) == {"input_x_gradient", "saliency"}
+    found = bundled.others["input_x_gradient"]
+    assert (found.answer, found.expected) == (bundled.removal.answer, bundled.removal.expected)
+    assert not torch.equal(found.rank, bundled.removal.rank)
+    (exhibit,) = hiding.hiding(bundled)
+    shares = {"grad_cam": bundled.removal.share, **{name: one.share for name, one in bundled.others.items()}}
+    assert exhibit.numbers["shares_by_method"] == shares
+    assert "In the order of Saliency it takes" in exhibit.caption.read
 
 
 def test_the_wrong_order_needs_more_and_is_said_to_be_no_better_than_chance(planted):
@@ -378,10 +408,12 @@ def test_the_gallery_has_a_page_figures_numbers_and_receipts_that_agree(files, t
     assert manifest["kind"] == "explanation"
     assert manifest["findings"][0]["level"] == "bad"
     assert [exhibit["slug"] for exhibit in manifest["exhibits"]] == [
-        "explain-sheet", "explain-viewer", "explain-methods", "explain-removal", "explain-layers", "explain-channels",
+        "explain-sheet", "explain-viewer", "explain-methods", "explain-arrays", "explain-removal", "explain-layers", "explain-channels",
     ]  # fmt: skip
     assert str(tmp_path) not in json.dumps(manifest)
     assert "red-patch" in (tmp_path / "index.html").read_text(encoding="utf-8")
+    arrays = next(exhibit["numbers"]["files"] for exhibit in manifest["exhibits"] if exhibit["slug"] == "explain-arrays")
+    assert sorted(arrays) == sorted(f"data/{path.name}" for path in (folder / "data").glob("*.npz"))
     kept = {path.stem: receipts.read(path) for path in (folder / "data").glob("map-*.json")}
     assert {one.target for one in kept.values()} == {"predicted", "expected", "difference"}
     for entry in told["maps"]:
@@ -433,7 +465,7 @@ def test_cnn_explainers_red_panda_is_confidently_taken_for_espresso(shared_data)
     folder = shared_data / "cnn-explainer"
     found = explained(folder, folder / "images" / "panda_5.jpeg", target="red panda")
     assert findings(found)[0].text == "The network says espresso (98.5 %), but red panda (1.3 %) was expected."
-    assert removed(found).startswith("Even with all of it blurred the network says espresso (97.5 %)")
+    assert removed(found).startswith("Even with all of it blurred the network says espresso (95.2 %)")
     assert found.classes[found.removal.becomes] == "red panda"
     decoded = decode(folder / "images" / "panda_5.jpeg")
     assert found.original == tuple(decoded.shape[-2:])

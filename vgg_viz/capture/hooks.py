@@ -103,6 +103,24 @@ def aiming(model: nn.Module, pairs: Tensor | None = None, *, neuron: Neuron | No
 
 
 @contextmanager
+def centring(model: nn.Module) -> Iterator[nn.Module]:
+    """Less the mean over the classes: what the network says in this block is each logit's distance from the mean of all.
+
+    Softmax and the answer stay what they are. What is added to all logits at once decides nothing, and training leaves it free:
+    a map of a plain logit is partly a map of that, and it wanders from epoch to epoch.
+    """
+
+    def centred(_module: nn.Module, _inputs: object, logits: Tensor) -> Tensor:
+        return logits - logits.mean(1, keepdim=True) if logits.shape[1] > 1 else logits
+
+    hook = model.register_forward_hook(centred)
+    try:
+        yield model
+    finally:
+        hook.remove()
+
+
+@contextmanager
 def hearing(model: nn.Module, neuron: Neuron) -> Iterator[list[Tensor]]:
     """Keep what one unit says, or its channel on average, in the last forward pass of this block: [(B,)], its graph attached.
 

@@ -69,6 +69,7 @@ class Receipt:
     target  the word that was asked: "predicted", "second", the name of a class
     title   of the method; family: gradient, cam, relevance, perturbation
     origin  of the maps, as the file tells it (see `Origin`; of the classes only a SHA-256)
+    slug    the stem of its files
     """
 
     found: Attribution
@@ -76,6 +77,7 @@ class Receipt:
     title: str
     family: str
     origin: Mapping[str, Any]
+    slug: str = ""
 
     @property
     def pictures(self) -> tuple[str, ...]:
@@ -141,7 +143,7 @@ def write(folder: Path, found: Attribution, here: Origin, *, target: str) -> str
     """
     name = slug(found, target)
     arrays = _arrays(found)
-    packed = _packed(arrays)
+    content = packed(arrays)
     about = methods().get(found.method)
     told = {
         "receipt": SCHEMA,
@@ -161,11 +163,11 @@ def write(folder: Path, found: Attribution, here: Origin, *, target: str) -> str
         "passes": found.passes,
         "seconds": None if reproducible() else round(found.seconds, 4),
         "origin": _told_of(here),
-        "arrays": {"file": f"{name}.npz", "sha256": hashlib.sha256(packed).hexdigest()},
+        "arrays": {"file": f"{name}.npz", "sha256": hashlib.sha256(content).hexdigest()},
     }
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / f"{name}.npz") as temporary:
-        temporary.write_bytes(packed)
+        temporary.write_bytes(content)
     with whole_file(folder / f"{name}.json") as temporary:
         temporary.write_text(json_text(told), encoding="utf-8")
     return name
@@ -177,8 +179,8 @@ def _arrays(found: Attribution) -> dict[str, np.ndarray[Any, Any]]:
     return {name: np.ascontiguousarray(value, dtype=ARRAYS[name][0]) for name, value in plainly.items()}
 
 
-def _packed(arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
-    """What numpy calls npz, with the same bytes for the same arrays: numpy's own writer asks nobody for the time, but zipfile does."""
+def packed(arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
+    """Arrays by name as what numpy calls npz: the same arrays give the same bytes, for no clock is asked."""
     whole = io.BytesIO()
     with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for name, value in arrays.items():
@@ -230,7 +232,7 @@ def read(path: Path) -> Receipt:
         targets=tensors["targets"], residual=tensors.get("residual"), passes=told["passes"],
         seconds=float(told["seconds"] or 0.0), settings=told["settings"], against=tensors.get("against"), unit_of=told["unit_of"],
     )  # fmt: skip
-    return Receipt(found, told["target"], told["title"], told["family"], told["origin"])
+    return Receipt(found, told["target"], told["title"], told["family"], told["origin"], path.stem)
 
 
 _TEXT, _MAYBE = (str,), (str, type(None))

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from vgg_viz.records import Activations, Batch, Checkpoint, Exhibit, Finding
 from vgg_viz.registry import Registry
 from vgg_viz.report.material import Material
 from vgg_viz.report.preset import Preset
-from vgg_viz.report.shelf import Shelf
+from vgg_viz.report.shelf import Maps, Shelf
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +71,11 @@ class Subject:
     """One checkpoint under study: what several sections need is computed once, when the first of them asks."""
 
     def __init__(
-        self, checkpoint: Checkpoint, model: nn.Module, material: Material, preset: Preset, seed: int, *,
-        fingerprint: str = "", receipts: Path | None = None,
-    ) -> None:  # fmt: skip
-        """fingerprint  SHA-256 of the checkpoint's file, or ""; receipts: where finished maps are kept, and looked for"""
+        self, checkpoint: Checkpoint, model: nn.Module, material: Material, preset: Preset, seed: int, *, maps: Maps | None = None
+    ) -> None:
+        """maps  where the maps of the report come from; None: a shelf that keeps no receipts"""
         self.checkpoint, self.model, self.material, self.preset, self.seed = checkpoint, model, material, preset, seed
-        self.fingerprint, self.receipts = fingerprint, receipts
+        self.maps: Maps = Shelf(model, checkpoint.classes, preset, seed) if maps is None else maps
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -86,11 +84,6 @@ class Subject:
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
-
-    @cached_property
-    def maps(self) -> Shelf:
-        """Where every map of the report is made and kept."""
-        return Shelf(self.model, self.classes, self.preset, self.seed, checkpoint=self.fingerprint, folder=self.receipts)
 
     @cached_property
     def geometry(self) -> tuple[LayerGeometry, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +19,24 @@ from vgg_viz.errors import ReceiptRefused
 from vgg_viz.records import Attribution, Batch
 from vgg_viz.report.preset import Preset
 from vgg_viz.report.receipts import Origin, matches, network_of, origin, read, slug, write
+from vgg_viz.report.writing import plain
 
 SHARED = ("saliency", "input_x_gradient", "grad_cam")  # what one forward and one backward pass give together
+
+
+class Maps(Protocol):
+    """What a chapter asks of the place where maps come from: a `Shelf`, or receipts without a network."""
+
+    def offers(self, method: str, target: str) -> bool:
+        """Whether there is, or may be, a map of this method for this target."""
+
+    def attribute(self, batch: Batch, method: str, classes: Tensor, *, target: str, layer: str | None = None) -> Attribution:
+        """The map set of a method for `classes` (B,), which the report calls `target`."""
+
+    def shared(
+        self, batch: Batch, classes: Tensor, *, target: str, layers: Sequence[str], pixels: Sequence[str] = ()
+    ) -> dict[tuple[str, str | None], Attribution]:
+        """Grad-CAM of `layers`, and of `pixels` saliency and input x gradient: {(method, layer or None): map set}."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +52,7 @@ class Shelf:
     """All maps of one report.
 
     folder     where receipts are written as soon as a map exists, and looked for before it is computed; None: nowhere
+    left_out   (method, target) that the plan of a budget leaves out
     read_back  how many map sets were found there
     """
 
@@ -45,7 +62,12 @@ class Shelf:
         self.model, self.classes, self.preset, self.seed = model, tuple(classes), preset, seed
         self.checkpoint, self.folder = checkpoint, folder
         self.kept: dict[str, Kept] = {}
+        self.left_out: frozenset[tuple[str, str]] = frozenset()
         self.read_back = 0
+
+    def offers(self, method: str, target: str) -> bool:
+        """Everything can be computed, unless the plan of a budget left it out."""
+        return (method, target) not in self.left_out
 
     def attribute(self, batch: Batch, method: str, classes: Tensor, *, target: str, layer: str | None = None) -> Attribution:
         """The map set of a method for `classes` (B,), which the report calls `target`; layer for layered methods only."""
@@ -153,11 +175,12 @@ def options_of(preset: Preset, seed: int, side: int, layer: str | None) -> Optio
 
 
 def _settings(method: str, options: Options) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in methods()[method].reads}
+    settings: dict[str, Any] = plain({name: getattr(options, name) for name in methods()[method].reads})
+    return settings
 
 
 def _same(found: Attribution, classes: Tensor, settings: Mapping[str, Any]) -> bool:
-    return found.targets.tolist() == classes.tolist() and dict(found.settings) == settings
+    return found.targets.tolist() == classes.tolist() and plain(found.settings) == settings
 
 
 def _stub(method: str, options: Options, classes: Tensor) -> Attribution:

@@ -27,7 +27,7 @@ def layers(found: Explanation) -> Iterator[Exhibit]:
     panels, rows = [], []
     for name, one in look.by_layer.items():
         row = fields[name]
-        on = placed(found.model, one, size)
+        on = placed(found.rows, one, size)
         scale = shared_scale(on, signed=True, unit=unit_of(one), over="each layer's own map")
         field = row.field.size if row.field else None
         panels.append((f"{name} {row.shape[1]}×{row.shape[2]}, sees {field} px", on.numpy(), scale))
@@ -60,16 +60,19 @@ def layers(found: Explanation) -> Iterator[Exhibit]:
 def channels(found: Explanation) -> Iterator[Exhibit]:
     """The channels that the Grad-CAM of the chosen layer is made of."""
     look, size = found.look, found.size
-    order = look.channels.abs().argsort(descending=True, stable=True)[:CHANNELS].tolist()
-    total = float(look.channels.sum())
+    if look.channels is None:
+        return
+    each = look.channels
+    order = each.abs().argsort(descending=True, stable=True)[:CHANNELS].tolist()
+    total = float(each.sum())
     one = look.by_layer[look.layer]
-    on = [placed(found.model, one, size, look.activation[index]) for index in order]
+    on = [placed(found.rows, one, size, look.activation[index]) for index in order]
     scale = shared_scale(torch.stack(on), signed=bool((look.activation < 0).any()), unit="activation", over="all channels shown")
     said = name_of(found, look.asked[0])
     unit = unit_of(one)
-    panels = [(f"channel {index} {signed_number(float(look.channels[index]))} {unit}", value.numpy(), scale) for index, value in zip(order, on, strict=True)]
-    held = float(look.channels[order].sum())
-    rows = [(index, float(look.channels[index]), float(look.activation[index].max()), _at(look.activation[index])) for index in order]
+    panels = [(f"channel {index} {signed_number(float(each[index]))} {unit}", value.numpy(), scale) for index, value in zip(order, on, strict=True)]
+    held = float(each[order].sum())
+    rows = [(index, float(each[index]), float(look.activation[index].max()), _at(look.activation[index])) for index in order]
     yield Exhibit(
         "explain-channels",
         f"The channels of {look.layer} that decided",
@@ -80,7 +83,7 @@ def channels(found: Explanation) -> Iterator[Exhibit]:
             f"against {said}. Look where each is active: does it find a part of the object, or of its surroundings?",
             cannot="A channel is no concept: it may answer to several unlike things, and its weight holds for this picture alone.",
         ),
-        alt=f"The picture and {counted(len(order), 'channel')} of {look.layer} over it. The strongest, channel {order[0]}, adds {signed_number(float(look.channels[order[0]]))} {unit}.",
+        alt=f"The picture and {counted(len(order), 'channel')} of {look.layer} over it. The strongest, channel {order[0]}, adds {signed_number(float(each[order[0]]))} {unit}.",
         figure=layers_side_by_side(Row(pixels(found.batch.images)[0], panels), title=f"The channels of {look.layer} that made the map for {said}"),
         kind="picture",
         table=Table((Column("channel", "", True), Column("adds", unit, True), Column("highest activation", "", True), Column("in row, column")), tuple(rows)),

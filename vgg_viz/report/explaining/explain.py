@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from vgg_viz.report import page, receipts
 from vgg_viz.report.exhibits import Chapter, Made, Progress, make_all, manifest_entries, write_chapter
 from vgg_viz.report.explaining import depth, hiding, maps, sheet
 from vgg_viz.report.explaining.explanation import Explanation, explained
-from vgg_viz.report.explaining.facts import facts, target
+from vgg_viz.report.explaining.facts import facts
 from vgg_viz.report.explaining.telling import findings
 from vgg_viz.report.gallery import Result
 from vgg_viz.report.index import require_index_place, write_index
@@ -75,7 +75,7 @@ def explain(
     target   the class that it should be, by name or index; None: nobody says
     against  the class whose evidence is subtracted in the difference; None: see `question.settled`
     unit     what the maps are about in place of classes: conv5_3:12 for a channel, conv5_3:12:3,4 for one place of it
-    preset   "quick" leaves out the runs with parts of the picture hidden
+    preset   "quick" leaves out the runs with parts of the picture hidden, and the channels
     force    replace the figure `out` where it exists
     raises   InputRefused and its kin before anything is written; OutputRefused when writing fails: nothing has changed then
     """
@@ -96,11 +96,12 @@ def explain(
         return Explained(None, (place,), facts(found), found.warnings)
     stem = BUNDLED.stem if source is None else Path(os.path.abspath(source)).stem
     target_folder = place / f"{folder_name(stem)}-{folder_name(Path(found.name).stem)}"
+    seconds = dict(found.seconds)
     with replacing(target_folder) as folder:
-        result = _gallery(found, folder, target_folder, context, progress)
+        result = _gallery(found, folder, target_folder, context, progress, seconds)
         files = tuple(target_folder / file.relative_to(folder) for file in sorted(folder.rglob("*")) if file.is_file())
     write_index(place)
-    return Explained(result, files, facts(found), result.warnings)
+    return Explained(result, files, facts(replace(found, seconds=seconds)), result.warnings)
 
 
 def write_figure(found: Explanation, file: Path) -> None:
@@ -127,36 +128,34 @@ def _require_free(file: Path, *, force: bool) -> None:
         raise OutputRefused(f"there is no folder {file.absolute().parent.name!r} to write {file.name!r} into; make it, or choose another --out.")
 
 
-def _gallery(found: Explanation, folder: Path, target: Path, context: Mapping[str, Any], progress: Progress | None) -> Result:
-    preset = PRESETS["standard"]
+def _gallery(found: Explanation, folder: Path, target: Path, context: Mapping[str, Any], progress: Progress | None,
+             seconds: dict[str, float]) -> Result:  # fmt: skip
+    """Paint and write everything into `folder`; `seconds` learns how long that took."""
+    preset = replace(PRESETS["standard"], palette=False)  # a palette halves the bytes of a figure and costs most of its time
     for name in ("figures", "data"):
         (folder / name).mkdir()
+    clock = [time.perf_counter()]
     made = make_all(_chapters(found), progress)
     shown = [write_chapter(chapter, folder, preset) for chapter in made]
+    clock.append(time.perf_counter())
     _write_receipts(found, folder / "data")
     missing = tuple((chapter.title, reason) for chapter in made for reason, _ in chapter.missing)
     told = findings(found)
-    seconds = time.perf_counter() - float(context["started"])
     built = page.Page(
         title=found.name, subtitle=f"seen by {found.checkpoint.provenance.file}: {title(found.checkpoint.architecture)}, {len(found.classes):,} classes",
-        findings=tuple(told), facts=_head(found), warnings=found.warnings, sections=tuple(shown), footer=tuple(_footer(found, context, seconds)),
+        findings=tuple(told), facts=_head(found), warnings=found.warnings, sections=tuple(shown), footer=tuple(_footer(found, context, time.perf_counter() - float(context["started"]))),
     )  # fmt: skip
     warnings = (*found.warnings, *publish(folder, built))
     write_json(folder / MANIFEST, {**_manifest(found, made, context), "warnings": warnings})
+    seconds |= {"painting": clock[1] - clock[0], "writing": time.perf_counter() - clock[1]}
     return Result(target / "index.html", missing, warnings)
 
 
 def _write_receipts(found: Explanation, folder: Path) -> None:
-    """Every map raw, signed and float, with what it depends on: of each method and class, of each layer, and their difference."""
-    look = found.look
+    """Every map raw, signed and float, with what it depends on."""
     here = receipts.origin(found.model, found.batch.images, found.batch.names, found.classes, checkpoint=found.fingerprint)
-    for (_, index), one in look.maps.items():
-        receipts.write(folder, one, here, target=target(found, index))
-    for one in look.by_layer.values():
-        receipts.write(folder, one, here, target=target(found, look.asked[0]))
-    for method in found.question.methods:
-        if (difference := look.difference(method)) is not None:
-            receipts.write(folder, difference, here, target="difference")
+    for word, one in maps.raw(found).values():
+        receipts.write(folder, one, here, target=word)
 
 
 def _chapters(found: Explanation) -> list[Chapter]:
@@ -167,7 +166,8 @@ def _chapters(found: Explanation) -> list[Chapter]:
         ("layers", "Layer by layer", "From edges to objects: where the evidence stands at each depth.", depth.layers),
         ("channels", "Channel by channel", "A map of a layer is a weighted sum of its channels: these are its largest terms.", depth.channels),
     ]
-    kept = [entry for entry in told if entry[0] != "removal" or found.removal is not None]
+    empty = {"removal": found.removal is None, "channels": found.look.channels is None}
+    kept = [entry for entry in told if not empty.get(entry[0])]
     return [(slug, title_, lead, partial(make, found)) for slug, title_, lead, make in kept]
 
 
@@ -188,7 +188,7 @@ def _footer(found: Explanation, context: Mapping[str, Any], seconds: float) -> I
     yield "Checkpoint", found.checkpoint.provenance.file
     yield "Checkpoint SHA-256", found.fingerprint or "not a file"
     yield "Picture", f"{found.name}, {found.original[1]} × {found.original[0]} px"
-    yield "Passes of the network", f"{found.look.passes + (found.removal.passes if found.removal else 0):g}"
+    yield "Passes of the network", f"{found.look.passes + sum(one.passes for one in (found.removal, *found.others.values()) if one):g}"
     if not reproducible():
         yield "Run time", f"{seconds:.1f} s"
 

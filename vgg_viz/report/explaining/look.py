@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.attribution import after_relu, attribute, choose_layer, gradient_bundle, on_pixels
+from vgg_viz.attribution import after_relu, attribute, choose_layer, gradient_bundle
 from vgg_viz.attribution.cam import layer_for, layers_below
 from vgg_viz.attribution.method import METHODS
 from vgg_viz.attribution.targets import Target
 from vgg_viz.capture.hooks import evaluating, frozen, hearing, shifting
 from vgg_viz.errors import InputRefused
+from vgg_viz.maths.heatmaps import place
 from vgg_viz.models.geometry import LayerGeometry
 from vgg_viz.records import Attribution, Neuron
 from vgg_viz.report.explaining.question import Classes, Question, settled
@@ -32,7 +33,7 @@ class Look:
     layer       where the layered methods looked, and why
     by_layer    {layer: Grad-CAM for the predicted class or the unit}, every convolution in its order
     activation  (C, h, w) what that layer said
-    channels    (C,) how much of the sum of the leading Grad-CAM comes from each channel
+    channels    (C,) how much of the sum of its Grad-CAM comes from each channel, or None: nobody asked
     passes      forward and backward passes, each counted as one
     """
 
@@ -44,7 +45,7 @@ class Look:
     reason: str
     by_layer: dict[str, Attribution]
     activation: Tensor
-    channels: Tensor
+    channels: Tensor | None
     passes: float
 
     @property
@@ -71,8 +72,12 @@ class Look:
         )  # fmt: skip
 
 
-def look(model: nn.Module, image: Tensor, question: Question, rows: tuple[LayerGeometry, ...], *, seed: int = 0) -> Look:
-    """Ask the network the question about one picture (1, C, H, W); `rows` is its geometry."""
+def look(model: nn.Module, image: Tensor, question: Question, rows: tuple[LayerGeometry, ...], *, seed: int = 0, channels: bool = True) -> Look:
+    """Ask the network the question about one picture (1, C, H, W).
+
+    rows      its geometry
+    channels  whether to ask for the part of each channel too: one pass more
+    """
     layer, reason = _layer(model, image, question, rows)
     every = list(dict.fromkeys([*_depths(model, question.unit, rows), layer]))
     first = gradient_bundle(model, image, question.unit or "predicted", layers=every, keep=[layer], relu=False)
@@ -93,17 +98,30 @@ def look(model: nn.Module, image: Tensor, question: Question, rows: tuple[LayerG
                 passes += ready[name].passes
             maps[name, index] = ready[name]
     activation = first.activations.maps[layer][0].float()
-    weights, said = _weights(model, image, layer, question.unit or leading, activation.shape)
+    said, parts = None, None
+    if channels or question.unit is not None:
+        weights, said = _weights(model, image, layer, question.unit or leading, activation.shape)
+        parts = (weights * activation.sum((1, 2))).cpu()
+        passes += 2.0
     return Look(
         logits, classes, said if question.unit else None, maps, layer, reason, {name: first.grad_cam[name] for name in every},
-        activation.cpu(), (weights * activation.sum((1, 2))).cpu(), passes + 2.0,
+        activation.cpu(), parts, passes,
     )  # fmt: skip
 
 
-def placed(model: nn.Module, found: Attribution, size: tuple[int, int], values: Tensor | None = None) -> Tensor:
-    """A map of an attribution, or other values (h, w) of its layer, in the pixels of the picture: (H, W)."""
-    given = found.values[:1] if values is None else values[None]
-    return on_pixels(model, found.layer, given.float().cpu(), size)[0]
+def placed(rows: tuple[LayerGeometry, ...], found: Attribution, size: tuple[int, int], values: Tensor | None = None) -> Tensor:
+    """A map of an attribution, or other values (h, w) of its layer, in the pixels of the picture: (H, W).
+
+    rows    the network's geometry: each unit lands at the centre of its receptive field
+    raises  InputRefused for a layer whose units have no field of one size
+    """
+    given = (found.values[:1] if values is None else values[None]).float().cpu()
+    if found.layer is None:
+        return given[0]
+    field = next((row.field for row in rows if row.name == found.layer), None)
+    if field is None:
+        raise InputRefused(f"nobody knows what the units of {found.layer} see here; choose a convolution.")
+    return place(given, field, size)[0]
 
 
 def _layer(model: nn.Module, image: Tensor, question: Question, rows: tuple[LayerGeometry, ...]) -> tuple[str, str]:

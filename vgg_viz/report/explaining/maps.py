@@ -13,7 +13,8 @@ from vgg_viz.attribution.method import METHODS
 from vgg_viz.figures.attention import Row, methods_side_by_side
 from vgg_viz.figures.style import percent
 from vgg_viz.maths.heatmaps import Scale, shared_scale
-from vgg_viz.records import Attribution, Caption, Exhibit
+from vgg_viz.records import Attribution, Caption, Column, Exhibit, Table
+from vgg_viz.report import receipts
 from vgg_viz.report.explaining.explanation import Explanation
 from vgg_viz.report.explaining.facts import target, unit_of
 from vgg_viz.report.explaining.look import UNIT
@@ -24,10 +25,44 @@ from vgg_viz.report.viewer import payload
 
 
 def maps(found: Explanation) -> Iterator[Exhibit]:
-    """The viewer, and the methods side by side."""
+    """The viewer, the methods side by side, and where each map lies raw."""
     yield _viewer(found)
     if len(found.question.methods) > 1:
         yield _methods(found)
+    yield _arrays(found)
+
+
+def raw(found: Explanation) -> dict[str, tuple[str, Attribution]]:
+    """Every map that is written down, {file stem: (what it is about, map)}: of each method and class, of each layer, and differences."""
+    look = found.look
+    all_maps = [(target(found, index), one) for (_, index), one in look.maps.items()]
+    all_maps += [(target(found, look.asked[0]), one) for one in look.by_layer.values()]
+    all_maps += [("difference", one) for method in found.question.methods if (one := look.difference(method)) is not None]
+    return {receipts.slug(one, word): (word, one) for word, one in all_maps}
+
+
+def _arrays(found: Explanation) -> Exhibit:
+    told = [
+        (f"data/{stem}.npz", METHODS[one.method].title, word, one.layer or "pixels", f"{one.values.shape[1]}×{one.values.shape[2]}", unit_of(one),
+         float(one.values.min()), float(one.values.max()))
+        for stem, (word, one) in raw(found).items()
+    ]  # fmt: skip
+    return Exhibit(
+        "explain-arrays",
+        "The raw maps",
+        Caption(
+            see=f"{counted(len(told), 'map')} as the methods gave them: 32-bit floats with their signs, not clamped, rescaled or resized. Each lies beside this page as a NumPy archive "
+            "(values), with a JSON of the same name that says what it depends on.",
+            read="In Python: numpy.load(file)[\"values\"][0]. The rows and columns are those of the layer's own map; where its units look in the picture is told by their receptive field.",
+            cannot="Maps of different methods have different units, and can be compared by order only.",
+        ),
+        alt=f"Table of the files of {counted(len(told), 'map')}.",
+        table=Table(
+            (Column("file"), Column("method"), Column("about"), Column("layer"), Column("map"), Column("unit"), Column("lowest", "", True), Column("highest", "", True)),
+            tuple(told),
+        ),
+        numbers={"files": [row[0] for row in told]},
+    )  # fmt: skip
 
 
 def _viewer(found: Explanation) -> Exhibit:
@@ -35,11 +70,9 @@ def _viewer(found: Explanation) -> Exhibit:
     names = found.question.methods
     leading = look.asked[0]
     every = {name: replace(METHODS[name], signed=look.maps[name, leading].signed, title=method_said(found, name).split(", at ")[0]) for name in names}
-    shown: list[tuple[str, Attribution]] = [
-        (target(found, index), one) for (name, index), one in look.maps.items() if not (name == "grad_cam" and index == leading)
-    ]
-    if "grad_cam" in names:
-        shown += [(target(found, leading), one) for one in look.by_layer.values()]
+    # Layers first, and in their order: the viewer lists them as they come.
+    shown: list[tuple[str, Attribution]] = [(target(found, leading), one) for one in look.by_layer.values() if "grad_cam" in names]
+    shown += [(target(found, index), one) for (name, index), one in look.maps.items() if not (name == "grad_cam" and index == leading)]
     difference = look.difference(found.leading)
     if difference is not None and look.classes is not None:
         first, second = (name_of(found, index) for index in look.classes.pair)

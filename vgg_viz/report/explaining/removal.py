@@ -12,7 +12,7 @@ from torch.nn import functional
 
 Answer = Callable[[Tensor], Tensor]  # pictures (B, C, H, W) -> logits (B, K)
 
-BLUR = 1 / 12  # standard deviation of the blur, as a share of the side: no part of an object can be made out any more
+BLUR = 1 / 6  # standard deviation of the blur, as a share of the side: at half of that a shape as large as the picture is still known
 TONES = {"grey": 0.5, "black": 0.0, "white": 1.0}
 FINE = (0.0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 COARSE = (0.0, 0.03, 0.08, 0.16, 0.3, 0.6, 1.0)  # for a network whose passes take a while
@@ -115,10 +115,15 @@ def removal(
         return torch.where((rank < share).to(image.device), covers[cover], image)
 
     wanted = [(order, share) for order in range(len(ranks)) for share in shares if 0 < share < 1]
-    said_to = answer(torch.stack([image, *covers.values()])).detach().float().cpu()
-    changing = [name for name, row in zip(covers, said_to[1:], strict=True) if int(row.argmax()) != said]
+    start, blurred = answer(torch.stack([image, covers["blur"]])).detach().float().cpu()
+    all_hidden = {"blur": blurred}
+    for tone in TONES if int(blurred.argmax()) == said else ():
+        all_hidden[tone] = answer(covers[tone][None])[0].detach().float().cpu()
+        if int(all_hidden[tone].argmax()) != said:
+            break
+    changing = [name for name, row in all_hidden.items() if int(row.argmax()) != said]
     cover = changing[0] if changing else "blur"
-    ends = torch.stack([said_to[0], said_to[1 + list(covers).index(cover)]])  # nothing and everything hidden are the same in every order
+    ends = torch.stack([start, all_hidden[cover]])  # nothing and everything hidden are the same in every order
     rows = [ends[:1]]
     for start in range(0, len(wanted), batch):
         some = torch.stack([hide(ranks[order], share) for order, share in wanted[start : start + batch]])
@@ -126,7 +131,7 @@ def removal(
     between = torch.cat(rows)[1:].view(len(ranks), -1, ends.shape[1])
     steps = torch.tensor([0.0, *(share for share in shares if 0 < share < 1), 1.0])
     paths = [Path(steps, torch.cat([ends[:1], part, ends[1:]])) for part in between]
-    by_map, passes = paths[0], 1 + len(covers) + len(wanted)
+    by_map, passes = paths[0], 1 + len(all_hidden) + len(wanted)
     for _ in range(refinements if by_map.changed(said) else 0):
         at = by_map.changed(said) or 1  # there is one: a step more can only bring it forward
         middle = float(by_map.shares[at - 1] + by_map.shares[at]) / 2
@@ -135,7 +140,7 @@ def removal(
     last = by_map.changed(said)
     share = None if last is None else float(by_map.shares[last])
     return Removal(said, expected, by_map, tuple(paths[1:]), ranks[0], hide(ranks[0], 1.0 if share is None else share), share,
-                   cover, dict(zip(covers, said_to[1:], strict=True)), side * BLUR, grain, passes)  # fmt: skip
+                   cover, all_hidden, side * BLUR, grain, passes)  # fmt: skip
 
 
 def blur(image: Tensor, deviation: float) -> Tensor:

@@ -76,6 +76,7 @@ def compute(subject: Subject, looked: Looked) -> Maps:
     by_layer: dict[tuple[str, str], Attribution] = {}
     for target, classes in (("predicted", first), ("second", second)):
         names = [name for name in subject.preset.methods if target == "predicted" or name in TWO_CLASSES]
+        names = [name for name in names if subject.maps.offers(name, target)]
         pixels = [name for name in names if name in SHARED and name != "grad_cam"]
         ready = subject.maps.shared(looked.batch, classes, target=target, layers=every, pixels=pixels)
         by_layer.update({(target, name): ready["grad_cam", name] for name in every})
