@@ -22,7 +22,7 @@ from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.records import Checkpoint, Neuron
 from vgg_viz.report import receipts
-from vgg_viz.report.explaining import depth, hiding, sheet
+from vgg_viz.report.explaining import depth, hiding, maps, sheet
 from vgg_viz.report.explaining.explain import explain
 from vgg_viz.report.explaining.explanation import explained
 from vgg_viz.report.explaining.look import UNIT, placed
@@ -281,6 +281,9 @@ def test_a_unit_is_asked_about_in_place_of_a_class(bundled, files):
     outside = found.map("input_x_gradient", UNIT)[~torch.from_numpy(sheet._seen_by_unit(found))]
     assert not bool(outside.any())
     assert "conv2_1:3:5,6" in findings(found)[0].text
+    told = next(maps.maps(found)).viewer
+    assert {told["classes"][one["class"]] for one in told["maps"]} == {"unit conv2_1:3:5,6"}
+    assert {one["unit"] for one in told["methods"]} == {"activation"}
 
 
 # ---------------------------------------------------------------- the question
@@ -438,6 +441,13 @@ def test_hostile_names_are_text_on_the_page_and_in_no_path(tmp_path):
     assert told.result.missing == ()
     assert not any(raw in page for raw in (*HOSTILE[:3], "\u202e"))
     assert all(file.relative_to(tmp_path / "out").as_posix().isascii() for file in told.files)
+
+
+def test_the_same_question_gives_the_same_bytes_where_the_clock_is_told(files, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    pages = [explain(files / "red.pt", files / "patch.png", out=tmp_path / name, seed=3) for name in ("one", "two")]
+    first, second = ({file.name: file.read_bytes() for file in one.files} for one in pages)
+    assert first == second
 
 
 def test_a_disk_that_fails_leaves_what_was_there(files, tmp_path, capsys, monkeypatch):

@@ -38,7 +38,8 @@ class Evidence:
     discrimination  mean rank correlation of the maps for the predicted class and the runner-up, [-1, 1];
                     near 1: the map does not say which class it is about; None when there is one class only
     randomised_top  mean rank correlation of |map| before and after the last layer's weights were randomised
-    randomised_all  the same for the weights of all layers; near 1: the map shows the picture, not what was learned;
+    randomised_upper  the same for the upper half of the layers
+    randomised_all  the same for all layers; near 1: the map shows the picture, not what was learned;
                     None when every map is flat
     cascade         (layer down to which the network is random, the same), from the top down
     sensitivity     largest change of the map under a little noise, as a share of the map's size, mean over pictures
@@ -55,6 +56,7 @@ class Evidence:
     explained: float | None
     discrimination: float | None
     randomised_top: float | None
+    randomised_upper: float | None
     randomised_all: float | None
     cascade: tuple[tuple[str, float], ...]
     sensitivity: float | None
@@ -218,9 +220,9 @@ class _Trial:
         kept = tuple(measure for measure in measures if measure is not None)
         completeness = _completeness(base)
         half = _half(len(levels_of(self.model)))
-        upper = next((value for stage, _, value in cascade if stage == half), None)
+        upper = None if flat else next((value for stage, _, value in cascade if stage == half), None)
         checks = checks_of(
-            completeness=completeness, upper=upper, everything=cascade[-1][2] if cascade else None, discrimination=alike,
+            completeness=completeness, upper=upper, everything=cascade[-1][2] if cascade and not flat else None, discrimination=alike,
             sensitivity=sensitivity, measures=kept,
         )  # fmt: skip
         verdict, reason = judge(checks, flat=flat)
@@ -231,9 +233,10 @@ class _Trial:
         survived = () if flat else tuple((layer, value) for _, layer, value in cascade)
         return Evidence(
             method=base.method, completeness=completeness, explained=self._explained(base), discrimination=alike,
-            randomised_top=survived[0][1] if survived else None, randomised_all=survived[-1][1] if survived else None, cascade=survived,
-            sensitivity=sensitivity, measures=kept, curves=curves, pointing=pointing, controls=controls, checks=tuple(checks),
-            verdict=verdict, reason=reason, pictures=len(base.values), compared=again,
+            randomised_top=survived[0][1] if survived else None, randomised_upper=upper,
+            randomised_all=survived[-1][1] if survived else None, cascade=survived, sensitivity=sensitivity, measures=kept,
+            curves=curves, pointing=pointing, controls=controls, checks=tuple(checks), verdict=verdict, reason=reason,
+            pictures=len(base.values), compared=again,
         )  # fmt: skip
 
     def _sensitivity(self, method: str, images: Tensor, classes: Tensor, values: Tensor, draws: int) -> float | None:

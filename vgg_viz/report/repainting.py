@@ -93,6 +93,7 @@ def repaint(
             (folder / name).mkdir()
         makers = sorted((maker for _, maker in SECTIONS.items()), key=lambda maker: maker.order)
         subject = _subject(scene, receipts, chosen)
+        subject.verdicts = _verdicts(source / "data")
         made, shown = [], []
         for maker in makers:
             part, section = _chapter(maker, subject, told, source, folder, chosen, old_scale, progress)
@@ -160,6 +161,16 @@ def _subject(scene: Scene, receipts: Receipts, preset: Preset) -> Subject:
     subject.geometry = scene.layers
     subject.looked = Looked(scene.batch, Activations({}, scene.logits))
     return subject
+
+
+def _verdicts(folder: Path) -> dict[str, tuple[str, str]]:
+    """How the methods fared when they were put to the test, in the order of the old page; nothing where that cannot be read."""
+    try:
+        told = told_in(folder / "attention-trials.json", {})
+    except ReceiptRefused:
+        return {}
+    known = {name: one for name, one in told.items() if name in methods() and isinstance(one, dict)}
+    return {name: (str(one.get("verdict", "")), str(one.get("reason", ""))[:1000]) for name, one in known.items()}
 
 
 def _findings(told: Mapping[str, Any]) -> list[Finding]:

@@ -76,6 +76,8 @@ class Subject:
         """maps  where the maps of the report come from; None: a shelf that keeps no receipts"""
         self.checkpoint, self.model, self.material, self.preset, self.seed = checkpoint, model, material, preset, seed
         self.maps: Maps = Shelf(model, checkpoint.classes, preset, seed) if maps is None else maps
+        # (verdict, reason) of each method, the most credible first, where an older gallery tells them and nothing can be tried.
+        self.verdicts: dict[str, tuple[str, str]] = {}
 
     @property
     def classes(self) -> tuple[str, ...]:
