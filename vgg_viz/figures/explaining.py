@@ -96,7 +96,7 @@ def explanation(photo: Array, maps: Sequence[Panel], scale: Scale, said: Sequenc
     top = head(title=title, subtitle=subtitle) + 34
     below = top + cell + 14
     lower = below + BAR + 46
-    bottom = below + BAR if beside else lower + max(cell, 30 * len(said)) + 22
+    bottom = below + BAR if beside else lower + cell + 22
     figure = canvas(width, bottom + 16 * len(foot) + 14, title=title, subtitle=subtitle)
     first = _sized(photo, cell)
     first = first if seen is None else outlined(first, _sized(seen.astype(np.float32), cell) > 0.5, thickness=DENSITY)
@@ -105,7 +105,7 @@ def explanation(photo: Array, maps: Sequence[Panel], scale: Scale, said: Sequenc
     names = ("the picture",) if seen is None else ("the picture", "outlined: what the unit sees")
     for n, lines in enumerate([names, *(lines for lines, _ in maps)]):
         _heading(figure, MARGIN + grid.corner(n)[0] + cell / 2, top, lines, cell)
-    colour_bar(figure, scale, left=MARGIN + step, top=below, width=2 * cell)
+    colour_bar(figure, scale, left=MARGIN + step, top=below, width=round(1.4 * cell))
     if beside:
         _answers(figure, said, MARGIN + (columns - 2) * step + 20, top, 2 * step - _GAP - 20, cell)
     else:

@@ -103,6 +103,7 @@ def report(
         shelf = Shelf(model, checkpoint.classes, chosen, seed, checkpoint=fingerprint, folder=receipts if keep else None)
         if course:
             shelf.left_out = course.without()
+            course.answers(len(material.labelled or ()))
         subject = Subject(checkpoint, model, material, chosen, seed, maps=shelf)
         made, shown = _chapters(subject, folder, course, progress)
         missing = tuple((part.title, reason) for part in made for reason, _ in part.missing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Any, TypeVar
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from vgg_viz.attribution import methods
 from vgg_viz.capture.hooks import evaluating, frozen
 from vgg_viz.errors import InputRefused
-from vgg_viz.report.budget import SHARED, Detail, Plan, Speed, Task, Trials, evaluated, plan, reductions
+from vgg_viz.report.budget import EVALUATION, SHARED, Detail, Plan, Speed, Task, Trials, evaluated, plan, reductions
 from vgg_viz.report.preset import Preset
 from vgg_viz.report.shelf import options_of
 from vgg_viz.report.stamp import reproducible
@@ -28,7 +29,7 @@ UNKNOWN_CHAPTER = (1.0, 1.0)
 WRITING = 0.3  # the page itself [s]
 # What a reader would miss most comes first; the others follow in the page's order.
 FIRST = ("overview", "attention", "evidence")
-MAPS_AT_MOST = 0.7  # of the budget
+MAPS_AT_MOST, MAPS_AT_LEAST = 0.7, 0.3  # of the budget: the slowness is a guess when the plan is made
 VGG16_GIGAMACS, SECONDS_A_GIGAMAC, LEAST_FORWARD = 15.5, 0.0125, 0.00025  # a forward pass on two quiet cores
 PREPARING = 0.0015  # to read or paint one labelled picture of 64 px [s]
 TRIALS = Trials()
@@ -54,6 +55,7 @@ class Pace:
     planned: Plan | None = None
     reduced: dict[str, tuple[float, float]] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
+    answered: tuple[int, int] = (0, 0)
     waiting: set[str] = field(default_factory=set)
     expected: float = 0.0
     taken: float = 0.0
@@ -72,14 +74,14 @@ class Pace:
         detail = Detail(preset.steps, preset.samples, options_of(preset, 0, side, None).masks, preset.window, preset.stride)
         essential = self.slowness * (sum(self._usual(slug) for slug in FIRST) + WRITING)
         room = min(MAPS_AT_MOST * self.seconds, self.seconds - self.spent - essential)
-        room -= 0.12 * self.seconds if preset.evaluated else 0.0
+        room = max(room - EVALUATION * self.seconds, MAPS_AT_LEAST * self.seconds)
         trials = replace(TRIALS, around=TRIALS.around * self.slowness) if preset.trust else None
         tasks = [_task(name, model, preset, side) for name in preset.methods]
-        self.planned = plan(max(room, 0.0), speed, tasks, detail, pictures=preset.pictures, trials=trials)
-        self.reduced = reductions(self.planned, detail, preset.pictures)
+        self.planned = plan(room, speed, tasks, detail, pictures=preset.pictures, trials=trials)
+        used = {"pictures", *(option for name in self.planned.methods for option in methods()[name].reads)}
+        self.reduced = {name: pair for name, pair in reductions(self.planned, detail, preset.pictures).items() if name in used}
         kept = evaluated(self.seconds, speed, preset.evaluated, preparing=PREPARING * self.slowness * max(1.0, side / 64))
-        if kept < preset.evaluated:
-            self.reduced["labelled pictures at most"] = (preset.evaluated, kept)
+        self.answered = preset.evaluated, kept
         titles = {name: method.title for name, method in methods().items()}
         self.left_out += [titles[name] for name in preset.methods if name not in self.planned.methods]
         self.left_out += [] if self.planned.second else ["maps for a second class, but Grad-CAM"]
@@ -89,6 +91,12 @@ class Pace:
             preset, methods=self.planned.methods, pictures=self.planned.pictures, evaluated=kept, trust=self.planned.trials,
             steps=coarse.steps, samples=coarse.samples, window=coarse.window, stride=coarse.stride,
         )  # fmt: skip
+
+    def answers(self, count: int) -> None:
+        """There are `count` labelled pictures: where that is as many as the plan allows, it may have cut them."""
+        before, kept = self.answered
+        if kept < before and count >= kept:
+            self.reduced["labelled pictures"] = (before, count)
 
     def ordered(self, makers: Sequence[Maker], slug: Callable[[Maker], str]) -> list[Maker]:
         """Chapters in the order in which they are made: what would be missed most comes first."""
@@ -164,7 +172,7 @@ def pace(budget: float | None, clock: Callable[[], float] = time.perf_counter) -
 
 
 def measured(model: nn.Module, side: int, *, large: bool, clock: Callable[[], float] = time.perf_counter) -> Speed:
-    """Time one forward pass, and one with its way back, a picture; of two tries the faster, since the first one warms up.
+    """Time one forward pass, and one with its way back, a picture; the median of some tries after one that warms up.
 
     large  one picture at a time; a small network is timed on eight, as it is used
     """
@@ -185,9 +193,9 @@ def measured(model: nn.Module, side: int, *, large: bool, clock: Callable[[], fl
 
     with evaluating(model), frozen(model), torch.inference_mode(False):
         with torch.no_grad():
-            forward = min(timed(lambda: model(images)) for _ in range(2))
+            forward = median([timed(lambda: model(images)) for _ in range(2 if large else 8)][1:])
         with torch.enable_grad():
-            both = min(timed(back) for _ in range(1 if large else 2))
+            both = median(timed(back) for _ in range(1 if large else 5))
     return Speed(forward, max(both, forward))
 
 

@@ -188,7 +188,7 @@ def _footer(found: Explanation, context: Mapping[str, Any], seconds: float) -> I
     yield "Checkpoint", found.checkpoint.provenance.file
     yield "Checkpoint SHA-256", found.fingerprint or "not a file"
     yield "Picture", f"{found.name}, {found.original[1]} × {found.original[0]} px"
-    yield "Passes of the network", f"{found.look.passes + (found.removal.passes if found.removal else 0):g}"
+    yield "Passes of the network", f"{found.look.passes + sum(one.passes for one in (found.removal, *found.others.values()) if one):g}"
     if not reproducible():
         yield "Run time", f"{seconds:.1f} s"
 

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ class Explanation:
     fingerprint  SHA-256 of the checkpoint's file, or "" where there is none
     batch        the one picture as the network sees it
     original     height and width of the file [px]
-    removal      None where the preset leaves it out, and for a unit
+    removal      in the order of the leading method; None where the preset leaves it out, and for a unit
+    others       in those of the other methods, without random orders; none for a network whose passes take a while
     seconds      {part: wall clock [s]}
     """
 
@@ -50,6 +52,7 @@ class Explanation:
     question: Question
     look: Look
     removal: Removal | None
+    others: Mapping[str, Removal]
     preset: str
     seed: int
     warnings: tuple[str, ...]
@@ -103,11 +106,13 @@ def explained(
     found = look(model, batch.images.to(device), question, rows, seed=seed, channels=preset != "quick")
     clock.append(time.perf_counter())
     asked = preset != "quick" and found.classes is not None
-    removed = _removed(model, batch.images[0].to(device), question, found, rows, preset, seed) if asked else None
+    hide = partial(_removed, model, batch.images[0].to(device), found, rows, preset, seed)
+    removed = hide(question.methods[0]) if asked else None
+    others = {name: hide(name, orders=0) for name in question.methods[1:] if asked and (preset == "full" or not _large(rows))}
     clock.append(time.perf_counter())
     parts = dict(zip(("loading", "reading", "network", "removal"), (after - before for before, after in pairwise(clock)), strict=True))
     fingerprint = sha256(Path(source)) if source is not None and checkpoint.provenance.format != "untrained" else ""
-    return Explanation(checkpoint, model, rows, fingerprint, batch, original, question, found, removed, preset, seed, warnings, parts)
+    return Explanation(checkpoint, model, rows, fingerprint, batch, original, question, found, removed, others, preset, seed, warnings, parts)
 
 
 def prepared(file: Path, checkpoint: Checkpoint) -> tuple[Batch, tuple[int, int], tuple[str, ...]]:
@@ -127,20 +132,24 @@ def prepared(file: Path, checkpoint: Checkpoint) -> tuple[Batch, tuple[int, int]
     return batch, (height, width), tuple(said)
 
 
+def _large(rows: Sequence[LayerGeometry]) -> bool:
+    return sum(row.macs for row in rows) / 1e9 >= LARGE_GIGAMACS
+
+
 def _removed(
-    model: nn.Module, image: Tensor, question: Question, found: Look, rows: tuple[LayerGeometry, ...], preset: str, seed: int
+    model: nn.Module, image: Tensor, found: Look, rows: tuple[LayerGeometry, ...], preset: str, seed: int, method: str, *, orders: int | None = None
 ) -> Removal:
     if found.classes is None:
         raise TypeError("classes were expected")
-    first, second = (found.maps[question.methods[0], index] for index in (found.classes.predicted, found.classes.expected))
+    first, second = (found.maps[method, index] for index in (found.classes.predicted, found.classes.expected))
     size = (int(image.shape[-2]), int(image.shape[-1]))
     evidence = placed(rows, first, size, first.values[0] - second.values[0] if first.signed else None)
     if first.layer is None:
         evidence = blur(evidence[None], min(size) / 28)[0]  # the grain of a pixel map is finer than anything that can be hidden
-    large = sum(row.macs for row in rows) / 1e9 >= LARGE_GIGAMACS
+    large = _large(rows)
     shares = COARSE if large and preset != "full" else FINE
-    orders, refinements = (2 if large else 8, 2 if large else 5) if preset != "full" else (4 if large else 32, 5)
+    usual, refinements = (2 if large else 8, 2 if large else 5) if preset != "full" else (4 if large else 32, 5)
     return removal(
         lambda pictures: predict_logits(model, pictures), image, evidence, said=found.classes.predicted, expected=found.classes.expected,
-        shares=shares, orders=orders, refinements=refinements, seed=seed,
+        shares=shares, orders=usual if orders is None else orders, refinements=refinements, seed=seed,
     )  # fmt: skip

@@ -30,7 +30,8 @@ def facts(found: Explanation) -> dict[str, Any]:
         "layer": {"name": look.layer, "why": look.reason}, "maps": facts_of_maps(found),
         "removal": None if gone is None else {
             "share": gone.share, "cover": gone.cover, "becomes": None if gone.becomes is None else one(gone.becomes), "chance_shares": gone.chance_shares,
-            "passes": gone.passes, "sentence": removed(found),
+            "shares_by_method": {found.leading: gone.share, **{name: one.share for name, one in found.others.items()}},
+            "passes": gone.passes + sum(one.passes for one in found.others.values()), "sentence": removed(found),
         },
         "passes": look.passes, "seconds": {} if reproducible() else {name: round(value, 4) for name, value in found.seconds.items()},
     }  # fmt: skip

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from vgg_viz.attribution.method import METHODS
 from vgg_viz.figures.explaining import Hidden, Path, removal_curves
-from vgg_viz.figures.style import number
+from vgg_viz.figures.style import number, percent
 from vgg_viz.records import Caption, Column, Exhibit, Table
 from vgg_viz.report.explaining.explanation import Explanation
 from vgg_viz.report.explaining.removal import Path as Measured
@@ -24,13 +25,15 @@ def hiding(found: Explanation) -> Iterator[Exhibit]:
         return
     names = [name_of(found, index) for index in (measured.answer, measured.expected)]
     rows = [_row(found, "the map's", measured.by_map, place) for place in range(len(measured.by_map.shares))]
+    others = [(METHODS[name].title, one.share) for name, one in found.others.items()]
+    compared = "".join(f" In the order of {name} it takes {'more than all' if share is None else percent(share)}." for name, share in others)
     yield Exhibit(
         "explain-removal",
         "What had to go until the answer changed",
         Caption(
             see=f"Lines with points: the probability of {names[0]} and of {names[1]} while more and more of the picture is hidden, the pixels with the most evidence first. "
             f"Areas: the same in {counted(len(measured.by_chance), 'random order')}, from the lowest to the highest; dashed: their median.",
-            read=f"{removed(found)} The further the line of the map's order falls below that of chance, the more the map knows about this network.",
+            read=f"{removed(found)}{compared} The further the line of the map's order falls below that of chance, the more the map knows about this network.",
             cannot=f"The share is the least that was found by steps and halvings in this one order: a smaller region of another shape may do as well. Hidden means "
             f"{f'blurred by {number(measured.blur)} px' if measured.cover == 'blur' else f'painted {measured.cover}, because blurring left the answer as it was'}; a random order is smooth noise of {measured.grain} × {measured.grain} values, because scattered pixels hide nothing.",
         ),
@@ -41,7 +44,8 @@ def hiding(found: Explanation) -> Iterator[Exhibit]:
         ),
         numbers={
             "share": measured.share, "becomes": measured.becomes, "chance_shares": measured.chance_shares, "by_chance": by_chance(measured), "cover": measured.cover, "blur_px": measured.blur,
-            "passes": measured.passes, "shares": measured.by_map.shares, "predicted": measured.by_map.probabilities[:, measured.answer],
+            "passes": measured.passes, "shares_by_method": {found.leading: measured.share, **{name: one.share for name, one in found.others.items()}},
+            "shares": measured.by_map.shares, "predicted": measured.by_map.probabilities[:, measured.answer],
             "expected": measured.by_map.probabilities[:, measured.expected], "answers": measured.by_map.answers,
         },
     )  # fmt: skip

@@ -69,7 +69,10 @@ def _viewer(found: Explanation) -> Exhibit:
     look = found.look
     names = found.question.methods
     leading = look.asked[0]
-    every = {name: replace(METHODS[name], signed=look.maps[name, leading].signed, title=method_said(found, name).split(", at ")[0]) for name in names}
+    every = {
+        name: replace(METHODS[name], signed=one.signed, unit=unit_of(one), title=method_said(found, name).split(", at ")[0])
+        for name in names if (one := look.maps[name, leading])
+    }
     # Layers first, and in their order: the viewer lists them as they come.
     shown: list[tuple[str, Attribution]] = [(target(found, leading), one) for one in look.by_layer.values() if "grad_cam" in names]
     shown += [(target(found, index), one) for (name, index), one in look.maps.items() if not (name == "grad_cam" and index == leading)]
@@ -79,8 +82,11 @@ def _viewer(found: Explanation) -> Exhibit:
         every["difference"] = replace(every[found.leading], name="difference", title=f"Difference: {first} minus {second}", signed=True)
         shown.append((f"{target(found, look.classes.pair[0])} minus {target(found, look.classes.pair[1])}", replace(difference, method="difference")))
     fields = {row.name: row.field for row in found.rows if row.field is not None}
-    shown = [(word, replace(one, targets=one.targets.clamp(min=0))) for word, one in shown]
-    data = payload(found.batch, found.classes, look.probabilities[None], shown, every, fields, {})
+    classes = found.classes
+    if look.classes is None:  # the viewer knows classes alone: the unit is one more, after the last
+        shown = [(word, replace(one, targets=torch.tensor([len(classes)]))) for word, one in shown]
+        classes = (*classes, name_of(found, UNIT))
+    data = payload(found.batch, classes, look.probabilities[None], shown, every, fields, {})
     if difference is not None:
         data["methods"][-1]["poles"] = f"red for {first}, blue for {second}"
     data["start"] = {"photo": 0, "method": found.leading, "layer": look.maps[found.leading, leading].layer, "target": target(found, leading)}

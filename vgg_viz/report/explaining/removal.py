@@ -12,7 +12,7 @@ from torch.nn import functional
 
 Answer = Callable[[Tensor], Tensor]  # pictures (B, C, H, W) -> logits (B, K)
 
-BLUR = 1 / 12  # standard deviation of the blur, as a share of the side: no part of an object can be made out any more
+BLUR = 1 / 6  # standard deviation of the blur, as a share of the side: at half of that a shape as large as the picture is still known
 TONES = {"grey": 0.5, "black": 0.0, "white": 1.0}
 FINE = (0.0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 COARSE = (0.0, 0.03, 0.08, 0.16, 0.3, 0.6, 1.0)  # for a network whose passes take a while

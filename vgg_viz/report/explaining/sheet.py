@@ -31,13 +31,13 @@ def sheet(found: Explanation) -> Iterator[Exhibit]:
     panels, scale = hero(found)
     yield Exhibit(
         "explain-sheet",
-        _upper(answer(found)),
+        _upper(found),
         Caption(see=_seen(found, scale), read=_readable(found), cannot="A map shows what the score reacts to, not what the network thinks; that it looks right to us is no "
             "evidence." + (" A hidden region is itself something that the network has hardly seen in training." if found.removal else "")),
-        alt=f"The picture with {counted(len(panels), 'map')} on one scale. {_upper(answer(found))}. {removed(found)}".strip(),
+        alt=f"The picture with {counted(len(panels), 'map')} on one scale. {_upper(found)}. {removed(found)}".strip(),
         figure=explanation(
             pixels(found.batch.images)[0], panels, scale, [Said(found.classes[i], float(look.probabilities[i]), part(found, i)) for i in shown_classes(found)],
-            hidden(found), seen=_seen_by_unit(found), title=_upper(answer(found)), caveat=removed(found),
+            hidden(found), seen=_seen_by_unit(found), title=_upper(found), caveat=removed(found),
             subtitle=f"{found.name}; {title(found.checkpoint.architecture)}; {method_said(found, found.leading)}",
         ),
         kind="picture",
@@ -101,16 +101,17 @@ def hero(found: Explanation) -> tuple[list[Panel], Scale]:
     """The maps of the sheet, placed, and the one scale that they share."""
     look, method = found.look, found.leading
     maps: list[tuple[str, str, Tensor]] = [
-        (f"for {name_of(found, index)}", part(found, index) or ("unit" if index == UNIT else "class"), found.map(method, index)) for index in look.asked
+        (f"for {name_of(found, index)}", part(found, index) or ("what raises it" if index == UNIT else "class"), found.map(method, index)) for index in look.asked
     ]
     if look.classes is not None and (difference := look.difference(method)) is not None:
         first, second = (name_of(found, index) for index in look.classes.pair)
         maps.append((f"{first} minus {second}", "difference", placed(found.rows, difference, found.size)))
     if signed(found) and len(maps) < MAPS:
-        maps.append((f"against {name_of(found, look.asked[0]).removeprefix('unit ')}", "counterfactual", found.map(method, look.asked[0]).clamp(max=0)))
+        about = str(found.question.unit) if look.classes is None else name_of(found, look.asked[0])
+        maps.append((f"against {about}", "counterfactual", found.map(method, look.asked[0]).clamp(max=0)))
     one = look.maps[method, look.asked[0]]
     scale = shared_scale(torch.stack([value for _, _, value in maps]), signed=True, unit=unit_of(one), over="all maps of this figure", quantile=1.0 if one.layer else PEAKS)
-    return [((name, "flat: zero everywhere" if not bool(value.any()) else about), value.numpy()) for name, about, value in maps], scale
+    return [((name, "flat: zero everywhere" if not bool(value.any()) else told), value.numpy()) for name, told, value in maps], scale
 
 
 def signed(found: Explanation) -> bool:
@@ -118,6 +119,7 @@ def signed(found: Explanation) -> bool:
     return found.look.maps[found.leading, found.look.asked[0]].signed
 
 
-def _upper(sentence: str) -> str:
-    """A unit's sentence begins with a capital; the name of a class is left as it is."""
-    return f"U{sentence[1:]}" if sentence.startswith("unit ") else sentence
+def _upper(found: Explanation) -> str:
+    """The answer as a title: a unit's begins with a capital, the name of a class is left as it is."""
+    text = answer(found)
+    return f"{text[0].upper()}{text[1:]}" if found.look.classes is None else text

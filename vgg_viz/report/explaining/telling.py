@@ -17,7 +17,10 @@ from vgg_viz.report.section import counted
 
 def name_of(explanation: Explanation, index: int) -> str:
     """A class, or the unit, as a sentence names it: one line, at most 40 characters."""
-    return f"unit {explanation.question.unit}" if index == UNIT else label(explanation.classes[index], 40)
+    unit = explanation.question.unit
+    if index == UNIT and unit is not None:
+        return f"{'channel' if unit.row is None else 'unit'} {unit}"
+    return label(explanation.classes[index], 40)
 
 
 def part(explanation: Explanation, index: int) -> str:
@@ -76,7 +79,7 @@ def removed(explanation: Explanation) -> str:
     after = f"{name_of(explanation, found.becomes)} ({percent(float(found.by_map.probabilities[at, found.becomes]))})"
     how = f"Blurring {percent(found.share)} of the picture"
     if found.cover != "blur":
-        stays = f"Even with all of it blurred the network says {said} ({blurred}): it goes by colours more than by detail. "
+        stays = f"Even with all of it blurred the network says {said} ({blurred}): detail is not what decides. "
         how = f"{stays}Painting {percent(found.share)} of the picture {found.cover}"
     return f"{how} in the order of this map turns {said_of(explanation, found.answer)} into {after}; {by_chance(found)}."
 
