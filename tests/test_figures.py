@@ -314,8 +314,9 @@ def test_a_zero_map_leaves_the_photo_as_it_is() -> None:
     scale = Scale(-1, 1, True, "logit", "all maps")
     figure = attention.methods_side_by_side([attention.Row(picture, [("none", nothing, scale)])])
     image = np.asarray(figure.axes[0].images[0].get_array())
-    side = image.shape[0] - 4  # two figure pixels of room above the picture
-    np.testing.assert_array_equal(image[4:, :side], image[4:, -side:])
+    side = (image.shape[1] - 20) // 2  # two pictures and the gap between them; above them two figure pixels of room, below a colour bar
+    assert side % 64 == 0
+    np.testing.assert_array_equal(image[4 : 4 + side, :side], image[4 : 4 + side, -side:])
 
 
 def test_rows_with_different_methods_are_refused() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vgg_viz.figures.timeline import Strip, maps_by_epoch
+from vgg_viz.figures.strips import Strip, maps_in_rows
 from vgg_viz.maths.change import drift
-from vgg_viz.maths.heatmaps import place, shared_scale
+from vgg_viz.maths.heatmaps import place, relative, shared_scale
 from vgg_viz.maths.receptive_field import Field
 from vgg_viz.records import Caption, Exhibit
 from vgg_viz.report.section import counted, pixels
@@ -45,15 +45,6 @@ def evenly(epochs: tuple[int, ...], most: int) -> list[int]:
     return [epochs[n] for n in kept]
 
 
-def relative(maps: Tensor) -> Tensor:
-    """Each map as multiples of its own mean magnitude, so that a network with small logits shows where it looks too: (B, h, w).
-
-    A map that is zero everywhere stays so.
-    """
-    strength = maps.abs().mean((1, 2), keepdim=True)
-    return maps / strength.where(strength > 0, 1.0)
-
-
 def _figure(walk: Walk) -> Exhibit:
     epochs = evenly(walk.epochs, MOST_COLUMNS)
     batch, asked = walk.looked, walk.targets(walk.looked)
@@ -85,13 +76,12 @@ def _figure(walk: Walk) -> Exhibit:
             f"{walk.early}. Red is evidence for the class, blue against it: the ReLU that Grad-CAM usually ends with is left out, and the class's score is taken less the mean score of all classes, because what is added to all scores changes no answer. A value is a multiple "
             "of the map's own mean strength, and all epochs of a row share the scale at its right. The photo is paled below the maps. The line below says what the network of that epoch answered."
             + (" The outline on the photo is the object's true mask." if batch.masks is not None else "") + skipped,
-            read=f"Follow a row from left to right: when does the red leave the corners and gather on the object, and is that the epoch in which the answer becomes right? {how} "
-            "The early layer is usually done first: edges are learned before forms.",
+            read=f"Follow a row from left to right: when does the red leave the corners and gather on the object, and is that the epoch in which the answer becomes right? {how}",
             cannot="How strong the evidence is: that grows with the logits, stands above each row, and can be seen in the viewer. These pictures were chosen because they were "
             "forgotten or came late, unless you gave others: the chapter in numbers has an even sample.",
         ),
         alt=f"{counted(count, 'picture')} with signed Grad-CAM maps in {counted(len(epochs), 'epoch')}, at {walk.deep} and {walk.early}. {how}".strip(),
-        figure=maps_by_epoch(strips, epochs, title="Grad-CAM by epoch, one signed scale in each row"),
+        figure=maps_in_rows(strips, [f"epoch {epoch}" for epoch in epochs], over="all epochs of a row", title="Grad-CAM by epoch, one signed scale in each row"),
         kind="picture",
         numbers={
             "epochs": epochs, "pictures": batch.names[:count], "classes": [walk.classes[int(index)] for index in asked[:count]], "layers": [walk.deep, walk.early],
