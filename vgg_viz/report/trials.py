@@ -78,7 +78,9 @@ def _panel(found: Sequence[Evidence]) -> Exhibit:
     words += f": {', '.join(passing)}" if passing else ""
     most, compared = max(one.pictures for one in found), max(one.compared for one in found)
     dear = [_title(one) for one in found if one.compared < compared]
-    on = counted(most, "picture") + (f" (the first five columns: {compared}" + (f", {', '.join(dear)} fewer" if dear else "") + ")" if compared < most else "")
+    on = counted(most, "picture")
+    if compared < most:
+        on += f", in the first five columns {compared} of them" + (f" ({_listed(dear)}: fewer, each map being dear)" if dear else "")
     masses = [measure for one in found for measure in one.measures if measure.name.startswith("mass")]
     where = {"mass on the object": "how much of the map lies on the object's mask", "mass in its quarter": "of four pictures tiled into one, how much of a class's map "
              "lies in its own quarter"}.get(masses[0].name if masses else "", "")  # fmt: skip
