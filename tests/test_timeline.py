@@ -17,7 +17,8 @@ from vgg_viz.cli import main
 from vgg_viz.data.shape_files import write as write_shapes
 from vgg_viz.errors import CheckpointRefused, InputRefused, SectionMissing, UnknownName, VggVizError
 from vgg_viz.figures import timeline as paint
-from vgg_viz.maths.heatmaps import Scale
+from vgg_viz.figures.strips import Strip, maps_in_rows
+from vgg_viz.maths.heatmaps import Scale, relative
 from vgg_viz.maths.transplant import Region
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import load, save
@@ -25,9 +26,9 @@ from vgg_viz.records import Batch, Checkpoint, Epoch, Provenance
 from vgg_viz.report.material import Material
 from vgg_viz.report.preset import PRESETS
 from vgg_viz.report.timeline.kept_run import MOST_EPOCHS, open_run, wear
-from vgg_viz.report.timeline.pictures import evenly, payload, relative
+from vgg_viz.report.timeline.pictures import evenly, payload
 from vgg_viz.report.timeline.series import Series, first_above, measured
-from vgg_viz.report.timeline.shortcut import effect_of, effects, first_use, log_odds, moved, sentence
+from vgg_viz.report.timeline.shortcut import attended, effect_of, effects, first_use, log_odds, moved, sentence
 from vgg_viz.report.timeline.suspects import Suspect, suspects
 from vgg_viz.report.timeline.timeline import timeline
 from vgg_viz.report.timeline.walk import Walk
@@ -149,7 +150,7 @@ def test_maps_are_about_the_score_less_the_mean_of_all_scores(tmp_path):
     """Oracle: with two classes a centred score is half of the difference, so one class's map is minus the other's."""
     walk = walk_of(run_of(tmp_path / "run", handmade(0.1), handmade(0.1)), painted(6))
     wear(walk.model, walk.run.kept[0])
-    first, second = (walk._look(walk.sample, torch.full((6,), k), walk.layers) for k in range(2))
+    first, second = (walk.look(walk.sample, torch.full((6,), k), walk.layers) for k in range(2))
     assert torch.allclose(first.maps["relu2_2"], -second.maps["relu2_2"], atol=1e-7)
     assert torch.allclose(first.logits.sum(1), torch.zeros(6), atol=1e-6)
     hooks = len(walk.model._forward_hooks)
@@ -163,7 +164,7 @@ def test_an_epoch_costs_one_pass_for_all_layers(mixed):
     passes = []
     hook = mixed.model.register_forward_pre_hook(lambda _module, inputs: passes.append(len(inputs[0])))
     try:
-        mixed._look(mixed.sample, mixed.targets(mixed.sample), mixed.layers)
+        mixed.look(mixed.sample, mixed.targets(mixed.sample), mixed.layers)
     finally:
         hook.remove()
     assert len(mixed.layers) == 4
@@ -240,6 +241,15 @@ def test_the_effect_is_paired_and_flips_count_only_pictures_that_turn():
     shifted = effect_of((plain, treated + 7, plain - 2), 1, seed=0)
     assert shifted.effect == pytest.approx(5.0)  # what is added to all logits says nothing
     assert float(log_odds(torch.tensor([[0.0, 0.0]]), 0)) == 0
+
+
+def test_the_share_of_the_map_in_the_region_follows_what_the_network_uses(tmp_path):
+    walk = walk_of(run_of(tmp_path / "run", handmade(0.0), handmade(1.0)), painted())
+    share, area = attended(walk, Suspect(Region("box", TAG), 1, "boat", ""), walk.labelled)
+    assert area == pytest.approx(64 / SIDE**2)
+    assert share.pictures.tolist() == [0, 20]  # without a weight on blue nothing speaks for a boat
+    assert share.mean[1] > 0.9
+    assert attended(walk, Suspect(Region("colours"), 1, "boat", ""), walk.labelled) is None
 
 
 def test_too_few_pictures_or_missing_masks_leave_the_chapter_out_with_a_reason():
@@ -385,6 +395,7 @@ def test_maps_of_the_viewer_share_one_signed_range_over_the_epochs_of_a_photo(mi
     for entry in data["maps"]:
         spans.setdefault((entry["photo"], entry["method"]), set()).add((entry["low"], entry["high"]))
     assert all(len(found) == 1 and next(iter(found))[0] == -next(iter(found))[1] for found in spans.values())
+    assert all(0 < entry["span"][1] <= entry["high"] and entry["span"][0] == -entry["span"][1] for entry in data["maps"])
     assert {entry["target"] for entry in data["maps"]} == {"true", "answered"}
     assert len(data["maps"]) == len(mixed.looked) * 2 * 5 * 2
     assert set(data["photos"][0]["by"]) == {f"epoch {n}" for n in range(5)}
@@ -407,8 +418,9 @@ def test_figures_of_a_timeline_hold_the_numbers_and_refuse_what_does_not_fit():
         paint.numbers_by_epoch([], [0])
     with pytest.raises(VggVizError, match="at least one class"):
         paint.learned_and_forgotten(np.zeros(1), np.zeros(1), [], np.zeros((0, 1)), [0])
-    with pytest.raises(VggVizError, match="a map for each of the 2 epochs"):
-        paint.maps_by_epoch([paint.Strip(np.zeros((8, 8, 3)), np.zeros((1, 8, 8)), Scale(-1, 1, True, "logit", "a row"), "x")], [0, 1])
+    strip = Strip(np.zeros((8, 8, 3)), np.zeros((1, 8, 8)), Scale(-1, 1, True, "logit", "a row"), "x")
+    with pytest.raises(VggVizError, match="one map for each of the 2 columns"):
+        maps_in_rows([strip], ["A", "B"], over="both")
 
 
 # ---------------------------------------------------------------- from end to end

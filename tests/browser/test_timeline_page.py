@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,7 @@ def test_a_student_drags_through_training_with_mouse_or_keyboard_and_the_map_and
     assert (len(seen), len(answers)) == (3, 3)
     slider.fill("1")
     assert viewer.get_by_label("Epoch", exact=True).input_value() == "epoch 1"
-    page.wait_for_function("location.hash.includes('layer=epoch+1')")
+    page.wait_for_url(re.compile(r"layer=epoch\+1&"))
     low = viewer.locator("[data-part=low]").inner_text()
     slider.fill("0")
     assert viewer.locator("[data-part=low]").inner_text() == low  # one scale for all epochs

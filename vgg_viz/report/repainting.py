@@ -83,7 +83,9 @@ def repaint(
     require_index_place(Path(out))
     told = told_in(source / MANIFEST, {"vgg_viz": (str,), "exhibits": (list,), "preset": (str,), "checkpoint": (dict,), "made": (str,)})
     scene = read_scene(source / "data")
-    receipts, warnings = _receipts(source / "data", scene, told["checkpoint"])
+    receipts, left_out = _receipts(source / "data", scene, told["checkpoint"])
+    older = told.get("warnings")
+    warnings = [*(str(one) for one in (older if isinstance(older, list) else ())), *left_out]
     chosen = _preset(preset or told["preset"], scene.layers, receipts)
     old_scale = PRESETS[told["preset"]].scale if told["preset"] in PRESETS else 1.0
     discover("vgg_viz.report.sections")
@@ -117,7 +119,8 @@ def repaint(
             "seed": told.get("seed"), "preset": chosen.name, "device": told.get("device"), "versions": versions(),
             "checkpoint": told["checkpoint"], "facts": dict(built.facts),
             "findings": [{"level": finding.level, "text": finding.text} for finding in findings],
-            "data": told.get("data"), **manifest_entries(made), "warnings": warnings, "receipts": told.get("receipts"),
+            "data": told.get("data"), **({"budget": told["budget"]} if "budget" in told else {}), **manifest_entries(made),
+            "warnings": warnings, "receipts": told.get("receipts"),
         })  # fmt: skip
     write_index(Path(out))
     return Result(target / "index.html", missing, tuple(warnings))

@@ -159,8 +159,7 @@ def _numbers(one: Evidence) -> dict[str, object]:
         "discrimination": one.discrimination, "randomised_top": one.randomised_top, "randomised_upper": one.randomised_upper, "randomised_all": one.randomised_all,
         "sensitivity": one.sensitivity, "checks": {check.name: check.verdict for check in one.checks},
         "measures": {
-            m.name: {"value": _rounded(m.value), "interval": [_rounded(end) for end in m.interval], "controls": {name: _rounded(value) for name, value in m.controls.items()},
-                     "ahead": {name: [_rounded(value) for value in ahead] for name, ahead in m.ahead.items()}}
+            m.name: {"value": _rounded(m.value), "interval": _interval(m.interval), "ahead_of": {name: _interval(ahead) for name, ahead in m.ahead.items()}}
             for m in one.measures
         },
         "pointing": None if one.pointing is None else _rounded(one.pointing.hit_rate), "iou": None if one.pointing is None else _rounded(one.pointing.iou),
@@ -236,6 +235,11 @@ def _nan(value: float | None) -> float:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None or value != value else round(value, 3)
+
+
+def _interval(numbers: Sequence[float]) -> str:
+    """A difference with its interval, or an interval: one value of a file instead of a line for each end."""
+    return " ".join("-" if number != number else f"{number:.3f}" for number in numbers)
 
 
 def _percent(share: float | None) -> float | None:

@@ -74,13 +74,31 @@ def _settled(walk: Walk, deep: Mapping[str, Series]) -> Iterator[Finding]:
     series = deep.get("with_last")
     if series is None or len(walk.epochs) < 3:
         return
-    values = series.mean[:-1].tolist()
-    since = next((n for n in range(len(values)) if min(values[n:]) >= SETTLED), None)
+    since = _settled_from(series)
     if since is None:
         yield Finding("note", f"The maps at {walk.deep} still moved in the last epoch: before it, their rank correlation with the last ones is "
-                              f"{values[-1]:.2f}.".replace("-", "−"))  # fmt: skip
+                              f"{float(series.mean[-2]):.2f}.".replace("-", "−"))  # fmt: skip
     else:
         yield Finding("note", f"The maps at {walk.deep} look much like the last ones (rank correlation {SETTLED} or more) from epoch {walk.epochs[since]} on.")
+
+
+def _settled_from(series: Series) -> int | None:
+    """Place of the first epoch from which on the maps are like the last ones; None where that is the last epoch only."""
+    values = series.mean[:-1].tolist()
+    return next((n for n in range(len(values)) if min(values[n:]) >= SETTLED), None)
+
+
+def _order(walk: Walk, found: Measured) -> str:
+    """Which layers settle first and last on this run."""
+    known = {name: since for name, parts in found.layers.items() if (since := _settled_from(parts["with_last"])) is not None}
+    if len(known) < 2:
+        return "Which layer settles first?"
+    first, last = min(known.values()), max(known.values())
+    if first == last:
+        return f"Here all layers settle at one time (rank correlation {SETTLED} or more with the last epoch, from epoch {walk.epochs[first]} on)."
+    soon, late = (", ".join(name for name, since in known.items() if since == place) for place in (first, last))
+    return (f"Here {soon} settle{'s' if ',' not in soon else ''} first, from epoch {walk.epochs[first]} on, and {late} last, from epoch {walk.epochs[last]} on "
+            f"(rank correlation {SETTLED} or more with the last epoch).")  # fmt: skip
 
 
 def _shown(walk: Walk, found: Measured) -> list[str]:
@@ -110,7 +128,7 @@ def _exhibit(walk: Walk, found: Measured) -> Exhibit:
             "(entropy, 1 for a flat map); how far the order of its places has moved since the epoch before (drift, 1 minus the rank correlation); how much it is "
             f"like that of the last epoch. Bands are 95 % intervals by bootstrap, drawn for {walk.deep}.",
             read="Compare the bends. Accuracy that rises before the evidence has moved onto the object was won with something else. Maps that still move while accuracy "
-            "stands still: the network gives the same answers for other reasons. Maps that are settled early, in early layers first, are the usual picture.",
+            f"stands still: the network gives the same answers for other reasons. {_order(walk, found)}",
             cannot="Mass on the object is not yet the right evidence, and a mean hides pictures that go against it. The last epoch is like itself by definition: the end of that "
             "curve says nothing, its way there does. An untrained network has maps too; they are those of random filters.",
         ),

@@ -51,7 +51,11 @@ def _figure(walk: Walk) -> Exhibit:
     always = int(right.all(0).sum())
     never = int((~right).all(0).sum())
     end = int((found.final >= 0).sum())
-    slow = max(shown, key=lambda k: (_median_final(walk, k), k))
+    latest = max(_median_final(walk, k) for k in shown)
+    slow = [walk.classes[k] for k in shown if _median_final(walk, k) == latest]
+    named = ", ".join(slow[:3]) + (f" and {len(slow) - 3} more" if len(slow) > 3 else "")
+    when = f"only from epoch {int(latest)} on, later than of any other" if latest <= walk.epochs[-1] else "at no time to the end"
+    came = f"Half of the pictures of {named} stay right {when}."
     return Exhibit(
         "timeline-learning",
         "Learned and forgotten",
@@ -59,7 +63,7 @@ def _figure(walk: Walk) -> Exhibit:
             see=f"Above, how many of {counted(len(labels), 'picture')} became right or wrong between one kept epoch and the next. Below, the accuracy of every class in every "
             f"epoch, brighter is better.{left}",
             read=f"{counted(end, 'picture').capitalize()} end right; {counted(always, 'picture')} {'was' if always == 1 else 'were'} right in every epoch, from the first on, and "
-            f"{counted(never, 'picture')} in none. The class that came last is {walk.classes[slow]}. A class that loses where another wins at the same epoch: the network has moved "
+            f"{counted(never, 'picture')} in none. {came} A class that loses where another wins at the same epoch: the network has moved "
             "the line between the two.",
             cannot=f"Before training an answer is right by luck, about once in {classes}: a picture that was right in epoch 0 and then wrong counts as forgotten all the same. What "
             "happens between two kept epochs is not seen.",

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vgg_viz.figures.timeline import Strip, maps_by_epoch
+from vgg_viz.figures.strips import Strip, maps_in_rows
+from vgg_viz.figures.style import percent
 from vgg_viz.maths.change import drift
-from vgg_viz.maths.heatmaps import place, shared_scale
+from vgg_viz.maths.heatmaps import place, relative, shared_scale
 from vgg_viz.maths.receptive_field import Field
 from vgg_viz.records import Caption, Exhibit
 from vgg_viz.report.section import counted, pixels
@@ -45,15 +46,6 @@ def evenly(epochs: tuple[int, ...], most: int) -> list[int]:
     return [epochs[n] for n in kept]
 
 
-def relative(maps: Tensor) -> Tensor:
-    """Each map as multiples of its own mean magnitude, so that a network with small logits shows where it looks too: (B, h, w).
-
-    A map that is zero everywhere stays so.
-    """
-    strength = maps.abs().mean((1, 2), keepdim=True)
-    return maps / strength.where(strength > 0, 1.0)
-
-
 def _figure(walk: Walk) -> Exhibit:
     epochs = evenly(walk.epochs, MOST_COLUMNS)
     batch, asked = walk.looked, walk.targets(walk.looked)
@@ -85,13 +77,12 @@ def _figure(walk: Walk) -> Exhibit:
             f"{walk.early}. Red is evidence for the class, blue against it: the ReLU that Grad-CAM usually ends with is left out, and the class's score is taken less the mean score of all classes, because what is added to all scores changes no answer. A value is a multiple "
             "of the map's own mean strength, and all epochs of a row share the scale at its right. The photo is paled below the maps. The line below says what the network of that epoch answered."
             + (" The outline on the photo is the object's true mask." if batch.masks is not None else "") + skipped,
-            read=f"Follow a row from left to right: when does the red leave the corners and gather on the object, and is that the epoch in which the answer becomes right? {how} "
-            "The early layer is usually done first: edges are learned before forms.",
+            read=f"Follow a row from left to right: when does the red leave the corners and gather on the object, and is that the epoch in which the answer becomes right? {how}",
             cannot="How strong the evidence is: that grows with the logits, stands above each row, and can be seen in the viewer. These pictures were chosen because they were "
             "forgotten or came late, unless you gave others: the chapter in numbers has an even sample.",
         ),
         alt=f"{counted(count, 'picture')} with signed Grad-CAM maps in {counted(len(epochs), 'epoch')}, at {walk.deep} and {walk.early}. {how}".strip(),
-        figure=maps_by_epoch(strips, epochs, title="Grad-CAM by epoch, one signed scale in each row"),
+        figure=maps_in_rows(strips, [f"epoch {epoch}" for epoch in epochs], over="all epochs of a row", title="Grad-CAM by epoch, one signed scale in each row"),
         kind="picture",
         numbers={
             "epochs": epochs, "pictures": batch.names[:count], "classes": [walk.classes[int(index)] for index in asked[:count]], "layers": [walk.deep, walk.early],
@@ -146,19 +137,21 @@ def payload(walk: Walk, epochs: list[int]) -> dict[str, Any]:
         for method in METHODS:
             drawn = list(_drawn(walk, epochs, i, method, factor, word, int(asked[i])))
             high = max(float(values.abs().max()) for _, _, _, values in drawn)
+            # Colours end where all but a few peaks do; the bytes hold every value.
+            shown = shared_scale(torch.stack([values for _, _, _, values in drawn]), signed=True, unit="", over="", quantile=PEAKS).high
             for epoch, target, index, values in drawn:
                 low, top, data = quantised(values, (-high, high))
                 maps.append({
                     "photo": i, "method": method, "layer": f"epoch {epoch}", "target": target, "class": index, "h": values.shape[0], "w": values.shape[1],
-                    "low": low, "high": top, "data": data,
+                    "low": low, "high": top, "span": [-shown, shown], "data": data,
                 })  # fmt: skip
     # One range for all photos is one over the epochs too.
-    most = {method: max(entry["high"] for entry in maps if entry["method"] == method) for method in METHODS}
+    most = {method: max(entry["span"][1] for entry in maps if entry["method"] == method) for method in METHODS}
     ranges = {f"{entry['method']}|{entry['layer']}|{entry['target']}": [-most[entry["method"]], most[entry["method"]]] for entry in maps}
     about = f"Grad-CAM at {walk.deep} of the class's score less the mean score of all classes, with evidence against it"
     return {
         "kind": "attention", "axis": "epoch", "pale": True, "photos": [_photo(walk, epochs, i) for i in range(len(batch))], "classes": list(walk.classes),
-        "range": "all epochs on this photo",
+        "range": f"all epochs on this photo, without {percent(1 - PEAKS)} of peaks",
         "methods": [
             {"id": "how-much", "title": "How much", "signed": True, "unit": "logit", "layered": True, "evidence": "", "speaker": "the network",
              "about": f"{about}, in logits: what the places of the picture add to the score or take from it."},

@@ -68,7 +68,7 @@ def measured(walk: Walk) -> Measured:
         unknown = torch.full((len(maps[0]),), math.nan, dtype=torch.float64)
         told["drift"] = [unknown, *(drift(before, after) for before, after in pairwise(maps))]
         told["with_last"] = [with_last(part, maps[-1]) for part in maps]
-        found[layer] = {name: _series(values, walk.seed) for name, values in told.items()}
+        found[layer] = {name: series_of_values(values, walk.seed) for name, values in told.items()}
     return Measured(found, {name: float(mask.double().mean()) for name, mask in regions.items()})
 
 
@@ -78,7 +78,8 @@ def with_last(maps: Tensor, last: Tensor) -> Tensor:
     return rank_correlation(maps, last).where(~same, 1.0)
 
 
-def _series(values: list[Tensor], seed: int) -> Series:
+def series_of_values(values: list[Tensor], seed: int) -> Series:
+    """The mean over the pictures of every epoch, (E) tensors (N,), with its interval."""
     ends = [bootstrap_interval(part, seed=seed) for part in values]
     return Series(
         torch.stack([part.nanmean() for part in values]),

@@ -13,12 +13,15 @@ from vgg_viz.errors import SectionMissing
 from vgg_viz.figures.comparison import Told, picture_rows
 from vgg_viz.figures.style import percent
 from vgg_viz.figures.timeline import Chart, Line, numbers_by_epoch
-from vgg_viz.maths.metrics import bootstrap_interval
-from vgg_viz.maths.transplant import elsewhere, transplant
+from vgg_viz.maths.change import border_mask
+from vgg_viz.maths.heatmaps import place
+from vgg_viz.maths.metrics import bootstrap_interval, mass_inside
+from vgg_viz.maths.transplant import box_mask, elsewhere, transplant
 from vgg_viz.records import Batch, Caption, Exhibit, Finding
-from vgg_viz.report.section import counted, pixels
+from vgg_viz.report.section import counted, picked, pixels
+from vgg_viz.report.timeline.series import Series, series_of_values
 from vgg_viz.report.timeline.suspects import Suspect
-from vgg_viz.report.timeline.walk import Walk
+from vgg_viz.report.timeline.walk import SAMPLED, Walk
 
 RECIPIENTS = 200  # pictures of other classes, at most
 FEWEST = 8  # pictures on either side, below which nothing is said
@@ -158,7 +161,7 @@ def shortcuts(walk: Walk, named: tuple[Suspect, ...], donors: Batch, donors_from
         first = first_use(found)
         told = sentence(suspect, found, walk.epochs, len(pictures.plain))
         yield Finding("good" if first is None else "bad" if found[-1].used else "warn", told)
-        yield _chart(walk, suspect, found, len(pictures.plain), told, donors_from, number)
+        yield _chart(walk, suspect, found, len(pictures.plain), told, donors, donors_from, number)
         yield _examples(walk, suspect, pictures, number)
 
 
@@ -170,9 +173,29 @@ def _series(found: list[Effect]) -> dict[str, list[float]]:
     }  # fmt: skip
 
 
-def _chart(walk: Walk, suspect: Suspect, found: list[Effect], recipients: int, told: str, donors_from: str, number: int) -> Exhibit:
+def attended(walk: Walk, suspect: Suspect, donors: Batch) -> tuple[Series, float] | None:
+    """How much of the map of the class lies in the region of its own pictures, epoch by epoch, and the region's share of the area.
+
+    None for a background or a cast, which lie everywhere.
+    """
+    if suspect.region.kind not in ("box", "border") or donors.labels is None:
+        return None
+    own = picked(donors, (donors.labels == suspect.index).nonzero()[:SAMPLED, 0].tolist())
+    mask = box_mask(suspect.region.box, walk.side) if suspect.region.box is not None else border_mask(walk.side, suspect.region.width)
+    masks = mask.expand(len(own), -1, -1)
+    asked = torch.full((len(own),), suspect.index)
+    field = next(row.field for row in walk.rows if row.name == walk.deep and row.field is not None)
+    maps = [walk.look(own, asked, (walk.deep,)).maps[walk.deep] for _ in walk.each()]
+    return series_of_values([mass_inside(place(part, field, walk.side), masks) for part in maps], walk.seed), float(mask.double().mean())
+
+
+def _chart(walk: Walk, suspect: Suspect, found: list[Effect], recipients: int, told: str, donors: Batch, donors_from: str, number: int) -> Exhibit:
     first, series = first_use(found), _series(found)
     values = {name: torch.tensor(part).numpy() for name, part in series.items()}
+    share = attended(walk, suspect, donors)
+    watched = "" if share is None else (
+        f" The third chart has how much of Grad-CAM of {suspect.name} at {walk.deep} lies in that region of {counted(int(share[0].pictures.max()), 'picture')} of the class: more than its "
+        f"share of the area, {percent(share[1])}, is attention to it.")  # fmt: skip
     beside = "a region of the same size elsewhere, from the same pictures" if suspect.region.kind in ("box", "border") else "the same from pictures of other classes"
     return Exhibit(
         "timeline-shortcut" + (f"-{number + 1}" if number else ""),
@@ -180,7 +203,7 @@ def _chart(walk: Walk, suspect: Suspect, found: list[Effect], recipients: int, t
         Caption(
             see=f"At every epoch {suspect.region} of pictures of {suspect.name} ({donors_from}) is moved to {counted(recipients, 'picture')} of other classes. Left, how much more "
             f"the log-odds of {suspect.name} rise than by the control, {beside}, with the 95 % interval; right, how many pictures turn into {suspect.name}, by either. "
-            f"The shortcut is {suspect.origin}.",
+            f"The suspicion is {suspect.origin}.{watched}",
             read=f"{told} A shortcut counts as used where the whole interval lies above zero and {percent(FLIPPED)} or more of the pictures turn, beyond the control.",
             cannot="That the region is no part of the object: moving the object itself would do the same. Between two kept epochs nothing is seen, and a mark that only some pictures of the "
             "class carry is moved only as often as they are drawn.",
@@ -190,6 +213,8 @@ def _chart(walk: Walk, suspect: Suspect, found: list[Effect], recipients: int, t
             [
                 Chart("Log-odds of the class beyond the control [logit]", [Line("effect", values["beyond"], values["low"], values["high"])], ("none", 0.0)),
                 Chart("Pictures that turn into the class [%]", [Line("region", 100 * values["flips"]), Line("control", 100 * values["control_flips"])], None, (0.0, 102.0)),
+                *([] if share is None else [Chart(f"Share of the map in the region, {walk.deep}", [Line("map", share[0].mean.numpy(), share[0].low.numpy(), share[0].high.numpy())],
+                                                  ("area", share[1]))]),
             ],
             walk.epochs, mark=None if first is None else (walk.epochs[first], "first used"),
         ),
@@ -197,6 +222,7 @@ def _chart(walk: Walk, suspect: Suspect, found: list[Effect], recipients: int, t
             "class": suspect.name, "kind": suspect.region.kind, "region": suspect.region.box, "width": suspect.region.width or None, "origin": suspect.origin,
             "epochs": walk.epochs, "pictures": recipients, "first_used": None if first is None else walk.epochs[first],
             "used": [part.used for part in found], "sentence": told, **series,
+            "mass_in_region": None if share is None else share[0].plain(), "region_area": None if share is None else share[1],
         },
     )  # fmt: skip
 
@@ -205,7 +231,10 @@ def _examples(walk: Walk, suspect: Suspect, pictures: Moved, number: int) -> Exh
     """Some of the pictures, and what the last network says of them: those that turn first."""
     before, after, beside = (predict_logits(walk.model, part) for part in (pictures.plain, pictures.treated, pictures.control))
     turned = (after.argmax(1) == suspect.index) & (before.argmax(1) != suspect.index)
-    chosen = [*turned.nonzero()[:, 0].tolist(), *(~turned).nonzero()[:, 0].tolist()][:5]
+    parts = [part.nonzero()[:, 0].tolist() for part in (turned, ~turned)]
+    # Evenly over each: a folder begins with its first class.
+    chosen = [i for part in parts for i in (part[round(n * (len(part) - 1) / 4)] for n in range(min(5, len(part))))]
+    chosen = list(dict.fromkeys(chosen))[:5]
 
     def row(images: Tensor, logits: Tensor | None) -> list[Told]:
         photos = pixels(images[chosen])

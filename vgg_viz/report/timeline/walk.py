@@ -155,7 +155,7 @@ class Walk:
     def looks(self) -> dict[int, Look]:
         """Maps of every layer for the sampled pictures."""
         targets = self.targets(self.sample)
-        return {epoch: self._look(self.sample, targets, self.layers) for epoch in self.each()}
+        return {epoch: self.look(self.sample, targets, self.layers) for epoch in self.each()}
 
     @cached_property
     def shown(self) -> dict[int, dict[str, Look]]:
@@ -163,7 +163,7 @@ class Walk:
         asked = self.targets(self.looked)
         layers = tuple(dict.fromkeys((self.early, self.deep)))
         return {
-            epoch: {"asked": self._look(self.looked, asked, layers), "said": self._look(self.looked, "predicted", layers)} for epoch in self.each()
+            epoch: {"asked": self.look(self.looked, asked, layers), "said": self.look(self.looked, "predicted", layers)} for epoch in self.each()
         }  # fmt: skip
 
     def targets(self, batch: Batch) -> Tensor:
@@ -173,7 +173,8 @@ class Walk:
         wear(self.model, self.run.checkpoint)
         return predict_logits(self.model, batch.images).argmax(1)
 
-    def _look(self, batch: Batch, targets: Tensor | str, layers: Sequence[str]) -> Look:
+    def look(self, batch: Batch, targets: Tensor | str, layers: Sequence[str]) -> Look:
+        """What the network with the weights that it wears now says: one forward and one backward pass for all layers."""
         device = next(self.model.parameters()).device
         asked = targets if isinstance(targets, str) else targets.to(device)
         with centring(self.model):
