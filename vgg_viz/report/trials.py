@@ -9,13 +9,15 @@ from vgg_viz.attribution import methods
 from vgg_viz.attribution.trust import Evidence, evidence
 from vgg_viz.attribution.trust_controls import CONTROLS
 from vgg_viz.attribution.trust_removal import SHARES
-from vgg_viz.attribution.trust_verdict import COMPLETENESS, DISCRIMINATION, RANDOMISED, SENSITIVITY, Measure
+from vgg_viz.attribution.trust_verdict import COMPLETENESS, DISCRIMINATION, FEWEST, RANDOMISED, SENSITIVITY, Measure
 from vgg_viz.figures.trust import Asked, Curves, curves, trials
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
+from vgg_viz.report.preset import LARGE_GIGAMACS
 from vgg_viz.report.section import Looked, Subject, counted
 
 TRIED, COMPARED = 16, 8  # pictures on which methods are put to the test, and those of them that get every check
-PASSES = 2600  # of the network that one method may spend on either kind of question; "full" is not bounded
+# Passes of the network that one method may spend on either kind of question; "full" does not bound those of a small network.
+PASSES = 2600
 LINES = 5  # methods in the figure of curves, as many as there are colours: the most credible, and the least
 ORDER = ("passes", "weak", "fails")
 
@@ -24,14 +26,15 @@ def tried(subject: Subject, looked: Looked) -> tuple[Evidence, ...]:
     """The methods put to the test on this checkpoint, the most credible first; nothing where the preset leaves that out."""
     if not subject.preset.trust:
         return ()
+    large = sum(row.macs for row in subject.geometry) / 1e9 >= LARGE_GIGAMACS
     # Not the pictures looked into where there are others: half of those are mistakes, chosen for being so.
     batch = subject.material.labelled or looked.batch
-    count = min(TRIED, len(batch))
+    count = min(FEWEST if large else TRIED, len(batch))
     found = evidence(
         subject.model, batch.images[:count].to(subject.device), names=subject.preset.methods,
         labels=None if batch.labels is None else batch.labels[:count], masks=None if batch.masks is None else batch.masks[:count],
         seed=subject.seed, steps=subject.preset.steps, samples=subject.preset.samples, compared=COMPARED,
-        most_passes=None if subject.preset.name == "full" else PASSES,
+        most_passes=None if subject.preset.name == "full" and not large else PASSES, levels=3 if large else 5, draws=1 if large else 2,
     )  # fmt: skip
     return tuple(ranked(found))
 
@@ -75,7 +78,9 @@ def _panel(found: Sequence[Evidence]) -> Exhibit:
     words += f": {', '.join(passing)}" if passing else ""
     most, compared = max(one.pictures for one in found), max(one.compared for one in found)
     dear = [_title(one) for one in found if one.compared < compared]
-    on = counted(most, "picture") + (f" (the first five columns: {compared}" + (f", {', '.join(dear)} fewer" if dear else "") + ")" if compared < most else "")
+    on = counted(most, "picture")
+    if compared < most:
+        on += f", in the first five columns {compared} of them" + (f" ({_listed(dear)}: fewer, each map being dear)" if dear else "")
     masses = [measure for one in found for measure in one.measures if measure.name.startswith("mass")]
     where = {"mass on the object": "how much of the map lies on the object's mask", "mass in its quarter": "of four pictures tiled into one, how much of a class's map "
              "lies in its own quarter"}.get(masses[0].name if masses else "", "")  # fmt: skip
