@@ -395,6 +395,7 @@ def test_maps_of_the_viewer_share_one_signed_range_over_the_epochs_of_a_photo(mi
     for entry in data["maps"]:
         spans.setdefault((entry["photo"], entry["method"]), set()).add((entry["low"], entry["high"]))
     assert all(len(found) == 1 and next(iter(found))[0] == -next(iter(found))[1] for found in spans.values())
+    assert all(0 < entry["span"][1] <= entry["high"] and entry["span"][0] == -entry["span"][1] for entry in data["maps"])
     assert {entry["target"] for entry in data["maps"]} == {"true", "answered"}
     assert len(data["maps"]) == len(mixed.looked) * 2 * 5 * 2
     assert set(data["photos"][0]["by"]) == {f"epoch {n}" for n in range(5)}

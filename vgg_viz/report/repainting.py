@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vgg_viz import __version__
 from vgg_viz.attribution import methods
+from vgg_viz.attribution.method import METHODS
 from vgg_viz.errors import ReceiptRefused, SectionMissing
 from vgg_viz.models.geometry import LayerGeometry
 from vgg_viz.records import Activations, Architecture, Attribution, Batch, Checkpoint, Exhibit, Finding
@@ -52,6 +53,9 @@ class ReadShelf:
     def attribute(self, batch: Batch, method: str, classes: Tensor, *, target: str, layer: str | None = None) -> Attribution:
         """The map set of a method, whose classes must be those asked for; SectionMissing where there is none."""
         found = self.receipts.get((method, layer, target)) or self.receipts.get((method, None, target))
+        if found is None and not (method in METHODS and METHODS[method].layered):
+            # A method that takes no layer may still answer in the geometry of one, as the class-score map does.
+            found = next((one for (name, _, word), one in self.receipts.items() if (name, word) == (method, target)), None)
         if found is None or len(found.found.values) != len(batch) or found.found.targets.tolist() != classes.tolist():
             at = f" at {layer}" if layer else ""
             raise SectionMissing(f"No usable receipt of {method}{at} for the {target} class lies in that gallery.", AGAIN)
