@@ -17,11 +17,13 @@ from test_report import EPOCH, trained
 
 from vgg_viz.attribution.trust_verdict import Check
 from vgg_viz.cli import main
+from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import save
-from vgg_viz.records import Caption, Exhibit
+from vgg_viz.records import Batch, Caption, Exhibit
 from vgg_viz.report import gallery, shelf
 from vgg_viz.report.gallery import report
 from vgg_viz.report.kept_trials import decoded
+from vgg_viz.report.preset import PRESETS, preset_for
 from vgg_viz.report.receipts import read
 from vgg_viz.report.resuming import STALE, resumable
 from vgg_viz.report.section import SECTIONS, SectionMaker
@@ -238,15 +240,10 @@ def test_two_reports_have_a_folder_each_and_old_leftovers_go(tmp_path):
 
 
 def test_a_map_on_the_shelf_is_computed_once(monkeypatch):
-    from vgg_viz.models.build import build
-    from vgg_viz.records import Batch
-    from vgg_viz.report.preset import PRESETS
-    from vgg_viz.report.shelf import Shelf
-
     made = counted(monkeypatch)
     model = build("tiny_vgg", seed=1, image_side=32, width=0.4, num_classes=4)
     batch = Batch(torch.rand(2, 3, 32, 32), None, ("a", "b"))
-    one = Shelf(model, ("a", "b", "c", "d"), PRESETS["quick"], 0)
+    one = shelf.Shelf(model, ("a", "b", "c", "d"), PRESETS["quick"], 0)
     classes = torch.tensor([1, 2])
     first = one.attribute(batch, "guided_backprop", classes, target="predicted")
     assert one.attribute(batch, "guided_backprop", classes, target="predicted") is first
@@ -306,3 +303,17 @@ def test_trials_that_were_held_are_not_held_again_and_come_back_to_the_bit(unpai
 def test_what_a_stranger_wrote_in_the_place_of_trials_is_no_record(kind, told):
     with pytest.raises(ValueError, match="no "):
         decoded(kind, told)
+
+
+def test_a_map_of_every_method_is_found_again(tmp_path):
+    """Whatever a method answers, its receipt must have the name under which it is looked for."""
+    model = build("tiny_vgg", seed=1, image_side=32, width=0.4, num_classes=4)
+    batch = Batch(torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(3)), None, ("a",))
+    preset = replace(preset_for("full", 0.01), steps=2, samples=2)
+    for name in preset.methods:
+        if name == "rise":
+            continue  # its masks cannot be fewer by a preset yet
+        for known in (0, 1):
+            one = shelf.Shelf(model, ("a", "b", "c", "d"), preset, 0, folder=tmp_path)
+            one.attribute(batch, name, torch.tensor([1]), target="predicted", layer="relu2_2")
+            assert one.read_back == known, name

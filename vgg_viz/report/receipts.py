@@ -128,7 +128,9 @@ def slug(found: Attribution, target: str) -> str:
 
     A target that is no plain word, such as the name of a class, is told apart by its checksum.
     """
-    layer = found.layer or ("" if "layer" not in found.settings else str(found.settings["layer"] or ""))
+    about = methods().get(found.method)
+    # The layer that was asked for, which is known before the map is: some methods take none and still answer in one's geometry.
+    layer = "" if about and not about.layered else found.layer or str(found.settings.get("layer") or "")
     parts = [found.method, layer, target, found.unit_of or ""]
     stem = re.sub(r"[^a-z0-9]+", "-", "-".join(part for part in parts if part).lower()).strip("-")[:80]
     odd = not all(re.fullmatch(r"[a-z0-9_:,-]{0,40}", part) for part in parts)
