@@ -23,7 +23,7 @@ from vgg_viz.report.stamp import reproducible
 CHAPTERS: dict[str, tuple[float, float]] = {
     "overview": (0.3, 0.4), "training": (0.3, 0.0), "data": (1.3, 0.7), "mistakes": (2.5, 0.0), "examples": (0.8, 0.5),
     "filters": (0.9, 0.6), "receptive-fields": (1.0, 5.0), "forensics": (0.5, 3.0), "activations": (1.1, 3.5), "attention": (2.2, 1.5),
-    "evidence": (0.4, 0.0), "explorer": (1.3, 1.0),
+    "relevance": (1.5, 4.0), "evidence": (0.4, 0.0), "explorer": (1.3, 1.0),
 }  # fmt: skip
 UNKNOWN_CHAPTER = (1.0, 1.0)
 WRITING = 0.3  # the page itself [s]

@@ -90,7 +90,7 @@ def repaint(
     receipts, left_out = _receipts(source / "data", scene, told["checkpoint"])
     older = told.get("warnings")
     warnings = [*(str(one) for one in (older if isinstance(older, list) else ())), *left_out]
-    chosen = _preset(preset or told["preset"], scene.layers, receipts)
+    chosen = _preset(preset or told["preset"], scene.layers, receipts, _shown(source / "data"))
     old_scale = PRESETS[told["preset"]].scale if told["preset"] in PRESETS else 1.0
     discover("vgg_viz.report.sections")
     target = Path(out) / folder_name(f"{source.resolve().name}-repainted")
@@ -153,10 +153,19 @@ def _receipts(folder: Path, scene: Scene, checkpoint: Mapping[str, Any]) -> tupl
     return found, left_out
 
 
-def _preset(name: str, layers: Sequence[LayerGeometry], receipts: Receipts) -> Preset:
+def _shown(folder: Path) -> tuple[str, ...]:
+    """The methods that the chapter showed, in its order: other chapters leave receipts too. Nothing where that cannot be read."""
+    try:
+        passes = told_in(folder / "attention-viewer.json", {"passes": (dict,)})["passes"]
+    except ReceiptRefused:
+        return ()
+    return tuple(name for name in passes if name in methods())
+
+
+def _preset(name: str, layers: Sequence[LayerGeometry], receipts: Receipts, shown: Sequence[str]) -> Preset:
     known = preset_for(name if name in PRESETS else "standard", sum(row.macs for row in layers) / 1e9)
     there = {method for method, _, target in receipts if target == "predicted"}
-    every = dict.fromkeys((*PRESETS["full"].methods, *methods()))
+    every = shown or methods()
     return replace(known, methods=tuple(method for method in every if method in there), trust=False)
 
 

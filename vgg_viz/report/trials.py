@@ -12,8 +12,11 @@ from vgg_viz.attribution.trust_removal import SHARES
 from vgg_viz.attribution.trust_verdict import COMPLETENESS, DISCRIMINATION, FEWEST, RANDOMISED, SENSITIVITY, Measure
 from vgg_viz.figures.trust import Asked, Curves, curves, trials
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
+from vgg_viz.report.kept_trials import remembered
 from vgg_viz.report.preset import LARGE_GIGAMACS
-from vgg_viz.report.section import Looked, Subject, counted
+from vgg_viz.report.receipts import pixels_of
+from vgg_viz.report.section import Looked, Subject, counted, picked
+from vgg_viz.report.shelf import Shelf
 
 TRIED, COMPARED = 16, 8  # pictures on which methods are put to the test, and those of them that get every check
 # Passes of the network that one method may spend on either kind of question; "full" does not bound those of a small network.
@@ -29,14 +32,25 @@ def tried(subject: Subject, looked: Looked) -> tuple[Evidence, ...]:
     large = sum(row.macs for row in subject.geometry) / 1e9 >= LARGE_GIGAMACS
     # Not the pictures looked into where there are others: half of those are mistakes, chosen for being so.
     batch = subject.material.labelled or looked.batch
-    count = min(FEWEST if large else TRIED, len(batch))
-    found = evidence(
-        subject.model, batch.images[:count].to(subject.device), names=subject.preset.methods,
-        labels=None if batch.labels is None else batch.labels[:count], masks=None if batch.masks is None else batch.masks[:count],
-        seed=subject.seed, steps=subject.preset.steps, samples=subject.preset.samples, compared=COMPARED,
-        most_passes=None if subject.preset.name == "full" and not large else PASSES, levels=3 if large else 5, draws=1 if large else 2,
-    )  # fmt: skip
-    return tuple(ranked(found))
+    part = picked(batch, list(range(min(FEWEST if large else TRIED, len(batch)))))
+    most = None if subject.preset.name == "full" and not large else PASSES
+    levels, draws = (3, 1) if large else (5, 2)
+
+    def hold() -> tuple[Evidence, ...]:
+        return evidence(
+            subject.model, part.images.to(subject.device), names=subject.preset.methods, labels=part.labels, masks=part.masks,
+            seed=subject.seed, steps=subject.preset.steps, samples=subject.preset.samples, compared=COMPARED, most_passes=most,
+            levels=levels, draws=draws,
+        )  # fmt: skip
+
+    if not isinstance(subject.maps, Shelf):
+        return tuple(ranked(hold()))
+    key = {
+        "methods": subject.preset.methods, "seed": subject.seed, "steps": subject.preset.steps, "samples": subject.preset.samples,
+        "compared": COMPARED, "passes": most, "levels": levels, "draws": draws, "labels": part.labels,
+        "masks": None if part.masks is None else pixels_of(part.masks), "origin": subject.maps.told(part),
+    }  # fmt: skip
+    return tuple(ranked(remembered(subject.maps.folder, key, hold)))
 
 
 def ranked(found: Sequence[Evidence]) -> list[Evidence]:
