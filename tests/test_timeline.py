@@ -225,7 +225,7 @@ def test_a_region_elsewhere_does_not_carry_the_shortcut(tmp_path):
     assert first_use(effects(walk, suspect, moved(suspect, walk.labelled, walk.labelled, seed=0))) is None
 
 
-def test_a_border_is_tested_against_the_ring_inside_it_and_is_found_where_the_tag_lies_in_it(tmp_path):
+def test_a_border_is_tested_against_those_of_other_classes_and_is_found_where_the_tag_lies_in_it(tmp_path):
     batch = painted()
     batch.images[:, 2, 4:8, :8] = 0  # what is left of the tag lies in the outermost 4 px
     walk = walk_of(run_of(tmp_path / "run", handmade(0.0), handmade(3.0)), batch)
