@@ -207,7 +207,8 @@ def taught(tmp_path_factory):
             nn.functional.cross_entropy(model(images), labels).backward()
             optimizer.step()
     names = ("arrow", "circle", "crescent", "cross", "heart", "hexagon", "ring", "square", "star", "triangle")
-    save(place / "taught.pt", Checkpoint(model.architecture, names, model.eval().state_dict(), provenance=Provenance("", "", "vgg_viz")))
+    blank = Provenance("", "", "vgg_viz")
+    save(place / "taught.pt", Checkpoint(model.architecture, names, model.eval().state_dict(), provenance=blank))
     write(place / "pictures", train=0, val=0, test=300, side=SIDE, shortcut=shortcut)
     return place
 

@@ -314,8 +314,9 @@ def test_a_zero_map_leaves_the_photo_as_it_is() -> None:
     scale = Scale(-1, 1, True, "logit", "all maps")
     figure = attention.methods_side_by_side([attention.Row(picture, [("none", nothing, scale)])])
     image = np.asarray(figure.axes[0].images[0].get_array())
-    side = image.shape[0] - 4  # two figure pixels of room above the picture
-    np.testing.assert_array_equal(image[4:, :side], image[4:, -side:])
+    side = (image.shape[1] - 20) // 2  # two pictures and the gap between them; above them two figure pixels of room, below a colour bar
+    assert side % 64 == 0
+    np.testing.assert_array_equal(image[4 : 4 + side, :side], image[4 : 4 + side, -side:])
 
 
 def test_rows_with_different_methods_are_refused() -> None:
@@ -342,20 +343,24 @@ def test_dots_of_trials_are_the_values_within_the_axis_and_ticks_are_the_control
     check = trust.Asked("ROAD", "share", values, ["passes", "fails", ""], (0.0, 1.0), lows, highs, controls=controls)
     figure = trust.trials(["a", "b", "c"], ["passes", "fails", "fails"], [check], title="t")
     axes = figure.axes[0]
-    dots = [found.get_offsets().tolist() for found in axes.collections if found.get_sizes().size]
+    width = axes.get_xlim()[1]
+    dots = [found.get_offsets().tolist() for found in axes.collections]
     # A method that was not asked has none, and what lies beyond the axis stands at its end.
-    assert sorted(tuple(dot) for group in dots for dot in group) == [(0.2, 0.0), (1.0, 1.0)]
-    grey, own = (line for line in axes.lines if len(line.get_xdata()) == 9)
-    assert list(grey.get_xdata()[::3]) == [0.4, 0.5, 0.6]
-    assert list(own.get_xdata()[::3]) == [0.05, 0.06, 0.07]
+    assert sum(sorted(dot for group in dots for dot in group), []) == pytest.approx([0.2 * width, 0.0, width, 1.0])  # noqa: RUF017
+    grey, own = (next(line for line in axes.lines if line.get_label() == kind) for kind in ("control", "own"))
+    assert (grey.get_xdata()[::3] / width).tolist() == pytest.approx([0.4, 0.5, 0.6])
+    assert (own.get_xdata()[::3] / width).tolist() == pytest.approx([0.05, 0.06, 0.07])
+    interval = next(line for line in axes.lines if line.get_label() == "passes")
+    assert (interval.get_xdata()[:2] / width).tolist() == pytest.approx([0.1, 0.3])
     assert to_hex(own.get_color()) != to_hex(grey.get_color())
 
 
 def test_a_limit_shades_what_passes() -> None:
     check = trust.Asked("noise", "share", [0.2], ["passes"], (0.0, 2.0), limits=(0.5, 1.5))
     axes = trust.trials(["a"], ["passes"], [check], title="t").axes[0]
-    assert axes.patches[0].get_extents().transformed(axes.transData.inverted()).x1 == pytest.approx(0.5)
-    assert axes.lines[0].get_xdata()[0] == 1.5
+    width = axes.get_xlim()[1]
+    assert axes.patches[0].get_extents().transformed(axes.transData.inverted()).x1 == pytest.approx(0.25 * width)
+    assert next(line for line in axes.lines if line.get_label() == "limit").get_xdata()[0] == pytest.approx(0.75 * width)
 
 
 def test_a_line_of_curves_has_one_look_in_all_panels_and_joins_over_what_was_not_measured() -> None:

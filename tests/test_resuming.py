@@ -6,18 +6,24 @@ import json
 import os
 import random
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 from test_report import EPOCH, trained
 
+from vgg_viz.attribution.trust_verdict import Check
 from vgg_viz.cli import main
+from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import save
-from vgg_viz.records import Caption, Exhibit
+from vgg_viz.records import Batch, Caption, Exhibit
 from vgg_viz.report import gallery, shelf
 from vgg_viz.report.gallery import report
+from vgg_viz.report.kept_trials import decoded
+from vgg_viz.report.preset import PRESETS, preset_for
 from vgg_viz.report.receipts import read
 from vgg_viz.report.resuming import STALE, resumable
 from vgg_viz.report.section import SECTIONS, SectionMaker
@@ -204,7 +210,7 @@ def test_a_folder_that_vanishes_under_a_report_costs_nothing(unpainted, source, 
 def test_the_folder_goes_when_all_is_well_and_stays_with_finished_maps_only(tmp_path):
     with resumable(tmp_path / "net", settings=1) as mine:
         mine.mkdir(parents=True)
-        (mine / "map.json").write_text("{}")
+        (mine / "map-a.json").write_text("{}")
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(KeyboardInterrupt), resumable(tmp_path / "net", settings=1):
         raise KeyboardInterrupt
@@ -213,13 +219,13 @@ def test_the_folder_goes_when_all_is_well_and_stays_with_finished_maps_only(tmp_
     def ended_after_one_map() -> None:
         with resumable(tmp_path / "net", settings=1) as mine:
             mine.mkdir(parents=True)
-            (mine / "map.json").write_text("{}")
+            (mine / "map-a.json").write_text("{}")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt) as ended:
         ended_after_one_map()
     assert ended.value.__notes__ == ["1 finished set of maps is kept: the same command goes on from there."]
-    assert len(list(tmp_path.glob(".net.receipts/*/map.json"))) == 1
+    assert len(list(tmp_path.glob(".net.receipts/*/map-a.json"))) == 1
 
 
 def test_two_reports_have_a_folder_each_and_old_leftovers_go(tmp_path):
@@ -234,15 +240,10 @@ def test_two_reports_have_a_folder_each_and_old_leftovers_go(tmp_path):
 
 
 def test_a_map_on_the_shelf_is_computed_once(monkeypatch):
-    from vgg_viz.models.build import build
-    from vgg_viz.records import Batch
-    from vgg_viz.report.preset import PRESETS
-    from vgg_viz.report.shelf import Shelf
-
     made = counted(monkeypatch)
     model = build("tiny_vgg", seed=1, image_side=32, width=0.4, num_classes=4)
     batch = Batch(torch.rand(2, 3, 32, 32), None, ("a", "b"))
-    one = Shelf(model, ("a", "b", "c", "d"), PRESETS["quick"], 0)
+    one = shelf.Shelf(model, ("a", "b", "c", "d"), PRESETS["quick"], 0)
     classes = torch.tensor([1, 2])
     first = one.attribute(batch, "guided_backprop", classes, target="predicted")
     assert one.attribute(batch, "guided_backprop", classes, target="predicted") is first
@@ -255,3 +256,64 @@ def test_a_map_on_the_shelf_is_computed_once(monkeypatch):
     assert made[3:] == ["shared"]
     assert shared["grad_cam", "relu2_2"].settings == {"layer": "relu2_2", "relu": True}
     assert shared["saliency", None].seconds > 0
+
+
+def test_trials_that_were_held_are_not_held_again_and_come_back_to_the_bit(unpainted, source, tmp_path, monkeypatch):
+    from vgg_viz.report import trials
+
+    held, known = [], []
+    evidence = trials.evidence
+    monkeypatch.setattr(trials, "evidence", lambda *a, **o: (held.append(o["names"]), evidence(*a, **o))[1])
+    monkeypatch.setattr(trials, "TRIED", 4)
+    monkeypatch.setattr(trials, "COMPARED", 2)
+
+    def make(subject):
+        subject.preset = replace(subject.preset, trust=True, methods=("grad_cam", "saliency", "integrated_gradients"), steps=4)
+        known.append(trials.tried(subject, subject.looked))
+        attention.compute(subject, subject.looked)
+        yield from ()
+
+    monkeypatch.setattr(SECTIONS, "_items", {"plain": SectionMaker("plain", "Plain", "A lead.", 1, make)})
+    with monkeypatch.context() as patch:
+        interrupted(patch, 0)
+        with pytest.raises(KeyboardInterrupt) as ended:
+            report(source, out=tmp_path, preset="quick")
+    assert ended.value.__notes__ == ["the trials are kept: the same command goes on from there."]
+    (kept,) = tmp_path.glob(".net.receipts/*/trials.json")
+    text = kept.read_text(encoding="utf-8")
+    report(source, out=tmp_path, preset="quick")
+    assert held == [("grad_cam", "saliency", "integrated_gradients")]
+    assert repr(known[0]) == repr(known[1])
+    assert not list(tmp_path.glob(".net.receipts"))
+    swaps = (('"verdict": "', '"verdict": "x'), ('"seed": 0', '"seed": 1'))
+    for damage in (text[:200], *(text.replace(*swap) for swap in swaps)):
+        assert damage != text
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(damage, encoding="utf-8")
+        before = len(held)
+        report(source, out=tmp_path, preset="quick")
+        assert len(held) == before + 1
+
+
+@pytest.mark.parametrize(("kind", "told"), [
+    (float, "1"), (float, True), (int, 1.5), (int, True), (str, 5), (float | None, "x"), (tuple[float, float], [1.0]),
+    (tuple[str, ...], "text"), (Literal["a", "b"], "c"), (Mapping[str, float], {"a": "b"}), (Mapping[str, float], []),
+    (Check, {"name": "x"}), (Check, []),
+], ids=str)  # fmt: skip
+def test_what_a_stranger_wrote_in_the_place_of_trials_is_no_record(kind, told):
+    with pytest.raises(ValueError, match="no "):
+        decoded(kind, told)
+
+
+def test_a_map_of_every_method_is_found_again(tmp_path):
+    """Whatever a method answers, its receipt must have the name under which it is looked for."""
+    model = build("tiny_vgg", seed=1, image_side=32, width=0.4, num_classes=4)
+    batch = Batch(torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(3)), None, ("a",))
+    preset = replace(preset_for("full", 0.01), steps=2, samples=2)
+    for name in preset.methods:
+        if name == "rise":
+            continue  # its masks cannot be fewer by a preset yet
+        for known in (0, 1):
+            one = shelf.Shelf(model, ("a", "b", "c", "d"), preset, 0, folder=tmp_path)
+            one.attribute(batch, name, torch.tensor([1]), target="predicted", layer="relu2_2")
+            assert one.read_back == known, name

@@ -15,6 +15,7 @@ from test_compare import HOSTILE
 from vgg_viz.capture.hooks import centring
 from vgg_viz.cli import main
 from vgg_viz.data.shape_files import write as write_shapes
+from vgg_viz.data.shortcuts import Shortcut, region
 from vgg_viz.errors import CheckpointRefused, InputRefused, SectionMissing, UnknownName, VggVizError
 from vgg_viz.figures import timeline as paint
 from vgg_viz.figures.strips import Strip, maps_in_rows
@@ -224,7 +225,7 @@ def test_a_region_elsewhere_does_not_carry_the_shortcut(tmp_path):
     assert first_use(effects(walk, suspect, moved(suspect, walk.labelled, walk.labelled, seed=0))) is None
 
 
-def test_a_border_is_tested_against_the_ring_inside_it_and_is_found_where_the_tag_lies_in_it(tmp_path):
+def test_a_border_is_tested_against_those_of_other_classes_and_is_found_where_the_tag_lies_in_it(tmp_path):
     batch = painted()
     batch.images[:, 2, 4:8, :8] = 0  # what is left of the tag lies in the outermost 4 px
     walk = walk_of(run_of(tmp_path / "run", handmade(0.0), handmade(3.0)), batch)
@@ -263,13 +264,13 @@ def test_too_few_pictures_or_missing_masks_leave_the_chapter_out_with_a_reason()
 
 
 def test_regions_are_understood_as_they_are_written():
-    def region(text: str) -> Region:
+    def understood(text: str) -> Region:
         (found,) = suspects(text, "boat", None, NAMES, 32)
         return found.region
 
-    assert region("0,0, 8,8") == Region("box", (0, 0, 8, 8))
-    assert [region("border"), region("border:3")] == [Region("border", width=2), Region("border", width=3)]
-    assert [region("background").kind, region("COLOURS").kind] == ["background", "colours"]
+    assert understood("0,0, 8,8") == Region("box", (0, 0, 8, 8))
+    assert [understood("border"), understood("border:3")] == [Region("border", width=2), Region("border", width=3)]
+    assert [understood("background").kind, understood("COLOURS").kind] == ["background", "colours"]
     assert suspects(None, None, None, NAMES, 32) == ()
     assert suspects("border", "BOAT", None, NAMES, 32)[0].name == "BOAT"
 
@@ -395,6 +396,7 @@ def test_maps_of_the_viewer_share_one_signed_range_over_the_epochs_of_a_photo(mi
     for entry in data["maps"]:
         spans.setdefault((entry["photo"], entry["method"]), set()).add((entry["low"], entry["high"]))
     assert all(len(found) == 1 and next(iter(found))[0] == -next(iter(found))[1] for found in spans.values())
+    assert all(0 < entry["span"][1] <= entry["high"] and entry["span"][0] == -entry["span"][1] for entry in data["maps"])
     assert {entry["target"] for entry in data["maps"]} == {"true", "answered"}
     assert len(data["maps"]) == len(mixed.looked) * 2 * 5 * 2
     assert set(data["photos"][0]["by"]) == {f"epoch {n}" for n in range(5)}
@@ -462,6 +464,15 @@ def test_a_run_becomes_a_page_and_a_document_of_its_series(trained, tmp_path, ca
     before = {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     assert main(words) == 0
     assert before == {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_a_shortcut_that_was_planted_in_the_run_itself_is_tested_without_being_named(tmp_path):
+    shortcut = Shortcut("corner", "star", seed=3)
+    recipe = Recipe(epochs=1, batch_size=32, augment="paper", seed=5)
+    train("shapes", out=tmp_path / "run", recipe=recipe, train_count=120, val_count=40, image_side=SIDE, quiet=True, shortcut=shortcut)
+    found = timeline(tmp_path / "run", out=tmp_path / "g", preset="quick").series["timeline-shortcut"]
+    assert (found["class"], tuple(found["region"])) == ("star", region(shortcut, SIDE))
+    assert "planted in the training pictures of this run" in found["origin"]
 
 
 def test_the_epochs_do_not_change_the_report_of_the_run(trained):

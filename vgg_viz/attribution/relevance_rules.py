@@ -112,7 +112,7 @@ class Epsilon(Rule):
     def __init__(self, epsilon: float = 0.0, *, relative: float = 0.0) -> None:
         super().__init__()
         self.epsilon, self.relative = epsilon, relative
-        self.name = f"epsilon {relative:g} rms" if relative else f"epsilon {epsilon:g}" if epsilon else "LRP-0"
+        self.name = f"ε {relative:g} rms" if relative else f"ε {epsilon:g}".replace("e-0", "e-") if epsilon else "LRP-0"
 
     def share(self, module: nn.Module, inputs: Tensor, relevance: Tensor) -> Share:
         weight, bias = _weights(module)
@@ -127,7 +127,7 @@ class Gamma(Rule):
 
     def __init__(self, gamma: float = 0.25) -> None:
         super().__init__()
-        self.gamma, self.name = gamma, f"gamma {gamma:g}"
+        self.gamma, self.name = gamma, f"γ {gamma:g}"
 
     def share(self, module: nn.Module, inputs: Tensor, relevance: Tensor) -> Share:
         weight, bias = _needed(module)
@@ -150,7 +150,7 @@ class AlphaBeta(Rule):
 
     def __init__(self, alpha: float = 1.0, beta: float = 0.0) -> None:
         super().__init__()
-        self.alpha, self.beta, self.name = alpha, beta, f"alpha {alpha:g} beta {beta:g}"
+        self.alpha, self.beta, self.name = alpha, beta, f"α {alpha:g}, β {beta:g}"
 
     def share(self, module: nn.Module, inputs: Tensor, relevance: Tensor) -> Share:
         weight, bias = _needed(module)

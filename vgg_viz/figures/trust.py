@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,6 +17,7 @@ from vgg_viz.figures.style import LIGHT, SMALL, Array, label, number, painted
 _DASHES = ((0, (4, 3)), (0, (1, 2)), (0, (6, 2, 1, 2)))
 
 
+Side = Literal["left", "right"]
 _MARKS = {"passes": "o", "weak": "D", "fails": "X", "": "o"}
 
 
@@ -68,50 +69,82 @@ def trials(methods: Sequence[str], verdicts: Sequence[str], asked: Sequence[Aske
         y = top + line * (row + 0.5)
         write(figure, said - 12, y, fitted(name, room, SMALL), size=SMALL, ha="right")
         write(figure, said, y, fitted(verdict, 50, SMALL), size=SMALL, color=tones.get(verdict, LIGHT.ink))
+    # One panel for all columns, measured in pixels, and marks of one kind as one object: the page holds this drawing as text.
+    axes = panel(figure, left, top, WIDE - MARGIN - left, height, bare=True)
+    axes.set_xlim(0, WIDE - MARGIN - left)
+    axes.set_ylim(len(methods) - 0.5, -0.5)
+    marks = _Marks()
     for n, column in enumerate(asked):
-        x = left + n * (width + gap)
-        axes = panel(figure, x, top, width, height)
-        quiet(axes, grid="x")
-        axes.set_ylim(len(methods) - 0.5, -0.5)
-        axes.set_yticks([])
-        axes.spines["left"].set_visible(False)
-        axes.set_xlim(*column.span)
-        _column(axes, column, tones)
-        axes.set_xticks([*column.span], [number(end, digits=2) for end in column.span], size=SMALL)
-        axes.get_xticklabels()[0].set_horizontalalignment("left")
-        axes.get_xticklabels()[-1].set_horizontalalignment("right")
+        x = n * (width + gap)
+        marks.add(column, x, width, len(methods))
         for at, text in enumerate(headings[n]):
-            write(figure, x, top - 12 - 14 * (len(headings[n]) - 1 - at), text, size=SMALL)
-        write(figure, x, top + height + 28, fitted(f"[{column.unit}]", width, SMALL), size=SMALL, color=LIGHT.muted)
+            write(figure, left + x, top - 12 - 14 * (len(headings[n]) - 1 - at), text, size=SMALL)
+        ends: tuple[tuple[float, float, Side], ...] = ((column.span[0], 0.0, "left"), (column.span[1], width, "right"))
+        for end, place, side in ends:
+            write(figure, left + x + place, top + height + 12, number(end, digits=2), size=SMALL, ha=side)
+        write(figure, left + x, top + height + 28, fitted(f"[{column.unit}]", width, SMALL), size=SMALL, color=LIGHT.muted)
+    marks.draw(axes, tones)
     _key(figure, left, top + height + 56, tones)
     return figure
 
 
-def _column(axes: Axes, column: Asked, tones: Mapping[str, str]) -> None:
-    places = np.arange(len(column.values))
-    low, high = column.span
-    if column.limits is not None:
-        axes.axvspan(low, column.limits[0], color=LIGHT.wash, zorder=0, linewidth=0)
-        axes.axvline(column.limits[1], color=LIGHT.muted, linewidth=1, linestyle=_DASHES[0], zorder=1)
-    elif low < 0 < high:
-        axes.axvline(0, color=LIGHT.grid, linewidth=2, zorder=1)
-    for own in (False, True):  # ticks of one kind are one line with gaps: the page holds this drawing as text
-        values = [np.asarray(found, float) for name, found in column.controls.items() if (name == "blur-matched") is own]
-        if values:
-            xs, ys = np.clip(np.concatenate(values), low, high), np.tile(places, len(values))
-            reach, thick, colour = (0.36, 2.0, LIGHT.series[1]) if own else (0.22, 1.2, LIGHT.muted)
-            xs, ys = _pieces(xs, xs, ys - reach, ys + reach)
-            axes.plot(xs, ys, color=colour, linewidth=thick, zorder=2, clip_on=False, solid_capstyle="butt")
-    asked = np.asarray(column.values, float)
-    for verdict, mark in _MARKS.items():
-        here = np.flatnonzero(np.isfinite(asked) & np.array([said == verdict for said in column.verdicts]))
-        if not len(here):
-            continue
-        if len(column.lows):
-            starts, stops = (np.clip(np.asarray(side, float)[here], low, high) for side in (column.lows, column.highs))
-            axes.plot(*_pieces(starts, stops, here, here), color=tones[verdict], linewidth=2, zorder=3, solid_capstyle="butt")
-        axes.scatter(np.clip(asked[here], low, high), here, s=46, marker=mark, color=tones[verdict], clip_on=False,
-                     edgecolors=LIGHT.paper, linewidths=0.8, zorder=4)  # fmt: skip
+class _Marks:
+    """What all columns hold, kind by kind: (x0, x1, y0, y1) of straight pieces, (x, y) of dots."""
+
+    def __init__(self) -> None:
+        self.ground: list[Array] = []
+        self.pieces: dict[str, list[Array]] = {}
+        self.dots: dict[str, list[Array]] = {}
+
+    def add(self, column: Asked, left: float, width: float, count: int) -> None:
+        """Take in one column, which begins at `left` and is `width` wide [px]."""
+        low, high = column.span
+        places = np.arange(count, dtype=float)
+
+        def across(values: Sequence[float]) -> Array:
+            share: Array = (np.clip(np.asarray(values, float), low, high) - low) / (high - low)
+            return np.asarray(left + width * share)
+
+        def upright(kind: str, values: Sequence[float], y0: Array, y1: Array) -> None:
+            x = across(values)
+            self.pieces.setdefault(kind, []).append(np.stack([x, x, y0, y1], 1)[np.isfinite(x)])
+
+        whole = np.full(2, -0.5), np.full(2, count - 0.5)
+        upright("frame", [low, high], *whole)
+        if column.limits is not None:
+            self.ground.append(across([low, column.limits[0]]))
+            upright("limit", [column.limits[1]], whole[0][:1], whole[1][:1])
+        elif low < 0 < high:
+            upright("frame", [0.0], whole[0][:1], whole[1][:1])
+        for name, values in column.controls.items():
+            kind, reach = ("own", 0.36) if name == "blur-matched" else ("control", 0.22)
+            upright(kind, values, places - reach, places + reach)
+        for verdict in _MARKS:
+            said = np.array([one == verdict for one in column.verdicts])
+            here = np.flatnonzero(np.isfinite(np.asarray(column.values, float)) & said)
+            if len(column.lows):
+                starts, stops = across(column.lows)[here], across(column.highs)[here]
+                self.pieces.setdefault(verdict, []).append(np.stack([starts, stops, places[here], places[here]], 1))
+            self.dots.setdefault(verdict, []).append(np.stack([across(column.values)[here], places[here]], 1))
+
+    def draw(self, axes: Axes, tones: Mapping[str, str]) -> None:
+        """Paint it all, what is behind first."""
+        for start, stop in self.ground:
+            axes.axvspan(start, stop, color=LIGHT.wash, zorder=0, linewidth=0)
+        looks: dict[str, tuple[str, float, Any, float]] = {
+            "frame": (LIGHT.grid, 1.0, "-", 1.0), "limit": (LIGHT.muted, 1.0, _DASHES[0], 1.0), "control": (LIGHT.muted, 1.2, "-", 2.0),
+            "own": (LIGHT.series[1], 2.0, "-", 2.1), **{verdict: (tone, 2.0, "-", 3.0) for verdict, tone in tones.items()},
+        }  # fmt: skip
+        for kind, (colour, thick, dash, above) in looks.items():
+            pieces = np.concatenate(self.pieces.get(kind, [np.empty((0, 4))]))
+            if len(pieces):
+                axes.plot(*_pieces(*pieces.T), color=colour, linewidth=thick, linestyle=dash, zorder=above, solid_capstyle="butt",
+                          clip_on=False, label=kind)  # fmt: skip
+        for verdict, mark in _MARKS.items():
+            dots = np.concatenate(self.dots.get(verdict, [np.empty((0, 2))]))
+            if len(dots):
+                axes.scatter(dots[:, 0], dots[:, 1], s=46, marker=mark, color=tones[verdict], edgecolors=LIGHT.paper, linewidths=0.8,
+                             zorder=4, clip_on=False, label=verdict)  # fmt: skip
 
 
 def _pieces(x0: Array, x1: Array, y0: Array, y1: Array) -> tuple[Array, Array]:

@@ -72,13 +72,6 @@ def control_boxes(box: Box, side: int) -> list[Box]:
     return found[:3]
 
 
-def inner_ring(side: int, width: int) -> Tensor:
-    """(side, side) bool: the ring just inside a border of `width` [px], as wide as makes it as large as that."""
-    border = border_mask(side, width)
-    rings = [border_mask(side, width + more) & ~border for more in range(1, side // 2 - width + 1)]
-    return min(rings, key=lambda ring: abs(int(ring.sum()) - int(border.sum())))
-
-
 def transplant(region: Region, images: Tensor, donors: Tensor, masks: Tensor | None, donor_masks: Tensor | None) -> Tensor:
     """Pictures with the region of other pictures in place of their own.
 
@@ -98,13 +91,13 @@ def transplant(region: Region, images: Tensor, donors: Tensor, masks: Tensor | N
 
 
 def elsewhere(region: Region, images: Tensor, donors: Tensor) -> Tensor:
-    """The same from the same donors, with a region of the same size at another place; of boxes and borders.
+    """The same from the same donors, with a box of the same size at another place; pictures take such places in turn.
 
-    Where a box has several such places, pictures take them in turn.
+    raises  InputRefused for what is no box
     """
     side = images.shape[-1]
     if region.box is None:
-        return torch.where(inner_ring(side, region.width), donors, images)
+        raise InputRefused(f"{region} has no other place of its size in a picture; compare it with the same of other pictures.")
     places = torch.stack([box_mask(box, side) for box in control_boxes(region.box, side)])
     turn = torch.arange(len(images)) % len(places)
     return torch.where(places[turn][:, None], donors, images)

@@ -138,7 +138,8 @@ def spread(batch: Batch, count: int) -> Batch:
     total = len(batch)
     count = min(count, total)
     indices = [round(i * (total - 1) / max(1, count - 1)) for i in range(count)]
-    return replace(batch, images=batch.images[indices], names=tuple(batch.names[i] for i in indices))
+    masks = None if batch.masks is None else batch.masks[indices]
+    return replace(batch, images=batch.images[indices], names=tuple(batch.names[i] for i in indices), masks=masks)
 
 
 def left_out(batch: Batch | None) -> list[str]:

@@ -23,16 +23,21 @@ from vgg_viz.report.stamp import reproducible
 CHAPTERS: dict[str, tuple[float, float]] = {
     "overview": (0.3, 0.4), "training": (0.3, 0.0), "data": (1.3, 0.7), "mistakes": (2.5, 0.0), "examples": (0.8, 0.5),
     "filters": (0.9, 0.6), "receptive-fields": (1.0, 5.0), "forensics": (0.5, 3.0), "activations": (1.1, 3.5), "attention": (2.2, 1.5),
-    "evidence": (0.4, 0.0), "explorer": (1.3, 1.0),
+    "relevance": (1.5, 4.0), "evidence": (0.4, 0.0), "explorer": (1.3, 1.0),
 }  # fmt: skip
 UNKNOWN_CHAPTER = (1.0, 1.0)
 WRITING = 0.3  # the page itself [s]
 # What a reader would miss most comes first; the others follow in the page's order.
 FIRST = ("overview", "attention", "evidence")
 MAPS_AT_MOST, MAPS_AT_LEAST = 0.7, 0.3  # of the budget: the slowness is a guess when the plan is made
+PAINT_AT_MOST = 0.6  # of the budget for the first three chapters; beyond it the figures of maps show one photograph each
 VGG16_GIGAMACS, SECONDS_A_GIGAMAC, LEAST_FORWARD = 15.5, 0.0125, 0.00025  # a forward pass on two quiet cores
 PREPARING = 0.0015  # to read or paint one labelled picture of 64 px [s]
 TRIALS = Trials()
+NAMES = {
+    "pictures": "pictures looked into", "steps": "steps of a path", "samples": "noisy copies", "masks": "random masks",
+    "window": "the occluding square (share of the side)", "stride": "its stride (in its own sides)",
+}  # fmt: skip
 WITHOUT = "leave --budget out, or give more seconds"
 
 Maker = TypeVar("Maker")
@@ -44,7 +49,7 @@ class Pace:
 
     clock      [s], from any start
     slowness   how many times longer than on quiet cores things take here, learned while they are made
-    left_out   what was left out, each with its name as a reader knows it
+    left_out   what was left out, each with its name as a reader knows it; chapters: their titles
     """
 
     seconds: float
@@ -55,6 +60,7 @@ class Pace:
     planned: Plan | None = None
     reduced: dict[str, tuple[float, float]] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
+    chapters: list[str] = field(default_factory=list)
     answered: tuple[int, int] = (0, 0)
     waiting: set[str] = field(default_factory=set)
     expected: float = 0.0
@@ -86,9 +92,12 @@ class Pace:
         self.left_out += [titles[name] for name in preset.methods if name not in self.planned.methods]
         self.left_out += [] if self.planned.second else ["maps for a second class, but Grad-CAM"]
         self.left_out += ["the trials of the methods"] if preset.trust and not self.planned.trials else []
+        rows = 1 if essential > PAINT_AT_MOST * self.seconds else preset.rows
+        if rows < preset.rows:
+            self.reduced["photographs in a figure of maps"] = (preset.rows, rows)
         coarse = detail.coarser(self.planned.level)
         return replace(
-            preset, methods=self.planned.methods, pictures=self.planned.pictures, evaluated=kept, trust=self.planned.trials,
+            preset, rows=rows, methods=self.planned.methods, pictures=self.planned.pictures, evaluated=kept, trust=self.planned.trials,
             steps=coarse.steps, samples=coarse.samples, window=coarse.window, stride=coarse.stride,
         )  # fmt: skip
 
@@ -110,8 +119,10 @@ class Pace:
         left = self.seconds - self.spent - self.slowness * (WRITING + sum(self._usual(one) for one in self.waiting if one in FIRST))
         if slug in FIRST or needed <= left:
             return ""
-        self.left_out.append(f"the chapter {title!r}" if slug != "explorer" else "the network to touch")
-        # No number that another run would not repeat: the plan is told, not the clock.
+        if slug == "explorer":
+            self.left_out.append("the network to touch")
+            return f"The network to touch was left out to stay within the budget of {self.seconds:g} s; {WITHOUT}."
+        self.chapters.append(title)
         return f"Left out to stay within the budget of {self.seconds:g} s; {WITHOUT}."
 
     def learn(self, slug: str, seconds: float) -> None:
@@ -125,7 +136,7 @@ class Pace:
     @property
     def cut(self) -> bool:
         """Whether anything was reduced or left out."""
-        return bool(self.reduced or self.left_out)
+        return bool(self.reduced or self.left_out or self.chapters)
 
     def without(self) -> frozenset[tuple[str, str]]:
         """(method, target) of the maps that the plan leaves out though the preset has their method."""
@@ -138,8 +149,10 @@ class Pace:
 
     def sentences(self) -> tuple[str, ...]:
         """What the budget cost, for the page and for stderr."""
-        cut = [f"{name} {_short(before)} to {_short(after)}" for name, (before, after) in self.reduced.items()]
-        parts = ([f"reduced: {', '.join(cut)}"] if cut else []) + ([f"left out: {', '.join(self.left_out)}"] if self.left_out else [])
+        cut = [f"{NAMES.get(name, name)} from {_short(before)} to {_short(after)}" for name, (before, after) in self.reduced.items()]
+        several = "chapter" if len(self.chapters) == 1 else "chapters"
+        gone = self.left_out + ([f"the {several} {', '.join(self.chapters)}"] if self.chapters else [])
+        parts = ([f"reduced: {', '.join(cut)}"] if cut else []) + ([f"left out: {', '.join(gone)}"] if gone else [])
         if not parts:
             return (f"The budget of {self.seconds:g} s was enough for everything.",)
         short = "" if self.planned is None or self.planned.fits else " Even the least takes longer than that."
@@ -150,7 +163,7 @@ class Pace:
         timed = not reproducible()
         return {
             "seconds": self.seconds, "planned": round(self.planned.seconds, 3) if self.planned and timed else None,
-            "spent": round(self.spent, 3) if timed else None, "skipped": self.left_out,
+            "spent": round(self.spent, 3) if timed else None, "skipped": [*self.left_out, *self.chapters],
             "reduced": {name: {"from": before, "to": after} for name, (before, after) in self.reduced.items()},
         }  # fmt: skip
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 
 from vgg_viz.errors import UnknownName
 
-# One method of each idea, and those whose failings are in every textbook: a page of twenty methods teaches none of them.
-# The first maps by gradients and the published cure for their noise; the map known to draw edges; coarse maps and one joined
-# with fine lines; the two that add up to the score, by a path and by a rule; and the one that only asks, and needs no gradient.
+# One method of each idea, and the one whose failing is in every textbook: a page of twenty methods teaches none of them. Two
+# coarse maps, of channels and of places; one joined with fine lines; the first map of gradients, and the one known to draw edges;
+# two that add up to the score, by a path and by a rule; and the one that only asks, and needs no gradient.
 STANDARD = (
-    "grad_cam", "hires_cam", "guided_grad_cam", "saliency", "smoothgrad", "guided_backprop", "integrated_gradients",
-    "lrp_epsilon_gamma_box", "occlusion",
+    "grad_cam", "hires_cam", "guided_grad_cam", "saliency", "guided_backprop", "integrated_gradients", "lrp_epsilon_gamma_box",
+    "occlusion",
 )  # fmt: skip
 CHEAP = 4  # passes a picture that a method of "quick" may cost: a forward and a backward, twice
 

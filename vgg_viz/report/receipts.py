@@ -128,7 +128,9 @@ def slug(found: Attribution, target: str) -> str:
 
     A target that is no plain word, such as the name of a class, is told apart by its checksum.
     """
-    layer = found.layer or ("" if "layer" not in found.settings else str(found.settings["layer"] or ""))
+    about = methods().get(found.method)
+    # The layer that was asked for, which is known before the map is: some methods take none and still answer in one's geometry.
+    layer = "" if about and not about.layered else found.layer or str(found.settings.get("layer") or "")
     parts = [found.method, layer, target, found.unit_of or ""]
     stem = re.sub(r"[^a-z0-9]+", "-", "-".join(part for part in parts if part).lower()).strip("-")[:80]
     odd = not all(re.fullmatch(r"[a-z0-9_:,-]{0,40}", part) for part in parts)
@@ -162,7 +164,7 @@ def write(folder: Path, found: Attribution, here: Origin, *, target: str) -> str
         "residual": found.residual,
         "passes": found.passes,
         "seconds": None if reproducible() else round(found.seconds, 4),
-        "origin": _told_of(here),
+        "origin": told_of(here),
         "arrays": {"file": f"{name}.npz", "sha256": hashlib.sha256(content).hexdigest()},
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -197,7 +199,7 @@ def _classes(indices: Tensor, here: Origin) -> dict[str, Any]:
     return {"classes": every, "names": [here.classes[index] if 0 <= index < len(here.classes) else str(index) for index in every]}
 
 
-def _told_of(here: Origin) -> dict[str, Any]:
+def told_of(here: Origin) -> dict[str, Any]:
     """An origin as a receipt holds it: a thousand class names once a map would outweigh the map."""
     named = hashlib.sha256(json_text(here.classes).encode()).hexdigest()
     told: dict[str, Any] = plain({
@@ -250,7 +252,7 @@ def matches(
     """Whether a receipt is of this origin, and where they are given of this method, layer, classes (B,) and settings."""
     found = kept.found
     return (
-        dict(kept.origin) == _told_of(here)
+        dict(kept.origin) == told_of(here)
         and (method is None or found.method == method)
         and (layer is None or found.layer == layer)
         and (targets is None or found.targets.tolist() == targets.tolist())

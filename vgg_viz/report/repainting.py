@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vgg_viz import __version__
 from vgg_viz.attribution import methods
+from vgg_viz.attribution.method import METHODS
 from vgg_viz.errors import ReceiptRefused, SectionMissing
 from vgg_viz.models.geometry import LayerGeometry
 from vgg_viz.records import Activations, Architecture, Attribution, Batch, Checkpoint, Exhibit, Finding
@@ -52,6 +53,9 @@ class ReadShelf:
     def attribute(self, batch: Batch, method: str, classes: Tensor, *, target: str, layer: str | None = None) -> Attribution:
         """The map set of a method, whose classes must be those asked for; SectionMissing where there is none."""
         found = self.receipts.get((method, layer, target)) or self.receipts.get((method, None, target))
+        if found is None and not (method in METHODS and METHODS[method].layered):
+            # A method that takes no layer may still answer in the geometry of one, as the class-score map does.
+            found = next((one for (name, _, word), one in self.receipts.items() if (name, word) == (method, target)), None)
         if found is None or len(found.found.values) != len(batch) or found.found.targets.tolist() != classes.tolist():
             at = f" at {layer}" if layer else ""
             raise SectionMissing(f"No usable receipt of {method}{at} for the {target} class lies in that gallery.", AGAIN)
@@ -83,8 +87,10 @@ def repaint(
     require_index_place(Path(out))
     told = told_in(source / MANIFEST, {"vgg_viz": (str,), "exhibits": (list,), "preset": (str,), "checkpoint": (dict,), "made": (str,)})
     scene = read_scene(source / "data")
-    receipts, warnings = _receipts(source / "data", scene, told["checkpoint"])
-    chosen = _preset(preset or told["preset"], scene.layers, receipts)
+    receipts, left_out = _receipts(source / "data", scene, told["checkpoint"])
+    older = told.get("warnings")
+    warnings = [*(str(one) for one in (older if isinstance(older, list) else ())), *left_out]
+    chosen = _preset(preset or told["preset"], scene.layers, receipts, _shown(source / "data"))
     old_scale = PRESETS[told["preset"]].scale if told["preset"] in PRESETS else 1.0
     discover("vgg_viz.report.sections")
     target = Path(out) / folder_name(f"{source.resolve().name}-repainted")
@@ -117,7 +123,8 @@ def repaint(
             "seed": told.get("seed"), "preset": chosen.name, "device": told.get("device"), "versions": versions(),
             "checkpoint": told["checkpoint"], "facts": dict(built.facts),
             "findings": [{"level": finding.level, "text": finding.text} for finding in findings],
-            "data": told.get("data"), **manifest_entries(made), "warnings": warnings, "receipts": told.get("receipts"),
+            "data": told.get("data"), **({"budget": told["budget"]} if "budget" in told else {}), **manifest_entries(made),
+            "warnings": warnings, "receipts": told.get("receipts"),
         })  # fmt: skip
     write_index(Path(out))
     return Result(target / "index.html", missing, tuple(warnings))
@@ -146,10 +153,19 @@ def _receipts(folder: Path, scene: Scene, checkpoint: Mapping[str, Any]) -> tupl
     return found, left_out
 
 
-def _preset(name: str, layers: Sequence[LayerGeometry], receipts: Receipts) -> Preset:
+def _shown(folder: Path) -> tuple[str, ...]:
+    """The methods that the chapter showed, in its order: other chapters leave receipts too. Nothing where that cannot be read."""
+    try:
+        passes = told_in(folder / "attention-viewer.json", {"passes": (dict,)})["passes"]
+    except ReceiptRefused:
+        return ()
+    return tuple(name for name in passes if name in methods())
+
+
+def _preset(name: str, layers: Sequence[LayerGeometry], receipts: Receipts, shown: Sequence[str]) -> Preset:
     known = preset_for(name if name in PRESETS else "standard", sum(row.macs for row in layers) / 1e9)
     there = {method for method, _, target in receipts if target == "predicted"}
-    every = dict.fromkeys((*PRESETS["full"].methods, *methods()))
+    every = shown or methods()
     return replace(known, methods=tuple(method for method in every if method in there), trust=False)
 
 

@@ -26,10 +26,12 @@ def resumable(target: Path, *, settings: object) -> Iterator[Path]:
     try:
         yield mine
     except BaseException as ended:
-        count = len(list(mine.glob("*.json"))) if mine.is_dir() else 0
-        if count:
-            maps = f"{count} finished {'set' if count == 1 else 'sets'} of maps"
-            ended.add_note(f"{maps} {'is' if count == 1 else 'are'} kept: the same command goes on from there.")
+        count = len(list(mine.glob("map-*.json"))) if mine.is_dir() else 0
+        tried = mine.is_dir() and any(mine.glob("trials.json"))
+        if count or tried:
+            maps = [f"{count} finished {'set' if count == 1 else 'sets'} of maps"] if count else []
+            kept = " and ".join([*maps, *(["the trials"] if tried else [])])
+            ended.add_note(f"{kept} {'is' if count == 1 and not tried else 'are'} kept: the same command goes on from there.")
         else:
             _remove(mine, beside)
         raise

@@ -18,7 +18,7 @@ from vgg_viz.attribution.shared import gradient_bundle
 from vgg_viz.errors import ReceiptRefused
 from vgg_viz.records import Attribution, Batch
 from vgg_viz.report.preset import Preset
-from vgg_viz.report.receipts import Origin, matches, network_of, origin, read, slug, write
+from vgg_viz.report.receipts import Origin, matches, network_of, origin, read, slug, told_of, write
 from vgg_viz.report.writing import plain
 
 SHARED = ("saliency", "input_x_gradient", "grad_cam")  # what one forward and one backward pass give together
@@ -121,6 +121,10 @@ class Shelf:
         if not self.read_back:
             return ()
         return (f"{self.read_back} of {len(self.kept)} sets of maps were read from the receipts of an interrupted report.",)
+
+    def told(self, batch: Batch) -> dict[str, Any]:
+        """What everything computed here on `batch` depends on besides its own settings, as plain values."""
+        return told_of(self._origin(batch))
 
     # ------------------------------------------------------------ inside
 

@@ -9,13 +9,18 @@ from vgg_viz.attribution import methods
 from vgg_viz.attribution.trust import Evidence, evidence
 from vgg_viz.attribution.trust_controls import CONTROLS
 from vgg_viz.attribution.trust_removal import SHARES
-from vgg_viz.attribution.trust_verdict import COMPLETENESS, DISCRIMINATION, RANDOMISED, SENSITIVITY, Measure
+from vgg_viz.attribution.trust_verdict import COMPLETENESS, DISCRIMINATION, FEWEST, RANDOMISED, SENSITIVITY, Measure
 from vgg_viz.figures.trust import Asked, Curves, curves, trials
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
-from vgg_viz.report.section import Looked, Subject, counted
+from vgg_viz.report.kept_trials import remembered
+from vgg_viz.report.preset import LARGE_GIGAMACS
+from vgg_viz.report.receipts import pixels_of
+from vgg_viz.report.section import Looked, Subject, counted, picked
+from vgg_viz.report.shelf import Shelf
 
 TRIED, COMPARED = 16, 8  # pictures on which methods are put to the test, and those of them that get every check
-PASSES = 2600  # of the network that one method may spend on either kind of question; "full" is not bounded
+# Passes of the network that one method may spend on either kind of question; "full" does not bound those of a small network.
+PASSES = 2600
 LINES = 5  # methods in the figure of curves, as many as there are colours: the most credible, and the least
 ORDER = ("passes", "weak", "fails")
 
@@ -24,16 +29,28 @@ def tried(subject: Subject, looked: Looked) -> tuple[Evidence, ...]:
     """The methods put to the test on this checkpoint, the most credible first; nothing where the preset leaves that out."""
     if not subject.preset.trust:
         return ()
+    large = sum(row.macs for row in subject.geometry) / 1e9 >= LARGE_GIGAMACS
     # Not the pictures looked into where there are others: half of those are mistakes, chosen for being so.
     batch = subject.material.labelled or looked.batch
-    count = min(TRIED, len(batch))
-    found = evidence(
-        subject.model, batch.images[:count].to(subject.device), names=subject.preset.methods,
-        labels=None if batch.labels is None else batch.labels[:count], masks=None if batch.masks is None else batch.masks[:count],
-        seed=subject.seed, steps=subject.preset.steps, samples=subject.preset.samples, compared=COMPARED,
-        most_passes=None if subject.preset.name == "full" else PASSES,
-    )  # fmt: skip
-    return tuple(ranked(found))
+    part = picked(batch, list(range(min(FEWEST if large else TRIED, len(batch)))))
+    most = None if subject.preset.name == "full" and not large else PASSES
+    levels, draws = (3, 1) if large else (5, 2)
+
+    def hold() -> tuple[Evidence, ...]:
+        return evidence(
+            subject.model, part.images.to(subject.device), names=subject.preset.methods, labels=part.labels, masks=part.masks,
+            seed=subject.seed, steps=subject.preset.steps, samples=subject.preset.samples, compared=COMPARED, most_passes=most,
+            levels=levels, draws=draws,
+        )  # fmt: skip
+
+    if not isinstance(subject.maps, Shelf):
+        return tuple(ranked(hold()))
+    key = {
+        "methods": subject.preset.methods, "seed": subject.seed, "steps": subject.preset.steps, "samples": subject.preset.samples,
+        "compared": COMPARED, "passes": most, "levels": levels, "draws": draws, "labels": part.labels,
+        "masks": None if part.masks is None else pixels_of(part.masks), "origin": subject.maps.told(part),
+    }  # fmt: skip
+    return tuple(ranked(remembered(subject.maps.folder, key, hold)))
 
 
 def ranked(found: Sequence[Evidence]) -> list[Evidence]:
@@ -75,7 +92,9 @@ def _panel(found: Sequence[Evidence]) -> Exhibit:
     words += f": {', '.join(passing)}" if passing else ""
     most, compared = max(one.pictures for one in found), max(one.compared for one in found)
     dear = [_title(one) for one in found if one.compared < compared]
-    on = counted(most, "picture") + (f" (the first five columns: {compared}" + (f", {', '.join(dear)} fewer" if dear else "") + ")" if compared < most else "")
+    on = counted(most, "picture")
+    if compared < most:
+        on += f", in the first five columns {compared} of them" + (f" ({_listed(dear)}: fewer, each map being dear)" if dear else "")
     masses = [measure for one in found for measure in one.measures if measure.name.startswith("mass")]
     where = {"mass on the object": "how much of the map lies on the object's mask", "mass in its quarter": "of four pictures tiled into one, how much of a class's map "
              "lies in its own quarter"}.get(masses[0].name if masses else "", "")  # fmt: skip
@@ -159,8 +178,7 @@ def _numbers(one: Evidence) -> dict[str, object]:
         "discrimination": one.discrimination, "randomised_top": one.randomised_top, "randomised_upper": one.randomised_upper, "randomised_all": one.randomised_all,
         "sensitivity": one.sensitivity, "checks": {check.name: check.verdict for check in one.checks},
         "measures": {
-            m.name: {"value": _rounded(m.value), "interval": [_rounded(end) for end in m.interval], "controls": {name: _rounded(value) for name, value in m.controls.items()},
-                     "ahead": {name: [_rounded(value) for value in ahead] for name, ahead in m.ahead.items()}}
+            m.name: {"value": _rounded(m.value), "interval": _interval(m.interval), "ahead_of": {name: _interval(ahead) for name, ahead in m.ahead.items()}}
             for m in one.measures
         },
         "pointing": None if one.pointing is None else _rounded(one.pointing.hit_rate), "iou": None if one.pointing is None else _rounded(one.pointing.iou),
@@ -236,6 +254,11 @@ def _nan(value: float | None) -> float:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None or value != value else round(value, 3)
+
+
+def _interval(numbers: Sequence[float]) -> str:
+    """A difference with its interval, or an interval: one value of a file instead of a line for each end."""
+    return " ".join("-" if number != number else f"{number:.3f}" for number in numbers)
 
 
 def _percent(share: float | None) -> float | None:

@@ -206,7 +206,7 @@ def _layers(subject: Subject, looked: Looked, maps: Maps) -> Exhibit:
     photos = pixels(looked.batch.images)
     fields = _fields(subject)
     rows = []
-    chosen = _spread(len(photos), subject.preset.rows)
+    chosen = _spread(len(photos), max(1, subject.preset.rows // 2))
     for i in chosen:
         placed = {name: on_picture(maps.by_layer["predicted", name], i, fields, photos[i].shape[:2]) for name in names}
         panels = [(name, value.numpy(), _scale(value, maps.by_layer["predicted", name], "this map")) for name, value in placed.items()]

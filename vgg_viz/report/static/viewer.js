@@ -22,7 +22,8 @@ function viewer(box, data) {
     return fits.length ? fits : left;
   }, maps)[0];
   const wanted = { photo: start.photo, method: start.method, layer: start.layer, target: start.target };
-  const look = { opacity: 80, scale: "this", outline: false, alone: false };
+  const opaque = data.pale ? 100 : 80;
+  const look = { opacity: opaque, scale: "this", outline: false, alone: false };
   let shown = start; // the map on the stage
   let pinned = null; // the cell chosen by click or keyboard
   let hovered = null; // the cell under the pointer
@@ -48,7 +49,7 @@ function viewer(box, data) {
   const size = () => ({ width: photo().width, height: photo().height });
   const limits = (map = shown) => {
     const range = look.scale === "all" ? data.ranges[`${map.method}|${map.layer ?? ""}|${map.target}`] : null;
-    const [low, high] = range ?? [map.low, map.high];
+    const [low, high] = range ?? map.span ?? [map.low, map.high];
     return topOf(low, high, method().signed);
   };
 
@@ -172,11 +173,14 @@ function viewer(box, data) {
     readOut(cell);
   }
 
-  // Half white over the photo, where the payload asks for it: red and blue are then the map's alone.
+  // The photo without colour and half white, where the payload asks for it: red and blue are then the map's alone.
   function pale(context, ...area) {
     if (!data.pale) return;
-    context.fillStyle = "rgb(255 255 255 / 0.55)";
-    context.fillRect(...area);
+    for (const [operation, colour] of [["saturation", "rgb(128 128 128)"], ["source-over", "rgb(255 255 255 / 0.5)"]]) {
+      context.globalCompositeOperation = operation;
+      context.fillStyle = colour;
+      context.fillRect(...area);
+    }
   }
 
   function maskOf(index) {
@@ -295,7 +299,7 @@ function viewer(box, data) {
     wanted.method = state.get("method") ?? start.method;
     wanted.layer = state.get("layer") ?? start.layer;
     wanted.target = state.get("target") ?? start.target;
-    look.opacity = whole("opacity", 0, 100, 80);
+    look.opacity = whole("opacity", 0, 100, opaque);
     look.scale = state.get("scale") === "all" ? "all" : "this";
     look.outline = state.get("outline") === "1";
     look.alone = state.get("alone") === "1";

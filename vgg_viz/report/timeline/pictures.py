@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vgg_viz.figures.strips import Strip, maps_in_rows
+from vgg_viz.figures.style import percent
 from vgg_viz.maths.change import drift
 from vgg_viz.maths.heatmaps import place, relative, shared_scale
 from vgg_viz.maths.receptive_field import Field
@@ -136,19 +137,21 @@ def payload(walk: Walk, epochs: list[int]) -> dict[str, Any]:
         for method in METHODS:
             drawn = list(_drawn(walk, epochs, i, method, factor, word, int(asked[i])))
             high = max(float(values.abs().max()) for _, _, _, values in drawn)
+            # Colours end where all but a few peaks do; the bytes hold every value.
+            shown = shared_scale(torch.stack([values for _, _, _, values in drawn]), signed=True, unit="", over="", quantile=PEAKS).high
             for epoch, target, index, values in drawn:
                 low, top, data = quantised(values, (-high, high))
                 maps.append({
                     "photo": i, "method": method, "layer": f"epoch {epoch}", "target": target, "class": index, "h": values.shape[0], "w": values.shape[1],
-                    "low": low, "high": top, "data": data,
+                    "low": low, "high": top, "span": [-shown, shown], "data": data,
                 })  # fmt: skip
     # One range for all photos is one over the epochs too.
-    most = {method: max(entry["high"] for entry in maps if entry["method"] == method) for method in METHODS}
+    most = {method: max(entry["span"][1] for entry in maps if entry["method"] == method) for method in METHODS}
     ranges = {f"{entry['method']}|{entry['layer']}|{entry['target']}": [-most[entry["method"]], most[entry["method"]]] for entry in maps}
     about = f"Grad-CAM at {walk.deep} of the class's score less the mean score of all classes, with evidence against it"
     return {
         "kind": "attention", "axis": "epoch", "pale": True, "photos": [_photo(walk, epochs, i) for i in range(len(batch))], "classes": list(walk.classes),
-        "range": "all epochs on this photo",
+        "range": f"all epochs on this photo, without {percent(1 - PEAKS)} of peaks",
         "methods": [
             {"id": "how-much", "title": "How much", "signed": True, "unit": "logit", "layered": True, "evidence": "", "speaker": "the network",
              "about": f"{about}, in logits: what the places of the picture add to the score or take from it."},

@@ -94,9 +94,9 @@ def moved(suspect: Suspect, labelled: Batch, donors: Batch, seed: int) -> Moved:
     images, masks = labelled.images[others], None if labelled.masks is None else labelled.masks[others]
     from_masks = [None if donors.masks is None else donors.masks[chosen] for chosen in (taken, foreign)]
     treated = transplant(suspect.region, images, donors.images[taken], masks, from_masks[0])
-    if suspect.region.kind in ("box", "border"):
+    if suspect.region.kind == "box":
         control = elsewhere(suspect.region, images, donors.images[taken])
-    else:  # there is no other place of that size: the same from pictures of other classes
+    else:  # there is no other place like it (a ring further inside is a form of its own): the same from pictures of other classes
         control = transplant(suspect.region, images, donors.images[foreign], masks, from_masks[1])
     return Moved(images, treated, control, donors.images[taken])
 
@@ -196,7 +196,7 @@ def _chart(walk: Walk, suspect: Suspect, found: list[Effect], recipients: int, t
     watched = "" if share is None else (
         f" The third chart has how much of Grad-CAM of {suspect.name} at {walk.deep} lies in that region of {counted(int(share[0].pictures.max()), 'picture')} of the class: more than its "
         f"share of the area, {percent(share[1])}, is attention to it.")  # fmt: skip
-    beside = "a region of the same size elsewhere, from the same pictures" if suspect.region.kind in ("box", "border") else "the same from pictures of other classes"
+    beside = "a region of the same size elsewhere, from the same pictures" if suspect.region.kind == "box" else "the same from pictures of other classes"
     return Exhibit(
         "timeline-shortcut" + (f"-{number + 1}" if number else ""),
         f"When is the shortcut of {suspect.name} used?",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vgg_viz.data.shortcuts import from_provenance, truth
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.maths.transplant import Region, checked_region
 
@@ -52,6 +53,13 @@ def suspects(region: str | None, name: str | None, file: str | Path | None, clas
     return (*found, *(_of_file(Path(file), classes, side) if file is not None else ()))
 
 
+def planted(data: Mapping[str, Any], classes: Sequence[str], side: int) -> tuple[Suspect, ...]:
+    """The shortcut that a run's own painted pictures carry, by the provenance in its checkpoint; () where none was planted."""
+    shortcut = from_provenance(data)
+    found = None if shortcut is None else _suspect(truth(shortcut, side), "the one planted in the training pictures of this run", classes, side)
+    return () if found is None else (found,)
+
+
 def _understood(text: str, side: int) -> Region:
     word, _, number = text.strip().lower().partition(":")
     if word == "border" and (not number or (number.isascii() and number.isdigit())):
@@ -80,7 +88,7 @@ def _of_file(file: Path, classes: Sequence[str], side: int) -> tuple[Suspect, ..
         raise InputRefused(f"{file.name!r} holds no list of findings; give what `audit --json` printed, or the truth file of `data shapes --shortcut`.")
     found: list[Suspect] = []
     for entry in told:
-        suspect = _suspect(entry, file, classes, side) if isinstance(entry, Mapping) else None
+        suspect = _suspect(entry, f"told by {file.name}", classes, side) if isinstance(entry, Mapping) else None
         if suspect is not None and all((suspect.region, suspect.index) != (other.region, other.index) for other in found):
             found.append(suspect)
     if told and not found:
@@ -99,7 +107,7 @@ def _opened(file: Path) -> Any:
         raise InputRefused(f"{file.name!r} is no JSON; --findings takes what `audit --json` printed.") from None
 
 
-def _suspect(entry: Mapping[str, Any], file: Path, classes: Sequence[str], side: int) -> Suspect | None:
+def _suspect(entry: Mapping[str, Any], origin: str, classes: Sequence[str], side: int) -> Suspect | None:
     """One finding as a suspect; None where it is about no region, or about a class that the run does not know."""
     name, box = entry.get("class"), entry.get("region")
     kind = next((KINDS[word] for word in re.findall("[a-z]+", str(entry.get("kind", "")).lower()) if word in KINDS), "box" if box else None)
@@ -113,7 +121,7 @@ def _suspect(entry: Mapping[str, Any], file: Path, classes: Sequence[str], side:
             region = Region("border", width=width if isinstance(width, int) and not isinstance(width, bool) else max(1, round(BORDER * side)))
         else:
             region = Region("background" if kind == "background" else "colours")
-        return Suspect(checked_region(region, side), list(classes).index(name), name, f"told by {file.name}")
+        return Suspect(checked_region(region, side), list(classes).index(name), name, origin)
     except InputRefused:
         return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ from typing import Any
 import torch
 
 from vgg_viz import __version__
+from vgg_viz.data import cache, shapes
 from vgg_viz.data.folder import match_classes, open_folder, read_folder
+from vgg_viz.data.shortcuts import from_provenance
 from vgg_viz.errors import InputRefused
 from vgg_viz.figures.style import percent
 from vgg_viz.models.build import skeleton
@@ -35,7 +37,7 @@ from vgg_viz.report.timeline.flips import flips
 from vgg_viz.report.timeline.kept_run import open_run
 from vgg_viz.report.timeline.pictures import pictures
 from vgg_viz.report.timeline.shortcut import shortcuts
-from vgg_viz.report.timeline.suspects import Suspect, suspects
+from vgg_viz.report.timeline.suspects import Suspect, planted, suspects
 from vgg_viz.report.timeline.walk import Walk
 from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing, write_json
 
@@ -81,6 +83,7 @@ def timeline(
     kept = open_run(run, {"folder_classes": folder_classes(data), **(overrides or {})})
     wanted = kept.checkpoint.architecture
     named = suspects(region, of_class, None if suspected is None else Path(suspected), kept.checkpoint.classes, wanted.image_side)
+    named = named or planted(kept.checkpoint.provenance.data, kept.checkpoint.classes, wanted.image_side)
     gigamacs = sum(row.macs for row in geometry(skeleton(wanted))) / 1e9
     chosen = preset_for(preset, gigamacs * len(kept.epochs))
     material = gather(kept.checkpoint, images=images, data=data, preset=chosen, gigamacs=gigamacs * len(kept.epochs), seed=seed)
@@ -131,7 +134,13 @@ def _tested(walk: Walk, named: tuple[Suspect, ...], data: str | os.PathLike[str]
 
 
 def _donors(walk: Walk, data: str | os.PathLike[str] | None) -> tuple[Batch, str]:
-    """Where regions come from: the training part of --data, because that is where a shortcut lies; else the labelled pictures."""
+    """Where regions come from: the training part of --data or of the painted set, where a shortcut lies; else the labelled pictures."""
+    told = walk.run.checkpoint.provenance.data
+    if (data is None or str(data) == "shapes") and told.get("kind") == "shapes" and set(walk.classes) == set(shapes.CLASSES):
+        count = min(max(DONORS, 40 * len(walk.classes)), int(told.get("train", DONORS)))
+        painted = cache.painted(count, seed=int(told.get("seed", 0)), split="train", side=walk.side, shortcut=from_provenance(told)).as_batch()
+        numbers = torch.tensor([walk.classes.index(name) for name in shapes.CLASSES])
+        return in_channels(replace(painted, labels=numbers[painted.labels]), walk.run.checkpoint), f"{count:,} painted training pictures"
     if data is None or str(data) == "shapes" or not open_folder(data).split:
         return walk.labelled, walk.material.labelled_from
     try:
