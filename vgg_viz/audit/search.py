@@ -131,7 +131,8 @@ def _tried(model: nn.Module, region: Region, chosen: Group, recipients: Group, w
 
 def free(region: Region, evidence: Evidence, own: Tensor, masks: Tensor | None) -> bool:
     """Whether objects lie in a patch no more often than a suspected patch allows."""
-    assert region.box is not None  # of a patch
+    if region.box is None:
+        return False
     x0, y0, x1, y1 = region.box
     taken = covered(evidence, own, masks, min(x1 - x0, y1 - y0), 1)
     return bool(taken[y0, x0] <= COVERED)

@@ -16,7 +16,7 @@ def k_means(vectors: Tensor, groups: int, *, seed: int = 0, starts: int = 4) -> 
     Source: Arthur & Vassilvitskii, "k-means++", SODA 2007.
     """
     dice = torch.Generator().manual_seed(seed)
-    best: tuple[Tensor, float] | None = None
+    best, least = torch.zeros(len(vectors), dtype=torch.long), torch.inf
     for _ in range(starts):
         centres = _start(vectors, groups, dice)
         chosen = torch.cdist(vectors, centres).argmin(1)
@@ -30,11 +30,10 @@ def k_means(vectors: Tensor, groups: int, *, seed: int = 0, starts: int = 4) -> 
                 break
             chosen = again
         spread = float((vectors - centres[chosen]).square().sum())
-        if best is None or spread < best[1]:
-            best = chosen, spread
-    assert best is not None  # starts is at least 1
-    order = torch.bincount(best[0], minlength=groups).argsort(descending=True, stable=True)
-    return order.argsort()[best[0]], best[1]
+        if spread < least:
+            best, least = chosen, spread
+    order = torch.bincount(best, minlength=groups).argsort(descending=True, stable=True)
+    return order.argsort()[best], least
 
 
 def silhouette(vectors: Tensor, chosen: Tensor) -> float:
