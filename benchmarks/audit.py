@@ -4,7 +4,8 @@ A network counts as a user of its shortcut when the true mark, painted on held-o
 ten of them into the marked class (`reliance`, no code of the audit in it). The audit sees 600 pictures that share nothing with
 training and carry the mark as often. It is right when a finding names the marked class, the kind, and of a corner tag the place
 (intersection over union of 0.25 or more, or four fifths of the named patch inside the true one). A clean network with any finding
-is a false alarm. The audit was made with the first networks of each kind in sight; only the others are measured.
+is a false alarm. The first networks of each kind are set apart for tuning; docs/AUDIT.md says what was
+seen of the others while the audit was made, so change the seeds of the zoo for an untouched measurement.
 
     python benchmarks/audit.py [--folder runs/audit-zoo] [--part 0/1] [--table]
 
