@@ -148,6 +148,24 @@ def aiming(model: nn.Module, pairs: Tensor | None = None, *, neuron: Neuron | No
 
 
 @contextmanager
+def centring(model: nn.Module) -> Iterator[nn.Module]:
+    """Less the mean over the classes: what the network says in this block is each logit's distance from the mean of all.
+
+    Softmax and the answer stay what they are. What is added to all logits at once decides nothing, and training leaves it free:
+    a map of a plain logit is partly a map of that, and it wanders from epoch to epoch.
+    """
+
+    def centred(_module: nn.Module, _inputs: object, logits: Tensor) -> Tensor:
+        return logits - logits.mean(1, keepdim=True) if logits.shape[1] > 1 else logits
+
+    hook = model.register_forward_hook(centred)
+    try:
+        yield model
+    finally:
+        hook.remove()
+
+
+@contextmanager
 def hearing(model: nn.Module, neuron: Neuron) -> Iterator[list[Tensor]]:
     """Keep what one unit says, or its channel on average, in the last forward pass of this block: [(B,)], its graph attached.
 
@@ -176,6 +194,27 @@ def _value(output: Tensor, neuron: Neuron) -> Tensor:
     if len(asked) == 3:
         return output[:, asked[0], asked[1], asked[2]].clone()
     return output[:, neuron.channel].flatten(1).mean(1) if len(sizes) > 1 else output[:, neuron.channel].clone()
+
+
+@contextmanager
+def rewriting(model: nn.Module, changes: Mapping[str, Callable[[nn.Module, Tensor], Tensor]]) -> Iterator[None]:
+    """Let something else pass up in the place of what layers say, during the forward passes of this block.
+
+    changes  {layer: function of its module and its output (B, C, h, w) or (B, C), giving what passes up}
+    raises   UnknownName before anything is hooked
+    """
+    found = [(find(model, name), change) for name, change in changes.items()]
+    with ExitStack() as hooks:
+        for layer, change in found:
+            hooks.callback(layer.module.register_forward_hook(_rewriter(change)).remove)
+        yield
+
+
+def _rewriter(change: Callable[[nn.Module, Tensor], Tensor]) -> Callable[[nn.Module, object, Tensor], Tensor]:
+    def rewrite(module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        return change(module, output)
+
+    return rewrite
 
 
 @contextmanager
