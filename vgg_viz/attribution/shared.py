@@ -151,10 +151,10 @@ def _parts(
     wanted = [layer.name for layer in below if layer.kind == "conv"] if layers is None else layers
     found = [spatial(model, name) for name in wanted]
     kept = [find(model, name).name for name in keep]
-    asked = given(targets, count=len(images), labels=labels)
     size = batch or pictures_at_once(model, images)
     parts = []
     with evaluating(model), frozen(model), torch.inference_mode(False), torch.enable_grad():
+        asked = given(targets, count=len(images), labels=labels)
         for start in range(0, len(images), size):
             here = slice(start, start + size)
             part = _one_pass(
