@@ -218,7 +218,7 @@ def resize(image: Tensor, side: int, mode: Literal["shorter", "stretch", "cover"
 
 
 def _middle(image: Tensor) -> Tensor:
-    """(.., H, W) with its longer side cut to four or five shorter ones around the same centre, far beyond any centre square; no copy."""
+    """(.., H, W) with its longer side cut to four or five shorter ones around its centre, far beyond any centre square; no copy."""
     height, width = image.shape[-2:]
     top, left = max(0, height - 4 * width) // 2, max(0, width - 4 * height) // 2
     return image[..., top : height - top, left : width - left]
