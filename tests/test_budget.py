@@ -10,13 +10,14 @@ import pytest
 from test_report import trained
 
 from vgg_viz.attribution import methods
+from vgg_viz.attribution.shared import SHARED
 from vgg_viz.cli import main
 from vgg_viz.errors import InputRefused
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.registry import discover
 from vgg_viz.report import gallery
-from vgg_viz.report.budget import OVERHEAD, SHARED, Detail, Plan, Speed, Task, Trials, cost_of, evaluated, plan, reductions
+from vgg_viz.report.budget import OVERHEAD, Detail, Plan, Speed, Task, Trials, cost_of, evaluated, plan, reductions
 from vgg_viz.report.gallery import report
 from vgg_viz.report.pacing import FIRST, Pace, measured, pace
 from vgg_viz.report.preset import PRESETS, preset_for
@@ -247,8 +248,8 @@ def maps_of(subject) -> None:
     batch, classes = subject.looked.batch, subject.looked.predicted
     for target in ("predicted", "second"):
         wanted = [name for name in subject.preset.methods if subject.maps.offers(name, target)]
-        pixels = [name for name in ("saliency", "input_x_gradient") if name in wanted]
-        subject.maps.shared(batch, classes, target=target, layers=["relu1_1", "relu2_2"], pixels=pixels)
+        also = [name for name in wanted if name in SHARED]
+        subject.maps.shared(batch, classes, target=target, layers=["relu1_1", "relu2_2"], also=also, layer="relu2_2")
         for name in wanted:
             if name not in SHARED:
                 subject.maps.attribute(batch, name, classes, target=target, layer="relu2_2")

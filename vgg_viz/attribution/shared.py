@@ -19,6 +19,9 @@ from vgg_viz.models.names import Layer, find
 from vgg_viz.models.names import layers as layers_of
 from vgg_viz.records import Activations, Attribution, Neuron
 
+# The methods whose maps one forward and one backward pass give together.
+SHARED = ("saliency", "input_x_gradient", *CAMS)
+
 
 @dataclass(frozen=True, slots=True)
 class SharedPass:
@@ -27,6 +30,7 @@ class SharedPass:
     targets           (B,) class index
     activations       logits, and copies of the layers that were asked to be kept
     grad_cam          {layer: Attribution}, in the order in which they were asked for
+    cams              {method: {layer: Attribution}}, the other class activation maps that were asked for
     saliency          in pixels, as the method of that name
     input_x_gradient  in pixels, as the method of that name
     """
@@ -34,6 +38,7 @@ class SharedPass:
     targets: Tensor
     activations: Activations
     grad_cam: dict[str, Attribution]
+    cams: dict[str, dict[str, Attribution]]
     saliency: Attribution
     input_x_gradient: Attribution
 
@@ -94,6 +99,7 @@ def gradient_bundle(
     labels: Tensor | None = None,
     layers: Sequence[str] | None = None,
     keep: Sequence[str] = (),
+    cams: Sequence[str] = (),
     relu: bool = True,
     batch: int | None = None,
 ) -> SharedPass:
@@ -103,11 +109,12 @@ def gradient_bundle(
     targets  as in `attribute`; "predicted" and "runner-up" cost no pass of their own: the score is picked in the forward
     layers   of the Grad-CAMs; None: every convolution
     keep     layers whose activations are returned
+    cams     of `CAMS`, for the same layers as the Grad-CAMs
     relu     as the paper; False keeps evidence against the class
     batch    pictures at once; None: by memory
     raises   UnknownName, InputRefused
     """
-    parts, found = _parts(model, images, targets, labels, layers, keep, ("grad_cam",), relu, batch, pixels=True)
+    parts, found = _parts(model, images, targets, labels, layers, keep, ("grad_cam", *cams), relu, batch, pixels=True)
     aim = _joined(parts)
 
     def pixels(name: str, values: list[Tensor]) -> Attribution:
@@ -123,6 +130,7 @@ def gradient_bundle(
             torch.cat([part.logits for part in parts]),
         ),
         _cams("grad_cam", parts, found, relu),
+        {name: _cams(name, parts, found, relu) for name in cams if name != "grad_cam"},
         pixels("saliency", [part.saliency for part in parts]),
         pixels("input_x_gradient", [part.product for part in parts]),
     )

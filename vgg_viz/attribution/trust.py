@@ -110,7 +110,7 @@ def evidence(
     chosen = list(methods() if names is None else names)
     settings = {"seed": seed, "steps": steps, "samples": samples, "window": window, "stride": stride}
     layer = default_layer(model, images) if any(methods()[name].layered for name in chosen) else None
-    trial = _Trial(model, images, labels, masks, Asker(model, layer, settings), seed, tolerance)
+    trial = _Trial(model, images, labels, masks, Asker(model, layer, settings, chosen), seed, tolerance)
     costs = {name: trial.asker.cost(name, images.shape[-1]) for name in chosen}
     depth = len(levels_of(model))
     plans = {name: _plan(costs[name], len(images), compared, draws, depth, levels, most_passes) for name in chosen}

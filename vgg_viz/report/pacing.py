@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from vgg_viz.attribution import methods
+from vgg_viz.attribution.shared import SHARED
 from vgg_viz.capture.hooks import evaluating, frozen
 from vgg_viz.errors import InputRefused
-from vgg_viz.report.budget import EVALUATION, SHARED, Detail, Plan, Speed, Task, Trials, evaluated, plan, reductions
+from vgg_viz.report.budget import EVALUATION, Detail, Plan, Speed, Task, Trials, evaluated, plan, reductions
 from vgg_viz.report.preset import Preset
 from vgg_viz.report.shelf import options_of
 from vgg_viz.report.stamp import reproducible

@@ -28,6 +28,7 @@ from vgg_viz.report.publishing import publish
 from vgg_viz.report.receipts import Receipt, read
 from vgg_viz.report.scene import STEM, Scene, read_scene
 from vgg_viz.report.section import SECTIONS, Looked, SectionMaker, Subject
+from vgg_viz.report.shelf import together
 from vgg_viz.report.stamp import made_at, versions
 from vgg_viz.report.stored import told_in
 from vgg_viz.report.takeover import take_over
@@ -62,11 +63,11 @@ class ReadShelf:
         return found.found
 
     def shared(
-        self, batch: Batch, classes: Tensor, *, target: str, layers: Sequence[str], pixels: Sequence[str] = ()
+        self, batch: Batch, classes: Tensor, *, target: str, layers: Sequence[str], also: Sequence[str] = (), layer: str | None = None
     ) -> dict[tuple[str, str | None], Attribution]:
         """As `Shelf.shared`."""
-        wanted: list[tuple[str, str | None]] = [*((name, None) for name in pixels), *(("grad_cam", layer) for layer in layers)]
-        return {(name, layer): self.attribute(batch, name, classes, target=target, layer=layer) for name, layer in wanted}
+        wanted = together(layers, also, layer)
+        return {(name, where): self.attribute(batch, name, classes, target=target, layer=where) for name, where in wanted}
 
 
 def repaint(
