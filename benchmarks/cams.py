@@ -185,10 +185,11 @@ def main() -> None:
 
     few, about = images[:2], targets[:2]
     plain = {"torchcam": "GradCAM", "pytorch_grad_cam": "GradCAM"}
+    refined = {"torchcam": "GradCAMpp", "pytorch_grad_cam": "GradCAMPlusPlus"}
     cases = [
         ("Grad-CAM at 13 convolutions", "grad_cam", plain, convolutions(model)),
         ("Grad-CAM at 13 ReLUs", "grad_cam", plain, relus(model)),
-        ("Grad-CAM++ at 13 ReLUs", "grad_cam_plus_plus", {"torchcam": "GradCAMpp", "pytorch_grad_cam": "GradCAMPlusPlus"}, relus(model)),
+        ("Grad-CAM++ at 13 ReLUs", "grad_cam_plus_plus", refined, relus(model)),
     ]
     for title, ours, spelt, names in cases:
         right = truth(model, few, about, names, ours)
