@@ -7,12 +7,17 @@ import torch
 from test_capture import same, state_of
 from torch import Tensor, nn
 
-from vgg_viz.attribution import Map, attribute, method, methods
+from vgg_viz.attribution import Map, attribute, method
 from vgg_viz.attribution.method import METHODS
-from vgg_viz.attribution.pointing import Pointing, controls_for, pointing_of
-from vgg_viz.attribution.trust import evidence, judge, randomised
+from vgg_viz.attribution.pointing import controls_for, pointing_of
+from vgg_viz.attribution.trust import evidence
+from vgg_viz.attribution.trust_cascade import cascading
+from vgg_viz.attribution.trust_controls import blur_matched
+from vgg_viz.attribution.trust_verdict import Check, Measure, beaten, checks_of, judge, measured
+from vgg_viz.capture.hooks import capture
 from vgg_viz.models.build import build
-from vgg_viz.models.names import find
+from vgg_viz.models.checkpoint import load
+from vgg_viz.report.material import labelled_pictures
 
 
 def squares(count: int, seed: int, side: int = 32) -> tuple[Tensor, Tensor, Tensor]:
@@ -62,19 +67,23 @@ def test_the_impostor_fails_and_the_reason_says_why(trained, impostor):
     (found,) = evidence(trained, images, names=[impostor], labels=labels, masks=masks)
     assert found.verdict == "fails"
     assert found.randomised_top == found.randomised_all == found.discrimination == pytest.approx(1)
+    assert [value for _, value in found.cascade] == pytest.approx([1] * 5)
     assert "randomised" in found.reason
-    assert "1.00" in found.reason
+    assert "1.000; up to 0.5 passes" in found.reason
 
 
 def test_methods_that_look_at_the_network_beat_what_knows_nothing(trained):
     images, labels, masks = squares(16, seed=4)
-    found = {e.method: e for e in evidence(trained, images, labels=labels, masks=masks, steps=8, samples=4)}
-    assert list(found) == list(methods())
+    names = ["saliency", "integrated_gradients", "guided_backprop", "grad_cam", "occlusion"]
+    found = {e.method: e for e in evidence(trained, images, names=names, labels=labels, masks=masks, steps=8, samples=4)}
+    assert list(found) == names
     for name in ("integrated_gradients", "grad_cam", "occlusion"):
         one = found[name]
-        random = next(control for control in one.controls if control.name == "random")
+        random, blurred = one.controls[2:]
+        assert (random.name, blurred.name) == ("random", "blur-matched")
         assert one.pointing.mass_interval[0] > random.mass, name
         assert one.pointing.hit_rate > random.hit_rate, name
+        assert one.pointing.iou > random.iou, name
     assert found["integrated_gradients"].completeness < 0.1
     assert found["saliency"].completeness is None
     assert found["grad_cam"].randomised_all < found["guided_backprop"].randomised_all, "as in Adebayo et al."
@@ -82,6 +91,22 @@ def test_methods_that_look_at_the_network_beat_what_knows_nothing(trained):
     for one in found.values():
         assert one.verdict in ("passes", "weak", "fails")
         assert one.reason.endswith(".")
+        assert [measure.name for measure in one.measures] == ["insertion less deletion", "ROAD", "mass on the object"]
+        assert list(one.curves["deletion"]) == ["map", "centre", "edge", "random", "blur-matched"]
+        assert 0 < one.sensitivity < 2
+
+
+def test_guided_backprop_fails_on_the_bundled_network_as_published_and_grad_cam_does_not():
+    checkpoint = load(None)
+    batch, _ = labelled_pictures(checkpoint, None, limit=16)
+    guided, cam = evidence(build(checkpoint), batch.images[:8], names=["guided_backprop", "grad_cam"], masks=batch.masks[:8])
+    verdicts = {check.name: check.verdict for check in guided.checks}
+    assert guided.verdict == verdicts["upper layers random"] == "fails"
+    assert "the weights of the upper half of its layers randomised" in guided.reason
+    assert {check.verdict for check in cam.checks if "random" in check.name} == {"passes"}
+    upper = [dict(one.cascade)["conv2_2"] for one in (guided, cam)]
+    assert upper[0] > 0.75
+    assert upper[1] < 0.5
 
 
 def test_the_numbers_are_those_of_the_definition(trained):
@@ -91,22 +116,47 @@ def test_the_numbers_are_those_of_the_definition(trained):
     (found,) = evidence(trained, images, names=["input_x_gradient"], seed=3)
     base = attribute(trained, images, method="input_x_gradient")
     other = attribute(trained, images, method="input_x_gradient", target="runner-up")
-    assert found.discrimination == pytest.approx(rank_correlation(base.values, other.values).mean().item())
-    with randomised([find(trained, "fc3").module], seed=3):
-        after = attribute(trained, images, method="input_x_gradient", target=base.targets)
-    expected = rank_correlation(base.values.abs(), after.values.abs()).mean().item()
-    assert found.randomised_top == pytest.approx(expected)
+    assert found.discrimination == pytest.approx(rank_correlation(base.values, other.values).mean().item(), abs=1e-4)
+    with cascading(trained, images, seed=3) as steps:
+        for layer, value in found.cascade:
+            assert next(steps) == layer
+            after = attribute(trained, images, method="input_x_gradient", target=base.targets)
+            assert value == pytest.approx(rank_correlation(base.values.abs(), after.values.abs()).mean().item(), abs=1e-4)
+    assert found.randomised_top == found.cascade[0][1]
+    assert found.randomised_all == found.cascade[-1][1]
+    logits = trained(images).amax(1)
+    assert found.explained == pytest.approx((base.values.sum((1, 2)) / logits).median().item(), rel=1e-4)
 
 
 def test_only_the_pictures_to_compare_are_asked_again_and_all_are_pointed_at(trained):
     images, _, masks = squares(6, seed=5)
     (few,) = evidence(trained, images, names=["saliency"], masks=masks, compared=3)
-    (alone,) = evidence(trained, images[:3], names=["saliency"], masks=masks[:3])
     (all_,) = evidence(trained, images, names=["saliency"], masks=masks)
-    assert few.randomised_all == pytest.approx(alone.randomised_all, abs=1e-4)
-    assert few.discrimination == pytest.approx(alone.discrimination, abs=1e-4)
+    assert few.discrimination != all_.discrimination
     assert few.pointing == all_.pointing
-    assert few.pointing.pictures == 6
+    assert (few.pictures, few.compared) == (6, 3)
+    assert (all_.pictures, all_.compared) == (6, 6)
+
+
+def test_a_dear_method_gets_fewer_pictures_and_three_levels_and_never_fewer_than_four_pictures(trained):
+    images, _, masks = squares(12, seed=5)
+    asked = []
+
+    @method("dear", title="Dear", family="cam", signed=False, unit="1", about="-", source="-", passes=lambda options, side: 100)
+    def dear(model, images, targets, options):
+        asked.append(len(images))
+        return Map(torch.rand(len(images), 32, 32))
+
+    try:
+        (bounded,) = evidence(trained, images, names=["dear"], masks=masks, most_passes=800)
+        bounded_asked = sum(asked)
+        (free,) = evidence(trained, images, names=["dear"], masks=masks)
+    finally:
+        METHODS._items.pop("dear")
+    assert (bounded.pictures, bounded.compared) == (8, 4)
+    assert (free.pictures, free.compared) == (12, 8)
+    assert [layer for layer, _ in bounded.cascade] == ["fc3", "conv2_2", "conv1_1"]
+    assert bounded_asked == 8 + 4 * (3 + 1 + 2)
 
 
 def test_evidence_leaves_the_model_as_it_was(trained):
@@ -115,73 +165,152 @@ def test_evidence_leaves_the_model_as_it_was(trained):
     assert same(before, state_of(trained))
 
 
+@pytest.mark.parametrize("at", [1, 9, 14, 21])
+def test_evidence_leaves_the_model_as_it_was_when_it_raises_anywhere(trained, at):
+    images, *_ = squares(4, seed=6)
+    before = state_of(trained)
+    pointers = [parameter.data_ptr() for parameter in trained.parameters()]
+    calls = 0
+
+    def boom(*_):
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            raise KeyError
+
+    hook = trained.classifier.register_forward_pre_hook(boom)
+    try:
+        with pytest.raises(KeyError):
+            evidence(trained, images, names=["saliency", "guided_backprop"])
+    finally:
+        hook.remove()
+    assert same(before, state_of(trained))
+    assert pointers == [parameter.data_ptr() for parameter in trained.parameters()]
+
+
 # ---------------------------------------------------------------- randomisation
 
 
-def test_randomised_weights_keep_their_spread_differ_by_layer_and_come_back(trained):
-    names = ["conv1_2", "conv2_1", "conv2_2", "fc3"]
-    modules = [find(trained, name).module for name in names]
-    originals = [module.weight.detach().clone() for module in modules]
-    storages = [module.weight.data_ptr() for module in modules]
-    with randomised(modules, seed=0):
-        noise = [module.weight.detach().clone() for module in modules]
-    for before, during, module, storage in zip(originals, noise, modules, storages, strict=True):
-        assert during.std().item() == pytest.approx(before.std().item(), rel=0.15)
-        assert (during - before).abs().mean() > 0.3 * before.std()
-        assert torch.equal(module.weight, before)
-        assert module.weight.data_ptr() == storage, "not even copied back: a memory-mapped file stays mapped"
-    assert noise[0].shape == noise[1].shape == noise[2].shape
-    assert not torch.allclose(noise[0] / noise[0].std(), noise[1] / noise[1].std())
-    assert not torch.allclose(noise[1] / noise[1].std(), noise[2] / noise[2].std())
+@pytest.mark.parametrize("variant", ["tiny_vgg", "vgg11_bn"])
+def test_a_randomised_network_speaks_as_loud_as_before_and_equal_shapes_get_other_weights(variant):
+    model = build(variant, image_side=32, num_classes=5, seed=2, **({} if variant == "tiny_vgg" else {"width": 0.1}))
+    images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    before, weights = capture(model, images).maps, state_of(model)
+    pointers = [parameter.data_ptr() for parameter in model.parameters()]
+    met = []
+    with cascading(model, images, seed=0) as steps:
+        for name in steps:
+            met.append(name)
+            during = capture(model, images).maps
+            for layer, values in before.items():
+                ratio = (during[layer].std() / values.std()).item()
+                exact = layer.startswith(("conv", "fc", "bn"))
+                assert ratio == pytest.approx(1, abs=1e-3) if exact else 0.25 < ratio < 4, (name, layer, ratio)
+                if exact:
+                    assert during[layer].mean().item() == pytest.approx(values.mean().item(), abs=1e-3 * max(1, values.std().item()))
+        noise = [module.weight.detach().clone() for module in model.modules() if isinstance(module, nn.Conv2d)]
+    assert met == [name for name in reversed(before) if name.startswith(("conv", "fc"))], "from the top down, one at a time"
+    pairs = [(a, b) for i, a in enumerate(noise) for b in noise[i + 1 :] if a.shape == b.shape]
+    assert pairs
+    for a, b in pairs:
+        assert abs(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1].item()) < 0.2
+    assert same(weights, state_of(model))
+    assert pointers == [parameter.data_ptr() for parameter in model.parameters()], "a memory-mapped file stays mapped"
 
 
-def test_the_signal_survives_randomisation(trained):
-    images, *_ = squares(16, seed=7)
-    modules = [find(trained, name).module for name in ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "fc3")]
-    with torch.no_grad(), randomised(modules, seed=0):
-        maps = trained.conv_block_2(trained.conv_block_1(images))
-        assert (maps > 0).float().mean() > 0.05
-        assert trained(images).std() > 1e-3
+def test_layers_below_the_cascade_keep_what_they_learned(trained):
+    images, *_ = squares(4, seed=7)
+    originals = {name: parameter.detach().clone() for name, parameter in trained.named_parameters()}
+    with cascading(trained, images) as steps:
+        assert next(steps) == "fc3"
+        changed = {name for name, parameter in trained.named_parameters() if not torch.equal(parameter, originals[name])}
+        assert changed == {"classifier.1.weight", "classifier.1.bias"}
+        assert next(steps) == "conv2_2"
+        first = trained.classifier[1].weight.detach().clone()
+        assert next(steps) == "conv2_1"
+        ratio = trained.classifier[1].weight / first
+        assert ratio.std() < 1e-5, "noise that was drawn stays, only its loudness follows"
 
 
-def test_randomised_takes_itself_back_when_the_block_raises(trained):
+def test_the_cascade_takes_itself_back_when_the_block_raises(trained):
     before = state_of(trained)
-    with pytest.raises(KeyError), randomised([find(trained, "fc3").module]):
-        raise KeyError
+    with pytest.raises(KeyError), cascading(trained, squares(2, seed=0)[0]) as steps:
+        {}[next(steps)]
     assert same(before, state_of(trained))
 
 
 # ---------------------------------------------------------------- verdicts
 
 
-def pointing(name: str, mass: float, interval: tuple[float, float]) -> Pointing:
-    return Pointing(name, 16, mass, interval, 0.5, (0.3, 0.7), 2.0)
-
-
-CONTROLS = (pointing("centre", 0.4, (0.3, 0.5)), pointing("edge", 0.3, (0.2, 0.4)), pointing("random", 0.1, (0.05, 0.15)))
+def measure(name, blind, centre=(0.0, -0.1, 0.1), pictures=16):
+    ahead = {"centre": centre, "edge": (0.1, 0.05, 0.2), "random": (0.3, 0.2, 0.4), "blur-matched": blind}
+    return Measure(name, "share", pictures, 0.4, (0.3, 0.5), dict.fromkeys(ahead, 0.2), ahead)
 
 
 @pytest.mark.parametrize(
     ("numbers", "verdict", "words"),
     [
-        ((0.01, 0.2, 0.1), "passes", "passes every check"),
-        ((None, None, 0.5), "passes", "0.50 rank correlation"),
-        ((None, None, 0.6), "weak", "is weak: with all weights randomised"),
-        ((0.5, 0.99, 0.9), "fails", "randomised"),
-        ((None, None, None), "fails", "flat"),
-        ((0.1, 0.2, 0.1), "weak", "miss the change of the score by 10.0 %"),
-        ((0.3, 0.2, 0.6), "fails", "30.0 %"),
-        ((None, 0.8, 0.1), "weak", "runner-up rank the pixels alike (0.80"),
-        ((None, 0.96, 0.1), "fails", "0.96"),
-        ((None, 0.1, 0.1, pointing("m", 0.7, (0.6, 0.8)), CONTROLS), "passes", "every check"),
-        ((None, 0.1, 0.1, pointing("m", 0.35, (0.3, 0.45)), CONTROLS), "weak", "35 % of its mass"),
-        ((None, 0.1, 0.1, pointing("m", 0.05, (0.02, 0.09)), CONTROLS), "fails", "the centre control has 40 %"),
+        ({"completeness": 0.01, "discrimination": 0.2, "everything": 0.1}, "passes", "passes every check"),
+        ({"everything": 0.5}, "passes", "0.50 rank correlation"),
+        ({"everything": 0.6}, "weak", "is weak: with all weights randomised"),
+        ({"everything": 0.2, "upper": 0.82}, "fails", "upper half of its layers randomised its maps still rank the pixels alike (0.82"),
+        ({"completeness": 0.5, "discrimination": 0.99, "everything": 0.9}, "fails", "all weights randomised"),
+        ({"completeness": 0.1, "everything": 0.1}, "weak", "miss the change of the score by 10.0 %"),
+        ({"completeness": 0.3, "everything": 0.6}, "fails", "30.0 %"),
+        ({"discrimination": 0.8, "everything": 0.1}, "weak", "runner-up rank the pixels alike (0.800"),
+        ({"discrimination": 0.96, "everything": 0.1}, "fails", "0.96"),
+        ({"sensitivity": 0.7, "everything": 0.1}, "weak", "changes its maps by 70 %"),
+        ({"measures": [measure("m", (0.2, 0.1, 0.3))], "everything": 0.1}, "passes", "m +0.20 above the blur-matched control"),
+        ({"measures": [measure("m", (0.1, -0.1, 0.3))], "everything": 0.1}, "weak", "difference +0.10, 95 % interval -0.10 to +0.30"),
+        ({"measures": [measure("m", (-0.1, -0.2, -0.01))], "everything": 0.1}, "fails", "the blur-matched control 0.20"),
+        ({"measures": [measure("m", (0.2, 0.1, 0.3), (-0.2, -0.3, -0.1))], "everything": 0.1}, "weak", "the centre control"),
+        ({"measures": [measure("m", (-0.1, -0.2, -0.01), pictures=3)], "everything": 0.1}, "passes", "every check"),
     ],
 )
 def test_the_verdict_is_that_of_the_worst_check(numbers, verdict, words):
-    found, reason = judge(*numbers)
+    found, reason = judge(checks_of(**numbers))
     assert found == verdict
     assert words in reason
+    assert reason.count(".") - len([c for c in reason if c.isdigit()]) < 2, "one sentence"
+
+
+def test_flat_maps_are_nothing_to_believe():
+    verdict, reason = judge([Check("ROAD", "passes", "", "")], flat=True)
+    assert verdict == "fails"
+    assert reason == "fails: its maps are flat, so there is nothing to believe or doubt."
+
+
+def test_a_map_no_better_than_luck_of_its_own_grain_does_not_pass(trained):
+    """Its maps are as blurred as SmoothGrad's and spread like them, in places that mean nothing."""
+
+    @method("luck", title="Luck", family="gradient", signed=False, unit="1", about="-", source="-")
+    def luck(model, images, targets, options):
+        true = attribute(model, images, method="saliency", target=targets).values
+        return Map(blur_matched(true, seed=int(1e6 * float(images.sum() + targets.sum())) % 1000))
+
+    images, labels, masks = squares(16, seed=11)
+    try:
+        found, true = evidence(trained, images, names=["luck", "occlusion"], labels=labels, masks=masks)
+    finally:
+        METHODS._items.pop("luck")
+    for measure in found.measures:
+        assert measure.ahead["blur-matched"][1] < 0 < measure.ahead["blur-matched"][2], measure.name
+        assert beaten(measure).verdict != "passes"
+    assert [beaten(measure).verdict for measure in true.measures] == ["passes"] * 3, "and a method that looks does"
+    assert found.verdict != "passes"
+
+
+def test_intervals_of_paired_differences_cover_the_truth():
+    dice = torch.Generator().manual_seed(0)
+    covered = 0
+    for _ in range(300):
+        shared = torch.randn(16, generator=dice)
+        own, theirs = shared + 0.3 + 0.2 * torch.randn(16, generator=dice), shared
+        found = measured("m", "1", own, {"random": theirs})
+        low, high = found.ahead["random"][1:]
+        covered += low < 0.3 < high
+        assert high - low < 0.5, "paired: what pictures have in common cancels"
+    assert 0.88 < covered / 300 < 0.98
 
 
 # ---------------------------------------------------------------- controls
@@ -209,3 +338,61 @@ def test_pointing_at_the_object_is_a_hit_and_pointing_at_nothing_is_not_a_number
     nothing = pointing_of("nothing", torch.zeros(0, 8, 8), torch.zeros(0, 8, 8, dtype=torch.bool))
     assert nothing.pictures == 0
     assert math.isnan(nothing.mass)
+    assert perfect.iou == 1
+
+
+def test_the_blur_matched_control_has_the_same_values_and_the_same_grain_elsewhere():
+    dice = torch.Generator().manual_seed(3)
+    fine = torch.randn(6, 48, 48, generator=dice)
+    coarse = nn.functional.avg_pool2d(torch.randn(6, 1, 58, 58, generator=dice), 11, stride=1)[:, 0]
+    for maps in (fine, coarse):
+        other = blur_matched(maps, seed=1)
+        assert torch.equal(other.flatten(1).sort(1).values, maps.flatten(1).sort(1).values)
+        grain, likewise = (correlation_at(m, 4) for m in (maps, other))
+        assert likewise == pytest.approx(grain, abs=0.1)
+        both = torch.stack([maps.flatten(), other.flatten()])
+        assert abs(torch.corrcoef(both)[0, 1].item()) < 0.25
+    assert correlation_at(blur_matched(coarse), 4) > 0.4 > 0.1 > correlation_at(blur_matched(fine), 4)
+    flat = torch.full((1, 8, 8), 2.0)
+    assert torch.equal(blur_matched(flat), flat)
+
+
+def correlation_at(maps: Tensor, lag: int) -> float:
+    """How alike pixels are that lie `lag` apart."""
+    return torch.corrcoef(torch.stack([maps[..., lag:].flatten(), maps[..., :-lag].flatten()]))[0, 1].item()
+
+
+# ---------------------------------------------------------------- grids
+
+
+class Colours(nn.Module):
+    """A linear network of four classes: a class is the mean of its channel."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Conv2d(4, 4, 1, bias=False)
+        self.features.weight.data = torch.eye(4)[:, :, None, None]
+
+    def forward(self, images):
+        return self.features(images).mean((2, 3))
+
+
+def test_on_a_planted_linear_network_every_class_finds_its_quarter_and_controls_find_a_quarter():
+    classes = torch.tensor([0, 1, 2, 3, 2, 1, 0, 3])
+    images = 0.5 * nn.functional.one_hot(classes, 4).float()[:, :, None, None] * torch.rand(8, 4, 32, 32)
+    (found,) = evidence(Colours(), images, names=["input_x_gradient"])
+    quarter = found.measures[-1]
+    assert quarter.name == "mass in its quarter"
+    assert quarter.value == pytest.approx(1)
+    assert quarter.pictures >= 8
+    assert quarter.controls["centre"] == pytest.approx(0.25, abs=1e-6)
+    assert quarter.controls["random"] == pytest.approx(0.25, abs=0.06)
+    assert quarter.controls["blur-matched"] == pytest.approx(0.25, abs=0.12)
+    assert beaten(quarter).verdict == "passes"
+    assert found.pointing is None
+
+
+def test_no_grid_is_made_of_fewer_than_four_classes_and_the_check_is_left_out(trained):
+    images, *_ = squares(8, seed=12)
+    (found,) = evidence(trained, images, names=["saliency"])
+    assert [measure.name for measure in found.measures] == ["insertion less deletion", "ROAD"]

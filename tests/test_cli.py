@@ -409,7 +409,7 @@ def test_a_reader_that_goes_away_is_no_error(net):
     assert done.returncode == 0
 
 
-EVERY = ("report", "train", "evaluate", "predict", "inspect", "data", "data shapes", "data check", "doctor")
+EVERY = ("report", "explain", "train", "evaluate", "predict", "inspect", "data", "data shapes", "data check", "doctor")
 
 
 @pytest.mark.parametrize("command", EVERY)

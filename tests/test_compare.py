@@ -21,9 +21,10 @@ from vgg_viz.capture.predict import predict_logits
 from vgg_viz.cli import main
 from vgg_viz.data import shapes
 from vgg_viz.data.shape_files import write as write_shapes
-from vgg_viz.errors import InputRefused
+from vgg_viz.errors import InputRefused, VggVizError
 from vgg_viz.figures import comparison as paint
 from vgg_viz.figures.confusion import confusion_difference
+from vgg_viz.figures.depth import Measure, layers_of_two
 from vgg_viz.maths.heatmaps import place
 from vgg_viz.maths.images import encode_png, resize
 from vgg_viz.maths.metrics import Bin, mcnemar_exact
@@ -32,11 +33,14 @@ from vgg_viz.models.checkpoint import load, save
 from vgg_viz.records import Checkpoint, Epoch, Provenance, Specimen
 from vgg_viz.report.comparison.attention import attention
 from vgg_viz.report.comparison.compare import _paired, compare
+from vgg_viz.report.comparison.flipped import contrast, flips_of
 from vgg_viz.report.comparison.maps import look
 from vgg_viz.report.comparison.material import shared_classes
+from vgg_viz.report.comparison.pair import Pictures
 from vgg_viz.report.comparison.verdict import by_chance, headline, score
 from vgg_viz.report.comparison.viewer import payload
 from vgg_viz.report.comparison.weights import distance, weights
+from vgg_viz.report.section import picked
 
 SIDE = 32
 HOSTILE = (
@@ -313,6 +317,53 @@ def test_where_has_the_mean_one_and_an_empty_map_stays_empty(files):
     empty = found.placed.amax((2, 3)) == 0
     assert not empty.all()
     assert torch.allclose(means, (~empty).float(), atol=1e-4)
+
+
+def test_a_flipped_picture_is_asked_for_the_right_class_rather_than_the_wrong_answer_in_both(files, painted):
+    """Oracle: Grad-CAM without its last ReLU is linear in the score, so the map of a difference is the difference of two maps."""
+    pair, _ = paired(files / "early.pt", files / "late.pt", data=painted)
+    found = flips_of(pair)
+    a, b = pair.answered()
+    for place_of, right, wrong, gained in zip(found.places, found.right, found.wrong, found.gained, strict=True):
+        assert a.labels[place_of] == right != wrong
+        assert (a, b)[0 if gained else 1].predicted[place_of] == wrong
+        assert (b, a)[0 if gained else 1].predicted[place_of] == right
+    sample = Pictures(picked(pair.labelled.a, found.places), picked(pair.labelled.b, found.places), "")
+    maps, strongest = contrast(pair, sample, found.right, found.wrong, SIDE)
+    for number, network in enumerate((pair.a, pair.b)):
+        layer = network.report_layer()[0]
+        options = {"method": "grad_cam", "layer": layer, "relu": False}
+        one, other = (attribute(network.model, sample.a.images, target=network.columns[classes], **options).values
+                      for classes in (found.right, found.wrong))  # fmt: skip
+        raw = one - other
+        field = next(row.field for row in network.rows if row.name == layer)
+        assert torch.allclose(maps[number], place(raw / raw.abs().mean((1, 2), keepdim=True), field, SIDE), atol=1e-3)
+        assert torch.allclose(strongest[number], raw.abs().amax((1, 2)), atol=1e-5)
+    assert flips_of(paired(files / "late.pt", files / "late.pt", data=painted)[0]) is None
+
+
+def test_layers_of_one_network_do_not_drift_and_those_of_two_do(files, painted):
+    (same,), (two,) = (
+        [part.numbers for part in attention(paired(files / first, files / "late.pt", data=painted)[0]) if part.slug == "compare-depth"]
+        for first in ("late.pt", "early.pt")
+    )
+    assert [row["layer"] for row in two["layers"]] == ["relu1_1", "relu1_2", "relu2_1", "relu2_2"]
+    for row in same["layers"]:
+        assert (row["drift"], row["interval"]) == (0, (0, 0))
+        assert row["mass"][0] == row["mass"][1]
+        assert row["entropy"][0] == row["entropy"][1]
+    assert all(0.05 < row["drift"] < 1.5 and row["interval"][0] < row["drift"] < row["interval"][1] for row in two["layers"])
+    slugs = [part.slug for part in attention(paired(files / "late.pt", files / "small.pt", data=painted)[0])]
+    assert "compare-depth" not in slugs  # layers of two sides are no pairs
+    assert "compare-agreement" in slugs
+
+
+def test_the_figure_of_layers_refuses_values_of_another_number_of_layers():
+    measures = [Measure("x", np.array([[0.1, 0.2], [0.3, 0.4]])), Measure("y", np.array([[0.5, np.nan]]))]
+    figure = layers_of_two(["a", HOSTILE[0]], measures)
+    assert [list(line.get_xdata()) for line in figure.axes[0].get_lines()] == [[0.1, 0.2], [0.3, 0.4]]
+    with pytest.raises(VggVizError, match="a value for each of the 3 layers"):
+        layers_of_two(["a", "b", "c"], [Measure("x", np.zeros((2, 2)))])
 
 
 def decoded(entry: dict) -> np.ndarray:

@@ -54,6 +54,16 @@ def photo(height: int = 64, width: int = 64) -> np.ndarray:
     return rng().random((height, width, 3), np.float32)
 
 
+VERDICTS = ("passes", "weak", "fails")
+
+
+def asked(names: list[str], title: str) -> trust.Asked:
+    ten = np.linspace(-0.2, 1.4, len(names))
+    said = [VERDICTS[n % 3] for n in range(len(names))]
+    controls = {"centre": ten / 2, "blur-matched": ten / 3}
+    return trust.Asked(title, "share", ten, said, (0.0, 1.0), ten - 0.1, ten + 0.1, controls=controls)
+
+
 def epochs(count: int, *, broken_from: int | None = None) -> list[Epoch]:
     return [
         Epoch(n, math.nan if broken_from and n >= broken_from else 2.3 / n, 1 - 0.9 / n, 2.5 / n, 0.95 - 0.85 / n, 0.1, 2.0)
@@ -109,9 +119,10 @@ def all_figures(names: list[str]) -> dict[str, Callable[[], Figure]]:
         "methods": lambda: attention.methods_side_by_side([row(names[:8], label=name) for name in names[:2]]),
         "layers": lambda: attention.layers_side_by_side(row([*names, "conv5_1"], label=names[0])),
         "network": lambda: network.parameters_and_macs(names, [10**n for n in range(10)], [4**n for n in range(10)]),
-        "evidence": lambda: trust.evidence(names, ten, ten - 0.01, ten + 0.01, unit="share", title=names[0],
-                                           controls={"centre": 0.3, "edge": 0.31, "random": 0.32}),
-        "decay": lambda: trust.randomisation_decay(names, dict.fromkeys(PLAIN[:7], 0.9 * ten)),
+        "trials": lambda: trust.trials(names, [*VERDICTS * 3, "x"], [asked(names, title) for title in names[:8]], title=names[0]),
+        "trust curves": lambda: trust.curves(
+            [trust.Curves(name, name, ten, dict(zip(ten, names, strict=True)), dict.fromkeys(names, ten)) for name in names[:3]],
+            dull=names[8:], height=names[1], title=names[2]),
     }  # fmt: skip
 
 
@@ -303,8 +314,9 @@ def test_a_zero_map_leaves_the_photo_as_it_is() -> None:
     scale = Scale(-1, 1, True, "logit", "all maps")
     figure = attention.methods_side_by_side([attention.Row(picture, [("none", nothing, scale)])])
     image = np.asarray(figure.axes[0].images[0].get_array())
-    side = image.shape[0] - 4  # two figure pixels of room above the picture
-    np.testing.assert_array_equal(image[4:, :side], image[4:, -side:])
+    side = (image.shape[1] - 20) // 2  # two pictures and the gap between them; above them two figure pixels of room, below a colour bar
+    assert side % 64 == 0
+    np.testing.assert_array_equal(image[4 : 4 + side, :side], image[4 : 4 + side, -side:])
 
 
 def test_rows_with_different_methods_are_refused() -> None:
@@ -325,12 +337,43 @@ def test_a_verdict_is_a_sign_and_not_only_a_colour() -> None:
     assert {"✓ a", "✗ b"} <= set(shown)
 
 
-def test_evidence_dots_are_the_values_and_controls_are_lines() -> None:
-    figure = trust.evidence(["a", "b"], [0.2, 0.6], [0.1, 0.5], [0.3, 0.7], unit="share", controls={"centre": 0.35}, title="t")
+def test_dots_of_trials_are_the_values_within_the_axis_and_ticks_are_the_controls() -> None:
+    values, lows, highs = [0.2, 1.7, math.nan], [0.1, 1.5, math.nan], [0.3, 1.9, math.nan]
+    controls = {"random": [0.4, 0.5, 0.6], "blur-matched": [0.05, 0.06, 0.07]}
+    check = trust.Asked("ROAD", "share", values, ["passes", "fails", ""], (0.0, 1.0), lows, highs, controls=controls)
+    figure = trust.trials(["a", "b", "c"], ["passes", "fails", "fails"], [check], title="t")
     axes = figure.axes[0]
-    dots = next(found for found in axes.collections if len(found.get_offsets()) == 2 and found.get_sizes().size)
-    np.testing.assert_allclose(np.asarray(dots.get_offsets())[:, 0], [0.2, 0.6])
-    assert [line.get_xdata()[0] for line in axes.lines] == [0.35]
+    width = axes.get_xlim()[1]
+    dots = [found.get_offsets().tolist() for found in axes.collections]
+    # A method that was not asked has none, and what lies beyond the axis stands at its end.
+    assert sum(sorted(dot for group in dots for dot in group), []) == pytest.approx([0.2 * width, 0.0, width, 1.0])  # noqa: RUF017
+    grey, own = (next(line for line in axes.lines if line.get_label() == kind) for kind in ("control", "own"))
+    assert (grey.get_xdata()[::3] / width).tolist() == pytest.approx([0.4, 0.5, 0.6])
+    assert (own.get_xdata()[::3] / width).tolist() == pytest.approx([0.05, 0.06, 0.07])
+    interval = next(line for line in axes.lines if line.get_label() == "passes")
+    assert (interval.get_xdata()[:2] / width).tolist() == pytest.approx([0.1, 0.3])
+    assert to_hex(own.get_color()) != to_hex(grey.get_color())
+
+
+def test_a_limit_shades_what_passes() -> None:
+    check = trust.Asked("noise", "share", [0.2], ["passes"], (0.0, 2.0), limits=(0.5, 1.5))
+    axes = trust.trials(["a"], ["passes"], [check], title="t").axes[0]
+    width = axes.get_xlim()[1]
+    assert axes.patches[0].get_extents().transformed(axes.transData.inverted()).x1 == pytest.approx(0.25 * width)
+    assert next(line for line in axes.lines if line.get_label() == "limit").get_xdata()[0] == pytest.approx(0.75 * width)
+
+
+def test_a_line_of_curves_has_one_look_in_all_panels_and_joins_over_what_was_not_measured() -> None:
+    one = trust.Curves("go", "share", [0, 0.5, 1], {0: "0"}, {"map": [1.0, 0.4, 0.1], "centre": [1.0, 0.5, 0.2]})
+    two = trust.Curves("forget", "layers", [0, 1, 2], {0: "none"}, {"map": [1.0, math.nan, 0.2]})
+    figure = trust.curves([one, two], dull=["centre"], title="t")
+    first, second = figure.axes[:2]
+    assert [len(axes.lines) for axes in figure.axes] == [2, 1, 2]
+    assert second.lines[0].get_xdata().tolist() == [0, 2]
+    assert first.lines[0].get_color() == second.lines[0].get_color() == figure.axes[2].lines[0].get_color()
+    assert to_hex(first.lines[1].get_color()) == LIGHT.muted
+    with pytest.raises(VggVizError):
+        trust.curves([], title="t")
 
 
 def test_empty_filters_are_counted_against_the_median_of_their_layer() -> None:

@@ -153,7 +153,7 @@ def test_an_adaptive_svg_holds_both_themes_and_its_pictures_once() -> None:
 
 
 def test_every_reference_in_an_svg_is_defined() -> None:
-    figure = trust.evidence(["a"], [0.5], [0.4], [0.6], unit="share", title="Évidence", controls={"centre": 0.2})
+    figure = trust.trials(["a"], ["weak"], [trust.Asked("ROAD", "share", [0.5], ["weak"], (0.0, 1.0))], title="Évidence")
     text = write.svg(figure)
     wanted = set(re.findall(r'href="#([^"]+)"', text)) | set(re.findall(r"url\(#([^)]+)\)", text))
     assert wanted

@@ -327,3 +327,24 @@ def test_resizing_a_batch_is_what_reading_does(shared_data):
     files = sorted((shared_data / "photos").iterdir())[:3]
     for image, path in zip(batch.images, files, strict=True):
         assert torch.equal(image, resize(decode(path), 64, "cover"))
+
+
+def test_masks_beside_given_pictures_are_read_and_are_no_pictures_themselves(tmp_path):
+    left = torch.zeros(1, 32, 32)
+    left[..., :16] = 1
+    for name in ("a.png", "sub/b.png"):
+        picture(tmp_path / name, height=32, width=32)
+        mask = tmp_path / "masks" / name
+        mask.parent.mkdir(parents=True, exist_ok=True)
+        mask.write_bytes(encode_png(left))
+    batch = read_images(tmp_path, image_side=32)
+    assert batch.names == ("a.png", "sub/b.png")
+    assert torch.equal(batch.masks, left.bool().expand(2, -1, -1))
+    (tmp_path / "masks" / "a.png").unlink()
+    assert read_images(tmp_path, image_side=32).masks is None, "half a truth would pass for a whole one"
+
+
+def test_a_folder_of_pictures_may_be_called_masks(tmp_path):
+    for name in ("masks/venice.png", "wall.png"):
+        picture(tmp_path / name)
+    assert read_images(tmp_path, image_side=8).names == ("wall.png", "masks/venice.png")

@@ -15,7 +15,8 @@ import vgg_viz
 
 HOUSE = Path(vgg_viz.__file__).parent
 FLOORS = (
-    {"errors", "registry", "records"}, {"maths"}, {"models", "data"}, {"capture", "training", "figures"}, {"attribution"}, {"units"},
+    {"errors", "registry", "records"}, {"maths"}, {"models", "data"}, {"capture", "training", "figures"}, {"attribution"},
+    {"units", "audit"},
     {"report"}, {"atlas", "serve"}, {"cli", "commands", "doctor", "options", "__main__"},
 )  # fmt: skip
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

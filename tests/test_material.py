@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from vgg_viz.attribution import methods
 from vgg_viz.data import shapes
 from vgg_viz.data.folder import open_folder, read_folder
 from vgg_viz.errors import DataRefused, UnknownName
@@ -205,9 +206,21 @@ def test_a_large_network_spends_less_in_every_preset_but_the_full_one():
         assert large.steps <= small.steps
         assert large.pictures <= small.pictures
         assert large.methods == small.methods
-    assert preset_for("full", 15.0) == PRESETS["full"]
+    assert preset_for("full", 15.0) == preset_for("full", 0.1)
     with pytest.raises(UnknownName, match="did you mean 'quick'"):
         preset_for("quik", 1.0)
+
+
+def test_presets_name_methods_by_rule_so_that_a_new_method_is_one_file():
+    known = methods()
+    assert preset_for("full", 0.1).methods == tuple(known), "every method that is registered"
+    quick = preset_for("quick", 0.1).methods
+    assert {"saliency", "grad_cam", "guided_backprop"} <= set(quick)
+    assert not {"integrated_gradients", "smoothgrad", "occlusion"} & set(quick), "one pass or two, no more"
+    standard = preset_for("standard", 0.1).methods
+    assert set(standard) <= set(known)
+    assert {known[name].family for name in standard} == {about.family for about in known.values()}, "something of every family"
+    assert "guided_backprop" in standard, "its failure is a lesson"
 
 
 def test_classes_of_one_name_keep_rows_of_their_own_in_an_evaluation():

@@ -121,6 +121,7 @@ def test_one_weight_or_another_mean_is_another_network(model, images):
 def test_slugs_are_harmless_and_tell_targets_apart(found):
     assert slug(found, "predicted") == "map-integrated-gradients-predicted"
     assert slug(replace(found, method="grad_cam", layer="relu4_3"), "second") == "map-grad-cam-relu4-3-second"
+    assert slug(replace(found, method="class_score_map", layer="pool5"), "predicted") == "map-class-score-map-predicted"
     odd = {slug(found, word) for word in (*HOSTILE, "Größe", "größe", "gr-e", "a b", "a-b")}
     assert len(odd) == len(HOSTILE) + 5
     assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") and len(name) < 110 for name in odd)

@@ -552,7 +552,7 @@ def test_a_bare_state_dict_without_pictures_gets_what_needs_none_and_is_told_the
     torch.save(build(wanted, seed=2).state_dict(), tmp_path / "net.pth")
     made = Made(tmp_path / "net.pth", report(tmp_path / "net.pth", out=tmp_path / "out", preset="quick"), tmp_path / "out")
     missing = {entry["section"]: entry for entry in made.manifest["missing"]}
-    assert set(missing) == {"training", "data", "mistakes", "examples", "activations", "attention"}
+    assert set(missing) == {"training", "data", "mistakes", "examples", "activations", "attention", "relevance", "localisation"}
     for entry in missing.values():
         assert entry["reason"].endswith(".")
         assert entry["command"].startswith("python -m vgg_viz ")

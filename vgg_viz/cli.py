@@ -28,8 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return command.run(options)
     except VggVizError as error:
         return _refuse(options.command, error)
-    except KeyboardInterrupt:
-        print("\nvgg_viz: interrupted; nothing half-made was left behind.", file=sys.stderr)
+    except KeyboardInterrupt as ended:
+        notes = "".join(f" {note}" for note in getattr(ended, "__notes__", ()))
+        print(f"\nvgg_viz: interrupted; nothing half-made was left behind.{notes}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone (`| head`): silence, as other tools do.

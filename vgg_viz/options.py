@@ -140,6 +140,17 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def seconds(text: str) -> float:
+    """A time that something may take."""
+    try:
+        found = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, such as 30") from None
+    if not 0 < found < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} leaves no time; give the seconds that it may take, such as 30")
+    return found
+
+
 def numbers(text: str) -> tuple[float, ...]:
     """Numbers with commas between them."""
     try:

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.attribution import attribute, methods
-from vgg_viz.attribution.cam import on_pixels
-from vgg_viz.attribution.pointing import Pointing, controls_for, pointing_of
-from vgg_viz.maths.metrics import rank_correlation
-from vgg_viz.models.names import layers as layers_of
+from vgg_viz.attribution import methods
+from vgg_viz.attribution.cam import default_layer
+from vgg_viz.attribution.method import pictures_at_once
+from vgg_viz.attribution.pointing import Pointing, pointing_of
+from vgg_viz.attribution.trust_cascade import cascading, levels_of
+from vgg_viz.attribution.trust_controls import blur_matched, control_maps
+from vgg_viz.attribution.trust_grid import QUARTERS, Grids, grids_of
+from vgg_viz.attribution.trust_maps import Asker, placed
+from vgg_viz.attribution.trust_removal import TILES, Removal, removals
+from vgg_viz.attribution.trust_verdict import FEWEST, Check, Measure, Verdict, checks_of, judge, mean_of, measured, size_of_change
+from vgg_viz.capture.hooks import evaluating
+from vgg_viz.maths.metrics import mass_inside, rank_correlation
 from vgg_viz.records import Attribution
 
-Verdict = Literal["passes", "weak", "fails"]
-
-# (passes up to, weak up to): conventions of this package, named in every reason; the literature fixes none of them.
-COMPLETENESS = (0.05, 0.2)
-RANDOMISED = (0.5, 0.8)
-DISCRIMINATION = (0.75, 0.95)
+DEAR = 20  # passes a map; a dearer method meets three levels of the cascade: the top layer, the upper half, all
+MOST_GRIDS = 3
+RADIUS = 0.02  # of the small noise [intensity]: five steps of 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,26 +33,42 @@ class Evidence:
     """What speaks for and against one method on this checkpoint and these pictures.
 
     completeness    median of |residual| / |f(x) - f(baseline)|; 0 is perfect; None when the method promises nothing
+    explained       median of the map's sum / f(x): the share of the class's logit that the map accounts for; shown, not judged;
+                    None for maps that are no shares of a logit
     discrimination  mean rank correlation of the maps for the predicted class and the runner-up, [-1, 1];
                     near 1: the map does not say which class it is about; None when there is one class only
     randomised_top  mean rank correlation of |map| before and after the last layer's weights were randomised
-    randomised_all  the same for the weights of all layers; near 1: the map shows the picture, not what was learned;
+    randomised_upper  the same for the upper half of the layers
+    randomised_all  the same for all layers; near 1: the map shows the picture, not what was learned;
                     None when every map is flat
+    cascade         (layer down to which the network is random, the same), from the top down
+    sensitivity     largest change of the map under a little noise, as a share of the map's size, mean over pictures
+    measures        scores beside controls: insertion less deletion, ROAD, mass on the object or in its quarter of a grid
+    curves          {"deletion", "insertion": {"map" or a control: mean probability at each of `trust_removal.SHARES`}}
     pointing        against the objects' masks; None without masks
-    controls        the same for maps that know nothing of the network: centre, edge, random
-    verdict         that of the worst check
-    reason          one sentence with its number
+    controls        the same for maps that know nothing of the network: centre, edge, random, blur-matched
+    checks          that were judged; `verdict` is that of the worst, `reason` one sentence with its number
+    pictures        taken apart and pointed at; `compared` of them got the other checks
     """
 
     method: str
     completeness: float | None
+    explained: float | None
     discrimination: float | None
     randomised_top: float | None
+    randomised_upper: float | None
     randomised_all: float | None
+    cascade: tuple[tuple[str, float], ...]
+    sensitivity: float | None
+    measures: tuple[Measure, ...]
+    curves: Mapping[str, Mapping[str, tuple[float, ...]]]
     pointing: Pointing | None
     controls: tuple[Pointing, ...]
+    checks: tuple[Check, ...]
     verdict: Verdict
     reason: str
+    pictures: int
+    compared: int
 
 
 def evidence(
@@ -67,151 +85,210 @@ def evidence(
     window: int | None = None,
     stride: int | None = None,
     compared: int = 8,
+    levels: int = 5,
+    draws: int = 2,
+    tiles: int = TILES,
+    most_passes: int | None = None,
 ) -> tuple[Evidence, ...]:
-    """Put methods to the test on some pictures, for the predicted class unless said.
+    """Put methods to the test on some pictures, for the predicted class.
 
-    images     (B, C, H, W) in [0, 1]; 16 are enough for a verdict
-    names      of methods; None: all
-    labels     with masks, only pictures that the network gets right are pointed at
-    masks      (B, H, W) bool, True on the object
-    tolerance  of the pointing game [px]; None: 15 px of 224, as in the literature, scaled to these pictures
-    compared   how many of the pictures get three more maps: of the runner-up, and with weights randomised twice;
-               the others are pointed at only
-    others     as in `attribute`, and raises as it does
+    images       (B, C, H, W) in [0, 1]; 16 are enough for a verdict
+    names        of methods; None: all
+    labels       with masks, only pictures that the network gets right are pointed at
+    masks        (B, H, W) bool, True on the object; without them, grids of four pictures of these take their place
+    tolerance    of the pointing game [px]; None: 15 px of 224, as in the literature, scaled to these pictures
+    compared     how many of the pictures get the maps of the runner-up, of noisy pictures, and of randomised networks
+    levels       of the cascade at which maps are drawn, at most
+    draws        of small noise
+    tiles        along one side, in which pictures are taken apart
+    most_passes  of the network that one method may spend on either kind of question; a dear method then gets fewer pictures,
+                 never fewer than four (or all that there are); None: no limit
+    others       as in `attribute`, and raises as it does
+
+    Returned in the order of `names`; the model comes back as it was.
     """
-    found = []
-    for name in methods() if names is None else names:
-        # Without Grad-CAM's ReLU: a noisy network's map is often negative throughout, and a flat map passes by silence.
-        maps = partial(
-            attribute, model, method=name, seed=seed, steps=steps, samples=samples, window=window, stride=stride, relu=False
-        )
-        base = maps(images, target="predicted")
-        pointing: Pointing | None = None
-        controls: tuple[Pointing, ...] = ()
-        if masks is not None:
-            right = torch.ones_like(base.targets, dtype=torch.bool) if labels is None else base.targets == labels
-            placed = on_pixels(model, base.layer, base.values, images.shape[-2:])
-            pointing = pointing_of(name, placed[right], masks[right], tolerance, seed)
-            controls = controls_for(images[right], masks[right], tolerance, seed)
-        found.append(_tried(model, maps, base, images[:compared], seed, pointing, controls))
-    return tuple(found)
+    chosen = list(methods() if names is None else names)
+    settings = {"seed": seed, "steps": steps, "samples": samples, "window": window, "stride": stride}
+    layer = default_layer(model, images) if any(methods()[name].layered for name in chosen) else None
+    trial = _Trial(model, images, labels, masks, Asker(model, layer, settings, chosen), seed, tolerance)
+    costs = {name: trial.asker.cost(name, images.shape[-1]) for name in chosen}
+    depth = len(levels_of(model))
+    plans = {name: _plan(costs[name], len(images), compared, draws, depth, levels, most_passes) for name in chosen}
+    bases = {}
+    for name, plan in plans.items():
+        bases[name] = trial.asker.maps(name, images[: plan.pictures], trial.targets[: plan.pictures], f"base {plan.pictures}")
+    cascades = trial.cascade({name: (bases[name], plan) for name, plan in plans.items()})
+    apart = trial.removed({name: placed(model, base, trial.size) for name, base in bases.items()}, tiles)
+    return tuple(trial.found(bases[name], plan, draws, cascades[name], apart[name]) for name, plan in plans.items())
 
 
-def _tried(
-    model: nn.Module, maps: Callable[..., Attribution], base: Attribution, images: Tensor, seed: int,
-    pointing: Pointing | None, controls: tuple[Pointing, ...],
-) -> Evidence:  # fmt: skip
-    """Three more maps of the first pictures, and the verdict on them all."""
-    everything = [layer.module for layer in layers_of(model) if layer.kind in ("conv", "fc")]
-    values, classes = base.values[: len(images)], base.targets[: len(images)]
-    again = partial(maps, images, target=classes)
-    several = _classes(model, images) > 1
-    discrimination = _agreement(values, maps(images, target="runner-up").values) if several else None
-    top, all_ = (_survival(again, values, modules, seed) for modules in (everything[-1:], everything))
-    completeness = _completeness(base)
-    verdict, reason = judge(completeness, discrimination, all_, pointing, controls)
-    return Evidence(base.method, completeness, discrimination, top, all_, pointing, controls, verdict, reason)
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What one method is asked: about how many pictures, of how many again, at which levels of the cascade, of how many grids."""
+
+    pictures: int
+    again: int
+    stages: tuple[int, ...]
+    grids: int
 
 
-@contextmanager
-def randomised(modules: Sequence[nn.Module], *, seed: int = 0) -> Iterator[None]:
-    """Exchange the weights and biases of some layers for noise of the same mean and spread; take it back afterwards.
+def _plan(cost: float, pictures: int, compared: int, draws: int, depth: int, levels: int, most: int | None) -> _Plan:
+    """Bounded by passes, not by the clock: the same on every machine."""
 
-    Each tensor draws its own noise. Layers of equal shape with identical weights, or a smaller spread, would let the
-    signal die on the way up, and then every method passes (seen in another library).
-    The tensors themselves are not written to: they may be those of a memory-mapped file.
-    Source: Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018.
-    """
-    dice = torch.Generator().manual_seed(seed)
-    parameters = [parameter for module in modules for parameter in module.parameters()]
-    originals = [parameter.data for parameter in parameters]
-    try:
-        for parameter, original in zip(parameters, originals, strict=True):
-            noise = torch.randn(original.shape, generator=dice).to(original)
-            spread = original.std() if original.numel() > 1 else original.new_zeros(())
-            parameter.data = noise * spread + original.mean()
-        yield
-    finally:
-        for parameter, original in zip(parameters, originals, strict=True):
-            parameter.data = original
+    def afforded(count: int, price: float) -> int:
+        return count if most is None else max(min(FEWEST, count), min(count, int(most / price)))
+
+    stages = (1, _half(depth), depth) if cost > DEAR else _stages(depth, levels)
+    count = afforded(pictures, cost)
+    again = afforded(min(compared, count), cost * (len(set(stages)) + 1 + draws))
+    return _Plan(count, again, tuple(sorted(set(stages))), max(1, afforded(MOST_GRIDS * QUARTERS, cost) // QUARTERS))
 
 
-def judge(
-    completeness: float | None,
-    discrimination: float | None,
-    randomised_all: float | None,
-    pointing: Pointing | None = None,
-    controls: Sequence[Pointing] = (),
-) -> tuple[Verdict, str]:
-    """The worst of the checks, in words; of equally bad ones the first.
-
-    returns  "passes", "weak" or "fails", and one sentence that names the number and what would have passed
-    """
-    if randomised_all is None:
-        return "fails", "fails: its maps are flat, so there is nothing to believe or doubt."
-    text = f"with all weights randomised its maps still rank the pixels alike ({randomised_all:.3f}; up to {RANDOMISED[0]:g} passes)"
-    checks: list[tuple[Verdict, str]] = [(_grade(randomised_all, RANDOMISED), text)]
-    if completeness is not None:
-        text = f"its maps miss the change of the score by {100 * completeness:.1f} % (up to {100 * COMPLETENESS[0]:.0f} % passes)"
-        checks.append((_grade(completeness, COMPLETENESS), text))
-    if discrimination is not None:
-        text = (
-            f"its maps for the predicted class and the runner-up rank the pixels alike "
-            f"({discrimination:.3f}; up to {DISCRIMINATION[0]:g} passes)"
-        )
-        checks.append((_grade(discrimination, DISCRIMINATION), text))
-    if pointing is not None and pointing.pictures > 0 and controls:
-        checks.append(_against_controls(pointing, controls))
-    order: tuple[Verdict, ...] = ("fails", "weak", "passes")
-    verdict, text = min(checks, key=lambda check: order.index(check[0]))
-    if verdict == "passes":
-        numbers = [f"{randomised_all:.2f} rank correlation with all weights randomised"]
-        numbers += [] if discrimination is None else [f"{discrimination:.2f} between predicted class and runner-up"]
-        numbers += [] if completeness is None else [f"{100 * completeness:.1f} % missing to completeness"]
-        return verdict, f"passes every check: {', '.join(numbers)}."
-    return verdict, f"{verdict}: {text}." if verdict == "fails" else f"is weak: {text}."
+def _half(levels: int) -> int:
+    """How many layers the upper half has."""
+    return max(1, levels // 2)
 
 
-def _against_controls(pointing: Pointing, controls: Sequence[Pointing]) -> tuple[Verdict, str]:
-    """A map must put more of its mass on the object than maps that know nothing of the network do."""
-    best = max(controls, key=lambda control: control.mass)
-    low, high = pointing.mass_interval
-    text = (
-        f"{100 * pointing.mass:.0f} % of its mass lies on the object (95 % interval {100 * low:.0f} to {100 * high:.0f}), "
-        f"and the {best.name} control has {100 * best.mass:.0f} %"
-    )
-    if low > best.mass:
-        return "passes", text
-    random = next((control.mass for control in controls if control.name == "random"), best.mass)
-    return ("weak" if high > random else "fails"), text
+def _stages(depth: int, most: int) -> tuple[int, ...]:
+    """At how many randomised layers maps are drawn: the first, the upper half, all, and others evenly between."""
+    spread = [round(1 + i * (depth - 1) / max(1, most - 1)) for i in range(most)] if most < depth else list(range(1, depth + 1))
+    return (1, _half(depth), depth, *spread)
 
 
-def _grade(value: float, limits: tuple[float, float]) -> Verdict:
-    return "passes" if value <= limits[0] else "weak" if value <= limits[1] else "fails"
+class _Trial:
+    """One checkpoint's pictures, and what all methods are asked about them."""
+
+    def __init__(
+        self, model: nn.Module, images: Tensor, labels: Tensor | None, masks: Tensor | None, asker: Asker, seed: int,
+        tolerance: float | None,
+    ) -> None:  # fmt: skip
+        self.model, self.images, self.labels, self.masks, self.asker = model, images, labels, masks, asker
+        self.seed, self.tolerance, self.size = seed, tolerance, (images.shape[-2], images.shape[-1])
+        batch = pictures_at_once(model, images)
+        with evaluating(model), torch.no_grad():
+            self.logits = torch.cat([model(images[start : start + batch]) for start in range(0, len(images), batch)])
+        ranked = self.logits.sort(dim=1, descending=True, stable=True).indices
+        self.targets, self.runner_up = ranked[:, 0], ranked[:, 1] if ranked.shape[1] > 1 else None
+        self.knowing_nothing = control_maps(images, seed)
+        self.grids = grids_of(model, images, self.targets, most=MOST_GRIDS, seed=seed) if masks is None else None
+
+    def cascade(self, asked: Mapping[str, tuple[Attribution, _Plan]]) -> dict[str, list[tuple[int, str, float]]]:
+        """{method: (layers randomised, name of the lowest, mean rank correlation of |map|)} of one network losing its weights once."""
+        found: dict[str, list[tuple[int, str, float]]] = {name: [] for name in asked}
+        with cascading(self.model, self.images[:8], seed=self.seed) as steps:
+            for stage, layer in enumerate(steps, start=1):
+                for name, (base, plan) in asked.items():
+                    if stage in plan.stages:
+                        few = slice(plan.again)
+                        after = self.asker.maps(name, self.images[few], self.targets[few], f"level {stage} {plan.again}").values
+                        # A map that has become flat has lost all that it said.
+                        alike = mean_of(rank_correlation(base.values[few].abs(), after.abs()))
+                        found[name].append((stage, layer, 0.0 if alike is None else alike))
+        return found
+
+    def removed(self, maps: Mapping[str, Tensor], tiles: int) -> dict[str, dict[str, Removal]]:
+        """{method: {"map" or a control: Removal}}; controls that all methods share are taken apart once."""
+        shared = removals(self.model, self.images, self.targets, self.knowing_nothing, tiles=tiles, seed=self.seed)
+        found = {}
+        for name, values in maps.items():
+            count = len(values)
+            own = {"map": values, "blur-matched": blur_matched(values, self.seed)}
+            one = removals(self.model, self.images[:count], self.targets[:count], own, tiles=tiles, seed=self.seed)
+            common = {control: Removal(r.deletion[:count], r.insertion[:count], r.road[:count]) for control, r in shared.items()}
+            found[name] = {"map": one["map"], **common, "blur-matched": one["blur-matched"]}
+        return found
+
+    def found(
+        self, base: Attribution, plan: _Plan, draws: int, cascade: list[tuple[int, str, float]], apart: Mapping[str, Removal]
+    ) -> Evidence:
+        """All that can be said about one method."""
+        again = plan.again
+        images, classes = self.images[:again], self.targets[:again]
+        values = base.values[:again]
+        alike = None
+        if self.runner_up is not None:
+            other = self.asker.maps(base.method, images, self.runner_up[:again], "runner-up" + str(again)).values
+            alike = mean_of(rank_correlation(values, other))
+        flat = bool((base.values.flatten(1).amax(1) == base.values.flatten(1).amin(1)).all())
+        sensitivity = self._sensitivity(base.method, images, classes, values, draws)
+        pointing, controls, mass = self._pointed(base)
+        measures = [
+            measured("insertion less deletion", "probability", apart["map"].gap, {c: r.gap for c, r in _others(apart)}, self.seed),
+            measured("ROAD", "probability", apart["map"].road_gap, {c: r.road_gap for c, r in _others(apart)}, self.seed),
+            mass if self.masks is not None else self._in_quarters(base.method, plan.grids),
+        ]
+        kept = tuple(measure for measure in measures if measure is not None)
+        completeness = _completeness(base)
+        half = _half(len(levels_of(self.model)))
+        upper = None if flat else next((value for stage, _, value in cascade if stage == half), None)
+        checks = checks_of(
+            completeness=completeness, upper=upper, everything=cascade[-1][2] if cascade and not flat else None, discrimination=alike,
+            sensitivity=sensitivity, measures=kept,
+        )  # fmt: skip
+        verdict, reason = judge(checks, flat=flat)
+        curves = {
+            "deletion": {who: tuple(removal.deletion.mean(0).tolist()) for who, removal in apart.items()},
+            "insertion": {who: tuple(removal.insertion.mean(0).tolist()) for who, removal in apart.items()},
+        }
+        survived = () if flat else tuple((layer, value) for _, layer, value in cascade)
+        return Evidence(
+            method=base.method, completeness=completeness, explained=self._explained(base), discrimination=alike,
+            randomised_top=survived[0][1] if survived else None, randomised_upper=upper,
+            randomised_all=survived[-1][1] if survived else None, cascade=survived, sensitivity=sensitivity, measures=kept,
+            curves=curves, pointing=pointing, controls=controls, checks=tuple(checks), verdict=verdict, reason=reason,
+            pictures=len(base.values), compared=again,
+        )  # fmt: skip
+
+    def _sensitivity(self, method: str, images: Tensor, classes: Tensor, values: Tensor, draws: int) -> float | None:
+        """Max-sensitivity. Source: Yeh et al., "On the (In)fidelity and Sensitivity of Explanations", NeurIPS 2019."""
+        changes = []
+        for draw in range(draws):
+            dice = torch.Generator().manual_seed(self.seed + draw)
+            noise = RADIUS * (2 * torch.rand(images.shape, generator=dice) - 1)
+            noisy = (images + noise.to(images)).clamp(0, 1)
+            after = self.asker.maps(method, noisy, classes, f"noise {draw} {len(images)}").values
+            changes.append(size_of_change(values, after))
+        return mean_of(torch.stack(changes).amax(0)) if changes else None
+
+    def _pointed(self, base: Attribution) -> tuple[Pointing | None, tuple[Pointing, ...], Measure | None]:
+        """Against the masks, among pictures that the network names right."""
+        if self.masks is None:
+            return None, (), None
+        count = len(base.values)
+        here = torch.ones(count, dtype=torch.bool, device=base.values.device)
+        if self.labels is not None:
+            here = self.targets[:count] == self.labels[:count].to(here.device)
+        maps = placed(self.model, base, self.size)
+        masks = self.masks[:count].to(maps.device)
+        blind = {**{name: m[:count] for name, m in self.knowing_nothing.items()}, "blur-matched": blur_matched(maps, self.seed)}
+        pointing = pointing_of(base.method, maps[here], masks[here], self.tolerance, self.seed)
+        controls = tuple(pointing_of(name, m[here], masks[here], self.tolerance, self.seed) for name, m in blind.items())
+        masses = {name: mass_inside(m[here], masks[here]) for name, m in blind.items()}
+        return pointing, controls, measured("mass on the object", "share", mass_inside(maps[here], masks[here]), masses, self.seed)
+
+    def _in_quarters(self, method: str, count: int) -> Measure | None:
+        """Share of the positive mass that lies in the quarter of the class that was asked about; by chance a quarter."""
+        if self.grids is None:
+            return None
+        some = slice(QUARTERS * count)
+        grids = Grids(self.grids.images[some], self.grids.targets[some], self.grids.masks[some])
+        found = self.asker.maps(method, grids.images, grids.targets, f"grid {len(grids.images)}")
+        maps = placed(self.model, found, self.size)
+        blind = {**control_maps(grids.images, self.seed), "blur-matched": blur_matched(maps, self.seed)}
+        masses = {name: mass_inside(m, grids.masks) for name, m in blind.items()}
+        return measured("mass in its quarter", "share", mass_inside(maps, grids.masks), masses, self.seed)
+
+    def _explained(self, base: Attribution) -> float | None:
+        about = methods()[base.method]
+        if about.unit != "logit" or about.family == "perturbation":
+            return None
+        logit = self.logits[: len(base.values)].gather(1, base.targets[:, None])[:, 0].double()
+        share = float((base.values.double().sum((1, 2)) / logit).median())
+        return share if math.isfinite(share) else None
 
 
-def _survival(again: Callable[[], Attribution], before: Tensor, modules: Sequence[nn.Module], seed: int) -> float | None:
-    """How alike |map| stays when `modules` are randomised; None when the maps were flat from the start.
-
-    A network of noise is sometimes silent, and so are its maps: then other dice are thrown, and after eight times
-    nothing of the map has survived, which is 0.
-    """
-    if _agreement(before.abs(), before.abs()) is None:
-        return None
-    for draw in range(8):
-        with randomised(modules, seed=seed + draw):
-            after = again().values
-        agreement = _agreement(before.abs(), after.abs())
-        if agreement is not None:
-            return agreement
-    return 0.0
-
-
-def _agreement(a: Tensor, b: Tensor) -> float | None:
-    """Mean rank correlation over the pictures where both maps have an order; None when there is none."""
-    known = rank_correlation(a, b)
-    known = known[~known.isnan()]
-    return float(known.mean()) if len(known) else None
+def _others(apart: Mapping[str, Removal]) -> list[tuple[str, Removal]]:
+    return [(name, removal) for name, removal in apart.items() if name != "map"]
 
 
 def _completeness(found: Attribution) -> float | None:
@@ -219,9 +296,3 @@ def _completeness(found: Attribution) -> float | None:
         return None
     change = found.values.sum((1, 2)) - found.residual
     return float((found.residual.abs() / change.abs().clamp(min=1e-12)).median())
-
-
-@torch.no_grad()
-def _classes(model: nn.Module, images: Tensor) -> int:
-    architecture = getattr(model, "architecture", None)
-    return int(architecture.num_classes) if architecture else int(model(images[:1]).shape[1])

@@ -71,6 +71,51 @@ def _shifter(said: dict[str, Tensor], name: str, offset: Tensor) -> Callable[[nn
     return shift
 
 
+Met = Callable[[str, Tensor, Tensor], None]
+
+
+@contextmanager
+def meeting(model: nn.Module, layers: Iterable[str], met: Met) -> Iterator[list[Tensor]]:
+    """Tell what layers said together with the gradient that comes back to it, while one backward pass of this block runs.
+
+    met     gets a layer's name, what it said and its gradient, both (B, C, h, w), from the highest layer down. They are the
+            network's own and go when `met` returns: read them, neither write to them nor keep them
+    yields  [what the lowest of them said], filled by the forward pass: what to ask autograd for when the pixels need no gradient,
+            so that nothing below it is kept or computed
+    raises  UnknownName before anything is hooked; InputRefused, by the backward pass, when somebody wrote over a layer meanwhile
+
+    A convolution's output goes on as a copy, since the ReLU would write over the original. What a ReLU or a pool says is only
+    looked at: of all the layers of VGG16 that is 27 million values a picture that nobody copies.
+    """
+    found = [find(model, name) for name in layers]
+    lowest: list[Tensor] = []
+    with ExitStack() as hooks:
+        for layer in found:
+            hooks.callback(layer.module.register_forward_hook(_meeter(lowest, met, layer.name, layer.kind in ("conv", "bn"))).remove)
+        yield lowest
+
+
+def _meeter(lowest: list[Tensor], met: Met, name: str, written: bool) -> Callable[[nn.Module, object, Tensor], Tensor]:
+    def listen(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        if not output.requires_grad:
+            output = output.detach().requires_grad_()
+        held, version = [output.detach()], output._version
+
+        def answer(gradient: Tensor) -> None:
+            # The graph keeps this function to its end. The values must not stay as long: at once they are half of the memory.
+            values = held.pop()
+            if values._version != version:
+                raise InputRefused(f"something wrote over what {name} had said; ask for the layer that did, the one after it.")
+            met(name, values, gradient)
+
+        output.register_hook(answer)  # type: ignore[no-untyped-call]
+        if not lowest:
+            lowest.append(output)
+        return output.clone() if written else output
+
+    return listen
+
+
 Scores = Callable[[Tensor], Tensor]  # logits (B, K, ...) -> the scores that are asked about (B, P, ...)
 
 
@@ -103,6 +148,24 @@ def aiming(model: nn.Module, pairs: Tensor | None = None, *, neuron: Neuron | No
 
 
 @contextmanager
+def centring(model: nn.Module) -> Iterator[nn.Module]:
+    """Less the mean over the classes: what the network says in this block is each logit's distance from the mean of all.
+
+    Softmax and the answer stay what they are. What is added to all logits at once decides nothing, and training leaves it free:
+    a map of a plain logit is partly a map of that, and it wanders from epoch to epoch.
+    """
+
+    def centred(_module: nn.Module, _inputs: object, logits: Tensor) -> Tensor:
+        return logits - logits.mean(1, keepdim=True) if logits.shape[1] > 1 else logits
+
+    hook = model.register_forward_hook(centred)
+    try:
+        yield model
+    finally:
+        hook.remove()
+
+
+@contextmanager
 def hearing(model: nn.Module, neuron: Neuron) -> Iterator[list[Tensor]]:
     """Keep what one unit says, or its channel on average, in the last forward pass of this block: [(B,)], its graph attached.
 
@@ -131,6 +194,27 @@ def _value(output: Tensor, neuron: Neuron) -> Tensor:
     if len(asked) == 3:
         return output[:, asked[0], asked[1], asked[2]].clone()
     return output[:, neuron.channel].flatten(1).mean(1) if len(sizes) > 1 else output[:, neuron.channel].clone()
+
+
+@contextmanager
+def rewriting(model: nn.Module, changes: Mapping[str, Callable[[nn.Module, Tensor], Tensor]]) -> Iterator[None]:
+    """Let something else pass up in the place of what layers say, during the forward passes of this block.
+
+    changes  {layer: function of its module and its output (B, C, h, w) or (B, C), giving what passes up}
+    raises   UnknownName before anything is hooked
+    """
+    found = [(find(model, name), change) for name, change in changes.items()]
+    with ExitStack() as hooks:
+        for layer, change in found:
+            hooks.callback(layer.module.register_forward_hook(_rewriter(change)).remove)
+        yield
+
+
+def _rewriter(change: Callable[[nn.Module, Tensor], Tensor]) -> Callable[[nn.Module, object, Tensor], Tensor]:
+    def rewrite(module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        return change(module, output)
+
+    return rewrite
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from vgg_viz.commands.command import command
+from vgg_viz.commands.planting import planted_shortcut, shortcut_words
 from vgg_viz.commands.saying import DONE, PARTS_MISSING, print_json
 from vgg_viz.options import Parser, add, shared_options
 
@@ -20,6 +21,7 @@ def words(parser: Parser) -> None:
     shapes.add_argument("--val", type=int, default=500, metavar="N", help="validation pictures (default 500)")
     shapes.add_argument("--test", type=int, default=500, metavar="N", help="test pictures (default 500)")
     shapes.add_argument("--side", type=int, default=64, metavar="PX", help="of a picture (default 64)")
+    shortcut_words(shapes)
     check = add(kinds, "check", "read every picture of a folder and name those that cannot be used", [shared_options()],
                 "python -m vgg_viz data check pictures/")  # fmt: skip
     check.add_argument("folder", metavar="DIR")
@@ -35,10 +37,14 @@ def run(options: argparse.Namespace) -> int:
         found = check(options.folder)
     else:
         from vgg_viz.data.shape_files import write
+        from vgg_viz.data.shortcuts import truth
 
         counts = {"train": options.train, "val": options.val, "test": options.test}
-        place = write(options.out, **counts, seed=options.seed, side=options.side)
+        shortcut = planted_shortcut(options)
+        place = write(options.out, **counts, seed=options.seed, side=options.side, shortcut=shortcut)
         found = {"folder": str(place), "pictures": counts, "seed": options.seed, "side": options.side}
+        if shortcut:
+            found["shortcut"] = truth(shortcut, options.side)
     if options.json:
         print_json(found)
     elif options.kind == "check":

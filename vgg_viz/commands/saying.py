@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
 DONE, PARTS_MISSING, REFUSED, INTERRUPTED = 0, 1, 2, 130
 
 
-def landed(options: argparse.Namespace, result: Result) -> int:
-    """Say where a gallery landed and what it lacks; the exit status of the command."""
+def landed(options: argparse.Namespace, result: Result, facts: Mapping[str, Any] | None = None) -> int:
+    """Say where a gallery landed and what it lacks, with --json also `facts`; the exit status of the command."""
     page = result.single or result.index
+    for sentence in result.said:
+        print(f"vgg_viz {options.command}: {sentence}", file=sys.stderr)
     for warning in result.warnings:
         print(f"vgg_viz {options.command}: {warning}", file=sys.stderr)
     for title, reason in result.missing:
@@ -26,7 +29,7 @@ def landed(options: argparse.Namespace, result: Result) -> int:
     if options.json:
         print_json({
             "index": str(result.index), "missing": [{"section": title, "reason": reason} for title, reason in result.missing],
-            "warnings": result.warnings, "standalone": str(result.single) if result.single else None,
+            "warnings": result.warnings, "standalone": str(result.single) if result.single else None, **(facts or {}),
         })  # fmt: skip
     else:
         print(page)

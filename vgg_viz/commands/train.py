@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from vgg_viz.commands.command import command
+from vgg_viz.commands.planting import planted_shortcut, shortcut_words
 from vgg_viz.commands.saying import DONE, print_json
 from vgg_viz.options import Parser
 
@@ -27,6 +28,7 @@ def words(parser: Parser) -> None:
     parser.add_argument("--keep-epochs", type=keeping, metavar="all|none|N",
                          help="weights of which epochs stay for `compare RUN_DIR` (default: all where they are small)")  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on with the run in RUN_DIR")
+    shortcut_words(parser)
 
 
 def keeping(text: str) -> int:
@@ -51,7 +53,8 @@ def run(options: argparse.Namespace) -> int:
     checkpoint = train(
         options.data, out=options.out, arch=options.arch, recipe=recipe, image_side=options.image_size, width=options.width,
         padding=options.padding, train_count=options.train_count, val_count=options.val_count,
-        keep_epochs=options.keep_epochs, resume=options.resume, quiet=options.quiet, device=module_device(options.device),
+        keep_epochs=options.keep_epochs, resume=options.resume, shortcut=planted_shortcut(options), quiet=options.quiet,
+        device=module_device(options.device),
     )  # fmt: skip
     best = max(checkpoint.history, key=lambda epoch: epoch.val_accuracy)
     if options.json:

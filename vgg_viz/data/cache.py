@@ -18,6 +18,7 @@ from torch import Tensor
 
 from vgg_viz.data import shapes
 from vgg_viz.data.folder import Skipped, decoded, median_side, open_folder, stacked_masks
+from vgg_viz.data.shortcuts import Shortcut, as_provenance, checked, retouch
 from vgg_viz.errors import DataRefused
 from vgg_viz.maths.images import encode_png, to_uint8
 from vgg_viz.records import Batch, Specimen
@@ -73,7 +74,7 @@ class Source:
     train: Pictures
     held_out: Pictures
     classes: tuple[str, ...]
-    provenance: dict[str, str | int]
+    provenance: dict[str, str | int | float]
 
 
 def open_source(
@@ -83,6 +84,7 @@ def open_source(
     train_count: int | None = None,
     val_count: int | None = None,
     seed: int = 0,
+    shortcut: Shortcut | None = None,
     tick: Callable[[str, int, int], None] | None = None,
 ) -> Source:
     """Paint `shapes`, or read an ImageFolder: its train/ and val/ (or test/), or nine tenths and one tenth of its root.
@@ -90,16 +92,22 @@ def open_source(
     side         [px]
     train_count  pictures to train on; default 12,000 painted, or all of a folder's
     val_count    pictures to measure on; default 2,000 painted, or all of a folder's
+    shortcut     planted in painted pictures; the provenance then says so
     tick         called with (what, done, of how many)
     raises       DataRefused
     """
+    if shortcut is not None and str(data) != "shapes":
+        raise DataRefused("a shortcut is planted in painted pictures only; use --data shapes or `vgg_viz data shapes`.")
     for name, count in (("train", train_count), ("val", val_count)):
         if count is not None and count < 1:
             raise DataRefused(f"{count} {name} pictures were asked for; ask for at least 1.")
     if str(data) == "shapes":
         counts = {"train": train_count or 12_000, "val": val_count or 2_000}
-        train, held_out = (painted(n, seed=seed, split=split, side=side, tick=tick) for split, n in counts.items())
-        return Source(train, held_out, shapes.CLASSES, {"kind": "shapes", "seed": seed, "side": side, **counts})
+        train, held_out = (
+            painted(n, seed=seed, split=split, side=side, shortcut=shortcut, tick=tick) for split, n in counts.items()
+        )
+        planted = as_provenance(checked(shortcut)) if shortcut else {}
+        return Source(train, held_out, shapes.CLASSES, {"kind": "shapes", "seed": seed, "side": side, **counts, **planted})
     folder = open_folder(data, split="train")
     train = kept(data, "train", side=side, limit=train_count if folder.split else None, seed=seed, tick=tick)
     if folder.split:
@@ -113,13 +121,15 @@ def open_source(
 
 
 def painted(
-    count: int, *, seed: int = 0, split: str = "train", side: int = shapes.SIDE, tick: Callable[[str, int, int], None] | None = None
-) -> Pictures:
-    """The first `count` pictures of a split of `shapes`."""
+    count: int, *, seed: int = 0, split: str = "train", side: int = shapes.SIDE, shortcut: Shortcut | None = None,
+    tick: Callable[[str, int, int], None] | None = None,
+) -> Pictures:  # fmt: skip
+    """The first `count` pictures of a split of `shapes`, with a shortcut planted in some of them or none."""
     what = f"painting {split}"
     pixels, labels, masks, names = shapes.paint_pixels(
-        count, seed=seed, split=split, side=side, tick=(lambda done: tick(what, done, count)) if tick else None
-    )
+        count, seed=seed, split=split, side=side, tick=(lambda done: tick(what, done, count)) if tick else None,
+        retouch=retouch(shortcut, split) if shortcut else None,
+    )  # fmt: skip
     return Pictures(torch.from_numpy(pixels), torch.from_numpy(labels), names, torch.from_numpy(masks))
 
 

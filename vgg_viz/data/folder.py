@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vgg_viz.data.masks import fitted_mask, mask_of, pictures_alone
 from vgg_viz.errors import DataRefused, ImageRefused
-from vgg_viz.maths.images import SUFFIXES, decode, decode_mask, dimensions, resize
+from vgg_viz.maths.images import SUFFIXES, decode, dimensions, resize
 from vgg_viz.records import Batch
 
 Split = Literal["train", "val", "test", "held-out"]
@@ -135,7 +136,7 @@ def decoded(
     for done, item in enumerate(_stratified(folder.items, limit, seed), start=1):
         try:
             image = _fitted(item.path, item.name, image_side)
-            mask = _fitted_mask(item.mask, item.name, image_side) if item.mask else None
+            mask = fitted_mask(item.mask, item.name, image_side) if item.mask else None
         except ImageRefused as error:
             skipped.append((item.name, str(error)))
         else:
@@ -158,7 +159,7 @@ def read_images(path: str | os.PathLike[str], *, image_side: int = 224, limit: i
 
     image_side  shorter side resized to this, then the centre square [px]
     limit       at most this many readable pictures
-    returns     Batch with names and skipped files
+    returns     Batch with names and skipped files, and masks where every picture that was read has one in `masks/`
     raises      DataRefused: nothing there, or no picture among it; ImageRefused: the one picture is broken
     """
     place = Path(path)
@@ -167,22 +168,26 @@ def read_images(path: str | os.PathLike[str], *, image_side: int = 224, limit: i
     if not place.is_dir():
         return Batch(_fitted(place, place.name, image_side)[None], None, (place.name,))
     images: list[Tensor] = []
+    masks: list[Tensor | None] = []
     names: list[str] = []
     skipped: list[tuple[str, str]] = []
-    for file in _files(place):
+    for file, mask in pictures_alone(list(_files(place)), place):
         if limit is not None and len(names) >= limit:
             break
         name = _relative(file, place)
         try:
             if file.suffix.lower() not in SUFFIXES:
                 raise ImageRefused(_not_by_suffix(name, file))
-            images.append(_fitted(file, name, image_side))
-            names.append(name)
+            image, shape = _fitted(file, name, image_side), fitted_mask(mask, name, image_side) if mask else None
         except ImageRefused as error:
             skipped.append((name, str(error)))
+        else:
+            images.append(image)
+            masks.append(shape)
+            names.append(name)
     if not names:
         raise DataRefused(_nothing(place, skipped))
-    return Batch(torch.stack(images), None, tuple(names), None, tuple(skipped))
+    return Batch(torch.stack(images), None, tuple(names), stacked_masks(masks), tuple(skipped))
 
 
 def match_classes(folder_classes: Sequence[str], checkpoint_classes: Sequence[str]) -> tuple[int, ...]:
@@ -247,16 +252,10 @@ def _listed(root: Path, place: Path, split: str, classes: tuple[str, ...]) -> Fo
             if file.suffix.lower() not in SUFFIXES:
                 skipped.append((relative, _not_by_suffix(relative, file)))
             else:
-                items.append(Item(file, label, relative, _mask_of(file, place)))
+                items.append(Item(file, label, relative, mask_of(file, place)))
     if not items:
         raise DataRefused(_nothing(place, skipped, classes=True))
     return Folder(root, split, classes, tuple(items), tuple(skipped))
-
-
-def _mask_of(file: Path, place: Path) -> Path | None:
-    relative = file.relative_to(place).with_suffix(".png")
-    tries = (place / "masks" / relative, place.parent / "masks" / place.name / relative)
-    return next((mask for mask in tries if mask.is_file()), None)
 
 
 def _files(root: Path) -> Iterator[Path]:
@@ -306,11 +305,6 @@ def _stratified(items: Sequence[Item], limit: int | None, seed: int) -> Sequence
 
 def _fitted(path: Path, name: str, side: int) -> Tensor:
     return resize(decode(path, name=name), side, "cover")
-
-
-def _fitted_mask(path: Path, name: str, side: int) -> Tensor:
-    mask = decode_mask(path, name=f"the mask of {name}")
-    return resize(mask[None].float(), side, "cover")[0] >= 0.5
 
 
 # ---------------------------------------------------------------- words

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vgg_viz.data.shapes import CLASSES, SIDE, draw
+from vgg_viz.data.shortcuts import Shortcut, carries, checked, planted, truth
 from vgg_viz.errors import DataRefused, OutputRefused
 from vgg_viz.maths.images import encode_png
 
 MARK = ".shapes.json"  # says that a folder was made here, and how
+TRUTH = "shortcut.json"  # what was planted
 LARGEST = 1024  # side [px]: the textures are drawn for small pictures
 
 
@@ -25,11 +27,13 @@ def write(
     test: int = 500,
     seed: int = 0,
     side: int = SIDE,
+    shortcut: Shortcut | None = None,
     tick: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Paint three splits into `folder`: train/<class>/000.png and masks/train/<class>/000.png, likewise val and test.
 
     train, val, test  pictures in each split
+    shortcut          planted in some pictures; shortcut.json then says what, where and in which files
     tick              called with the number of pictures done, and of all
     returns           the folder
     raises            DataRefused for a count or side that cannot be; OutputRefused when something stands there that this function
@@ -40,6 +44,8 @@ def write(
         raise DataRefused(f"{train}, {val} and {test} pictures were asked for; name counts from 0, not all of them 0.")
     if side > LARGEST:
         raise DataRefused(f"a side of {side} px was asked for; up to {LARGEST} px are painted.")
+    if shortcut:
+        checked(shortcut)
     ours = (root / MARK).is_file()
     if root.exists() and not ours and not (root.is_dir() and not any(root.iterdir())):
         raise OutputRefused(
@@ -54,19 +60,26 @@ def write(
     try:
         temporary.chmod(0o755)  # mkdtemp makes it private
         fresh = temporary / "fresh"
-        done = 0
+        done, marked = 0, []
         for split, count in counts.items():
             numbers = dict.fromkeys(range(len(CLASSES)), 0)
             for index in range(count):
                 picture = draw(index, seed=seed, split=split, side=side)
                 name = Path(CLASSES[picture.label]) / f"{numbers[picture.label]:03d}.png"
                 numbers[picture.label] += 1
-                _put(fresh / split / name, encode_png(picture.pixels.transpose(1, 2, 0)))
+                pixels = picture.pixels
+                if shortcut and carries(shortcut, picture.label, index, split):
+                    pixels = planted(picture, shortcut, index, split)
+                    marked.append(f"{split}/{name.as_posix()}")
+                _put(fresh / split / name, encode_png(pixels.transpose(1, 2, 0)))
                 _put(fresh / "masks" / split / name, encode_png(picture.mask.astype("uint8") * 255))
                 done += 1
                 if tick:
                     tick(done, sum(counts.values()))
         (fresh / MARK).write_text(json.dumps({"seed": seed, "side": side, **counts}) + "\n", encoding="utf-8")
+        if shortcut:
+            told = {**truth(shortcut, side), "files": marked}
+            (fresh / TRUTH).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
         if root.exists():
             root.rename(temporary / "old")
         fresh.rename(root)

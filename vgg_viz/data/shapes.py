@@ -68,10 +68,12 @@ def paint_pixels(
     split: str = "train",
     side: int = SIDE,
     tick: Callable[[int], None] | None = None,
+    retouch: Callable[[Picture, int], Array] | None = None,
 ) -> tuple[Array, Array, Array, tuple[str, ...]]:
     """`paint` before it becomes float: pixels (N, 3, side, side) uint8, labels (N,), masks (N, side, side) bool, names.
 
-    tick  called with the number of pictures done, for a progress bar
+    tick     called with the number of pictures done, for a progress bar
+    retouch  given a picture and its index, the pixels to take instead of its own; its mask stays
     """
     if count < 1:
         raise DataRefused(f"{count} pictures were asked for; ask for at least 1.")
@@ -80,7 +82,8 @@ def paint_pixels(
     labels = np.empty(count, np.int64)
     for index in range(count):
         picture = draw(index, seed=seed, split=split, side=side)
-        pixels[index], masks[index], labels[index] = picture.pixels, picture.mask, picture.label
+        pixels[index] = retouch(picture, index) if retouch else picture.pixels
+        masks[index], labels[index] = picture.mask, picture.label
         if tick:
             tick(index + 1)
     return pixels, labels, masks, tuple(f"{CLASSES[label]}-{index:06d}" for index, label in enumerate(labels))

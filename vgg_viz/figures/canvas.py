@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Literal
 
 import numpy as np
@@ -75,6 +76,7 @@ def write(figure: Figure, x: float, y: float, text: str, *, size: float = BODY, 
                        rotation=rotation, rotation_mode="anchor")  # fmt: skip
 
 
+@functools.lru_cache(maxsize=4096)  # a figure measures its words when it is laid out, and again for its SVG
 def text_width(text: str, size: float = BODY, *, bold: bool = False) -> float:
     """Width of a text [px at scale 1]."""
     painter: Any = RendererAgg

@@ -1,112 +1,253 @@
-"""Evidence about maps: what a method scores beside controls, and whether it depends on the weights at all."""
+"""Methods on trial: every check at a glance, pictures taken apart, and maps of networks that lose their weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.canvas import MARGIN, NARROW, WIDE, canvas, end_labels, fitted, head, panel, quiet, rows, text_width, widest, write
+from vgg_viz.figures.canvas import MARGIN, WIDE, canvas, fitted, head, panel, quiet, text_width, widest, write
 from vgg_viz.figures.style import LIGHT, SMALL, Array, label, number, painted
 
 _DASHES = ((0, (4, 3)), (0, (1, 2)), (0, (6, 2, 1, 2)))
 
 
-@painted
-def evidence(methods: Sequence[str], values: Sequence[float], lows: Sequence[float], highs: Sequence[float], *, unit: str,
-             controls: Mapping[str, float] | None = None, title: str, subtitle: str = "") -> Figure:  # fmt: skip
-    """One dot a method with its interval, and the controls as lines that a method has to beat.
+Side = Literal["left", "right"]
+_MARKS = {"passes": "o", "weak": "D", "fails": "X", "": "o"}
 
-    values       (M,) [unit]; NaN where a method has none
-    lows, highs  (M,) ends of the interval [unit]
-    controls     {"centre": .32, "edge": .11, "random": .18}: what a map scores that has seen nothing
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One thing that every method was asked.
+
+    title        above the column; unit below it
+    values       (M,) NaN where a method was not asked
+    verdicts     (M,) "passes", "weak", "fails", or "" where it was not judged
+    span         ends of the axis; what lies beyond stands at the end
+    lows, highs  (M,) ends of the interval, or () where there is none
+    limits       (passes up to, weak up to) where a small number is good, or None
+    controls     {name: (M,)}: what maps score on the same pictures that know nothing of the network
     """
-    if not methods or len({len(methods), len(values), len(lows), len(highs)}) != 1:
-        raise VggVizError(f"one value and one interval a method are needed; {len(values)} came for {len(methods)} methods.")
-    controls = controls or {}
-    room, line = widest(list(methods), size=SMALL, most=180), 28
-    left, beside = MARGIN + room + 12, 66
-    width = NARROW - left - beside - MARGIN
-    finite = np.array([v for v in (*values, *lows, *highs, *controls.values(), 0.0) if np.isfinite(v)])
-    span = float(np.ptp(finite)) or 1.0
-    low, high = float(finite.min() - 0.04 * span), float(finite.max() + 0.06 * span)
-    levels = _levels(controls, lambda value: (value - low) / (high - low) * width)
-    top = head(title=title, subtitle=subtitle) + 10 + 16 * (max(levels.values(), default=-1) + 1)
+
+    title: str
+    unit: str
+    values: Sequence[float]
+    verdicts: Sequence[str]
+    span: tuple[float, float]
+    lows: Sequence[float] = ()
+    highs: Sequence[float] = ()
+    limits: tuple[float, float] | None = None
+    controls: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+
+@painted
+def trials(methods: Sequence[str], verdicts: Sequence[str], asked: Sequence[Asked], *, title: str, subtitle: str = "") -> Figure:
+    """A row a method, a column a check: a dot with its interval, the limit or the controls that it is measured against.
+
+    methods, verdicts  (M,) in the order in which they stand
+
+    Form and colour of a dot say how that check went; the ground is shaded where a small number passes. Ticks are controls:
+    coloured the one of the method's own blur, grey those that know how pictures are taken, and luck.
+    """
+    if not methods or not asked or {len(verdicts), *(len(column.values) for column in asked)} != {len(methods)}:
+        raise VggVizError(f"a verdict and one value a check are needed for each of {len(methods)} methods; {len(asked)} checks came.")
+    room, line, gap = widest(list(methods), size=SMALL, most=150), 25, 16
+    said = MARGIN + room + 12
+    left = said + 54
+    width = (WIDE - MARGIN - left + gap) / len(asked) - gap
+    headings = [_lines(column.title, width) for column in asked]
+    top = head(title=title, subtitle=subtitle) + 14 + 14 * max(map(len, headings))
     height = line * len(methods)
-    figure = canvas(NARROW, round(top + height + 52), title=title, subtitle=subtitle)
-    axes = panel(figure, left, top, width, height)
-    rows(axes, list(methods), room=room)
-    quiet(axes, grid="x")
-    centre = np.asarray(values, float)
-    axes.hlines(range(len(methods)), lows, highs, color=LIGHT.accent, linewidth=2.4, zorder=3)
-    axes.scatter(centre, range(len(methods)), s=52, color=LIGHT.accent, edgecolors=LIGHT.paper, linewidths=1.2, zorder=4)
-    for row, value in enumerate(centre):
-        write(figure, NARROW - MARGIN, top + line * (row + 0.5), number(value), size=SMALL, ha="right")
-    for n, (name, value) in enumerate(controls.items()):
-        axes.axvline(value, color=LIGHT.series[1], linewidth=1.3, linestyle=_DASHES[n % 3], zorder=2, label=label(name))
-        axes.annotate(_control(name, value), (value, 1), xycoords=("data", "axes fraction"), size=SMALL,
-                      xytext=(0, 3 + 11.5 * levels[name]), textcoords="offset points", ha="center", color=LIGHT.series[1])  # fmt: skip
-    axes.set_xlim(low, high)
-    axes.spines["left"].set_visible(False)
-    axes.set_xlabel(fitted(f"[{unit}]", 300) if unit else "")
+    figure = canvas(WIDE, round(top + height + 78), title=title, subtitle=subtitle)
+    tones = {"passes": LIGHT.good, "weak": LIGHT.warn, "fails": LIGHT.bad, "": LIGHT.muted}
+    for row, (name, verdict) in enumerate(zip(methods, verdicts, strict=True)):
+        y = top + line * (row + 0.5)
+        write(figure, said - 12, y, fitted(name, room, SMALL), size=SMALL, ha="right")
+        write(figure, said, y, fitted(verdict, 50, SMALL), size=SMALL, color=tones.get(verdict, LIGHT.ink))
+    # One panel for all columns, measured in pixels, and marks of one kind as one object: the page holds this drawing as text.
+    axes = panel(figure, left, top, WIDE - MARGIN - left, height, bare=True)
+    axes.set_xlim(0, WIDE - MARGIN - left)
+    axes.set_ylim(len(methods) - 0.5, -0.5)
+    marks = _Marks()
+    for n, column in enumerate(asked):
+        x = n * (width + gap)
+        marks.add(column, x, width, len(methods))
+        for at, text in enumerate(headings[n]):
+            write(figure, left + x, top - 12 - 14 * (len(headings[n]) - 1 - at), text, size=SMALL)
+        ends: tuple[tuple[float, float, Side], ...] = ((column.span[0], 0.0, "left"), (column.span[1], width, "right"))
+        for end, place, side in ends:
+            write(figure, left + x + place, top + height + 12, number(end, digits=2), size=SMALL, ha=side)
+        write(figure, left + x, top + height + 28, fitted(f"[{column.unit}]", width, SMALL), size=SMALL, color=LIGHT.muted)
+    marks.draw(axes, tones)
+    _key(figure, left, top + height + 56, tones)
     return figure
 
 
-def _control(name: str, value: float) -> str:
-    return f"{label(name, 24)} {number(value)}"
+class _Marks:
+    """What all columns hold, kind by kind: (x0, x1, y0, y1) of straight pieces, (x, y) of dots."""
+
+    def __init__(self) -> None:
+        self.ground: list[Array] = []
+        self.pieces: dict[str, list[Array]] = {}
+        self.dots: dict[str, list[Array]] = {}
+
+    def add(self, column: Asked, left: float, width: float, count: int) -> None:
+        """Take in one column, which begins at `left` and is `width` wide [px]."""
+        low, high = column.span
+        places = np.arange(count, dtype=float)
+
+        def across(values: Sequence[float]) -> Array:
+            share: Array = (np.clip(np.asarray(values, float), low, high) - low) / (high - low)
+            return np.asarray(left + width * share)
+
+        def upright(kind: str, values: Sequence[float], y0: Array, y1: Array) -> None:
+            x = across(values)
+            self.pieces.setdefault(kind, []).append(np.stack([x, x, y0, y1], 1)[np.isfinite(x)])
+
+        whole = np.full(2, -0.5), np.full(2, count - 0.5)
+        upright("frame", [low, high], *whole)
+        if column.limits is not None:
+            self.ground.append(across([low, column.limits[0]]))
+            upright("limit", [column.limits[1]], whole[0][:1], whole[1][:1])
+        elif low < 0 < high:
+            upright("frame", [0.0], whole[0][:1], whole[1][:1])
+        for name, values in column.controls.items():
+            kind, reach = ("own", 0.36) if name == "blur-matched" else ("control", 0.22)
+            upright(kind, values, places - reach, places + reach)
+        for verdict in _MARKS:
+            said = np.array([one == verdict for one in column.verdicts])
+            here = np.flatnonzero(np.isfinite(np.asarray(column.values, float)) & said)
+            if len(column.lows):
+                starts, stops = across(column.lows)[here], across(column.highs)[here]
+                self.pieces.setdefault(verdict, []).append(np.stack([starts, stops, places[here], places[here]], 1))
+            self.dots.setdefault(verdict, []).append(np.stack([across(column.values)[here], places[here]], 1))
+
+    def draw(self, axes: Axes, tones: Mapping[str, str]) -> None:
+        """Paint it all, what is behind first."""
+        for start, stop in self.ground:
+            axes.axvspan(start, stop, color=LIGHT.wash, zorder=0, linewidth=0)
+        looks: dict[str, tuple[str, float, Any, float]] = {
+            "frame": (LIGHT.grid, 1.0, "-", 1.0), "limit": (LIGHT.muted, 1.0, _DASHES[0], 1.0), "control": (LIGHT.muted, 1.2, "-", 2.0),
+            "own": (LIGHT.series[1], 2.0, "-", 2.1), **{verdict: (tone, 2.0, "-", 3.0) for verdict, tone in tones.items()},
+        }  # fmt: skip
+        for kind, (colour, thick, dash, above) in looks.items():
+            pieces = np.concatenate(self.pieces.get(kind, [np.empty((0, 4))]))
+            if len(pieces):
+                axes.plot(*_pieces(*pieces.T), color=colour, linewidth=thick, linestyle=dash, zorder=above, solid_capstyle="butt",
+                          clip_on=False, label=kind)  # fmt: skip
+        for verdict, mark in _MARKS.items():
+            dots = np.concatenate(self.dots.get(verdict, [np.empty((0, 2))]))
+            if len(dots):
+                axes.scatter(dots[:, 0], dots[:, 1], s=46, marker=mark, color=tones[verdict], edgecolors=LIGHT.paper, linewidths=0.8,
+                             zorder=4, clip_on=False, label=verdict)  # fmt: skip
 
 
-def _levels(controls: Mapping[str, float], place: Callable[[float], float]) -> dict[str, int]:
-    """On which line above the panel each control's name stands, so that no two on one line meet."""
-    ends: list[float] = []
-    levels = {}
-    for name, value in sorted(controls.items(), key=lambda item: item[1]):
-        half = text_width(_control(name, value), SMALL) / 2
-        start = place(value) - half
-        level = next((n for n, end in enumerate(ends) if start > end + 8), len(ends))
-        ends[level : level + 1] = [place(value) + half]
-        levels[name] = level
-    return levels
+def _pieces(x0: Array, x1: Array, y0: Array, y1: Array) -> tuple[Array, Array]:
+    """Many straight pieces as one line with gaps."""
+    gap = np.full(len(x0), np.nan)
+    return np.stack([x0, x1, gap], 1).ravel(), np.stack([y0, y1, gap], 1).ravel()
+
+
+def _lines(text: str, room: float) -> list[str]:
+    """The words of a heading on as many lines as they need."""
+    found: list[str] = []
+    for word in label(text, 60).split():
+        if found and text_width(f"{found[-1]} {word}", SMALL) <= room:
+            found[-1] += f" {word}"
+        else:
+            found.append(word)
+    return [fitted(one, room, SMALL) for one in found]
+
+
+def _key(figure: Figure, left: float, y: float, tones: Mapping[str, str]) -> None:
+    """What the forms mean, on one line."""
+    parts = [(_MARKS[verdict], tones[verdict], verdict) for verdict in ("passes", "weak", "fails")]
+    parts += [("|", LIGHT.series[1], "control of the method's own blur"), ("|", LIGHT.muted, "centre, edge and random controls")]
+    x = left
+    for mark, colour, text in parts:
+        axes = panel(figure, x, y - 6, 12, 12, bare=True)
+        axes.scatter([0.5], [0.5], s=90 if mark == "|" else 46, marker=mark, color=colour, linewidths=1.6 if mark == "|" else 0.8)
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+        write(figure, x + 17, y, text, size=SMALL)
+        x += 17 + text_width(text, SMALL) + 18
+
+
+_Look = tuple[str, Any, str, float]  # colour, dashes, mark, width of a line
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """One panel of lines.
+
+    title, axis    above it, and below it with its unit
+    places, ticks  (S,) where the values stand, and what is written there: {place: text}
+    lines          {name: (S,)}; NaN where nothing was measured, and a straight line joins its neighbours
+    """
+
+    title: str
+    axis: str
+    places: Sequence[float]
+    ticks: Mapping[float, str]
+    lines: Mapping[str, Sequence[float]]
 
 
 @painted
-def randomisation_decay(layers: Sequence[str], correlations: Mapping[str, Array], *, chance: float = 0.0,
-                        title: str = "Do the maps depend on the weights?", subtitle: str = "") -> Figure:  # fmt: skip
-    """How much a map still resembles the original when the network is randomised from the top, layer by layer.
+def curves(panels: Sequence[Curves], *, dull: Sequence[str] = (), height: str = "", title: str, subtitle: str = "") -> Figure:
+    """Panels side by side with the same lines, from 0 to 1, and one list of their names at the right.
 
-    layers        randomised so far, from the top down; the first entry may be "none"
-    correlations  {method: (L,) rank correlation with the map of the trained network, [-1, 1]}
-    chance        what two unrelated maps reach
+    dull    names of lines that know nothing of the network: grey and dashed
+    height  what all vertical axes measure
 
-    A line that stays high belongs to a method that draws the picture, not the model.
-    Source: Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018.
+    A panel leaves out the lines that it does not have; a line has one colour in all panels.
     """
-    if not layers or not correlations or any(len(values) != len(layers) for values in correlations.values()):
-        raise VggVizError(f"one correlation for each of the {len(layers)} layers is needed from at least one method.")
-    names_room = widest([f"{name} −0.00" for name in correlations], size=SMALL, most=240) + 10
-    top = head(title=title, subtitle=subtitle) + 10
-    slant = len(layers) > 8
-    figure = canvas(WIDE, top + 300 + (84 if slant else 60), title=title, subtitle=subtitle)
-    axes = panel(figure, MARGIN + 50, top, WIDE - 2 * MARGIN - 50 - names_room, 300)
-    quiet(axes, grid="y")
-    lowest = min(float(np.nanmin(np.asarray(values, float), initial=0.0)) for values in correlations.values())
-    axes.set_ylim(min(-0.05, lowest - 0.05), 1.04)
-    axes.axhline(chance, color=LIGHT.muted, linewidth=1.2, linestyle=_DASHES[0], zorder=1)
-    ends = []
-    for n, (name, values) in enumerate(correlations.items()):
-        colour = LIGHT.series[n % len(LIGHT.series)]
-        drawn = np.asarray(values, float)
-        # Colour is never alone: every line has its name at its end, and lines of one colour differ in their marks.
-        axes.plot(range(len(layers)), drawn, color=colour, marker="osD^v"[n // len(LIGHT.series) % 5], markersize=5, zorder=3)
-        if np.isfinite(drawn).any():
-            last = float(drawn[np.isfinite(drawn)][-1])
-            ends.append((last, f"{label(name, 32)} {number(last, digits=2)}", colour))
-    end_labels(axes, ends)
-    axes.set_xticks(range(len(layers)), [fitted(name, 64, SMALL) for name in layers], rotation=45 if slant else 0,
-                    ha="right" if slant else "center", rotation_mode="anchor", size=SMALL)  # fmt: skip
-    axes.set_xlim(-0.3, len(layers) - 0.7)
-    axes.set_xlabel("randomised from the top down to and including")
-    axes.set_ylabel("rank correlation with the original map")
+    names = list(dict.fromkeys(name for panel_ in panels for name in panel_.lines))
+    if not names or any(len(line) != len(one.places) for one in panels for line in one.lines.values()):
+        raise VggVizError(f"each of the {len(panels)} panels needs at least one line, with one value for each of its places.")
+    room = widest(names, size=SMALL, most=170) + 46
+    top, tall, gap = head(title=title, subtitle=subtitle) + 26, max(200, 18 * len(names)), 34
+    figure = canvas(WIDE, round(top + tall + 74), title=title, subtitle=subtitle)
+    first = MARGIN + 42
+    width = (WIDE - MARGIN - room - first + gap) / len(panels) - gap
+    bright = [name for name in names if name not in dull]
+    marks = ("", "s", "D", "^", "v")  # where there are more lines than colours
+    looks: dict[str, _Look] = {name: (LIGHT.series[n % 5], "-", marks[n // 5 % 5], 1.8) for n, name in enumerate(bright)}
+    looks |= {name: (LIGHT.muted, _DASHES[n % 3], "", 1.3) for n, name in enumerate(name for name in names if name in dull)}
+    for n, one in enumerate(panels):
+        x = first + n * (width + gap)
+        axes = panel(figure, x, top, width, tall)
+        quiet(axes, grid="y")
+        axes.set_xlim(min(one.places), max(one.places))
+        low = min((float(v) for line in one.lines.values() for v in line if np.isfinite(v)), default=0.0)
+        axes.set_ylim(min(0.0, low - 0.03), 1.03)
+        for name, line in one.lines.items():
+            values = np.asarray(line, float)
+            known = np.isfinite(values)
+            colour, dash, mark, thick = looks[name]
+            axes.plot(np.asarray(one.places, float)[known], values[known], color=colour, linestyle=dash, marker=mark, markersize=4,
+                      linewidth=thick, zorder=2 if name in dull else 3)  # fmt: skip
+        write(figure, x, top - 13, fitted(one.title, width + gap, SMALL, bold=True), size=SMALL, weight="bold")
+        axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"] if not n else ["", "", ""], size=SMALL)
+        # Names of layers slant; numbers do not need to.
+        slant = 35 if any(len(text) > 4 for text in one.ticks.values()) else 0
+        axes.set_xticks(list(one.ticks), [fitted(text, 60, SMALL) for text in one.ticks.values()], rotation=slant,
+                        ha="right" if slant else "center", rotation_mode="anchor", size=SMALL)  # fmt: skip
+        write(figure, x, top + tall + 60, fitted(one.axis, width + gap - 4, SMALL), size=SMALL, color=LIGHT.muted)
+    write(figure, MARGIN + 8, top + tall / 2, fitted(height, tall, SMALL), size=SMALL, color=LIGHT.muted, rotation=90, ha="center")
+    _names(figure, looks, WIDE - MARGIN - room + 14, top)
     return figure
+
+
+def _names(figure: Figure, looks: Mapping[str, _Look], left: float, top: float) -> None:
+    """The lines by name, each beside a piece of itself."""
+    axes = panel(figure, left, top, 20, 18 * len(looks), bare=True)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(len(looks) - 0.5, -0.5)
+    for row, (name, (colour, dash, mark, thick)) in enumerate(looks.items()):
+        axes.plot([0, 1], [row, row], color=colour, linestyle=dash, marker=mark, markersize=4, linewidth=thick)
+        write(figure, left + 26, top + 18 * (row + 0.5), fitted(name, WIDE - MARGIN - left - 26, SMALL), size=SMALL, color=colour)

@@ -57,6 +57,15 @@ def _quantile(values: Tensor, q: float) -> Tensor:
     return values.kthvalue(k).values
 
 
+def relative(maps: Tensor) -> Tensor:
+    """Signed maps (B, h, w) as multiples of their own mean magnitude: a network with small logits shows where it looks too.
+
+    A map that is zero everywhere stays so.
+    """
+    strength = maps.abs().mean((1, 2), keepdim=True)
+    return maps / strength.where(strength > 0, 1.0)
+
+
 def place(maps: Tensor, field: Field, side: int | tuple[int, int]) -> Tensor:
     """Paint layer maps on the image, each unit at the centre of what it sees.
 

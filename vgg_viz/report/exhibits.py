@@ -46,13 +46,14 @@ def make_all(chapters: Sequence[Chapter], progress: Progress | None) -> list[Mad
     for number, chapter in enumerate(chapters):
         if progress:
             progress(chapter[1], number, len(chapters))
-        done.append(_make(*chapter))
+        done.append(make_chapter(*chapter))
     if progress:
         progress("Writing", len(chapters), len(chapters))
     return done
 
 
-def _make(slug: str, title: str, lead: str, make: Callable[[], Iterable[Exhibit | Finding]]) -> Made:
+def make_chapter(slug: str, title: str, lead: str, make: Callable[[], Iterable[Exhibit | Finding]]) -> Made:
+    """One chapter in its turn; where it fails it keeps what it had yielded and names what it lacks."""
     made = Made(slug, title, lead)
     started = time.perf_counter()
     try:

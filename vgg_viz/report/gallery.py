@@ -21,17 +21,23 @@ from vgg_viz.models.geometry import geometry
 from vgg_viz.records import Checkpoint, Finding
 from vgg_viz.registry import discover
 from vgg_viz.report import page
-from vgg_viz.report.exhibits import Made, Progress, failure, make_all, manifest_entries, write_chapter
+from vgg_viz.report.exhibits import Made, Progress, failure, make_chapter, manifest_entries, write_chapter
 from vgg_viz.report.explorer import FILE as EXPLORER
 from vgg_viz.report.explorer import Explorer, explore, render_explorer
 from vgg_viz.report.index import require_index_place, write_index
 from vgg_viz.report.material import folder_classes, gather
+from vgg_viz.report.pacing import Pace, pace
 from vgg_viz.report.preset import preset_for
 from vgg_viz.report.publishing import publish, standalone
+from vgg_viz.report.resuming import resumable
+from vgg_viz.report.scene import write_scene
 from vgg_viz.report.section import SECTIONS, Subject
+from vgg_viz.report.shelf import Shelf
 from vgg_viz.report.stamp import made_at, reproducible, versions
 from vgg_viz.report.verdict import facts, subtitle, verdict
 from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing, write_json
+
+RECEIPTS = "data/map-*.npz hold every map raw, as float; data/map-*.json say what each depends on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +45,14 @@ class Result:
     """Where a gallery landed; `missing` names the parts that could not be made, with the reason.
 
     single  the whole gallery as one file, where that was asked for and it is light enough
+    said    what else is worth a line on stderr, though nothing is wrong
     """
 
     index: Path
     missing: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
     single: Path | None = None
+    said: tuple[str, ...] = ()
 
 
 def report(
@@ -58,6 +66,8 @@ def report(
     device: str | torch.device = "cpu",
     overrides: Mapping[str, Any] | None = None,
     one_file: bool = False,
+    keep: bool = True,
+    budget: float | None = None,
     command: str = "",
     progress: Progress | None = None,
 ) -> Result:
@@ -68,10 +78,12 @@ def report(
     data       an ImageFolder: what the report measures on
     overrides  keywords of `load` (arch, classes, image_size, padding, mean, std, key, weights)
     one_file   write the gallery as one file to mail too, where that is light enough
+    keep       the receipts of all maps beside the page, and those of finished maps where the report is interrupted
+    budget     seconds that it may take: methods, pictures and chapters are cut to fit, and what was cut is said; None: all of it
     command    as the reader would type it; shown on the page
     raises     InputRefused and its kin before anything is written; OutputRefused when writing fails: nothing has changed then
     """
-    started = time.perf_counter()
+    started, course = time.perf_counter(), pace(budget)
     require_index_place(Path(out))
     checkpoint = load(source, seed=seed, **{"folder_classes": folder_classes(data), **(overrides or {})})
     stem = Path(os.path.abspath(source)).stem if source is not None else BUNDLED.stem  # "." is a folder with a name
@@ -81,42 +93,78 @@ def report(
     model = build(checkpoint).to(device)
     gigamacs = sum(row.macs for row in geometry(model)) / 1e9
     chosen = preset_for(preset, gigamacs)
+    if course:
+        chosen = course.prepare(chosen, model, checkpoint.architecture.image_side, gigamacs)
     material = gather(checkpoint, images=images, data=data, preset=chosen, gigamacs=gigamacs, seed=seed)
-    with replacing(Path(out) / folder_name(stem)) as folder:
+    target = Path(out) / folder_name(stem)
+    with replacing(target) as folder, resumable(target, settings=(fingerprint, chosen.name, seed, str(device))) as receipts:
         for name in ("figures", "data"):
             (folder / name).mkdir()
-        subject = Subject(checkpoint, model, material, chosen, seed)
-        made = _make_all(subject, progress)
-        shown = [write_chapter(part, folder, chosen) for part in made]
+        shelf = Shelf(model, checkpoint.classes, chosen, seed, checkpoint=fingerprint, folder=receipts if keep else None)
+        if course:
+            shelf.left_out = course.without()
+            course.answers(len(material.labelled or ()))
+        subject = Subject(checkpoint, model, material, chosen, seed, maps=shelf)
+        made, shown = _chapters(subject, folder, course, progress)
         missing = tuple((part.title, reason) for part in made for reason, _ in part.missing)
-        explorer, no_explorer = write_explorer(folder, lambda: explore(subject))
+        no_time = course.refusal("explorer", "") if course else ""
+        explorer, no_explorer = (None, no_time) if no_time else write_explorer(folder, lambda: explore(subject))
+        said = course.sentences() if course else ()
         context = {
             "command": command, "preset": chosen.name, "seed": seed, "device": str(device), "dtype": "float32", "sha256": fingerprint,
             "files": [part.name for part in model_files(file)] if fingerprint else [],
+            "receipts": RECEIPTS if keep and shelf.kept else "none were kept",
             "seconds": time.perf_counter() - started, "no_explorer": no_explorer, "stored": explorer.stored if explorer else "",
+            "budget": course.footer() if course else "", "warnings": material.warnings + (said if course and course.cut else ()),
         }  # fmt: skip
         findings = verdict(subject, [finding for part in made for finding in part.findings])
         built = _page(stem, subject, findings, shown, context)
-        warnings = (*material.warnings, *publish(folder, built))
+        warnings = (*built.warnings, *publish(folder, built))
         single = f"{folder_name(stem)}-alone.html"
         if one_file and (too_heavy := standalone(folder, built, explorer, single)):
             missing = (*missing, ("One file", too_heavy))
-        write_json(folder / MANIFEST, {**_manifest(subject, findings, made, context), "warnings": warnings})
-    target = Path(out) / folder_name(stem)
+        kept = _receipts(folder / "data", subject, shelf) if keep else []
+        write_json(folder / MANIFEST, {**_manifest(subject, findings, made, context), "warnings": warnings, "receipts": kept,
+                                       **({"budget": course.told()} if course else {})})  # fmt: skip
     write_index(Path(out))
-    return Result(target / "index.html", missing, warnings, target / single if (target / single).is_file() else None)
+    alone = target / single if (target / single).is_file() else None
+    return Result(target / "index.html", missing, warnings, alone, shelf.said() + (() if course and course.cut else said))
 
 
 # ---------------------------------------------------------------- making
 
 
-def _make_all(subject: Subject, progress: Progress | None) -> list[Made]:
+def _chapters(
+    subject: Subject, folder: Path, course: Pace | None, progress: Progress | None
+) -> tuple[list[Made], list[page.Section]]:  # fmt: skip
+    """Every chapter made and written in its turn, in the page's order; under a budget the most important are made first."""
     discover("vgg_viz.report.sections")
     makers = sorted((maker for _, maker in SECTIONS.items()), key=lambda maker: maker.order)
-    return make_all([(maker.slug, maker.title, maker.lead, partial(maker.make, subject)) for maker in makers], progress)
+    done: dict[str, tuple[Made, page.Section]] = {}
+    for number, maker in enumerate(course.ordered(makers, lambda maker: maker.slug) if course else makers):
+        if progress:
+            progress(maker.title, number, len(makers))
+        if course and (no_time := course.refusal(maker.slug, maker.title)):
+            part = Made(maker.slug, maker.title, maker.lead, missing=[(no_time, "python -m vgg_viz report CHECKPOINT")])
+        else:
+            part = make_chapter(maker.slug, maker.title, maker.lead, partial(maker.make, subject))
+        begun = time.perf_counter()
+        done[maker.slug] = part, write_chapter(part, folder, subject.preset)
+        if course and part.seconds:
+            course.learn(maker.slug, part.seconds + time.perf_counter() - begun)
+    if progress:
+        progress("Writing", len(makers), len(makers))
+    return [done[maker.slug][0] for maker in makers], [done[maker.slug][1] for maker in makers]
 
 
 # ---------------------------------------------------------------- writing
+
+
+def _receipts(folder: Path, subject: Subject, shelf: Shelf) -> list[dict[str, Any]]:
+    """The receipts of all maps, and the scene that they lie on; what the manifest says of them."""
+    if shelf.kept and subject.looked is not None:
+        write_scene(folder, subject.looked.batch, subject.looked.logits, subject.classes, subject.geometry, checkpoint=shelf.checkpoint)
+    return shelf.deliver(folder)
 
 
 def write_explorer(folder: Path, made: Callable[[], Explorer]) -> tuple[Explorer | None, str]:
@@ -144,7 +192,7 @@ def _page(
         subtitle=subtitle(subject),
         findings=tuple(findings),
         facts=facts(subject),
-        warnings=subject.material.warnings,
+        warnings=context["warnings"],
         sections=tuple(shown),
         footer=tuple(_footer(subject, context)),
         explorer_href="" if context["no_explorer"] else EXPLORER,
@@ -159,12 +207,15 @@ def _footer(subject: Subject, context: Mapping[str, Any]) -> Iterable[tuple[str,
     yield "Device and numbers", f"{context['device']}, {context['dtype']}"
     yield "Seed", str(context["seed"])
     yield "Preset", str(context["preset"])
+    if context["budget"]:
+        yield "Budget", str(context["budget"])
     yield "Checkpoint", subject.checkpoint.provenance.file
     yield "Checkpoint SHA-256", str(context["sha256"]) or "not a file"
     if len(context["files"]) > 1:
         yield "SHA-256 of", ", then ".join(context["files"])
     yield "Measured on", subject.material.labelled_from or "no labelled pictures"
     yield "Looked into", subject.material.looked_from or "no pictures"
+    yield "Receipts", str(context["receipts"])
     if not reproducible():
         yield "Run time", f"{context['seconds']:.1f} s"
 

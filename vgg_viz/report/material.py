@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from vgg_viz.data import shapes
+from vgg_viz.data import cache, shapes
 from vgg_viz.data.folder import match_classes, open_folder, read_folder, read_images
+from vgg_viz.data.shortcuts import from_provenance
 from vgg_viz.errors import DataRefused, ImageRefused
 from vgg_viz.maths.images import decode, decode_mask, resize
 from vgg_viz.records import Batch, Checkpoint, Specimen
@@ -90,7 +91,8 @@ def labelled_pictures(
         )
     if data is not None or painted:
         dataset_seed = int(trained_on.get("seed", 0)) if painted else 0
-        batch = shapes.paint(limit, seed=dataset_seed, split="test", side=side)
+        planted = from_provenance(trained_on) if painted else None  # in the share that its held-out pictures had
+        batch = cache.painted(limit, seed=dataset_seed, split="test", side=side, shortcut=planted).as_batch()
         order = tuple(checkpoint.classes.index(name) for name in shapes.CLASSES)
         batch = replace(batch, labels=torch.tensor(order)[batch.labels])
         return in_channels(batch, checkpoint), f"{len(batch):,} pictures of the painted set shapes, test split, seed {dataset_seed}"
@@ -136,7 +138,8 @@ def spread(batch: Batch, count: int) -> Batch:
     total = len(batch)
     count = min(count, total)
     indices = [round(i * (total - 1) / max(1, count - 1)) for i in range(count)]
-    return replace(batch, images=batch.images[indices], names=tuple(batch.names[i] for i in indices))
+    masks = None if batch.masks is None else batch.masks[indices]
+    return replace(batch, images=batch.images[indices], names=tuple(batch.names[i] for i in indices), masks=masks)
 
 
 def left_out(batch: Batch | None) -> list[str]:

@@ -6,8 +6,14 @@ from dataclasses import dataclass, replace
 
 from vgg_viz.errors import UnknownName
 
-ONE_PASS = ("grad_cam", "saliency", "input_x_gradient", "guided_backprop", "guided_grad_cam")
-ALL = (*ONE_PASS, "integrated_gradients", "smoothgrad", "occlusion")
+# One method of each idea, and the one whose failing is in every textbook: a page of twenty methods teaches none of them. Two
+# coarse maps, of channels and of places; one joined with fine lines; the first map of gradients, and the one known to draw edges;
+# two that add up to the score, by a path and by a rule; and the one that only asks, and needs no gradient.
+STANDARD = (
+    "grad_cam", "hires_cam", "guided_grad_cam", "saliency", "guided_backprop", "integrated_gradients", "lrp_epsilon_gamma_box",
+    "occlusion",
+)  # fmt: skip
+CHEAP = 4  # passes a picture that a method of "quick" may cost: a forward and a backward, twice
 
 # Above this cost of one forward pass a network counts as large: on two cores it takes some hundredths of a second.
 LARGE_GIGAMACS = 2.0
@@ -20,7 +26,9 @@ class Preset:
     pictures    that are looked into (activations, attention)
     evaluated   labelled pictures at most
     gigamacs    that the evaluation may cost at most; fewer pictures are drawn for a larger network
-    methods     of attribution, by name
+    methods     of attribution, by name; in PRESETS empty, `preset_for` fills it: "quick" with all that cost a pass or two,
+                "standard" with STANDARD, "full" with every method that is registered
+    viewer      how many of them, the most credible first, the viewer holds: its maps are most of a page's bytes
     steps       of integrated gradients; samples: of SmoothGrad
     window      of occlusion, as a share of the image side; stride in windows
     trust       whether the maps are put to the test (several more passes)
@@ -33,7 +41,8 @@ class Preset:
     pictures: int
     evaluated: int
     gigamacs: float
-    methods: tuple[str, ...]
+    methods: tuple[str, ...] = ()
+    viewer: int = 5
     steps: int = 32
     samples: int = 16
     window: float = 1 / 8
@@ -47,9 +56,11 @@ class Preset:
 
 
 PRESETS = {
-    "quick": Preset("quick", 6, 500, 600, ONE_PASS, trust=False, examples=60),
-    "standard": Preset("standard", 5, 2000, 3000, ALL),
-    "full": Preset("full", 24, 10_000, 30_000, ALL, steps=64, samples=32, rows=4, grid=24, examples=1000, scale=2.0, palette=False),
+    "quick": Preset("quick", 6, 500, 600, trust=False, examples=60),
+    "standard": Preset("standard", 5, 2000, 3000),
+    "full": Preset(
+        "full", 24, 10_000, 30_000, viewer=99, steps=64, samples=32, rows=4, grid=24, examples=1000, scale=2.0, palette=False
+    ),
 }
 
 
@@ -61,8 +72,22 @@ def preset_for(name: str, gigamacs: float) -> Preset:
     """
     if name not in PRESETS:
         raise UnknownName("preset", name, PRESETS)
-    preset = PRESETS[name]
+    preset = replace(PRESETS[name], methods=_methods(name))
     if gigamacs < LARGE_GIGAMACS or name == "full":
         return preset
     return replace(preset, pictures=min(preset.pictures, 6 if name == "quick" else 4), steps=16, samples=8, window=1 / 7, stride=1.0,
                    trust=False)  # fmt: skip
+
+
+def _methods(name: str) -> tuple[str, ...]:
+    """What a preset shows, among the methods that there are."""
+    from vgg_viz.attribution import methods
+    from vgg_viz.attribution.method import Options
+
+    known = methods()
+    if name == "standard":
+        return tuple(method for method in STANDARD if method in known)
+    usual = Options()
+    return tuple(
+        method for method, about in known.items() if name == "full" or (about.passes is not None and about.passes(usual, 64) <= CHEAP)
+    )

@@ -69,6 +69,7 @@ class Receipt:
     target  the word that was asked: "predicted", "second", the name of a class
     title   of the method; family: gradient, cam, relevance, perturbation
     origin  of the maps, as the file tells it (see `Origin`; of the classes only a SHA-256)
+    slug    the stem of its files
     """
 
     found: Attribution
@@ -76,6 +77,7 @@ class Receipt:
     title: str
     family: str
     origin: Mapping[str, Any]
+    slug: str = ""
 
     @property
     def pictures(self) -> tuple[str, ...]:
@@ -83,16 +85,20 @@ class Receipt:
         return tuple(self.origin["pictures"])
 
 
-def origin(model: nn.Module, images: Tensor, names: Sequence[str], classes: Sequence[str], *, checkpoint: str) -> Origin:
+def origin(
+    model: nn.Module, images: Tensor, names: Sequence[str], classes: Sequence[str], *, checkpoint: str, network: str | None = None
+) -> Origin:
     """What the receipts of maps of `model` on `images` (B, C, H, W) in [0, 1] share.
 
     names       of the pictures; classes: names in the order of the outputs
     checkpoint  SHA-256 of the file, or "" for random weights
+    network     from `network_of`, where it is known already
     """
     weight = next(model.parameters())
     dtype = str(weight.dtype).removeprefix("torch.")
     used = {name: version for name, version in versions().items() if name in DEPENDS_ON}
-    return Origin(checkpoint, network_of(model), tuple(names), pixels_of(images), tuple(classes), weight.device.type, dtype, used)
+    network = network_of(model) if network is None else network
+    return Origin(checkpoint, network, tuple(names), pixels_of(images), tuple(classes), weight.device.type, dtype, used)
 
 
 def network_of(model: nn.Module) -> str:
@@ -122,7 +128,9 @@ def slug(found: Attribution, target: str) -> str:
 
     A target that is no plain word, such as the name of a class, is told apart by its checksum.
     """
-    layer = found.layer or ("" if "layer" not in found.settings else str(found.settings["layer"] or ""))
+    about = methods().get(found.method)
+    # The layer that was asked for, which is known before the map is: some methods take none and still answer in one's geometry.
+    layer = "" if about and not about.layered else found.layer or str(found.settings.get("layer") or "")
     parts = [found.method, layer, target, found.unit_of or ""]
     stem = re.sub(r"[^a-z0-9]+", "-", "-".join(part for part in parts if part).lower()).strip("-")[:80]
     odd = not all(re.fullmatch(r"[a-z0-9_:,-]{0,40}", part) for part in parts)
@@ -137,7 +145,7 @@ def write(folder: Path, found: Attribution, here: Origin, *, target: str) -> str
     """
     name = slug(found, target)
     arrays = _arrays(found)
-    packed = _packed(arrays)
+    content = packed(arrays)
     about = methods().get(found.method)
     told = {
         "receipt": SCHEMA,
@@ -156,12 +164,12 @@ def write(folder: Path, found: Attribution, here: Origin, *, target: str) -> str
         "residual": found.residual,
         "passes": found.passes,
         "seconds": None if reproducible() else round(found.seconds, 4),
-        "origin": _told_of(here),
-        "arrays": {"file": f"{name}.npz", "sha256": hashlib.sha256(packed).hexdigest()},
+        "origin": told_of(here),
+        "arrays": {"file": f"{name}.npz", "sha256": hashlib.sha256(content).hexdigest()},
     }
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / f"{name}.npz") as temporary:
-        temporary.write_bytes(packed)
+        temporary.write_bytes(content)
     with whole_file(folder / f"{name}.json") as temporary:
         temporary.write_text(json_text(told), encoding="utf-8")
     return name
@@ -173,8 +181,8 @@ def _arrays(found: Attribution) -> dict[str, np.ndarray[Any, Any]]:
     return {name: np.ascontiguousarray(value, dtype=ARRAYS[name][0]) for name, value in plainly.items()}
 
 
-def _packed(arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
-    """What numpy calls npz, with the same bytes for the same arrays: numpy's own writer asks nobody for the time, but zipfile does."""
+def packed(arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
+    """Arrays by name as what numpy calls npz: the same arrays give the same bytes, for no clock is asked."""
     whole = io.BytesIO()
     with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for name, value in arrays.items():
@@ -191,7 +199,7 @@ def _classes(indices: Tensor, here: Origin) -> dict[str, Any]:
     return {"classes": every, "names": [here.classes[index] if 0 <= index < len(here.classes) else str(index) for index in every]}
 
 
-def _told_of(here: Origin) -> dict[str, Any]:
+def told_of(here: Origin) -> dict[str, Any]:
     """An origin as a receipt holds it: a thousand class names once a map would outweigh the map."""
     named = hashlib.sha256(json_text(here.classes).encode()).hexdigest()
     told: dict[str, Any] = plain({
@@ -223,10 +231,10 @@ def read(path: Path) -> Receipt:
     tensors = {name: torch.from_numpy(value) for name, value in arrays.items()}
     found = Attribution(
         method=told["method"], values=tensors["values"], unit=told["unit"], signed=told["signed"], layer=told["layer"],
-        targets=tensors["targets"], residual=tensors.get("residual"), passes=float(told["passes"]),
+        targets=tensors["targets"], residual=tensors.get("residual"), passes=told["passes"],
         seconds=float(told["seconds"] or 0.0), settings=told["settings"], against=tensors.get("against"), unit_of=told["unit_of"],
     )  # fmt: skip
-    return Receipt(found, told["target"], told["title"], told["family"], told["origin"])
+    return Receipt(found, told["target"], told["title"], told["family"], told["origin"], path.stem)
 
 
 _TEXT, _MAYBE = (str,), (str, type(None))
@@ -244,7 +252,7 @@ def matches(
     """Whether a receipt is of this origin, and where they are given of this method, layer, classes (B,) and settings."""
     found = kept.found
     return (
-        dict(kept.origin) == _told_of(here)
+        dict(kept.origin) == told_of(here)
         and (method is None or found.method == method)
         and (layer is None or found.layer == layer)
         and (targets is None or found.targets.tolist() == targets.tolist())

@@ -34,7 +34,7 @@ def told_in(path: Path, fields: Mapping[str, tuple[type, ...]]) -> dict[str, Any
     raises  ReceiptRefused
     """
     try:
-        told = json.loads(_content(path, MOST_WORDS).decode("utf-8"), parse_constant=_no_number)
+        told = json.loads(content_of(path, MOST_WORDS).decode("utf-8"), parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise _refused(path, f"it is no JSON: {str(error)[:80]}") from None
     if not isinstance(told, dict):
@@ -56,7 +56,7 @@ def arrays_of(path: Path, kinds: Kinds, *, sha256: object = None) -> dict[str, n
     Nothing is unpickled, not even by mistake: the bytes become numbers of the expected type.
     raises  ReceiptRefused before room is made for what the file only claims to hold
     """
-    content = _content(path, MOST_BYTES)
+    content = content_of(path, MOST_BYTES)
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise _refused(path, "its checksum is not the one that its facts tell")
     try:
@@ -90,8 +90,8 @@ def _array(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, kind: s
     return np.frombuffer(content, dtype=kind, offset=head.end()).reshape(shape).copy()
 
 
-def _content(path: Path, most: int) -> bytes:
-    """The bytes of a regular file that is not too large."""
+def content_of(path: Path, most: int) -> bytes:
+    """The bytes of a regular file of at most `most`; raises ReceiptRefused."""
     try:
         if not path.is_file():  # a pipe would wait for ever
             raise _refused(path, "it is not there, or no regular file")

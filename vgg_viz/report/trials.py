@@ -2,99 +2,268 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
+
 from vgg_viz.attribution import methods
 from vgg_viz.attribution.trust import Evidence, evidence
+from vgg_viz.attribution.trust_controls import CONTROLS
+from vgg_viz.attribution.trust_removal import SHARES
+from vgg_viz.attribution.trust_verdict import COMPLETENESS, DISCRIMINATION, FEWEST, RANDOMISED, SENSITIVITY, Measure
+from vgg_viz.figures.trust import Asked, Curves, curves, trials
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
-from vgg_viz.report.section import Looked, Subject, counted
+from vgg_viz.report.kept_trials import remembered
+from vgg_viz.report.preset import LARGE_GIGAMACS
+from vgg_viz.report.receipts import pixels_of
+from vgg_viz.report.section import Looked, Subject, counted, picked
+from vgg_viz.report.shelf import Shelf
 
 TRIED, COMPARED = 16, 8  # pictures on which methods are put to the test, and those of them that get every check
+# Passes of the network that one method may spend on either kind of question; "full" does not bound those of a small network.
+PASSES = 2600
+LINES = 5  # methods in the figure of curves, as many as there are colours: the most credible, and the least
+ORDER = ("passes", "weak", "fails")
 
 
 def tried(subject: Subject, looked: Looked) -> tuple[Evidence, ...]:
-    """The methods put to the test on this checkpoint; nothing where the preset leaves that out."""
+    """The methods put to the test on this checkpoint, the most credible first; nothing where the preset leaves that out."""
     if not subject.preset.trust:
         return ()
+    large = sum(row.macs for row in subject.geometry) / 1e9 >= LARGE_GIGAMACS
     # Not the pictures looked into where there are others: half of those are mistakes, chosen for being so.
     batch = subject.material.labelled or looked.batch
-    count = min(TRIED, len(batch))
-    return evidence(
-        subject.model, batch.images[:count].to(subject.device), names=subject.preset.methods,
-        labels=None if batch.labels is None else batch.labels[:count], masks=None if batch.masks is None else batch.masks[:count],
-        seed=subject.seed, steps=subject.preset.steps, samples=subject.preset.samples, compared=COMPARED,
-    )  # fmt: skip
+    part = picked(batch, list(range(min(FEWEST if large else TRIED, len(batch)))))
+    most = None if subject.preset.name == "full" and not large else PASSES
+    levels, draws = (3, 1) if large else (5, 2)
+
+    def hold() -> tuple[Evidence, ...]:
+        return evidence(
+            subject.model, part.images.to(subject.device), names=subject.preset.methods, labels=part.labels, masks=part.masks,
+            seed=subject.seed, steps=subject.preset.steps, samples=subject.preset.samples, compared=COMPARED, most_passes=most,
+            levels=levels, draws=draws,
+        )  # fmt: skip
+
+    if not isinstance(subject.maps, Shelf):
+        return tuple(ranked(hold()))
+    key = {
+        "methods": subject.preset.methods, "seed": subject.seed, "steps": subject.preset.steps, "samples": subject.preset.samples,
+        "compared": COMPARED, "passes": most, "levels": levels, "draws": draws, "labels": part.labels,
+        "masks": None if part.masks is None else pixels_of(part.masks), "origin": subject.maps.told(part),
+    }  # fmt: skip
+    return tuple(ranked(remembered(subject.maps.folder, key, hold)))
 
 
-def table_of(trials: tuple[Evidence, ...], pictures: int) -> Exhibit:
-    """The table of all trials, for methods that were tried on the first of `pictures` pictures."""
-    titles = {name: method.title for name, method in methods().items()}
-    passing = [titles[trial.method] for trial in trials if trial.verdict == "passes"]
-    failing = [titles[trial.method] for trial in trials if trial.verdict == "fails"]
-    pointed = any(trial.pointing is not None for trial in trials)
-    words = f"{len(passing)} of {counted(len(trials), 'method')} {'passes' if len(passing) == 1 else 'pass'} every check"
-    words += f": {', '.join(passing)}" if passing else ""
-    tried_on, compared = min(TRIED, pictures), min(COMPARED, pictures)
-    on = f"{counted(tried_on, 'picture')}" + (f" (the rank correlations: the first {compared} of them)" if compared < tried_on else "")
-    return Exhibit(
-        "attention-trials",
-        "Should you believe these maps?",
-        Caption(
-            see=f"Each method put to the test on this checkpoint with {on}. Completeness: by how much the map's sum misses the change of the "
-            "score that it promises to explain; empty where a method promises nothing. Other class: rank correlation with the map of the runner-up; near 1, the map does not say which class "
-            "it is about. Random weights: rank correlation with the map of the same network with its last layer, or all layers, randomised; near 1, the "
-            "map shows the picture and not what was learned. Grad-CAM is tried before its ReLU cuts off what is negative."
-            + (" On the object, among pictures named right: how often the strongest point lies on the object's mask or a few pixels beside it, and how "
-               "much of the map's magnitude lies on it." if pointed else ""),
-            read=f"{words}. " + (f"{', '.join(failing)} {'fails' if len(failing) == 1 else 'fail'}: do not take these maps for evidence. " if failing else "")
-            + "The verdict is that of the worst check; the random last layer is shown and not judged."
-            + (" Mass is compared with maps that know nothing of the network, such as a spot in the centre." if pointed else ""),
-            cannot=f"The thresholds are this package's conventions; the numbers are what was measured. {counted(tried_on, 'picture').capitalize()} "
-            f"{'gives' if tried_on == 1 else 'give'} a hint, not a proof, and a method that passes can still mislead on a single picture.",
-        ),
-        alt=f"Table of {len(trials)} attribution methods with their trials: {words}.",
-        table=Table(
-            (
-                Column("method"), Column("verdict"), Column("completeness error", "share", True), Column("other class", "rank corr.", True),
-                Column("random top layer", "rank corr.", True), Column("all layers random", "rank corr.", True),
-                *((Column("peak on the object", "%", True), Column("mass on the object", "%", True)) if pointed else ()), Column("why"),
-            ),
-            tuple(
-                (
-                    titles[t.method], t.verdict, _rounded(t.completeness), _rounded(t.discrimination), _rounded(t.randomised_top),
-                    _rounded(t.randomised_all), *(_pointed(t) if pointed else ()), t.reason,
-                )
-                for t in trials
-            ),
-        ),
-        numbers={
-            t.method: {
-                "verdict": t.verdict, "reason": t.reason, "completeness": t.completeness, "discrimination": t.discrimination,
-                "randomised_top": t.randomised_top, "randomised_all": t.randomised_all,
-                "pointing": None if t.pointing is None else t.pointing.hit_rate, "mass": None if t.pointing is None else t.pointing.mass,
-            }
-            for t in trials
-        },
-    )  # fmt: skip
+def ranked(found: Sequence[Evidence]) -> list[Evidence]:
+    """The most credible first: by verdict, then by how many checks failed, then by how many were weak; else as they came."""
+
+    def doubts(one: Evidence) -> tuple[int, int, int]:
+        verdicts = [check.verdict for check in one.checks]
+        return ORDER.index(one.verdict), verdicts.count("fails"), verdicts.count("weak")
+
+    return sorted(found, key=doubts)
 
 
-def finding(trials: tuple[Evidence, ...]) -> Finding:
+def finding(found: Sequence[Evidence]) -> Finding:
     """Which maps of this report to believe first."""
-    titles = {name: method.title for name, method in methods().items()}
-    by_verdict = {verdict: [titles[t.method] for t in trials if t.verdict == verdict] for verdict in ("passes", "weak", "fails")}
+    by_verdict = {verdict: [_title(one) for one in found if one.verdict == verdict] for verdict in ORDER}
     passing, failing = by_verdict["passes"], by_verdict["fails"]
     weak = len(by_verdict["weak"])
-    text = f"Of {counted(len(trials), 'attribution method')} put to the test on this checkpoint, {len(passing)} {'passes' if len(passing) == 1 else 'pass'} every check"
+    text = f"Of {counted(len(found), 'attribution method')} put to the test on this checkpoint, {len(passing)} {'passes' if len(passing) == 1 else 'pass'} every check"
     text += f" ({', '.join(passing)})" if passing else ""
     text += f", {weak} {'is' if weak == 1 else 'are'} weak and {len(failing)} {'fails' if len(failing) == 1 else 'fail'}" + (f" ({', '.join(failing)})" if failing else "")
     return Finding("note" if passing else "warn", f"{text}.")
 
 
-def _pointed(trial: Evidence) -> tuple[float | None, float | None]:
-    """Peaks and mass on the object [%]; None where no picture was named right."""
-    found = trial.pointing
-    if found is None or not found.pictures:
-        return None, None
-    return round(100 * found.hit_rate, 1), round(100 * found.mass, 1)
+def exhibits(found: Sequence[Evidence]) -> Iterator[Exhibit]:
+    """The trials at a glance with their table; pictures taken apart, and a network losing its weights."""
+    if found:
+        yield _panel(found)
+        yield _curves(found)
+
+
+# ---------------------------------------------------------------- at a glance
+
+
+def _panel(found: Sequence[Evidence]) -> Exhibit:
+    passing = [_title(one) for one in found if one.verdict == "passes"]
+    weak = [_title(one) for one in found if one.verdict == "weak"]
+    failing = [_title(one) for one in found if one.verdict == "fails"]
+    words = f"{len(passing)} of {counted(len(found), 'method')} {'passes' if len(passing) == 1 else 'pass'} every check"
+    words += f": {', '.join(passing)}" if passing else ""
+    most, compared = max(one.pictures for one in found), max(one.compared for one in found)
+    dear = [_title(one) for one in found if one.compared < compared]
+    on = counted(most, "picture")
+    if compared < most:
+        on += f", in the first five columns {compared} of them" + (f" ({_listed(dear)}: fewer, each map being dear)" if dear else "")
+    masses = [measure for one in found for measure in one.measures if measure.name.startswith("mass")]
+    where = {"mass on the object": "how much of the map lies on the object's mask", "mass in its quarter": "of four pictures tiled into one, how much of a class's map "
+             "lies in its own quarter"}.get(masses[0].name if masses else "", "")  # fmt: skip
+    return Exhibit(
+        "attention-trials",
+        "Which of these maps to believe",
+        Caption(
+            see=f"Every method put to the test on this checkpoint with {on}, the most credible on top. Five things should be small: how far the map adds up to something "
+            "else than it promises; how alike it stays when the upper half, or all, of the network's weights are noise; how alike it is for the runner-up class; "
+            "how much noise that nobody sees changes it. "
+            f"{'Three' if where else 'Two'} should be large: the network's probability when the marked places come first and not last (insertion less deletion), the same with the missing "
+            f"places filled in from their neighbours (ROAD){', and ' + where if where else ''}. Lines are 95 % intervals over pictures.",
+            read=f"{words}. "
+            + (f"{_listed(failing)} {'fails' if len(failing) == 1 else 'fail'}: do not take {'this map' if len(failing) == 1 else 'these maps'} for evidence. " if failing else "")
+            + (f"{_listed(weak)} {'is' if len(weak) == 1 else 'are'} weak: a hint beside others. " if weak else "")
+            + "The coloured tick is the control that matters: a map of the same values and the same blur whose places mean nothing. What is not clearly to the right of it is luck. "
+            "Grey ticks are a spot in the centre, the picture's edges, and smooth noise.",
+            cannot="The verdict is that of the worst check, and its limits are this package's conventions; the numbers are what was measured. A few pictures give a hint, not a proof, "
+            "and a method that passes can still mislead on a single picture. Grad-CAM and its kin are tried before their ReLU cuts off what is negative.",
+        ),
+        alt=f"Dot plot of {counted(len(found), 'attribution method')} and their checks: {words}"
+        + (f"; {_listed(failing)} {'fails' if len(failing) == 1 else 'fail'}." if failing else "."),
+        figure=trials([_title(one) for one in found], [one.verdict for one in found], _asked(found), title=f"{counted(len(found), 'method')} on trial on this checkpoint"),
+        table=_table(found),
+        numbers={one.method: _numbers(one) for one in found},
+    )  # fmt: skip
+
+
+def _asked(found: Sequence[Evidence]) -> list[Asked]:
+    """The columns of the figure: those checks that some method was asked."""
+    small = [
+        ("adds up", "share", "completeness", COMPLETENESS, (0.0, 0.4), [one.completeness for one in found]),
+        ("upper half random", "rank corr.", "upper layers random", RANDOMISED, (0.0, 1.0), [one.randomised_upper for one in found]),
+        ("all weights random", "rank corr.", "all layers random", RANDOMISED, (0.0, 1.0), [one.randomised_all for one in found]),
+        ("other class", "rank corr.", "other class", DISCRIMINATION, (0.0, 1.0), [one.discrimination for one in found]),
+        ("small noise", "share", "small noise", SENSITIVITY, (0.0, 1.5), [one.sensitivity for one in found]),
+    ]
+    columns = [
+        Asked(title, unit, [_nan(value) for value in values], [_verdict(one, name) for one in found], span, limits=limits)
+        for title, unit, name, limits, span, values in small
+        if any(value is not None for value in values)
+    ]
+    for name in dict.fromkeys(measure.name for one in found for measure in one.measures):
+        held = [_measure(one, name) for one in found]
+        values = [math.nan if m is None else m.value for m in held]
+        controls = {control: [math.nan if m is None else m.controls.get(control, math.nan) for m in held] for control in CONTROLS}
+        # From nothing to everything where the score is a share; from as bad as it came to as good as can be where it has a sign.
+        span = (0.0, 1.0) if name.startswith("mass") else (-0.4, 1.0)
+        columns.append(Asked(
+            name, held[0].unit if held[0] else "", values, [_verdict(one, name) for one in found], span, controls=controls,
+            lows=[math.nan if m is None else m.interval[0] for m in held], highs=[math.nan if m is None else m.interval[1] for m in held],
+        ))  # fmt: skip
+    return columns
+
+
+def _table(found: Sequence[Evidence]) -> Table:
+    pointed = any(one.pointing is not None for one in found)
+    names = list(dict.fromkeys(measure.name for one in found for measure in one.measures))
+    return Table(
+        (
+            Column("method"), Column("verdict"), Column("why"), Column("completeness error", "share", True), Column("logit explained", "share", True),
+            Column("other class", "rank corr.", True), Column("upper half random", "rank corr.", True), Column("all layers random", "rank corr.", True),
+            Column("small noise", "share", True), *(Column(name, "", True) for name in names),
+            *((Column("peak on the object", "%", True), Column("best overlap", "IoU", True)) if pointed else ()),
+        ),
+        tuple(
+            (
+                _title(one), one.verdict, one.reason, _rounded(one.completeness), _rounded(one.explained), _rounded(one.discrimination), _rounded(one.randomised_upper),
+                _rounded(one.randomised_all), _rounded(one.sensitivity),
+                *(_rounded(m.value if (m := _measure(one, name)) else None) for name in names),
+                *((_percent(one.pointing.hit_rate if one.pointing else None), _rounded(one.pointing.iou if one.pointing else None)) if pointed else ()),
+            )
+            for one in found
+        ),
+    )  # fmt: skip
+
+
+def _numbers(one: Evidence) -> dict[str, object]:
+    return {
+        "verdict": one.verdict, "reason": one.reason, "pictures": one.pictures, "compared": one.compared, "completeness": one.completeness, "explained": one.explained,
+        "discrimination": one.discrimination, "randomised_top": one.randomised_top, "randomised_upper": one.randomised_upper, "randomised_all": one.randomised_all,
+        "sensitivity": one.sensitivity, "checks": {check.name: check.verdict for check in one.checks},
+        "measures": {
+            m.name: {"value": _rounded(m.value), "interval": _interval(m.interval), "ahead_of": {name: _interval(ahead) for name, ahead in m.ahead.items()}}
+            for m in one.measures
+        },
+        "pointing": None if one.pointing is None else _rounded(one.pointing.hit_rate), "iou": None if one.pointing is None else _rounded(one.pointing.iou),
+    }  # fmt: skip
+
+
+# ---------------------------------------------------------------- curves
+
+
+def _curves(found: Sequence[Evidence]) -> Exhibit:
+    shown = list(found) if len(found) <= LINES else [*found[: LINES - 1], found[-1]]
+    controls = [name for name in CONTROLS if name != "blur-matched"]
+    first = max(shown, key=lambda one: one.pictures)
+    apart = {
+        kind: {**{_title(one): one.curves[kind]["map"] for one in shown}, **{name: first.curves[kind][name] for name in controls}}
+        for kind in ("deletion", "insertion")
+    }
+    layers = [layer for layer, _ in max((one.cascade for one in found), key=len)]
+    kept = {_title(one): [1.0, *(_nan(dict(one.cascade).get(layer)) for layer in layers)] for one in shown if one.cascade}
+    gaps = {_title(one): m for one in shown if (m := _measure(one, "insertion less deletion"))}
+    best = max(gaps, key=lambda name: gaps[name].value, default="")
+    words = f"{best} has the widest gap between the first two panels here, {gaps[best].value:.2f} on average; a spot in the centre has {gaps[best].controls['centre']:.2f}." if best else ""
+    ends = {name: values[-1] for name, values in kept.items()}
+    most, least = (pick(ends, key=lambda name: ends[name]) if ends else "" for pick in (max, min))
+    forgot = f"With all weights random, {least} keeps {ends[least]:.2f} and {most} {ends[most]:.2f}." if len(ends) > 1 else ""
+    share = {0.0: "0", 0.5: "50", 1.0: "100"}
+    marks = [layers[round(i * (len(layers) - 1) / max(1, min(len(layers), 6) - 1))] for i in range(min(len(layers), 6))]
+    panels = [
+        Curves("Marked places go", "of the picture gone [%]", SHARES, share, apart["deletion"]),
+        Curves("Marked places come back", "of the picture back [%]", SHARES, share, apart["insertion"]),
+        Curves("The network forgets", "random from the top down to", range(len(layers) + 1),
+               {0: "none", **{layers.index(name) + 1: name for name in marks}}, kept),
+    ]  # fmt: skip
+    return Exhibit(
+        "attention-curves",
+        "Pictures taken apart, a network that forgets",
+        Caption(
+            see=f"{f'The {LINES - 1} most credible methods and the least credible one' if len(shown) < len(found) else 'All methods'}. Left: the network's mean probability for its answer while the tiles that a map marks most are painted in the picture's mean "
+            "colour. Middle: they come back first, onto a blurred picture. Right: the network's layers are filled with noise from the top down, each as loud as before; the height is the "
+            "rank correlation of the map's magnitudes with those for the trained network. Grey and dashed: maps that know nothing of the network.",
+            read=f"A good map makes the left line fall early and the middle one rise early. {words} A map that explains the network must change when the network forgets. {forgot} A line "
+            "that stays high belongs to a method that draws the picture rather than the network.",
+            cannot="A picture with holes is a kind of picture that the network never saw: part of what happens is surprise. ROAD, in the table above, fills holes in from their surroundings for "
+            "that reason, and still favours blurred maps. Where a picture is empty but for its object, every map has to lie there, whatever the weights.",
+        ),
+        alt=f"Three line charts for {counted(len(shown), 'method')}: probability while tiles are removed, while they come back, and likeness while layers are randomised. {words} {forgot}",
+        figure=curves(panels, dull=controls, height="probability, or rank correlation", title="Pictures taken apart, a network that forgets"),
+        numbers={
+            "shares": SHARES, **{kind: {name: [_rounded(value) for value in line] for name, line in lines.items()} for kind, lines in apart.items()},
+            "layers": layers, "rank_correlation": {name: [_rounded(value) for value in values[1:]] for name, values in kept.items()},
+        },
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------- pieces
+
+
+def _title(one: Evidence) -> str:
+    return methods()[one.method].title
+
+
+def _measure(one: Evidence, name: str) -> Measure | None:
+    return next((measure for measure in one.measures if measure.name == name), None)
+
+
+def _verdict(one: Evidence, check: str) -> str:
+    return next((found.verdict for found in one.checks if found.name == check), "")
+
+
+def _nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None or value != value else round(value, 3)
+
+
+def _interval(numbers: Sequence[float]) -> str:
+    """A difference with its interval, or an interval: one value of a file instead of a line for each end."""
+    return " ".join("-" if number != number else f"{number:.3f}" for number in numbers)
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None or share != share else round(100 * share, 1)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)

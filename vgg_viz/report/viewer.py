@@ -79,7 +79,7 @@ def payload(
             }
             for name in used
         ],
-        "layers": list(layers.values()),
+        "layers": [layers[name] for name in fields if name in layers],  # in the order in which a picture meets them
         "maps": named,
         "ranges": ranges,
     }  # fmt: skip

@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from vgg_viz.data.cache import Pictures, natural_side, open_source, specimens, statistics
+from vgg_viz.data.shortcuts import Shortcut
 from vgg_viz.data.transforms import AUGMENTATIONS, augment, colour_axes
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import load
@@ -40,6 +41,7 @@ def train(
     train_count: int | None = None,
     val_count: int | None = None,
     keep_epochs: int | None = None,
+    shortcut: Shortcut | None = None,
     resume: bool = False,
     quiet: bool = False,
     device: str | torch.device = "cpu",
@@ -52,6 +54,7 @@ def train(
     image_side   [px]; default: the variant's usual side, or the pictures' own where that is smaller
     train_count  pictures to train on; default 12,000 painted, or all of a folder's
     keep_epochs  keep the weights of every N-th epoch, from the untrained network on; 0: of none; None: of all where they are small
+    shortcut     planted in painted pictures of one class, for the network to learn
     resume       continue the run in `out`; bit-equal to a run that was never interrupted
     returns      the checkpoint in best.pt: weights of the epoch with the best validation accuracy, history of all epochs
     raises       DataRefused, OutputRefused, InputRefused
@@ -63,7 +66,8 @@ def train(
     with RunFolder(Path(out), resume) as run, Display(recipe.epochs, quiet) as display:
         side = image_side if image_side is not None else natural_side(data, usual.image_side)
         source = open_source(
-            data, side=side, train_count=train_count, val_count=val_count, seed=recipe.seed, tick=display.reading
+            data, side=side, train_count=train_count, val_count=val_count, seed=recipe.seed, shortcut=shortcut,
+            tick=display.reading,
         )
         display.skipped(source.train.skipped + source.held_out.skipped)
         mean, std = statistics(source.train)

@@ -55,7 +55,7 @@ class Display:
         )
         if every:
             which = "every epoch" if every == 1 else f"one epoch in {every}"
-            self.console.print(f"the weights of {which} are kept for a timeline (--keep-epochs none leaves them out)")
+            self.console.print(f"the weights of {which} stay in epochs/, for a timeline (--keep-epochs)")
         if history:
             self.console.print(f"resuming after epoch {len(history)}")
         self.console.print("epoch   train loss   accuracy     val loss   accuracy     rate      pictures/s")

@@ -8,9 +8,12 @@ from torch import Tensor
 
 from vgg_viz.figures.attention import Row, methods_side_by_side
 from vgg_viz.figures.style import percent
+from vgg_viz.maths.change import map_entropy
 from vgg_viz.maths.heatmaps import Scale, shared_scale
 from vgg_viz.maths.metrics import bootstrap_interval, mass_inside, rank_correlation
 from vgg_viz.records import Batch, Caption, Column, Exhibit, Table
+from vgg_viz.report.comparison.depth import by_layer, comparable
+from vgg_viz.report.comparison.flipped import flipped
 from vgg_viz.report.comparison.maps import TIMES, Look, look
 from vgg_viz.report.comparison.pair import Pair, Pictures
 from vgg_viz.report.comparison.viewer import payload
@@ -30,7 +33,12 @@ def attention(pair: Pair) -> Iterator[Exhibit]:
     name = next(iter(asked))
     yield _rows(pair, batch, said, asked[name], looks[name], "true class" if name == "true" else "class that A chose")
     if pair.labelled is not None:
-        yield _agreement(pair, side)
+        if (turned := flipped(pair)) is not None:
+            yield turned
+        sample, classes = _sample(pair)
+        yield _agreement(pair, side, sample, classes)
+        if comparable(pair):
+            yield by_layer(pair, sample, classes)
 
 
 def _asked(batch: Batch, said: list[Tensor]) -> dict[str, Tensor]:
@@ -119,16 +127,20 @@ def _answer(pair: Pair, letter: str, logits: Tensor) -> str:
     return f"{letter} says {pair.classes[int(logits.argmax())]} ({percent(float(logits.softmax(0).max()))})"
 
 
-def _agreement(pair: Pair, side: int) -> Exhibit:
-    """Numbers over pictures that were not chosen for what they show: the first ones of the labelled set."""
+def _sample(pair: Pair) -> tuple[Pictures, Tensor]:
+    """Pictures that were not chosen for what they show, spread over the labelled ones, and their classes."""
     whole = pair.labelled
     if whole is None or whole.a.labels is None:
         raise TypeError("labelled pictures were expected")
     count = min(len(whole.a), SAMPLED if pair.a.macs + pair.b.macs < 2e9 else pair.preset.pictures)
     # Evenly over the set: a folder begins with its first class.
     chosen = sorted({round(i * (len(whole.a) - 1) / max(1, count - 1)) for i in range(count)})
-    sample = Pictures(picked(whole.a, chosen), picked(whole.b, chosen), "")
-    found = look(pair, sample, whole.a.labels[chosen], side)
+    return Pictures(picked(whole.a, chosen), picked(whole.b, chosen), ""), whole.a.labels[chosen]
+
+
+def _agreement(pair: Pair, side: int, sample: Pictures, classes: Tensor) -> Exhibit:
+    """The same numbers over the sample."""
+    found, count = look(pair, sample, classes, side), len(sample.a)
     ranks = rank_correlation(found.placed[0], found.placed[1])
     measured: list[tuple[str, Tensor]] = [("rank correlation of the two maps", ranks)]
     masks = (sample.b if pair.b.side > pair.a.side else sample.a).masks
@@ -138,6 +150,7 @@ def _agreement(pair: Pair, side: int) -> Exhibit:
             ("share of A's map on the object", inside[0]), ("share of B's map on the object", inside[1]),
             ("B minus A, picture by picture", inside[1] - inside[0]), ("share of the picture that the object covers", masks.double().mean((1, 2))),
         ]  # fmt: skip
+    measured += [(f"entropy of {letter}'s map, 1 is flat", map_entropy(maps)) for letter, maps in zip("AB", found.raw, strict=True)]
     rows = []
     for name, values in measured:
         known = values[~values.isnan()]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from vgg_viz.attribution import attribute, methods
+from vgg_viz.attribution import methods
 from vgg_viz.attribution.cam import after_relu, choose_layer
-from vgg_viz.attribution.shared import gradient_bundle
-from vgg_viz.attribution.trust import Evidence
+from vgg_viz.attribution.shared import SHARED
 from vgg_viz.figures.attention import Row, methods_side_by_side
 from vgg_viz.figures.style import percent
 from vgg_viz.maths.heatmaps import Scale, place, shared_scale
@@ -20,13 +19,10 @@ from vgg_viz.maths.receptive_field import Field
 from vgg_viz.records import Attribution, Caption, Exhibit, Finding
 from vgg_viz.report.section import Looked, Subject, counted, pixels, section
 from vgg_viz.report.sections.activations import looked_at
-from vgg_viz.report.trials import finding, table_of, tried
+from vgg_viz.report.trials import exhibits, finding, tried
 from vgg_viz.report.viewer import payload
 
-# For the second class too: the methods whose maps are about a class. The others hardly change, as the trials show.
-TWO_CLASSES = ("grad_cam", "guided_grad_cam", "integrated_gradients", "occlusion")
-# Shown on their own ground: the grain of a gradient is lost over a photo. Occlusion and Grad-CAM are patches and stay over it.
-GRAIN = ("saliency", "input_x_gradient", "guided_backprop", "guided_grad_cam", "integrated_gradients", "smoothgrad")
+COLUMNS = 8  # methods in a figure; more take several
 PEAKS = 0.995  # of the magnitudes lie inside a pixel map's scale: a few peaks would darken the rest
 
 
@@ -52,22 +48,43 @@ class Maps:
 def attention(subject: Subject) -> Iterator[Exhibit | Finding]:
     """Viewer, methods side by side, layers side by side, two classes, and the trials."""
     looked = looked_at(subject)
-    maps = compute(subject, looked)
     trials = tried(subject, looked)
-    yield _viewer(subject, looked, maps, trials)
+    verdicts = {trial.method: (trial.verdict, trial.reason) for trial in trials} or subject.verdicts
+    names = (*(name for name in verdicts if name in subject.preset.methods), *(name for name in subject.preset.methods if name not in verdicts))
+    maps = compute(subject, looked, names)
+    names = tuple(name for name in names if ("predicted", name) in maps.by_method)
+    failing = [name for name, (verdict, _) in verdicts.items() if verdict == "fails"]
+    titles = {name: f"{methods()[name].title}{' (fails)' if name in failing else ''}" for name in names}
+    yield _viewer(subject, looked, maps, {name: reason for name, (_, reason) in verdicts.items()}, titles)
     if trials:
         yield finding(trials)
-        yield table_of(trials, len((subject.material.labelled or looked.batch).names))
-    yield _methods(subject, looked, maps)
+        yield from exhibits(trials)
+    yield from _methods(subject, looked, maps, titles)
     yield _layers(subject, looked, maps)
     yield _classes(subject, looked, maps)
 
 
-def compute(subject: Subject, looked: Looked) -> Maps:
-    """Every map that the section shows, from as few passes as the methods allow: one shared pass a class, then the others."""
-    images = looked.batch.images.to(subject.device)
-    side = images.shape[-1]
-    convolution, reason = choose_layer(subject.geometry, side)
+def about_a_class(name: str) -> bool:
+    """Whether a method is asked about a second class too: those whose maps follow the class by how they are made.
+
+    Maps of plain gradients hardly change with the class, as the trials show.
+    """
+    about = methods()[name]
+    return about.family in ("cam", "perturbation") or about.complete
+
+
+def grain(found: Attribution) -> bool:
+    """Whether a map is shown on its own ground: grain of single pixels is lost over a photo. Layer maps and patches stay over it."""
+    return found.layer is None and methods()[found.method].family != "perturbation"
+
+
+def compute(subject: Subject, looked: Looked, names: tuple[str, ...] = ()) -> Maps:
+    """Every map that the section shows, from as few passes as the methods allow: one shared pass a class, then the others.
+
+    names  of methods, those that the viewer holds first; none: those of the preset
+    """
+    names = names or subject.preset.methods
+    convolution, reason = choose_layer(subject.geometry, looked.batch.images.shape[-1])
     layer = after_relu(subject.geometry, convolution)
     every = [after_relu(subject.geometry, row.name) for row in subject.conv_layers]
     order = looked.logits.argsort(dim=1, descending=True, stable=True)
@@ -76,59 +93,76 @@ def compute(subject: Subject, looked: Looked) -> Maps:
         second = torch.where(looked.batch.labels == first, second, looked.batch.labels)
     by_method: dict[tuple[str, str], Attribution] = {}
     by_layer: dict[tuple[str, str], Attribution] = {}
-    window = max(2, round(side * subject.preset.window))
     for target, classes in (("predicted", first), ("second", second)):
-        bundle = gradient_bundle(subject.model, images, classes.to(images.device), layers=every)
-        ready = {"saliency": bundle.saliency, "input_x_gradient": bundle.input_x_gradient, "grad_cam": bundle.grad_cam[layer]}
-        by_layer.update({(target, name): found for name, found in bundle.grad_cam.items()})
-        for name in subject.preset.methods:
-            if target == "second" and name not in TWO_CLASSES:
-                continue
-            by_method[target, name] = ready.get(name) or attribute(
-                subject.model, images, method=name, target=classes.to(images.device), seed=subject.seed,
-                layer=layer if methods()[name].layered else None, steps=subject.preset.steps, samples=subject.preset.samples,
-                window=window, stride=max(1, round(window * subject.preset.stride)),
-            )  # fmt: skip
+        wanted = [name for name in held(subject, names) if about_a_class(name)] if target == "second" else list(names)
+        wanted = [name for name in wanted if subject.maps.offers(name, target)]
+        also = [name for name in wanted if name in SHARED]
+        ready = subject.maps.shared(looked.batch, classes, target=target, layers=every, also=also, layer=layer)
+        by_layer.update({(target, name): ready["grad_cam", name] for name in every})
+        for name in wanted:
+            by_method[target, name] = ready.get((name, layer if methods()[name].layered else None)) or subject.maps.attribute(
+                looked.batch, name, classes, target=target, layer=layer
+            )
     return Maps(layer, reason.removeprefix(f"{convolution}: ").removesuffix("."), second, by_method, by_layer)
+
+
+def held(subject: Subject, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The methods in the viewer, whose maps are most of a page's bytes: the first of them, and Grad-CAM for its layers."""
+    first = names[: subject.preset.viewer]
+    return first if "grad_cam" in first or "grad_cam" not in names else (*first[:-1], "grad_cam")
 
 
 # ---------------------------------------------------------------- exhibits
 
 
-def _viewer(subject: Subject, looked: Looked, maps: Maps, trials: tuple[Evidence, ...]) -> Exhibit:
-    fields = {row.name: row.field for row in subject.geometry if row.field is not None}
-    everything = [*((t, a) for (t, name), a in maps.by_method.items() if name != "grad_cam"), *((t, a) for (t, _), a in maps.by_layer.items())]
-    said = {trial.method: f"On trial here it {trial.reason}" for trial in trials}
-    every_method = methods()
-    both = [every_method[name].title for name in subject.preset.methods if ("second", name) in maps.by_method]
+def _viewer(subject: Subject, looked: Looked, maps: Maps, reasons: dict[str, str], titles: dict[str, str]) -> Exhibit:
+    names = held(subject, tuple(titles))
+    everything: list[tuple[str, Attribution]] = []
+    for name in names:
+        if name == "grad_cam":  # at its usual layer first: there the viewer opens where it opens with Grad-CAM
+            layers = sorted(maps.by_layer.items(), key=lambda item: item[0][1] != maps.chosen_layer)
+            everything += [(target, found) for (target, layer), found in layers if target == "predicted" or layer == maps.chosen_layer]
+        else:
+            everything += [(target, maps.by_method[target, name]) for target in ("predicted", "second") if (target, name) in maps.by_method]
+    said = {name: f"On trial here it {reason}" for name, reason in reasons.items()}
+    about = {name: replace(methods()[name], title=titles[name]) for name in names}
+    both = [titles[name] for name in names if ("second", name) in maps.by_method]
     twice = f"{', '.join(both[:-1])} and {both[-1]}" if len(both) > 1 else "".join(both)
-    shown = payload(looked.batch, subject.classes, looked.logits.softmax(1), everything, every_method, fields, said)
+    rest = [titles[name] for name in titles if name not in names]
+    shown = payload(looked.batch, subject.classes, looked.logits.softmax(1), everything, about, _fields(subject), said)
     return Exhibit(
         "attention-viewer",
         "Try it: picture, method, layer, class",
         Caption(
             see=f"A picture with a map over it; the stronger the value, the less transparent the colour. {counted(len(looked.batch), 'picture')}, "
-            f"{counted(len(subject.preset.methods), 'method')}, Grad-CAM for {'all ' if len(subject.conv_layers) > 1 else ''}"
+            f"{counted(len(names), 'method')}{', the most credible on this checkpoint first' if reasons else ''}, Grad-CAM for {'all ' if len(subject.conv_layers) > 1 else ''}"
             f"{counted(len(subject.conv_layers), 'convolution')}. {twice} can also be asked about a second class: the true class of a mistake, "
-            "otherwise the runner-up.",
+            "otherwise the runner-up." + (f" {', '.join(rest)}: in the figures below." if rest else ""),
             read=f"Grad-CAM starts at {maps.chosen_layer}: {maps.reason}. Change one thing at a time. Does the map move when the class changes? "
             "Do two methods agree? Point at a cell of a layer's map to see the pixels that it can depend on.",
             cannot="A map shows what the score reacts to, not what the network thinks. That it looks right to us is no evidence that it is right.",
         ),
-        alt=f"Interactive viewer of {counted(len(looked.batch), 'picture')} with maps by {counted(len(subject.preset.methods), 'method')}; the figures below show the same.",
+        alt=f"Interactive viewer of {counted(len(looked.batch), 'picture')} with maps by {counted(len(names), 'method')}; the figures below show the same.",
         numbers={
-            "pictures": looked.batch.names, "methods": subject.preset.methods, "chosen_layer": maps.chosen_layer,
+            "pictures": looked.batch.names, "methods": names, "chosen_layer": maps.chosen_layer,
             "reason": maps.reason, "predicted": looked.predicted, "second": maps.second,
-            "passes": {name: maps.by_method["predicted", name].passes for name in subject.preset.methods},
+            "passes": {name: maps.by_method["predicted", name].passes for name in titles},
         },
         viewer=shown,
     )  # fmt: skip
 
 
-def _methods(subject: Subject, looked: Looked, maps: Maps) -> Exhibit:
+def _methods(subject: Subject, looked: Looked, maps: Maps, titles: dict[str, str]) -> Iterator[Exhibit]:
+    names = tuple(titles)
+    count = -(-len(names) // COLUMNS)
+    for part in range(count):
+        here = names[len(names) * part // count : len(names) * (part + 1) // count]
+        yield _side_by_side(subject, looked, maps, {name: titles[name] for name in here}, f"-{part + 1}" if part else "")
+
+
+def _side_by_side(subject: Subject, looked: Looked, maps: Maps, titles: dict[str, str], suffix: str) -> Exhibit:
+    names = tuple(titles)
     photos = pixels(looked.batch.images)
-    names = subject.preset.methods
-    titles = methods()
     fields = _fields(subject)
     chosen = _spread(len(photos), subject.preset.rows)
     rows = []
@@ -137,17 +171,17 @@ def _methods(subject: Subject, looked: Looked, maps: Maps) -> Exhibit:
         for name in names:
             found = maps.by_method["predicted", name]
             placed = on_picture(found, i, fields, photos[i].shape[:2])
-            panels.append((titles[name].title, placed.numpy(), _scale(placed, found, "this map")))
+            panels.append((titles[name], placed.numpy(), _scale(placed, found, "this map")))
         mask = None if looked.batch.masks is None else looked.batch.masks[i].numpy()
         rows.append(Row(photos[i], panels, _answer(subject, looked, i), mask))
     ranks = _agreement(maps, chosen, fields, photos[0].shape[:2], names)
     return Exhibit(
-        "attention-methods",
-        "Methods side by side",
+        "attention-methods" + suffix,
+        f"Methods side by side{f', {suffix[1:]}' if suffix else ''}",
         Caption(
             see=f"{counted(len(chosen), 'picture')}, one per row; a column is a method, asked about the class that the network predicted. "
-            f"Each map has its own scale, printed under it. Grad-CAM, at {maps.chosen_layer}, {'and occlusion lie' if 'occlusion' in names else 'lies'} over "
-            "the picture, the stronger the less transparent; the maps of gradients are grains of single pixels and have their own ground, the colour of zero."
+            f"The most credible stand first where they were put to the test. Each map has its own scale, printed under it. Maps of a layer, here {maps.chosen_layer}, and of "
+            "patches lie over the picture, the stronger the less transparent; maps in grains of single pixels have their own ground, the colour of zero."
             + (" The outline is the object's true mask." if looked.batch.masks is not None else ""),
             read="What methods of different families agree on is less likely to be a whim of one of them. Where they do not, ask what each one measures: a gradient is about "
             "small changes, occlusion about removing a part, Grad-CAM about where useful channels are active. " + ranks,
@@ -155,12 +189,12 @@ def _methods(subject: Subject, looked: Looked, maps: Maps) -> Exhibit:
         ),
         alt=f"{counted(len(chosen), 'picture')} with the maps of {counted(len(names), 'method')} for the predicted class. {ranks}",
         figure=methods_side_by_side(
-            rows, alone=[titles[name].title for name in names if name in GRAIN],
+            rows, alone=[titles[name] for name in names if grain(maps.by_method["predicted", name])],
             title=f"{counted(len(names), 'method')} on {counted(len(chosen), 'picture')}, for the predicted class",
         ),
         kind="picture",
         numbers={"pictures": [looked.batch.names[i] for i in chosen], "methods": names, "layer": maps.chosen_layer,
-                 "ranges": {titles[n].title: [[p[2].low, p[2].high] for row in rows for p in row.maps if p[0] == titles[n].title] for n in names}},
+                 "ranges": {titles[n]: [[p[2].low, p[2].high] for row in rows for p in row.maps if p[0] == titles[n]] for n in names}},
     )  # fmt: skip
 
 
@@ -172,7 +206,7 @@ def _layers(subject: Subject, looked: Looked, maps: Maps) -> Exhibit:
     photos = pixels(looked.batch.images)
     fields = _fields(subject)
     rows = []
-    chosen = _spread(len(photos), subject.preset.rows)
+    chosen = _spread(len(photos), max(1, subject.preset.rows // 2))
     for i in chosen:
         placed = {name: on_picture(maps.by_layer["predicted", name], i, fields, photos[i].shape[:2]) for name in names}
         panels = [(name, value.numpy(), _scale(value, maps.by_layer["predicted", name], "this map")) for name, value in placed.items()]

@@ -22,7 +22,8 @@ function viewer(box, data) {
     return fits.length ? fits : left;
   }, maps)[0];
   const wanted = { photo: start.photo, method: start.method, layer: start.layer, target: start.target };
-  const look = { opacity: 80, scale: "this", outline: false, alone: false };
+  const opaque = data.pale ? 100 : 80;
+  const look = { opacity: opaque, scale: "this", outline: false, alone: false };
   let shown = start; // the map on the stage
   let pinned = null; // the cell chosen by click or keyboard
   let hovered = null; // the cell under the pointer
@@ -31,6 +32,7 @@ function viewer(box, data) {
 
   const picture = part("picture"), marks = part("marks"), stage = part("stage"), bar = part("bar");
   const selects = { photo: part("photo"), method: part("method"), layer: part("layer"), target: part("target") };
+  const moment = part("moment"); // a slider, where the place of layers is taken by moments of a training
   const thumbs = [];
   const announce = announcer(part("live"));
   const masks = new Map();
@@ -43,11 +45,11 @@ function viewer(box, data) {
   const photo = () => data.photos[shown.photo];
   // Where several networks are compared, a method speaks for one of them.
   const speaker = () => method().speaker ?? "the network";
-  const answers = () => photo().by?.[shown.method] ?? photo().top;
+  const answers = () => photo().by?.[shown.method] ?? photo().by?.[shown.layer] ?? photo().top;
   const size = () => ({ width: photo().width, height: photo().height });
   const limits = (map = shown) => {
     const range = look.scale === "all" ? data.ranges[`${map.method}|${map.layer ?? ""}|${map.target}`] : null;
-    const [low, high] = range ?? [map.low, map.high];
+    const [low, high] = range ?? map.span ?? [map.low, map.high];
     return topOf(low, high, method().signed);
   };
 
@@ -110,6 +112,7 @@ function viewer(box, data) {
     context.clearRect(0, 0, picture.width, picture.height);
     context.imageSmoothingEnabled = zoom < 4;
     if (image.naturalWidth) context.drawImage(image, origin, origin, width * zoom, height * zoom);
+    pale(context, origin, origin, width * zoom, height * zoom);
     const style = { top: limits(), signed: method().signed, opacity: look.opacity / 100, alone: look.alone };
     const overlay = make("canvas", { width: width * zoom, height: height * zoom });
     overlay.getContext("2d").putImageData(paintMap(shown, layer(), size(), zoom, style), 0, 0);
@@ -118,6 +121,7 @@ function viewer(box, data) {
       const canvas = option.querySelector("canvas"), small = make("canvas", size());
       Object.assign(canvas, size());
       if (image.naturalWidth) canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+      pale(canvas.getContext("2d"), 0, 0, canvas.width, canvas.height);
       small.getContext("2d").putImageData(paintMap(map, layers.get(map.layer), size(), 1, { ...style, top: limits(map) }), 0, 0);
       canvas.getContext("2d").drawImage(small, 0, 0);
     });
@@ -139,7 +143,14 @@ function viewer(box, data) {
       part("film").replaceChildren(...frames.map(([, option]) => option));
     }
     frames.forEach(([map, option]) => select(option, map === shown));
-    part("film-scale").textContent = look.scale === "all" ? "each on the range of all photos at that layer" : "each on its own range";
+    part("film-scale").textContent = look.scale === "all" ? (moment ? "all on the range of all photos" : "each on the range of all photos at that layer")
+      : moment ? `all on the range of ${rangeName()}` : "each on its own range";
+    if (!moment) return;
+    const at = frames.findIndex(([map]) => map === shown);
+    moment.max = Math.max(0, frames.length - 1);
+    moment.value = Math.max(0, at);
+    moment.setAttribute("aria-valuetext", shown.layer);
+    part("moment-value").textContent = shown.layer;
   }
 
   function select(option, chosen) {
@@ -160,6 +171,16 @@ function viewer(box, data) {
     }
     if (cell) drawField(context, fieldOf(cell.row, cell.column, shown, layer(), size()), size(), zoom, margin * zoom);
     readOut(cell);
+  }
+
+  // The photo without colour and half white, where the payload asks for it: red and blue are then the map's alone.
+  function pale(context, ...area) {
+    if (!data.pale) return;
+    for (const [operation, colour] of [["saturation", "rgb(128 128 128)"], ["source-over", "rgb(255 255 255 / 0.5)"]]) {
+      context.globalCompositeOperation = operation;
+      context.fillStyle = colour;
+      context.fillRect(...area);
+    }
   }
 
   function maskOf(index) {
@@ -278,7 +299,7 @@ function viewer(box, data) {
     wanted.method = state.get("method") ?? start.method;
     wanted.layer = state.get("layer") ?? start.layer;
     wanted.target = state.get("target") ?? start.target;
-    look.opacity = whole("opacity", 0, 100, 80);
+    look.opacity = whole("opacity", 0, 100, opaque);
     look.scale = state.get("scale") === "all" ? "all" : "this";
     look.outline = state.get("outline") === "1";
     look.alone = state.get("alone") === "1";
@@ -316,6 +337,7 @@ function viewer(box, data) {
   selects.photo.addEventListener("change", () => choose({ photo: Number(selects.photo.value) }));
   selects.method.addEventListener("change", () => choose({ method: selects.method.value }));
   selects.layer.addEventListener("change", () => choose({ layer: selects.layer.value === "" ? null : selects.layer.value }));
+  moment?.addEventListener("input", () => { if (frames[moment.value]) choose({ layer: frames[moment.value][0].layer }); });
   selects.target.addEventListener("change", () => choose({ target: selects.target.value }));
   const restyle = (change) => {
     Object.assign(look, change);
@@ -363,8 +385,9 @@ function viewer(box, data) {
     file: fileWords(), title: `${method().title} · ${shown.layer ?? "pixels"} · ${shown.target}: ${shortened(className(shown.class), 36)}`, lines: [shortened(photoName(shown.photo), 70)], wide: 640,
     panels: [{ width: 592, height: Math.round((592 * picture.height) / picture.width), layers: [picture, marks], legends: [legend()] }],
   }), announce);
-  saveButtons(part("save-film"), "layer by layer", () => ({
-    file: [...fileWords().filter((word) => word !== shown.layer), "layers"], title: `${method().title}, layer by layer · ${shown.target}: ${shortened(className(shown.class), 36)}`,
+  const across = moment ? "epoch by epoch" : "layer by layer";
+  saveButtons(part("save-film"), across, () => ({
+    file: [...fileWords().filter((word) => word !== shown.layer), moment ? "epochs" : "layers"], title: `${method().title}, ${across} · ${shown.target}: ${shortened(className(shown.class), 36)}`,
     lines: [shortened(photoName(shown.photo), 70), `Colours: ${part("film-scale").textContent}.`],
     panels: frames.map(([map, option]) => {
       const top = limits(map), labels = method().signed ? [-top, 0, top] : [0, top / 2, top];

@@ -1,0 +1,299 @@
+"""What fits into a number of seconds: arithmetic by tables, a report under a fake clock, and refusals."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from test_report import trained
+
+from vgg_viz.attribution import methods
+from vgg_viz.attribution.shared import SHARED
+from vgg_viz.cli import main
+from vgg_viz.errors import InputRefused
+from vgg_viz.models.build import build
+from vgg_viz.models.checkpoint import save
+from vgg_viz.registry import discover
+from vgg_viz.report import gallery
+from vgg_viz.report.budget import OVERHEAD, Detail, Plan, Speed, Task, Trials, cost_of, evaluated, plan, reductions
+from vgg_viz.report.gallery import report
+from vgg_viz.report.pacing import FIRST, Pace, measured, pace
+from vgg_viz.report.preset import PRESETS, preset_for
+from vgg_viz.report.section import SECTIONS, SectionMaker
+
+SPEED = Speed(0.1, 0.3)
+FULL = Detail(steps=32, samples=16, masks=1000, window=1 / 8, stride=0.5)
+TASKS = (
+    Task("grad_cam", lambda detail: 2, second=True),
+    Task("saliency", lambda detail: 2),
+    Task("guided", lambda detail: 4),
+    Task("path", lambda detail: 2 * detail.steps + 2, second=True),
+    Task("noise", lambda detail: 2 * detail.samples),
+    Task("squares", lambda detail: 1 + round(2 / detail.stride / detail.window), backward=False, second=True),
+)
+
+
+@pytest.mark.parametrize(("level", "steps", "samples", "masks", "window", "stride"), [
+    (0, 32, 16, 1000, 1 / 8, 0.5), (1, 16, 8, 500, 1 / 8, 1.0), (2, 8, 4, 250, 1 / 4, 1.0), (3, 4, 2, 125, 1 / 2, 1.0),
+])  # fmt: skip
+def test_a_level_of_detail_halves_everything_and_leaves_no_gap_between_squares(level, steps, samples, masks, window, stride):
+    assert FULL.coarser(level) == Detail(steps, samples, masks, window, stride)
+
+
+def test_detail_never_grows_nor_falls_below_what_says_something():
+    small = Detail(steps=2, samples=1, masks=10, window=0.1, stride=1.0)
+    assert small.coarser(3) == replace(small, window=0.4)
+    assert replace(FULL, steps=8).coarser(3).steps == 4
+
+
+@pytest.mark.parametrize(("methods_", "level", "pictures", "second", "passes_both", "passes_forward"), [
+    (("grad_cam", "saliency"), 0, 4, False, 2 * 2 * 4, 0),  # the shared pass is for both classes, always
+    (("grad_cam", "guided"), 0, 4, True, 2 * 2 * 4 + 4 * 4, 0),
+    (("path",), 0, 3, True, 2 * 2 * 3 + 66 * 3 * 2, 0),
+    (("path",), 2, 3, False, 2 * 2 * 3 + 18 * 3, 0),
+    (("squares",), 1, 2, True, 2 * 2 * 2, 17 * 2 * 2),
+])  # fmt: skip
+def test_what_a_plan_costs_is_passes_times_pictures_times_seconds(methods_, level, pictures, second, passes_both, passes_forward):
+    one = Plan(pictures, level, methods_, second, False, 0.0)
+    expected = OVERHEAD * (passes_both * 0.3 / 2 + passes_forward * 0.1)
+    assert cost_of(one, SPEED, TASKS, FULL) == pytest.approx(expected)
+
+
+def test_trials_cost_maps_up_to_a_bound_and_passes_of_their_own():
+    trials = Trials(pictures=10, pictures_dear=5, dear=20, most=100, forwards=50, around=0.25)
+    for passes, maps in ((2, 20), (20, 100), (21, 100), (4, 40)):
+        expected = OVERHEAD * (maps * 0.15 + 50 * 0.1) + 0.25
+        assert trials.seconds(passes, SPEED, backward=True) == pytest.approx(expected)
+    one = Plan(1, 0, ("guided",), False, True, 0.0)
+    without = cost_of(replace(one, trials=False), SPEED, TASKS, FULL, trials=trials)
+    assert cost_of(one, SPEED, TASKS, FULL, trials=trials) - without == pytest.approx(trials.seconds(4, SPEED, backward=True))
+
+
+def planned(seconds: float, trials: Trials | None = None) -> Plan:
+    return plan(seconds, SPEED, TASKS, FULL, pictures=6, trials=trials)
+
+
+def test_a_budget_for_everything_cuts_nothing():
+    found = planned(1e9, Trials())
+    assert (found.pictures, found.level, found.second, found.trials, found.fits) == (6, 0, True, True, True)
+    assert found.methods == tuple(task.name for task in TASKS)
+    assert reductions(found, FULL, 6) == {}
+    assert not planned(1e9).trials
+
+
+def test_less_time_never_gives_more_and_every_plan_fits_what_it_was_given():
+    budgets = [10 ** (exponent / 8) for exponent in range(-16, 40)]
+    found = [planned(seconds, Trials()) for seconds in budgets]
+    for seconds, one in zip(budgets, found, strict=True):
+        assert one.seconds == pytest.approx(cost_of(one, SPEED, TASKS, FULL, trials=Trials()))
+        assert one.fits == (one.seconds <= seconds)
+        if not one.fits:
+            assert (one.pictures, set(one.methods)) == (1, set(SHARED) & {task.name for task in TASKS})
+    for poorer, richer in pairwise(found):
+        assert poorer.trials <= richer.trials
+        assert set(poorer.methods) <= set(richer.methods)
+        assert poorer.second <= richer.second
+    assert len({(one.pictures, one.level, one.methods, one.second, one.trials) for one in found}) >= 10
+
+
+def test_detail_goes_before_trials_then_pictures_then_the_second_class_then_the_costliest_method():
+    trials = Trials()
+    steps = [planned(10 ** (exponent / 60), trials) for exponent in range(360, -120, -1)]
+    order = list(dict.fromkeys((one.trials, one.pictures, one.second, len(one.methods)) for one in steps))
+    assert order[0] == (True, 6, True, 6)
+    assert order.index((False, 6, True, 6)) < order.index((False, 3, True, 6))
+    counts = [entry[3] for entry in order]
+    assert counts == sorted(counts, reverse=True)
+    first_dropped = next(one for one in steps if len(one.methods) == 5)
+    coarse = FULL.coarser(first_dropped.level)
+    gone = next(task for task in TASKS if task.name not in first_dropped.methods)
+    assert gone.passes(coarse) == max(task.passes(coarse) for task in TASKS if task.name not in SHARED)
+    assert steps[-1].methods == ("grad_cam", "saliency")
+
+
+def test_reductions_name_what_was_and_what_is():
+    assert reductions(Plan(3, 1, (), True, True, 0.0), FULL, 6) == {
+        "pictures": (6, 3), "steps": (32, 16), "samples": (16, 8), "masks": (1000, 500), "stride": (0.5, 1.0)}  # fmt: skip
+
+
+@pytest.mark.parametrize(("seconds", "forward", "wanted", "count"), [
+    (10, 0.1, 2000, 11), (10, 0.001, 2000, 600), (10, 0.0, 300, 300), (0.1, 1, 9, 1),
+])  # fmt: skip
+def test_answers_take_a_share_of_the_budget(seconds, forward, wanted, count):
+    assert evaluated(seconds, Speed(forward, forward), wanted, preparing=0.001) == count
+
+
+# ---------------------------------------------------------------- the clock
+
+
+class Clock:
+    """A clock that stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_slow_network_is_measured_as_slow():
+    clock = Clock()
+    model = build("tiny_vgg", seed=1, image_side=32, width=0.4, num_classes=4)
+    model.register_forward_hook(lambda *_: setattr(clock, "now", clock.now + 4.0))
+    found = measured(model, 32, large=False, clock=clock)
+    assert found == Speed(0.5, 0.5)  # eight pictures in four seconds
+    assert measured(model, 32, large=True, clock=clock) == Speed(4.0, 4.0)
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("budget", [0, -1, float("nan"), float("inf")])
+def test_a_budget_that_is_no_time_is_refused(budget, capsys):
+    with pytest.raises(InputRefused, match="give the seconds"):
+        pace(budget)
+    with pytest.raises(SystemExit) as ended:
+        main(["report", "--budget", str(budget)])
+    assert ended.value.code == 2
+    assert "leaves no time" in capsys.readouterr().err
+    assert pace(None) is None
+
+
+def test_a_budget_of_words_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        main(["report", "--budget", "soon"])
+    assert "'soon' is no number of seconds" in capsys.readouterr().err
+
+
+def test_the_methods_of_every_preset_have_a_price_before_they_run():
+    model = build("tiny_vgg", seed=1)
+    course = Pace(1e9, lambda: 0.0)
+    for name in PRESETS:
+        preset = preset_for(name, 0.1)
+        cut = course.prepare(preset, model, 64, 0.1)
+        assert cut.methods == preset.methods
+        assert course.planned.seconds > 0
+
+
+def test_chapters_that_no_longer_fit_are_left_out_and_the_pace_is_learned():
+    clock = Clock()
+    course = Pace(20.0, clock, clock())
+    slugs = ["overview", "data", "mistakes", "attention", "evidence"]
+    assert course.ordered(slugs, str) == ["overview", "attention", "evidence", "data", "mistakes"]
+    assert course.refusal("overview", "Overview") == ""
+    clock.now += 0.3
+    course.learn("overview", 0.3)
+    assert course.slowness == pytest.approx(1.0)
+    assert course.refusal("attention", "Attention") == ""
+    clock.now += 12
+    course.learn("attention", 12.0)  # tells of the maps, not of the machine
+    assert course.slowness == pytest.approx(1.0)
+    assert course.refusal("evidence", "Evidence") == ""
+    clock.now += 0.4
+    assert course.refusal("data", "Data") == ""
+    clock.now += 5.0
+    course.learn("data", 5.0)
+    assert course.slowness > 2
+    assert "Left out to stay within the budget of 20 s" in course.refusal("mistakes", "Mistakes")
+    assert course.chapters == ["Mistakes"]
+    assert "left out: the chapter Mistakes." in course.sentences()[0]
+    assert "network to touch was left out" in course.refusal("explorer", "")
+    assert "left out: the network to touch, the chapter Mistakes." in course.sentences()[0]
+
+
+def test_without_cuts_the_budget_says_so():
+    course = Pace(30.0, Clock())
+    assert course.sentences() == ("The budget of 30 s was enough for everything.",)
+    assert not course.cut
+
+
+# ---------------------------------------------------------------- a report
+
+
+@pytest.fixture
+def slow_report(tmp_path, monkeypatch):
+    """Reports of light chapters under a clock that only the network and the chapters move: (budget) -> result, manifest, spent."""
+    clock = Clock()
+    discover("vgg_viz.report.sections")
+    seconds = {"overview": 0.3, "attention": 2.0, "evidence": 0.4, "mistakes": 2.5, "data": 1.3}
+
+    def making(slug):
+        def make(subject):
+            clock.now += seconds[slug]
+            if slug == "attention":
+                maps_of(subject)
+            yield from ()
+
+        return make
+
+    makers = {slug: SectionMaker(slug, slug.title(), "A lead.", number, making(slug)) for number, slug in enumerate(seconds)}
+    monkeypatch.setattr(SECTIONS, "_items", makers)
+    monkeypatch.setattr(gallery, "discover", lambda package: None)
+    monkeypatch.setattr(gallery, "write_explorer", lambda folder, made: (None, "left out"))
+    monkeypatch.setattr(gallery, "pace", lambda budget: Pace(budget, clock, clock()) if budget else None)
+    monkeypatch.setattr(gallery, "build", lambda checkpoint: ticking(build(checkpoint), clock))
+    save(tmp_path / "net.pt", trained(specimens=6))
+
+    def run(budget):
+        before = clock.now
+        result = report(tmp_path / "net.pt", out=tmp_path / "out", preset="standard", budget=budget)
+        manifest = json.loads((result.index.parent / "manifest.json").read_text(encoding="utf-8"))
+        return result, manifest, clock.now - before
+
+    return run
+
+
+def maps_of(subject) -> None:
+    """All maps that the preset and the plan want."""
+    batch, classes = subject.looked.batch, subject.looked.predicted
+    for target in ("predicted", "second"):
+        wanted = [name for name in subject.preset.methods if subject.maps.offers(name, target)]
+        also = [name for name in wanted if name in SHARED]
+        subject.maps.shared(batch, classes, target=target, layers=["relu1_1", "relu2_2"], also=also, layer="relu2_2")
+        for name in wanted:
+            if name not in SHARED:
+                subject.maps.attribute(batch, name, classes, target=target, layer="relu2_2")
+
+
+def ticking(model, clock):
+    """A network whose every picture takes ten milliseconds, forward."""
+    model.register_forward_hook(lambda module, given, said: setattr(clock, "now", clock.now + 0.01 * len(said)))
+    return model
+
+
+@pytest.mark.parametrize("budget", [6.0, 20.0, 60.0])
+def test_a_report_ends_near_its_budget_and_says_what_it_cut(budget, slow_report):
+    result, manifest, spent = slow_report(budget)
+    told = manifest["budget"]
+    assert spent <= 1.25 * budget
+    assert told["seconds"] == budget
+    assert told["planned"] <= budget
+    assert told["reduced"]
+    assert told["spent"] == pytest.approx(spent)
+    page = result.index.read_text(encoding="utf-8")
+    assert f"To stay within the budget of {budget:g} s" in page
+    assert any(f"To stay within the budget of {budget:g} s" in warning for warning in manifest["warnings"])
+    for title, reason in result.missing:
+        assert "Left out to stay within the budget" in reason
+        assert title in told["skipped"]
+
+
+def test_a_budget_too_small_for_anything_still_gives_a_page_with_the_cheapest_maps(slow_report):
+    result, manifest, _ = slow_report(0.01)
+    assert "Even the least takes longer than that." in result.index.read_text(encoding="utf-8")
+    kept = {(one["method"], one["target"]) for one in manifest["receipts"]}
+    assert ("grad_cam", "predicted") in kept
+    assert {name for name, _ in kept} <= set(SHARED)
+    assert {title for title, _ in result.missing} == {"Mistakes", "Data"}
+    assert set(FIRST) & {part["section"] for part in manifest["missing"]} == set()
+
+
+def test_without_a_budget_nothing_is_said_of_one(slow_report):
+    result, manifest, _ = slow_report(None)
+    assert "budget" not in manifest
+    assert "budget" not in " ".join(result.said)
+    assert {one["method"] for one in manifest["receipts"]} >= {"integrated_gradients", "occlusion"}
+
+
+def test_what_the_shared_pass_gives_are_methods():
+    assert set(SHARED) <= set(methods())

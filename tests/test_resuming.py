@@ -1,0 +1,319 @@
+"""A report that was interrupted goes on from its receipts, and ends where an uninterrupted one ends: byte for byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import torch
+from test_report import EPOCH, trained
+
+from vgg_viz.attribution.trust_verdict import Check
+from vgg_viz.cli import main
+from vgg_viz.models.build import build
+from vgg_viz.models.checkpoint import save
+from vgg_viz.records import Batch, Caption, Exhibit
+from vgg_viz.report import gallery, shelf
+from vgg_viz.report.gallery import report
+from vgg_viz.report.kept_trials import decoded
+from vgg_viz.report.preset import PRESETS, preset_for
+from vgg_viz.report.receipts import read
+from vgg_viz.report.resuming import STALE, resumable
+from vgg_viz.report.section import SECTIONS, SectionMaker
+from vgg_viz.report.sections import attention
+
+
+@pytest.fixture(scope="module", autouse=True)
+def attention_alone():
+    """Reports of one chapter, on one thread: the others make no maps."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SECTIONS, "_items", {"attention": SECTIONS["attention"]})
+        patch.setattr(gallery, "discover", lambda package: None)
+        patch.setattr(gallery, "write_explorer", lambda folder, made: (None, "left out"))
+        patch.setenv("SOURCE_DATE_EPOCH", EPOCH)
+        yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("checkpoint") / "net.pt"
+    save(path, trained(specimens=6))
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(source, tmp_path_factory) -> dict[str, bytes]:
+    """The files of a report that nobody interrupted."""
+    return files(report(source, out=tmp_path_factory.mktemp("whole"), preset="quick").index.parent)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
+def interrupted(monkeypatch, after: int) -> None:
+    """Ctrl-C comes when `after` maps are written."""
+    written = []
+
+    def failing(*arguments, **options):
+        if len(written) >= after:
+            raise KeyboardInterrupt
+        written.append(shelf_write(*arguments, **options))
+        return written[-1]
+
+    shelf_write = shelf.write
+    monkeypatch.setattr(shelf, "write", failing)
+
+
+def counted(monkeypatch) -> list[str]:
+    """The methods that are really computed from now on."""
+    made: list[str] = []
+    attribute, bundle = shelf.attribute, shelf.gradient_bundle
+    monkeypatch.setattr(shelf, "attribute", lambda *a, **o: (made.append(o["method"]), attribute(*a, **o))[1])
+    monkeypatch.setattr(shelf, "gradient_bundle", lambda *a, **o: (made.append("shared"), bundle(*a, **o))[1])
+    return made
+
+
+def test_a_report_killed_at_any_map_goes_on_and_ends_with_the_same_bytes(source, whole, tmp_path, monkeypatch, capsys):
+    sets = sum(name.startswith("data/map-") and name.endswith(".npz") for name in whole)
+    assert sets >= 10
+    after = random.randrange(1, sets)
+    line = ["report", str(source), "--out", str(tmp_path), "--preset", "quick"]
+    with monkeypatch.context() as patch:
+        interrupted(patch, after)
+        assert main(line) == 130
+    said = capsys.readouterr().err
+    assert f"{after} finished set" in said
+    assert "the same command goes on from there" in said
+    assert [entry.name for entry in tmp_path.iterdir()] == [".net.receipts"]
+    kept = sorted(tmp_path.glob(".net.receipts/*/*.json"))
+    assert len(kept) == after
+    assert all(read(path) for path in kept)
+
+    made = counted(monkeypatch)
+    assert main(line) == 0
+    assert f"{after} of {sets} sets of maps were read" in capsys.readouterr().err
+    assert len(made) <= sets - after
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["index.html", "net"]
+    again = files(tmp_path / "net")
+    assert again.keys() == whole.keys()
+    # The command is told on the page and in the manifest; all else is the same.
+    assert [name for name in whole if again[name] != whole[name]] == ["index.html", "manifest.json"]
+
+
+@pytest.fixture
+def unpainted(monkeypatch):
+    """Reports whose only chapter makes the same maps and paints nothing."""
+
+    def make(subject):
+        maps = attention.compute(subject, subject.looked)
+        caption = Caption("what is seen", "how it is read", "what it cannot say")
+        yield Exhibit("plain", "Plain", caption, "An alternative text.", numbers={"layer": maps.chosen_layer})
+
+    monkeypatch.setattr(SECTIONS, "_items", {"plain": SectionMaker("plain", "Plain", "A lead.", 1, make)})
+
+
+def left_by(source, out, monkeypatch, after=4, **options):
+    with monkeypatch.context() as patch:
+        interrupted(patch, after)
+        with pytest.raises(KeyboardInterrupt):
+            report(source, out=out, preset="quick", **options)
+    return sorted(out.glob(".net.receipts/*/*.json"))
+
+
+def test_nothing_is_computed_twice_and_nothing_is_read_that_is_not_there(unpainted, source, tmp_path, monkeypatch):
+    left_by(source, tmp_path, monkeypatch, after=10)
+    made = counted(monkeypatch)
+    result = report(source, out=tmp_path, preset="quick")
+    assert "10 of" in result.said[0]
+    assert "saliency" not in made
+    assert report(source, out=tmp_path / "other", preset="quick").said == ()
+
+
+def edit(path: Path, **changes) -> None:
+    told = json.loads(path.read_text(encoding="utf-8"))
+    for name, value in changes.items():
+        place = told["origin"] if name in told["origin"] else told
+        place[name] = value
+    path.write_text(json.dumps(told), encoding="utf-8")
+
+
+@pytest.mark.parametrize("changes", [
+    {"checkpoint": "0" * 64}, {"network": "0" * 64}, {"pixels": "0" * 64}, {"versions": {"torch": "1.0"}}, {"device": "cuda"},
+    {"target": "second"}, {"settings": {"steps": 7}}, {"arrays": {"file": "x", "sha256": "0" * 64}},
+], ids=lambda changes: next(iter(changes)))  # fmt: skip
+def test_receipts_that_are_stale_or_foreign_are_never_used(changes, unpainted, source, whole, tmp_path, monkeypatch):
+    for path in left_by(source, tmp_path, monkeypatch):
+        edit(path, **changes)
+    result = report(source, out=tmp_path, preset="quick")
+    assert result.said == ()
+    again = files(result.index.parent)
+    assert all(again[name] == whole[name] for name in whole if name.startswith("data/map-"))
+
+
+def test_damaged_receipts_are_computed_again(unpainted, source, whole, tmp_path, monkeypatch):
+    dice = random.Random(5)
+    for path in left_by(source, tmp_path, monkeypatch, after=6):
+        file = path.with_suffix(dice.choice([".npz", ".json"]))
+        content = file.read_bytes()
+        file.write_bytes(content[: dice.randrange(len(content))])
+    result = report(source, out=tmp_path, preset="quick")
+    assert result.said == ()
+    assert all(content == whole[name] for name, content in files(result.index.parent).items() if name.startswith("data/map-"))
+
+
+def test_a_report_with_another_seed_or_preset_reads_nothing_and_leaves_the_others_receipts(unpainted, source, tmp_path, monkeypatch):
+    left_by(source, tmp_path, monkeypatch)
+    assert report(source, out=tmp_path, preset="quick", seed=3).said == ()
+    assert len(list(tmp_path.glob(".net.receipts/*/*.json"))) == 4
+    assert report(source, out=tmp_path, preset="quick").said != ()
+    assert not list(tmp_path.glob(".net.receipts"))
+
+
+def test_the_page_over_all_galleries_ignores_what_an_interrupted_report_left(unpainted, source, tmp_path, monkeypatch):
+    left_by(source, tmp_path, monkeypatch)
+    other = source.with_name("other.pt")
+    other.write_bytes(source.read_bytes())
+    assert ".net.receipts" not in report(other, out=tmp_path, preset="quick").index.parent.parent.joinpath("index.html").read_text()
+
+
+def test_a_folder_that_vanishes_under_a_report_costs_nothing(unpainted, source, whole, tmp_path, monkeypatch):
+    """As when a second report of the same checkpoint ends first."""
+    import shutil
+
+    shelf_write = shelf.write
+
+    def vanishing(folder, *arguments, **options):
+        name = shelf_write(folder, *arguments, **options)
+        if ".receipts" in str(folder):
+            shutil.rmtree(folder.parent)
+        return name
+
+    monkeypatch.setattr(shelf, "write", vanishing)
+    again = files(report(source, out=tmp_path, preset="quick").index.parent)
+    assert all(again[name] == whole[name] for name in whole if name.startswith("data/map-"))
+
+
+# ---------------------------------------------------------------- the folder itself
+
+
+def test_the_folder_goes_when_all_is_well_and_stays_with_finished_maps_only(tmp_path):
+    with resumable(tmp_path / "net", settings=1) as mine:
+        mine.mkdir(parents=True)
+        (mine / "map-a.json").write_text("{}")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(KeyboardInterrupt), resumable(tmp_path / "net", settings=1):
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+    def ended_after_one_map() -> None:
+        with resumable(tmp_path / "net", settings=1) as mine:
+            mine.mkdir(parents=True)
+            (mine / "map-a.json").write_text("{}")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as ended:
+        ended_after_one_map()
+    assert ended.value.__notes__ == ["1 finished set of maps is kept: the same command goes on from there."]
+    assert len(list(tmp_path.glob(".net.receipts/*/map-a.json"))) == 1
+
+
+def test_two_reports_have_a_folder_each_and_old_leftovers_go(tmp_path):
+    with resumable(tmp_path / "net", settings="a") as first, resumable(tmp_path / "net", settings="b") as second:
+        assert first != second
+        for mine in (first, second):
+            mine.mkdir(parents=True)
+        old = first.parent / "left"
+        old.mkdir()
+        os.utime(old, (time.time() - 2 * STALE, time.time() - 2 * STALE))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_map_on_the_shelf_is_computed_once(monkeypatch):
+    made = counted(monkeypatch)
+    model = build("tiny_vgg", seed=1, image_side=32, width=0.4, num_classes=4)
+    batch = Batch(torch.rand(2, 3, 32, 32), None, ("a", "b"))
+    one = shelf.Shelf(model, ("a", "b", "c", "d"), PRESETS["quick"], 0)
+    classes = torch.tensor([1, 2])
+    first = one.attribute(batch, "guided_backprop", classes, target="predicted")
+    assert one.attribute(batch, "guided_backprop", classes, target="predicted") is first
+    one.attribute(batch, "guided_backprop", classes + 1, target="second")
+    one.attribute(replace(batch, images=batch.images.flip(0)), "guided_backprop", classes, target="predicted")
+    assert made == ["guided_backprop"] * 3
+    shared = one.shared(batch, classes, target="predicted", layers=["relu1_1", "relu2_2"], also=["saliency"])
+    assert set(shared) == {("saliency", None), ("grad_cam", "relu1_1"), ("grad_cam", "relu2_2")}
+    one.shared(batch, classes, target="predicted", layers=["relu2_2"])
+    assert made[3:] == ["shared"]
+    assert shared["grad_cam", "relu2_2"].settings == {"layer": "relu2_2", "relu": True}
+    assert shared["saliency", None].seconds > 0
+
+
+def test_trials_that_were_held_are_not_held_again_and_come_back_to_the_bit(unpainted, source, tmp_path, monkeypatch):
+    from vgg_viz.report import trials
+
+    held, known = [], []
+    evidence = trials.evidence
+    monkeypatch.setattr(trials, "evidence", lambda *a, **o: (held.append(o["names"]), evidence(*a, **o))[1])
+    monkeypatch.setattr(trials, "TRIED", 4)
+    monkeypatch.setattr(trials, "COMPARED", 2)
+
+    def make(subject):
+        subject.preset = replace(subject.preset, trust=True, methods=("grad_cam", "saliency", "integrated_gradients"), steps=4)
+        known.append(trials.tried(subject, subject.looked))
+        attention.compute(subject, subject.looked)
+        yield from ()
+
+    monkeypatch.setattr(SECTIONS, "_items", {"plain": SectionMaker("plain", "Plain", "A lead.", 1, make)})
+    with monkeypatch.context() as patch:
+        interrupted(patch, 0)
+        with pytest.raises(KeyboardInterrupt) as ended:
+            report(source, out=tmp_path, preset="quick")
+    assert ended.value.__notes__ == ["the trials are kept: the same command goes on from there."]
+    (kept,) = tmp_path.glob(".net.receipts/*/trials.json")
+    text = kept.read_text(encoding="utf-8")
+    report(source, out=tmp_path, preset="quick")
+    assert held == [("grad_cam", "saliency", "integrated_gradients")]
+    assert repr(known[0]) == repr(known[1])
+    assert not list(tmp_path.glob(".net.receipts"))
+    swaps = (('"verdict": "', '"verdict": "x'), ('"seed": 0', '"seed": 1'))
+    for damage in (text[:200], *(text.replace(*swap) for swap in swaps)):
+        assert damage != text
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(damage, encoding="utf-8")
+        before = len(held)
+        report(source, out=tmp_path, preset="quick")
+        assert len(held) == before + 1
+
+
+@pytest.mark.parametrize(("kind", "told"), [
+    (float, "1"), (float, True), (int, 1.5), (int, True), (str, 5), (float | None, "x"), (tuple[float, float], [1.0]),
+    (tuple[str, ...], "text"), (Literal["a", "b"], "c"), (Mapping[str, float], {"a": "b"}), (Mapping[str, float], []),
+    (Check, {"name": "x"}), (Check, []),
+], ids=str)  # fmt: skip
+def test_what_a_stranger_wrote_in_the_place_of_trials_is_no_record(kind, told):
+    with pytest.raises(ValueError, match="no "):
+        decoded(kind, told)
+
+
+def test_a_map_of_every_method_is_found_again(tmp_path):
+    """Whatever a method answers, its receipt must have the name under which it is looked for."""
+    model = build("tiny_vgg", seed=1, image_side=32, width=0.4, num_classes=4)
+    batch = Batch(torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(3)), None, ("a",))
+    preset = replace(preset_for("full", 0.01), steps=2, samples=2)
+    for name in preset.methods:
+        if name == "rise":
+            continue  # its masks cannot be fewer by a preset yet
+        for known in (0, 1):
+            one = shelf.Shelf(model, ("a", "b", "c", "d"), preset, 0, folder=tmp_path)
+            one.attribute(batch, name, torch.tensor([1]), target="predicted", layer="relu2_2")
+            assert one.read_back == known, name

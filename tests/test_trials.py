@@ -1,0 +1,113 @@
+"""The trials in a report: the most credible lead, what fails is marked and stands last, and every number is beside its picture."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from vgg_viz.attribution import methods
+from vgg_viz.attribution.trust import Evidence
+from vgg_viz.attribution.trust_verdict import Check, Measure
+from vgg_viz.records import Finding
+from vgg_viz.report.section import SECTIONS
+from vgg_viz.report.trials import exhibits, finding, ranked, tried
+
+
+def one(method: str, verdict: str, *, weak: int = 0, upper: float = 0.3) -> Evidence:
+    checks = [Check("ROAD", verdict, "text", "brief"), *[Check(f"check {n}", "weak", "text", "brief") for n in range(weak)]]
+    controls = {"centre": 0.4, "edge": 0.2, "random": 0.1, "blur-matched": 0.05}
+    ahead = {name: (0.5 - value, 0.4 - value, 0.6 - value) for name, value in controls.items()}
+    measures = tuple(Measure(n, "probability", 16, 0.5, (0.4, 0.6), controls, ahead) for n in ("insertion less deletion", "ROAD"))
+    lines = dict.fromkeys(("map", *controls), (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.1))
+    return Evidence(
+        method=method, completeness=None, explained=0.9, discrimination=0.2, randomised_top=0.6, randomised_upper=upper,
+        randomised_all=0.1, cascade=(("fc3", 0.6), ("conv2_1", upper), ("conv1_1", 0.1)), sensitivity=0.2, measures=measures,
+        curves={"deletion": lines, "insertion": lines}, pointing=None, controls=(), checks=tuple(checks), verdict=verdict,
+        reason=f"{verdict}: for a reason.", pictures=16, compared=8,
+    )  # fmt: skip
+
+
+TRIALS = (one("saliency", "weak", weak=2), one("guided_backprop", "fails"), one("grad_cam", "weak"), one("occlusion", "passes"))
+
+
+def test_the_most_credible_come_first_then_those_with_fewer_doubts():
+    assert [trial.method for trial in ranked(TRIALS)] == ["occlusion", "grad_cam", "saliency", "guided_backprop"]
+
+
+def test_the_first_exhibit_says_which_to_believe_and_which_not():
+    panel, curves = exhibits(ranked(TRIALS))
+    assert panel.slug == "attention-trials"
+    assert "1 of 4 methods passes every check: Occlusion." in panel.caption.read
+    assert "Guided Backprop fails: do not take this map for evidence." in panel.caption.read
+    assert "Grad-CAM and Saliency are weak" in panel.caption.read
+    assert panel.table is not None
+    assert [row[:2] for row in panel.table.rows] == [
+        ("Occlusion", "passes"), ("Grad-CAM", "weak"), ("Saliency", "weak"), ("Guided Backprop", "fails"),
+    ]  # fmt: skip
+    assert list(panel.numbers) == ["occlusion", "grad_cam", "saliency", "guided_backprop"]
+    assert panel.numbers["occlusion"]["measures"]["ROAD"]["ahead_of"]["blur-matched"] == "0.450 0.350 0.550"
+    assert curves.numbers["rank_correlation"]["Saliency"] == [0.6, 0.3, 0.1]
+    assert curves.numbers["deletion"]["Saliency"][0] == 0.9
+    assert "random" in curves.numbers["deletion"]
+    json.dumps([panel.numbers, curves.numbers], allow_nan=False)
+
+
+def test_of_many_methods_the_curves_show_the_most_credible_and_the_least():
+    names = ("saliency", "smoothgrad", "grad_cam", "occlusion", "guided_grad_cam", "integrated_gradients")
+    many = [one(name, "weak") for name in names]
+    _, curves = exhibits(ranked([*many, one("guided_backprop", "fails")]))
+    assert list(curves.numbers["rank_correlation"]) == ["Saliency", "SmoothGrad", "Grad-CAM", "Occlusion", "Guided Backprop"]
+    assert "The 4 most credible methods and the least credible one" in curves.caption.see
+
+
+@pytest.mark.parametrize(("found", "level", "words"), [
+    (TRIALS, "note", "Of 4 attribution methods put to the test"),
+    (TRIALS, "note", "1 passes every check (Occlusion), 2 are weak and 1 fails (Guided Backprop)."),
+    (TRIALS[:2], "warn", "0 pass every check, 1 is weak and 1 fails (Guided Backprop)."),
+])  # fmt: skip
+def test_the_verdict_of_the_page_says_which_maps_to_believe(found, level, words):
+    said = finding(found)
+    assert said.level == level
+    assert words in said.text
+
+
+def test_the_chapter_leads_with_what_passes_and_marks_what_fails(monkeypatch):
+    from test_report import trained
+
+    from vgg_viz.models.build import build
+    from vgg_viz.report.material import gather
+    from vgg_viz.report.preset import preset_for
+    from vgg_viz.report.section import Subject
+    from vgg_viz.report.sections import attention
+
+    checkpoint = trained(specimens=6)
+    preset = preset_for("quick", 0.01)
+    material = gather(checkpoint, images=None, data=None, preset=preset, gigamacs=0.01, seed=0)
+    subject = Subject(checkpoint, build(checkpoint), material, preset, 0)
+    told = ranked([one("saliency", "fails"), one("grad_cam", "passes"), one("guided_backprop", "weak")])
+    monkeypatch.setattr(attention, "tried", lambda subject, looked: tuple(told))
+    with torch.no_grad():
+        shown = list(SECTIONS["attention"].make(subject))
+    assert isinstance(shown[1], Finding)
+    slugs = [exhibit.slug for exhibit in shown if not isinstance(exhibit, Finding)]
+    assert slugs[:3] == ["attention-viewer", "attention-trials", "attention-curves"]
+    viewer = shown[0].viewer
+    assert [entry["id"] for entry in viewer["methods"]][:3] == ["grad_cam", "guided_backprop", "saliency"]
+    assert viewer["maps"][0]["method"] == "grad_cam"
+    assert viewer["maps"][0]["layer"] == shown[0].numbers["chosen_layer"]
+    titles = {entry["id"]: entry["title"] for entry in viewer["methods"]}
+    assert titles["saliency"] == "Saliency (fails)"
+    assert titles["grad_cam"] == "Grad-CAM"
+    assert "On trial here it passes" in next(entry["evidence"] for entry in viewer["methods"] if entry["id"] == "grad_cam")
+    assert len(viewer["methods"]) == min(preset.viewer, len(preset.methods))
+    named = [exhibit for exhibit in shown if not isinstance(exhibit, Finding) and exhibit.slug.startswith("attention-methods")]
+    assert [name for exhibit in named for name in exhibit.numbers["methods"]][:3] == ["grad_cam", "guided_backprop", "saliency"]
+    assert {name for exhibit in named for name in exhibit.numbers["methods"]} == set(preset.methods) <= set(methods())
+
+
+def test_a_preset_without_trials_tries_nothing():
+    from types import SimpleNamespace
+
+    assert tried(SimpleNamespace(preset=SimpleNamespace(trust=False)), None) == ()

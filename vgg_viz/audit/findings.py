@@ -1,0 +1,219 @@
+"""From labelled pictures to findings: one half of the pictures is searched, the other half is what every suspect is tried on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vgg_viz.audit.evidence import FRAME, Evidence, evidence_of
+from vgg_viz.audit.region import Region, removed
+from vgg_viz.audit.search import Size, Suspect, between, cast, narrowest, suspects
+from vgg_viz.audit.transplant import Group, shift
+from vgg_viz.audit.trial import Verdict, judged, reading
+from vgg_viz.capture.predict import predict_logits
+from vgg_viz.errors import DataRefused
+from vgg_viz.models.geometry import geometry
+from vgg_viz.records import Architecture, Batch
+
+CERTAIN = 0.02  # p of a finding, after multiplying by the number of suspects that were tried
+LEAST = 0.5  # log-odds that a region must move beyond its control [logit]: a certain trifle is no finding
+FEWEST = 8  # pictures of a class below which it is not searched
+SHOWN = 12  # pictures named with a finding
+PASSES = 60_000  # forward passes that an audit of a small network may take ...
+GIGAMACS = 1200.0  # ... and multiply-adds that it may take of any network
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A class that the network knows by something else than its object, with the evidence.
+
+    verdict    of transplants onto pictures of other classes
+    adjusted   p times the number of suspects that were tried
+    mass       mean share of the class's heat maps in the region, and of the other classes' there, [0, 1]; None without a place
+    elsewhere  the effect of the same size of patch from mirrored places, or None
+    recall     of the class's own pictures before and after the region is painted over, [0, 1]
+    places     of pictures of the class that speak for it most, among all audited ones
+    """
+
+    wanted: int
+    region: Region
+    verdict: Verdict
+    adjusted: float
+    mass: tuple[float, float] | None
+    elsewhere: float | None
+    recall: tuple[float, float]
+    places: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What an audit saw.
+
+    logits     (N, K); evidence of all pictures
+    suspects   what was searched, for each class
+    tried      the suspects that were tried on the other half, with their verdicts; findings are among them
+    too_few    classes with too few pictures to be searched
+    """
+
+    batch: Batch
+    labels: Tensor
+    logits: Tensor
+    evidence: Evidence
+    suspects: tuple[tuple[Suspect, ...], ...]
+    tried: tuple[tuple[Suspect, Verdict], ...]
+    findings: tuple[Found, ...]
+    too_few: tuple[int, ...]
+
+    @property
+    def right(self) -> Tensor:
+        """(N,) bool: answered rightly."""
+        return self.logits.argmax(1) == self.labels
+
+
+def audit(
+    model: nn.Module,
+    batch: Batch,
+    *,
+    classes: Sequence[int] | None = None,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> Audit:
+    """Search for what a network looks at instead of the object, and test what was found.
+
+    batch    labelled pictures, labels in the network's order; with masks, a background is known and not guessed
+    classes  to search; None: all that have at least FEWEST pictures
+    raises   DataRefused when no class has enough pictures
+    """
+    tell = progress or (lambda _text: None)
+    if batch.labels is None:
+        raise DataRefused("the pictures have no labels; an audit needs a folder with one folder of pictures for each class.")
+    labels = batch.labels
+    counts = {int(label): int((labels == label).sum()) for label in set(labels.tolist())}
+    asked = sorted(counts) if classes is None else list(classes)
+    enough = [label for label in asked if counts.get(label, 0) >= FEWEST]
+    if not enough or len(counts) < 2:
+        most = max(counts.values(), default=0)
+        raise DataRefused(
+            f"an audit needs at least {FEWEST} pictures of a class and two classes, of the classes that were asked for the fullest "
+            "has "
+            f"{max((counts.get(label, 0) for label in asked), default=most)}; give more pictures with --data or --limit."
+        )
+    tell("answers")
+    logits = predict_logits(model, batch.images)
+    right = logits.argmax(1) == labels
+    size, steps = _size(model, batch, enough)
+    tell("heat maps")
+    evidence = evidence_of(model, batch.images, labels, steps=steps)
+    first, second = (_group(batch, places) for places in _halves(labels, seed))
+    tell("search")
+    donors, recipients = cast(first, right[first.places], size, seed)
+    searched = suspects(model, donors, recipients, evidence.part(donors.places), enough, size)
+    chosen = [best for tried in searched if (best := narrowest(tried)) is not None]
+    tell("trial")
+    donors, recipients = cast(second, right[second.places], _doubled(size), seed + 1)
+    tried, findings = [], []
+    for suspect in chosen:
+        some = between(donors, suspect.wanted, _doubled(size))
+        found = shift(model, suspect.region, some, recipients)
+        read = reading(found, some.labels, recipients.labels, suspect.wanted)
+        if not read.own.any() or not read.turn.shape[1]:
+            continue
+        verdict = judged(read, seed=seed)
+        tried.append((suspect, verdict))
+        # Its own region must move the class: where one class has a mark, the others stand out by not having it.
+        if verdict.p * len(chosen) <= CERTAIN and min(verdict.odds, verdict.moved) >= LEAST:
+            ranked = some.places[read.own][read.odds[read.own].mean(1).argsort(descending=True, stable=True)]
+            findings.append(_found(model, batch, labels, evidence, suspect, verdict, len(chosen), ranked, some, recipients, second))
+    findings.sort(key=lambda one: (-one.verdict.effect, -one.verdict.odds))
+    return Audit(
+        batch, labels, logits, evidence, tuple(map(tuple, searched)), tuple(tried), tuple(findings),
+        tuple(label for label in asked if label not in enough),
+    )  # fmt: skip
+
+
+def _found(
+    model: nn.Module, batch: Batch, labels: Tensor, evidence: Evidence, suspect: Suspect, verdict: Verdict, trials: int, ranked: Tensor,
+    some: Group, recipients: Group, second: Group,
+) -> Found:  # fmt: skip
+    """The finding with what else is worth knowing about it, all on pictures that were not searched."""
+    wanted, region = suspect.wanted, suspect.region
+    side = batch.images.shape[-1]
+    mass = None
+    if region.kind in ("patch", "border"):
+        inside = evidence.inside(region.mask(side))
+        mass = float(inside[labels == wanted].mean()), float(inside[labels != wanted].mean())
+    own = some.part((some.labels == wanted).nonzero()[:, 0])
+    moved = []
+    for place in region.moved(side):
+        turned = shift(model, place, own, recipients).turn[:, recipients.labels != wanted, wanted]
+        moved.append(float(turned.mean()) - verdict.control)
+    pictures = second.images[second.labels == wanted]
+    shown = pictures, removed(region, pictures)
+    before, after = (float((predict_logits(model, images).argmax(1) == wanted).float().mean()) for images in shown)
+    return Found(
+        wanted, region, verdict, min(1.0, verdict.p * trials), mass, max(moved) if moved else None, (before, after),
+        tuple(ranked[:SHOWN].tolist()),
+    )  # fmt: skip
+
+
+def suspicion(seen: Audit) -> tuple[Tensor, list[tuple[str, ...]]]:
+    """How much each picture deserves a look, and why.
+
+    returns  (N,) from 0 up, and the reasons in words: each counts what lies beyond the usual of these pictures
+    """
+    probability = seen.logits.softmax(1).amax(1)
+    parts = {"confident and wrong": probability * ~seen.right}
+    side = seen.batch.images.shape[-1]
+    if seen.batch.masks is not None:
+        parts["looks beside the object"] = _beyond(1 - seen.evidence.inside(seen.batch.masks))
+    frame = Region("border", (0, 0, side, side), max(1, round(FRAME * side))).mask(side)
+    parts["looks at the edge"] = _beyond(seen.evidence.inside(frame))
+    parts["methods disagree"] = _beyond(1 - seen.evidence.agreement.nan_to_num(0.0))
+    score = torch.stack(list(parts.values())).sum(0)
+    words = [tuple(name for name, part in parts.items() if float(part[i]) > 0.5) for i in range(len(score))]
+    return score, words
+
+
+def _beyond(values: Tensor) -> Tensor:
+    """How far values lie above their median, as a share of four robust deviations, [0, 1]."""
+    middle = values.median()
+    spread = (values - middle).abs().median() * 1.4826
+    return ((values - middle) / (4 * spread).clamp(min=1e-6)).clamp(0, 1)
+
+
+def _halves(labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """Two halves of the pictures, each class divided evenly."""
+    dice = torch.Generator().manual_seed(seed)
+    first, second = [], []
+    for label in sorted(set(labels.tolist())):
+        own = (labels == label).nonzero()[:, 0]
+        own = own[torch.randperm(len(own), generator=dice)]
+        first.append(own[: len(own) // 2])
+        second.append(own[len(own) // 2 :])
+    return torch.cat(first).sort().values, torch.cat(second).sort().values
+
+
+def _group(batch: Batch, places: Tensor) -> Group:
+    labels = batch.labels if batch.labels is not None else torch.zeros(len(batch), dtype=torch.long)
+    return Group(batch.images, labels, batch.masks, torch.arange(len(batch))).part(places)
+
+
+def _size(model: nn.Module, batch: Batch, classes: Sequence[int]) -> tuple[Size, int]:
+    """How many pictures play a part, and points on the path of integrated gradients, so that a large network takes minutes."""
+    cost = 0.01
+    if isinstance(getattr(model, "architecture", None), Architecture):
+        cost = sum(row.macs for row in geometry(model)) / 1e9
+    passes = min(PASSES, int(GIGAMACS / max(cost, 1e-6)))
+    steps = max(1, min(8, passes // (12 * len(batch))))
+    # A search carries 3 regions from every donor and 4 from each class's and its controls to all recipients; a trial costs less.
+    for recipients, donors, controls in ((16, 30, 40), (12, 20, 30), (10, 12, 24), (8, 8, 16), (6, 6, 12), (4, 4, 8)):
+        if recipients * len(classes) * (3 * donors + 4 * (donors + controls)) <= passes:
+            return Size(donors, controls, recipients), steps
+    return Size(4, 6, 3, patches=1), steps
+
+
+def _doubled(size: Size) -> Size:
+    return Size(size.donors * 2, size.controls * 3, size.recipients * 2, size.patches)

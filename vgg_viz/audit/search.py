@@ -1,0 +1,156 @@
+"""The search: which places and properties may a class be known by, and which of them stands the test on pictures not searched in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vgg_viz.audit.evidence import COVERED, Evidence, covered, suspected_patches
+from vgg_viz.audit.region import Region
+from vgg_viz.audit.transplant import Group, shift
+from vgg_viz.audit.trial import effect_of, reading, standing_out
+
+STANDS_OUT = 2.5  # standard errors from which a suspect is worth a trial
+LOOKED_AT = 2.0  # standard errors of the heat maps from which a patch is tried at all
+GROWN = 1.2  # a patch half as wide again is preferred when it does this many times as much
+PARSIMONY = 0.45  # a narrower region is preferred when it does this share of what the best does, in log-odds
+BORDERS = (5 / 64, 1 / 5)  # widths of a border, and of the frame that gets another background, in shares of the side
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A class and what it may be known by, after the search and before the trial.
+
+    stands_out   of transplants, in standard errors
+    effect       share of recipients turned by carriers beyond controls, on the pictures of the search, [-1, 1]
+    attention    of the heat maps: how far the place stands out, in standard errors; None where it has no place
+    """
+
+    wanted: int
+    region: Region
+    stands_out: float
+    effect: float
+    odds: float
+    attention: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many pictures play which part.
+
+    donors      of each class; controls of all others together; recipients in all
+    patches     suspected patches that are tried for each class
+    """
+
+    donors: int
+    controls: int
+    recipients: int
+    patches: int = 2
+
+
+def cast(group: Group, right: Tensor, size: Size, seed: int) -> tuple[Group, Group]:
+    """Donors and recipients out of some pictures, sharing none: recipients evenly over classes, rightly answered where possible.
+
+    right  (N,) bool, of the pictures of `group`
+    """
+    dice = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(group), generator=dice)
+    order = order[right[order].float().argsort(descending=True, stable=True)]
+    turns: dict[int, int] = {}
+    ranked: list[tuple[int, int, int]] = []
+    for place in order.tolist():
+        label = int(group.labels[place])
+        turns[label] = turns.get(label, 0) + 1
+        ranked.append((turns[label], len(ranked), place))
+    counts = dict(turns)
+    receiving: list[int] = []
+    for _, _, place in sorted(ranked):
+        label = int(group.labels[place])
+        if len(receiving) < size.recipients and counts[label] > turns[label] / 2 + 1:
+            receiving.append(place)
+            counts[label] -= 1
+    taken = set(receiving)
+    giving = [place for place in torch.randperm(len(group), generator=dice).tolist() if place not in taken]
+    return group.part(torch.tensor(giving, dtype=torch.long)), group.part(torch.tensor(receiving, dtype=torch.long))
+
+
+def between(donors: Group, wanted: int, size: Size) -> Group:
+    """The donors of one class, and controls evenly out of the others."""
+    own = (donors.labels == wanted).nonzero()[:, 0][: size.donors]
+    rest = (donors.labels != wanted).nonzero()[:, 0]
+    return donors.part(torch.cat([own, rest[: size.controls]]))
+
+
+def common_regions(side: int, *, masks: bool) -> list[Region]:
+    """What is tried for every class: a thin border, all colours, and the background, which without masks is a wide frame."""
+    thin, wide = (max(1, round(share * side)) for share in BORDERS)
+    return [
+        Region("colour"),
+        Region("border", (0, 0, side, side), thin),
+        Region("background") if masks else Region("background", None, wide),
+    ]
+
+
+def suspects(
+    model: nn.Module, donors: Group, recipients: Group, evidence: Evidence, classes: Sequence[int], size: Size
+) -> list[list[Suspect]]:
+    """For each class, all that was tried, in the order of narrowness: patches, colours, border, background.
+
+    evidence  of the donors
+    """
+    side = donors.images.shape[-1]
+    tried: dict[int, list[Suspect]] = {wanted: [] for wanted in classes}
+    labels, masks = donors.labels, donors.masks
+    for wanted in classes:
+        chosen = between(donors, wanted, size)
+        for region, attention in suspected_patches(evidence, labels, wanted, masks, most=size.patches):
+            if attention < LOOKED_AT:
+                continue
+            first = _tried(model, region, chosen, recipients, wanted, attention)
+            if (larger := wider(region, side)) != region and free(larger, evidence, labels == wanted, masks):
+                grown = _tried(model, larger, chosen, recipients, wanted, attention)
+                first = grown if grown.odds > GROWN * first.odds and grown.stands_out >= STANDS_OUT else first
+            tried[wanted].append(first)
+    some = torch.cat([(labels == wanted).nonzero()[:, 0][: size.donors] for wanted in sorted(set(labels.tolist()))])
+    chosen = donors.part(some)
+    for region in common_regions(side, masks=masks is not None):
+        found = shift(model, region, chosen, recipients)
+        for wanted in classes:
+            read = reading(found, chosen.labels, recipients.labels, wanted)
+            tried[wanted].append(Suspect(wanted, region, standing_out(read), *effect_of(read)))
+    return list(tried.values())
+
+
+def _tried(model: nn.Module, region: Region, chosen: Group, recipients: Group, wanted: int, attention: float) -> Suspect:
+    read = reading(shift(model, region, chosen, recipients), chosen.labels, recipients.labels, wanted)
+    return Suspect(wanted, region, standing_out(read), *effect_of(read), attention)
+
+
+def free(region: Region, evidence: Evidence, own: Tensor, masks: Tensor | None) -> bool:
+    """Whether objects lie in a patch no more often than a suspected patch allows."""
+    if region.box is None:
+        return False
+    x0, y0, x1, y1 = region.box
+    taken = covered(evidence, own, masks, min(x1 - x0, y1 - y0), 1)
+    return bool(taken[y0, x0] <= COVERED)
+
+
+def wider(region: Region, side: int) -> Region:
+    """The patch half as wide again around its middle, inside the picture."""
+    if region.box is None:
+        return region
+    x0, y0, x1, y1 = region.box
+    more = max(1, (x1 - x0) // 4)
+    return Region("patch", (max(0, x0 - more), max(0, y0 - more), min(side, x1 + more), min(side, y1 + more)))
+
+
+def narrowest(tried: Sequence[Suspect]) -> Suspect | None:
+    """The narrowest suspect that does nearly what the best does; None when nothing stands out."""
+    standing = [suspect for suspect in tried if suspect.stands_out >= STANDS_OUT]
+    if not standing:
+        return None
+    most = max(suspect.odds for suspect in standing)
+    return next(suspect for suspect in standing if suspect.odds >= PARSIMONY * most)

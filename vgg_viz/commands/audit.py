@@ -1,0 +1,43 @@
+"""`audit`: where does this model look?"""
+
+from __future__ import annotations
+
+import argparse
+
+from vgg_viz.commands.command import command
+from vgg_viz.commands.opening import overrides
+from vgg_viz.commands.saying import DONE, as_typed, landed, print_json
+from vgg_viz.options import CHECKPOINT, Parser, positive
+
+
+def words(parser: Parser) -> None:
+    """The words that `audit` understands."""
+    parser.add_argument("checkpoint", nargs="?", help=CHECKPOINT)
+    parser.add_argument("--data", metavar="DIR", help="an ImageFolder (with masks/ beside it, if there are), or shapes; "
+                        "default: what the checkpoint carries")  # fmt: skip
+    parser.add_argument("--class", dest="audited", metavar="NAME", action="append", default=[],
+                        help="search this class only; may be given several times")  # fmt: skip
+    parser.add_argument("--limit", type=positive, default=600, metavar="N", help="pictures at most (default 600)")
+    parser.add_argument("--out", default="gallery", metavar="DIR", help="where galleries land (default gallery)")
+    parser.add_argument("--open", action="store_true", help="open the page in a browser when done")
+
+
+@command("audit", order=25, words=words, checkpoint=True, about="find what a checkpoint looks at instead of the object, and test it",
+         example="python -m vgg_viz audit best.pt --data pictures/ --json")  # fmt: skip
+def run(options: argparse.Namespace) -> int:
+    """Do it; returns the exit status: 0 whatever is found."""
+    from vgg_viz.report.auditing.auditing import audited
+    from vgg_viz.report.console import Steps
+    from vgg_viz.report.gallery import module_device
+
+    with Steps(quiet=options.quiet) as steps:
+        done = audited(
+            options.checkpoint, data=options.data, classes=options.audited, limit=options.limit, out=options.out, seed=options.seed,
+            device=module_device(options.device), overrides=overrides(options), command=as_typed(options), progress=steps,
+        )  # fmt: skip
+    if options.json:
+        print_json({**done.facts, "missing": [{"section": title, "reason": reason} for title, reason in done.result.missing],
+                    "warnings": done.result.warnings})  # fmt: skip
+        return DONE
+    landed(options, done.result)
+    return DONE

@@ -1,0 +1,251 @@
+"""One picture explained on one sheet: the answer, its maps on one signed scale, and what had to go until the answer changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, MaxNLocator
+from PIL import Image
+
+from vgg_viz.errors import VggVizError
+from vgg_viz.figures.canvas import BAR, MARGIN, canvas, colour_bar, end_labels, fitted, head, panel, quiet, sheet, text_width, write
+from vgg_viz.figures.mosaic import Grid, cell_side, fit, lay, outlined, overlay
+from vgg_viz.figures.style import LIGHT, SMALL, Array, label, number, painted, percent
+from vgg_viz.maths.heatmaps import Scale
+
+DENSITY = 2  # sheet pixels to a figure pixel
+_WIDEST, _GAP, _SIDE = 1000, 12, 180  # [px]
+_SMOOTH = 128  # [px] pictures above this side are photographs to the eye, and single pixels are not to be seen
+PREDICTED, EXPECTED, OTHER = LIGHT.series[1], LIGHT.series[0], LIGHT.muted  # orange and blue, as the ends of the difference
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One line of what the network says: a class, its probability, and its part in the question ("predicted", "expected", "")."""
+
+    name: str
+    probability: float
+    part: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """How sure the network is while more of the picture is hidden.
+
+    shares              (S,) hidden, [0, 1]
+    predicted, expected (S,) probabilities of the two classes
+    """
+
+    shares: Array
+    predicted: Array
+    expected: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """What had to go.
+
+    region   (H, W) bool: what is hidden
+    picture  (H, W, 3) with it hidden
+    share    that the region covers, [0, 1]; None: the answer never changed, and all is hidden
+    cover    what hides: "blur", "grey", ...
+    answer   what the network says to the picture, and its probability
+    names    of the predicted and of the expected class
+    by_map   the path in the map's order; by_chance: those in random orders
+    """
+
+    region: Array
+    picture: Array
+    share: float | None
+    cover: str
+    answer: tuple[str, float]
+    names: tuple[str, str]
+    by_map: Path
+    by_chance: Sequence[Path]
+
+
+Panel = tuple[Sequence[str], Array]  # heading, a line each, and the map (H, W) placed on the photo
+
+
+@painted
+def explanation(photo: Array, maps: Sequence[Panel], scale: Scale, said: Sequence[Said], hidden: Hidden | None = None, *,
+                seen: Array | None = None, title: str, subtitle: str = "", caveat: str = "") -> Figure:  # fmt: skip
+    """The whole explanation of one picture on one sheet.
+
+    photo   (H, W, 3) in [0, 1]
+    maps    up to five, on one signed scale
+    said    the likeliest classes, and the expected one where it is not among them
+    hidden  what had to go until the answer changed, or None: nobody asked
+    seen    (H, W) bool: what the unit asked about can see, outlined on the photo, or None
+    caveat  a sentence at the foot
+    raises  VggVizError without maps, or for a scale that is not signed
+    """
+    if not maps or not scale.signed:
+        raise VggVizError("an explanation needs maps on one signed scale, zero in its middle.")
+    columns = max(5, len(maps) + 1)
+    cell = _side(max(photo.shape[:2]))
+    step = cell + _GAP
+    grid = Grid(len(maps) + 1, columns, cell, cell, gap=_GAP)
+    width = columns * step - _GAP + 2 * MARGIN
+    beside = hidden is None and len(maps) + 1 <= columns - 2  # the answers fit beside the maps
+    foot = _lines(caveat, width - 2 * MARGIN)
+    top = head(title=title, subtitle=subtitle) + 34
+    below = top + cell + 14
+    lower = below + BAR + 46
+    bottom = below + BAR if beside else lower + cell + 22
+    figure = canvas(width, bottom + 16 * len(foot) + 14, title=title, subtitle=subtitle)
+    first = _sized(photo, cell)
+    first = first if seen is None else outlined(first, _sized(seen.astype(np.float32), cell) > 0.5, thickness=DENSITY)
+    laid = lay(grid, [first, *(_sized(overlay(photo, values, scale), cell) for _, values in maps)], density=DENSITY)
+    sheet(figure, MARGIN, top, laid, density=DENSITY, interpolation="auto")
+    names = ("the picture",) if seen is None else ("the picture", "outlined: what the unit sees")
+    for n, lines in enumerate([names, *(lines for lines, _ in maps)]):
+        _heading(figure, MARGIN + grid.corner(n)[0] + cell / 2, top, lines, cell)
+    colour_bar(figure, scale, left=MARGIN + step, top=below, width=round(1.4 * cell))
+    if beside:
+        _answers(figure, said, MARGIN + (columns - 2) * step + 20, top, 2 * step - _GAP - 20, cell)
+    else:
+        _lower(figure, photo, said, hidden, cell, lower, width)
+    for n, line in enumerate(foot):
+        write(figure, MARGIN, bottom + 8 + 16 * n, line, size=SMALL, color=LIGHT.muted)
+    return figure
+
+
+def _lines(text: str, room: float) -> list[str]:
+    """A sentence in as many lines as it needs."""
+    lines: list[str] = []
+    for word in label(text, 900).replace(" %", "\u00a0%").split(" ") if text else []:
+        if lines and text_width(f"{lines[-1]} {word}", SMALL) <= room:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(fitted(word, room, SMALL))
+    return lines
+
+
+def _heading(figure: Figure, x: float, top: float, lines: Sequence[str], cell: int) -> None:
+    """The name of a picture above it, and quietly what it is."""
+    for row, line in enumerate(reversed(lines)):
+        strong = row == len(lines) - 1
+        write(figure, x, top - 10 - 14 * row, fitted(line, cell + _GAP - 4, SMALL, bold=strong), size=SMALL, ha="center",
+              weight="bold" if strong else "normal", color=LIGHT.ink if strong else LIGHT.muted)  # fmt: skip
+
+
+def _lower(figure: Figure, photo: Array, said: Sequence[Said], hidden: Hidden | None, cell: int, top: int, width: int) -> None:
+    """Below the maps: the answers as bars, the region that had to go, the picture without it, and the path there."""
+    step = cell + _GAP
+    middle = MARGIN + round(1.75 * step)
+    _answers(figure, said, MARGIN, top, middle - MARGIN - 28 if hidden else 2 * step, cell)
+    if hidden is None:
+        return
+    told = "all of it" if hidden.share is None else percent(hidden.share)
+    how = "blurred" if hidden.cover == "blur" else hidden.cover
+    region = _sized(hidden.region.astype(np.float32), cell) > 0.5
+    for n, (lines, picture) in enumerate([
+        ((f"hide {told}", f"{how}, in the map's order"), outlined(_sized(photo, cell), region, thickness=DENSITY)),
+        ((f"it says {label(hidden.answer[0], 60)}", percent(hidden.answer[1])), _sized(hidden.picture, cell)),
+    ]):  # fmt: skip
+        left = middle + n * step
+        side = picture.shape[1] / DENSITY
+        _heading(figure, left + cell / 2, top, lines, cell)
+        sheet(figure, left + (cell - side) / 2, top, _opaque(picture), density=DENSITY, interpolation="auto")
+    left = middle + 2 * step + 34
+    _paths(figure, hidden, left, top, width - left - MARGIN, cell)
+
+
+def _answers(figure: Figure, said: Sequence[Said], left: int, top: int, room: int, height: int) -> None:
+    write(figure, left, top - 10, "what the network says", size=SMALL, weight="bold")
+    line = min(34.0, height / max(1, len(said)))
+    for n, one in enumerate(said):
+        y = top + line * (n + 0.32)
+        share = percent(one.probability)
+        own = text_width(share, SMALL) + 6
+        part = f" ({one.part})" if one.part else ""
+        name = fitted(f"{label(one.name, 60)}{part}", room - own, SMALL, bold=bool(part))
+        write(figure, left, y, name, size=SMALL, weight="bold" if part else "normal")
+        write(figure, left + room, y, share, size=SMALL, ha="right")
+    axes = panel(figure, left, top, room, line * len(said))
+    axes.set_axis_off()
+    axes.set_xlim(0, 1)
+    axes.set_ylim(len(said), 0)
+    places = [n + 0.74 for n in range(len(said))]
+    axes.barh(places, 1, 0.2, color=LIGHT.wash)
+    tints = [OTHER if not one.part else PREDICTED if one.part.startswith("predicted") else EXPECTED for one in said]
+    axes.barh(places, [one.probability for one in said], 0.2, color=tints)
+
+
+def _paths(figure: Figure, hidden: Hidden, left: float, top: float, width: float, height: float) -> None:
+    write(figure, left - 30, top - 24, "while more is hidden", size=SMALL, weight="bold")
+    write(figure, left - 30, top - 10, "probability [%]", size=SMALL, color=LIGHT.muted)
+    axes = panel(figure, left, top + 4, width - 74, height - 34)
+    _curves(axes, hidden, small=True)
+    axes.set_xlabel("share hidden [%]", size=SMALL, labelpad=2)
+
+
+@painted
+def removal_curves(hidden: Hidden, *, title: str, subtitle: str = "") -> Figure:
+    """How sure the network is of two classes while more and more is hidden: in the map's order, and in random ones."""
+    top = head(title=title, subtitle=subtitle) + 12
+    figure = canvas(760, top + 330, title=title, subtitle=subtitle)
+    axes = panel(figure, MARGIN + 34, top, 560, 270)
+    _curves(axes, hidden)
+    axes.set_xlabel("share of the picture hidden [%], in an order")
+    axes.set_ylabel("probability [%]")
+    return figure
+
+
+def _curves(axes: Axes, hidden: Hidden, *, small: bool = False) -> None:
+    """Both classes in the map's order as lines with points, in random orders as the area that these span."""
+    quiet(axes, grid="y")
+    axes.set_xlim(0, 100)
+    curves = [getattr(path, part) for path in (hidden.by_map, *hidden.by_chance) for part in ("predicted", "expected")]
+    highest = 100 * max(float(values.max()) for values in curves)
+    axes.set_ylim(0, 104 if highest > 25 else 1.15 * highest)
+    axes.xaxis.set_major_locator(FixedLocator([0, 50, 100] if small else [0, 25, 50, 75, 100]))
+    axes.yaxis.set_major_locator(FixedLocator([0, 50, 100]) if highest > 25 else MaxNLocator(3))
+    ends = []
+    for name, part, colour in (("predicted", hidden.names[0], PREDICTED), ("expected", hidden.names[1], EXPECTED)):
+        values = 100 * getattr(hidden.by_map, name)
+        if hidden.by_chance:
+            chance = np.stack([np.interp(hidden.by_map.shares, path.shares, 100 * getattr(path, name)) for path in hidden.by_chance])
+            axes.fill_between(100 * hidden.by_map.shares, chance.min(0), chance.max(0), color=colour, alpha=0.16, linewidth=0, zorder=1)
+            axes.plot(100 * hidden.by_map.shares, np.median(chance, 0), color=colour, linewidth=1, linestyle=(0, (3, 2)), zorder=2)
+        axes.plot(100 * hidden.by_map.shares, values, color=colour, linewidth=1.8, marker="o", markersize=2.5, zorder=3)
+        ends.append((float(values[-1]), label(part, 16), colour))
+    if hidden.share is not None:
+        axes.axvline(100 * hidden.share, color=LIGHT.ink, linewidth=1, zorder=2)
+        side = -1 if hidden.share > 0.6 else 1
+        axes.annotate(percent(hidden.share), (100 * hidden.share, 1), xycoords=("data", "axes fraction"), xytext=(4 * side, -2),
+                      textcoords="offset points", size=SMALL, va="top", ha="right" if side < 0 else "left")  # fmt: skip
+    end_labels(axes, ends)
+
+
+def _side(side: int) -> int:
+    """Side of a cell [px]: small pictures are enlarged a whole number of times, photographs to what there is room for."""
+    room = (_WIDEST - 2 * MARGIN + _GAP) // 5 - _GAP
+    return room if side > _SMOOTH else cell_side(side, _SIDE, most=room, density=DENSITY)
+
+
+def _sized(picture: Array, cell: int) -> Array:
+    """A picture (H, W[, C]) at the size of its cell; pixels of a photograph need not stay square."""
+    height, width = picture.shape[:2]
+    if max(height, width) <= _SMOOTH:
+        return fit(np.asarray(picture, np.float32), DENSITY * cell, DENSITY * cell)
+    planes = np.asarray(picture, np.float32)
+    factor = DENSITY * cell / max(height, width)
+    new = (max(1, round(width * factor)), max(1, round(height * factor)))
+    stacked = [np.asarray(Image.fromarray(np.ascontiguousarray(plane)).resize(new, Image.Resampling.BILINEAR))
+               for plane in np.moveaxis(planes if planes.ndim == 3 else planes[..., None], -1, 0)]  # fmt: skip
+    return stacked[0] if planes.ndim == 2 else np.stack(stacked, -1)
+
+
+def _opaque(picture: Array) -> Array:
+    return np.concatenate([picture, np.ones((*picture.shape[:2], 1), picture.dtype)], -1)
+
+
+def signed_number(value: float) -> str:
+    """A number with its sign, a true minus: "+0.83"."""
+    return ("+" if value > 0 else "") + number(value)

@@ -1,0 +1,118 @@
+"""Where relevance goes on its way from the score to the pixels: one line a layer, as in a book of accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from vgg_viz.errors import VggVizError
+from vgg_viz.figures.canvas import MARGIN, WIDE, canvas, fitted, head, panel, quiet, rows, widest, write
+from vgg_viz.figures.style import LIGHT, SMALL, Array, label, number, painted
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What one way of sharing out did with one score.
+
+    title     of the panel
+    layers    L names, from the score down
+    rules     L, what each shared out by
+    entering, bias, epsilon, leaving  (L,) [unit of the figure]; entering = bias + epsilon + leaving
+    """
+
+    title: str
+    layers: Sequence[str]
+    rules: Sequence[str]
+    entering: Array
+    bias: Array
+    epsilon: Array
+    leaving: Array
+
+
+KEPT = (("leaving", "passed on", 0), ("bias", "kept by biases", 1), ("epsilon", "swallowed by epsilon", 2))
+_LINE = 24
+_HATCHED: dict[str, Any] = {"hatch": "////", "edgecolor": LIGHT.paper, "linewidth": 0}
+
+
+@painted
+def relevance_ledger(books: Sequence[Books], *, unit: str = "logit", title: str = "Relevance, layer by layer",
+                     subtitle: str = "") -> Figure:  # fmt: skip
+    """Panels of horizontal bars, two abreast, on one axis: what each layer passed on, and behind it what was kept.
+
+    A bar starts at 0 with what was passed on; what biases and epsilon kept stands behind it, so that it ends where a mark shows what
+    had come. What biases paid out, instead of keeping it, leads back from the end of the bar to the mark.
+    """
+    if not books or any({len(b.rules), len(b.entering), len(b.bias), len(b.epsilon), len(b.leaving)} != {len(b.layers)} for b in books):
+        raise VggVizError("a ledger needs at least one book, and in each the same number of layers, rules and amounts.")
+    room = widest([name for b in books for name in b.layers], size=SMALL, most=110)
+    beside = widest([name for b in books for name in b.rules], size=SMALL, most=120)
+    columns, top = min(2, len(books)), head(title=title, subtitle=subtitle) + 34
+    width = WIDE / columns - room - beside - 2 * MARGIN - 16
+    heights = [_LINE * len(b.layers) for b in books]
+    tall = [max(heights[n : n + columns]) + 72 for n in range(0, len(books), columns)]
+    figure = canvas(WIDE, round(top + sum(tall) + 6), title=title, subtitle=subtitle)
+    low, high = _range(books)
+    for n, book in enumerate(books):
+        down, across = divmod(n, columns)
+        left, above = across * WIDE / columns + MARGIN + room + 8, top + sum(tall[:down]) + 18
+        axes = panel(figure, left, above, width, heights[n])
+        write(figure, left - room - 8, above - 16, fitted(book.title, WIDE / columns - 2 * MARGIN, bold=True), weight="bold")
+        _bars(axes, book, room)
+        axes.set_xlim(low, high)
+        axes.set_xlabel(f"relevance [{label(unit)}]" if n >= len(books) - columns else "")
+        for row, rule in enumerate(book.rules):
+            words = fitted(rule, beside + 4, SMALL)
+            write(figure, left + width + 10, above + _LINE * (row + 0.5), words, size=SMALL, color=LIGHT.muted)
+    _legend(figure, top - 24)
+    return figure
+
+
+def _range(books: Sequence[Books]) -> tuple[float, float]:
+    """One axis for all panels, with room for the numbers at the ends of bars."""
+    ends = [0.0]
+    for book in books:
+        passed = np.asarray(book.leaving, float)
+        kept = passed + np.asarray(book.bias, float)
+        ends += [float(value) for values in (passed, kept, np.asarray(book.entering, float)) for value in values if np.isfinite(value)]
+    low, high = min(ends), max(ends)
+    span = (high - low) or 1.0
+    return low - (0.16 * span if low < 0 else 0.0), high + (0.16 * span if high > 0 else 0.02 * span)
+
+
+def _bars(axes: Axes, book: Books, room: float) -> None:
+    leaving, bias, epsilon, entering = (np.asarray(values, float) for values in (book.leaving, book.bias, book.epsilon, book.entering))
+    places = np.arange(len(leaving))
+    rows(axes, list(book.layers), room=room)
+    quiet(axes, grid="x")
+    axes.spines["left"].set_visible(False)
+    axes.axvline(0, color=LIGHT.muted, linewidth=0.8, zorder=1)
+    axes.barh(places, leaving, 0.62, color=LIGHT.series[0], zorder=2)
+    # Narrower than what was passed on: where a bias paid out, its bar lies over the other and both stay visible.
+    axes.barh(places, bias, 0.34, left=leaving, color=LIGHT.series[1], zorder=3)
+    axes.barh(places, epsilon, 0.34, left=leaving + bias, color=LIGHT.series[2], zorder=3, **_HATCHED)
+    axes.vlines(entering, places - 0.42, places + 0.42, color=LIGHT.ink, linewidth=1.6, zorder=4)
+    for place in places:
+        end = max(entering[place], leaving[place], leaving[place] + bias[place], 0.0)
+        axes.annotate(number(leaving[place]), (end, place), xytext=(5, 0), textcoords="offset points", va="center", size=SMALL,
+                      bbox={"facecolor": LIGHT.paper, "linewidth": 0, "pad": 1.0}, zorder=5)  # fmt: skip
+
+
+def _legend(figure: Figure, y: float) -> None:
+    """Colours and their words in one line; the mark of what came is a line."""
+    x = float(MARGIN)
+    for _, words, series in KEPT:
+        axes = panel(figure, x, y - 5, 14, 10, bare=True)
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+        axes.barh([0.5], [1], 1, color=LIGHT.series[series], **(_HATCHED if series == 2 else {}))
+        write(figure, x + 20, y, words, size=SMALL)
+        x += 20 + widest([words], size=SMALL) + 26
+    axes = panel(figure, x, y - 7, 14, 14, bare=True)
+    axes.set_xlim(0, 1)
+    axes.axvline(0.5, color=LIGHT.ink, linewidth=1.6)
+    write(figure, x + 16, y, "what had come", size=SMALL)

@@ -1,0 +1,1 @@
+"""Where a network looks, on one page."""

@@ -1,0 +1,74 @@
+"""Findings in words: what a class is known by, where, and what carrying it to other pictures does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from vgg_viz.audit.findings import Audit, Found
+from vgg_viz.audit.region import Region
+from vgg_viz.records import Finding
+from vgg_viz.report.section import counted
+
+
+def place_of(region: Region, side: int) -> str:
+    """Where a region is: "the lower left 12x12 px", "the border of 5 px", "the background", "the colours of the whole picture"."""
+    if region.kind == "patch" and region.box:
+        x0, y0, x1, y1 = region.box
+        across = ("left", "middle", "right")[min(2, 3 * (x0 + x1) // (2 * side))]
+        down = ("upper", "middle", "lower")[min(2, 3 * (y0 + y1) // (2 * side))]
+        where = "very middle" if across == down == "middle" else " ".join(word for word in (down, across) if word != "middle")
+        return f"the {where} {x1 - x0}x{y1 - y0} px"
+    return {"border": f"the border of {region.width} px", "background": "the background", "colour": "the colours of the whole picture"}[region.kind]
+
+
+def sentence(found: Found, classes: Sequence[str], side: int) -> str:
+    """One finding with its numbers."""
+    name, verdict, place = classes[found.wanted], found.verdict, place_of(found.region, side)
+    start = f"Class {name}: "
+    if found.mass is not None:
+        start += f"{percent(found.mass[0])} of the evidence lies in {place} ({percent(found.mass[1])} there for other classes); carrying it"
+    else:
+        start += f"carrying {place}"
+    odds = f"{verdict.odds:+.1f} logits"
+    return (
+        f"{start} onto pictures of other classes turns {percent(verdict.turned)} of them into {name} ({percent(verdict.control)} "
+        "when the same "
+        f"comes from other classes), {odds}; without it the network still knows {percent(found.recall[1])} of {name} instead of "
+        f"{percent(found.recall[0])}."
+    )
+
+
+def percent(share: float) -> str:
+    """A share as a reader wants it: whole percents, one decimal below ten."""
+    value = 100 * share
+    return f"{value:.1f} %".replace("-", "−") if abs(value) < 9.95 and round(value, 1) != round(value) else f"{value:.0f} %".replace("-", "−")
+
+
+def told(seen: Audit, classes: Sequence[str]) -> list[Finding]:
+    """The verdict of the page: every finding, or that there is none, and what was not searched."""
+    side = seen.batch.images.shape[-1]
+    found = [Finding("bad" if one.verdict.effect >= 0.1 else "warn", sentence(one, classes, side)) for one in seen.findings]
+    if not found:
+        tried = f"{counted(len(seen.tried), 'suspect')} of the search {'was' if len(seen.tried) == 1 else 'were'} tried" if seen.tried else "nothing stood out in the search"
+        found = [Finding("good", f"No shortcut was found: {tried}, and no place, border, background or colour gives a class away on these {len(seen.labels):,} pictures.")]
+    if seen.too_few:
+        names = ", ".join(classes[i] for i in seen.too_few[:5]) + (", ..." if len(seen.too_few) > 5 else "")
+        found.append(Finding("note", f"{counted(len(seen.too_few), 'class', 'classes')} had too few pictures to be searched: {names}."))
+    return found
+
+
+def as_json(found: Found, seen: Audit, classes: Sequence[str]) -> dict[str, Any]:
+    """A finding as `--json` gives it."""
+    verdict = found.verdict
+    return {
+        "kind": found.region.kind, "class": classes[found.wanted], "index": found.wanted,
+        "region": list(found.region.box) if found.region.box else None, "width": found.region.width or None,
+        "effect": verdict.effect, "interval": list(verdict.interval), "turned": verdict.turned, "control": verdict.control,
+        "elsewhere": found.elsewhere, "log_odds": verdict.odds, "p": found.adjusted,
+        "mass": found.mass[0] if found.mass else None, "mass_of_others": found.mass[1] if found.mass else None,
+        "recall": found.recall[0], "recall_without": found.recall[1],
+        "donors": verdict.donors[0], "controls": verdict.donors[1], "recipients": verdict.recipients,
+        "images": [seen.batch.names[i] for i in found.places],
+        "sentence": sentence(found, classes, seen.batch.images.shape[-1]),
+    }  # fmt: skip

@@ -1,0 +1,96 @@
+"""The map at every convolution, and the channels that it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from vgg_viz.figures.attention import Row, layers_side_by_side
+from vgg_viz.figures.explaining import signed_number
+from vgg_viz.maths.heatmaps import shared_scale
+from vgg_viz.records import Caption, Column, Exhibit, Table
+from vgg_viz.report.explaining.explanation import Explanation
+from vgg_viz.report.explaining.facts import peak, unit_of
+from vgg_viz.report.explaining.look import placed
+from vgg_viz.report.explaining.telling import name_of
+from vgg_viz.report.section import counted, pixels
+
+CHANNELS = 13  # shown of the layer: two rows with the picture
+
+
+def layers(found: Explanation) -> Iterator[Exhibit]:
+    """Grad-CAM at every convolution."""
+    look, size = found.look, found.size
+    fields = {row.name: row for row in found.rows}
+    panels, rows = [], []
+    for name, one in look.by_layer.items():
+        row = fields[name]
+        on = placed(found.rows, one, size)
+        scale = shared_scale(on, signed=True, unit=unit_of(one), over="each layer's own map")
+        field = row.field.size if row.field else None
+        panels.append((f"{name} {row.shape[1]}×{row.shape[2]}, sees {field} px", on.numpy(), scale))
+        highest = peak(one)
+        rows.append((name, f"{row.shape[1]}×{row.shape[2]}", row.shape[0], field, float(one.values.min()), float(one.values.max()), f"{highest[0] + 1}, {highest[1] + 1}"))
+    chosen = "asked for" if found.question.layer else "chosen"
+    said = name_of(found, look.asked[0])
+    yield Exhibit(
+        "explain-layers",
+        "The same question at every depth",
+        Caption(
+            see=f"Signed Grad-CAM for {said} after the ReLU of {'all ' if len(panels) > 1 else ''}{counted(len(panels), 'convolution')}, from the first to the last, from one forward and "
+            "one backward pass. Above each map: its size, and how many pixels a unit sees. Each map has a scale of its own, zero in its middle, with its numbers below it.",
+            read=f"Early layers find edges and colours, whatever they belong to; later ones are coarser and often gather on what decides. {look.layer} was {chosen}: {look.reason}.",
+            cannot="Since each map has its own scale, a strong colour in one layer is not more than a pale one in another: the numbers tell. A unit of a late layer that sees the "
+            "whole picture cannot say where in it the evidence was.",
+        ),
+        alt=f"The picture and its Grad-CAM maps at {counted(len(panels), 'layer')}, coarser with depth; {look.layer} is the {chosen} one.",
+        figure=layers_side_by_side(Row(pixels(found.batch.images)[0], panels), title=f"Signed Grad-CAM for {said} at every convolution"),
+        kind="picture",
+        table=Table(
+            (Column("layer"), Column("map"), Column("channels", "", True), Column("field", "px", True), Column("lowest", unit_of(one), True), Column("highest", unit_of(one), True),
+             Column("peak in row, column")), tuple(rows),
+        ),
+        numbers={"layers": [row[0] for row in rows], "map": [row[1] for row in rows], "field": [row[3] for row in rows],
+                 "lowest": [row[4] for row in rows], "highest": [row[5] for row in rows], "layer": look.layer},
+    )  # fmt: skip
+
+
+def channels(found: Explanation) -> Iterator[Exhibit]:
+    """The channels that the Grad-CAM of the chosen layer is made of."""
+    look, size = found.look, found.size
+    if look.channels is None:
+        return
+    each = look.channels
+    order = each.abs().argsort(descending=True, stable=True)[:CHANNELS].tolist()
+    total = float(each.sum())
+    one = look.by_layer[look.layer]
+    on = [placed(found.rows, one, size, look.activation[index]) for index in order]
+    scale = shared_scale(torch.stack(on), signed=bool((look.activation < 0).any()), unit="activation", over="all channels shown")
+    said = name_of(found, look.asked[0])
+    unit = unit_of(one)
+    panels = [(f"channel {index} {signed_number(float(each[index]))} {unit}", value.numpy(), scale) for index, value in zip(order, on, strict=True)]
+    held = float(each[order].sum())
+    rows = [(index, float(each[index]), float(look.activation[index].max()), _at(look.activation[index])) for index in order]
+    yield Exhibit(
+        "explain-channels",
+        f"The channels of {look.layer} that decided",
+        Caption(
+            see=f"What the {counted(len(order), 'channel')} of {look.layer} with the largest part in the Grad-CAM for {said} answered to this picture, on one scale. The number above each "
+            "is what it adds to the sum of the map: its weight for the class times the sum of its activations.",
+            read=f"The sum of the whole map is {signed_number(total)} {unit}; these {counted(len(order), 'channel')} add {signed_number(held)} of it. A channel with a minus spoke "
+            f"against {said}. Look where each is active: does it find a part of the object, or of its surroundings?",
+            cannot="A channel is no concept: it may answer to several unlike things, and its weight holds for this picture alone.",
+        ),
+        alt=f"The picture and {counted(len(order), 'channel')} of {look.layer} over it. The strongest, channel {order[0]}, adds {signed_number(float(each[order[0]]))} {unit}.",
+        figure=layers_side_by_side(Row(pixels(found.batch.images)[0], panels), title=f"The channels of {look.layer} that made the map for {said}"),
+        kind="picture",
+        table=Table((Column("channel", "", True), Column("adds", unit, True), Column("highest activation", "", True), Column("in row, column")), tuple(rows)),
+        numbers={"layer": look.layer, "channels": order, "adds": [row[1] for row in rows], "sum": total},
+    )  # fmt: skip
+
+
+def _at(values: Tensor) -> str:
+    place = int(values.argmax())
+    return f"{place // values.shape[1] + 1}, {place % values.shape[1] + 1}"

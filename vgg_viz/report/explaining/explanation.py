@@ -1,0 +1,155 @@
+"""Everything that is known of one picture: the network, the question, the maps, and what had to go until the answer changed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vgg_viz.capture.predict import predict_logits
+from vgg_viz.errors import UnknownName
+from vgg_viz.maths.images import centre_crop, decode, resize
+from vgg_viz.models.build import build
+from vgg_viz.models.checkpoint import load, sha256
+from vgg_viz.models.geometry import LayerGeometry, geometry
+from vgg_viz.records import Batch, Checkpoint
+from vgg_viz.report.explaining.look import Look, look, placed
+from vgg_viz.report.explaining.question import Question, understood
+from vgg_viz.report.explaining.removal import COARSE, FINE, Removal, blur, removal
+from vgg_viz.report.material import in_channels
+from vgg_viz.report.preset import LARGE_GIGAMACS, PRESETS
+
+LONGEST_SIDE = 8  # times the shorter one: what is cut off anyway is not resized first
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One picture, asked and answered.
+
+    rows         of the network's geometry
+    fingerprint  SHA-256 of the checkpoint's file, or "" where there is none
+    batch        the one picture as the network sees it
+    original     height and width of the file [px]
+    removal      in the order of the leading method; None where the preset leaves it out, and for a unit
+    others       in those of the other methods, without random orders; none for a network whose passes take a while
+    seconds      {part: wall clock [s]}
+    """
+
+    checkpoint: Checkpoint
+    model: nn.Module
+    rows: tuple[LayerGeometry, ...]
+    fingerprint: str
+    batch: Batch
+    original: tuple[int, int]
+    question: Question
+    look: Look
+    removal: Removal | None
+    others: Mapping[str, Removal]
+    preset: str
+    seed: int
+    warnings: tuple[str, ...]
+    seconds: Mapping[str, float]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.checkpoint.classes
+
+    @property
+    def name(self) -> str:
+        return self.batch.names[0]
+
+    @property
+    def leading(self) -> str:
+        """The method whose maps stand large."""
+        return self.question.methods[0]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the picture [px]."""
+        return int(self.batch.images.shape[-2]), int(self.batch.images.shape[-1])
+
+    def map(self, method: str, index: int) -> Tensor:
+        """(H, W) the map of a method for a class, or for the unit, on the picture."""
+        return placed(self.rows, self.look.maps[method, index], self.size)
+
+
+def explained(
+    source: str | os.PathLike[str] | None, image: str | os.PathLike[str], *, methods: Sequence[str] = (), target: str | int | None = None,
+    against: str | int | None = None, unit: str | None = None, layer: str | None = None, preset: str = "standard", seed: int = 0,
+    device: str | torch.device = "cpu", overrides: Mapping[str, Any] | None = None,
+) -> Explanation:  # fmt: skip
+    """Open, ask and measure; nothing is painted or written yet.
+
+    source   checkpoint file, a variant's name, or None for the bundled Tiny VGG
+    image    a picture file
+    others   as on the command line, see `question.understood`
+    raises   InputRefused and its kin
+    """
+    if preset not in PRESETS:
+        raise UnknownName("preset", preset, PRESETS)
+    clock = [time.perf_counter()]
+    checkpoint = load(source, seed=seed, **(overrides or {}))
+    model = build(checkpoint).to(device)
+    rows = geometry(model)
+    clock.append(time.perf_counter())
+    batch, original, warnings = prepared(Path(image), checkpoint)
+    question = understood(model, checkpoint.classes, by=methods, target=target, against=against, layer=layer, unit=unit)
+    clock.append(time.perf_counter())
+    found = look(model, batch.images.to(device), question, rows, seed=seed, channels=preset != "quick")
+    clock.append(time.perf_counter())
+    asked = preset != "quick" and found.classes is not None
+    hide = partial(_removed, model, batch.images[0].to(device), found, rows, preset, seed)
+    removed = hide(question.methods[0]) if asked else None
+    others = {name: hide(name, orders=0) for name in question.methods[1:] if asked and (preset == "full" or not _large(rows))}
+    clock.append(time.perf_counter())
+    parts = dict(zip(("loading", "reading", "network", "removal"), (after - before for before, after in pairwise(clock)), strict=True))
+    fingerprint = sha256(Path(source)) if source is not None and checkpoint.provenance.format != "untrained" else ""
+    return Explanation(checkpoint, model, rows, fingerprint, batch, original, question, found, removed, others, preset, seed, warnings, parts)
+
+
+def prepared(file: Path, checkpoint: Checkpoint) -> tuple[Batch, tuple[int, int], tuple[str, ...]]:
+    """The picture as the network takes it, the height and width of the file [px], and what was done to it, in sentences."""
+    name = os.fsencode(file.name).decode("utf-8", "backslashreplace")
+    picture = decode(file, name=name)
+    height, width = picture.shape[-2:]
+    side = checkpoint.architecture.image_side
+    said = []
+    if height != width:
+        said.append(f"The picture has {width} × {height} px; the network sees its centre square.")
+    if min(height, width) < side:
+        said.append(f"The picture's shorter side has {min(height, width)} px and was enlarged to the {side} px that the network reads: it is blurred there.")
+    if max(height, width) > LONGEST_SIDE * min(height, width):
+        picture = centre_crop(picture, min(height, width))
+    batch = in_channels(Batch(resize(picture, side, "cover")[None].contiguous(), None, (name,)), checkpoint)
+    return batch, (height, width), tuple(said)
+
+
+def _large(rows: Sequence[LayerGeometry]) -> bool:
+    return sum(row.macs for row in rows) / 1e9 >= LARGE_GIGAMACS
+
+
+def _removed(
+    model: nn.Module, image: Tensor, found: Look, rows: tuple[LayerGeometry, ...], preset: str, seed: int, method: str, *, orders: int | None = None
+) -> Removal:
+    if found.classes is None:
+        raise TypeError("classes were expected")
+    first, second = (found.maps[method, index] for index in (found.classes.predicted, found.classes.expected))
+    size = (int(image.shape[-2]), int(image.shape[-1]))
+    evidence = placed(rows, first, size, first.values[0] - second.values[0] if first.signed else None)
+    if first.layer is None:
+        evidence = blur(evidence[None], min(size) / 28)[0]  # the grain of a pixel map is finer than anything that can be hidden
+    large = _large(rows)
+    shares = COARSE if large and preset != "full" else FINE
+    usual, refinements = (2 if large else 8, 2 if large else 5) if preset != "full" else (4 if large else 32, 5)
+    return removal(
+        lambda pictures: predict_logits(model, pictures), image, evidence, said=found.classes.predicted, expected=found.classes.expected,
+        shares=shares, orders=usual if orders is None else orders, refinements=refinements, seed=seed,
+    )  # fmt: skip

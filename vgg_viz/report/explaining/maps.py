@@ -1,0 +1,137 @@
+"""All maps of an explanation: in the viewer, and methods side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from vgg_viz.attribution.method import METHODS
+from vgg_viz.figures.attention import Row, methods_side_by_side
+from vgg_viz.figures.style import percent
+from vgg_viz.maths.heatmaps import Scale, shared_scale
+from vgg_viz.records import Attribution, Caption, Column, Exhibit, Table
+from vgg_viz.report import receipts
+from vgg_viz.report.explaining.explanation import Explanation
+from vgg_viz.report.explaining.facts import target, unit_of
+from vgg_viz.report.explaining.look import UNIT
+from vgg_viz.report.explaining.sheet import PEAKS
+from vgg_viz.report.explaining.telling import method_said, name_of, part
+from vgg_viz.report.section import counted, pixels
+from vgg_viz.report.viewer import payload
+
+
+def maps(found: Explanation) -> Iterator[Exhibit]:
+    """The viewer, the methods side by side, and where each map lies raw."""
+    yield _viewer(found)
+    if len(found.question.methods) > 1:
+        yield _methods(found)
+    yield _arrays(found)
+
+
+def raw(found: Explanation) -> dict[str, tuple[str, Attribution]]:
+    """Every map that is written down, {file stem: (what it is about, map)}: of each method and class, of each layer, and differences."""
+    look = found.look
+    all_maps = [(target(found, index), one) for (_, index), one in look.maps.items()]
+    all_maps += [(target(found, look.asked[0]), one) for one in look.by_layer.values()]
+    all_maps += [("difference", one) for method in found.question.methods if (one := look.difference(method)) is not None]
+    return {receipts.slug(one, word): (word, one) for word, one in all_maps}
+
+
+def _arrays(found: Explanation) -> Exhibit:
+    told = [
+        (f"data/{stem}.npz", METHODS[one.method].title, word, one.layer or "pixels", f"{one.values.shape[1]}×{one.values.shape[2]}", unit_of(one),
+         float(one.values.min()), float(one.values.max()))
+        for stem, (word, one) in raw(found).items()
+    ]  # fmt: skip
+    return Exhibit(
+        "explain-arrays",
+        "The raw maps",
+        Caption(
+            see=f"{counted(len(told), 'map')} as the methods gave them: 32-bit floats with their signs, not clamped, rescaled or resized. Each lies beside this page as a NumPy archive "
+            "(values), with a JSON of the same name that says what it depends on.",
+            read="In Python: numpy.load(file)[\"values\"][0]. The rows and columns are those of the layer's own map; where its units look in the picture is told by their receptive field.",
+            cannot="Maps of different methods have different units, and can be compared by order only.",
+        ),
+        alt=f"Table of the files of {counted(len(told), 'map')}.",
+        table=Table(
+            (Column("file"), Column("method"), Column("about"), Column("layer"), Column("map"), Column("unit"), Column("lowest", "", True), Column("highest", "", True)),
+            tuple(told),
+        ),
+        numbers={"files": [row[0] for row in told]},
+    )  # fmt: skip
+
+
+def _viewer(found: Explanation) -> Exhibit:
+    look = found.look
+    names = found.question.methods
+    leading = look.asked[0]
+    every = {
+        name: replace(METHODS[name], signed=one.signed, unit=unit_of(one), title=method_said(found, name).split(", at ")[0])
+        for name in names if (one := look.maps[name, leading])
+    }
+    # Layers first, and in their order: the viewer lists them as they come.
+    shown: list[tuple[str, Attribution]] = [(target(found, leading), one) for one in look.by_layer.values() if "grad_cam" in names]
+    shown += [(target(found, index), one) for (name, index), one in look.maps.items() if not (name == "grad_cam" and index == leading)]
+    difference = look.difference(found.leading)
+    if difference is not None and look.classes is not None:
+        first, second = (name_of(found, index) for index in look.classes.pair)
+        every["difference"] = replace(every[found.leading], name="difference", title=f"Difference: {first} minus {second}", signed=True)
+        shown.append((f"{target(found, look.classes.pair[0])} minus {target(found, look.classes.pair[1])}", replace(difference, method="difference")))
+    fields = {row.name: row.field for row in found.rows if row.field is not None}
+    classes = found.classes
+    if look.classes is None:  # the viewer knows classes alone: the unit is one more, after the last
+        shown = [(word, replace(one, targets=torch.tensor([len(classes)]))) for word, one in shown]
+        classes = (*classes, name_of(found, UNIT))
+    data = payload(found.batch, classes, look.probabilities[None], shown, every, fields, {})
+    if difference is not None:
+        data["methods"][-1]["poles"] = f"red for {first}, blue for {second}"
+    data["start"] = {"photo": 0, "method": found.leading, "layer": look.maps[found.leading, leading].layer, "target": target(found, leading)}
+    return Exhibit(
+        "explain-viewer",
+        "Try it: method, layer, class",
+        Caption(
+            see=f"The picture with a map over it; the stronger the value, the less transparent the colour. {counted(len(names), 'method')}"
+            f"{', Grad-CAM at every convolution' if 'grad_cam' in names else ''}{', and the difference of two classes' if difference is not None else ''}.",
+            read="Change the class: does the map move? Change the layer: from which depth on is the evidence where you would look yourself? Point at a cell to read its value and "
+            "to see the pixels that it can depend on.",
+            cannot="A map shows what the score reacts to, not what the network thinks. Here each map has a range of its own; on the sheet above all share one.",
+        ),
+        alt="Interactive viewer of the picture with all maps of this page; the figures show the same.",
+        numbers={"methods": names, "about": [name_of(found, index) for index in look.asked], "layers": list(look.by_layer)},
+        viewer=data,
+    )  # fmt: skip
+
+
+def _methods(found: Explanation) -> Exhibit:
+    look, photo = found.look, pixels(found.batch.images)[0]
+    rows = []
+    for index in look.asked:
+        panels: list[tuple[str, np.ndarray[Any, Any], Scale]] = []
+        for name in found.question.methods:
+            one = look.maps[name, index]
+            both = torch.stack([found.map(name, other) for other in look.asked])
+            scale = shared_scale(both, signed=one.signed, unit=unit_of(one), over="all rows of each method", quantile=1.0 if one.layer else PEAKS)
+            panels.append((method_said(found, name), found.map(name, index).numpy(), scale))
+        about = name_of(found, index) if index == UNIT else f"{name_of(found, index)} ({part(found, index)}, {percent(float(look.probabilities[index]))})"
+        rows.append(Row(photo, panels, f"for {about}"))
+    alone = [method_said(found, name) for name in found.question.methods if look.maps[name, look.asked[0]].layer is None and METHODS[name].family == "gradient"]
+    grain = " Maps with the grain of a gradient are shown without the picture." if alone else ""
+    what = counted(len(rows), "row")
+    return Exhibit(
+        "explain-methods",
+        "The same question, asked in several ways",
+        Caption(
+            see=f"A row for each thing that is asked about, a column for each method. The maps of one method share a scale; its numbers stand at its foot.{grain}",
+            read="Where methods of different families agree, the place is less likely to be a whim of one of them. Where the map of a method is alike for two classes, it tells where "
+            "something is, and not what the network takes it for.",
+            cannot="Scales and units differ from method to method: a bright spot in one column is not stronger than a pale one in another.",
+        ),
+        alt=f"Maps by {counted(len(found.question.methods), 'method')} in {what}.",
+        figure=methods_side_by_side(rows, alone=alone, title="The same question, asked in several ways"),
+        kind="picture",
+        numbers={"methods": list(found.question.methods), "about": [name_of(found, index) for index in look.asked]},
+    )  # fmt: skip

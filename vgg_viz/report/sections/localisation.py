@@ -1,0 +1,125 @@
+"""Localisation: the object's place as VGG's authors found it in 2014, beside controls that know nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from vgg_viz.attribution.localisation import FOUND, Localised, by_saliency, controls, overlaps
+from vgg_viz.figures.mosaic import outlined, painted_map
+from vgg_viz.figures.pictures import steps
+from vgg_viz.figures.style import percent
+from vgg_viz.maths.heatmaps import shared_scale
+from vgg_viz.maths.images import Array
+from vgg_viz.maths.metrics import bootstrap_interval, wilson_interval
+from vgg_viz.maths.receptive_field import Box
+from vgg_viz.records import Batch, Caption, Column, Exhibit, Table
+from vgg_viz.report.preset import LARGE_GIGAMACS
+from vgg_viz.report.section import Subject, counted, picked, pixels, section
+from vgg_viz.report.sections.activations import looked_at
+
+MEASURED, FEW = 24, 4  # pictures with masks that are measured; of a large network
+OURS = "saliency, then a cut"
+
+
+@section(
+    "localisation", title="Where is the object? The way of 2014", order=87,
+    lead="A classifier was never told where things are. Its authors let its saliency seed a cut by colours, and drew a box: how far does that go, "
+    "and how much of it is the network's merit?",
+)  # fmt: skip
+def localisation(subject: Subject) -> Iterator[Exhibit]:
+    """From picture to box, step by step; and how often the box is right, where masks say where the object is."""
+    looked = looked_at(subject)
+    count = min(subject.preset.rows, len(looked.batch))
+    shown = picked(looked.batch, sorted({round(i * (len(looked.batch) - 1) / max(1, count - 1)) for i in range(count)}))
+    maps, found = by_saliency(subject.model, shown.images.to(subject.device))
+    yield _steps(shown, maps, found)
+    large = sum(row.macs for row in subject.geometry) > LARGE_GIGAMACS * 1e9
+    batch = next((b for b in (subject.material.labelled, looked.batch) if b is not None and b.masks is not None), None)
+    if batch is not None and batch.masks is not None:
+        some = picked(batch, list(range(min(len(batch), FEW if large else MEASURED))))
+        yield _measured(subject, some, batch.masks[: len(some)])
+
+
+def _steps(batch: Batch, maps: Tensor, found: tuple[Localised, ...]) -> Exhibit:
+    photos = pixels(batch.images)
+    rows, captions, boxes = [], [], []
+    for n, (photo, one) in enumerate(zip(photos, found, strict=True)):
+        scale = shared_scale(maps[n], signed=False, unit="logit / intensity", over="this map", quantile=0.995)
+        seeds = 0.35 * photo + 0.65 * np.where(one.objects[..., None], (0.9, 0.3, 0.1), np.where(one.ground[..., None], (0.1, 0.35, 0.7), photo))
+        cut = photo * np.where(one.piece[..., None], 1.0, 0.25)
+        framed = photo if one.box is None else outlined(photo, _filled(one.box, photo.shape[:2]), thickness=1)
+        if batch.masks is not None:
+            framed = outlined(framed, batch.masks[n].numpy(), thickness=1)
+        rows.append([photo, painted_map(maps[n].numpy(), scale)[..., :3], seeds.astype(np.float32), cut.astype(np.float32), framed])
+        boxes.append(None if one.box is None else [one.box.x0, one.box.y0, one.box.x1, one.box.y1])
+        captions.append(batch.names[n])
+    masked = batch.masks is not None
+    return Exhibit(
+        "localisation-steps",
+        "From saliency to a box",
+        Caption(
+            see=f"{counted(len(rows), 'picture')}, one a row. Saliency of the predicted class (bright: strong); seeds: the most salient 5 % of the pixels (orange) are "
+            "taken for the object, the least salient 30 % (blue) for the ground; the cut: every other pixel joins the side whose colours it fits, and the largest "
+            f"piece stays bright; at the right the box around it{', with the true outline of the object' if masked else ''}.",
+            read="Where orange lies on the object and the object differs in colour from its ground, the box fits. Where the network looks at something else, the "
+            "colours may still lead to the object, or away from it.",
+            cannot="The box is made by two: the network places seeds, the colours do the rest. A good box does not show that the network sees the object's shape, and it "
+            "finds one object at most.",
+        ),
+        alt=f"{counted(len(rows), 'picture')} with saliency, seeds, segmentation and box; {sum(box is not None for box in boxes)} got a box.",
+        figure=steps(rows, ["picture", "saliency", "seeds", "cut", "box"], captions=captions, title="Localisation from saliency, in four steps"),
+        kind="picture",
+        numbers={"pictures": batch.names, "boxes": boxes},
+    )  # fmt: skip
+
+
+def _measured(subject: Subject, batch: Batch, masks: Tensor) -> Exhibit:
+    _, found = by_saliency(subject.model, batch.images.to(subject.device))
+    named = {OURS: tuple(one.box for one in found), **controls(batch.images)}
+    scores = {name: overlaps(boxes, masks) for name, boxes in named.items()}
+    lines: dict[str, dict[str, Any]] = {
+        name: {
+            "overlap": float(values.mean()), "interval": bootstrap_interval(values, seed=subject.seed),
+            "found": float((values >= FOUND).double().mean()), "found_interval": wilson_interval(float((values >= FOUND).sum()), len(values)),
+        } for name, values in scores.items()
+    }  # fmt: skip
+    best = max((name for name in lines if name != OURS), key=lambda name: lines[name]["overlap"])
+    gain = scores[OURS] - scores[best]
+    low, high = bootstrap_interval(gain, seed=subject.seed)
+    verdict = "better than" if low > 0 else "worse than" if high < 0 else "not clearly different from"
+    words = (
+        f"Its boxes overlap the true ones by {percent(lines[OURS]['overlap'])} on average: {verdict} the best control, "
+        f"{best} ({percent(lines[best]['overlap'])}; difference {100 * float(gain.mean()):+.0f} points, 95 % interval {100 * low:+.0f} to {100 * high:+.0f})."
+    ).replace("-", "−")
+    return Exhibit(
+        "localisation-overlap",
+        "How often is the box right?",
+        Caption(
+            see=f"{counted(len(batch), 'picture')} with known masks. Overlap: area that the box shares with the box around the object's mask, as a share of the area that "
+            f"either covers. Found: overlap of {percent(FOUND)} or more, the rule of ILSVRC. Intervals are 95 %. Three controls know nothing of the network: a square in the "
+            "middle, the whole picture, and the same cut seeded by a spot in the middle.",
+            read=f"{words} Only what saliency gains over the last of these is owed to the network.",
+            cannot="Objects that stand in the middle and differ in colour from their ground are easy for any cut. A low score does not mean that the network overlooks the object: "
+            "a few telling pixels are enough to name it, and too few to cut it out.",
+        ),
+        alt=f"Table of the overlap of boxes with objects for one method and three controls. {words}",
+        table=Table(
+            (Column("boxes"), Column("overlap", "%", True), Column("from", "%", True), Column("to", "%", True),
+             Column("found", "%", True), Column("from ", "%", True), Column("to ", "%", True)),
+            tuple(
+                (name, *(round(100 * value, 1) for value in (line["overlap"], *line["interval"], line["found"], *line["found_interval"])))
+                for name, line in lines.items()
+            ),
+        ),
+        numbers={"pictures": len(batch), "best_control": best, "gain": float(gain.mean()), "gain_interval": [low, high], "boxes": lines},
+    )  # fmt: skip
+
+
+def _filled(box: Box, size: tuple[int, ...]) -> Array:
+    mask = np.zeros(size[:2], bool)
+    mask[box.y0 : box.y1, box.x0 : box.x1] = True
+    return mask

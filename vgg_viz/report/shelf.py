@@ -1,0 +1,200 @@
+"""The one place through which the maps of a report go: made once, written down at once, read back where they are there already."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from vgg_viz.attribution import attribute, methods
+from vgg_viz.attribution.blocks import CAMS
+from vgg_viz.attribution.method import Options
+from vgg_viz.attribution.shared import gradient_bundle
+from vgg_viz.errors import ReceiptRefused
+from vgg_viz.records import Attribution, Batch
+from vgg_viz.report.preset import Preset
+from vgg_viz.report.receipts import Origin, matches, network_of, origin, read, slug, told_of, write
+from vgg_viz.report.writing import plain
+
+
+class Maps(Protocol):
+    """What a chapter asks of the place where maps come from: a `Shelf`, or receipts without a network."""
+
+    def offers(self, method: str, target: str) -> bool:
+        """Whether there is, or may be, a map of this method for this target."""
+
+    def attribute(self, batch: Batch, method: str, classes: Tensor, *, target: str, layer: str | None = None) -> Attribution:
+        """The map set of a method for `classes` (B,), which the report calls `target`."""
+
+    def shared(
+        self, batch: Batch, classes: Tensor, *, target: str, layers: Sequence[str], also: Sequence[str] = (), layer: str | None = None
+    ) -> dict[tuple[str, str | None], Attribution]:
+        """Grad-CAM of `layers`, and `also` other methods of that pass, those of layers at `layer`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One map set on the shelf, the word for its target, and what it was made from."""
+
+    found: Attribution
+    target: str
+    here: Origin
+
+
+class Shelf:
+    """All maps of one report.
+
+    folder     where receipts are written as soon as a map exists, and looked for before it is computed; None: nowhere
+    left_out   (method, target) that the plan of a budget leaves out
+    read_back  how many map sets were found there
+    """
+
+    def __init__(
+        self, model: nn.Module, classes: Sequence[str], preset: Preset, seed: int, *, checkpoint: str = "", folder: Path | None = None
+    ) -> None:
+        self.model, self.classes, self.preset, self.seed = model, tuple(classes), preset, seed
+        self.checkpoint, self.folder = checkpoint, folder
+        self.kept: dict[str, Kept] = {}
+        self.left_out: frozenset[tuple[str, str]] = frozenset()
+        self.read_back = 0
+
+    def offers(self, method: str, target: str) -> bool:
+        """Everything can be computed, unless the plan of a budget left it out."""
+        return (method, target) not in self.left_out
+
+    def attribute(self, batch: Batch, method: str, classes: Tensor, *, target: str, layer: str | None = None) -> Attribution:
+        """The map set of a method for `classes` (B,), which the report calls `target`; layer for layered methods only."""
+        options = options_of(self.preset, self.seed, batch.images.shape[-1], layer if methods()[method].layered else None)
+        if (known := self._known(batch, method, options, classes, target)) is not None:
+            return known
+        found = attribute(
+            self.model, batch.images.to(self._device), method=method, target=classes.to(self._device), layer=options.layer,
+            seed=options.seed, steps=options.steps, samples=options.samples, window=options.window, stride=options.stride,
+        )  # fmt: skip
+        return self._put(batch, replace(found, settings=_settings(method, options)), target)
+
+    def shared(
+        self, batch: Batch, classes: Tensor, *, target: str, layers: Sequence[str], also: Sequence[str] = (), layer: str | None = None
+    ) -> dict[tuple[str, str | None], Attribution]:
+        """Grad-CAM of `layers`, and other maps, from one forward and one backward pass.
+
+        also     names of `attribution.shared.SHARED`; those of layers are kept at `layer` alone
+        returns  {(method, layer or None): map set}
+        """
+        wanted = together(layers, also, layer)
+        options = {layer: options_of(self.preset, self.seed, batch.images.shape[-1], layer) for _, layer in wanted}
+        known = {(name, layer): self._known(batch, name, options[layer], classes, target) for name, layer in wanted}
+        if any(found is None for found in known.values()):
+            started = time.perf_counter()
+            images = batch.images.to(self._device)
+            cams = [name for name in also if name in CAMS and name != "grad_cam"]
+            bundle = gradient_bundle(self.model, images, classes.to(self._device), layers=list(layers), cams=cams)
+            seconds = time.perf_counter() - started
+            made: dict[tuple[str, str | None], Attribution] = {("grad_cam", name): bundle.grad_cam[name] for name in layers}
+            made |= {("saliency", None): bundle.saliency, ("input_x_gradient", None): bundle.input_x_gradient}
+            made |= {(name, layer): found[layer] for name, found in bundle.cams.items() if layer is not None}
+            for key, found in known.items():
+                if found is None:
+                    settings = _settings(key[0], options[key[1]])
+                    known[key] = self._put(batch, replace(made[key], seconds=seconds, settings=settings), target)
+        return {key: found for key, found in known.items() if found is not None}
+
+    def deliver(self, folder: Path) -> list[dict[str, Any]]:
+        """Put a receipt of every map set into `folder`; returns what the manifest says of them.
+
+        raises  OSError when the disk says no
+        """
+        for kept in self.kept.values():
+            write(folder, kept.found, kept.here, target=kept.target)
+        return [
+            {"slug": name, "method": kept.found.method, "layer": kept.found.layer, "target": kept.target,
+             "shape": kept.found.values.shape, "passes": kept.found.passes}
+            for name, kept in self.kept.items()
+        ]  # fmt: skip
+
+    def said(self) -> tuple[str, ...]:
+        """What the user should know: that maps were not computed, but read from where an interrupted report had left them."""
+        if not self.read_back:
+            return ()
+        return (f"{self.read_back} of {len(self.kept)} sets of maps were read from the receipts of an interrupted report.",)
+
+    def told(self, batch: Batch) -> dict[str, Any]:
+        """What everything computed here on `batch` depends on besides its own settings, as plain values."""
+        return told_of(self._origin(batch))
+
+    # ------------------------------------------------------------ inside
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @cached_property
+    def _network(self) -> str:
+        return network_of(self.model)
+
+    def _origin(self, batch: Batch) -> Origin:
+        return origin(self.model, batch.images, batch.names, self.classes, checkpoint=self.checkpoint, network=self._network)
+
+    def _known(self, batch: Batch, method: str, options: Options, classes: Tensor, target: str) -> Attribution | None:
+        """The map set as it stands on the shelf, or as a receipt of the same origin and settings in the folder tells it."""
+        here, settings = self._origin(batch), _settings(method, options)
+        name = slug(_stub(method, options, classes), target)
+        kept = self.kept.get(name)
+        if kept is not None and kept.here == here and _same(kept.found, classes, settings):
+            return kept.found
+        if self.folder is None or not (self.folder / f"{name}.json").exists():
+            return None
+        try:
+            receipt = read(self.folder / f"{name}.json")
+        except ReceiptRefused:
+            return None  # half of another report's, or damaged: computed again and written over
+        if not matches(receipt, here, method=method, targets=classes, settings=settings) or receipt.target != target:
+            return None
+        self.read_back += 1
+        self.kept[name] = Kept(receipt.found, target, here)
+        return receipt.found
+
+    def _put(self, batch: Batch, found: Attribution, target: str) -> Attribution:
+        found = replace(found, values=found.values.cpu(), targets=found.targets.cpu(),
+                        residual=None if found.residual is None else found.residual.cpu())  # fmt: skip
+        here = self._origin(batch)
+        if self.folder is not None:
+            try:
+                write(self.folder, found, here, target=target)
+            except FileNotFoundError:  # another report of the same checkpoint has ended, and removed the folder under our hands
+                write(self.folder, found, here, target=target)
+        self.kept[slug(found, target)] = Kept(found, target, here)
+        return found
+
+
+def together(layers: Sequence[str], also: Sequence[str], layer: str | None) -> list[tuple[str, str | None]]:
+    """What `shared` gives, as (method, layer or None): first the other methods, then Grad-CAM of every layer."""
+    first = [(name, layer if methods()[name].layered else None) for name in also if name != "grad_cam"]
+    return [*first, *(("grad_cam", name) for name in layers)]
+
+
+def options_of(preset: Preset, seed: int, side: int, layer: str | None) -> Options:
+    """What a preset gives a method to work with, for pictures of `side` [px]."""
+    window = max(2, round(side * preset.window))
+    return Options(layer=layer, seed=seed, steps=preset.steps, samples=preset.samples, window=window,
+                   stride=max(1, round(window * preset.stride)))  # fmt: skip
+
+
+def _settings(method: str, options: Options) -> dict[str, Any]:
+    settings: dict[str, Any] = plain({name: getattr(options, name) for name in methods()[method].reads})
+    return settings
+
+
+def _same(found: Attribution, classes: Tensor, settings: Mapping[str, Any]) -> bool:
+    return found.targets.tolist() == classes.tolist() and plain(found.settings) == settings
+
+
+def _stub(method: str, options: Options, classes: Tensor) -> Attribution:
+    """As much of a map set as its slug needs."""
+    return Attribution(method, torch.empty(0), "", False, options.layer, classes, settings=_settings(method, options))

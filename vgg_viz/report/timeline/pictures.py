@@ -1,0 +1,191 @@
+"""The same pictures before the network of every epoch: a figure of their maps, and a viewer to drag through training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vgg_viz.figures.strips import Strip, maps_in_rows
+from vgg_viz.figures.style import percent
+from vgg_viz.maths.change import drift
+from vgg_viz.maths.heatmaps import place, relative, shared_scale
+from vgg_viz.maths.receptive_field import Field
+from vgg_viz.records import Caption, Exhibit
+from vgg_viz.report.section import counted, pixels
+from vgg_viz.report.timeline.walk import Walk
+from vgg_viz.report.viewer import FINEST_LAYER, coarser, photo_of, quantised
+
+MOST_COLUMNS = 7  # epochs in the figure
+MOST_FRAMES = 16  # epochs in the viewer
+PEAKS = 0.995  # of the values lie inside the scale of a row: a single peak would pale all other epochs
+TIMES = "× mean strength"
+METHODS = ("how-much", "where")
+
+
+def pictures(walk: Walk) -> Iterator[Exhibit]:
+    """The viewer, then the figure, for the pictures that are shown."""
+    yield _viewer(walk)
+    yield _figure(walk)
+
+
+def evenly(epochs: tuple[int, ...], most: int) -> list[int]:
+    """At most `most` epochs: the first, the last, and between them more of the early ones, where most happens."""
+    if len(epochs) <= most:
+        return list(epochs)
+    last = len(epochs) - 1
+    places = {0, 1, *(round(last * (i / (most - 1)) ** 1.5) for i in range(most)), last}
+    missing = (n for n in range(len(epochs)) if n not in places)
+    while len(places) < most:
+        places.add(next(missing))
+    kept = sorted(places)
+    while len(kept) > most:
+        kept.pop(-2)
+    return [epochs[n] for n in kept]
+
+
+def _figure(walk: Walk) -> Exhibit:
+    epochs = evenly(walk.epochs, MOST_COLUMNS)
+    batch, asked = walk.looked, walk.targets(walk.looked)
+    photos = pixels(batch.images)
+    count = min(len(photos), max(2, 2 * walk.preset.rows))
+    strips, moved = [], []
+    for i in range(count):
+        truth = walk.classes[int(asked[i])]
+        for layer in dict.fromkeys((walk.deep, walk.early)):
+            field = _field(walk, layer)
+            maps = torch.stack([walk.shown[epoch]["asked"].maps[layer][i] for epoch in epochs])
+            placed = place(relative(maps), field, walk.side)
+            scale = shared_scale(placed, signed=True, unit=TIMES, over="all epochs of a row", quantile=PEAKS)
+            if layer == walk.deep:
+                moved.append(float(drift(maps[:1], maps[-1:])))
+            first, last = (_short(float(part.abs().max())) for part in (maps[0], maps[-1]))
+            label = f"for {truth} at {layer}; strongest value from {first} to {last} logit"
+            said = [_said(walk, epoch, i) for epoch in epochs] if layer == walk.deep else []
+            mask = None if batch.masks is None else batch.masks[i].numpy()
+            strips.append(Strip(photos[i], placed.numpy(), scale, label, said, mask))
+    skipped = "" if len(epochs) == len(walk.epochs) else f" {len(epochs)} of {len(walk.epochs)} kept epochs are shown, more of the early ones."
+    known = [value for value in moved if value == value]
+    how = f"Between the first and the last epoch shown the drift at {walk.deep} is {sum(known) / len(known):.2f} on average." if known else ""
+    return Exhibit(
+        "timeline-maps",
+        "The same pictures, epoch by epoch",
+        Caption(
+            see=f"Each row is a picture with Grad-CAM at one layer, after its ReLU, in the network of every epoch: at {walk.deep}, where reports look, and below it at the early "
+            f"{walk.early}. Red is evidence for the class, blue against it: the ReLU that Grad-CAM usually ends with is left out, and the class's score is taken less the mean score of all classes, because what is added to all scores changes no answer. A value is a multiple "
+            "of the map's own mean strength, and all epochs of a row share the scale at its right. The photo is paled below the maps. The line below says what the network of that epoch answered."
+            + (" The outline on the photo is the object's true mask." if batch.masks is not None else "") + skipped,
+            read=f"Follow a row from left to right: when does the red leave the corners and gather on the object, and is that the epoch in which the answer becomes right? {how}",
+            cannot="How strong the evidence is: that grows with the logits, stands above each row, and can be seen in the viewer. These pictures were chosen because they were "
+            "forgotten or came late, unless you gave others: the chapter in numbers has an even sample.",
+        ),
+        alt=f"{counted(count, 'picture')} with signed Grad-CAM maps in {counted(len(epochs), 'epoch')}, at {walk.deep} and {walk.early}. {how}".strip(),
+        figure=maps_in_rows(strips, [f"epoch {epoch}" for epoch in epochs], over="all epochs of a row", title="Grad-CAM by epoch, one signed scale in each row"),
+        kind="picture",
+        numbers={
+            "epochs": epochs, "pictures": batch.names[:count], "classes": [walk.classes[int(index)] for index in asked[:count]], "layers": [walk.deep, walk.early],
+            "scales": [strip.scale.high for strip in strips], "drift_first_to_last": moved,
+            "said": [[walk.classes[int(walk.shown[epoch]["asked"].logits[i].argmax())] for epoch in epochs] for i in range(count)],
+        },
+    )  # fmt: skip
+
+
+def _short(value: float) -> str:
+    return f"{value:.1f}" if value >= 10 else f"{value:.2g}"
+
+
+def _said(walk: Walk, epoch: int, i: int) -> tuple[str, bool | None]:
+    answer = int(walk.shown[epoch]["asked"].logits[i].argmax())
+    labels = walk.looked.labels
+    return walk.classes[answer], None if labels is None else answer == int(labels[i])
+
+
+def _field(walk: Walk, layer: str) -> Field:
+    return next(row.field for row in walk.rows if row.name == layer and row.field is not None)
+
+
+# ---------------------------------------------------------------- the viewer
+
+
+def _viewer(walk: Walk) -> Exhibit:
+    epochs = evenly(walk.epochs, MOST_FRAMES)
+    return Exhibit(
+        "timeline-viewer",
+        "Try it: drag through training",
+        Caption(
+            see=f"{counted(len(walk.looked), 'picture').capitalize()} with Grad-CAM at {walk.deep} in {counted(len(epochs), 'epoch')}: in logits (how much), or as multiples of the "
+            "map's own mean strength (where). Colours span the range of all epochs on the picture, so that you can go from one to the next.",
+            read="Move the slider of epochs, or use the arrow keys in the row of small pictures. In logits the first epochs are pale: a network that has learned nothing has little "
+            "evidence for anything. Change to “where”: was the place right before the answer was?",
+            cannot="A map for the class that an epoch answered changes its question when the answer changes.",
+        ),
+        alt=f"Interactive viewer of {counted(len(walk.looked), 'picture')} with maps of {counted(len(epochs), 'epoch')}; the figure below shows the same.",
+        numbers={"pictures": walk.looked.names, "epochs": epochs, "layer": walk.deep},
+        viewer=payload(walk, epochs),
+    )  # fmt: skip
+
+
+def payload(walk: Walk, epochs: list[int]) -> dict[str, Any]:
+    """What the viewer of the page needs, with epochs in the place of layers; maps of one picture span one range, that of all epochs."""
+    batch, asked, field = walk.looked, walk.targets(walk.looked), _field(walk, walk.deep)
+    factor = -(-max(walk.shown[epochs[0]]["asked"].maps[walk.deep].shape[-2:]) // FINEST_LAYER)
+    word = "true" if batch.labels is not None else "last answer"
+    maps: list[dict[str, Any]] = []
+    for i in range(len(batch)):
+        for method in METHODS:
+            drawn = list(_drawn(walk, epochs, i, method, factor, word, int(asked[i])))
+            high = max(float(values.abs().max()) for _, _, _, values in drawn)
+            # Colours end where all but a few peaks do; the bytes hold every value.
+            shown = shared_scale(torch.stack([values for _, _, _, values in drawn]), signed=True, unit="", over="", quantile=PEAKS).high
+            for epoch, target, index, values in drawn:
+                low, top, data = quantised(values, (-high, high))
+                maps.append({
+                    "photo": i, "method": method, "layer": f"epoch {epoch}", "target": target, "class": index, "h": values.shape[0], "w": values.shape[1],
+                    "low": low, "high": top, "span": [-shown, shown], "data": data,
+                })  # fmt: skip
+    # One range for all photos is one over the epochs too.
+    most = {method: max(entry["span"][1] for entry in maps if entry["method"] == method) for method in METHODS}
+    ranges = {f"{entry['method']}|{entry['layer']}|{entry['target']}": [-most[entry["method"]], most[entry["method"]]] for entry in maps}
+    about = f"Grad-CAM at {walk.deep} of the class's score less the mean score of all classes, with evidence against it"
+    return {
+        "kind": "attention", "axis": "epoch", "pale": True, "photos": [_photo(walk, epochs, i) for i in range(len(batch))], "classes": list(walk.classes),
+        "range": f"all epochs on this photo, without {percent(1 - PEAKS)} of peaks",
+        "methods": [
+            {"id": "how-much", "title": "How much", "signed": True, "unit": "logit", "layered": True, "evidence": "", "speaker": "the network",
+             "about": f"{about}, in logits: what the places of the picture add to the score or take from it."},
+            {"id": "where", "title": "Where", "signed": True, "unit": TIMES, "layered": True, "evidence": "", "speaker": "the network",
+             "about": f"{about}, as multiples of the map's own mean strength: comparable also where the logits are small."},
+        ],
+        "layers": [
+            {"name": f"epoch {epoch}", "jump": field.jump * factor, "centre": field.centre + field.jump * (factor - 1) / 2,
+             "size": field.size + field.jump * (factor - 1)} for epoch in epochs
+        ],
+        "maps": maps, "ranges": ranges, "start": {"photo": 0, "method": "where", "layer": f"epoch {epochs[-1]}", "target": word},
+    }  # fmt: skip
+
+
+def _drawn(walk: Walk, epochs: list[int], i: int, method: str, factor: int, word: str, asked: int) -> Iterator[tuple[int, str, int, Tensor]]:
+    """(epoch, target, class, map) of one picture: for the class that is asked about, and for what the epoch answers."""
+    for epoch in epochs:
+        for kind, target in (("asked", word), ("said", "answered")):
+            look = walk.shown[epoch][kind]
+            index = asked if kind == "asked" else int(look.logits[i].argmax())
+            raw = look.maps[walk.deep][i : i + 1]
+            yield epoch, target, index, coarser(relative(raw) if method == "where" else raw, factor)[0]
+
+
+def _photo(walk: Walk, epochs: list[int], i: int) -> dict[str, Any]:
+    """A picture with what each epoch says of it, under `by`; the strip shows the last."""
+    looks = {f"epoch {epoch}": walk.shown[epoch]["asked"].logits[i].softmax(0) for epoch in epochs}
+    told = {name: photo_of_top(values) for name, values in looks.items()}
+    return {**photo_of(walk.looked, i, looks[f"epoch {epochs[-1]}"]), "by": told}
+
+
+def photo_of_top(probabilities: Tensor) -> list[list[float]]:
+    """The five likeliest classes: [[index, probability], ...]."""
+    order = probabilities.argsort(descending=True, stable=True)[:5].tolist()
+    return [[index, round(float(probabilities[index]), 6)] for index in order]
+
+
