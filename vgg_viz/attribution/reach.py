@@ -52,16 +52,17 @@ def chain_of(model: nn.Module) -> Chain | None:
     if type(model) not in (VGG, TinyVGG):
         return None
     inside = [layer for layer in layers_of(model) if not layer.path.startswith("classifier.") and layer.kind in POINTWISE + SLIDING]
-    if any(worn(layer.module) or not _plain(layer) for layer in inside):
+    paths = tuple(dict.fromkeys(layer.path.split(".")[0] for layer in inside))
+    holding = [module for path in paths for module in model.get_submodule(path).modules()]
+    if any(map(worn, holding)) or not all(map(_plain, inside)):
         return None
     before: list[nn.Module] = []
     steps: list[tuple[nn.Module, Window, list[nn.Module]]] = []
     for layer in inside:
-        if layer.kind in SLIDING:
+        if isinstance(layer.module, nn.Conv2d | nn.MaxPool2d):
             steps.append((layer.module, window_of(layer.module), []))
         else:
             (steps[-1][2] if steps else before).append(layer.module)
-    paths = tuple(dict.fromkeys(layer.path.split(".")[0] for layer in inside))
     tail = tuple(layer.module for layer in layers_of(model) if layer.kind == "fc")
     return Chain(tuple(before), tuple(Step(module, window, tuple(after)) for module, window, after in steps), paths, tail)
 
@@ -73,22 +74,20 @@ def _plain(layer: Layer) -> bool:
         sides = (module.kernel_size, module.stride, module.padding, module.dilation)
         return module.padding_mode == "zeros" and all(len(set(side)) == 1 for side in sides)
     if isinstance(module, nn.MaxPool2d):
-        return not module.ceil_mode and module.padding == 0 and all(
-            isinstance(side, int) for side in (module.kernel_size, module.stride, module.dilation)
-        )
+        whole = all(isinstance(side, int) for side in (module.kernel_size, module.stride, module.dilation))
+        return whole and module.padding == 0 and not module.ceil_mode
     return True
 
 
-def window_of(module: nn.Module) -> Window:
+def window_of(module: nn.Conv2d | nn.MaxPool2d) -> Window:
     """The window of a convolution or pool that is square."""
     if isinstance(module, nn.Conv2d):
         return Window(module.kernel_size[0], module.stride[0], int(module.padding[0]), module.dilation[0])
-    assert isinstance(module, nn.MaxPool2d)
-    kernel, stride, dilation = module.kernel_size, module.stride, module.dilation
-    assert isinstance(kernel, int)
-    assert isinstance(stride, int)
-    assert isinstance(dilation, int)
-    return Window(kernel, stride, 0, dilation)
+    return Window(_side(module.kernel_size), _side(module.stride), 0, _side(module.dilation))
+
+
+def _side(sides: int | tuple[int, ...]) -> int:
+    return sides if isinstance(sides, int) else sides[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,9 +208,9 @@ def whole_work(chain: Chain, rows: Reach, columns: Reach) -> tuple[int, int]:
     )
     height, width, after = rows.sides[-1], columns.sides[-1], 0
     for module in chain.tail:
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Linear):
+            after += module.weight.numel()
+        elif isinstance(module, nn.Conv2d):
             height, width = window_of(module).out(height), window_of(module).out(width)
-        weight = module.weight
-        assert isinstance(weight, nn.Parameter)
-        after += weight.numel() * (height * width if isinstance(module, nn.Conv2d) else 1)
+            after += module.weight.numel() * height * width
     return inside, after

@@ -90,16 +90,12 @@ def plan(model: nn.Module, size: Sequence[int], rows: Sequence[Span], columns: S
     inside, after = whole_work(chain, ways[0][0].classes[0], ways[1][0].classes[0])
     weights = sum(step.module.weight.numel() for step in chain.steps if isinstance(step.module, nn.Conv2d))
     group = len(chain.steps) * A_CUT + weights * A_WEIGHT
-    best: tuple[float, Axis, Axis] | None = None
     # As many classes down as across, as far as there are as many.
-    for number in range(max(map(len, ways))):
-        down, across = (way[min(number, len(way) - 1)] for way in ways)
-        work = grid_work(chain, down, across) + len(down.classes) * len(across.classes) * group
-        if best is None or work < best[0]:
-            best = work, down, across
-    assert best is not None
-    down, across = best[1:]
-    if best[0] + len(rows) * len(columns) * after > WORTHWHILE * len(rows) * len(columns) * (inside + after):
+    pairs = [[way[min(number, len(way) - 1)] for way in ways] for number in range(max(map(len, ways)))]
+    work = [grid_work(chain, down, across) + len(down.classes) * len(across.classes) * group for down, across in pairs]
+    least = min(work)
+    down, across = pairs[work.index(least)]
+    if least + len(rows) * len(columns) * after > WORTHWHILE * len(rows) * len(columns) * (inside + after):
         return None
     at_once = AT_MOST if has_1x1(chain) else max(batch, AFTER)
     channels = max(step.module.out_channels for step in chain.steps if isinstance(step.module, nn.Conv2d))
@@ -130,6 +126,10 @@ class Known:
             self.weights.append(weight)
             maps = _through(step.after, step.module(maps))
         self.last = _rows(maps[:1])
+
+    def room(self, count: int, height: int, width: int) -> Tensor:
+        """Room for so many of the chain's last maps: (count, C, height, width)."""
+        return _as_maps(self.last.new_empty((count, height, width, self.last.shape[1])))
 
     def maps(self, rows: Reach, columns: Reach, places: Sequence[tuple[int, int]], boxes: Tensor) -> Tensor:
         """The chain's last maps with some rectangles painted over: (n, C, h, w).
@@ -174,15 +174,11 @@ def scores(
         block = places[start : start + plan.block]
         boxes = torch.tensor([(*spans[0][row], *spans[1][column]) for row, column in block], device=picture.device)
         boxes += torch.tensor([0, 1, 0, 1], device=picture.device)
-        last: Tensor | None = None
+        last = known.room(len(block), plan.rows.classes[0].sides[-1], plan.columns.classes[0].sides[-1])
         for rows, columns, numbers in plan.groups(block):
             members = [(plan.rows.member[block[i][0]][1], plan.columns.member[block[i][1]][1]) for i in numbers]
             at = torch.tensor(numbers, device=picture.device)
-            maps = known.maps(rows, columns, members, boxes[at])
-            if last is None:
-                last = maps.new_empty((len(block), *maps.shape[1:])).contiguous(memory_format=torch.channels_last)
-            last[at] = maps
-        assert last is not None
+            last[at] = known.maps(rows, columns, members, boxes[at])
         for here in range(0, len(block), plan.at_once):
             maps = last[here : here + plan.at_once]
             if len(maps) > 1:
