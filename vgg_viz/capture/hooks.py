@@ -261,6 +261,38 @@ def telling(model: nn.Module, tell: Callable[[int], None]) -> Iterator[nn.Module
         hook.remove()
 
 
+@contextmanager
+def passing_over(model: nn.Module, *paths: str) -> Iterator[nn.Module]:
+    """Modules of the model hand on what they get in this block, so that it can be given what they would have said.
+
+    paths   of modules that stand one after the other at the network's beginning
+    raises  AttributeError for a path that does not exist, before anything is changed
+
+    The rest of the network runs in its own words, and whoever listens at its root hears of the pass.
+    """
+    modules = [model.get_submodule(path) for path in paths]
+    own = [vars(module).get("forward") for module in modules]
+    try:
+        for module in modules:
+            module.forward = _handed_on
+        yield model
+    finally:
+        for module, forward in zip(modules, own, strict=True):
+            if forward is None:
+                vars(module).pop("forward", None)
+            else:
+                module.forward = forward
+
+
+def _handed_on(maps: Tensor) -> Tensor:
+    return maps
+
+
+def worn(module: nn.Module) -> bool:
+    """Whether somebody listens to the module or has changed its forward pass: it must not be asked about parts of a picture then."""
+    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks) or "forward" in vars(module)
+
+
 def capture(model: nn.Module, images: Tensor, layers: Iterable[str] | None = None) -> Activations:
     """What the layers say about some pictures: one forward pass, in eval mode, without gradients.
 
