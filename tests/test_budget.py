@@ -10,6 +10,7 @@ import pytest
 from test_report import trained
 
 from vgg_viz.attribution import methods
+from vgg_viz.attribution.method import METHODS
 from vgg_viz.attribution.shared import SHARED
 from vgg_viz.cli import main
 from vgg_viz.errors import InputRefused
@@ -22,6 +23,7 @@ from vgg_viz.report.gallery import report
 from vgg_viz.report.pacing import FIRST, Pace, measured, pace
 from vgg_viz.report.preset import PRESETS, preset_for
 from vgg_viz.report.section import SECTIONS, SectionMaker
+from vgg_viz.report.shelf import options_of
 
 SPEED = Speed(0.1, 0.3)
 FULL = Detail(steps=32, samples=16, masks=1000, window=1 / 8, stride=0.5)
@@ -205,6 +207,19 @@ def test_without_cuts_the_budget_says_so():
     course = Pace(30.0, Clock())
     assert course.sentences() == ("The budget of 30 s was enough for everything.",)
     assert not course.cut
+
+
+def test_a_cut_of_random_masks_reaches_the_preset_that_maps_are_made_with(monkeypatch):
+    asking = replace(METHODS["occlusion"], name="asking", reads=("masks",), passes=lambda options, side: options.masks)
+    monkeypatch.setitem(METHODS._items, "asking", asking)
+    preset = replace(PRESETS["full"], methods=("grad_cam", "saliency", "asking"), trust=False)
+    clock, model = Clock(), build("tiny_vgg", seed=1)
+    model.register_forward_hook(lambda *_: setattr(clock, "now", clock.now + 0.01))
+    course = Pace(60, clock, clock())
+    cut = course.prepare(preset, model, 64, 0.1)
+    assert cut.masks < preset.masks
+    assert course.reduced["masks"] == (preset.masks, cut.masks)
+    assert options_of(cut, 0, 64, None).masks == cut.masks
 
 
 # ---------------------------------------------------------------- a report

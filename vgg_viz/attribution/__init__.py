@@ -111,7 +111,7 @@ def attribute(
     return Attribution(
         method=method,
         values=torch.cat([found.values for found in maps]).detach().float(),
-        unit=chosen.unit,
+        unit=aim.counted_in(chosen.unit),
         signed=chosen.signed if first.signed is None else first.signed,
         layer=first.layer,
         targets=aim.targets,

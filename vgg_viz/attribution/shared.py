@@ -120,8 +120,9 @@ def gradient_bundle(
     def pixels(name: str, values: list[Tensor]) -> Attribution:
         about = METHODS[name]
         return Attribution(
-            name, torch.cat(values), about.unit, about.signed, None, aim.targets, passes=2.0, against=aim.against, unit_of=_unit(aim)
-        )
+            name, torch.cat(values), aim.counted_in(about.unit), about.signed, None, aim.targets, passes=2.0, against=aim.against,
+            unit_of=_unit(aim),
+        )  # fmt: skip
 
     return SharedPass(
         aim.targets,
@@ -210,7 +211,7 @@ def _cams(name: str, parts: list[_Part], found: list[Layer], relu: bool) -> dict
         layer.name: Attribution(
             method=about.name,
             values=torch.cat([part.cams[layer.name][name] for part in parts]),
-            unit=about.unit,
+            unit=aim.counted_in(about.unit),
             signed=CAMS[name].signed and not relu,
             layer=layer.name,
             targets=aim.targets,

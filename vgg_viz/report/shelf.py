@@ -75,7 +75,8 @@ class Shelf:
             return known
         found = attribute(
             self.model, batch.images.to(self._device), method=method, target=classes.to(self._device), layer=options.layer,
-            seed=options.seed, steps=options.steps, samples=options.samples, window=options.window, stride=options.stride,
+            seed=options.seed, steps=options.steps, samples=options.samples, masks=options.masks, window=options.window,
+            stride=options.stride,
         )  # fmt: skip
         return self._put(batch, replace(found, settings=_settings(method, options)), target)
 
@@ -182,7 +183,7 @@ def together(layers: Sequence[str], also: Sequence[str], layer: str | None) -> l
 def options_of(preset: Preset, seed: int, side: int, layer: str | None) -> Options:
     """What a preset gives a method to work with, for pictures of `side` [px]."""
     window = max(2, round(side * preset.window))
-    return Options(layer=layer, seed=seed, steps=preset.steps, samples=preset.samples, window=window,
+    return Options(layer=layer, seed=seed, steps=preset.steps, samples=preset.samples, masks=preset.masks, window=window,
                    stride=max(1, round(window * preset.stride)))  # fmt: skip
 
 
