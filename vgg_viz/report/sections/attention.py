@@ -130,6 +130,7 @@ def _viewer(subject: Subject, looked: Looked, maps: Maps, reasons: dict[str, str
     twice = f"{', '.join(both[:-1])} and {both[-1]}" if len(both) > 1 else "".join(both)
     rest = [titles[name] for name in titles if name not in names]
     shown = payload(looked.batch, subject.classes, looked.logits.softmax(1), everything, about, _fields(subject), said)
+    shown["start"] = {"method": names[0], "layer": maps.chosen_layer, "target": "predicted"}
     return Exhibit(
         "attention-viewer",
         "Try it: picture, method, layer, class",
