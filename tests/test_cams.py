@@ -165,11 +165,11 @@ def test_one_pass_gives_the_maps_that_the_methods_give_one_by_one(name, inplace,
     for layer in layers:
         oracle = LayerGradCam(model, find(model, layer).module).attribute(images, target=targets)[:, 0]
         assert apart(found["grad_cam"][layer].values, oracle) < 1e-5
-        for method in ("grad_cam_plus_plus", "hires_cam"):
+        for method in ("grad_cam_plus_plus", "hires_cam", "layer_cam", "elementwise_grad_cam"):
             one = attribute(model, images, method=method, target=targets, layer=layer, relu=False)
             other = found[method][layer]
             assert apart(other.values, one.values) < (1e-3 if kind == "conv" else 1e-5)
-            assert (other.method, other.layer, other.unit, other.signed, other.passes) == (method, layer, "logit", True, 2)
+            assert (other.method, other.layer, other.unit, other.signed, other.passes) == (method, layer, "logit", one.signed, 2)
 
 
 def test_all_maps_of_all_layers_cost_one_forward_and_one_backward(monkeypatch):

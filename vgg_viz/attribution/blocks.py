@@ -11,8 +11,9 @@ affordable beside one pass (benchmarks/cams.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -27,24 +28,35 @@ from vgg_viz.registry import Registry
 VALUES = 2**16
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Block:
     """Some places of some pictures, as a formula sees them; nobody writes to what stands here.
 
     maps      (b, n, C) activations, a row a place
     gradient  (b, n, C) of the score
-    product   (b, n, C) gradient times activation
-    positive  (b, n, C) gradient where it is above zero, else zero
-    total     (b, C) sum of the activations over all places of the picture, not only over these
     places    how many places the picture has
+    summed    gives `total`, computed when the first formula asks
     """
 
     maps: Tensor
     gradient: Tensor
-    product: Tensor
-    positive: Tensor
-    total: Tensor
     places: int
+    summed: Callable[[], Tensor]
+
+    @cached_property
+    def product(self) -> Tensor:
+        """Gradient times activation (b, n, C)."""
+        return self.gradient * self.maps
+
+    @cached_property
+    def positive(self) -> Tensor:
+        """The gradient where it is above zero, else zero (b, n, C)."""
+        return self.gradient.clamp(min=0)
+
+    @property
+    def total(self) -> Tensor:
+        """Sum of the activations over all places of the picture, not only over these (b, C)."""
+        return self.summed()
 
 
 Formula = Callable[[Block], Tensor]
@@ -91,11 +103,19 @@ def cam(
     return register
 
 
-def reducing(found: dict[str, dict[str, Tensor]], names: Sequence[str], *, relu: bool) -> Met:
-    """For `meeting`: fills {layer: {method: (B, h, w)}} while the backward pass comes down."""
+# Of activations that are never negative both say the same, so behind a ReLU only one of them is computed.
+SAME_BEHIND_RELU = {"layer_cam": "elementwise_grad_cam"}
+
+
+def reducing(
+    found: dict[str, dict[str, Tensor]], names: Sequence[str], *, relu: bool, rectified: Collection[str] = ()
+) -> Met:  # fmt: skip
+    """For `meeting`: fills {layer: {method: (B, h, w)}} while the backward pass comes down; `rectified` layers are ReLUs."""
 
     def met(layer: str, maps: Tensor, gradient: Tensor) -> None:
-        found[layer] = reduced(maps, gradient, names, relu=relu)
+        twins = {one: other for one, other in SAME_BEHIND_RELU.items() if layer in rectified and {one, other} <= set(names)}
+        made = reduced(maps, gradient, [name for name in names if name not in twins], relu=relu)
+        found[layer] = made | {one: made[other].clone() for one, other in twins.items()}
 
     return met
 
@@ -141,8 +161,12 @@ def _blocks(rows: Tensor, slopes: Tensor) -> Iterator[tuple[slice, slice, Block]
     step = places if at_once > 1 else max(1, size // channels)
     for first in range(0, count, at_once):
         pictures = slice(first, first + at_once)
-        total = rows[pictures].float().sum(1)
+        summed = cache(partial(_summed, rows[pictures]))
         for start in range(0, places, step):
             here = slice(start, start + step)
             maps, gradient = rows[pictures, here].float(), slopes[pictures, here].float()
-            yield pictures, here, Block(maps, gradient, gradient * maps, gradient.clamp(min=0), total, places)
+            yield pictures, here, Block(maps, gradient, places, summed)
+
+
+def _summed(rows: Tensor) -> Tensor:
+    return rows.float().sum(1)

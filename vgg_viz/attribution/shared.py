@@ -187,7 +187,9 @@ def _one_pass(
     with ExitStack() as worn:
         heard = worn.enter_context(hearing(model, asked.target)) if isinstance(asked.target, Neuron) else []
         copies = worn.enter_context(capturing(model, *kept))
-        lowest = worn.enter_context(meeting(model, [layer.name for layer in found], reducing(cams, names, relu=relu)))
+        rectified = [layer.name for layer in found if layer.kind == "relu"]
+        making = reducing(cams, names, relu=relu, rectified=rectified)
+        lowest = worn.enter_context(meeting(model, [layer.name for layer in found], making))
         logits = model(images.requires_grad_() if pixels else images)
         aim = asked.settled(logits)
         sources = [images] if pixels else lowest

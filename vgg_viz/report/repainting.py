@@ -86,6 +86,7 @@ def repaint(
     """
     source = Path(gallery)
     require_index_place(Path(out))
+    _require_report(source)
     told = told_in(source / MANIFEST, {"vgg_viz": (str,), "exhibits": (list,), "preset": (str,), "checkpoint": (dict,), "made": (str,)})
     scene = read_scene(source / "data")
     receipts, left_out = _receipts(source / "data", scene, told["checkpoint"])
@@ -152,6 +153,17 @@ def _receipts(folder: Path, scene: Scene, checkpoint: Mapping[str, Any]) -> tupl
         why = f": {left_out[0]}" if left_out else "."
         raise ReceiptRefused(f"{folder.parent.name!r} holds no receipts to paint from; report again without --no-receipts{why}")
     return found, left_out
+
+
+def _require_report(source: Path) -> None:
+    """Raise ReceiptRefused for what is no folder, no gallery, or the gallery of another command."""
+    name, wanted = source.resolve().name, "--from-receipts takes the folder of a report, such as gallery/sample"
+    if not source.is_dir():
+        raise ReceiptRefused(f"there is no folder {name!r}; {wanted}.")
+    if not (source / MANIFEST).exists():
+        raise ReceiptRefused(f"{name!r} is no gallery, it has no {MANIFEST}; {wanted}.")
+    if kind := told_in(source / MANIFEST, {}).get("kind"):
+        raise ReceiptRefused(f"{name!r} was not made by report (it says {str(kind)[:40]!r}); {wanted}.")
 
 
 def _shown(folder: Path) -> tuple[str, ...]:
