@@ -261,7 +261,7 @@ def measure(name, blind, centre=(0.0, -0.1, 0.1), pictures=16):
         ({"discrimination": 0.96, "everything": 0.1}, "fails", "0.96"),
         ({"sensitivity": 0.7, "everything": 0.1}, "weak", "changes its maps by 70 %"),
         ({"measures": [measure("m", (0.2, 0.1, 0.3))], "everything": 0.1}, "passes", "m +0.20 above the blur-matched control"),
-        ({"measures": [measure("m", (0.1, -0.1, 0.3))], "everything": 0.1}, "weak", "difference +0.10, 95 % interval -0.10 to +0.30"),
+        ({"measures": [measure("m", (0.1, -0.1, 0.3))], "everything": 0.1}, "weak", "difference +0.10, 95 % interval −0.10 to +0.30"),
         ({"measures": [measure("m", (-0.1, -0.2, -0.01))], "everything": 0.1}, "fails", "the blur-matched control 0.20"),
         ({"measures": [measure("m", (0.2, 0.1, 0.3), (-0.2, -0.3, -0.1))], "everything": 0.1}, "weak", "the centre control"),
         ({"measures": [measure("m", (-0.1, -0.2, -0.01), pictures=3)], "everything": 0.1}, "passes", "every check"),

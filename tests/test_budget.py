@@ -10,17 +10,20 @@ import pytest
 from test_report import trained
 
 from vgg_viz.attribution import methods
+from vgg_viz.attribution.method import METHODS
+from vgg_viz.attribution.shared import SHARED
 from vgg_viz.cli import main
 from vgg_viz.errors import InputRefused
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.registry import discover
 from vgg_viz.report import gallery
-from vgg_viz.report.budget import OVERHEAD, SHARED, Detail, Plan, Speed, Task, Trials, cost_of, evaluated, plan, reductions
+from vgg_viz.report.budget import OVERHEAD, Detail, Plan, Speed, Task, Trials, cost_of, evaluated, plan, reductions
 from vgg_viz.report.gallery import report
 from vgg_viz.report.pacing import FIRST, Pace, measured, pace
 from vgg_viz.report.preset import PRESETS, preset_for
 from vgg_viz.report.section import SECTIONS, SectionMaker
+from vgg_viz.report.shelf import options_of
 
 SPEED = Speed(0.1, 0.3)
 FULL = Detail(steps=32, samples=16, masks=1000, window=1 / 8, stride=0.5)
@@ -206,6 +209,19 @@ def test_without_cuts_the_budget_says_so():
     assert not course.cut
 
 
+def test_a_cut_of_random_masks_reaches_the_preset_that_maps_are_made_with(monkeypatch):
+    asking = replace(METHODS["occlusion"], name="asking", reads=("masks",), passes=lambda options, side: options.masks)
+    monkeypatch.setitem(METHODS._items, "asking", asking)
+    preset = replace(PRESETS["full"], methods=("grad_cam", "saliency", "asking"), trust=False)
+    clock, model = Clock(), build("tiny_vgg", seed=1)
+    model.register_forward_hook(lambda *_: setattr(clock, "now", clock.now + 0.01))
+    course = Pace(60, clock, clock())
+    cut = course.prepare(preset, model, 64, 0.1)
+    assert cut.masks < preset.masks
+    assert course.reduced["masks"] == (preset.masks, cut.masks)
+    assert options_of(cut, 0, 64, None).masks == cut.masks
+
+
 # ---------------------------------------------------------------- a report
 
 
@@ -247,8 +263,8 @@ def maps_of(subject) -> None:
     batch, classes = subject.looked.batch, subject.looked.predicted
     for target in ("predicted", "second"):
         wanted = [name for name in subject.preset.methods if subject.maps.offers(name, target)]
-        pixels = [name for name in ("saliency", "input_x_gradient") if name in wanted]
-        subject.maps.shared(batch, classes, target=target, layers=["relu1_1", "relu2_2"], pixels=pixels)
+        also = [name for name in wanted if name in SHARED]
+        subject.maps.shared(batch, classes, target=target, layers=["relu1_1", "relu2_2"], also=also, layer="relu2_2")
         for name in wanted:
             if name not in SHARED:
                 subject.maps.attribute(batch, name, classes, target=target, layer="relu2_2")

@@ -6,13 +6,14 @@ from networks import PlainVGG, mlp
 from torch import Tensor, nn
 
 from vgg_viz.attribution import attribute
-from vgg_viz.attribution.class_score import score_places
+from vgg_viz.attribution.class_score import places, score_places
 from vgg_viz.attribution.targets import Against
 from vgg_viz.capture.hooks import capture
 from vgg_viz.errors import InputRefused
 from vgg_viz.models.build import assemble, build
 from vgg_viz.models.vgg import dense_weights
 from vgg_viz.records import Neuron
+from vgg_viz.report.preset import fitting, preset_for
 
 
 def pictures(count: int = 2, side: int = 32, seed: int = 0) -> Tensor:
@@ -98,3 +99,31 @@ def test_networks_and_targets_without_places_are_refused_in_a_sentence():
         for neuron in (Neuron("conv1_1", 1), Neuron("conv2_1", 1, 0, 0)):
             with pytest.raises(InputRefused, match="single unit"):
                 attribute(model, pictures(1), method="class_score_map", target=neuron)
+
+
+@pytest.mark.parametrize(
+    ("name", "about"),
+    [
+        ("tiny_vgg", {"image_side": 32}),
+        ("vgg11", {"image_side": 64, "width": 0.05, "head": (), "pooled": 1}),
+        ("vgg11", {"image_side": 32, "width": 0.05, "head": (), "pooled": 1}),
+        ("vgg11", {"image_side": 224, "width": 0.02, "head": (16, 16)}),
+        ("vgg11", {"image_side": 64, "width": 0.05, "head": (8,), "pooled": 1}),
+        ("vgg11", {"image_side": 64, "width": 0.05, "head": (8,)}),
+    ],
+)
+def test_how_many_places_the_map_has_is_known_before_it_is_made(name, about):
+    model = build(name, seed=1, num_classes=6, **about)
+    try:
+        made = attribute(model, pictures(1, about["image_side"]), method="class_score_map", target=3).values[0].numel()
+    except InputRefused:
+        made = 0
+    assert places(model) == made
+
+
+def test_a_preset_shows_the_class_score_map_only_where_it_has_several_places():
+    one, several = build("vgg11", seed=1, image_side=224, width=0.02, head=(16,)), build("tiny_vgg", seed=1)
+    for preset in (preset_for("quick", 0.01), preset_for("full", 0.01)):
+        assert fitting(preset, several) == preset
+        assert set(preset.methods) - set(fitting(preset, one).methods) == {"class_score_map"}
+    assert places(one) == 1

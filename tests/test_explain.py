@@ -394,6 +394,13 @@ def test_one_figure_alone_is_written_twice_with_the_same_bytes(files, tmp_path, 
     assert [file.name for file in tmp_path.iterdir()] == [place.name]
 
 
+@pytest.mark.parametrize("name", ["sheet.gif", "sheet.jpg", "sheet.WEBP"])
+def test_a_figure_of_a_kind_that_is_not_written_does_not_become_a_folder_of_that_name(files, tmp_path, name, capsys):
+    assert main(["explain", str(files / "red.pt"), str(files / "patch.png"), "--out", str(tmp_path / name)]) == 2
+    assert "a figure can be .png, .svg or .pdf" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_gallery_has_a_page_figures_numbers_and_receipts_that_agree(files, tmp_path, capsys):
     words = ["explain", str(files / "red.pt"), str(files / "patch.png"), "--target", "grey", "--out", str(tmp_path), "--json"]
     assert main(words) == 0

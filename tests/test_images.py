@@ -301,6 +301,20 @@ def test_a_wall_of_512_maps_is_nearly_square_and_keeps_floats():
     assert int((~np.isnan(canvas)).sum()) == 512 * 14 * 14
 
 
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("length", [3000, 2999])
+def test_a_strip_keeps_its_middle_and_is_never_blown_up_whole(length, turned, monkeypatch):
+    """3000 x 1 px for a square of 64: 147 MB if all of it were resized, before one column in three thousand is kept."""
+    sizes = []
+    whole = images.functional.interpolate
+    monkeypatch.setattr(images.functional, "interpolate", lambda batch, size, **kw: sizes.append(size) or whole(batch, size=size, **kw))
+    ramp = torch.linspace(0, 1, length).expand(3, 1, length)
+    square = resize(ramp.transpose(1, 2) if turned else ramp, 64, "cover")
+    assert square.shape == (3, 64, 64)
+    assert abs(float(square.mean()) - 0.5) < 1 / length, "the middle of a ramp is a half"
+    assert max(max(size) for size in sizes) <= 64 * 5
+
+
 def test_coverage_of_a_half_pixel_square_is_its_area():
     square = np.array([[2.5, 3.0], [7.0, 3.0], [7.0, 6.25], [2.5, 6.25]])
     coverage = cover((10, 12), [square])

@@ -186,3 +186,16 @@ def test_an_odd_file_of_the_old_gallery_costs_only_itself_and_is_named(copy, tmp
     result = repaint(copy, out=tmp_path / "out")
     assert [title for title, _ in result.missing] == ["Overview"]
     assert "'overview-cost' of that gallery is no PNG" in result.missing[0][1]
+
+
+def test_what_is_no_report_is_told_by_what_it_is(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "manifest.json").write_text('{"kind": "explanation"}', encoding="utf-8")
+    words = {"nowhere": "there is no folder 'nowhere'", "empty": "'empty' is no gallery", "other": "says 'explanation'"}
+    for name, said in words.items():
+        assert main(["report", "--from-receipts", str(tmp_path / name), "--out", str(tmp_path / "out")]) == 2
+        told = capsys.readouterr().err
+        assert said in told
+        assert len(told.splitlines()) == 1
+    assert not (tmp_path / "out").exists()

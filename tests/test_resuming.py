@@ -250,7 +250,7 @@ def test_a_map_on_the_shelf_is_computed_once(monkeypatch):
     one.attribute(batch, "guided_backprop", classes + 1, target="second")
     one.attribute(replace(batch, images=batch.images.flip(0)), "guided_backprop", classes, target="predicted")
     assert made == ["guided_backprop"] * 3
-    shared = one.shared(batch, classes, target="predicted", layers=["relu1_1", "relu2_2"], pixels=["saliency"])
+    shared = one.shared(batch, classes, target="predicted", layers=["relu1_1", "relu2_2"], also=["saliency"])
     assert set(shared) == {("saliency", None), ("grad_cam", "relu1_1"), ("grad_cam", "relu2_2")}
     one.shared(batch, classes, target="predicted", layers=["relu2_2"])
     assert made[3:] == ["shared"]

@@ -112,7 +112,7 @@ def test_the_shared_pass_knows_the_same_targets():
             one = attribute(model, images, method=found.method, target=target, layer=found.layer)
             assert apart(found.values, one.values) < 1e-4
             assert torch.equal(found.targets, one.targets)
-            assert found.unit_of == one.unit_of
+            assert (found.unit_of, found.unit) == (one.unit_of, one.unit)
             assert (found.against is None) == (one.against is None)
             assert found.against is None or torch.equal(found.against, one.against)
     assert torch.equal(gradient_bundle(model, images, Neuron("conv1_2", 0)).activations.logits, bundle.activations.logits)
@@ -121,8 +121,18 @@ def test_the_shared_pass_knows_the_same_targets():
 # ---------------------------------------------------------------- a unit, a channel
 
 
+@pytest.mark.parametrize(("method", "unit"), [("grad_cam", "activation"), ("saliency", "activation / intensity")])
+def test_what_is_said_of_a_single_unit_is_counted_in_its_activation(method, unit):
+    model, images = lively(), pictures()
+    assert attribute(model, images, method=method, target=Neuron("conv2_2", 3)).unit == unit
+    assert attribute(model, images, method=method, target=2).unit == unit.replace("activation", "logit")
+
+
+PLACING = ("guided_grad_cam", "score_cam")  # read receptive fields, which nobody knows of the networks that this test builds
+
+
 @pytest.mark.parametrize("inplace", [True, False])
-@pytest.mark.parametrize("name", [n for n, about in methods().items() if about.family != "relevance" and n != "guided_grad_cam"])
+@pytest.mark.parametrize("name", [n for n, about in methods().items() if about.family != "relevance" and n not in PLACING])
 def test_a_unit_gets_the_map_of_a_network_that_ends_there(name, inplace):
     model, images = lively(), pictures(2)
     for module in model.modules():

@@ -97,6 +97,7 @@ def test_the_chapter_leads_with_what_passes_and_marks_what_fails(monkeypatch):
     assert [entry["id"] for entry in viewer["methods"]][:3] == ["grad_cam", "guided_backprop", "saliency"]
     assert viewer["maps"][0]["method"] == "grad_cam"
     assert viewer["maps"][0]["layer"] == shown[0].numbers["chosen_layer"]
+    assert viewer["start"] == {"method": "grad_cam", "layer": shown[0].numbers["chosen_layer"], "target": "predicted"}
     titles = {entry["id"]: entry["title"] for entry in viewer["methods"]}
     assert titles["saliency"] == "Saliency (fails)"
     assert titles["grad_cam"] == "Grad-CAM"

@@ -159,7 +159,7 @@ class Attribution:
     """What a method says about the pictures of one batch, raw: no clamp, no rescale, no resize.
 
     values    (B, h, w); pixel methods have h = H (channels already reduced, `unit` says how), layer methods the layer's map
-    unit      what a value is: "logit", "logit / intensity", ...
+    unit      what a value is: "logit", "logit / intensity", ...; about a neuron "activation", "activation / intensity", ...
     signed    True when values below zero mean evidence against the target
     layer     layer name, or None for a map in pixels
     targets   (B,) class index each map is about; -1 where it is about a neuron, see `unit_of`

@@ -22,7 +22,7 @@ with warnings.catch_warnings():
 from vgg_viz.attribution.asked import asked
 from vgg_viz.attribution.cam import after_relu, choose_layer, layer_for, on_pixels
 from vgg_viz.attribution.method import METHODS, Baseline, Family, Map, Method, Options, method, pictures_at_once
-from vgg_viz.attribution.shared import SharedPass, grad_cam_all_layers, gradient_bundle
+from vgg_viz.attribution.shared import SharedPass, cams_all_layers, grad_cam_all_layers, gradient_bundle
 from vgg_viz.attribution.targets import Against, Aim, Target, given
 from vgg_viz.capture.hooks import aiming, evaluating, frozen
 from vgg_viz.errors import InputRefused
@@ -31,7 +31,7 @@ from vgg_viz.registry import discover
 
 __all__ = [
     "Against", "Family", "Map", "Method", "Neuron", "Options", "SharedPass", "Target", "after_relu", "asked", "attribute",
-    "choose_layer", "grad_cam_all_layers", "gradient_bundle", "method", "methods", "on_pixels",
+    "cams_all_layers", "choose_layer", "grad_cam_all_layers", "gradient_bundle", "method", "methods", "on_pixels",
 ]  # fmt: skip
 
 ORDER: tuple[Family, ...] = ("gradient", "cam", "relevance", "perturbation")
@@ -111,7 +111,7 @@ def attribute(
     return Attribution(
         method=method,
         values=torch.cat([found.values for found in maps]).detach().float(),
-        unit=chosen.unit,
+        unit=aim.counted_in(chosen.unit),
         signed=chosen.signed if first.signed is None else first.signed,
         layer=first.layer,
         targets=aim.targets,

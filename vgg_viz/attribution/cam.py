@@ -87,15 +87,17 @@ def spatial(model: nn.Module, name: str) -> Layer:
 
 
 def default_layer(model: nn.Module, images: Tensor) -> str:
-    """The convolution that `choose_layer` picks, read after its ReLU; the last convolution of a network that is not ours."""
+    """The convolution that `choose_layer` picks, or the last one of a network that is not ours; read after its ReLU, if it has one."""
     side = min(images.shape[-2:])
     if isinstance(getattr(model, "architecture", None), Architecture):
         rows = geometry(model, side)
         return after_relu(rows, choose_layer(rows, side)[0])
-    convolutions = [layer.name for layer in layers_of(model) if layer.kind == "conv"]
-    if not convolutions:
+    known = layers_of(model)
+    last = max((place for place, layer in enumerate(known) if layer.kind == "conv"), default=None)
+    if last is None:
         raise InputRefused("the network has no convolution, so Grad-CAM has no map; choose a gradient method.")
-    return convolutions[-1]
+    follows = known[last + 1 : last + 2]
+    return follows[0].name if follows and follows[0].kind == "relu" else known[last].name
 
 
 def layer_for(model: nn.Module, images: Tensor, asked: str | None, neuron: Neuron) -> str:

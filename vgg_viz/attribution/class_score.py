@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import torch
 from captum.attr import LayerGradientXActivation
 from torch import Tensor, nn
@@ -10,6 +12,7 @@ from torch.nn import functional as F
 from vgg_viz.attribution.method import Map, Options, method
 from vgg_viz.capture.hooks import capturing
 from vgg_viz.errors import InputRefused
+from vgg_viz.models.geometry import geometry
 from vgg_viz.models.names import Layer, layers
 from vgg_viz.models.vgg import VGG, feature_map
 
@@ -44,6 +47,23 @@ def class_score_map(model: nn.Module, images: Tensor, targets: Tensor, options: 
     values = asked.gather(1, targets.view(-1, 1, 1, 1).expand(-1, 1, *asked.shape[2:]))[:, 0] / asked[0, 0].numel()
     residual = values.sum((1, 2)) - whole.gather(1, targets[:, None])[:, 0]
     return Map(values, layer=layer, residual=residual, passes=1)
+
+
+def places(model: nn.Module) -> int:
+    """How many values the map of one picture has, at the network's own picture size, by arithmetic; 0: the network refuses it."""
+    rows = geometry(model)
+    maps = [row for row in rows if row.kind in MAPS and not row.path.startswith("classifier.")]
+    connected = [row for row in rows if row.kind == "fc"]
+    if len(connected) <= 1:
+        return prod(maps[-1].shape[1:]) if maps else 0
+    if not isinstance(model, VGG):
+        return 0
+    about, side = model.architecture, maps[-1].shape[-1]
+    if about.dense:
+        return prod(connected[-1].shape[1:])
+    if about.pooled == 1:
+        return side * side
+    return int(side == (about.pooled or side))
 
 
 def _geometry_of(model: VGG, images: Tensor, last: str) -> str:

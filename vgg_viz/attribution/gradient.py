@@ -1,16 +1,14 @@
-"""Methods that read the gradient of the class score with respect to the pixels."""
+"""Methods that read one gradient of the class score with respect to the pixels, or its mean on a path."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
-from captum.attr import GuidedBackprop, InputXGradient, IntegratedGradients, NoiseTunnel, Saliency
+from captum.attr import Deconvolution, GuidedBackprop, InputXGradient, IntegratedGradients, Saliency
 from torch import Tensor, nn
 
-from vgg_viz.attribution.method import Map, Options, baseline_for, method
+from vgg_viz.attribution.method import Map, Options, baseline_for, method, with_graph
 
 SENSITIVITY = "logit / intensity"
 
@@ -49,48 +47,24 @@ def integrated_gradients(model: nn.Module, images: Tensor, targets: Tensor, opti
     The path has `steps` points by Gauss-Legendre; the residual says how far the sum is from f(x) - f(baseline).
     """
     baselines = baseline_for(images, "black" if options.baseline is None else options.baseline)
-    values, residual = IntegratedGradients(model, multiply_by_inputs=True).attribute(
-        images,
-        baselines=baselines,
-        target=targets,
-        n_steps=options.steps,
-        method="gausslegendre",
-        # Captum's default puts all steps of all pictures into one batch: 19 GB for eight pictures of VGG16.
-        internal_batch_size=max(options.batch, len(images)),
-        return_convergence_delta=True,
-    )
-    return Map(values.sum(1), residual=residual, passes=2 * options.steps + 2)
-
-
-@method(
-    "smoothgrad", title="SmoothGrad", family="gradient", signed=False, unit=SENSITIVITY,
-    reads=("seed", "samples", "noise"), passes=lambda options, side: 2 * options.samples,
-    about="Saliency averaged over noisy copies of the picture, so that what flickers from copy to copy cancels.",
-    source="Smilkov et al., SmoothGrad: removing noise by adding noise, 2017",
-)  # fmt: skip
-def smoothgrad(model: nn.Module, images: Tensor, targets: Tensor, options: Options) -> Map:
-    """max over channels of |mean gradient over `samples` noisy copies|.
-
-    The gradients are averaged with their sign, as in the paper; Captum's default would average magnitudes, and then
-    nothing cancels. One picture at a time from the same seed: its map does not depend on its neighbours in the batch.
-    """
-    # Captum draws its noise in float32 and forgets the layout.
-    tunnel = NoiseTunnel(Saliency(lambda noisy: model(noisy.to(images.dtype, memory_format=torch.channels_last))))
-    maps = []
-    for picture, target in zip(torch.split(images, 1), torch.split(targets, 1), strict=True):
-        spread = options.noise * float(picture.max() - picture.min())
-        with seeded(images.device, options.seed):
-            gradient = tunnel.attribute(
-                picture.float(),
-                nt_type="smoothgrad",
-                nt_samples=options.samples,
-                nt_samples_batch_size=min(options.batch, options.samples),
-                stdevs=spread,
-                target=target,
-                abs=False,
-            )
-        maps.append(gradient.abs().amax(1))
-    return Map(torch.cat(maps), passes=2 * options.samples)
+    gradients = IntegratedGradients(model, multiply_by_inputs=True)
+    maps, residuals = [], []
+    # A picture at a time: Captum's batches hold at least one step of every picture, and its default all steps of them all,
+    # which is 19 GB for eight pictures of VGG16.
+    for at in range(len(images)):
+        here = slice(at, at + 1)
+        values, residual = gradients.attribute(
+            images[here],
+            baselines=baselines[here],
+            target=targets[here],
+            n_steps=options.steps,
+            method="gausslegendre",
+            internal_batch_size=with_graph(options),
+            return_convergence_delta=True,
+        )
+        maps.append(values.detach().sum(1))
+        residuals.append(residual)
+    return Map(torch.cat(maps), residual=torch.cat(residuals), passes=2 * options.steps + 2)
 
 
 @method(
@@ -107,6 +81,24 @@ def guided_backprop(model: nn.Module, images: Tensor, targets: Tensor, options: 
     return Map(guided_gradient(model, images, targets).abs().amax(1), passes=2)
 
 
+@method(
+    "deconvolution", title="Deconvolution", family="gradient", signed=False, unit="logit / intensity, rectified",
+    passes=lambda options, side: 2,
+    about="A gradient whose ReLUs look only at what comes back, not at what went up: old, crisp, loosely tied to the class.",
+    source="Zeiler & Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014",
+)  # fmt: skip
+def deconvolution(model: nn.Module, images: Tensor, targets: Tensor, options: Options) -> Map:
+    """max over channels of |gradient with every ReLU applied to what comes back|: no true gradient, hence the unit.
+
+    Guided backprop asks for both, a positive way up and a positive way back.
+    """
+    with warnings.catch_warnings():
+        # Captum announces at every call that it will take its hooks off again.
+        warnings.filterwarnings("ignore", "Setting backward hooks on ReLU", UserWarning)
+        gradient: Tensor = Deconvolution(model).attribute(images.requires_grad_(), target=targets)
+    return Map(gradient.abs().amax(1), passes=2)
+
+
 def guided_gradient(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
     """The gradient with every ReLU letting back only positive parts: (B, C, H, W)."""
     with warnings.catch_warnings():
@@ -114,19 +106,3 @@ def guided_gradient(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor
         warnings.filterwarnings("ignore", "Setting backward hooks on ReLU", UserWarning)
         gradient: Tensor = GuidedBackprop(model).attribute(images.requires_grad_(), target=targets)
     return gradient
-
-
-@contextmanager
-def seeded(device: torch.device, seed: int) -> Iterator[None]:
-    """Dice thrown in this block come from `seed`; afterwards the global ones lie as before.
-
-    NoiseTunnel takes no generator. torch.manual_seed would also reach the generators of devices that are not saved here.
-    """
-    cuda = device.type == "cuda"
-    index = torch.cuda.current_device() if cuda and device.index is None else device.index
-    with torch.random.fork_rng(devices=[index] if cuda else []):
-        if cuda:
-            torch.cuda.default_generators[index].manual_seed(seed)
-        else:
-            torch.default_generator.manual_seed(seed)
-        yield

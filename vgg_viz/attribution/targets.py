@@ -55,6 +55,10 @@ class Aim:
         pairs, column = torch.unique(torch.stack([self.targets, self.against], dim=1), dim=0, return_inverse=True)
         return pairs, column
 
+    def counted_in(self, unit: str) -> str:
+        """A method's unit, as it is for this target: what is said of a single unit is its activation, and no logit."""
+        return unit if self.neuron is None else unit.replace("logit", "activation")
+
 
 @dataclass(frozen=True, slots=True)
 class Given:

@@ -82,6 +82,7 @@ def evidence(
     seed: int = 0,
     steps: int = 32,
     samples: int = 16,
+    random_masks: int = 1000,
     window: int | None = None,
     stride: int | None = None,
     compared: int = 8,
@@ -103,14 +104,15 @@ def evidence(
     tiles        along one side, in which pictures are taken apart
     most_passes  of the network that one method may spend on either kind of question; a dear method then gets fewer pictures,
                  never fewer than four (or all that there are); None: no limit
+    random_masks  that RISE puts over each picture: the `masks` of `attribute`
     others       as in `attribute`, and raises as it does
 
     Returned in the order of `names`; the model comes back as it was.
     """
     chosen = list(methods() if names is None else names)
-    settings = {"seed": seed, "steps": steps, "samples": samples, "window": window, "stride": stride}
+    settings = {"seed": seed, "steps": steps, "samples": samples, "masks": random_masks, "window": window, "stride": stride}
     layer = default_layer(model, images) if any(methods()[name].layered for name in chosen) else None
-    trial = _Trial(model, images, labels, masks, Asker(model, layer, settings), seed, tolerance)
+    trial = _Trial(model, images, labels, masks, Asker(model, layer, settings, chosen), seed, tolerance)
     costs = {name: trial.asker.cost(name, images.shape[-1]) for name in chosen}
     depth = len(levels_of(model))
     plans = {name: _plan(costs[name], len(images), compared, draws, depth, levels, most_passes) for name in chosen}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,13 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vgg_viz.attribution import attribute, methods
+from vgg_viz.attribution.blocks import CAMS
 from vgg_viz.attribution.cam import on_pixels
 from vgg_viz.attribution.method import Options
-from vgg_viz.attribution.shared import gradient_bundle
+from vgg_viz.attribution.shared import SHARED, gradient_bundle
 from vgg_viz.records import Architecture, Attribution
-
-# Maps that one shared pass gives together; the name under which it keeps those in pixels, None for those of a layer.
-SHARED = ("saliency", "input_x_gradient", "grad_cam")
 
 
 @dataclass
@@ -26,11 +24,13 @@ class Asker:
 
     settings  keywords of `attribute`
     layer     of layered methods; None: the network has none to look at
+    names     of all methods on trial: those of one pass are made together
     """
 
     model: nn.Module
     layer: str | None
     settings: Mapping[str, Any]
+    names: Sequence[str] = ()
     kept: dict[tuple[str, str], Attribution] = field(default_factory=dict)
 
     def maps(self, method: str, images: Tensor, targets: Tensor, occasion: str = "") -> Attribution:
@@ -45,9 +45,10 @@ class Asker:
             return attribute(self.model, images, method=method, target=targets, layer=layer, relu=False, **self.settings)
         if (occasion, method) not in self.kept or not occasion:
             layers = () if self.layer is None else (self.layer,)
-            bundle = gradient_bundle(self.model, images, targets, layers=layers, relu=False)
+            cams = [name for name in {*self.names, method} if name in CAMS and name != "grad_cam"]
+            bundle = gradient_bundle(self.model, images, targets, layers=layers, cams=cams, relu=False)
             found = {"saliency": bundle.saliency, "input_x_gradient": bundle.input_x_gradient}
-            found.update(("grad_cam", maps) for maps in bundle.grad_cam.values())
+            found |= {name: maps for name, every in {"grad_cam": bundle.grad_cam, **bundle.cams}.items() for maps in every.values()}
             self.kept.update({(occasion, name): maps for name, maps in found.items()})
         return self.kept[occasion, method]
 

@@ -125,14 +125,14 @@ def beaten(measure: Measure) -> Check:
     unclear = [control for control in blind if not ahead[control][1] > 0]
     if not unclear and not below:
         near = min(blind, key=lambda control: ahead[control][0])
-        return Check(measure.name, "passes", "", f"{measure.name} {ahead[near][0]:+.2f} above the {near} control")
+        return Check(measure.name, "passes", "", f"{measure.name} {_signed(ahead[near][0])} above the {near} control")
     lost = [control for control in below if control in BLIND]
     fails = bool(lost) or all(ahead[control][0] <= 0 for control in blind)
     worst = min(lost or (blind if fails else unclear) or below, key=lambda control: ahead[control][0])
     mean, low, high = ahead[worst]
     text = (
         f"{measure.name} is {measure.value:.2f}, and that of the {worst} control {measure.controls[worst]:.2f} "
-        f"(difference {mean:+.2f}, 95 % interval {low:+.2f} to {high:+.2f}; "
+        f"(difference {_signed(mean)}, 95 % interval {_signed(low)} to {_signed(high)}; "
         f"{'an interval above 0' if worst in BLIND else 'an interval that reaches 0'} passes)"
     )
     return Check(measure.name, "fails" if fails else "weak", text, "")
@@ -164,3 +164,8 @@ def size_of_change(before: Tensor, after: Tensor) -> Tensor:
     size = before.double().flatten(1).norm(dim=1)
     change = (after.double() - before.double()).flatten(1).norm(dim=1)
     return torch.where(size > 0, change / size.clamp(min=1e-300), torch.full_like(size, math.nan))
+
+
+def _signed(value: float) -> str:
+    """A difference with its sign, and with a minus instead of a hyphen."""
+    return f"{value:+.2f}".replace("-", "−")

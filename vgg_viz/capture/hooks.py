@@ -71,6 +71,51 @@ def _shifter(said: dict[str, Tensor], name: str, offset: Tensor) -> Callable[[nn
     return shift
 
 
+Met = Callable[[str, Tensor, Tensor], None]
+
+
+@contextmanager
+def meeting(model: nn.Module, layers: Iterable[str], met: Met) -> Iterator[list[Tensor]]:
+    """Tell what layers said together with the gradient that comes back to it, while one backward pass of this block runs.
+
+    met     gets a layer's name, what it said and its gradient, both (B, C, h, w), from the highest layer down. They are the
+            network's own and go when `met` returns: read them, neither write to them nor keep them
+    yields  [what the lowest of them said], filled by the forward pass: what to ask autograd for when the pixels need no gradient,
+            so that nothing below it is kept or computed
+    raises  UnknownName before anything is hooked; InputRefused, by the backward pass, when somebody wrote over a layer meanwhile
+
+    A convolution's output goes on as a copy, since the ReLU would write over the original. What a ReLU or a pool says is only
+    looked at: of all the layers of VGG16 that is 27 million values a picture that nobody copies.
+    """
+    found = [find(model, name) for name in layers]
+    lowest: list[Tensor] = []
+    with ExitStack() as hooks:
+        for layer in found:
+            hooks.callback(layer.module.register_forward_hook(_meeter(lowest, met, layer.name, layer.kind in ("conv", "bn"))).remove)
+        yield lowest
+
+
+def _meeter(lowest: list[Tensor], met: Met, name: str, written: bool) -> Callable[[nn.Module, object, Tensor], Tensor]:
+    def listen(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        if not output.requires_grad:
+            output = output.detach().requires_grad_()
+        held, version = [output.detach()], output._version
+
+        def answer(gradient: Tensor) -> None:
+            # The graph keeps this function to its end. The values must not stay as long: at once they are half of the memory.
+            values = held.pop()
+            if values._version != version:
+                raise InputRefused(f"something wrote over what {name} had said; ask for the layer that did, the one after it.")
+            met(name, values, gradient)
+
+        output.register_hook(answer)  # type: ignore[no-untyped-call]
+        if not lowest:
+            lowest.append(output)
+        return output.clone() if written else output
+
+    return listen
+
+
 Scores = Callable[[Tensor], Tensor]  # logits (B, K, ...) -> the scores that are asked about (B, P, ...)
 
 
@@ -214,6 +259,38 @@ def telling(model: nn.Module, tell: Callable[[int], None]) -> Iterator[nn.Module
         yield model
     finally:
         hook.remove()
+
+
+@contextmanager
+def passing_over(model: nn.Module, *paths: str) -> Iterator[nn.Module]:
+    """Modules of the model hand on what they get in this block, so that it can be given what they would have said.
+
+    paths   of modules that stand one after the other at the network's beginning
+    raises  AttributeError for a path that does not exist, before anything is changed
+
+    The rest of the network runs in its own words, and whoever listens at its root hears of the pass.
+    """
+    modules = [model.get_submodule(path) for path in paths]
+    own = [vars(module).get("forward") for module in modules]
+    try:
+        for module in modules:
+            module.forward = _handed_on
+        yield model
+    finally:
+        for module, forward in zip(modules, own, strict=True):
+            if forward is None:
+                vars(module).pop("forward", None)
+            else:
+                module.forward = forward
+
+
+def _handed_on(maps: Tensor) -> Tensor:
+    return maps
+
+
+def worn(module: nn.Module) -> bool:
+    """Whether somebody listens to the module or has changed its forward pass: it must not be asked about parts of a picture then."""
+    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks) or "forward" in vars(module)
 
 
 def capture(model: nn.Module, images: Tensor, layers: Iterable[str] | None = None) -> Activations:

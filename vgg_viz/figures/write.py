@@ -23,6 +23,7 @@ from matplotlib.text import Annotation, Text
 from PIL import Image
 
 from vgg_viz.figures.canvas import text_width
+from vgg_viz.figures.lean import packed, stripped
 from vgg_viz.figures.style import DARK, DPI, FONT, LIGHT, Theme, house
 
 # A chart or a wall of maps has 600 to 1700 colours, mostly the soft edges of letters: a palette of 256 changes no
@@ -56,7 +57,7 @@ def png(figure: Figure, *, theme: Theme = LIGHT, scale: float = 1.0, palette: bo
 def svg(figure: Figure, *, theme: Theme = LIGHT) -> str:
     """The figure as SVG text; its words stay words, stretched to the room they had, so that any font fits.
 
-    Only style attributes and no script: to be shown by <img>, which runs nothing that might be in it.
+    Only styles and no script: to be shown by <img>, which runs nothing that might be in it.
     """
     swaps = _swaps(theme)
     # The token colours are nobody's data, so exchanging them in the text is the whole of the dark theme.
@@ -97,7 +98,8 @@ def vector(figure: Figure, *, density: float = 1.0) -> str:
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
     with house(), rc_context({"svg.fonttype": "none"}):
         figure.savefig(file, format="svg", metadata=nothing, dpi=DPI * density)
-    return _TEXT.sub(_fitted_text, _lean(file.getvalue())).replace("</style>", f"text{{font-family:{_FONTS}}}</style>", 1)
+    fitted = _TEXT.sub(_fitted_text, stripped(file.getvalue()))
+    return packed(fitted).replace("</style>", f"text{{font-family:{_FONTS}}}</style>", 1)
 
 
 def _in_256_colours(picture: Image.Image) -> Image.Image:
@@ -158,22 +160,6 @@ def _as_webp(encoded: str, quality: int) -> str:
         file = io.BytesIO()
         picture.save(file, "WEBP", lossless=few, quality=0 if few else quality, method=3)
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
-
-
-def _lean(text: str) -> str:
-    """Without comments (they repeat the labels), DOCTYPE (it names an address) and digits below a hundredth of a point."""
-    text = re.sub(r"<!--.*?-->|<!DOCTYPE.*?>|<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    # Not everywhere: scale(0.015625) brings the letters to their size and needs every digit.
-    text = re.sub(r'(?: d="|translate\()[^")]*', lambda found: _rounded(found[0]), text)
-    # A masked cell of a mesh is drawn with no fill, names of groups are referred to by nobody, and a letter is called
-    # by its long name a thousand times: together half of the file.
-    text = re.sub(r'<path [^>]*style="fill: none"/>\n?|(?<=<g) id="\w*?[._]\w*?\d+"', "", text)
-    text = re.sub(r'(id="|xlink:href="#)DejaVuSans(-Bold)?-', lambda found: found[1] + ("b" if found[2] else "g"), text)
-    return re.sub(r"\s*\n\s*", "\n", text)
-
-
-def _rounded(text: str) -> str:
-    return re.sub(r"-?\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), text)
 
 
 def _pixels(figure: Figure, theme: Theme, scale: float) -> Image.Image:

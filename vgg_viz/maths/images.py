@@ -197,7 +197,12 @@ def resize(image: Tensor, side: int, mode: Literal["shorter", "stretch", "cover"
     side     [px]
     mode     "shorter": the shorter side becomes `side`, the aspect stays; "stretch": both become `side`;
              "cover": "shorter", then the centre square: (.., side, side)
+
+    A strip is cut to its middle before "cover" resizes it: else a picture of 3000 x 1 px, kept to a square of 64, would be a
+    quarter of a gigabyte on the way there.
     """
+    if mode == "cover":
+        image = _middle(image)
     height, width = image.shape[-2:]
     if mode == "stretch":
         target = (side, side)
@@ -210,6 +215,13 @@ def resize(image: Tensor, side: int, mode: Literal["shorter", "stretch", "cover"
         batch = functional.interpolate(batch, size=target, mode="bilinear", antialias=True, align_corners=False)
         image = batch if image.ndim == 4 else batch[0]
     return centre_crop(image, side) if mode == "cover" else image
+
+
+def _middle(image: Tensor) -> Tensor:
+    """(.., H, W) with its longer side cut to four or five shorter ones around its centre, far beyond any centre square; no copy."""
+    height, width = image.shape[-2:]
+    top, left = max(0, height - 4 * width) // 2, max(0, width - 4 * height) // 2
+    return image[..., top : height - top, left : width - left]
 
 
 def centre_crop(image: Tensor, side: int) -> Tensor:

@@ -32,6 +32,13 @@ class Window:
         """Side of the output for an input of `side`; 0 or less when the window does not fit."""
         return (side + 2 * self.padding - self.dilation * (self.kernel - 1) - 1) // self.stride + 1
 
+    def reached(self, first: int, last: int, side: int) -> tuple[int, int]:
+        """First and last of `side` outputs that read any of the inputs first..last; the nearest one where none does."""
+        low = -((self.dilation * (self.kernel - 1) - first - self.padding) // self.stride)
+        high = (last + self.padding) // self.stride
+        low = min(max(low, 0), side - 1)
+        return low, min(max(high, low), side - 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Box:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-SHARED = ("grad_cam", "saliency", "input_x_gradient")  # a forward and a backward pass give all three
+from vgg_viz.attribution.shared import SHARED  # a forward and a backward pass give them all
+
 OVERHEAD = 1.15  # of what surrounds the passes: copies, noise, sums
 LEVELS = 4  # of detail: all, a half, a quarter, an eighth
 LEAST_STEPS, LEAST_SAMPLES, LEAST_MASKS = 4, 2, 32

@@ -27,7 +27,7 @@ from vgg_viz.report.explorer import Explorer, explore, render_explorer
 from vgg_viz.report.index import require_index_place, write_index
 from vgg_viz.report.material import folder_classes, gather
 from vgg_viz.report.pacing import Pace, pace
-from vgg_viz.report.preset import preset_for
+from vgg_viz.report.preset import fitting, preset_for
 from vgg_viz.report.publishing import publish, standalone
 from vgg_viz.report.resuming import resumable
 from vgg_viz.report.scene import write_scene
@@ -92,7 +92,7 @@ def report(
     fingerprint = sha256(file) if checkpoint.provenance.format != "untrained" else ""
     model = build(checkpoint).to(device)
     gigamacs = sum(row.macs for row in geometry(model)) / 1e9
-    chosen = preset_for(preset, gigamacs)
+    chosen = fitting(preset_for(preset, gigamacs), model)
     if course:
         chosen = course.prepare(chosen, model, checkpoint.architecture.image_side, gigamacs)
     material = gather(checkpoint, images=images, data=data, preset=chosen, gigamacs=gigamacs, seed=seed)

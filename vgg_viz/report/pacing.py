@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from vgg_viz.attribution import methods
+from vgg_viz.attribution.shared import SHARED
 from vgg_viz.capture.hooks import evaluating, frozen
 from vgg_viz.errors import InputRefused
-from vgg_viz.report.budget import EVALUATION, SHARED, Detail, Plan, Speed, Task, Trials, evaluated, plan, reductions
+from vgg_viz.report.budget import EVALUATION, Detail, Plan, Speed, Task, Trials, evaluated, plan, reductions
 from vgg_viz.report.preset import Preset
 from vgg_viz.report.shelf import options_of
 from vgg_viz.report.stamp import reproducible
@@ -36,7 +37,7 @@ PREPARING = 0.0015  # to read or paint one labelled picture of 64 px [s]
 TRIALS = Trials()
 NAMES = {
     "pictures": "pictures looked into", "steps": "steps of a path", "samples": "noisy copies", "masks": "random masks",
-    "window": "the occluding square (share of the side)", "stride": "its stride (in its own sides)",
+    "window": "side of the occluding square (share of the picture's)", "stride": "step of the occluding square (share of its side)",
 }  # fmt: skip
 WITHOUT = "leave --budget out, or give more seconds"
 
@@ -77,7 +78,7 @@ class Pace:
         speed = measured(model, side, large=gigamacs >= 1, clock=self.clock)
         usual = max(LEAST_FORWARD, gigamacs * SECONDS_A_GIGAMAC)
         self.slowness = min(10.0, max(0.7, speed.forward / usual))
-        detail = Detail(preset.steps, preset.samples, options_of(preset, 0, side, None).masks, preset.window, preset.stride)
+        detail = Detail(preset.steps, preset.samples, preset.masks, preset.window, preset.stride)
         essential = self.slowness * (sum(self._usual(slug) for slug in FIRST) + WRITING)
         room = min(MAPS_AT_MOST * self.seconds, self.seconds - self.spent - essential)
         room = max(room - EVALUATION * self.seconds, MAPS_AT_LEAST * self.seconds)
@@ -98,7 +99,7 @@ class Pace:
         coarse = detail.coarser(self.planned.level)
         return replace(
             preset, rows=rows, methods=self.planned.methods, pictures=self.planned.pictures, evaluated=kept, trust=self.planned.trials,
-            steps=coarse.steps, samples=coarse.samples, window=coarse.window, stride=coarse.stride,
+            steps=coarse.steps, samples=coarse.samples, masks=coarse.masks, window=coarse.window, stride=coarse.stride,
         )  # fmt: skip
 
     def answers(self, count: int) -> None:
@@ -216,9 +217,10 @@ def _task(name: str, model: nn.Module, preset: Preset, side: int) -> Task:
     about = methods()[name]
 
     def passes(detail: Detail) -> float:
-        cut = replace(preset, steps=detail.steps, samples=detail.samples, window=detail.window, stride=detail.stride)
-        options = replace(options_of(cut, 0, side, None), masks=detail.masks)
-        cost = about.cost(model, options, side)
+        cut = replace(
+            preset, steps=detail.steps, samples=detail.samples, masks=detail.masks, window=detail.window, stride=detail.stride
+        )  # fmt: skip
+        cost = about.cost(model, options_of(cut, 0, side, None), side)
         return 2.0 if cost is None else cost
 
     follows = about.family in ("cam", "perturbation") or about.complete  # the class: then a second one is asked about too

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from torch import nn
+
 from vgg_viz.errors import UnknownName
 
 # One method of each idea, and the one whose failing is in every textbook: a page of twenty methods teaches none of them. Two
@@ -26,10 +28,11 @@ class Preset:
     pictures    that are looked into (activations, attention)
     evaluated   labelled pictures at most
     gigamacs    that the evaluation may cost at most; fewer pictures are drawn for a larger network
-    methods     of attribution, by name; in PRESETS empty, `preset_for` fills it: "quick" with all that cost a pass or two,
+    methods     of attribution, by name; in PRESETS empty, `preset_for` fills it: "quick" with all that cost a pass or two, but of
+                LRP only the rules of STANDARD, for the others stand in a chapter of their own and a pass of theirs is dear;
                 "standard" with STANDARD, "full" with every method that is registered
     viewer      how many of them, the most credible first, the viewer holds: its maps are most of a page's bytes
-    steps       of integrated gradients; samples: of SmoothGrad
+    steps       of integrated gradients; samples: of SmoothGrad; masks: of RISE
     window      of occlusion, as a share of the image side; stride in windows
     trust       whether the maps are put to the test (several more passes)
     rows        photographs in a figure of maps; grid: in a figure of photographs
@@ -45,6 +48,7 @@ class Preset:
     viewer: int = 5
     steps: int = 32
     samples: int = 16
+    masks: int = 500
     window: float = 1 / 8
     stride: float = 0.5
     trust: bool = True
@@ -59,7 +63,8 @@ PRESETS = {
     "quick": Preset("quick", 6, 500, 600, trust=False, examples=60),
     "standard": Preset("standard", 5, 2000, 3000),
     "full": Preset(
-        "full", 24, 10_000, 30_000, viewer=99, steps=64, samples=32, rows=4, grid=24, examples=1000, scale=2.0, palette=False
+        "full", 24, 10_000, 30_000, viewer=99, steps=64, samples=32, masks=1000, rows=4, grid=24, examples=1000, scale=2.0,
+        palette=False,
     ),
 }
 
@@ -67,7 +72,7 @@ PRESETS = {
 def preset_for(name: str, gigamacs: float) -> Preset:
     """The preset called `name` for a network that costs `gigamacs` a picture.
 
-    A large network gets fewer pictures, steps and occluded places from "standard"; "full" is never cut.
+    A large network gets fewer pictures, steps, masks and occluded places from "standard"; "full" is never cut.
     raises  UnknownName
     """
     if name not in PRESETS:
@@ -75,8 +80,17 @@ def preset_for(name: str, gigamacs: float) -> Preset:
     preset = replace(PRESETS[name], methods=_methods(name))
     if gigamacs < LARGE_GIGAMACS or name == "full":
         return preset
-    return replace(preset, pictures=min(preset.pictures, 6 if name == "quick" else 4), steps=16, samples=8, window=1 / 7, stride=1.0,
-                   trust=False)  # fmt: skip
+    return replace(preset, pictures=min(preset.pictures, 6 if name == "quick" else 4), steps=16, samples=8, masks=200, window=1 / 7,
+                   stride=1.0, trust=False)  # fmt: skip
+
+
+def fitting(preset: Preset, model: nn.Module) -> Preset:
+    """The preset without the class-score map where that has one place, or none: one number is the score, not a map of it."""
+    from vgg_viz.attribution.class_score import places
+
+    if "class_score_map" not in preset.methods or places(model) > 1:
+        return preset
+    return replace(preset, methods=tuple(name for name in preset.methods if name != "class_score_map"))
 
 
 def _methods(name: str) -> tuple[str, ...]:
@@ -88,6 +102,7 @@ def _methods(name: str) -> tuple[str, ...]:
     if name == "standard":
         return tuple(method for method in STANDARD if method in known)
     usual = Options()
-    return tuple(
-        method for method, about in known.items() if name == "full" or (about.passes is not None and about.passes(usual, 64) <= CHEAP)
-    )
+    if name == "full":
+        return tuple(known)
+    cheap = [method for method, about in known.items() if about.passes is not None and about.passes(usual, 64) <= CHEAP]
+    return tuple(method for method in cheap if method in STANDARD or not method.startswith("lrp_"))

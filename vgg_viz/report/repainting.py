@@ -28,6 +28,7 @@ from vgg_viz.report.publishing import publish
 from vgg_viz.report.receipts import Receipt, read
 from vgg_viz.report.scene import STEM, Scene, read_scene
 from vgg_viz.report.section import SECTIONS, Looked, SectionMaker, Subject
+from vgg_viz.report.shelf import together
 from vgg_viz.report.stamp import made_at, versions
 from vgg_viz.report.stored import told_in
 from vgg_viz.report.takeover import take_over
@@ -62,11 +63,11 @@ class ReadShelf:
         return found.found
 
     def shared(
-        self, batch: Batch, classes: Tensor, *, target: str, layers: Sequence[str], pixels: Sequence[str] = ()
+        self, batch: Batch, classes: Tensor, *, target: str, layers: Sequence[str], also: Sequence[str] = (), layer: str | None = None
     ) -> dict[tuple[str, str | None], Attribution]:
         """As `Shelf.shared`."""
-        wanted: list[tuple[str, str | None]] = [*((name, None) for name in pixels), *(("grad_cam", layer) for layer in layers)]
-        return {(name, layer): self.attribute(batch, name, classes, target=target, layer=layer) for name, layer in wanted}
+        wanted = together(layers, also, layer)
+        return {(name, where): self.attribute(batch, name, classes, target=target, layer=where) for name, where in wanted}
 
 
 def repaint(
@@ -85,6 +86,7 @@ def repaint(
     """
     source = Path(gallery)
     require_index_place(Path(out))
+    _require_report(source)
     told = told_in(source / MANIFEST, {"vgg_viz": (str,), "exhibits": (list,), "preset": (str,), "checkpoint": (dict,), "made": (str,)})
     scene = read_scene(source / "data")
     receipts, left_out = _receipts(source / "data", scene, told["checkpoint"])
@@ -151,6 +153,17 @@ def _receipts(folder: Path, scene: Scene, checkpoint: Mapping[str, Any]) -> tupl
         why = f": {left_out[0]}" if left_out else "."
         raise ReceiptRefused(f"{folder.parent.name!r} holds no receipts to paint from; report again without --no-receipts{why}")
     return found, left_out
+
+
+def _require_report(source: Path) -> None:
+    """Raise ReceiptRefused for what is no folder, no gallery, or the gallery of another command."""
+    name, wanted = source.resolve().name, "--from-receipts takes the folder of a report, such as gallery/sample"
+    if not source.is_dir():
+        raise ReceiptRefused(f"there is no folder {name!r}; {wanted}.")
+    if not (source / MANIFEST).exists():
+        raise ReceiptRefused(f"{name!r} is no gallery, it has no {MANIFEST}; {wanted}.")
+    if kind := told_in(source / MANIFEST, {}).get("kind"):
+        raise ReceiptRefused(f"{name!r} was not made by report (it says {str(kind)[:40]!r}); {wanted}.")
 
 
 def _shown(folder: Path) -> tuple[str, ...]:

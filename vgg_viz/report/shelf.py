@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vgg_viz.attribution import attribute, methods
+from vgg_viz.attribution.blocks import CAMS
 from vgg_viz.attribution.method import Options
 from vgg_viz.attribution.shared import gradient_bundle
 from vgg_viz.errors import ReceiptRefused
@@ -20,8 +21,6 @@ from vgg_viz.records import Attribution, Batch
 from vgg_viz.report.preset import Preset
 from vgg_viz.report.receipts import Origin, matches, network_of, origin, read, slug, told_of, write
 from vgg_viz.report.writing import plain
-
-SHARED = ("saliency", "input_x_gradient", "grad_cam")  # what one forward and one backward pass give together
 
 
 class Maps(Protocol):
@@ -34,9 +33,9 @@ class Maps(Protocol):
         """The map set of a method for `classes` (B,), which the report calls `target`."""
 
     def shared(
-        self, batch: Batch, classes: Tensor, *, target: str, layers: Sequence[str], pixels: Sequence[str] = ()
+        self, batch: Batch, classes: Tensor, *, target: str, layers: Sequence[str], also: Sequence[str] = (), layer: str | None = None
     ) -> dict[tuple[str, str | None], Attribution]:
-        """Grad-CAM of `layers`, and of `pixels` saliency and input x gradient: {(method, layer or None): map set}."""
+        """Grad-CAM of `layers`, and `also` other methods of that pass, those of layers at `layer`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,27 +75,31 @@ class Shelf:
             return known
         found = attribute(
             self.model, batch.images.to(self._device), method=method, target=classes.to(self._device), layer=options.layer,
-            seed=options.seed, steps=options.steps, samples=options.samples, window=options.window, stride=options.stride,
+            seed=options.seed, steps=options.steps, samples=options.samples, masks=options.masks, window=options.window,
+            stride=options.stride,
         )  # fmt: skip
         return self._put(batch, replace(found, settings=_settings(method, options)), target)
 
     def shared(
-        self, batch: Batch, classes: Tensor, *, target: str, layers: Sequence[str], pixels: Sequence[str] = ()
+        self, batch: Batch, classes: Tensor, *, target: str, layers: Sequence[str], also: Sequence[str] = (), layer: str | None = None
     ) -> dict[tuple[str, str | None], Attribution]:
-        """Grad-CAM of `layers`, and of `pixels` saliency and input x gradient, from one forward and one backward pass.
+        """Grad-CAM of `layers`, and other maps, from one forward and one backward pass.
 
+        also     names of `attribution.shared.SHARED`; those of layers are kept at `layer` alone
         returns  {(method, layer or None): map set}
         """
-        wanted: list[tuple[str, str | None]] = [*((name, None) for name in pixels), *(("grad_cam", layer) for layer in layers)]
+        wanted = together(layers, also, layer)
         options = {layer: options_of(self.preset, self.seed, batch.images.shape[-1], layer) for _, layer in wanted}
         known = {(name, layer): self._known(batch, name, options[layer], classes, target) for name, layer in wanted}
         if any(found is None for found in known.values()):
             started = time.perf_counter()
             images = batch.images.to(self._device)
-            bundle = gradient_bundle(self.model, images, classes.to(self._device), layers=list(layers))
+            cams = [name for name in also if name in CAMS and name != "grad_cam"]
+            bundle = gradient_bundle(self.model, images, classes.to(self._device), layers=list(layers), cams=cams)
             seconds = time.perf_counter() - started
-            made: dict[tuple[str, str | None], Attribution] = {("grad_cam", layer): bundle.grad_cam[layer] for layer in layers}
+            made: dict[tuple[str, str | None], Attribution] = {("grad_cam", name): bundle.grad_cam[name] for name in layers}
             made |= {("saliency", None): bundle.saliency, ("input_x_gradient", None): bundle.input_x_gradient}
+            made |= {(name, layer): found[layer] for name, found in bundle.cams.items() if layer is not None}
             for key, found in known.items():
                 if found is None:
                     settings = _settings(key[0], options[key[1]])
@@ -171,10 +174,16 @@ class Shelf:
         return found
 
 
+def together(layers: Sequence[str], also: Sequence[str], layer: str | None) -> list[tuple[str, str | None]]:
+    """What `shared` gives, as (method, layer or None): first the other methods, then Grad-CAM of every layer."""
+    first = [(name, layer if methods()[name].layered else None) for name in also if name != "grad_cam"]
+    return [*first, *(("grad_cam", name) for name in layers)]
+
+
 def options_of(preset: Preset, seed: int, side: int, layer: str | None) -> Options:
     """What a preset gives a method to work with, for pictures of `side` [px]."""
     window = max(2, round(side * preset.window))
-    return Options(layer=layer, seed=seed, steps=preset.steps, samples=preset.samples, window=window,
+    return Options(layer=layer, seed=seed, steps=preset.steps, samples=preset.samples, masks=preset.masks, window=window,
                    stride=max(1, round(window * preset.stride)))  # fmt: skip
 
 

@@ -39,15 +39,15 @@ def tried(subject: Subject, looked: Looked) -> tuple[Evidence, ...]:
     def hold() -> tuple[Evidence, ...]:
         return evidence(
             subject.model, part.images.to(subject.device), names=subject.preset.methods, labels=part.labels, masks=part.masks,
-            seed=subject.seed, steps=subject.preset.steps, samples=subject.preset.samples, compared=COMPARED, most_passes=most,
-            levels=levels, draws=draws,
+            seed=subject.seed, steps=subject.preset.steps, samples=subject.preset.samples, random_masks=subject.preset.masks,
+            compared=COMPARED, most_passes=most, levels=levels, draws=draws,
         )  # fmt: skip
 
     if not isinstance(subject.maps, Shelf):
         return tuple(ranked(hold()))
     key = {
         "methods": subject.preset.methods, "seed": subject.seed, "steps": subject.preset.steps, "samples": subject.preset.samples,
-        "compared": COMPARED, "passes": most, "levels": levels, "draws": draws, "labels": part.labels,
+        "random masks": subject.preset.masks, "compared": COMPARED, "passes": most, "levels": levels, "draws": draws, "labels": part.labels,
         "masks": None if part.masks is None else pixels_of(part.masks), "origin": subject.maps.told(part),
     }  # fmt: skip
     return tuple(ranked(remembered(subject.maps.folder, key, hold)))
@@ -104,7 +104,7 @@ def _panel(found: Sequence[Evidence]) -> Exhibit:
         Caption(
             see=f"Every method put to the test on this checkpoint with {on}, the most credible on top. Five things should be small: how far the map adds up to something "
             "else than it promises; how alike it stays when the upper half, or all, of the network's weights are noise; how alike it is for the runner-up class; "
-            "how much noise that nobody sees changes it. "
+            "how much noise that nobody sees changes it. A dot on the shaded ground passes, one beyond the dashed line fails. "
             f"{'Three' if where else 'Two'} should be large: the network's probability when the marked places come first and not last (insertion less deletion), the same with the missing "
             f"places filled in from their neighbours (ROAD){', and ' + where if where else ''}. Lines are 95 % intervals over pictures.",
             read=f"{words}. "

@@ -12,7 +12,7 @@ from vgg_viz.figures.explaining import signed_number
 from vgg_viz.maths.heatmaps import shared_scale
 from vgg_viz.records import Caption, Column, Exhibit, Table
 from vgg_viz.report.explaining.explanation import Explanation
-from vgg_viz.report.explaining.facts import peak, unit_of
+from vgg_viz.report.explaining.facts import peak
 from vgg_viz.report.explaining.look import placed
 from vgg_viz.report.explaining.telling import name_of
 from vgg_viz.report.section import counted, pixels
@@ -28,7 +28,7 @@ def layers(found: Explanation) -> Iterator[Exhibit]:
     for name, one in look.by_layer.items():
         row = fields[name]
         on = placed(found.rows, one, size)
-        scale = shared_scale(on, signed=True, unit=unit_of(one), over="each layer's own map")
+        scale = shared_scale(on, signed=True, unit=one.unit, over="each layer's own map")
         field = row.field.size if row.field else None
         panels.append((f"{name} {row.shape[1]}×{row.shape[2]}, sees {field} px", on.numpy(), scale))
         highest = peak(one)
@@ -49,7 +49,7 @@ def layers(found: Explanation) -> Iterator[Exhibit]:
         figure=layers_side_by_side(Row(pixels(found.batch.images)[0], panels), title=f"Signed Grad-CAM for {said} at every convolution"),
         kind="picture",
         table=Table(
-            (Column("layer"), Column("map"), Column("channels", "", True), Column("field", "px", True), Column("lowest", unit_of(one), True), Column("highest", unit_of(one), True),
+            (Column("layer"), Column("map"), Column("channels", "", True), Column("field", "px", True), Column("lowest", one.unit, True), Column("highest", one.unit, True),
              Column("peak in row, column")), tuple(rows),
         ),
         numbers={"layers": [row[0] for row in rows], "map": [row[1] for row in rows], "field": [row[3] for row in rows],
@@ -69,7 +69,7 @@ def channels(found: Explanation) -> Iterator[Exhibit]:
     on = [placed(found.rows, one, size, look.activation[index]) for index in order]
     scale = shared_scale(torch.stack(on), signed=bool((look.activation < 0).any()), unit="activation", over="all channels shown")
     said = name_of(found, look.asked[0])
-    unit = unit_of(one)
+    unit = one.unit
     panels = [(f"channel {index} {signed_number(float(each[index]))} {unit}", value.numpy(), scale) for index, value in zip(order, on, strict=True)]
     held = float(each[order].sum())
     rows = [(index, float(each[index]), float(look.activation[index].max()), _at(look.activation[index])) for index in order]

@@ -15,6 +15,7 @@ import torch
 from vgg_viz import __version__
 from vgg_viz.errors import OutputRefused
 from vgg_viz.figures.write import pdf, png, svg
+from vgg_viz.maths.images import SUFFIXES
 from vgg_viz.models.checkpoint import BUNDLED
 from vgg_viz.models.vgg import title
 from vgg_viz.models.whole_file import whole_file
@@ -84,6 +85,8 @@ def explain(
     single = place.suffix.lower() in FIGURES
     if single:
         _require_free(place, force=force)
+    elif place.suffix.lower() in SUFFIXES and not place.is_dir():
+        raise OutputRefused(f"{place.name!r} is the name of a picture file, and a figure can be .png, .svg or .pdf; choose another --out.")
     else:
         require_index_place(place)
     if progress:

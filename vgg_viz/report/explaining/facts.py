@@ -61,11 +61,6 @@ def target(found: Explanation, index: int) -> str:
     return "unit" if index == UNIT else (part(found, index) or "other").split(",")[0]
 
 
-def unit_of(one: Attribution) -> str:
-    """Of a value: a map about a unit of the network is counted in what that unit says."""
-    return one.unit if one.unit_of is None else one.unit.replace("logit", "activation")
-
-
 def peak(found: Attribution) -> tuple[int, int]:
     """Row and column of the strongest value of a map's own grid, for a signed map the largest magnitude."""
     values = found.values[0].abs() if found.signed else found.values[0]
@@ -80,7 +75,7 @@ def facts_of_maps(found: Explanation) -> list[dict[str, Any]]:
         row, column = peak(one)
         facts.append({
             "method": method, "class": None if index == UNIT else found.classes[index], "index": None if index == UNIT else index, "unit_of": one.unit_of,
-            "part": part(found, index), "layer": one.layer, "unit": unit_of(one), "signed": one.signed,
+            "part": part(found, index), "layer": one.layer, "unit": one.unit, "signed": one.signed,
             "low": float(one.values.min()), "high": float(one.values.max()), "flat": is_flat(one.values),
             "shape": list(one.values.shape[1:]), "peak": {"row": row, "column": column, "value": float(one.values[0, row, column])},
             "residual": None if one.residual is None else float(one.residual[0]), "passes": one.passes, "seconds": one.seconds,

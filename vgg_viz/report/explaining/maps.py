@@ -16,7 +16,7 @@ from vgg_viz.maths.heatmaps import Scale, shared_scale
 from vgg_viz.records import Attribution, Caption, Column, Exhibit, Table
 from vgg_viz.report import receipts
 from vgg_viz.report.explaining.explanation import Explanation
-from vgg_viz.report.explaining.facts import target, unit_of
+from vgg_viz.report.explaining.facts import target
 from vgg_viz.report.explaining.look import UNIT
 from vgg_viz.report.explaining.sheet import PEAKS
 from vgg_viz.report.explaining.telling import method_said, name_of, part
@@ -43,7 +43,7 @@ def raw(found: Explanation) -> dict[str, tuple[str, Attribution]]:
 
 def _arrays(found: Explanation) -> Exhibit:
     told = [
-        (f"data/{stem}.npz", METHODS[one.method].title, word, one.layer or "pixels", f"{one.values.shape[1]}×{one.values.shape[2]}", unit_of(one),
+        (f"data/{stem}.npz", METHODS[one.method].title, word, one.layer or "pixels", f"{one.values.shape[1]}×{one.values.shape[2]}", one.unit,
          float(one.values.min()), float(one.values.max()))
         for stem, (word, one) in raw(found).items()
     ]  # fmt: skip
@@ -70,7 +70,7 @@ def _viewer(found: Explanation) -> Exhibit:
     names = found.question.methods
     leading = look.asked[0]
     every = {
-        name: replace(METHODS[name], signed=one.signed, unit=unit_of(one), title=method_said(found, name).split(", at ")[0])
+        name: replace(METHODS[name], signed=one.signed, unit=one.unit, title=method_said(found, name).split(", at ")[0])
         for name in names if (one := look.maps[name, leading])
     }
     # Layers first, and in their order: the viewer lists them as they come.
@@ -114,7 +114,7 @@ def _methods(found: Explanation) -> Exhibit:
         for name in found.question.methods:
             one = look.maps[name, index]
             both = torch.stack([found.map(name, other) for other in look.asked])
-            scale = shared_scale(both, signed=one.signed, unit=unit_of(one), over="all rows of each method", quantile=1.0 if one.layer else PEAKS)
+            scale = shared_scale(both, signed=one.signed, unit=one.unit, over="all rows of each method", quantile=1.0 if one.layer else PEAKS)
             panels.append((method_said(found, name), found.map(name, index).numpy(), scale))
         about = name_of(found, index) if index == UNIT else f"{name_of(found, index)} ({part(found, index)}, {percent(float(look.probabilities[index]))})"
         rows.append(Row(photo, panels, f"for {about}"))

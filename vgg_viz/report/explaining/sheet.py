@@ -14,7 +14,7 @@ from vgg_viz.maths.heatmaps import Scale, shared_scale
 from vgg_viz.models.vgg import title
 from vgg_viz.records import Caption, Column, Exhibit, Table
 from vgg_viz.report.explaining.explanation import Explanation
-from vgg_viz.report.explaining.facts import facts_of_maps, ranked, shown_classes, top, unit_of
+from vgg_viz.report.explaining.facts import facts_of_maps, ranked, shown_classes, top
 from vgg_viz.report.explaining.hiding import hidden
 from vgg_viz.report.explaining.look import UNIT, placed
 from vgg_viz.report.explaining.telling import answer, method_said, name_of, part, removed
@@ -110,7 +110,7 @@ def hero(found: Explanation) -> tuple[list[Panel], Scale]:
         about = str(found.question.unit) if look.classes is None else name_of(found, look.asked[0])
         maps.append((f"against {about}", "counterfactual", found.map(method, look.asked[0]).clamp(max=0)))
     one = look.maps[method, look.asked[0]]
-    scale = shared_scale(torch.stack([value for _, _, value in maps]), signed=True, unit=unit_of(one), over="all maps of this figure", quantile=1.0 if one.layer else PEAKS)
+    scale = shared_scale(torch.stack([value for _, _, value in maps]), signed=True, unit=one.unit, over="all maps of this figure", quantile=1.0 if one.layer else PEAKS)
     return [((name, "flat: zero everywhere" if not bool(value.any()) else told), value.numpy()) for name, told, value in maps], scale
 
 

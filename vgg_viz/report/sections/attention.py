@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vgg_viz.attribution import methods
 from vgg_viz.attribution.cam import after_relu, choose_layer
+from vgg_viz.attribution.shared import SHARED
 from vgg_viz.figures.attention import Row, methods_side_by_side
 from vgg_viz.figures.style import percent
 from vgg_viz.maths.heatmaps import Scale, place, shared_scale
@@ -18,7 +19,6 @@ from vgg_viz.maths.receptive_field import Field
 from vgg_viz.records import Attribution, Caption, Exhibit, Finding
 from vgg_viz.report.section import Looked, Subject, counted, pixels, section
 from vgg_viz.report.sections.activations import looked_at
-from vgg_viz.report.shelf import SHARED
 from vgg_viz.report.trials import exhibits, finding, tried
 from vgg_viz.report.viewer import payload
 
@@ -96,11 +96,11 @@ def compute(subject: Subject, looked: Looked, names: tuple[str, ...] = ()) -> Ma
     for target, classes in (("predicted", first), ("second", second)):
         wanted = [name for name in held(subject, names) if about_a_class(name)] if target == "second" else list(names)
         wanted = [name for name in wanted if subject.maps.offers(name, target)]
-        pixels = [name for name in wanted if name in SHARED and name != "grad_cam"]
-        ready = subject.maps.shared(looked.batch, classes, target=target, layers=every, pixels=pixels)
+        also = [name for name in wanted if name in SHARED]
+        ready = subject.maps.shared(looked.batch, classes, target=target, layers=every, also=also, layer=layer)
         by_layer.update({(target, name): ready["grad_cam", name] for name in every})
         for name in wanted:
-            by_method[target, name] = ready.get((name, layer if name == "grad_cam" else None)) or subject.maps.attribute(
+            by_method[target, name] = ready.get((name, layer if methods()[name].layered else None)) or subject.maps.attribute(
                 looked.batch, name, classes, target=target, layer=layer
             )
     return Maps(layer, reason.removeprefix(f"{convolution}: ").removesuffix("."), second, by_method, by_layer)
@@ -130,6 +130,7 @@ def _viewer(subject: Subject, looked: Looked, maps: Maps, reasons: dict[str, str
     twice = f"{', '.join(both[:-1])} and {both[-1]}" if len(both) > 1 else "".join(both)
     rest = [titles[name] for name in titles if name not in names]
     shown = payload(looked.batch, subject.classes, looked.logits.softmax(1), everything, about, _fields(subject), said)
+    shown["start"] = {"method": names[0], "layer": maps.chosen_layer, "target": "predicted"}
     return Exhibit(
         "attention-viewer",
         "Try it: picture, method, layer, class",

@@ -112,7 +112,7 @@ def _ledger(subject: Subject, looked: Looked, books: Sequence[Ledger]) -> Exhibi
         "The books: who kept what",
         Caption(
             see=f"What happens to the score of {number(score)} logit that the network gave {said} on the picture {looked.batch.names[0]}, "
-            "from the last layer (top) down to the first. The black mark is what came to a layer, the blue bar what it passed on; between them "
+            "from the last layer (top) down to the first. The black mark is what came to a layer, the blue bar what it passed on, with its number at the end; between them "
             "lies what its biases kept (orange) and what epsilon swallowed (hatched), the small number that keeps divisions from blowing up. At the right: the layer's rule.",
             read=f"Of the score, {arrived} reached the pixels. {most} A bias that speaks for the class keeps the credit for itself; where it speaks against, it "
             f"pays out, and more goes down than came. Every line balances: what came is what was kept and passed on, to within {gap:.1e} logit.",

@@ -117,8 +117,8 @@ def _viewer(walk: Walk) -> Exhibit:
         Caption(
             see=f"{counted(len(walk.looked), 'picture').capitalize()} with Grad-CAM at {walk.deep} in {counted(len(epochs), 'epoch')}: in logits (how much), or as multiples of the "
             "map's own mean strength (where). Colours span the range of all epochs on the picture, so that you can go from one to the next.",
-            read="Move the slider of epochs, or use the arrow keys in the row of small pictures. In logits the first epochs are pale: a network that has learned nothing has little "
-            "evidence for anything. Change to “where”: was the place right before the answer was?",
+            read="Move the slider of epochs, or use the arrow keys in the row of small pictures. It opens with “where”: was the place right before the answer was? Change to “how much”: "
+            "in logits the first epochs are pale, because a network that has learned nothing has little evidence for anything.",
             cannot="A map for the class that an epoch answered changes its question when the answer changes.",
         ),
         alt=f"Interactive viewer of {counted(len(walk.looked), 'picture')} with maps of {counted(len(epochs), 'epoch')}; the figure below shows the same.",
