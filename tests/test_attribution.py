@@ -226,7 +226,7 @@ def test_a_bright_object_on_a_dark_ground_is_pointed_at(name):
     for i, (y, x) in enumerate([(4, 6), (18, 20)]):
         images[i, :, y : y + 8, x : x + 8] = 1.0
         mask[i, max(0, y - reach) : y + 8 + reach, max(0, x - reach) : x + 8 + reach] = True
-    found = attribute(Bright(), images, method=name, target=0, window=4, baseline="black")
+    found = attribute(Bright(), images, method=name, target=0, window=4, windows=(2, 4), baseline="black")
     assert pointing_hits(found.values, mask, tolerance=2).tolist() == [1, 1]
     assert mass_inside(found.values, mask).min() > 0.85
 

@@ -210,7 +210,7 @@ def test_without_cuts_the_budget_says_so():
 
 
 def test_a_cut_of_random_masks_reaches_the_preset_that_maps_are_made_with(monkeypatch):
-    asking = replace(METHODS["occlusion"], name="asking", reads=("masks",), passes=lambda options, side: options.masks)
+    asking = replace(METHODS["occlusion"], name="asking", reads=("masks",), passes=lambda options, side: options.masks, passes_on=None)
     monkeypatch.setitem(METHODS._items, "asking", asking)
     preset = replace(PRESETS["full"], methods=("grad_cam", "saliency", "asking"), trust=False)
     clock, model = Clock(), build("tiny_vgg", seed=1)
@@ -271,8 +271,11 @@ def maps_of(subject) -> None:
 
 
 def ticking(model, clock):
-    """A network whose every picture takes ten milliseconds, forward."""
-    model.register_forward_hook(lambda module, given, said: setattr(clock, "now", clock.now + 0.01 * len(said)))
+    """A network whose every picture takes ten milliseconds, forward.
+
+    Listened to at its first layer: occlusion then asks about whole pictures, whose time this clock knows, and not about windows.
+    """
+    model.normalise.register_forward_hook(lambda module, given, said: setattr(clock, "now", clock.now + 0.01 * len(said)))
     return model
 
 

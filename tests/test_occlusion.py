@@ -10,6 +10,7 @@ from vgg_viz.attribution.method import baseline_for
 from vgg_viz.attribution.perturbation import squares
 from vgg_viz.attribution.windows import AFTER, AT_MOST, plan
 from vgg_viz.capture.hooks import evaluating, passing_over, telling
+from vgg_viz.errors import InputRefused
 from vgg_viz.maths.receptive_field import Window
 from vgg_viz.models.build import build
 from vgg_viz.models.names import find
@@ -215,3 +216,60 @@ def test_outputs_that_read_an_input_are_found_by_arithmetic(window):
                 assert low <= readers[0]
                 assert readers[-1] <= high
                 assert high - low == readers[-1] - readers[0] or window.dilation > 1
+
+
+# ---------------------------------------------------------------- several sizes
+
+
+class Linear(nn.Module):
+    """Adds up evidence: the score is the pictures' product with its weights."""
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(2)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.einsum("bchw,kchw->bk", images, self.weight)
+
+
+@pytest.mark.parametrize(("height", "width", "windows"), [(16, 16, (4, 8)), (18, 25, (5, 3, 18)), (16, 16, (1,))])
+def test_several_sizes_of_a_linear_network_are_local_means_of_its_evidence(height, width, windows):
+    model, images = Linear(height, width), pictures(2, height, width)
+    found = attribute(model, images, method="occlusion_multiscale", target=1, windows=windows, baseline="black")
+    assert found.settings["windows"] == windows
+    for picture, values in zip(images, found.values, strict=True):
+        evidence = (model.weight[1].detach() * picture).sum(0).double()
+        maps = []
+        for side in windows:
+            step = max(1, side // 2)
+            total, covered = torch.zeros(2, height, width, dtype=torch.float64)
+            for y in range(0, height - side + step, step):
+                for x in range(0, width - side + step, step):
+                    here = slice(y, y + side), slice(x, x + side)  # beyond the border there is nothing to hide
+                    total[here] += evidence[here].mean()
+                    covered[here] += 1
+            maps.append(total / covered)
+        assert torch.allclose(values.double(), torch.stack(maps).mean(0), atol=1e-5)
+        if windows == (1,):
+            assert torch.allclose(values.double(), evidence, atol=1e-5)
+
+
+def test_several_sizes_are_the_mean_of_plain_occlusions_by_area_also_from_windows():
+    model, images = network("tiny_vgg", image_side=64), pictures(2, 64, 64)
+    found = attribute(model, images, method="occlusion_multiscale", target=2, windows=(8, 16, 32))
+    alone = [
+        attribute(model, images, method="occlusion", target=2, window=side, stride=side // 2).values / side**2 for side in (8, 16, 32)
+    ]
+    expected = torch.stack(alone).mean(0)
+    assert torch.allclose(found.values, expected, atol=1e-4 * float(expected.abs().max()))
+    assert torch.equal(found.values, attribute(model, images, method="occlusion_multiscale", target=2).values), "an eighth to a half"
+    assert found.passes < 225 + 49 + 9 + 1
+    assert found.passes == methods()["occlusion_multiscale"].cost(model, Options(), 64)
+
+
+def test_a_size_that_does_not_fit_and_no_size_are_refused():
+    model, images = network("tiny_vgg", image_side=48), pictures(1, 48, 48)
+    with pytest.raises(InputRefused, match="a square of 64 px that moves by 32 px"):
+        attribute(model, images, method="occlusion_multiscale", windows=(8, 64))
+    with pytest.raises(InputRefused, match="no size of a square came"):
+        attribute(model, images, method="occlusion_multiscale", windows=())

@@ -38,14 +38,9 @@ def occlusion(model: nn.Module, images: Tensor, targets: Tensor, options: Option
     begins with a chain of local layers, only what a square can reach is computed anew, see `windows`.
     """
     height, width = images.shape[2:]
-    window, stride = square(options, height, width)
-    if not 1 <= stride <= window <= min(height, width):
-        raise InputRefused(
-            f"a square of {window} px that moves by {stride} px came for pictures of {height}x{width} px; "
-            f"it must fit into the picture, and move by no more than its own side."
-        )
+    refuse_misfit(options, height, width)
     baselines = baseline_for(images, "mean" if options.baseline is None else options.baseline)
-    spans = _spans(options, height, width)
+    spans = spans_of(options, height, width)
     found = plan(model, (height, width), *spans, options.batch)
     maps = []
     with torch.no_grad():
@@ -53,7 +48,7 @@ def occlusion(model: nn.Module, images: Tensor, targets: Tensor, options: Option
             if found is None:
                 maps.append(_by_captum(model, picture, painted, target, options))
             else:
-                maps.append(_falls(model(picture)[:, target], spans, scores(model, found, picture, painted, spans), target))
+                maps.append(falls(model(picture)[:, target], spans, scores(model, found, picture, painted, spans), target))
     return Map(torch.cat(maps), passes=passes_of(model, options, height, width))
 
 
@@ -72,8 +67,16 @@ def _by_captum(model: nn.Module, picture: Tensor, painted: Tensor, target: int, 
     return fall[:, 0]
 
 
-def _falls(bare: Tensor, spans: tuple[Sequence[Span], Sequence[Span]], said: Iterable[Tensor], target: int) -> Tensor:
-    """The mean fall of the score over the rectangles that cover a pixel (1, H, W), added up in Captum's order: it rounds alike."""
+def falls(
+    bare: Tensor, spans: tuple[Sequence[Span], Sequence[Span]], said: Iterable[Tensor], target: int, *, per_pixel: bool = False
+) -> Tensor:
+    """The mean fall of the score over the rectangles that cover a pixel (1, H, W), added up in Captum's order: it rounds alike.
+
+    bare       (1,) score of the picture itself
+    spans      of rows and of columns
+    said       what the network says with each rectangle painted over, rows fastest, (n, K) a batch
+    per_pixel  each fall is divided by the pixels of its rectangle
+    """
     height, width = (rows[-1][1] + 1 for rows in spans)
     down, across = (_covers(rows, side, bare.device) for rows, side in zip(spans, (height, width), strict=True))
     total = torch.zeros((1, height, width), dtype=bare.dtype, device=bare.device)
@@ -83,7 +86,10 @@ def _falls(bare: Tensor, spans: tuple[Sequence[Span], Sequence[Span]], said: Ite
         at = torch.arange(place, place + len(part), device=bare.device)
         place += len(part)
         inside = down[at % len(down), :, None] & across[at // len(down), None, :]
-        total += ((bare - part[:, target])[:, None, None] * inside.to(total.dtype)).sum(0)
+        fall = bare - part[:, target]
+        if per_pixel:
+            fall = fall / inside.sum((1, 2))
+        total += (fall[:, None, None] * inside.to(total.dtype)).sum(0)
         covered += inside.float().sum(0)
     return total.float() / covered
 
@@ -96,9 +102,19 @@ def _covers(spans: Sequence[Span], side: int, device: torch.device) -> Tensor:
 
 def passes_of(model: nn.Module, options: Options, height: int, width: int) -> float:
     """What occlusion costs a picture of this size; parts of a pass by their multiply-adds."""
-    found = plan(model, (height, width), *_spans(options, height, width), options.batch)
+    found = plan(model, (height, width), *spans_of(options, height, width), options.batch)
     # One for the bare score, two for what is known of its maps.
     return squares(options, height, width) + 1 if found is None else found.share() + 3
+
+
+def refuse_misfit(options: Options, height: int, width: int) -> None:
+    """Raise InputRefused when the square does not fit into the picture, or leaves gaps."""
+    window, stride = square(options, height, width)
+    if not 1 <= stride <= window <= min(height, width):
+        raise InputRefused(
+            f"a square of {window} px that moves by {stride} px came for pictures of {height}x{width} px; "
+            f"it must fit into the picture, and move by no more than its own side."
+        )
 
 
 def square(options: Options, height: int, width: int) -> tuple[int, int]:
@@ -107,7 +123,7 @@ def square(options: Options, height: int, width: int) -> tuple[int, int]:
     return window, max(1, window // 2) if options.stride is None else options.stride
 
 
-def _spans(options: Options, height: int, width: int) -> tuple[list[Span], list[Span]]:
+def spans_of(options: Options, height: int, width: int) -> tuple[list[Span], list[Span]]:
     """First and last line of the squares, down and across; the last may stand out of the picture, and is cut there."""
     window, stride = square(options, height, width)
     down, across = (
@@ -119,5 +135,5 @@ def _spans(options: Options, height: int, width: int) -> tuple[list[Span], list[
 
 def squares(options: Options, height: int, width: int) -> int:
     """How many places the square takes on a picture of this size."""
-    down, across = _spans(options, height, width)
+    down, across = spans_of(options, height, width)
     return len(down) * len(across)

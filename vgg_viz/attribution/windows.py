@@ -95,7 +95,9 @@ def plan(model: nn.Module, size: Sequence[int], rows: Sequence[Span], columns: S
     work = [grid_work(chain, down, across) + len(down.classes) * len(across.classes) * group for down, across in pairs]
     least = min(work)
     down, across = pairs[work.index(least)]
-    if least + len(rows) * len(columns) * after > WORTHWHILE * len(rows) * len(columns) * (inside + after):
+    places = len(rows) * len(columns)
+    # Two whole pictures tell what is known of the maps.
+    if least + places * after + 2 * (inside + after) > WORTHWHILE * places * (inside + after):
         return None
     at_once = AT_MOST if has_1x1(chain) else max(batch, AFTER)
     channels = max(step.module.out_channels for step in chain.steps if isinstance(step.module, nn.Conv2d))
@@ -186,6 +188,16 @@ def scores(
                     yield model(maps)
             else:
                 yield model(_painted(picture, painted, boxes[here]))
+
+
+def scores_of_whole(
+    model: nn.Module, picture: Tensor, painted: Tensor, spans: tuple[Sequence[Span], Sequence[Span]], at_once: int
+) -> Iterator[Tensor]:
+    """The same for any network, from whole pictures, `at_once` in a batch."""
+    boxes = [(*row, *column) for column in spans[1] for row in spans[0]]
+    for start in range(0, len(boxes), at_once):
+        here = torch.tensor(boxes[start : start + at_once]) + torch.tensor([0, 1, 0, 1])
+        yield model(torch.cat([_painted(picture, painted, box) for box in here]).contiguous(memory_format=torch.channels_last))
 
 
 def _painted(picture: Tensor, painted: Tensor, box: Tensor) -> Tensor:
