@@ -4,10 +4,9 @@ A network counts as a user of its shortcut when the true mark, painted on held-o
 ten of them into the marked class (`reliance`, no code of the audit in it). The audit sees 600 pictures that share nothing with
 training and carry the mark as often. It is right when a finding names the marked class, the kind, and of a corner tag the place
 (intersection over union of 0.25 or more, or four fifths of the named patch inside the true one). A clean network with any finding
-is a false alarm. The first networks of each kind are set apart for tuning; docs/AUDIT.md says what was
-seen of the others while the audit was made, so change the seeds of the zoo for an untouched measurement.
+is a false alarm. The audit was made with the tuning zoo in sight; the fresh one, with other seeds, measures it.
 
-    python benchmarks/audit.py [--folder runs/audit-zoo] [--part 0/1] [--table]
+    python benchmarks/audit.py --zoo fresh [--part 0/1] [--masks with] [--table]
 
 What was audited is kept beside the checkpoints and not audited again; --table prints without auditing.
 """
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from audit_zoo import Animal, animals, audited_shortcut, reliance, trained
+from audit_zoo import ZOOS, Animal, animals, audited_shortcut, reliance, trained
 
 from vgg_viz.audit.findings import audit
 from vgg_viz.audit.region import overlap
@@ -57,7 +56,7 @@ def audited(animal: Animal, path: Path, masks: bool) -> dict[str, Any]:
         for one in seen.findings
     ]  # fmt: skip
     told = {
-        "name": animal.name, "tuning": animal.tuning, "side": side, "right": float(seen.right.float().mean()), "cpu": spent,
+        "name": animal.name, "side": side, "right": float(seen.right.float().mean()), "cpu": spent,
         "found": found, "tried": len(seen.tried),
     }  # fmt: skip
     if animal.shortcut:
@@ -107,29 +106,30 @@ def table(results: Sequence[dict[str, Any]]) -> None:
 def main() -> None:
     """Audit what was not audited yet, and print the tables."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--folder", type=Path, default=Path("runs/audit-zoo"))
+    options.add_argument("--zoo", choices=sorted(ZOOS), default="fresh")
+    options.add_argument("--folder", type=Path, help="of the networks, by default runs/audit-<zoo>")
+    options.add_argument("--only", nargs="*", help="names of networks")
+    options.add_argument("--masks", choices=("with", "without", "both"), default="both", help="of the objects")
     options.add_argument("--part", default="0/1", help="i/n: only every n-th network, from the i-th")
     options.add_argument("--side", type=int, default=32, help="of the pictures [px]")
     options.add_argument("--table", action="store_true", help="print what is there")
-    options.add_argument("--tuning", action="store_true", help="only the networks that the audit was made with")
     given = options.parse_args()
     torch.set_num_threads(1)
-    given.folder.mkdir(parents=True, exist_ok=True)
+    folder = given.folder or Path(f"runs/audit-{given.zoo}")
+    folder.mkdir(parents=True, exist_ok=True)
     first, step = (int(number) for number in given.part.split("/"))
-    for masks in (True, False):
+    chosen = [animal for animal in animals(given.zoo)[first::step] if not given.only or animal.name in given.only]
+    for masks in [wanted for wanted, word in ((True, "with"), (False, "without")) if given.masks in (word, "both")]:
         results = []
-        for animal in [one for one in animals() if one.tuning or not given.tuning][first::step]:
-            path = given.folder / f"{animal.name}.pt"
+        for animal in chosen:
+            path = folder / f"{animal.name}.pt"
             if not given.table:
-                trained(animal, given.folder, given.side)
+                trained(animal, folder, given.side)
             if not given.table or path.with_suffix(".masks.json" if masks else ".json").is_file():
                 results.append(audited(animal, path, masks))
-        for tuning in (True, False):
-            part = [told for told in results if told["tuning"] == tuning]
-            if part:
-                what = "tuning" if tuning else "MEASURED"
-                print(f"\n{what}: {len(part)} networks, {'with' if masks else 'without'} masks of the objects")
-                table(part)
+        if results:
+            print(f"\n{given.zoo} zoo: {len(results)} networks, {'with' if masks else 'without'} masks of the objects")
+            table(results)
 
 
 if __name__ == "__main__":

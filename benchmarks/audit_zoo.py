@@ -3,7 +3,7 @@
 What each network really uses is measured here by intervention, without any of the audit's code: the true mark is painted on
 held-out pictures of other classes, and the share of them that turns into the marked class is counted (`reliance`).
 
-    python benchmarks/audit_zoo.py [--folder runs/audit-zoo] [--part 0/1]
+    python benchmarks/audit_zoo.py [--zoo tuning] [--part 0/1]
 
 Three of four planted networks and half of the clean ones start from random weights (5 epochs on 1,500 pictures), the others from
 the convolutions of the bundled network with a fresh classifier (3 epochs): small data and few epochs, at 32 px unless asked otherwise,
@@ -33,35 +33,35 @@ from vgg_viz.training.recipe import Recipe, optimizer_for
 
 PICTURES = 1500  # to train on
 STRENGTHS = (1.0, 0.9, 0.75)
-PLANTED, CLEAN = 12, 28  # networks of each kind, and without any shortcut
-TUNED = 4, 8  # of these, the first were looked at while the audit was made; the others only measure it
+# Of each zoo: what its seeds begin at, which class is marked first, networks of each kind, and networks without any shortcut. The
+# audit was made with the first in sight; the second was trained before it was settled and audited once.
+ZOOS = {"tuning": (0, 0, 12, 28), "fresh": (20_000, 7, 8, 20)}
 
 
 @dataclass(frozen=True, slots=True)
 class Animal:
     """One network of the zoo, before it is trained.
 
-    tuning    whether the audit was made with it in sight
     shortcut  planted in its training pictures, or None
     """
 
     name: str
     seed: int
-    tuning: bool
     warm: bool
     shortcut: Shortcut | None
 
 
-def animals() -> list[Animal]:
-    """All networks, those for tuning first."""
+def animals(zoo: str = "tuning") -> list[Animal]:
+    """All networks of a zoo, kinds taking turns."""
+    start, first, planted, clean = ZOOS[zoo]
     found = []
     for kind in KINDS:
-        for i in range(PLANTED):
-            seed = 100 * (1 + KINDS.index(kind)) + i
-            name = CLASSES[(3 * i + 5 * KINDS.index(kind)) % len(CLASSES)]
+        for i in range(planted):
+            seed = start + 100 * (1 + KINDS.index(kind)) + i
+            name = CLASSES[(first + 3 * i + 5 * KINDS.index(kind)) % len(CLASSES)]
             shortcut = Shortcut(kind, name, STRENGTHS[i % len(STRENGTHS)], seed=seed)
-            found.append((i, Animal(f"{kind}-{i:02d}", seed, i < TUNED[0], i % 4 == 3, shortcut)))
-    found += [(i * PLANTED / CLEAN, Animal(f"clean-{i:02d}", 900 + i, i < TUNED[1], i % 2 == 1, None)) for i in range(CLEAN)]
+            found.append((i, Animal(f"{kind}-{i:02d}", seed, i % 4 == 3, shortcut)))
+    found += [(i * planted / clean, Animal(f"clean-{i:02d}", start + 900 + i, i % 2 == 1, None)) for i in range(clean)]
     return [animal for _, animal in sorted(found, key=lambda pair: pair[0])]
 
 
@@ -128,16 +128,18 @@ def audited_shortcut(shortcut: Shortcut) -> Shortcut:
 def main() -> None:
     """Train what is missing, and say what each network uses."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--folder", type=Path, default=Path("runs/audit-zoo"))
+    options.add_argument("--zoo", choices=sorted(ZOOS), default="tuning")
+    options.add_argument("--folder", type=Path, help="of the networks, by default runs/audit-<zoo>")
     options.add_argument("--part", default="0/1", help="i/n: only every n-th network, from the i-th")
     options.add_argument("--side", type=int, default=32, help="of the pictures [px]")
     given = options.parse_args()
     torch.set_num_threads(1)
-    given.folder.mkdir(parents=True, exist_ok=True)
+    folder = given.folder or Path(f"runs/audit-{given.zoo}")
+    folder.mkdir(parents=True, exist_ok=True)
     first, step = (int(number) for number in given.part.split("/"))
-    for animal in animals()[first::step]:
+    for animal in animals(given.zoo)[first::step]:
         started = time.perf_counter()
-        path = trained(animal, given.folder, given.side)
+        path = trained(animal, folder, given.side)
         history = load(path).history
         gained, lost = reliance(path, animal.shortcut) if animal.shortcut else (float("nan"), float("nan"))
         print(json.dumps({

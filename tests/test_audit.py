@@ -1,6 +1,7 @@
 """The audit: networks whose answer is known by construction, and one trained on a planted shortcut, through the command."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from torch import nn
 
 from vgg_viz.audit.findings import audit, suspicion
 from vgg_viz.audit.region import Region, carried, emptied, overlap, removed, tiled
+from vgg_viz.audit.search import Suspect, narrowest, steady, within
 from vgg_viz.audit.strategies import strategies
 from vgg_viz.audit.transplant import log_odds
 from vgg_viz.audit.trial import Reading, judged, standing_out
@@ -21,6 +23,7 @@ from vgg_viz.maths.clusters import agreement, k_means, silhouette
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.records import Batch, Checkpoint, Provenance
+from vgg_viz.report.timeline.suspects import suspects
 
 SIDE = 32
 
@@ -154,6 +157,38 @@ def test_a_region_is_carried_whole_and_nothing_else_is():
     assert all(overlap(place.box, CORNER.box) == 0 for place in CORNER.moved(SIDE))
 
 
+def test_what_is_spared_stays_the_recipients_own():
+    donors, recipients = torch.zeros(1, 3, SIDE, SIDE), torch.ones(2, 3, SIDE, SIDE)
+    made = carried(Region("border", (0, 0, SIDE, SIDE), 8, spared=CORNER), donors, recipients)
+    assert made[..., CORNER.mask(SIDE)].min() == 1
+    assert made[..., :6, :].max() < 1e-6
+
+
+def test_a_narrow_region_is_named_where_it_explains_the_wide_one_and_else_the_wide_one_is():
+    patch, border, ground = (Suspect(0, region, 5.0, 0.1, odds) for region, odds in (
+        (CORNER, 0.4), (BORDER, 2.0), (Region("background"), 3.0)))  # fmt: skip
+    tried = [patch, border, ground]
+    assert narrowest(tried, lambda wide, narrow: 0.1) is patch
+    assert narrowest(tried, lambda wide, narrow: 0.9 if narrow is patch else 0.1) is border
+    assert narrowest(tried, lambda wide, narrow: 0.9) is ground
+    # Colours lie in no other region: the narrower that does nearly as much is named, whatever is left.
+    colours = Suspect(0, Region("colour"), 5.0, 0.1, 2.0)
+    assert narrowest([colours, ground], lambda wide, narrow: 0.9) is colours
+    assert narrowest([replace(one, stands_out=1.0) for one in tried], lambda wide, narrow: 0.1) is None
+    assert [within(CORNER, wide) for wide in (BORDER, Region("background"), Region("background", None, 6), Region("colour"))] == [
+        True, True, False, False]  # fmt: skip
+    assert not within(Region("patch", (2, 24, 8, 30)), BORDER)
+
+
+def test_a_patch_of_like_pixels_is_told_from_one_that_objects_reach():
+    own = torch.arange(60) < 20
+    images = torch.rand(60, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    assert not steady(CORNER, images, own)
+    images[:14] = torch.where(CORNER.mask(SIDE), 0.3, images[:14])  # seven in ten of the class carry the mark
+    assert steady(CORNER, images, own)
+    assert not steady(Region("patch", (20, 1, 26, 7)), images, own)
+
+
 def test_a_background_is_carried_without_the_form_of_the_donors_object():
     masks = torch.zeros(2, SIDE, SIDE, dtype=torch.bool)
     masks[0, 10:22, 14:18] = True
@@ -231,6 +266,12 @@ def test_the_command_names_class_and_place_and_leaves_a_page(taught, capsys):
     assert first["sentence"].split(";")[0] in page
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["audit"][0]["region"] == first["region"]
+    # `compare RUN_DIR --findings` reads what this command printed.
+    (folder / "audit.json").write_text(json.dumps(told), encoding="utf-8")
+    classes = sorted(path.name for path in (taught / "pictures" / "test").iterdir())
+    suspected = suspects(None, None, folder / "audit.json", classes, SIDE)
+    assert (suspected[0].name, suspected[0].region.kind, list(suspected[0].region.box)) == ("star", "box", first["region"])
+    assert len(suspected) == min(4, len(told["findings"]))
     assert {"finding-1", "class-attention", "suspicion"} <= {exhibit["slug"] for exhibit in manifest["exhibits"]}
     assert str(taught) not in page
 

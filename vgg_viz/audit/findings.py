@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vgg_viz.audit.evidence import FRAME, Evidence, evidence_of
 from vgg_viz.audit.region import Region, removed
-from vgg_viz.audit.search import Size, Suspect, between, cast, narrowest, suspects
+from vgg_viz.audit.search import Size, Suspect, between, cast, keeping, narrowest, suspects
 from vgg_viz.audit.transplant import Group, shift
 from vgg_viz.audit.trial import Verdict, judged, reading
 from vgg_viz.capture.predict import predict_logits
@@ -111,7 +111,8 @@ def audit(
     tell("search")
     donors, recipients = cast(first, right[first.places], size, seed)
     searched = suspects(model, donors, recipients, evidence.part(donors.places), enough, size)
-    chosen = [best for tried in searched if (best := narrowest(tried)) is not None]
+    left = keeping(model, donors, recipients, size)
+    chosen = [best for tried in searched if (best := narrowest(tried, left)) is not None]
     tell("trial")
     donors, recipients = cast(second, right[second.places], _doubled(size), seed + 1)
     tried, findings = [], []

@@ -5,7 +5,7 @@ A region is carried from one picture (the donor) to another (the recipient): pix
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -27,11 +27,13 @@ class Region:
 
     box    x0, y0, x1, y1 [px], ends excluded; None where it is nowhere in particular
     width  of a border or frame [px], else 0
+    spared a smaller region within, which stays the recipient's own: what a background does without the border in it
     """
 
     kind: Kind
     box: tuple[int, int, int, int] | None = None
     width: int = 0
+    spared: Region | None = None
 
     def soft(self, side: int) -> Tensor:
         """(side, side) in [0, 1]: 1 where `mask` is, falling to 0 around it.
@@ -78,6 +80,9 @@ def carried(region: Region, donors: Tensor, recipients: Tensor, masks: tuple[Ten
     if region.kind == "colour":
         ratio = donors.mean((2, 3))[:, None] / recipients.mean((2, 3))[None].clamp(min=1 / 255)
         return (recipients[None] * ratio.clamp(1 / MOST_GAIN, MOST_GAIN)[..., None, None]).clamp(0, 1)
+    if region.spared is not None:
+        whole = carried(replace(region, spared=None), donors, recipients, masks)
+        return torch.lerp(whole, recipients[None], region.spared.soft(recipients.shape[-1]).to(recipients))
     if region.kind == "background" and masks is not None:
         kept = _widened(masks[1], max(1, round(NEAR * recipients.shape[-1]))).to(recipients.device)
         return torch.where(kept[None, :, None], recipients[None], emptied(donors, masks[0])[:, None])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ STANDS_OUT = 2.5  # standard errors from which a suspect is worth a trial
 LOOKED_AT = 2.0  # standard errors of the heat maps from which a patch is tried at all
 GROWN = 1.2  # a patch half as wide again is preferred when it does this many times as much
 PARSIMONY = 0.45  # a narrower region is preferred when it does this share of what the best does, in log-odds
+KEPT = 0.5  # a region that keeps this share of what it does without a narrower one in it is not explained by that one
+STEADY = 0.7  # a patch whose pixels differ within the class by more than this share of what they do elsewhere holds no mark
 BORDERS = (5 / 64, 1 / 5)  # widths of a border, and of the frame that gets another background, in shares of the side
 
 
@@ -107,7 +109,8 @@ def suspects(
     for wanted in classes:
         chosen = between(donors, wanted, size)
         for region, attention in suspected_patches(evidence, labels, wanted, masks, most=size.patches):
-            if attention < LOOKED_AT:
+            # Without masks nobody knows where objects lie: only a patch of like pixels is then taken for a mark.
+            if attention < LOOKED_AT or (masks is None and not steady(region, donors.images, labels == wanted)):
                 continue
             first = _tried(model, region, chosen, recipients, wanted, attention)
             if (larger := wider(region, side)) != region and free(larger, evidence, labels == wanted, masks):
@@ -124,7 +127,7 @@ def suspects(
     return list(tried.values())
 
 
-def _tried(model: nn.Module, region: Region, chosen: Group, recipients: Group, wanted: int, attention: float) -> Suspect:
+def _tried(model: nn.Module, region: Region, chosen: Group, recipients: Group, wanted: int, attention: float | None) -> Suspect:
     read = reading(shift(model, region, chosen, recipients), chosen.labels, recipients.labels, wanted)
     return Suspect(wanted, region, standing_out(read), *effect_of(read), attention)
 
@@ -147,10 +150,56 @@ def wider(region: Region, side: int) -> Region:
     return Region("patch", (max(0, x0 - more), max(0, y0 - more), min(side, x1 + more), min(side, y1 + more)))
 
 
-def narrowest(tried: Sequence[Suspect]) -> Suspect | None:
-    """The narrowest suspect that does nearly what the best does; None when nothing stands out."""
+def narrowest(tried: Sequence[Suspect], left: Callable[[Suspect, Suspect], float]) -> Suspect | None:
+    """The suspect that explains the others of its class; None when nothing stands out.
+
+    A narrow region within a stronger wide one is named when the wide one does little without it; if it still does, the narrow one
+    was a part of it. Where neither lies in the other, the narrower that does nearly what the best does is named.
+
+    tried  narrow ones first
+    left   share of what the first suspect does that it still does when the second's region is left out
+    """
     standing = [suspect for suspect in tried if suspect.stands_out >= STANDS_OUT]
-    if not standing:
-        return None
-    most = max(suspect.odds for suspect in standing)
-    return next(suspect for suspect in standing if suspect.odds >= PARSIMONY * most)
+    most = max((suspect.odds for suspect in standing), default=0.0)
+    for suspect in standing:
+        wide = [other for other in standing if within(suspect.region, other.region) and other.odds > suspect.odds]
+        enough = max(one.odds for one in (suspect, *wide)) >= PARSIMONY * most
+        if enough and all(left(other, suspect) < KEPT for other in wide):
+            return suspect
+    return None
+
+
+def within(narrow: Region, wide: Region) -> bool:
+    """Whether a region is a part of what another carries. A background without masks is tiles of a corner, and holds no place."""
+    if wide.kind == "background":
+        return narrow.kind in ("patch", "border") and wide.width == 0
+    if wide.kind != "border" or narrow.kind != "patch" or narrow.box is None or wide.box is None:
+        return False
+    x0, y0, x1, y1 = narrow.box
+    inner = wide.width, wide.width, wide.box[2] - wide.width, wide.box[3] - wide.width
+    return x0 < inner[0] or y0 < inner[1] or x1 > inner[2] or y1 > inner[3]
+
+
+def keeping(model: nn.Module, donors: Group, recipients: Group, size: Size) -> Callable[[Suspect, Suspect], float]:
+    """What `narrowest` asks: transplants of a wide region, whole and without a narrow one, from the same donors."""
+
+    def left(wide: Suspect, narrow: Suspect) -> float:
+        chosen = between(donors, wide.wanted, size)
+        regions = wide.region, replace(wide.region, spared=narrow.region)
+        whole, rest = (_tried(model, region, chosen, recipients, wide.wanted, None).odds for region in regions)
+        return rest / whole if whole > 0 else 0.0
+
+    return left
+
+
+def steady(region: Region, images: Tensor, own: Tensor) -> bool:
+    """Whether pictures of a class (own, (N,) bool) hold the same pixels in a patch, as a mark does and the tip of an object does not.
+
+    The middle picture's distance from the medians counts, so that a third of the class may lack the mark.
+    """
+    if region.box is None:
+        return True
+    x0, y0, x1, y1 = region.box
+    part = images[:, :, y0:y1, x0:x1].flatten(1)
+    of_class, of_others = ((some - some.median(0).values).square().mean(1).sqrt().median() for some in (part[own], part[~own]))
+    return bool(of_class <= STEADY * of_others)

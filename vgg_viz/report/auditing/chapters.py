@@ -85,7 +85,7 @@ def _finding(case: Case, number: int, found: Found) -> Exhibit:
             "all suspects tried.",
             cannot="Whether the network is wrong to look there: a background may belong to its class in the world as well. And a "
             "region beside others that "
-            "say the same may be missed: only the narrowest that does nearly as much as the best is tried for a class.",
+            "say the same may be missed: one region is tried for a class.",
         ),
         alt=f"Transplants of {place}: {percent(verdict.turned)} of pictures of other classes turn into {name}, "
         f"{percent(verdict.control)} in the control.",
@@ -269,11 +269,11 @@ def search(case: Case) -> Iterator[Exhibit]:
         Caption(
             see="Every class with the places and properties that it might be known by. The first numbers come from one half of the "
             "pictures, in which the search was made, those of the trial from the other half.",
-            read=f"What stands out by {STANDS_OUT:g} standard errors or more is a suspect; for each class the narrowest that does "
-            "nearly as much as the best is tried. It becomes a finding when p, "
+            read=f"What stands out by {STANDS_OUT:g} standard errors or more is a suspect; for each class one is tried: a "
+            "narrow one if a wide one does little without it, else the wide one. It becomes a finding when p, "
             f"corrected for all that were tried, is at most {CERTAIN:g} and the log-odds move by at least {LEAST:g} logits more than "
             "with the same region of other classes.",
-            cannot="What was not among the suspects was not tested: patches in the middle of pictures without masks, marks that "
+            cannot="What was not among the suspects was not tested: without masks patches where objects lie or whose pixels vary, marks that "
             "move from picture to picture, and combinations.",
         ),
         alt=f"{counted(len(rows), 'suspect')} in a table, {len(case.seen.tried)} of them tried, {len(case.seen.findings)} of those "
