@@ -54,7 +54,7 @@ class Preset:
     trust: bool = True
     rows: int = 2
     grid: int = 10
-    examples: int = 80
+    examples: int = 60
     scale: float = 1.0
     palette: bool = True
 
