@@ -20,8 +20,8 @@ from vgg_viz.report.preset import Preset
 from vgg_viz.report.publishing import svg_uri
 from vgg_viz.report.writing import plain, write_json
 
-MOST_LISTED = 8_000  # characters of one exhibit's numbers in the manifest
-PAGE_DENSITY, PAGE_QUALITY = 1.25, 50  # of photographs in the page; as WebP
+MOST_LISTED = 4_000  # characters of one exhibit's numbers in the manifest
+PAGE_DENSITY, PAGE_QUALITY = 1.2, 45  # of photographs in the page; as WebP
 
 Progress = Callable[[str, int, int], None]  # what is being made, how many are done, of how many
 Chapter = tuple[str, str, str, Callable[[], Iterable[Exhibit | Finding]]]  # slug, title, lead, and what makes it

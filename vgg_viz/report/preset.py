@@ -28,14 +28,14 @@ class Preset:
     pictures    that are looked into (activations, attention)
     evaluated   labelled pictures at most
     gigamacs    that the evaluation may cost at most; fewer pictures are drawn for a larger network
-    methods     of attribution, by name; in PRESETS empty, `preset_for` fills it: "quick" with all that cost a pass or two, but of
-                LRP only the rules of STANDARD, for the others stand in a chapter of their own and a pass of theirs is dear;
-                "standard" with STANDARD, "full" with every method that is registered
+    methods     of attribution, by name; in PRESETS empty, `preset_for` fills it: "quick" with all that cost a pass or two, but no
+                LRP, which stands in a chapter of its own and whose passes are dear; "standard" with STANDARD; "full" with every
+                method that is registered
     viewer      how many of them, the most credible first, the viewer holds: its maps are most of a page's bytes
     steps       of integrated gradients; samples: of SmoothGrad; masks: of RISE
     window      of occlusion, as a share of the image side; stride in windows
     trust       whether the maps are put to the test (several more passes)
-    rows        photographs in a figure of maps; grid: in a figure of photographs
+    rows        photographs in a figure of maps, half as many where a figure is about the method; grid: in a figure of photographs
     examples    labelled pictures in the grid to search and filter
     scale       pixels of a PNG to a figure pixel; palette: photographs in 256 colours, a third of the bytes
     """
@@ -45,7 +45,7 @@ class Preset:
     evaluated: int
     gigamacs: float
     methods: tuple[str, ...] = ()
-    viewer: int = 5
+    viewer: int = 4
     steps: int = 32
     samples: int = 16
     masks: int = 500
@@ -54,7 +54,7 @@ class Preset:
     trust: bool = True
     rows: int = 2
     grid: int = 10
-    examples: int = 120
+    examples: int = 60
     scale: float = 1.0
     palette: bool = True
 
@@ -105,4 +105,4 @@ def _methods(name: str) -> tuple[str, ...]:
     if name == "full":
         return tuple(known)
     cheap = [method for method, about in known.items() if about.passes is not None and about.passes(usual, 64) <= CHEAP]
-    return tuple(method for method in cheap if method in STANDARD or not method.startswith("lrp_"))
+    return tuple(method for method in cheap if not method.startswith("lrp_"))

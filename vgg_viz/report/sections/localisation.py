@@ -33,7 +33,7 @@ OURS = "saliency, then a cut"
 def localisation(subject: Subject) -> Iterator[Exhibit]:
     """From picture to box, step by step; and how often the box is right, where masks say where the object is."""
     looked = looked_at(subject)
-    count = min(subject.preset.rows, len(looked.batch))
+    count = min(max(1, subject.preset.rows // 2), len(looked.batch))
     shown = picked(looked.batch, sorted({round(i * (len(looked.batch) - 1) / max(1, count - 1)) for i in range(count)}))
     maps, found = by_saliency(subject.model, shown.images.to(subject.device))
     yield _steps(shown, maps, found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -16,7 +17,7 @@ from vgg_viz.figures.style import number, percent
 from vgg_viz.maths.heatmaps import place, shared_scale
 from vgg_viz.records import Attribution, Caption, Column, Exhibit, Table
 from vgg_viz.report.preset import LARGE_GIGAMACS
-from vgg_viz.report.section import Looked, Subject, counted, pixels, section
+from vgg_viz.report.section import Looked, Subject, counted, picked, pixels, section
 from vgg_viz.report.sections.activations import looked_at
 
 EVERY = (*(f"lrp_{name}" for name in PRESETS), "deep_lift", "class_score_map")
@@ -36,34 +37,46 @@ def relevance(subject: Subject) -> Iterator[Exhibit]:
     large = sum(row.macs for row in subject.geometry) > LARGE_GIGAMACS * 1e9 and subject.preset.name != "full"
     names = FEW if large else EVERY
     try:
-        found = {name: subject.maps.attribute(looked.batch, name, looked.predicted, target="predicted") for name in names}
+        shown = spread(len(looked.batch), max(1, subject.preset.rows // 2))
+        found = {name: _maps_of(subject, looked, name, shown) for name in names}
         image, said = looked.batch.images[:1].to(subject.device), looked.predicted[:1].to(subject.device)
         # A VGG at its own size has one place, and its map of class scores is one number.
         found = {name: maps for name, maps in found.items() if maps.values[0].numel() > 1}
         books = [ledger(subject.model, image, said, preset=name.removeprefix("lrp_")) for name in names if name.startswith("lrp_")]
     except InputRefused as refused:
         raise SectionMissing(f"Relevance cannot be shared out in this network: {refused}") from refused
-    yield _maps(subject, looked, found)
+    yield _maps(subject, looked, found, shown)
     yield _ledger(subject, looked, books)
 
 
-def _maps(subject: Subject, looked: Looked, found: dict[str, Attribution]) -> Exhibit:
+def spread(count: int, rows: int) -> list[int]:
+    """Which of `count` pictures stand in the figure: the first, the last, and some between."""
+    return sorted({round(i * (count - 1) / max(1, rows - 1)) for i in range(rows)})
+
+
+def _maps_of(subject: Subject, looked: Looked, name: str, shown: list[int]) -> Attribution:
+    """The maps of the pictures that are shown, from those of all pictures where the attention chapter has them already."""
+    if name not in subject.preset.methods:
+        return subject.maps.attribute(picked(looked.batch, shown), name, looked.predicted[shown], target="predicted")
+    every = subject.maps.attribute(looked.batch, name, looked.predicted, target="predicted")
+    return replace(every, values=every.values[shown], targets=every.targets[shown])
+
+
+def _maps(subject: Subject, looked: Looked, found: dict[str, Attribution], chosen: list[int]) -> Exhibit:
     photos, titles = pixels(looked.batch.images), methods()
     fields = {row.name: row.field for row in subject.geometry if row.field is not None}
-    count = len(photos)
-    chosen = sorted({round(i * (count - 1) / max(1, subject.preset.rows - 1)) for i in range(subject.preset.rows)})
     rows = []
-    for i in chosen:
+    for place_in, i in enumerate(chosen):
         panels = []
         for name, maps in found.items():
-            values = maps.values[i : i + 1].float().cpu()
+            values = maps.values[place_in : place_in + 1].float().cpu()
             if maps.layer is not None:
                 values = place(values, fields[maps.layer], photos[i].shape[:2])
             scale = shared_scale(values, signed=True, unit=maps.unit, over="this map", quantile=PEAKS if maps.layer is None else 1.0)
             panels.append((titles[name].title, values[0].numpy(), scale))
         mask = None if looked.batch.masks is None else looked.batch.masks[i].numpy()
         rows.append(Row(photos[i], panels, _answer(subject, looked, i), mask))
-    sums = {name: [float(maps.values[i].double().sum()) for i in chosen] for name, maps in found.items()}
+    sums = {name: [float(values.double().sum()) for values in maps.values] for name, maps in found.items()}
     scores = [float(looked.logits[i].max()) for i in chosen]
     least, most = (end((sums[name][0] / scores[0], titles[name].title) for name in sums if name.startswith("lrp_")) for end in (min, max))
     share = f"On the first picture the maps of LRP add up to {percent(least[0])} ({least[1]}) to {percent(most[0])} ({most[1]}) of the score."
