@@ -158,7 +158,7 @@ def attention(case: Case) -> Iterator[Exhibit]:
         Caption(
             see="For every class the mean of its pictures' heat maps (integrated gradients, what speaks for the class, each map "
             f"summing to one), all on one scale up to {scale.high:.2g}. "
-            "The place of a finding is outlined.",
+            + ("The place of a finding is outlined." if seen.findings else ""),
             read="A mean map with a sharp spot or rim means that the network looks at the same place whatever the picture shows. A "
             "broad cloud in the middle is where "
             "objects lie. The table says how much of the evidence lies in the outer eighth of the pictures"

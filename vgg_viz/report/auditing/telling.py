@@ -51,7 +51,8 @@ def told(seen: Audit, classes: Sequence[str]) -> list[Finding]:
     found = [Finding("bad" if one.verdict.effect >= 0.1 else "warn", sentence(one, classes, side)) for one in seen.findings]
     if not found:
         tried = f"{counted(len(seen.tried), 'suspect')} of the search {'was' if len(seen.tried) == 1 else 'were'} tried" if seen.tried else "nothing stood out in the search"
-        found = [Finding("good", f"No shortcut was found: {tried}, and no place, border, background or colour gives a class away on these {len(seen.labels):,} pictures.")]
+        found = [Finding("note", f"No shortcut was found: {tried}, and no place, border, background or colour gives a class away on these {len(seen.labels):,} pictures. "
+                         "Pictures without a mark cannot show that it is used: audit those that the network was trained on as well.")]
     if seen.too_few:
         names = ", ".join(classes[i] for i in seen.too_few[:5]) + (", ..." if len(seen.too_few) > 5 else "")
         found.append(Finding("note", f"{counted(len(seen.too_few), 'class', 'classes')} had too few pictures to be searched: {names}."))
