@@ -133,7 +133,7 @@ def test_the_gallery_of_a_small_network_leads_to_its_explorer_and_back(gallery):
     assert 'href="./index.html"' in html
     assert json.loads((folder / "manifest.json").read_text())["explorer"] == {"file": "explorer.html", "live": True, "reason": ""}
     found = payload(html)
-    assert len(found["pictures"]) == 10
+    assert len(found["pictures"]) == 12
     assert {picture["true"] for picture in found["pictures"]} == set(range(10))
 
 

@@ -36,7 +36,7 @@ SCRIPTS = (
 
 # A browser takes about 1 ns a multiply-add and keeps its page in memory: above these it would no longer feel live.
 MOST_MACS, MOST_PARAMETERS = 60_000_000, 2_500_000
-MOST_PICTURES, MOST_MISTAKES = 10, 2
+MOST_PICTURES, MOST_MISTAKES = 12, 2
 PAINTED = 6  # pictures of the painted set where the report has none of its own
 MOST_STORED = 4  # pictures of a network that does not run in the page
 
