@@ -245,7 +245,9 @@ def _held(op: Linear, inputs: Tensor, weight: Tensor | None) -> tuple[Tensor, Ca
         said = op(leaf, weight)
 
     def back(values: Tensor) -> Tensor:
-        return torch.autograd.grad(said, leaf, values)[0]
+        # The gradient of a sum: where a gradient is handed in, PyTorch first imports an algebra system, half a second to a second.
+        with torch.enable_grad():
+            return torch.autograd.grad((said * values).sum(), leaf)[0]
 
     return said.detach(), back
 

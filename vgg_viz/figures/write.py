@@ -40,7 +40,11 @@ def png(figure: Figure, *, theme: Theme = LIGHT, scale: float = 1.0, palette: bo
     scale    file pixels to a figure pixel; 2 for slides and papers
     palette  photographs too get 256 colours: a third of the bytes
     """
-    picture = _pixels(figure, theme, scale)
+    return packed_png(painted(figure, theme=theme, scale=scale), scale=scale, palette=palette)
+
+
+def packed_png(picture: Image.Image, *, scale: float = 1.0, palette: bool = False) -> bytes:
+    """What `painted` made as a file; apart from `png`, because only painting needs matplotlib's thread."""
     reduced = None
     if picture.getcolors(_COLOURS) is not None:
         few = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
@@ -162,7 +166,8 @@ def _as_webp(encoded: str, quality: int) -> str:
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
-def _pixels(figure: Figure, theme: Theme, scale: float) -> Image.Image:
+def painted(figure: Figure, *, theme: Theme = LIGHT, scale: float = 1.0) -> Image.Image:
+    """The figure's pixels, RGB."""
     canvas: Any = FigureCanvasAgg(figure)
     with house(), themed(figure, theme):
         before = figure.dpi

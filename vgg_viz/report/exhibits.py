@@ -7,13 +7,15 @@ import io
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vgg_viz.errors import SectionMissing
-from vgg_viz.figures.write import adaptive, png, vector
+from vgg_viz.figures.write import adaptive, packed_png, painted, vector
 from vgg_viz.records import Exhibit, Finding, Table
 from vgg_viz.report import page
 from vgg_viz.report.preset import Preset
@@ -84,36 +86,68 @@ def write_chapter(made: Made, folder: Path, preset: Preset) -> page.Section:
 
     raises  OSError when the disk says no; a figure that fails otherwise is named in `made.missing`
     """
-    exhibits, shown = list(made.exhibits), []
-    made.exhibits.clear()
-    for exhibit in exhibits:
-        try:
-            shown.append(_write(exhibit, folder, preset))
-        except OSError:
-            raise  # the disk is full, or worse: no other figure would fare better
-        except Exception as error:
-            made.missing.append((failure(f"the figure {exhibit.title!r} failed", error), ""))
-            for half in folder.glob(f"*/{exhibit.slug}.*"):
-                half.unlink()
-        else:
-            made.exhibits.append(exhibit)
+    shown: list[page.Shown] = []
+    whole: list[Exhibit] = []
+    with ThreadPoolExecutor(1) as encoder:  # packs one figure while matplotlib, which knows one thread, paints the next
+        waiting: list[tuple[Exhibit, _Painted | None]] = []
+        for exhibit in made.exhibits:
+            with _forgiving(made, exhibit, folder):
+                waiting.append((exhibit, _paint(exhibit, preset, encoder)))
+        for exhibit, paint in waiting:
+            with _forgiving(made, exhibit, folder):
+                shown.append(_write(exhibit, paint, folder))
+                whole.append(exhibit)
+    made.exhibits[:] = whole
     return page.Section(made.slug, made.title, made.lead, tuple(shown), tuple(made.missing))
 
 
-def _write(exhibit: Exhibit, folder: Path, preset: Preset) -> page.Shown:
+@contextmanager
+def _forgiving(made: Made, exhibit: Exhibit, folder: Path) -> Iterator[None]:
+    """A figure that fails in this block costs only itself: it is named in `made.missing`, and no half of it stays."""
+    try:
+        yield
+    except OSError:
+        raise  # the disk is full, or worse: no other figure would fare better
+    except Exception as error:
+        made.missing.append((failure(f"the figure {exhibit.title!r} failed", error), ""))
+        for half in folder.glob(f"*/{exhibit.slug}.*"):
+            half.unlink()
+
+
+@dataclass(frozen=True, slots=True)
+class _Painted:
+    """A figure off matplotlib's hands: width and height [px], as SVG, and what is being packed from it meanwhile."""
+
+    width: int
+    height: int
+    drawn: str
+    png: Future[bytes]
+    themed: Future[str]
+
+
+def _paint(exhibit: Exhibit, preset: Preset, encoder: ThreadPoolExecutor) -> _Painted | None:
+    figure = exhibit.figure
+    if figure is None:
+        return None
+    width, height = (round(size * figure.dpi) for size in figure.get_size_inches())
+    packed = encoder.submit(packed_png, painted(figure, scale=preset.scale), scale=preset.scale, palette=preset.palette)
+    drawn = vector(figure, density=PAGE_DENSITY)
+    return _Painted(width, height, drawn, packed, encoder.submit(adaptive, drawn, quality=PAGE_QUALITY))
+
+
+def _write(exhibit: Exhibit, paint: _Painted | None, folder: Path) -> page.Shown:
     """An exhibit's files beside the page, and its two themes as data: URIs for the page itself."""
     files: list[tuple[str, str]] = []
     themed = None
     width = height = 0
-    if exhibit.figure is not None:
-        width, height = (round(size * exhibit.figure.dpi) for size in exhibit.figure.get_size_inches())
+    if paint is not None:
+        width, height = paint.width, paint.height
         files.append(("PNG", f"figures/{exhibit.slug}.png"))
-        (folder / files[-1][1]).write_bytes(png(exhibit.figure, scale=preset.scale, palette=preset.palette))
-        drawn = vector(exhibit.figure, density=PAGE_DENSITY)
+        (folder / files[-1][1]).write_bytes(paint.png.result())
         if exhibit.kind == "chart":
             files.append(("SVG", f"figures/{exhibit.slug}.svg"))
-            (folder / files[-1][1]).write_text(drawn, encoding="utf-8")
-        themed = svg_uri(adaptive(drawn, quality=PAGE_QUALITY))
+            (folder / files[-1][1]).write_text(paint.drawn, encoding="utf-8")
+        themed = svg_uri(paint.themed.result())
     if exhibit.numbers:
         files.append(("JSON", f"data/{exhibit.slug}.json"))
         write_json(folder / files[-1][1], exhibit.numbers)

@@ -22,7 +22,7 @@ from vgg_viz.report.preset import Preset
 from vgg_viz.report.shelf import Maps, Shelf
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answers:
     """What the network said about labelled pictures.
 
@@ -34,19 +34,19 @@ class Answers:
     labels: Tensor
     logits: Tensor
 
-    @property
+    @cached_property
     def probabilities(self) -> Tensor:
         return self.logits.softmax(1)
 
-    @property
+    @cached_property
     def predicted(self) -> Tensor:
         return self.logits.argmax(1)
 
-    @property
+    @cached_property
     def confidence(self) -> Tensor:
         return self.probabilities.amax(1)
 
-    @property
+    @cached_property
     def correct(self) -> Tensor:
         return self.predicted == self.labels
 

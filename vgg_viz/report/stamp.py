@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from datetime import UTC, datetime
+from functools import cache
 
 from vgg_viz import __version__
 
@@ -23,6 +24,11 @@ def made_at() -> str:
 
 def versions() -> dict[str, str]:
     """What made the numbers, for the footer, the manifest and the receipts."""
+    return dict(_versions())
+
+
+@cache  # every receipt asks, and each answer is read from nine files
+def _versions() -> tuple[tuple[str, str], ...]:
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"vgg_viz": __version__, "python": platform.python_version()}
@@ -31,4 +37,4 @@ def versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return tuple(found.items())
