@@ -63,9 +63,11 @@ def main() -> None:
         runs = [("bundled", [], budget) for budget in chosen.budgets] + ([("vgg16", vgg16, chosen.vgg16)] if chosen.vgg16 else [])
         for number, (name, words, budget) in enumerate(runs):
             wall, own, lines, told = reported(words, budget, Path(folder) / str(number), chosen.threads)
-            print(f"{name:12}{budget:7g}{told['planned']:9.1f}{told['loading']:9.1f}{wall:8.1f}{own:8.1f}{wall / budget:13.2f}{lines:8}"
-                  f"{os.getloadavg()[0]:6.1f}", flush=True)  # fmt: skip
-            print(f"    reduced: {', '.join(told['reduced']) or 'nothing'}\n    left out: {', '.join(told['skipped']) or 'nothing'}", flush=True)
+            planned, loading, load = told["planned"], told["loading"], os.getloadavg()[0]
+            line = f"{name:12}{budget:7g}{planned:9.1f}{loading:9.1f}{wall:8.1f}{own:8.1f}{wall / budget:13.2f}{lines:8}{load:6.1f}"
+            print(line)
+            print(f"    reduced: {', '.join(told['reduced']) or 'nothing'}")
+            print(f"    left out: {', '.join(told['skipped']) or 'nothing'}", flush=True)
 
 
 if __name__ == "__main__":

@@ -267,6 +267,36 @@ def test_trials_stop_when_they_take_longer_than_planned(attending):
     assert "left out: the trials of Integrated Gradients, Occlusion" in course.sentences()[0]
 
 
+def test_where_not_all_trials_fit_the_cheap_ones_are_held_and_the_others_named(monkeypatch):
+    monkeypatch.setattr(pacing, "painting", lambda clock: 1.0)
+    clock, model = Clock(), build("tiny_vgg", seed=1)
+    monkeypatch.setattr(pacing, "measured", lambda *_, **__: Speed(0.001, 0.0025))
+    course = Pace(32.0, clock, clock())
+    cut = course.prepare(preset_for("standard", 0.1), model, 64, 0.1)
+    assert not course.planned.trials
+    assert cut.trust
+    course.refusal("attention", "Attention")
+    assert course.tries(["grad_cam", "hires_cam", "saliency"])
+    clock.now += 6.0
+    assert not course.tries(["integrated_gradients"])
+    assert course.mapping == 6.0, "trials are no painting, either"
+    assert "the trials of Integrated Gradients" in course.sentences()[0]
+    assert "the trials of the methods" not in course.sentences()[0]
+    poor = Pace(14.0, clock, clock())
+    assert not poor.prepare(preset_for("standard", 0.1), model, 64, 0.1).trust
+    assert "the trials of the methods" in poor.sentences()[0]
+
+
+def test_of_a_method_that_is_left_out_nobody_hears_how_coarse_it_would_have_been(attending):
+    course, clock = attending(200.0)
+    course.reduced = {"steps": (32, 16), "window": (0.1, 0.2), "labelled pictures": (9, 1)}
+    clock.now += 199.0
+    assert not course.offers("integrated_gradients", "predicted")
+    assert not course.offers("integrated_gradients", "predicted")
+    assert set(course.reduced) == {"window", "labelled pictures"}, "occlusion may still be made"
+    assert course.left_out.count("Integrated Gradients") == 1
+
+
 def test_a_chapter_breaks_off_between_two_exhibits_and_never_before_the_first():
     clock = Clock()
     course = Pace(10.0, clock, clock())

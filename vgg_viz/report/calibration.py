@@ -23,6 +23,7 @@ CHAPTERS: dict[str, tuple[float, float]] = {
 }  # fmt: skip
 UNKNOWN_CHAPTER = (1.0, 1.0)
 A_ROW = 1.5  # more for the attention chapter, for each photograph in its figures of maps
+THEIR_FIGURES = 1.2  # more where there were trials
 WRITING = 0.9  # the page itself, its numbers, and the end of the process
 VGG16_GIGAMACS = 15.5
 STEADY = 3.0  # seconds of usual work that the first guess of a ratio weighs as much as
@@ -49,6 +50,16 @@ class Ratio:
         self.expected, self.taken = 0.7 * self.expected + expected, 0.7 * self.taken + taken
         if self.expected > 0:
             self.value = min(20.0, max(0.05, self.taken / self.expected))
+
+
+def painted(slug: str, gigamacs: float, *, rows: int, trials: bool = False) -> float:
+    """Seconds of painting of a chapter with its files, where `CHAPTERS` was measured.
+
+    gigamacs  that a picture costs the network; rows: photographs in a figure of maps; trials: whether it shows trials
+    """
+    small, more = CHAPTERS.get(slug, UNKNOWN_CHAPTER)
+    attention = A_ROW * rows + THEIR_FIGURES * trials if slug == "attention" else 0.0
+    return small + more * min(1.5, gigamacs / VGG16_GIGAMACS) + attention
 
 
 def painting(clock: Callable[[], float] = time.perf_counter) -> float:

@@ -17,7 +17,7 @@ from vgg_viz.attribution import methods
 from vgg_viz.attribution.shared import SHARED
 from vgg_viz.errors import InputRefused, SectionMissing
 from vgg_viz.report.budget import EVALUATION, Detail, Plan, Speed, Task, Trials, evaluated, least, plan, reductions
-from vgg_viz.report.calibration import A_ROW, CHAPTERS, UNKNOWN_CHAPTER, VGG16_GIGAMACS, WRITING, Ratio, measured, painting
+from vgg_viz.report.calibration import WRITING, Ratio, measured, painted, painting
 from vgg_viz.report.preset import LARGE_GIGAMACS, Preset
 from vgg_viz.report.shelf import options_of
 from vgg_viz.report.stamp import reproducible
@@ -26,6 +26,8 @@ from vgg_viz.report.stamp import reproducible
 FIRST = ("overview", "attention", "evidence")
 MAPS_AT_MOST, MAPS_AT_LEAST = 0.5, 0.1  # of the time that is left when the plan is made, for maps and trials
 PAINT_AT_MOST = 0.5  # of that time for the first three chapters; beyond it the figures of maps show one photograph each
+# The least that is made after loading, in times of the loading: no faster machine does one without the other. Bundled network.
+LEAST = 0.6
 FILES = 0.5  # of a chapter's time goes into its files, once its figures are drawn
 AT_LEAST = 16  # labelled pictures that a small network answers in any case, in some hundredths of a second
 AROUND_A_MAP = 0.05  # whatever its passes take: stand-ins for layers, hooks, sums [s]
@@ -50,6 +52,7 @@ class Pace:
     slowness   of painting, against the machine on which `CHAPTERS` was measured; stretch: of maps against what passes should take;
                trying: of trials, against the same
     loading    seconds that were gone before anything could be measured
+    spare      of the plan's time, for trials where not all of them fit [s]
     left_out   what was left out, each with its name as a reader knows it; chapters: their titles; rest: those that broke off
     refused    (title, reason) as they stand on the page: one sentence tells of all of them at once
     """
@@ -65,7 +68,9 @@ class Pace:
     speed: Speed | None = None
     trials: Trials = TRIALS
     rows: int = 2
+    trust: bool = False
     planned: Plan | None = None
+    spare: float = 0.0
     passes: dict[str, tuple[float, bool]] = field(default_factory=dict)
     reduced: dict[str, tuple[float, float]] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
@@ -89,14 +94,14 @@ class Pace:
     def prepare(self, preset: Preset, model: nn.Module, side: int, gigamacs: float) -> Preset:
         """The preset cut to what fits, from one timed forward, one forward with its way back, and one painted chart.
 
-        Where loading alone took the budget nothing is measured: the least is made.
+        Where loading took so much of the budget that only the least can follow, nothing is measured.
         """
         self.gigamacs, self.loading = gigamacs, self.spent
         detail = Detail(preset.steps, preset.samples, preset.masks, preset.window, preset.stride)
         tasks = [_task(name, model, preset, side) for name in preset.methods]
         kept = min(preset.evaluated, AT_LEAST if gigamacs < LARGE_GIGAMACS else 1)
         self.rows = 1
-        if self.loading < self.seconds:
+        if self.seconds - self.loading > LEAST * self.loading:
             self.speed = measured(model, side, large=gigamacs >= 1, clock=self.clock)
             self.slowness.guess(painting(self.clock))
             self.stretch.guess(1.0)
@@ -108,30 +113,33 @@ class Pace:
         else:
             self.planned = replace(least(tasks), fits=False)
         coarse = detail.coarser(self.planned.level)
-        self.passes = {task.name: (task.passes(coarse), task.backward) for task in tasks}
+        self.passes = {task.name: (task.passes(coarse), task.backward) for task in tasks if task.name in self.planned.methods}
         used = {"pictures", *(option for name in self.planned.methods for option in methods()[name].reads)}
         self.reduced = {name: pair for name, pair in reductions(self.planned, detail, preset.pictures).items() if name in used}
         self.answered = preset.evaluated, kept
         self.left_out += [methods()[name].title for name in preset.methods if name not in self.planned.methods]
         self.left_out += [] if self.planned.second else ["maps for a second class, but Grad-CAM"]
-        self.left_out += ["the trials of the methods"] if preset.trust and not self.planned.trials else []
+        self.trust = trust = self.planned.trials or (preset.trust and self._trial(self._cheapest()) <= self.spare)
+        self.left_out += ["the trials of the methods"] if preset.trust and not trust else []
         if self.rows < preset.rows:
             self.reduced["photographs in a figure of maps"] = (preset.rows, self.rows)
         return replace(
             preset, rows=self.rows, methods=self.planned.methods, pictures=self.planned.pictures, evaluated=kept,
-            trust=self.planned.trials, steps=coarse.steps, samples=coarse.samples, masks=coarse.masks, window=coarse.window,
+            trust=trust, steps=coarse.steps, samples=coarse.samples, masks=coarse.masks, window=coarse.window,
             stride=coarse.stride,
         )  # fmt: skip
 
     def _richest(self, left: float, speed: Speed, preset: Preset, tasks: Sequence[Task], detail: Detail) -> Plan:
         """The richest plan of maps and trials for `left` seconds, a part of which paints the first chapters."""
         essential = self._after("")
-        more = self.slowness.value * A_ROW * (preset.rows - 1)
+        more = self.slowness.value * (painted("attention", 0, rows=preset.rows) - painted("attention", 0, rows=1))
         if essential + more <= PAINT_AT_MOST * left:
             self.rows, essential = preset.rows, essential + more
         room = max(min(MAPS_AT_MOST * left, left - essential) - EVALUATION * left, MAPS_AT_LEAST * left)
         self.trials = replace(TRIALS, around=TRIALS.around * self.slowness.value)
-        return plan(room, speed, tasks, detail, pictures=preset.pictures, trials=self.trials if preset.trust else None)
+        found = plan(room, speed, tasks, detail, pictures=preset.pictures, trials=self.trials if preset.trust else None)
+        self.spare = float("inf") if found.trials else room - found.seconds
+        return found
 
     def answers(self, count: int) -> None:
         """There are `count` labelled pictures: where that is as many as the plan allows, it may have cut them."""
@@ -180,11 +188,18 @@ class Pace:
         """Whether the plan has this map, and there is still time for it: asked before it is made."""
         if self.planned is not None and not self.planned.second and target == "second" and method not in SHARED:
             return False
+        self._tried()
         if method in SHARED or self.making != "attention":
             return True
-        if self._fits(self.stretch.value * self._map(method) + self._attention()):
+        if method in self.passes and self._fits(self.stretch.value * self._map(method) + self._attention()):
             return True
-        self._leave_out(methods()[method].title + (" for a second class" if target == "second" else ""))
+        what = methods()[method].title + (" for a second class" if target == "second" else "")
+        if what not in self.left_out:
+            self.left_out.append(what)
+        if target == "predicted":  # how finely it would have looked is no news then
+            self.passes.pop(method, None)
+            used = {"pictures", *(option for name in self.passes for option in methods()[name].reads)}
+            self.reduced = {name: pair for name, pair in self.reduced.items() if name in used or name not in NAMES}
         return False
 
     def made(self, method: str, seconds: float) -> None:
@@ -198,18 +213,17 @@ class Pace:
         self._tried()
         if self.planned is None or self.speed is None:
             return False
-        cost = sum(self.trials.seconds(self.passes[name][0], self.speed, backward=self.passes[name][1]) for name in names)
+        cost = self._trial(names)
         maps = sum(self._map(name) for name in self.planned.methods)
-        if not self._fits(self.trying.value * cost + self.stretch.value * maps + self._attention()):
+        needed = self.trying.value * cost
+        if needed > self.spare or not self._fits(needed + self.stretch.value * maps + self._attention()):
             self.untried += [methods()[name].title for name in names]
             return False
-        self.begun = self.clock(), cost
+        self.begun, self.spare = (self.clock(), cost), self.spare - needed
         return True
 
     def learn(self, slug: str, seconds: float) -> None:
-        """How long a chapter took, with its files, tells how slow painting is here and now; its maps tell nothing of that."""
-        if slug == "attention" and self.planned is not None and self.planned.trials:
-            return  # most of it were trials
+        """How long a chapter took, with its files, tells how slow painting is here and now; its maps and trials do not."""
         passes = self._asking(slug)
         self.slowness.learn(self._painted(slug), max(0.0, seconds - self.mapping - passes))
 
@@ -275,14 +289,24 @@ class Pace:
         passes, backward = self.passes.get(method, (2.0, True))
         return self.speed.seconds(passes, backward=backward) * self.planned.pictures + AROUND_A_MAP * self.slowness.value
 
+    def _trial(self, names: Sequence[str]) -> float:
+        """Seconds that putting these methods to the test should take."""
+        if self.speed is None:
+            return float("inf")
+        prices = [self.passes[name] for name in names]
+        return sum(self.trials.seconds(passes, self.speed, backward=backward) for passes, backward in prices)
+
+    def _cheapest(self) -> list[str]:
+        """The methods that are put to the test first: those of the shared pass."""
+        return [name for name in self.passes if name in SHARED]
+
     def _usual(self, slug: str) -> float:
         """Seconds of a chapter, painted and asked."""
         return self.slowness.value * self._painted(slug) + self._asking(slug)
 
     def _painted(self, slug: str) -> float:
-        """Seconds of painting where `CHAPTERS` was measured."""
-        small, more = CHAPTERS.get(slug, UNKNOWN_CHAPTER)
-        return small + more * min(1.5, self.gigamacs / VGG16_GIGAMACS) + (A_ROW * self.rows if slug == "attention" else 0.0)
+        """Seconds of painting where the chapters were measured."""
+        return painted(slug, self.gigamacs, rows=self.rows, trials=self.trust)
 
     def _asking(self, slug: str) -> float:
         """Seconds of the passes of a chapter that are no maps of methods."""
@@ -298,12 +322,9 @@ class Pace:
         """Learn from the trials that were begun last."""
         if self.begun is not None:
             started, cost = self.begun
-            self.trying.learn(cost, self.clock() - started)
-            self.begun = None
-
-    def _leave_out(self, what: str) -> None:
-        if what not in self.left_out:
-            self.left_out.append(what)
+            taken = self.clock() - started
+            self.trying.learn(cost, taken)
+            self.mapping, self.begun = self.mapping + taken, None
 
 
 def pace(budget: float | None, started: float | None = None, clock: Callable[[], float] = time.perf_counter) -> Pace | None:
