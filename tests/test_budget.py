@@ -20,9 +20,9 @@ from vgg_viz.models.checkpoint import save
 from vgg_viz.registry import discover
 from vgg_viz.report import gallery, pacing
 from vgg_viz.report.budget import OVERHEAD, Detail, Plan, Speed, Task, Trials, cost_of, evaluated, plan, reductions
-from vgg_viz.report.calibration import A_ROW, CHAPTERS, measured
+from vgg_viz.report.calibration import Ratio, measured, painted
 from vgg_viz.report.gallery import report
-from vgg_viz.report.pacing import FIRST, Pace, Ratio, pace
+from vgg_viz.report.pacing import FIRST, Pace, pace
 from vgg_viz.report.preset import PRESETS, preset_for
 from vgg_viz.report.section import SECTIONS, SectionMaker
 from vgg_viz.report.shelf import options_of
@@ -198,7 +198,7 @@ def test_chapters_that_no_longer_fit_are_left_out_and_the_pace_is_learned():
     course = Pace(20.0, clock, clock())
     slugs = ["overview", "data", "mistakes", "attention", "evidence"]
     assert course.ordered(slugs, str) == ["overview", "attention", "evidence", "data", "mistakes"]
-    usual = {slug: CHAPTERS[slug][0] + (2 * A_ROW if slug == "attention" else 0.0) for slug in slugs}
+    usual = {slug: painted(slug, 0.0, rows=2) for slug in slugs}
     for slug in ("overview", "attention", "evidence", "data"):
         assert course.refusal(slug, slug.title()) == ""
         clock.now += usual[slug]
@@ -219,7 +219,7 @@ def test_maps_tell_nothing_of_how_slow_painting_is():
     course = Pace(100.0, Clock())
     course.refusal("attention", "Attention")
     course.made("lrp_epsilon_gamma_box", 50.0)
-    course.learn("attention", 50.0 + CHAPTERS["attention"][0] + 2 * A_ROW)
+    course.learn("attention", 50.0 + painted("attention", 0.0, rows=2))
     assert course.slowness.value == pytest.approx(1.0)
 
 

@@ -18,6 +18,7 @@ from vgg_viz.attribution.shared import SHARED
 from vgg_viz.errors import InputRefused, SectionMissing
 from vgg_viz.report.budget import EVALUATION, Detail, Plan, Speed, Task, Trials, evaluated, least, plan, reductions
 from vgg_viz.report.calibration import WRITING, Ratio, measured, painted, painting
+from vgg_viz.report.cuts import NAMES, gone, sentence
 from vgg_viz.report.preset import LARGE_GIGAMACS, Preset
 from vgg_viz.report.shelf import options_of
 from vgg_viz.report.stamp import reproducible
@@ -28,16 +29,13 @@ MAPS_AT_MOST, MAPS_AT_LEAST = 0.5, 0.1  # of the time that is left when the plan
 PAINT_AT_MOST = 0.5  # of that time for the first three chapters; beyond it the figures of maps show one photograph each
 # The least that is made after loading, in times of the loading: no faster machine does one without the other. Bundled network.
 LEAST = 0.6
+MARGIN = 1.1  # of what is still to come: a machine that others use may become slower
 FILES = 0.5  # of a chapter's time goes into its files, once its figures are drawn
 AT_LEAST = 16  # labelled pictures that a small network answers in any case, in some hundredths of a second
 AROUND_A_MAP = 0.05  # whatever its passes take: stand-ins for layers, hooks, sums [s]
 PREPARING = 0.002  # to read or paint one labelled picture of 64 px [s]
 CANDIDATES, HELD = 11, 64  # passes of the evidence chapter: normalisations, held against so many pictures
 TRIALS = Trials(around=1.2)
-NAMES = {
-    "pictures": "pictures looked into", "steps": "steps of a path", "samples": "noisy copies", "masks": "random masks",
-    "window": "side of the occluding square (share of the picture's)", "stride": "step of the occluding square (share of its side)",
-}  # fmt: skip
 WITHOUT = "leave --budget out, or give more seconds"
 
 Maker = TypeVar("Maker")
@@ -241,16 +239,8 @@ class Pace:
 
     def sentences(self) -> tuple[str, ...]:
         """What the budget cost, for the page."""
-        cut = [f"{NAMES.get(name, name)} from {_short(before)} to {_short(after)}" for name, (before, after) in self.reduced.items()]
-        gone = list(self.left_out)
-        gone += [f"the trials of {', '.join(self.untried)}"] if self.untried else []
-        gone += [f"the rest of {', '.join(self.rest)}"] if self.rest else []
-        gone += [f"the {'chapter' if len(self.chapters) == 1 else 'chapters'} {', '.join(self.chapters)}"] if self.chapters else []
-        parts = ([f"reduced: {', '.join(cut)}"] if cut else []) + ([f"left out: {', '.join(gone)}"] if gone else [])
-        if not parts:
-            return (f"The budget of {self.seconds:g} s was enough for everything.",)
-        least_too = "" if self.planned is None or self.planned.fits else " Even the least takes longer than that."
-        return (f"To stay within the budget of {self.seconds:g} s: {'; '.join(parts)}.{least_too}",)
+        fits = self.planned is None or self.planned.fits
+        return (sentence(self.seconds, self.reduced, gone(self.left_out, self.untried, self.rest, self.chapters), fits=fits),)
 
     def ended(self) -> str:
         """The same for stderr, when all is written: with what it took."""
@@ -271,7 +261,7 @@ class Pace:
 
     def _fits(self, seconds: float) -> bool:
         """Whether something that takes so long leaves time for what must still come."""
-        return self.spent + seconds + self._after(self.making) <= self.seconds
+        return self.spent + MARGIN * (seconds + self._after(self.making)) <= self.seconds
 
     def _after(self, making: str) -> float:
         """Seconds of the chapters that must still be made, and of the page; before any are known: of all of them."""
@@ -352,7 +342,3 @@ def _task(name: str, model: nn.Module, preset: Preset, side: int) -> Task:
 
     follows = about.family in ("cam", "perturbation") or about.complete  # the class: then a second one is asked about too
     return Task(name, passes, backward=about.family != "perturbation", second=follows)
-
-
-def _short(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
