@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from argparse import Namespace
 from dataclasses import replace
 from itertools import pairwise
 
@@ -14,6 +15,7 @@ from vgg_viz.attribution import methods
 from vgg_viz.attribution.method import METHODS
 from vgg_viz.attribution.shared import SHARED
 from vgg_viz.cli import main
+from vgg_viz.commands.saying import landed
 from vgg_viz.errors import InputRefused, SectionMissing
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import save
@@ -21,7 +23,7 @@ from vgg_viz.registry import discover
 from vgg_viz.report import gallery, pacing
 from vgg_viz.report.budget import OVERHEAD, Detail, Plan, Speed, Task, Trials, cost_of, evaluated, plan, reductions
 from vgg_viz.report.calibration import Ratio, measured, painted
-from vgg_viz.report.gallery import report
+from vgg_viz.report.gallery import Result, report
 from vgg_viz.report.pacing import FIRST, Pace, pace
 from vgg_viz.report.preset import PRESETS, preset_for
 from vgg_viz.report.section import SECTIONS, SectionMaker
@@ -455,6 +457,32 @@ def test_a_budget_too_small_for_anything_still_gives_a_page_with_the_cheapest_ma
     assert {name for name, _ in kept} <= set(SHARED)
     assert {title for title, _ in result.missing} == {"Mistakes", "Data"}
     assert set(FIRST) & {part["section"] for part in manifest["missing"]} == set()
+
+
+def test_an_interrupted_report_goes_on_with_more_seconds_from_the_maps_that_it_had(slow_report, monkeypatch):
+    def interrupted(folder, made):
+        raise KeyboardInterrupt
+
+    written = gallery.write_explorer
+    monkeypatch.setattr(gallery, "write_explorer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        slow_report(5_000.0)
+    monkeypatch.setattr(gallery, "write_explorer", written)
+    result, manifest, _ = slow_report(50_000.0)
+    count = len(manifest["receipts"])
+    assert count > 4
+    assert result.said[0] == f"{count} of {count} sets of maps were read from the receipts of an interrupted report."
+
+
+def test_parts_that_a_budget_left_out_are_told_in_one_sentence_and_are_missing_all_the_same(capsys, tmp_path):
+    cut, failed = ("Data", "Left out."), ("Mistakes", "this part failed")
+    result = Result(tmp_path / "index.html", (cut, failed), ("To stay within the budget.",), told=frozenset({cut}))
+    options = Namespace(command="report", json=True, open=False)
+    assert landed(options, result) == 1
+    out, err = capsys.readouterr()
+    said = ["To stay within the budget.", "the part 'Mistakes' is missing: this part failed"]
+    assert err.splitlines() == [f"vgg_viz report: {sentence}" for sentence in said]
+    assert [one["section"] for one in json.loads(out)["missing"]] == ["Data", "Mistakes"]
 
 
 def test_without_a_budget_nothing_is_said_of_one(slow_report):
