@@ -300,6 +300,22 @@ def test_a_map_no_better_than_luck_of_its_own_grain_does_not_pass(trained):
     assert found.verdict != "passes"
 
 
+def test_methods_that_nobody_can_afford_are_left_out_and_the_others_fare_as_they_did(trained):
+    images, _, masks = squares(4, seed=11)
+    names = ["occlusion", "saliency", "input_x_gradient", "guided_backprop"]
+    asked = []
+
+    def affords(together):
+        asked.append(list(together))
+        return "occlusion" not in together
+
+    whole = evidence(trained, images, names=names, masks=masks)
+    some = evidence(trained, images, names=names, masks=masks, affords=affords)
+    assert asked == [["saliency", "input_x_gradient"], ["guided_backprop"], ["occlusion"]], "one pass together, cheap ones first"
+    assert [one.method for one in some] == names[1:]
+    assert [repr(one) for one in some] == [repr(one) for one in whole[1:]]
+
+
 def test_intervals_of_paired_differences_cover_the_truth():
     dice = torch.Generator().manual_seed(0)
     covered = 0

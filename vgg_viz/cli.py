@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,11 +19,12 @@ __all__ = ["DONE", "INTERRUPTED", "PARTS_MISSING", "REFUSED", "main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status: 0 done, 1 done but parts are missing, 2 refused, 130 interrupted."""
+    began = time.perf_counter()  # the seconds of a budget run from here: loading counts
     given = list(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need be no text, nor the terminal know every letter
     options = parsed(given)
-    options.line = given
+    options.line, options.began = given, began
     command = COMMANDS[options.command]
     try:
         return command.run(options)

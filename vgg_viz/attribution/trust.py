@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,7 @@ from vgg_viz.attribution import methods
 from vgg_viz.attribution.cam import default_layer
 from vgg_viz.attribution.method import pictures_at_once
 from vgg_viz.attribution.pointing import Pointing, pointing_of
+from vgg_viz.attribution.shared import SHARED
 from vgg_viz.attribution.trust_cascade import cascading, levels_of
 from vgg_viz.attribution.trust_controls import blur_matched, control_maps
 from vgg_viz.attribution.trust_grid import QUARTERS, Grids, grids_of
@@ -90,6 +91,7 @@ def evidence(
     draws: int = 2,
     tiles: int = TILES,
     most_passes: int | None = None,
+    affords: Callable[[Sequence[str]], bool] | None = None,
 ) -> tuple[Evidence, ...]:
     """Put methods to the test on some pictures, for the predicted class.
 
@@ -104,6 +106,7 @@ def evidence(
     tiles        along one side, in which pictures are taken apart
     most_passes  of the network that one method may spend on either kind of question; a dear method then gets fewer pictures,
                  never fewer than four (or all that there are); None: no limit
+    affords      asked before methods are put to the test, those of one pass together, the cheap ones first: False leaves them out
     random_masks  that RISE puts over each picture: the `masks` of `attribute`
     others       as in `attribute`, and raises as it does
 
@@ -116,12 +119,25 @@ def evidence(
     costs = {name: trial.asker.cost(name, images.shape[-1]) for name in chosen}
     depth = len(levels_of(model))
     plans = {name: _plan(costs[name], len(images), compared, draws, depth, levels, most_passes) for name in chosen}
-    bases = {}
-    for name, plan in plans.items():
-        bases[name] = trial.asker.maps(name, images[: plan.pictures], trial.targets[: plan.pictures], f"base {plan.pictures}")
-    cascades = trial.cascade({name: (bases[name], plan) for name, plan in plans.items()})
-    apart = trial.removed({name: placed(model, base, trial.size) for name, base in bases.items()}, tiles)
-    return tuple(trial.found(bases[name], plan, draws, cascades[name], apart[name]) for name, plan in plans.items())
+    found: dict[str, Evidence] = {}
+    for together in [chosen] if affords is None else _rounds(costs):
+        if affords is not None and not affords(together):
+            continue
+        asked = {name: plans[name] for name in together}
+        bases = {}
+        for name, plan in asked.items():
+            bases[name] = trial.asker.maps(name, images[: plan.pictures], trial.targets[: plan.pictures], f"base {plan.pictures}")
+        cascades = trial.cascade({name: (bases[name], plan) for name, plan in asked.items()})
+        apart = trial.removed({name: placed(model, base, trial.size) for name, base in bases.items()}, tiles)
+        found |= {name: trial.found(bases[name], plan, draws, cascades[name], apart[name]) for name, plan in asked.items()}
+    return tuple(found[name] for name in chosen if name in found)
+
+
+def _rounds(costs: Mapping[str, float]) -> list[list[str]]:
+    """Methods as they are put to the test: those of one shared pass together, then each of the others, the cheap ones first."""
+    first = [name for name in costs if name in SHARED]
+    rest = sorted((name for name in costs if name not in SHARED), key=lambda name: costs[name])
+    return ([first] if first else []) + [[name] for name in rest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +188,7 @@ class _Trial:
         ranked = self.logits.sort(dim=1, descending=True, stable=True).indices
         self.targets, self.runner_up = ranked[:, 0], ranked[:, 1] if ranked.shape[1] > 1 else None
         self.knowing_nothing = control_maps(images, seed)
+        self.nothing_removed: dict[int, dict[str, Removal]] = {}
         self.grids = grids_of(model, images, self.targets, most=MOST_GRIDS, seed=seed) if masks is None else None
 
     def cascade(self, asked: Mapping[str, tuple[Attribution, _Plan]]) -> dict[str, list[tuple[int, str, float]]]:
@@ -190,8 +207,10 @@ class _Trial:
 
     def removed(self, maps: Mapping[str, Tensor], tiles: int) -> dict[str, dict[str, Removal]]:
         """{method: {"map" or a control: Removal}}; controls that all methods share are taken apart once."""
-        shared = removals(self.model, self.images, self.targets, self.knowing_nothing, tiles=tiles, seed=self.seed)
-        found = {}
+        if tiles not in self.nothing_removed:
+            blind = removals(self.model, self.images, self.targets, self.knowing_nothing, tiles=tiles, seed=self.seed)
+            self.nothing_removed[tiles] = blind
+        shared, found = self.nothing_removed[tiles], {}
         for name, values in maps.items():
             count = len(values)
             own = {"map": values, "blur-matched": blur_matched(values, self.seed)}

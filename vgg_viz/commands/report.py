@@ -17,7 +17,8 @@ def words(parser: Parser) -> None:
     parser.add_argument("--data", metavar="DIR", help="labelled pictures to measure on: an ImageFolder, or shapes")
     parser.add_argument("--out", default="gallery", metavar="DIR", help="where galleries land (default gallery)")
     parser.add_argument("--preset", choices=("quick", "standard", "full"), help="how much to compute and to paint (default standard)")
-    parser.add_argument("--budget", type=seconds, metavar="SECONDS", help="cut what is computed to fit, and say what was cut")
+    parser.add_argument("--budget", type=seconds, metavar="SECONDS",
+                        help="be done so long after the start, loading included: what does not fit is left out, and said")  # fmt: skip
     parser.add_argument("--from-receipts", metavar="GALLERY", help="paint that gallery again from its raw maps, without the network")
     parser.add_argument("--no-receipts", action="store_true", help="leave the raw maps out of the gallery")
     parser.add_argument("--standalone", action="store_true", help="one file to mail as well: the gallery with all that lies beside it")
@@ -39,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
             options.checkpoint, images=options.images, data=options.data, out=options.out, preset=options.preset or "standard",
             seed=options.seed, device=module_device(options.device), overrides=overrides(options),
             one_file=options.standalone, keep=not options.no_receipts, budget=options.budget,
-            command=as_typed(options), progress=steps,
+            began=options.began, command=as_typed(options), progress=steps,
         )  # fmt: skip
     return landed(options, result)
 

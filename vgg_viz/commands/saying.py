@@ -18,13 +18,18 @@ DONE, PARTS_MISSING, REFUSED, INTERRUPTED = 0, 1, 2, 130
 
 
 def landed(options: argparse.Namespace, result: Result, facts: Mapping[str, Any] | None = None) -> int:
-    """Say where a gallery landed and what it lacks, with --json also `facts`; the exit status of the command."""
+    """Say where a gallery landed and what it lacks, with --json also `facts`; the exit status of the command.
+
+    Parts that a budget left out are parts that are missing, too: the status is 1, though one sentence told of all of them.
+    """
     page = result.single or result.index
     for sentence in result.said:
         print(f"vgg_viz {options.command}: {sentence}", file=sys.stderr)
     for warning in result.warnings:
         print(f"vgg_viz {options.command}: {warning}", file=sys.stderr)
     for title, reason in result.missing:
+        if (title, reason) in result.told:
+            continue
         print(f"vgg_viz {options.command}: the part {title!r} is missing: {reason}", file=sys.stderr)
     if options.json:
         print_json({

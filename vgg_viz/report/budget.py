@@ -14,7 +14,8 @@ from vgg_viz.attribution.shared import SHARED  # a forward and a backward pass g
 OVERHEAD = 1.15  # of what surrounds the passes: copies, noise, sums
 LEVELS = 4  # of detail: all, a half, a quarter, an eighth
 LEAST_STEPS, LEAST_SAMPLES, LEAST_MASKS = 4, 2, 32
-EVALUATION = 0.12  # of the budget at most goes into answers on labelled pictures
+VERY_DEAR = 40  # passes a map at the coarsest: no path and no noise, but a question for every channel or mask
+EVALUATION = 0.12  # of the time left at most goes into answers on labelled pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,24 +138,34 @@ def cost_of(one: Plan, speed: Speed, tasks: Sequence[Task], detail: Detail, *, t
 
 
 def _richest_first(tasks: Sequence[Task], detail: Detail, pictures: int, trials: bool) -> Iterator[Plan]:
-    """Detail goes first, then trials, then pictures, then the second class, then the costliest methods one by one."""
+    """Detail goes first, then methods of very many passes, trials, pictures, the second class, and the costliest methods one by one.
+
+    Methods such as Score-CAM ask hundreds of times at any level of detail: one of them must not cost a large network all the rest.
+    """
     every = tuple(task.name for task in tasks)
+    coarse = detail.coarser(LEVELS - 1)
+    usual = tuple(task.name for task in tasks if task.name in SHARED or task.passes(coarse) <= VERY_DEAR)
     half = max(1, -(-pictures // 2))
     for tried in (True, False) if trials else (False,):
-        for level in range(LEVELS):
-            yield Plan(pictures, level, every, True, tried, 0.0)
+        for names in dict.fromkeys((every, usual)) if tried is trials else (usual,):
+            for level in range(LEVELS):
+                yield Plan(pictures, level, names, True, tried, 0.0)
     for fewer in dict.fromkeys((half, min(2, half))):
-        yield Plan(fewer, LEVELS - 1, every, True, False, 0.0)
+        yield Plan(fewer, LEVELS - 1, usual, True, False, 0.0)
     few = min(2, half)
-    yield Plan(few, LEVELS - 1, every, False, False, 0.0)
-    coarse = detail.coarser(LEVELS - 1)
-    by_cost = sorted((task for task in tasks if task.name not in SHARED), key=lambda task: task.passes(coarse))
+    yield Plan(few, LEVELS - 1, usual, False, False, 0.0)
+    by_cost = sorted((task for task in tasks if task.name in usual and task.name not in SHARED), key=lambda task: task.passes(coarse))
     while by_cost:
         by_cost.pop()
         left = {task.name for task in by_cost}
         yield Plan(few, LEVELS - 1, tuple(name for name in every if name in left or name in SHARED), False, False, 0.0)
-    least = tuple(name for name in every if name in SHARED) or every[:1]
-    yield Plan(1, LEVELS - 1, least, False, False, 0.0)
+    yield least(tasks)
+
+
+def least(tasks: Sequence[Task]) -> Plan:
+    """What is made whatever it costs: the maps of one shared pass on one picture."""
+    every = tuple(task.name for task in tasks)
+    return Plan(1, LEVELS - 1, tuple(name for name in every if name in SHARED) or every[:1], False, False, 0.0)
 
 
 def reductions(one: Plan, detail: Detail, pictures: int) -> dict[str, tuple[float, float]]:
@@ -168,5 +179,5 @@ def reductions(one: Plan, detail: Detail, pictures: int) -> dict[str, tuple[floa
 
 
 def evaluated(seconds: float, speed: Speed, wanted: int, *, preparing: float) -> int:
-    """How many labelled pictures may be answered; preparing: seconds to read or paint one."""
+    """How many labelled pictures may be answered in `seconds` that are left; preparing: seconds to read or paint one."""
     return max(1, min(wanted, int(EVALUATION * seconds / (speed.forward + preparing))))

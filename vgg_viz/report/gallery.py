@@ -18,7 +18,7 @@ from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import BUNDLED, load, sha256
 from vgg_viz.models.containers import model_files
 from vgg_viz.models.geometry import geometry
-from vgg_viz.records import Checkpoint, Finding
+from vgg_viz.records import Checkpoint, Exhibit, Finding
 from vgg_viz.registry import discover
 from vgg_viz.report import page
 from vgg_viz.report.exhibits import Made, Progress, failure, make_chapter, manifest_entries, write_chapter
@@ -31,7 +31,7 @@ from vgg_viz.report.preset import fitting, preset_for
 from vgg_viz.report.publishing import publish, standalone
 from vgg_viz.report.resuming import resumable
 from vgg_viz.report.scene import write_scene
-from vgg_viz.report.section import SECTIONS, Subject
+from vgg_viz.report.section import SECTIONS, SectionMaker, Subject
 from vgg_viz.report.shelf import Shelf
 from vgg_viz.report.stamp import made_at, reproducible, versions
 from vgg_viz.report.verdict import facts, subtitle, verdict
@@ -46,6 +46,7 @@ class Result:
 
     single  the whole gallery as one file, where that was asked for and it is light enough
     said    what else is worth a line on stderr, though nothing is wrong
+    told    those of `missing` that a warning tells of already, all in one sentence
     """
 
     index: Path
@@ -53,6 +54,7 @@ class Result:
     warnings: tuple[str, ...]
     single: Path | None = None
     said: tuple[str, ...] = ()
+    told: frozenset[tuple[str, str]] = frozenset()
 
 
 def report(
@@ -68,6 +70,7 @@ def report(
     one_file: bool = False,
     keep: bool = True,
     budget: float | None = None,
+    began: float | None = None,
     command: str = "",
     progress: Progress | None = None,
 ) -> Result:
@@ -80,10 +83,11 @@ def report(
     one_file   write the gallery as one file to mail too, where that is light enough
     keep       the receipts of all maps beside the page, and those of finished maps where the report is interrupted
     budget     seconds that it may take: methods, pictures and chapters are cut to fit, and what was cut is said; None: all of it
+    began      when the budget began to run (time.perf_counter), for a command that had to load first; None: now
     command    as the reader would type it; shown on the page
     raises     InputRefused and its kin before anything is written; OutputRefused when writing fails: nothing has changed then
     """
-    started, course = time.perf_counter(), pace(budget)
+    started, course = time.perf_counter(), pace(budget, began)
     require_index_place(Path(out))
     checkpoint = load(source, seed=seed, **{"folder_classes": folder_classes(data), **(overrides or {})})
     stem = Path(os.path.abspath(source)).stem if source is not None else BUNDLED.stem  # "." is a folder with a name
@@ -102,7 +106,7 @@ def report(
             (folder / name).mkdir()
         shelf = Shelf(model, checkpoint.classes, chosen, seed, checkpoint=fingerprint, folder=receipts if keep else None)
         if course:
-            shelf.left_out = course.without()
+            shelf.allowance = course
             course.answers(len(material.labelled or ()))
         subject = Subject(checkpoint, model, material, chosen, seed, maps=shelf)
         made, shown = _chapters(subject, folder, course, progress)
@@ -128,7 +132,12 @@ def report(
                                        **({"budget": course.told()} if course else {})})  # fmt: skip
     write_index(Path(out))
     alone = target / single if (target / single).is_file() else None
-    return Result(target / "index.html", missing, warnings, alone, shelf.said() + (() if course and course.cut else said))
+    if course is None:
+        return Result(target / "index.html", missing, warnings, alone, shelf.said())
+    # Stderr hears what it took as well, which the page cannot know.
+    others, told = tuple(warning for warning in warnings if warning not in said), (course.ended(),)
+    return Result(target / "index.html", missing, others + (told if course.cut else ()), alone,
+                  shelf.said() + (() if course.cut else told), frozenset(course.refused))  # fmt: skip
 
 
 # ---------------------------------------------------------------- making
@@ -147,7 +156,7 @@ def _chapters(
         if course and (no_time := course.refusal(maker.slug, maker.title)):
             part = Made(maker.slug, maker.title, maker.lead, missing=[(no_time, "python -m vgg_viz report CHECKPOINT")])
         else:
-            part = make_chapter(maker.slug, maker.title, maker.lead, partial(maker.make, subject))
+            part = make_chapter(maker.slug, maker.title, maker.lead, partial(_in_time, course, maker, subject))
         begun = time.perf_counter()
         done[maker.slug] = part, write_chapter(part, folder, subject.preset)
         if course and part.seconds:
@@ -155,6 +164,12 @@ def _chapters(
     if progress:
         progress("Writing", len(makers), len(makers))
     return [done[maker.slug][0] for maker in makers], [done[maker.slug][1] for maker in makers]
+
+
+def _in_time(course: Pace | None, maker: SectionMaker, subject: Subject) -> Iterable[Exhibit | Finding]:
+    """A chapter's exhibits; under a budget as many as there is time for."""
+    exhibits = maker.make(subject)
+    return course.watched(exhibits, maker.title) if course else exhibits
 
 
 # ---------------------------------------------------------------- writing

@@ -19,11 +19,14 @@ from vgg_viz.report.writing import json_text, plain
 FILE = "trials.json"
 
 
-def remembered(folder: Path | None, key: Mapping[str, Any], hold: Callable[[], tuple[Evidence, ...]]) -> tuple[Evidence, ...]:
+def remembered(
+    folder: Path | None, key: Mapping[str, Any], hold: Callable[[], tuple[Evidence, ...]], *, whole: int | None = None
+) -> tuple[Evidence, ...]:
     """The trials as `folder` tells them, where they were held under the very same `key`; else held now, and written down.
 
     key     all that they depend on, as plain values
     folder  None: nothing is kept
+    whole   how many there should be: where a budget left some out they are not written down, for the next report may have the time
     raises  OSError when the disk says no
     """
     wanted = plain(key)
@@ -35,7 +38,7 @@ def remembered(folder: Path | None, key: Mapping[str, Any], hold: Callable[[], t
         except (ReceiptRefused, ValueError):
             pass  # damaged, or of another version: held again and written over
     found = hold()
-    if folder is not None:
+    if folder is not None and (whole is None or len(found) == whole):
         folder.mkdir(parents=True, exist_ok=True)
         with whole_file(folder / FILE) as temporary:
             temporary.write_text(json_text({"key": wanted, "found": [encoded(one) for one in found]}), encoding="utf-8")

@@ -48,7 +48,7 @@ def gather(
     seed: int,
 ) -> Material:
     """Read, or paint, what the report will look at; raises DataRefused and ImageRefused for what the user named."""
-    limit = max(16, min(preset.evaluated, int(preset.gigamacs / max(gigamacs, 1e-9))))
+    limit = max(min(16, preset.evaluated), min(preset.evaluated, int(preset.gigamacs / max(gigamacs, 1e-9))))
     labelled, labelled_from = labelled_pictures(checkpoint, data, limit=limit, seed=seed)
     warnings = list(left_out(labelled))
     given = looked = None

@@ -38,6 +38,19 @@ class Maps(Protocol):
         """Grad-CAM of `layers`, and `also` other methods of that pass, those of layers at `layer`."""
 
 
+class Allowance(Protocol):
+    """What a report under a budget lets the shelf do."""
+
+    def offers(self, method: str, target: str) -> bool:
+        """Whether there is time for this map."""
+
+    def tries(self, names: Sequence[str]) -> bool:
+        """Whether there is time to put these methods to the test."""
+
+    def made(self, method: str, seconds: float) -> None:
+        """A map set was made, or all those of one shared pass, of which `method` is one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """One map set on the shelf, the word for its target, and what it was made from."""
@@ -51,7 +64,7 @@ class Shelf:
     """All maps of one report.
 
     folder     where receipts are written as soon as a map exists, and looked for before it is computed; None: nowhere
-    left_out   (method, target) that the plan of a budget leaves out
+    allowance  what a budget allows, asked before each map; None: everything
     read_back  how many map sets were found there
     """
 
@@ -61,12 +74,12 @@ class Shelf:
         self.model, self.classes, self.preset, self.seed = model, tuple(classes), preset, seed
         self.checkpoint, self.folder = checkpoint, folder
         self.kept: dict[str, Kept] = {}
-        self.left_out: frozenset[tuple[str, str]] = frozenset()
+        self.allowance: Allowance | None = None
         self.read_back = 0
 
     def offers(self, method: str, target: str) -> bool:
-        """Everything can be computed, unless the plan of a budget left it out."""
-        return (method, target) not in self.left_out
+        """Everything can be computed, unless a budget has no time for it."""
+        return self.allowance is None or self.allowance.offers(method, target)
 
     def attribute(self, batch: Batch, method: str, classes: Tensor, *, target: str, layer: str | None = None) -> Attribution:
         """The map set of a method for `classes` (B,), which the report calls `target`; layer for layered methods only."""
@@ -78,6 +91,8 @@ class Shelf:
             seed=options.seed, steps=options.steps, samples=options.samples, masks=options.masks, window=options.window,
             stride=options.stride,
         )  # fmt: skip
+        if self.allowance is not None:
+            self.allowance.made(method, found.seconds)
         return self._put(batch, replace(found, settings=_settings(method, options)), target)
 
     def shared(
@@ -97,6 +112,8 @@ class Shelf:
             cams = [name for name in also if name in CAMS and name != "grad_cam"]
             bundle = gradient_bundle(self.model, images, classes.to(self._device), layers=list(layers), cams=cams)
             seconds = time.perf_counter() - started
+            if self.allowance is not None:
+                self.allowance.made("saliency", seconds)
             made: dict[tuple[str, str | None], Attribution] = {("grad_cam", name): bundle.grad_cam[name] for name in layers}
             made |= {("saliency", None): bundle.saliency, ("input_x_gradient", None): bundle.input_x_gradient}
             made |= {(name, layer): found[layer] for name, found in bundle.cams.items() if layer is not None}

@@ -35,12 +35,13 @@ def tried(subject: Subject, looked: Looked) -> tuple[Evidence, ...]:
     part = picked(batch, list(range(min(FEWEST if large else TRIED, len(batch)))))
     most = None if subject.preset.name == "full" and not large else PASSES
     levels, draws = (3, 1) if large else (5, 2)
+    allowance = subject.maps.allowance if isinstance(subject.maps, Shelf) else None
 
     def hold() -> tuple[Evidence, ...]:
         return evidence(
             subject.model, part.images.to(subject.device), names=subject.preset.methods, labels=part.labels, masks=part.masks,
             seed=subject.seed, steps=subject.preset.steps, samples=subject.preset.samples, random_masks=subject.preset.masks,
-            compared=COMPARED, most_passes=most, levels=levels, draws=draws,
+            compared=COMPARED, most_passes=most, levels=levels, draws=draws, affords=allowance.tries if allowance else None,
         )  # fmt: skip
 
     if not isinstance(subject.maps, Shelf):
@@ -50,7 +51,7 @@ def tried(subject: Subject, looked: Looked) -> tuple[Evidence, ...]:
         "random masks": subject.preset.masks, "compared": COMPARED, "passes": most, "levels": levels, "draws": draws, "labels": part.labels,
         "masks": None if part.masks is None else pixels_of(part.masks), "origin": subject.maps.told(part),
     }  # fmt: skip
-    return tuple(ranked(remembered(subject.maps.folder, key, hold)))
+    return tuple(ranked(remembered(subject.maps.folder, key, hold, whole=len(subject.preset.methods))))
 
 
 def ranked(found: Sequence[Evidence]) -> list[Evidence]:

@@ -100,9 +100,11 @@ def compute(subject: Subject, looked: Looked, names: tuple[str, ...] = ()) -> Ma
         ready = subject.maps.shared(looked.batch, classes, target=target, layers=every, also=also, layer=layer)
         by_layer.update({(target, name): ready["grad_cam", name] for name in every})
         for name in wanted:
-            by_method[target, name] = ready.get((name, layer if methods()[name].layered else None)) or subject.maps.attribute(
-                looked.batch, name, classes, target=target, layer=layer
-            )
+            found = ready.get((name, layer if methods()[name].layered else None))
+            if found is None and subject.maps.offers(name, target):  # asked again: under a budget time has passed
+                found = subject.maps.attribute(looked.batch, name, classes, target=target, layer=layer)
+            if found is not None:
+                by_method[target, name] = found
     return Maps(layer, reason.removeprefix(f"{convolution}: ").removesuffix("."), second, by_method, by_layer)
 
 
