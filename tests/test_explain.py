@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from vgg_viz.attribution import attribute
+from vgg_viz.attribution.method import METHODS
 from vgg_viz.attribution.targets import Against
 from vgg_viz.cli import main
 from vgg_viz.errors import InputRefused, UnknownName
@@ -253,11 +254,32 @@ def test_the_layer_sheet_has_every_convolution_with_its_map_and_field(bundled):
     rows = {row.name: row for row in bundled.rows}
     assert shown.numbers["layers"] == [name for name in rows if name.startswith("relu")]
     for name, size, field in zip(*(shown.numbers[key] for key in ("layers", "map", "field")), strict=True):
-        assert size == "×".join(map(str, rows[name].shape[1:]))
+        assert size == " × ".join(map(str, rows[name].shape[1:]))
         assert field == rows[name].field.size
     text = " ".join(one.get_text() for one in shown.figure.findobj() if hasattr(one, "get_text"))
     assert "each layer's own map" in text
     assert "sees 14 px" in text
+
+
+@pytest.mark.parametrize(("methods", "deep"), [
+    (["saliency"], "grad_cam"), (["saliency", "hires_cam", "grad_cam"], "hires_cam"), (["layer_cam"], "layer_cam"), (["eigen_cam"], "grad_cam"),
+])  # fmt: skip
+def test_the_layer_sheet_is_of_the_first_method_that_gives_all_layers_and_says_so_where_none_does(files, methods, deep):
+    found = explained(None, files / "upright.png", methods=methods, preset="quick")
+    (shown,) = depth.layers(found)
+    assert shown.numbers["method"] == found.look.deep == deep
+    for layer, one in found.look.by_layer.items():
+        alone = attribute(found.model, found.batch.images, method=deep, target=found.look.predicted, layer=layer, relu=False)
+        torch.testing.assert_close(one.values, alone.values, rtol=1e-4, atol=1e-7)
+        assert one.signed == alone.signed
+    assert ("hence Grad-CAM" in shown.caption.see) == (deep not in methods)
+    assert (f"{METHODS[deep].title} for" in shown.caption.see) and (f"{METHODS[deep].title} at every convolution" in next(maps.maps(found)).caption.see) == (deep in methods)
+    assert {one["layer"] for one in next(maps.maps(found)).viewer["maps"] if one["method"] == deep} == (set(found.look.by_layer) if deep in methods else set())
+
+
+def test_what_the_shared_pass_gives_costs_no_pass_of_its_own(files):
+    alone, several = (explained(None, files / "upright.png", methods=names, preset="quick") for names in (["grad_cam"], ["hires_cam", "grad_cam", "saliency"]))
+    assert several.look.passes == alone.look.passes
 
 
 def test_a_flat_map_is_said_to_be_flat(files, tmp_path):
@@ -337,6 +359,8 @@ REFUSED = (
     ("red.pt patch.png --target grey --against grey", "one class"),
     ("red.pt patch.png --against red", "answers already"),
     ("red.pt patch.png --method grad_cat", "did you mean 'grad_cam'"),
+    ("red.pt patch.png --method ''", "without a name"),
+    ("red.pt patch.png --method , --unit conv2_1:1", "without a name"),
     ("red.pt patch.png --layer conv9_9", "layer"),
     ("red.pt patch.png --layer fc3", "no map"),
     ("red.pt patch.png --layer conv2_1 --method saliency", "read no layer"),
