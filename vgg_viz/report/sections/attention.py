@@ -17,7 +17,7 @@ from vgg_viz.maths.heatmaps import Scale, place, shared_scale
 from vgg_viz.maths.metrics import rank_correlation
 from vgg_viz.maths.receptive_field import Field
 from vgg_viz.records import Attribution, Caption, Exhibit, Finding
-from vgg_viz.report.section import Looked, Subject, counted, pixels, section
+from vgg_viz.report.section import Looked, Subject, counted, pixels, rows_of, section
 from vgg_viz.report.sections.activations import looked_at
 from vgg_viz.report.trials import exhibits, finding, tried
 from vgg_viz.report.viewer import payload
@@ -180,7 +180,7 @@ def _side_by_side(subject: Subject, looked: Looked, maps: Maps, titles: dict[str
         "attention-methods" + suffix,
         f"Methods side by side{f', {suffix[1:]}' if suffix else ''}",
         Caption(
-            see=f"{counted(len(chosen), 'picture')}, one per row; a column is a method, asked about the class that the network predicted. "
+            see=f"{rows_of(len(chosen))}; a column is a method, asked about the class that the network predicted. "
             f"The most credible stand first where they were put to the test. Each map has its own scale, printed under it. Maps of a layer, here {maps.chosen_layer}, and of "
             "patches lie over the picture, the stronger the less transparent; maps in grains of single pixels have their own ground, the colour of zero."
             + (" The outline is the object's true mask." if looked.batch.masks is not None else ""),
