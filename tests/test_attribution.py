@@ -375,7 +375,8 @@ def test_the_settings_of_a_map_name_the_layer_that_was_used(name):
 
 def test_a_baseline_for_each_picture_is_told_whole_however_the_batch_is_cut():
     baseline = torch.stack([torch.full((3, 16, 16), value) for value in (0.0, 0.5, 1.0)])
-    found = [attribute(linear(), pictures(3), method="integrated_gradients", target=0, baseline=baseline, batch=batch) for batch in (1, 2, 3)]
+    about = {"method": "integrated_gradients", "target": 0, "baseline": baseline}
+    found = [attribute(linear(), pictures(3), batch=batch, **about) for batch in (1, 2, 3)]
     assert {one.settings["baseline"] for one in found} == {"tensor (3, 3, 16, 16), mean 0.5"}
     for one in found[1:]:
         torch.testing.assert_close(one.values, found[0].values)

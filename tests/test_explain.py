@@ -262,7 +262,8 @@ def test_the_layer_sheet_has_every_convolution_with_its_map_and_field(bundled):
 
 
 @pytest.mark.parametrize(("methods", "deep"), [
-    (["saliency"], "grad_cam"), (["saliency", "hires_cam", "grad_cam"], "hires_cam"), (["layer_cam"], "layer_cam"), (["eigen_cam"], "grad_cam"),
+    (["saliency"], "grad_cam"), (["saliency", "hires_cam", "grad_cam"], "hires_cam"), (["layer_cam"], "layer_cam"),
+    (["eigen_cam"], "grad_cam"),
 ])  # fmt: skip
 def test_the_layer_sheet_is_of_the_first_method_that_gives_all_layers_and_says_so_where_none_does(files, methods, deep):
     found = explained(None, files / "upright.png", methods=methods, preset="quick")
@@ -272,13 +273,19 @@ def test_the_layer_sheet_is_of_the_first_method_that_gives_all_layers_and_says_s
         alone = attribute(found.model, found.batch.images, method=deep, target=found.look.predicted, layer=layer, relu=False)
         torch.testing.assert_close(one.values, alone.values, rtol=1e-4, atol=1e-7)
         assert one.signed == alone.signed
+    title, viewer = METHODS[deep].title, next(maps.maps(found))
+    assert f"{title} for" in shown.caption.see
     assert ("hence Grad-CAM" in shown.caption.see) == (deep not in methods)
-    assert (f"{METHODS[deep].title} for" in shown.caption.see) and (f"{METHODS[deep].title} at every convolution" in next(maps.maps(found)).caption.see) == (deep in methods)
-    assert {one["layer"] for one in next(maps.maps(found)).viewer["maps"] if one["method"] == deep} == (set(found.look.by_layer) if deep in methods else set())
+    assert (f"{title} at every convolution" in viewer.caption.see) == (deep in methods)
+    layers = {one["layer"] for one in viewer.viewer["maps"] if one["method"] == deep}
+    assert layers == (set(found.look.by_layer) if deep in methods else set())
 
 
 def test_what_the_shared_pass_gives_costs_no_pass_of_its_own(files):
-    alone, several = (explained(None, files / "upright.png", methods=names, preset="quick") for names in (["grad_cam"], ["hires_cam", "grad_cam", "saliency"]))
+    alone, several = (
+        explained(None, files / "upright.png", methods=names, preset="quick")
+        for names in (["grad_cam"], ["hires_cam", "grad_cam", "saliency"])
+    )
     assert several.look.passes == alone.look.passes
 
 
