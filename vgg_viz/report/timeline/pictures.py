@@ -62,7 +62,7 @@ def _figure(walk: Walk) -> Exhibit:
             if layer == walk.deep:
                 moved.append(float(drift(maps[:1], maps[-1:])))
             first, last = (_short(float(part.abs().max())) for part in (maps[0], maps[-1]))
-            label = f"for {truth} at {layer}; peak {first} logit, at the end {last}"
+            label = f"for {truth} at {layer}; peak {first} at first, {last} at last [logit]"
             said = [_said(walk, epoch, i) for epoch in epochs] if layer == walk.deep else []
             mask = None if batch.masks is None else batch.masks[i].numpy()
             strips.append(Strip(photos[i], placed.numpy(), scale, label, said, mask))
