@@ -239,3 +239,4 @@ def test_what_rounds_to_nothing_has_no_sign():
 
 def test_a_number_stays_on_a_line_with_its_unit():
     assert tied("85 % of 64 px, 3 pxs, 5 pictures") == "85\u00a0% of 64\u00a0px, 3 pxs, 5 pictures"
+    assert tied("a 26 × 26 map, 3 × 64 × 64, 2 × mean") == "a 26\u00a0×\u00a026 map, 3\u00a0×\u00a064\u00a0×\u00a064, 2 × mean"

@@ -43,8 +43,8 @@ def finalize(value: Any) -> Any:
 
 
 def tied(text: str) -> str:
-    """A sentence whose numbers keep their units on the same line: 85 % and 64 px are not torn apart."""
-    return re.sub(r"(?<=\d) (?=%|px\b)", "\u00a0", text)
+    """A sentence whose numbers keep their units on the same line: 85 %, 64 px and 7 × 7 are not torn apart."""
+    return re.sub(r"(?<=\d) (?=%|px\b)|(?<=\d) (?=× ?\d)|(?<=\d\s×) (?=\d)", "\u00a0", text)
 
 
 def named(text: str) -> str:
