@@ -17,6 +17,7 @@ from vgg_viz.attribution.targets import Against
 from vgg_viz.cli import main
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.figures.explaining import explanation as paint
+from vgg_viz.figures.style import percent
 from vgg_viz.maths.heatmaps import Scale
 from vgg_viz.maths.images import decode, encode_png
 from vgg_viz.models.build import architecture, build
@@ -121,6 +122,7 @@ def test_a_random_order_takes_several_times_as_much_and_the_sentence_says_so(pla
     assert "turns red (" in said
     assert "into grey (" in said
     assert "in random order it takes" in said
+    assert "again" not in said, "the patch is gone, and nothing brings the answer back"
 
 
 def test_the_hidden_picture_is_the_picture_outside_of_the_region(planted):
@@ -515,5 +517,9 @@ def test_cnn_explainers_red_panda_is_confidently_taken_for_espresso(shared_data)
     assert findings(found)[0].text == "The network says espresso (98.5 %), but red panda (1.3 %) was expected."
     assert removed(found).startswith("Even with all of it blurred the network says espresso (95.2 %)")
     assert found.classes[found.removal.becomes] == "red panda"
+    path = found.removal.by_map
+    at = path.changed(found.removal.answer)
+    back = next(n for n in range(at, len(path.shares)) if int(path.answers[n]) == found.removal.answer)
+    assert removed(found).endswith(f" With {percent(float(path.shares[back]))} hidden it says espresso again.")
     decoded = decode(folder / "images" / "panda_5.jpeg")
     assert found.original == tuple(decoded.shape[-2:])
