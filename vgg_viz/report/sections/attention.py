@@ -24,6 +24,8 @@ from vgg_viz.report.viewer import payload
 
 COLUMNS = 8  # methods in a figure; more take several
 PEAKS = 0.995  # of the magnitudes lie inside a pixel map's scale: a few peaks would darken the rest
+# The same of a layer's map, which lies over the photo: one unit of 26 × 26 that shouts would make all others transparent.
+LAYER_PEAKS = 0.98
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +244,7 @@ def _classes(subject: Subject, looked: Looked, maps: Maps) -> Exhibit:
         placed = [on_picture(maps.by_layer[target, maps.chosen_layer], i, fields, photos[i].shape[:2]) for target in ("predicted", "second")]
         scale = _scale(torch.stack(placed), maps.by_layer["predicted", maps.chosen_layer], "both maps of this row")
         difference = placed[0] - placed[1]
-        signed = shared_scale(difference, signed=True, unit="logit", over="this map")
+        signed = shared_scale(difference, signed=True, unit="logit", over="this map", quantile=LAYER_PEAKS)
         mask = None if looked.batch.masks is None else looked.batch.masks[i].numpy()
         panels = [
             ("predicted class", placed[0].numpy(), scale), ("second class", placed[1].numpy(), scale), ("difference", difference.numpy(), signed),
@@ -284,7 +286,7 @@ def on_picture(found: Attribution, index: int, fields: dict[str, Field], size: t
 
 
 def _scale(values: Tensor, found: Attribution, over: str) -> Scale:
-    quantile = PEAKS if found.layer is None else 1.0
+    quantile = PEAKS if found.layer is None else LAYER_PEAKS
     return shared_scale(values, signed=found.signed, unit=found.unit, over=over, quantile=quantile)
 
 
