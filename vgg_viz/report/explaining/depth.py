@@ -15,6 +15,7 @@ from vgg_viz.records import Caption, Column, Exhibit, Table
 from vgg_viz.report.explaining.explanation import Explanation
 from vgg_viz.report.explaining.facts import peak
 from vgg_viz.report.explaining.look import placed
+from vgg_viz.report.explaining.sheet import LAYER_PEAKS
 from vgg_viz.report.explaining.telling import name_of
 from vgg_viz.report.section import counted, pixels
 
@@ -29,7 +30,7 @@ def layers(found: Explanation) -> Iterator[Exhibit]:
     for name, one in look.by_layer.items():
         row = fields[name]
         on = placed(found.rows, one, size)
-        scale = shared_scale(on, signed=one.signed, unit=one.unit, over="each layer's own map")
+        scale = shared_scale(on, signed=one.signed, unit=one.unit, over="each layer's own map", quantile=LAYER_PEAKS)
         field = row.field.size if row.field else None
         panels.append((f"{name} {row.shape[1]}×{row.shape[2]}, sees {field} px", on.numpy(), scale))
         highest = peak(one)
@@ -50,7 +51,7 @@ def layers(found: Explanation) -> Iterator[Exhibit]:
             "whole picture cannot say where in it the evidence was.",
         ),
         alt=f"The picture and its {plain} maps at {counted(len(panels), 'layer')}, coarser with depth; {look.layer} is the {chosen} one.",
-        figure=layers_side_by_side(Row(pixels(found.batch.images)[0], panels), title=f"{title} for {said} at every convolution"),
+        figure=layers_side_by_side(Row(pixels(found.batch.images)[0], panels), title=f"{title} for {said}, by layer"),
         kind="picture",
         table=Table(
             (Column("layer"), Column("map"), Column("channels", "", True), Column("field", "px", True), Column("lowest", one.unit, True), Column("highest", one.unit, True),

@@ -18,7 +18,7 @@ from vgg_viz.report import receipts
 from vgg_viz.report.explaining.explanation import Explanation
 from vgg_viz.report.explaining.facts import target
 from vgg_viz.report.explaining.look import UNIT
-from vgg_viz.report.explaining.sheet import PEAKS
+from vgg_viz.report.explaining.sheet import LAYER_PEAKS, PEAKS
 from vgg_viz.report.explaining.telling import method_said, name_of, part
 from vgg_viz.report.section import counted, pixels
 from vgg_viz.report.viewer import payload
@@ -114,7 +114,7 @@ def _methods(found: Explanation) -> Exhibit:
         for name in found.question.methods:
             one = look.maps[name, index]
             both = torch.stack([found.map(name, other) for other in look.asked])
-            scale = shared_scale(both, signed=one.signed, unit=one.unit, over="all rows of each method", quantile=1.0 if one.layer else PEAKS)
+            scale = shared_scale(both, signed=one.signed, unit=one.unit, over="all rows of each method", quantile=LAYER_PEAKS if one.layer else PEAKS)
             panels.append((method_said(found, name), found.map(name, index).numpy(), scale))
         about = name_of(found, index) if index == UNIT else f"{name_of(found, index)} ({part(found, index)}, {percent(float(look.probabilities[index]))})"
         rows.append(Row(photo, panels, f"for {about}"))
