@@ -361,3 +361,22 @@ def test_half_precision_tells_the_same_story(name):
     half = attribute(model.to(torch.bfloat16), images.bfloat16(), **options)
     assert half.values.dtype == torch.float32
     assert rank_correlation(full.values, half.values).item() > 0.8
+
+
+@pytest.mark.parametrize("name", [name for name, about in methods().items() if about.layered])
+def test_the_settings_of_a_map_name_the_layer_that_was_used(name):
+    model = build("tiny_vgg", num_classes=3, image_side=32, seed=1)
+    found = attribute(model, pictures(2, 32), method=name, target=1, masks=4)
+    assert found.settings["layer"] == "relu2_2"
+    asked = attribute(model, pictures(2, 32), method=name, target=1, masks=4, layer="relu1_2")
+    assert asked.settings["layer"] == "relu1_2"
+    assert torch.equal(attribute(model, pictures(2, 32), method=name, target=1, masks=4, layer="relu2_2").values, found.values)
+
+
+def test_a_baseline_for_each_picture_is_told_whole_however_the_batch_is_cut():
+    baseline = torch.stack([torch.full((3, 16, 16), value) for value in (0.0, 0.5, 1.0)])
+    about = {"method": "integrated_gradients", "target": 0, "baseline": baseline}
+    found = [attribute(linear(), pictures(3), batch=batch, **about) for batch in (1, 2, 3)]
+    assert {one.settings["baseline"] for one in found} == {"tensor (3, 3, 16, 16), mean 0.5"}
+    for one in found[1:]:
+        torch.testing.assert_close(one.values, found[0].values)

@@ -170,12 +170,12 @@ def test_a_mean_gradient_cannot_tell_where_the_network_reads():
 @pytest.mark.parametrize(
     ("name", "side", "layer", "numbers"),
     [
-        ("vgg16", 224, "conv5_3", ["14x14", "196 of 224 px"]),
+        ("vgg16", 224, "conv5_3", ["14 × 14", "196 of 224 px"]),
         ("vgg19", 224, "conv5_3", ["220 of 224 px", "conv5_4", "252 of 224 px"]),
-        ("vgg11", 224, "conv5_2", ["14x14", "134 of 224 px"]),
-        ("vgg16", 32, "conv3_2", ["8x8", "32 of 32 px", "40 of 32 px"]),
-        ("vgg11_bn", 32, "conv3_2", ["8x8", "26 of 32 px", "conv4_1", "4x4"]),
-        ("tiny_vgg", 64, "conv2_2", ["26x26", "14 of 64 px"]),
+        ("vgg11", 224, "conv5_2", ["14 × 14", "134 of 224 px"]),
+        ("vgg16", 32, "conv3_2", ["8 × 8", "32 of 32 px", "40 of 32 px"]),
+        ("vgg11_bn", 32, "conv3_2", ["8 × 8", "26 of 32 px", "conv4_1", "4 × 4"]),
+        ("tiny_vgg", 64, "conv2_2", ["26 × 26", "14 of 64 px"]),
     ],
 )
 def test_the_layer_is_chosen_by_map_and_field_and_the_sentence_says_the_numbers(name, side, layer, numbers):
@@ -191,13 +191,13 @@ def test_small_pictures_get_the_best_that_there_is():
     model = build("tiny_vgg", image_side=16, num_classes=3)
     chosen, reason = choose_layer(geometry(model, 16), 16)
     assert chosen == "conv1_2"
-    assert "12x12" in reason
-    assert "conv2_1: a 4x4 map" in reason
+    assert "12 × 12" in reason
+    assert "conv2_1: a 4 × 4 map" in reason
     tiniest = geometry(build("vgg11", image_side=32, num_classes=3, width=0.02), 32)
     coarse = [row for row in tiniest if row.name in ("conv4_1", "conv5_1")]
     chosen, reason = choose_layer(coarse, 32)
     assert chosen == "conv4_1"
-    assert "no convolution has a map of 7x7" in reason
+    assert "no convolution has a map of 7 × 7" in reason
 
 
 def test_a_network_without_convolutions_is_refused():

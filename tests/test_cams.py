@@ -256,3 +256,12 @@ def test_whoever_writes_over_a_layer_is_noticed():
 
 def test_a_bundle_without_layers_is_pixels_alone():
     assert gradient_bundle(lively(), pictures(), 1, layers=()).grad_cam == {}
+
+
+def test_a_method_that_is_named_twice_is_counted_once():
+    model, images = lively(), pictures()
+    bundle = gradient_bundle(model, images, 1, layers=["relu2_1"], cams=["grad_cam", "hires_cam", "hires_cam"])
+    once = attribute(model, images, method="grad_cam", target=1, layer="relu2_1")
+    torch.testing.assert_close(bundle.grad_cam["relu2_1"].values, once.values, rtol=1e-4, atol=1e-7)
+    again = attribute(model, images, method="hires_cam", target=1, layer="relu2_1")
+    torch.testing.assert_close(bundle.cams["hires_cam"]["relu2_1"].values, again.values, rtol=1e-4, atol=1e-7)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from vgg_viz.capture.hooks import aiming, capture, capturing, evaluating, frozen, shifting
+from vgg_viz.capture.hooks import aiming, capture, capturing, evaluating, frozen, meeting
 from vgg_viz.errors import UnknownName
 from vgg_viz.models.build import build
 from vgg_viz.models.names import layers
@@ -115,31 +115,7 @@ def test_default_layers_leave_out_those_that_say_nothing_of_their_own(small_vgg)
     assert not {"normalise", "flatten", "drop6"} & names
 
 
-def test_a_shift_is_added_and_what_was_said_before_is_kept(small_vgg):
-    images = pictures()
-    plain = capture(small_vgg, images, ["conv2_1", "bn2_1"])
-    offset = torch.randn(2, plain.maps["conv2_1"].shape[1], 1, 1, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad(), shifting(small_vgg, {"conv2_1": offset}) as said, capturing(small_vgg, "bn2_1") as after:
-        small_vgg(images)
-    assert torch.equal(said["conv2_1"], plain.maps["conv2_1"])
-    with torch.no_grad():
-        assert torch.equal(after["bn2_1"], small_vgg.features[5](plain.maps["conv2_1"] + offset))
-    with torch.no_grad():
-        assert torch.equal(small_vgg(images), plain.logits), "the shift is gone after the block"
-
-
-def test_what_a_shifted_layer_said_survives_the_relu_that_runs_in_place():
-    model = build("vgg11", num_classes=3, width=0.1, image_side=32)
-    plain = capture(model, pictures(), ["conv5_1"]).maps["conv5_1"]
-    offset = torch.zeros(1, 1, 1, 1, requires_grad=True)
-    with shifting(model, {"conv5_1": offset}) as said:
-        model(pictures()).sum().backward()
-    assert (plain < 0).any()
-    assert torch.equal(said["conv5_1"], plain)
-    assert offset.grad is not None
-
-
-@pytest.mark.parametrize("look", ["capturing", "shifting", "evaluating", "frozen", "capture", "aiming", "neuron"])
+@pytest.mark.parametrize("look", ["capturing", "meeting", "evaluating", "frozen", "capture", "aiming", "neuron"])
 @pytest.mark.parametrize("how", ["well", "badly"])
 def test_the_model_comes_back_bit_equal(small_vgg, look, how):
     model = unusual(small_vgg)
@@ -153,7 +129,7 @@ def test_the_model_comes_back_bit_equal(small_vgg, look, how):
             return
         around = {
             "capturing": lambda m: capturing(m, "conv1_1", "fc6"),
-            "shifting": lambda m: shifting(m, {"conv1_1": torch.ones(1), "fc6": torch.ones(1)}),
+            "meeting": lambda m: meeting(m, ["conv1_1", "relu5_1"], lambda *_: None),
             "aiming": lambda m: aiming(m, torch.tensor([[0, 1], [3, 2]])),
             "neuron": lambda m: aiming(m, neuron=Neuron("conv2_1", 3)),
             "evaluating": evaluating,

@@ -109,7 +109,11 @@ class Made:
         self.folder = self.result.index.parent
         self.page = self.result.index.read_text(encoding="utf-8")
         self.manifest = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
-        self.numbers = {exhibit["slug"]: exhibit["numbers"] for exhibit in self.manifest["exhibits"]}
+        told = {exhibit["slug"]: exhibit["numbers"] for exhibit in self.manifest["exhibits"]}
+        self.numbers = {slug: self.read(one["file"]) if set(one) == {"file"} else one for slug, one in told.items()}
+
+    def read(self, file: str) -> dict:
+        return json.loads((self.folder / file).read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session")

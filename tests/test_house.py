@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -267,3 +268,10 @@ def test_asking_for_help_costs_no_heavy_import(program):
     check = f"{program}\nimport sys\nsys.exit(', '.join(sorted({heavy} & set(sys.modules))) or 0)"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_browser_tests_wait_for_functions_not_for_bare_expressions():
+    """Under the page's content policy a bare expression is looked at once: what comes true later is an error, now and then."""
+    for file in sorted((Path(__file__).parent / "browser").glob("*.py")):
+        bare = re.findall(r"""wait_for_function\(f?["'](?!["(]|"\(|async)[^\n]*""", file.read_text(encoding="utf-8"))
+        assert not bare, f"{file.name}: {bare[0]}"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 from vgg_viz.report.page import IndexRow, Page, Section, Shown, render, render_index
-from vgg_viz.report.wording import visible
+from vgg_viz.report.wording import cell, texts, tied, visible
 
 RLO = "\u202e"
 NASTY = ("</script><script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "__proto__", f"a{RLO}b", "x" * 300, "",
@@ -229,3 +229,14 @@ def test_a_folder_name_is_never_an_address_elsewhere(folder):
 
 def test_an_empty_index_says_how_to_fill_it():
     assert "python -m vgg_viz report" in Reader(render_index([])).text
+
+
+def test_what_rounds_to_nothing_has_no_sign():
+    table = Table((Column("a", "", True),), ((-0.0,), (0.1234,), (-0.25,)))
+    assert texts(table) == [["0.0000"], ["0.1234"], ["−0.2500"]]
+    assert cell(-0.0) == "0"
+
+
+def test_a_number_stays_on_a_line_with_its_unit():
+    assert tied("85 % of 64 px, 3 pxs, 5 pictures") == "85\u00a0% of 64\u00a0px, 3 pxs, 5 pictures"
+    assert tied("a 26 × 26 map, 3 × 64 × 64, 2 × mean") == "a 26\u00a0×\u00a026 map, 3\u00a0×\u00a064\u00a0×\u00a064, 2 × mean"

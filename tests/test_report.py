@@ -92,7 +92,8 @@ class Made:
         self.exhibits = {exhibit["slug"]: exhibit for exhibit in self.manifest["exhibits"]}
 
     def numbers(self, slug: str) -> dict:
-        return self.exhibits[slug]["numbers"]
+        told = self.exhibits[slug]["numbers"]
+        return json.loads((self.folder / told["file"]).read_text(encoding="utf-8")) if set(told) == {"file"} else told
 
     def payload(self) -> dict:
         """What the viewer in the page gets."""
@@ -178,7 +179,7 @@ def test_the_numbers_beside_a_figure_are_those_of_the_manifest(made):
     for slug, exhibit in made.exhibits.items():
         if exhibit["numbers"]:
             beside = json.loads((made.folder / "data" / f"{slug}.json").read_text(encoding="utf-8"))
-            assert beside == exhibit["numbers"], slug
+            assert beside == exhibit["numbers"] or exhibit["numbers"] == {"file": f"data/{slug}.json"}, slug
 
 
 def test_no_json_holds_what_is_no_json(made):

@@ -31,6 +31,8 @@ pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 from serving import RAW, SIDE, Client, gallery, hears_ctrl_c, picture, serving, small
 
 from vgg_viz.attribution import attribute, methods
+from vgg_viz.attribution.blocks import CAMS
+from vgg_viz.attribution.shared import SHARED
 from vgg_viz.cli import main
 from vgg_viz.data.folder import read_images
 from vgg_viz.errors import DataRefused, ImageRefused, InputRefused
@@ -416,7 +418,7 @@ def test_a_map_from_the_server_is_the_map(client, network, tmp_path, method):
     images = read_images(tmp_path / "x.png", image_side=SIDE).images
     said = events(client.wish(client.send(picture(1)).json()["id"], methods=[method], classes=[3]))  # no map of which is flat
     viewer = said[-1]["viewer"]
-    layers = network.layers if method == "grad_cam" else [network.usual_layer if methods()[method].layered else None]
+    layers = network.layers if method in CAMS else [network.usual_layer if methods()[method].layered else None]
     assert len(viewer["maps"]) == len(layers)
     for entry, layer in zip(viewer["maps"], layers, strict=True):
         truth = attribute(build(small()), images, method=method, target=3, layer=layer)
@@ -462,6 +464,13 @@ def test_several_methods_classes_and_one_layer_come_together(client, network):
         for index in (2, 7) for method in ("saliency", "grad_cam", "guided_grad_cam")
     ]
     assert len({one["target"] for one in maps}) == 2
+
+
+def test_all_methods_of_the_shared_pass_come_from_one_forward_pass_a_class(network):
+    seen, forward = network.seen(network.prepared(picture(1))), []
+    viewer = network.maps(seen, network.wish({"methods": list(SHARED), "classes": [1, 3]}), lambda *_: None, forward.append)
+    assert forward == [1, 1]
+    assert len(viewer["maps"]) == 2 * (2 + len(CAMS) * len(network.layers))
 
 
 def test_maps_of_a_larger_network_travel_whole():

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 from test_compare import HOSTILE
 
 from vgg_viz.capture.hooks import centring
@@ -29,7 +30,7 @@ from vgg_viz.report.preset import PRESETS
 from vgg_viz.report.timeline.kept_run import MOST_EPOCHS, open_run, wear
 from vgg_viz.report.timeline.pictures import evenly, payload
 from vgg_viz.report.timeline.series import Series, first_above, measured
-from vgg_viz.report.timeline.shortcut import attended, effect_of, effects, first_use, log_odds, moved, sentence
+from vgg_viz.report.timeline.shortcut import attended, effect_of, effects, elsewhere_more, first_use, log_odds, moved, sentence
 from vgg_viz.report.timeline.suspects import Suspect, suspects
 from vgg_viz.report.timeline.timeline import timeline
 from vgg_viz.report.timeline.walk import Walk
@@ -217,6 +218,20 @@ def test_a_network_that_never_uses_it_is_said_to_be_innocent(tmp_path):
     assert first_use(found) is None
     said = sentence(Suspect(Region("border", width=4), 1, "boat", ""), found, walk.epochs, 20)
     assert "is not shown to be used in any of 2 epochs" in said
+
+
+def test_where_another_place_gives_the_class_away_the_innocence_of_the_named_one_is_no_good_news():
+    logits = torch.zeros(20, 2)
+    turned = logits.clone()
+    turned[:, 1] = 3.0
+    wrong = effect_of((logits, logits, turned), 1, 0)
+    suspect = Suspect(Region("box", TAG), 1, "boat", "")
+    said = sentence(suspect, [wrong, wrong], (0, 1), 20)
+    assert "is not shown to be used" in said
+    assert "another place of the same pictures, does more: it turns 100 % of them" in said
+    nothing = effect_of((logits, logits, logits), 1, 0)
+    assert "does more" not in sentence(suspect, [wrong, nothing], (0, 1), 20)
+    assert not elsewhere_more(Suspect(Region("background"), 1, "boat", ""), wrong), "a background has no other place"
 
 
 def test_a_region_elsewhere_does_not_carry_the_shortcut(tmp_path):
@@ -424,6 +439,17 @@ def test_figures_of_a_timeline_hold_the_numbers_and_refuse_what_does_not_fit():
         maps_in_rows([strip], ["A", "B"], over="both")
 
 
+def test_what_stands_around_rows_of_maps_is_not_cut_off_where_there_are_few_columns():
+    values = np.zeros((2, 16, 16))
+    scale = Scale(-6.8, 6.8, True, "× mean strength", "all epochs of a row", 0.02)
+    label = "for hexagon at relu2_2; peak 0.00019 logit, at the end 0.0023"
+    figure = maps_in_rows([Strip(np.zeros((16, 16, 3)), values, scale, label)], ["epoch 0", "epoch 1"], over="all epochs of a row")
+    told = [text.get_text() for text in figure.findobj(Text)]
+    assert label in told
+    assert any(text.endswith("of the values lie beyond") for text in told)
+    assert not any("…" in text for text in told)
+
+
 # ---------------------------------------------------------------- from end to end
 
 
@@ -473,6 +499,10 @@ def test_a_shortcut_that_was_planted_in_the_run_itself_is_tested_without_being_n
     found = timeline(tmp_path / "run", out=tmp_path / "g", preset="quick").series["timeline-shortcut"]
     assert (found["class"], tuple(found["region"])) == ("star", region(shortcut, SIDE))
     assert "planted in the training pictures of this run" in found["origin"]
+    words = {"region": "8,0,16,8", "of_class": "star"}
+    both = timeline(tmp_path / "run", out=tmp_path / "g", preset="quick", **words).series
+    assert both["timeline-shortcut"]["region"] == (8, 0, 16, 8), "what was asked comes first"
+    assert both["timeline-shortcut-2"]["region"] == found["region"], "and what the run says of itself is not forgotten"
 
 
 def test_the_epochs_do_not_change_the_report_of_the_run(trained):

@@ -37,7 +37,7 @@ def test_the_most_credible_come_first_then_those_with_fewer_doubts():
 
 
 def test_the_first_exhibit_says_which_to_believe_and_which_not():
-    panel, curves = exhibits(ranked(TRIALS))
+    panel, reasons, curves = exhibits(ranked(TRIALS))
     assert panel.slug == "attention-trials"
     assert "1 of 4 methods passes every check: Occlusion." in panel.caption.read
     assert "Guided Backprop fails: do not take this map for evidence." in panel.caption.read
@@ -46,6 +46,10 @@ def test_the_first_exhibit_says_which_to_believe_and_which_not():
     assert [row[:2] for row in panel.table.rows] == [
         ("Occlusion", "passes"), ("Grad-CAM", "weak"), ("Saliency", "weak"), ("Guided Backprop", "fails"),
     ]  # fmt: skip
+    columns = [column.name for column in panel.table.columns]
+    assert columns[2:] == ["upper half random", "all weights random", "other class", "small noise", "insertion less deletion", "ROAD"]
+    assert panel.table.rows[0][2:] == (0.3, 0.1, 0.2, 0.2, 0.5, 0.5), "the numbers of the figure, and no column that is empty"
+    assert reasons.table.rows[0][:4] == ("Occlusion", "passes", "passes: for a reason.", 0.9)
     assert list(panel.numbers) == ["occlusion", "grad_cam", "saliency", "guided_backprop"]
     assert panel.numbers["occlusion"]["measures"]["ROAD"]["ahead_of"]["blur-matched"] == "0.450 0.350 0.550"
     assert curves.numbers["rank_correlation"]["Saliency"] == [0.6, 0.3, 0.1]
@@ -57,7 +61,7 @@ def test_the_first_exhibit_says_which_to_believe_and_which_not():
 def test_of_many_methods_the_curves_show_the_most_credible_and_the_least():
     names = ("saliency", "smoothgrad", "grad_cam", "occlusion", "guided_grad_cam", "integrated_gradients")
     many = [one(name, "weak") for name in names]
-    _, curves = exhibits(ranked([*many, one("guided_backprop", "fails")]))
+    *_, curves = exhibits(ranked([*many, one("guided_backprop", "fails")]))
     assert list(curves.numbers["rank_correlation"]) == ["Saliency", "SmoothGrad", "Grad-CAM", "Occlusion", "Guided Backprop"]
     assert "The 4 most credible methods and the least credible one" in curves.caption.see
 
@@ -92,7 +96,7 @@ def test_the_chapter_leads_with_what_passes_and_marks_what_fails(monkeypatch):
         shown = list(SECTIONS["attention"].make(subject))
     assert isinstance(shown[1], Finding)
     slugs = [exhibit.slug for exhibit in shown if not isinstance(exhibit, Finding)]
-    assert slugs[:3] == ["attention-viewer", "attention-trials", "attention-curves"]
+    assert slugs[:4] == ["attention-viewer", "attention-trials", "attention-verdicts", "attention-curves"]
     viewer = shown[0].viewer
     assert [entry["id"] for entry in viewer["methods"]][:3] == ["grad_cam", "guided_backprop", "saliency"]
     assert viewer["maps"][0]["method"] == "grad_cam"

@@ -85,6 +85,19 @@ def test_a_failure_keeps_the_old_gallery_and_leaves_no_litter(tmp_path, failure)
     assert [entry.name for entry in tmp_path.iterdir()] == ["net"]
 
 
+@pytest.mark.parametrize("failure", [RuntimeError("no"), KeyboardInterrupt()], ids=["error", "Ctrl-C"])
+def test_folders_that_were_made_for_a_gallery_go_with_it(tmp_path, failure):
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(type(failure)), replacing(tmp_path / "mine" / "new" / "deep" / "net") as folder:  # noqa: PT012
+        put(folder, "half")
+        raise failure
+    assert [entry.name for entry in tmp_path.rglob("*")] == ["mine"], "what was there before stays, although it is empty"
+    with pytest.raises(type(failure)), replacing(tmp_path / "new" / "net"):  # noqa: PT012
+        (tmp_path / "new" / "other").mkdir()
+        raise failure
+    assert (tmp_path / "new" / "other").is_dir(), "and what others put there meanwhile"
+
+
 def test_where_the_last_rename_fails_the_old_gallery_comes_back(tmp_path, monkeypatch):
     target = gallery(tmp_path / "net")
     rename = os.rename

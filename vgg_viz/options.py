@@ -111,7 +111,7 @@ def _checkpoint() -> Parser:
     group.add_argument("--arch", metavar="VARIANT", help="vgg16, vgg11_bn, tiny_vgg, ...")
     group.add_argument("--classes", metavar="FILE", help="class names: one a line, JSON, or a folder with a folder for each class")
     group.add_argument("--image-size", type=int, metavar="PX", help="side of the pictures")
-    group.add_argument("--padding", type=int, choices=(0, 1), help="of the 3x3 convolutions")
+    group.add_argument("--padding", type=int, choices=(0, 1), help="of the 3 × 3 convolutions")
     group.add_argument("--mean", type=numbers, metavar="R,G,B", help="that the first layer subtracts, in [0, 1]")
     group.add_argument("--std", type=numbers, metavar="R,G,B", help="that the first layer divides by")
     group.add_argument("--key", metavar="KEY", help="where in the file the weights lie, such as state_dict or student")

@@ -105,7 +105,7 @@ def test_the_theme_is_switched_and_remembered(opened, folder):
 def test_the_contents_follow_the_reader(opened, folder):
     page = opened(folder / "plain.html")
     page.locator("nav.contents a", has_text="Attention").click()
-    page.wait_for_function("document.querySelector('nav [aria-current]')?.textContent.includes('Attention')")
+    page.wait_for_function("() => document.querySelector('nav [aria-current]')?.textContent.includes('Attention')")
     assert page.locator("nav [aria-current]").count() == 1
 
 
@@ -168,7 +168,7 @@ def test_the_dialog_closes_by_escape_and_gives_the_focus_back(opened, folder):
 def test_the_making_can_be_copied(opened, folder):
     page = opened(folder / "plain.html", permissions=["clipboard-read", "clipboard-write"])
     page.locator("[data-copy=ui-made]").click()
-    page.wait_for_function("document.querySelector('[data-copy=ui-made]').textContent === 'Copied'")
+    page.wait_for_function("() => document.querySelector('[data-copy=ui-made]').textContent === 'Copied'")
     assert "Seed: 0\ntorch: 2.14.1" in page.evaluate("navigator.clipboard.readText()")
 
 

@@ -307,7 +307,7 @@ def test_two_fingers_apart_enlarge_the_page_everywhere(opened, net, part):
 def test_the_gallerys_viewer_is_read_with_a_finger_and_can_be_enlarged(opened, folder):
     show(opened, folder, attention(1, hostile=False)).close()
     page = opened(folder / "viewer.html", **PHONE)
-    page.wait_for_function("document.querySelector('[data-part=picture]').width > 300")
+    page.wait_for_function("() => document.querySelector('[data-part=picture]').width > 300")
     x, y, width = middle(page, "[data-part=stage]")
     before = page.evaluate("[scrollX, scrollY]")
     heard = drag(page, (x - 0.3 * width, y), (0.6 * width, 0))

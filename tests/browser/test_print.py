@@ -178,7 +178,7 @@ def test_bars_and_number_grids_keep_their_colours_on_paper(opened, pair):
 @pytest.mark.parametrize("name", ["plain", "hostile"])
 def test_the_gallery_is_printed_on_a4_without_blank_pages(opened, folder, name):
     page = opened(folder / f"{name}.html", color_scheme="dark")
-    page.wait_for_function("[...document.images].every((image) => image.loading === 'lazy' || image.complete)")
+    page.wait_for_function("() => [...document.images].every((image) => image.loading === 'lazy' || image.complete)")
     figures = page.locator("main figure h3").all_inner_texts()
     pages = printed(page)
     assert 3 <= len(pages) <= 2 + len(figures)

@@ -53,7 +53,7 @@ def show(opened, folder, data: dict[str, Any], address: str = ""):
     path = folder / "viewer.html"
     path.write_text(render(replace(fake_page(False), sections=(Section("attention", "Attention", shown=(one,)),))), encoding="utf-8")
     page = opened(path, address)
-    page.wait_for_function("document.querySelector('[data-part=picture]').width > 300")
+    page.wait_for_function("() => document.querySelector('[data-part=picture]').width > 300")
     return page
 
 
@@ -85,7 +85,7 @@ def raw_values(stored: dict[str, Any]) -> np.ndarray:
 
 
 def state_of(page) -> dict[str, str]:
-    page.wait_for_function("location.hash.startsWith('#view=')")
+    page.wait_for_function("() => location.hash.startsWith('#view=')")
     return {key: value[0] for key, value in parse_qs(page.evaluate("location.hash.slice(1)")).items()}
 
 

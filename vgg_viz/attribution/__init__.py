@@ -20,7 +20,7 @@ with warnings.catch_warnings():
     import captum.attr  # noqa: F401
 
 from vgg_viz.attribution.asked import asked
-from vgg_viz.attribution.cam import after_relu, choose_layer, layer_for, on_pixels
+from vgg_viz.attribution.cam import after_relu, choose_layer, default_layer, layer_for, on_pixels
 from vgg_viz.attribution.method import METHODS, Baseline, Family, Map, Method, Options, method, pictures_at_once
 from vgg_viz.attribution.shared import SharedPass, cams_all_layers, grad_cam_all_layers, gradient_bundle
 from vgg_viz.attribution.targets import Against, Aim, Target, given
@@ -86,8 +86,8 @@ def attribute(
         raise InputRefused(f"pictures of shape {tuple(images.shape)} came; (B, C, H, W) with at least one is expected.")
     started = time.perf_counter()
     size = batch or pictures_at_once(model, images)
-    if chosen.layered and isinstance(target, Neuron):
-        layer = layer_for(model, images, layer, target)
+    if chosen.layered:
+        layer = layer_for(model, images, layer, target) if isinstance(target, Neuron) else layer or default_layer(model, images)
     options = Options(
         layer=layer, seed=seed, steps=steps, samples=samples, noise=noise, baseline=baseline, window=window, stride=stride,
         windows=None if windows is None else tuple(windows), masks=masks, relu=relu, batch=size,
@@ -106,6 +106,7 @@ def attribute(
             # Channels last: convolutions of a Tiny VGG then take half the time, those of VGG16 a fifth less.
             part = images[here].detach().clone(memory_format=torch.channels_last)
             maps.append(chosen.compute(model, part, columns[here], options))
+    options = replace(options, baseline=baseline)  # all of it, not what the last few pictures were compared with
     residuals = [found.residual for found in maps if found.residual is not None]
     first = maps[0]
     return Attribution(

@@ -160,13 +160,13 @@ def choose_layer(rows: Sequence[LayerGeometry], image_side: int) -> tuple[str, s
     fitting = [row for row in fine if row.field is not None and row.field.size <= image_side]
     if fitting:
         chosen = fitting[-1]
-        why = f"the deepest convolution whose map is {SMALLEST_MAP}x{SMALLEST_MAP} or finer and whose field fits the picture"
+        why = f"the deepest convolution whose map is {SMALLEST_MAP} × {SMALLEST_MAP} or finer and whose field fits the picture"
     elif fine:
         chosen = fine[0]
         why = "no field of a fine enough map fits the picture, so the one that sees least beyond it"
     else:
         chosen = max(convolutions, key=lambda row: row.shape[1])
-        why = f"no convolution has a map of {SMALLEST_MAP}x{SMALLEST_MAP}, so the finest that there is"
+        why = f"no convolution has a map of {SMALLEST_MAP} × {SMALLEST_MAP}, so the finest that there is"
     deeper = convolutions[convolutions.index(chosen) + 1 :]
     sentence = f"{chosen.name}: {_sees(chosen, image_side)}; {why}"
     if deeper and fitting:
@@ -176,4 +176,4 @@ def choose_layer(rows: Sequence[LayerGeometry], image_side: int) -> tuple[str, s
 
 def _sees(row: LayerGeometry, image_side: int) -> str:
     field = f"each unit sees {row.field.size} of {image_side} px" if row.field else "without a field of one size"
-    return f"a {row.shape[1]}x{row.shape[2]} map, {field}"
+    return f"a {row.shape[1]} × {row.shape[2]} map, {field}"

@@ -14,6 +14,7 @@ from vgg_viz.maths.receptive_field import Box
 from vgg_viz.maths.segmentation import box_of, grab_cut, largest_piece, overlap
 
 OBJECT, GROUND = 0.95, 0.30  # quantiles of saliency above and below which pixels are seeds (the paper's)
+CENTRE_CUT = "cut from the centre"  # the control that differs from the method by its seeds alone
 FOUND = 0.5  # intersection over union from which a box counts as right, as in ILSVRC
 
 
@@ -76,7 +77,7 @@ def controls(images: Tensor) -> dict[str, tuple[Box | None, ...]]:
     inset = (1 - 0.5**0.5) / 2
     middle = Box(round(inset * width), round(inset * height), round((1 - inset) * width), round((1 - inset) * height))
     return {
-        "cut from the centre": tuple(one.box for one in localise(spot(images), images)),
+        CENTRE_CUT: tuple(one.box for one in localise(spot(images), images)),
         "centre square": (middle,) * count,
         "whole picture": (Box(0, 0, width, height),) * count,
     }

@@ -112,7 +112,7 @@ def refuse_misfit(options: Options, height: int, width: int) -> None:
     window, stride = square(options, height, width)
     if not 1 <= stride <= window <= min(height, width):
         raise InputRefused(
-            f"a square of {window} px that moves by {stride} px came for pictures of {height}x{width} px; "
+            f"a square of {window} px that moves by {stride} px came for pictures of {height} × {width} px; "
             f"it must fit into the picture, and move by no more than its own side."
         )
 

@@ -96,7 +96,10 @@ def propagate(model: nn.Module, images: Tensor, targets: Tensor, preset: Preset)
         pixels = _Led(model).attribute(images.requires_grad_(), target=targets).detach()
     if any(rule.starts and rule.entry is None for _, rule in ruled):
         # A unit's value is read before its layer passes anything on, so its map would be a gradient in part.
-        raise InputRefused("relevance starts here from scores of classes, not from single units; ask a gradient method about a unit.")
+        raise InputRefused(
+            "relevance starts here from scores of classes, not from single units; ask a gradient method about a unit, "
+            "such as input_x_gradient."
+        )
     steps = [Step(layer.name, rule.name, rule.entry) for layer, rule in reversed(ruled) if rule.entry is not None]
     return Flow(pixels, tuple(steps))
 

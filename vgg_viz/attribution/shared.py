@@ -160,6 +160,7 @@ def _parts(
     wanted = [layer.name for layer in below if layer.kind == "conv"] if layers is None else layers
     found = [spatial(model, name) for name in wanted]
     kept = [find(model, name).name for name in keep]
+    names = tuple(dict.fromkeys(names))  # a map asked for twice would be added up twice
     size = batch or pictures_at_once(model, images)
     parts = []
     with evaluating(model), frozen(model), torch.inference_mode(False), torch.enable_grad():

@@ -86,7 +86,7 @@ def checks_of(
     ):  # fmt: skip
         if value is not None:
             text = f"with {what} randomised its maps still rank the pixels alike ({value:.3f}; {limit})"
-            found.append(graded(name, value, RANDOMISED, text, f"{value:.2f} rank correlation with {what} randomised"))
+            found.append(graded(name, value, RANDOMISED, text, f"{_plain(value)} rank correlation with {what} randomised"))
     if completeness is not None:
         text = f"its maps miss the change of the score by {100 * completeness:.1f} % (up to {100 * COMPLETENESS[0]:.0f} % passes)"
         found.append(graded("completeness", completeness, COMPLETENESS, text, f"{100 * completeness:.1f} % missing to completeness"))
@@ -95,7 +95,7 @@ def checks_of(
             f"its maps for the predicted class and the runner-up rank the pixels alike "
             f"({discrimination:.3f}; up to {DISCRIMINATION[0]:g} passes)"
         )
-        brief = f"{discrimination:.2f} between predicted class and runner-up"
+        brief = f"{_plain(discrimination)} between predicted class and runner-up"
         found.append(graded("other class", discrimination, DISCRIMINATION, text, brief))
     if sensitivity is not None:
         text = (
@@ -169,3 +169,8 @@ def size_of_change(before: Tensor, after: Tensor) -> Tensor:
 def _signed(value: float) -> str:
     """A difference with its sign, and with a minus instead of a hyphen."""
     return f"{value:+.2f}".replace("-", "−")
+
+
+def _plain(value: float) -> str:
+    """A number with a minus instead of a hyphen."""
+    return f"{value:.2f}".replace("-", "−")

@@ -47,30 +47,6 @@ def _listener(copies: dict[str, Tensor], name: str) -> Callable[[nn.Module, obje
     return listen
 
 
-@contextmanager
-def shifting(model: nn.Module, offsets: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
-    """Add something to what layers say during the forward passes of this block, and keep what they said before.
-
-    offsets  {layer: a tensor that broadcasts to its output}; with requires_grad it collects a gradient
-    yields   {layer: (B, C, h, w)}, detached; not copied, because the sum is a new tensor that others may write to
-    raises   UnknownName before anything is hooked
-    """
-    found = [(find(model, name), offset) for name, offset in offsets.items()]
-    said: dict[str, Tensor] = {}
-    with ExitStack() as hooks:
-        for layer, offset in found:
-            hooks.callback(layer.module.register_forward_hook(_shifter(said, layer.name, offset)).remove)
-        yield said
-
-
-def _shifter(said: dict[str, Tensor], name: str, offset: Tensor) -> Callable[[nn.Module, object, Tensor], Tensor]:
-    def shift(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
-        said[name] = output.detach()
-        return output + offset
-
-    return shift
-
-
 Met = Callable[[str, Tensor, Tensor], None]
 
 

@@ -19,7 +19,9 @@ def words(parser: Parser) -> None:
                         help="grad_cam, saliency, ...; several with commas; the first leads (default grad_cam,saliency)")  # fmt: skip
     parser.add_argument("--target", metavar="CLASS", help="what it should be: a class by name or index")
     parser.add_argument("--against", metavar="CLASS", help="whose evidence the difference subtracts (default: target, else runner-up)")
-    parser.add_argument("--unit", metavar="UNIT", help="in place of a class: conv5_3:12 for a channel, conv5_3:12:3,4 for one unit")
+    parser.add_argument("--unit", metavar="UNIT",
+                        help="in place of a class: conv5_3:12 for a channel, conv5_3:12:3,4 for its unit in row 3, column 4; all "
+                             "counted from 0")  # fmt: skip
     parser.add_argument("--layer", metavar="LAYER", help="where layered methods look, such as conv5_3")
     parser.add_argument("--out", default="gallery", metavar="DIR|FILE",
                         help="where galleries land (default gallery), or FILE.png, .svg or .pdf: one figure alone")  # fmt: skip

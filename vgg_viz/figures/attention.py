@@ -186,6 +186,10 @@ def _foot(figure: Figure, y: float, scales: list[Scale], *, by_column: bool = Fa
     units = f" [{found[0]}]" if len(found) == 1 else "" if by_column else f" [{', '.join(found)}]"
     over = ", ".join(dict.fromkeys(label(scale.over, 60) for scale in scales))
     beyond = max(scale.clipped for scale in scales)
-    more = f"; up to {percent(beyond)} of the values lie beyond" if beyond > 0 else ""
-    text = f"colour bars{units}: range over {over}{more}"
-    write(figure, MARGIN, y, fitted(text, size(figure)[0] - 2 * MARGIN, SMALL), size=SMALL, color=LIGHT.muted)
+    text = f"colour bars{units}: range over {over}"
+    room = size(figure)[0] - 2 * MARGIN
+    for more in (f"; up to {percent(beyond)} of the values lie beyond", f"; up to {percent(beyond)} beyond") if beyond > 0 else ():
+        if text_width(text + more, SMALL) <= room:  # a narrow figure has no place for the whole sentence
+            text += more
+            break
+    write(figure, MARGIN, y, fitted(text, room, SMALL), size=SMALL, color=LIGHT.muted)

@@ -56,10 +56,15 @@ def maps_in_rows(
     room = (WIDE - 2 * MARGIN + _GAP) // columns - _GAP
     cell = cell_side(max(max(photo.shape[:2]) for photo in photos), side, most=room, density=DENSITY)
     grid = Grid(columns, columns, cell, cell, gap=_GAP)
-    width = max(grid.size[0] + 2 * MARGIN, 560)
+    width = max(grid.size[0] + 2 * MARGIN, 620)
     downs = [cell + 30 + (17 if strip.under else 4) for strip in strips]
     top = head(title=title, subtitle=subtitle) + 16
-    figure = canvas(width, top + sum(downs) + 24, title=title, subtitle=subtitle)
+    clipped = max(strip.scale.clipped for strip in strips)
+    told = [f"colour bars [{strips[0].scale.unit}]: one range over {over}"]
+    told += [f"up to {percent(clipped)} of the values lie beyond"] if clipped > 0 else []
+    if text_width("; ".join(told), SMALL) <= width - 2 * MARGIN:
+        told = ["; ".join(told)]
+    figure = canvas(width, top + sum(downs) + 8 + 16 * len(told), title=title, subtitle=subtitle)
     for column, name in enumerate(("photo", *names)):
         middle = MARGIN + grid.corner(column)[0] + cell / 2
         write(figure, middle, top - 6, fitted(name, cell + _GAP, SMALL, bold=True), size=SMALL, ha="center", weight="bold")
@@ -67,10 +72,8 @@ def maps_in_rows(
     for strip, photo, down in zip(strips, photos, downs, strict=True):
         _strip(figure, strip, photo, grid, y, cell, width)
         y += down
-    clipped = max(strip.scale.clipped for strip in strips)
-    beyond = f"; up to {percent(clipped)} of the values lie beyond" if clipped > 0 else ""
-    told = f"colour bars [{strips[0].scale.unit}]: one range over {over}{beyond}"
-    write(figure, MARGIN, y + 8, fitted(told, width - 2 * MARGIN, SMALL), size=SMALL, color=LIGHT.muted)
+    for n, line in enumerate(told):
+        write(figure, MARGIN, y + 8 + 16 * n, fitted(line, width - 2 * MARGIN, SMALL), size=SMALL, color=LIGHT.muted)
     return figure
 
 

@@ -34,7 +34,7 @@ VARIANTS: dict[str, Variant] = {
     "vgg11": Variant("A", "VGG A (11 layers)", "64 M 128 M 256 256 M 512 512 M 512 512 M"),
     "a_lrn": Variant("A-LRN", "VGG A-LRN (11 layers)", "64 LRN M 128 M 256 256 M 512 512 M 512 512 M"),
     "vgg13": Variant("B", "VGG B (13 layers)", "64 64 M 128 128 M 256 256 M 512 512 M 512 512 M"),
-    "c": Variant("C", "VGG C (16 layers, 1x1)", "64 64 M 128 128 M 256 256 256/1 M 512 512 512/1 M 512 512 512/1 M"),
+    "c": Variant("C", "VGG C (16 layers, 1 × 1)", "64 64 M 128 128 M 256 256 256/1 M 512 512 512/1 M 512 512 512/1 M"),
     "vgg16": Variant("D", "VGG D (16 layers)", "64 64 M 128 128 M 256 256 256 M 512 512 512 M 512 512 512 M"),
     "vgg19": Variant("E", "VGG E (19 layers)", "64 64 M 128 128 M 256 256 256 256 M 512 512 512 512 M 512 512 512 512 M"),
     "tiny_vgg": Variant("", "Tiny VGG (CNN Explainer)", "10 10 M 10 10 M"),

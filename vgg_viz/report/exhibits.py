@@ -22,7 +22,7 @@ from vgg_viz.report.preset import Preset
 from vgg_viz.report.publishing import svg_uri
 from vgg_viz.report.writing import plain, write_json
 
-MOST_LISTED = 4_000  # characters of one exhibit's numbers in the manifest
+MOST_LISTED = 800  # characters of one exhibit's numbers in the manifest
 PAGE_DENSITY, PAGE_QUALITY = 1.15, 45  # of photographs in the page; as WebP
 
 Progress = Callable[[str, int, int], None]  # what is being made, how many are done, of how many

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -155,6 +155,16 @@ def counted(count: int, noun: str, several: str = "") -> str:
     """A number with its noun: "1 picture", "2,000 pictures", "no pictures"; `several` where an s is not enough."""
     many = several or f"{noun}s"
     return f"{count:,} {noun if count == 1 else many}" if count else f"no {many}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a sentence has them: "a", "a and b", "a, b and c"."""
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
+
+
+def rows_of(count: int) -> str:
+    """How a figure with a row a picture begins its caption: "2 pictures, one in each row", "1 picture"."""
+    return f"{counted(count, 'picture')}{', one in each row' if count > 1 else ''}"
 
 
 def pixels(images: Tensor) -> list[np.ndarray[Any, Any]]:

@@ -15,7 +15,7 @@ from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 from vgg_viz.report.kept_trials import remembered
 from vgg_viz.report.preset import LARGE_GIGAMACS
 from vgg_viz.report.receipts import pixels_of
-from vgg_viz.report.section import Looked, Subject, counted, picked
+from vgg_viz.report.section import Looked, Subject, counted, listed, picked
 from vgg_viz.report.shelf import Shelf
 
 TRIED, COMPARED = 16, 8  # pictures on which methods are put to the test, and those of them that get every check
@@ -76,9 +76,10 @@ def finding(found: Sequence[Evidence]) -> Finding:
 
 
 def exhibits(found: Sequence[Evidence]) -> Iterator[Exhibit]:
-    """The trials at a glance with their table; pictures taken apart, and a network losing its weights."""
+    """The trials at a glance with their numbers; the reasons in words; pictures taken apart, and a network losing its weights."""
     if found:
         yield _panel(found)
+        yield _reasons(found)
         yield _curves(found)
 
 
@@ -95,7 +96,7 @@ def _panel(found: Sequence[Evidence]) -> Exhibit:
     dear = [_title(one) for one in found if one.compared < compared]
     on = counted(most, "picture")
     if compared < most:
-        on += f", in the first five columns {compared} of them" + (f" ({_listed(dear)}: fewer, each map being dear)" if dear else "")
+        on += f", in the first five columns {compared} of them" + (f" ({listed(dear)}: fewer, each map being dear)" if dear else "")
     masses = [measure for one in found for measure in one.measures if measure.name.startswith("mass")]
     where = {"mass on the object": "how much of the map lies on the object's mask", "mass in its quarter": "of four pictures tiled into one, how much of a class's map "
              "lies in its own quarter"}.get(masses[0].name if masses else "", "")  # fmt: skip
@@ -109,15 +110,15 @@ def _panel(found: Sequence[Evidence]) -> Exhibit:
             f"{'Three' if where else 'Two'} should be large: the network's probability when the marked places come first and not last (insertion less deletion), the same with the missing "
             f"places filled in from their neighbours (ROAD){', and ' + where if where else ''}. Lines are 95 % intervals over pictures.",
             read=f"{words}. "
-            + (f"{_listed(failing)} {'fails' if len(failing) == 1 else 'fail'}: do not take {'this map' if len(failing) == 1 else 'these maps'} for evidence. " if failing else "")
-            + (f"{_listed(weak)} {'is' if len(weak) == 1 else 'are'} weak: a hint beside others. " if weak else "")
+            + (f"{listed(failing)} {'fails' if len(failing) == 1 else 'fail'}: do not take {'this map' if len(failing) == 1 else 'these maps'} for evidence. " if failing else "")
+            + (f"{listed(weak)} {'is' if len(weak) == 1 else 'are'} weak: a hint beside others. " if weak else "")
             + "The coloured tick is the control that matters: a map of the same values and the same blur whose places mean nothing. What is not clearly to the right of it is luck. "
             "Grey ticks are a spot in the centre, the picture's edges, and smooth noise.",
             cannot="The verdict is that of the worst check, and its limits are this package's conventions; the numbers are what was measured. A few pictures give a hint, not a proof, "
             "and a method that passes can still mislead on a single picture. Grad-CAM and its kin are tried before their ReLU cuts off what is negative.",
         ),
         alt=f"Dot plot of {counted(len(found), 'attribution method')} and their checks: {words}"
-        + (f"; {_listed(failing)} {'fails' if len(failing) == 1 else 'fail'}." if failing else "."),
+        + (f"; {listed(failing)} {'fails' if len(failing) == 1 else 'fail'}." if failing else "."),
         figure=trials([_title(one) for one in found], [one.verdict for one in found], _asked(found), title=f"{counted(len(found), 'method')} on trial on this checkpoint"),
         table=_table(found),
         numbers={one.method: _numbers(one) for one in found},
@@ -152,23 +153,33 @@ def _asked(found: Sequence[Evidence]) -> list[Asked]:
 
 
 def _table(found: Sequence[Evidence]) -> Table:
+    """The numbers behind the dots, under the same names: those checks that some method was asked."""
+    asked = _asked(found)
+    rows = [(_title(one), one.verdict, *(_rounded(column.values[row]) for column in asked)) for row, one in enumerate(found)]
+    return Table((Column("method"), Column("verdict"), *(Column(column.title, column.unit, True) for column in asked)), tuple(rows))
+
+
+def _reasons(found: Sequence[Evidence]) -> Exhibit:
+    """Every verdict in a sentence. Beside the numbers it would push them off the page."""
     pointed = any(one.pointing is not None for one in found)
-    names = list(dict.fromkeys(measure.name for one in found for measure in one.measures))
-    return Table(
-        (
-            Column("method"), Column("verdict"), Column("why"), Column("completeness error", "share", True), Column("logit explained", "share", True),
-            Column("other class", "rank corr.", True), Column("upper half random", "rank corr.", True), Column("all layers random", "rank corr.", True),
-            Column("small noise", "share", True), *(Column(name, "", True) for name in names),
-            *((Column("peak on the object", "%", True), Column("best overlap", "IoU", True)) if pointed else ()),
+    beside = (Column("peak on the object", "%", True), Column("best overlap", "IoU", True)) if pointed else ()
+    return Exhibit(
+        "attention-verdicts",
+        "Why these verdicts",
+        Caption(
+            see="The reason for each verdict, and what no verdict rests on: which share of the logit the map adds up to"
+            + (", how often its peak lies on the object, and its overlap with the mask at the best threshold." if pointed else "."),
+            read="A method that passes lists all that it was asked; another one what went worst, and what would have passed.",
+            cannot="These are means over pictures, and say nothing sure about a single one.",
         ),
-        tuple(
-            (
-                _title(one), one.verdict, one.reason, _rounded(one.completeness), _rounded(one.explained), _rounded(one.discrimination), _rounded(one.randomised_upper),
-                _rounded(one.randomised_all), _rounded(one.sensitivity),
-                *(_rounded(m.value if (m := _measure(one, name)) else None) for name in names),
-                *((_percent(one.pointing.hit_rate if one.pointing else None), _rounded(one.pointing.iou if one.pointing else None)) if pointed else ()),
-            )
-            for one in found
+        alt=f"Table of {counted(len(found), 'method')} with verdict and reason.",
+        table=Table(
+            (Column("method"), Column("verdict"), Column("why"), Column("logit explained", "share", True), *beside),
+            tuple(
+                (_title(one), one.verdict, one.reason, _rounded(one.explained),
+                 *((_percent(one.pointing.hit_rate if one.pointing else None), _rounded(one.pointing.iou if one.pointing else None)) if pointed else ()))
+                for one in found
+            ),
         ),
     )  # fmt: skip
 
@@ -264,7 +275,3 @@ def _interval(numbers: Sequence[float]) -> str:
 
 def _percent(share: float | None) -> float | None:
     return None if share is None or share != share else round(100 * share, 1)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)

@@ -42,6 +42,11 @@ def finalize(value: Any) -> Any:
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
+def tied(text: str) -> str:
+    """A sentence whose numbers keep their units on the same line: 85 %, 64 px and 7 × 7 are not torn apart."""
+    return re.sub(r"(?<=\d) (?=%|px\b)|(?<=\d) (?=× ?\d)|(?<=\d\s×) (?=\d)", "\u00a0", text)
+
+
 def named(text: str) -> str:
     """The text, or that there is none: an empty link or heading is no place to click and nothing to hear."""
     return text if text.strip() else "(no name)"
@@ -82,7 +87,7 @@ def cell(value: str | int | float | None) -> str:
     if isinstance(value, int):
         return f"{value:,}".replace("-", "−")
     if isinstance(value, float):
-        return (f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}").replace("-", "−")
+        return (f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value or 0.0:.4g}").replace("-", "−")
     return str(value)
 
 
@@ -99,7 +104,8 @@ def _column(values: Sequence[str | int | float | None]) -> list[str]:
     if decimals > MOST_DECIMALS or any("e" in shown[i] for i in fractions):
         return shown
     for i in fractions:
-        shown[i] = f"{values[i]:,.{decimals}f}".replace("-", "−")
+        text = f"{values[i]:,.{decimals}f}"
+        shown[i] = (text if text.strip("-0.") else text.lstrip("-")).replace("-", "−")  # what rounds to nothing has no sign
     return shown
 
 

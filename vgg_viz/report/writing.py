@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -34,10 +34,13 @@ def folder_name(stem: str) -> str:
 def replacing(target: Path) -> Iterator[Path]:
     """A temporary folder that takes the place of `target` when the block ends well, and vanishes when it does not.
 
+    So do the folders above `target` that had to be made for it, where nothing else lies in them.
+
     raises  OutputRefused before the block runs when `target` is something else than a gallery, or nothing can be written there;
             OutputRefused for an OSError of the block, which must be about writing
     """
     _require_replaceable(target)
+    new = [folder for folder in target.parents if not folder.exists()]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
@@ -65,6 +68,9 @@ def replacing(target: Path) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        with suppress(OSError):  # one that is not empty stays, and those above it
+            for folder in new:
+                folder.rmdir()
 
 
 def _require_replaceable(target: Path) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from vgg_viz.attribution import after_relu, attribute, choose_layer, gradient_bundle, methods
+from vgg_viz.attribution.blocks import CAMS
+from vgg_viz.attribution.shared import SHARED
 from vgg_viz.capture.hooks import telling
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.errors import InputRefused, UnknownName
@@ -22,7 +24,6 @@ from vgg_viz.serve.store import Picture
 
 MOST_CLASSES = 5  # of one request
 FINEST = (512, 512)  # sides up to which maps travel whole [values]: the way is short here
-SHARED = ("saliency", "input_x_gradient", "grad_cam")  # come from one pass, Grad-CAM for all layers
 
 Tell = Callable[[str, int, int], None]  # what is being made, how many parts are done, of how many
 
@@ -32,7 +33,7 @@ class Wish:
     """What a reader wants to see of one picture.
 
     methods  names of `methods()`
-    layer    for layered methods; None: Grad-CAM of every convolution, and the usual layer for the others
+    layer    for layered methods; None: every convolution for those that one pass makes for all layers, the usual layer for the others
     classes  indices
     """
 
@@ -124,11 +125,13 @@ class Network:
 
     def _drawn(self, images: Tensor, index: int, names: Sequence[str], layer: str | None) -> list[Attribution]:
         if names[0] in SHARED:
-            # Without Grad-CAM no layer is asked to be watched.
-            wanted = () if "grad_cam" not in names else self.layers if layer is None else (layer,)
-            bundle = gradient_bundle(self.shows, images, index, layers=wanted)
+            cams = [name for name in names if name in CAMS]
+            # Without a class activation map no layer is asked to be watched.
+            wanted = () if not cams else self.layers if layer is None else (layer,)
+            bundle = gradient_bundle(self.shows, images, index, layers=wanted, cams=cams)
             pixels = {"saliency": bundle.saliency, "input_x_gradient": bundle.input_x_gradient}
-            return [*(pixels[name] for name in names if name in pixels), *bundle.grad_cam.values()]
+            by_layer = {"grad_cam": bundle.grad_cam, **bundle.cams}
+            return [*(pixels[name] for name in names if name in pixels), *(one for name in cams for one in by_layer[name].values())]
         (name,) = names
         asked = (layer or self.usual_layer) if self.methods[name].layered else None
         return [attribute(self.shows, images, method=name, target=index, layer=asked, seed=self.seed)]

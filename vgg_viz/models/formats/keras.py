@@ -154,7 +154,7 @@ def _head(
         image_side=chain.side or architecture.image_side,
     )  # fmt: skip
     evidence = [
-        f"The classifier reads {'the average of the last map' if chain.average else f'a {side} x {side} map'} through "
+        f"The classifier reads {'the average of the last map' if chain.average else f'a {side} × {side} map'} through "
         f"{f'hidden layers {tuple(units[:-1])}' if head else 'no hidden layer'} into {units[-1]} classes.",
         "Kernels were turned from height, width, in, out to out, in, height, width"
         + ("." if chain.average else "; the first dense layer from row, column, channel to channel, row, column."),
@@ -164,7 +164,7 @@ def _head(
     rest = feature_map(checked(wanted))[1]
     if not chain.average and rest != side:
         raise CheckpointRefused(
-            f"pictures of {chain.side} px leave a {rest} x {rest} map, and the first dense layer reads {side} x {side}; "
+            f"pictures of {chain.side} px leave a {rest} × {rest} map, and the first dense layer reads {side} × {side}; "
             "take another copy."
         )
     if chain.ceils and _has_odd_maps(wanted):
@@ -200,7 +200,7 @@ def _guessed_side(
             continue
     if not fits:
         raise CheckpointRefused(
-            f"no usual picture leaves a {side} x {side} map with padding 0 or 1; "
+            f"no usual picture leaves a {side} × {side} map with padding 0 or 1; "
             "give the full model with its topology."
         )
     best, *others = fits

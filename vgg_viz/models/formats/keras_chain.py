@@ -117,7 +117,7 @@ def _walked(topology: Mapping[str, Any]) -> Chain:
             _norm(chain, config, name)
         elif state == "features" and kind == "MaxPooling2D" and chain.convs:
             if _pair(config["pool_size"]) != 2 or _pair(config.get("strides") or 2) != 2:
-                _refuse(name, f"pool of {config['pool_size']}", "2x2 with stride 2 was expected")
+                _refuse(name, f"pool of {config['pool_size']}", "2 × 2 with stride 2 was expected")
             chain.ceils = chain.ceils or config.get("padding") == "same"
             chain.kinds.append("pool")
         elif state == "features" and kind in ("Flatten", "GlobalAveragePooling2D") and chain.convs:
@@ -130,7 +130,7 @@ def _walked(topology: Mapping[str, Any]) -> Chain:
             if activation == "softmax":
                 state, owed = "done", ""
         else:
-            _refuse(name, kind, "a VGG is a chain of 2-D convolutions, ReLU, 2x2 max-pools, then dense layers")
+            _refuse(name, kind, "a VGG is a chain of 2-D convolutions, ReLU, 2 × 2 max-pools, then dense layers")
     dense = f"{len(chain.denses)} dense layer{'' if len(chain.denses) == 1 else 's'}"
     pools = chain.kinds.count("pool")
     chain.evidence = f"The topology of the model is a chain of {len(chain.convs)} convolutions, {pools} pools and {dense}."
@@ -187,7 +187,7 @@ def _note_side(chain: Chain, config: Mapping[str, Any]) -> None:
         height, width = int(shape[1]), int(shape[2])
         if height != width:
             raise CheckpointRefused(
-                f"the model reads pictures of {width} x {height} px; "
+                f"the model reads pictures of {width} × {height} px; "
                 "only VGG networks for square pictures can be read."
             )
         chain.side = height
@@ -209,7 +209,7 @@ def _conv(chain: Chain, config: Mapping[str, Any], name: str) -> None:
     padding = config.get("padding", "valid")
     if kernel not in (1, 3) or steps != (1, 1, 1) or padding not in ("valid", "same") or config.get("data_format") == "channels_first":
         _refuse(name, f"convolution of {config['kernel_size']}, stride, dilation and groups {steps}, padding {str(padding)[:20]}",
-                "3x3 or 1x1 with stride 1, channels last, was expected")  # fmt: skip
+                "3 × 3 or 1 × 1 with stride 1, channels last, was expected")  # fmt: skip
     if kernel == 3:
         pixels = int(padding == "same")
         if chain.padding not in (None, pixels):

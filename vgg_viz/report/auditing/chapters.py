@@ -235,7 +235,7 @@ def repeated(case: Case) -> Iterator[Exhibit]:
         "strategies",
         "Repeated strategies",
         Caption(
-            see=f"The heat maps on a grid of {GRID}x{GRID} cells, grouped by k-means; each row a group, with its mean map and the "
+            see=f"The heat maps on a grid of {GRID} × {GRID} cells, grouped by k-means; each row a group, with its mean map and the "
             "pictures nearest to it.",
             read="A group that holds one class and whose evidence lies at one place or at the edge is a strategy to distrust. "
             "Groups that mix all classes and differ by where the "

@@ -12,13 +12,13 @@ from vgg_viz.report.section import counted
 
 
 def place_of(region: Region, side: int) -> str:
-    """Where a region is: "the lower left 12x12 px", "the border of 5 px", "the background", "the colours of the whole picture"."""
+    """Where a region is: "the lower left 12 × 12 px", "the border of 5 px", "the background", "the colours of the whole picture"."""
     if region.kind == "patch" and region.box:
         x0, y0, x1, y1 = region.box
         across = ("left", "middle", "right")[min(2, 3 * (x0 + x1) // (2 * side))]
         down = ("upper", "middle", "lower")[min(2, 3 * (y0 + y1) // (2 * side))]
         where = "very middle" if across == down == "middle" else " ".join(word for word in (down, across) if word != "middle")
-        return f"the {where} {x1 - x0}x{y1 - y0} px"
+        return f"the {where} {x1 - x0} × {y1 - y0} px"
     return {"border": f"the border of {region.width} px", "background": "the background", "colour": "the colours of the whole picture"}[region.kind]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from vgg_viz.attribution.method import METHODS
 from vgg_viz.figures.attention import Row, layers_side_by_side
 from vgg_viz.figures.explaining import signed_number
 from vgg_viz.maths.heatmaps import shared_scale
@@ -14,6 +15,7 @@ from vgg_viz.records import Caption, Column, Exhibit, Table
 from vgg_viz.report.explaining.explanation import Explanation
 from vgg_viz.report.explaining.facts import peak
 from vgg_viz.report.explaining.look import placed
+from vgg_viz.report.explaining.sheet import LAYER_PEAKS
 from vgg_viz.report.explaining.telling import name_of
 from vgg_viz.report.section import counted, pixels
 
@@ -21,39 +23,42 @@ CHANNELS = 13  # shown of the layer: two rows with the picture
 
 
 def layers(found: Explanation) -> Iterator[Exhibit]:
-    """Grad-CAM at every convolution."""
+    """A map at every convolution: Grad-CAM's, or that of another method which was asked for and gives all layers at once."""
     look, size = found.look, found.size
     fields = {row.name: row for row in found.rows}
     panels, rows = [], []
     for name, one in look.by_layer.items():
         row = fields[name]
         on = placed(found.rows, one, size)
-        scale = shared_scale(on, signed=True, unit=one.unit, over="each layer's own map")
+        scale = shared_scale(on, signed=one.signed, unit=one.unit, over="each layer's own map", quantile=LAYER_PEAKS)
         field = row.field.size if row.field else None
         panels.append((f"{name} {row.shape[1]}×{row.shape[2]}, sees {field} px", on.numpy(), scale))
         highest = peak(one)
-        rows.append((name, f"{row.shape[1]}×{row.shape[2]}", row.shape[0], field, float(one.values.min()), float(one.values.max()), f"{highest[0] + 1}, {highest[1] + 1}"))
+        rows.append((name, f"{row.shape[1]} × {row.shape[2]}", row.shape[0], field, float(one.values.min()), float(one.values.max()), f"{highest[0] + 1}, {highest[1] + 1}"))
     chosen = "asked for" if found.question.layer else "chosen"
     said = name_of(found, look.asked[0])
+    plain = METHODS[look.deep].title
+    title = f"Signed {plain}" if one.signed else plain
+    instead = "" if look.deep in found.question.methods else " No method that was asked for gives the maps of all layers in one pass: hence Grad-CAM."
     yield Exhibit(
         "explain-layers",
         "The same question at every depth",
         Caption(
-            see=f"Signed Grad-CAM for {said} after the ReLU of {'all ' if len(panels) > 1 else ''}{counted(len(panels), 'convolution')}, from the first to the last, from one forward and "
-            "one backward pass. Above each map: its size, and how many pixels a unit sees. Each map has a scale of its own, zero in its middle, with its numbers below it.",
+            see=f"{title} for {said} after the ReLU of {'all ' if len(panels) > 1 else ''}{counted(len(panels), 'convolution')}, from the first to the last, from one forward and "
+            f"one backward pass. Above each map: its size, and how many pixels a unit sees. Each map has a scale of its own{', zero in its middle,' if one.signed else ''} with its numbers below it.{instead}",
             read=f"Early layers find edges and colours, whatever they belong to; later ones are coarser and often gather on what decides. {look.layer} was {chosen}: {look.reason}.",
             cannot="Since each map has its own scale, a strong colour in one layer is not more than a pale one in another: the numbers tell. A unit of a late layer that sees the "
             "whole picture cannot say where in it the evidence was.",
         ),
-        alt=f"The picture and its Grad-CAM maps at {counted(len(panels), 'layer')}, coarser with depth; {look.layer} is the {chosen} one.",
-        figure=layers_side_by_side(Row(pixels(found.batch.images)[0], panels), title=f"Signed Grad-CAM for {said} at every convolution"),
+        alt=f"The picture and its {plain} maps at {counted(len(panels), 'layer')}, coarser with depth; {look.layer} is the {chosen} one.",
+        figure=layers_side_by_side(Row(pixels(found.batch.images)[0], panels), title=f"{title} for {said}, by layer"),
         kind="picture",
         table=Table(
             (Column("layer"), Column("map"), Column("channels", "", True), Column("field", "px", True), Column("lowest", one.unit, True), Column("highest", one.unit, True),
              Column("peak in row, column")), tuple(rows),
         ),
         numbers={"layers": [row[0] for row in rows], "map": [row[1] for row in rows], "field": [row[3] for row in rows],
-                 "lowest": [row[4] for row in rows], "highest": [row[5] for row in rows], "layer": look.layer},
+                 "lowest": [row[4] for row in rows], "highest": [row[5] for row in rows], "layer": look.layer, "method": look.deep},
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from vgg_viz.attribution import after_relu, attribute, choose_layer, gradient_bundle
+from vgg_viz.attribution.blocks import CAMS
 from vgg_viz.attribution.cam import layer_for, layers_below
 from vgg_viz.attribution.method import METHODS
 from vgg_viz.attribution.targets import Target
-from vgg_viz.capture.hooks import evaluating, frozen, hearing, shifting
+from vgg_viz.capture.hooks import evaluating, frozen, hearing, meeting
 from vgg_viz.errors import InputRefused
 from vgg_viz.maths.heatmaps import place
 from vgg_viz.models.geometry import LayerGeometry
@@ -31,7 +33,8 @@ class Look:
     said        what that unit says, or None
     maps        {(method, class index or UNIT): map of the one picture}
     layer       where the layered methods looked, and why
-    by_layer    {layer: Grad-CAM for the predicted class or the unit}, every convolution in its order
+    by_layer    {layer: map for the predicted class or the unit}, every convolution in its order: by the first method asked for of those that
+                one pass makes for all layers, else Grad-CAM
     activation  (C, h, w) what that layer said
     channels    (C,) how much of the sum of its Grad-CAM comes from each channel, or None: nobody asked
     passes      forward and backward passes, each counted as one
@@ -47,6 +50,11 @@ class Look:
     activation: Tensor
     channels: Tensor | None
     passes: float
+
+    @property
+    def deep(self) -> str:
+        """The method that stands at every convolution."""
+        return next(iter(self.by_layer.values())).method
 
     @property
     def predicted(self) -> int:
@@ -80,7 +88,8 @@ def look(model: nn.Module, image: Tensor, question: Question, rows: tuple[LayerG
     """
     layer, reason = _layer(model, image, question, rows)
     every = list(dict.fromkeys([*_depths(model, question.unit, rows), layer]))
-    first = gradient_bundle(model, image, question.unit or "predicted", layers=every, keep=[layer], relu=False)
+    cams = [name for name in question.methods if name in CAMS]
+    first = gradient_bundle(model, image, question.unit or "predicted", layers=every, keep=[layer], cams=cams, relu=False)
     logits = first.activations.logits[0].float().cpu()
     classes = None if question.unit else settled(question, logits)
     leading = UNIT if classes is None else classes.predicted
@@ -88,9 +97,10 @@ def look(model: nn.Module, image: Tensor, question: Question, rows: tuple[LayerG
     passes = 2.0
     for index in (UNIT,) if classes is None else classes.asked:
         target: Target = question.unit or index
-        bundle = first if index == leading else gradient_bundle(model, image, target, layers=[layer], relu=False)
+        bundle = first if index == leading else gradient_bundle(model, image, target, layers=[layer], cams=cams, relu=False)
         passes += 0.0 if index == leading else 2.0
         ready = {"saliency": bundle.saliency, "input_x_gradient": bundle.input_x_gradient, "grad_cam": bundle.grad_cam[layer]}
+        ready |= {name: found[layer] for name, found in bundle.cams.items()}
         for name in question.methods:
             options: dict[str, Any] = {"layer": layer} if METHODS[name].layered else {}
             if name not in ready:
@@ -100,12 +110,12 @@ def look(model: nn.Module, image: Tensor, question: Question, rows: tuple[LayerG
     activation = first.activations.maps[layer][0].float()
     said, parts = None, None
     if channels or question.unit is not None:
-        weights, said = _weights(model, image, layer, question.unit or leading, activation.shape)
+        weights, said = _weights(model, image, layer, question.unit or leading)
         parts = (weights * activation.sum((1, 2))).cpu()
         passes += 2.0
+    deep = {"grad_cam": first.grad_cam, **first.cams}[(cams or ["grad_cam"])[0]]
     return Look(
-        logits, classes, said if question.unit else None, maps, layer, reason, {name: first.grad_cam[name] for name in every},
-        activation.cpu(), parts, passes,
+        logits, classes, said if question.unit else None, maps, layer, reason, {name: deep[name] for name in every}, activation.cpu(), parts, passes,
     )  # fmt: skip
 
 
@@ -145,15 +155,15 @@ def _depths(model: nn.Module, unit: Neuron | None, rows: tuple[LayerGeometry, ..
     return kept
 
 
-def _weights(model: nn.Module, image: Tensor, layer: str, about: int | Neuron, shape: torch.Size) -> tuple[Tensor, float]:
-    """Grad-CAM's weight of each channel (C,), the mean of the gradient over its map, that of a constant added to it; and the score."""
-    offset = torch.zeros(1, shape[0], 1, 1, device=image.device, requires_grad=True)
-    with evaluating(model), frozen(model), torch.enable_grad(), shifting(model, {layer: offset}):
-        if isinstance(about, Neuron):
-            with hearing(model, about) as heard:
-                model(image.detach())
-            score = heard[-1][0]
-        else:
-            score = model(image.detach())[0, about]
-        (slope,) = torch.autograd.grad(score, offset)
-    return slope[0, :, 0, 0] / (shape[1] * shape[2]), float(score.detach())
+def _weights(model: nn.Module, image: Tensor, layer: str, about: int | Neuron) -> tuple[Tensor, float]:
+    """Grad-CAM's weight of each channel (C,), the mean of the gradient over its map; and the score."""
+    means: list[Tensor] = []
+    with ExitStack() as worn:
+        for wear in (evaluating(model), frozen(model), torch.enable_grad()):
+            worn.enter_context(wear)
+        lowest = worn.enter_context(meeting(model, [layer], lambda _name, _maps, gradient: means.append(gradient[0].mean((1, 2)))))
+        heard = worn.enter_context(hearing(model, about)) if isinstance(about, Neuron) else []
+        logits = model(image.detach())
+        score = heard[-1][0] if isinstance(about, Neuron) else logits[0, about]
+        torch.autograd.grad(score, lowest)
+    return means[0], float(score.detach())

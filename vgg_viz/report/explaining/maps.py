@@ -18,7 +18,7 @@ from vgg_viz.report import receipts
 from vgg_viz.report.explaining.explanation import Explanation
 from vgg_viz.report.explaining.facts import target
 from vgg_viz.report.explaining.look import UNIT
-from vgg_viz.report.explaining.sheet import PEAKS
+from vgg_viz.report.explaining.sheet import LAYER_PEAKS, PEAKS
 from vgg_viz.report.explaining.telling import method_said, name_of, part
 from vgg_viz.report.section import counted, pixels
 from vgg_viz.report.viewer import payload
@@ -43,7 +43,7 @@ def raw(found: Explanation) -> dict[str, tuple[str, Attribution]]:
 
 def _arrays(found: Explanation) -> Exhibit:
     told = [
-        (f"data/{stem}.npz", METHODS[one.method].title, word, one.layer or "pixels", f"{one.values.shape[1]}×{one.values.shape[2]}", one.unit,
+        (f"data/{stem}.npz", METHODS[one.method].title, word, one.layer or "pixels", f"{one.values.shape[1]} × {one.values.shape[2]}", one.unit,
          float(one.values.min()), float(one.values.max()))
         for stem, (word, one) in raw(found).items()
     ]  # fmt: skip
@@ -74,8 +74,8 @@ def _viewer(found: Explanation) -> Exhibit:
         for name in names if (one := look.maps[name, leading])
     }
     # Layers first, and in their order: the viewer lists them as they come.
-    shown: list[tuple[str, Attribution]] = [(target(found, leading), one) for one in look.by_layer.values() if "grad_cam" in names]
-    shown += [(target(found, index), one) for (name, index), one in look.maps.items() if not (name == "grad_cam" and index == leading)]
+    shown: list[tuple[str, Attribution]] = [(target(found, leading), one) for one in look.by_layer.values() if look.deep in names]
+    shown += [(target(found, index), one) for (name, index), one in look.maps.items() if not (name == look.deep and index == leading)]
     difference = look.difference(found.leading)
     if difference is not None and look.classes is not None:
         first, second = (name_of(found, index) for index in look.classes.pair)
@@ -95,7 +95,7 @@ def _viewer(found: Explanation) -> Exhibit:
         "Try it: method, layer, class",
         Caption(
             see=f"The picture with a map over it; the stronger the value, the less transparent the colour. {counted(len(names), 'method')}"
-            f"{', Grad-CAM at every convolution' if 'grad_cam' in names else ''}{', and the difference of two classes' if difference is not None else ''}.",
+            f"{f', {METHODS[look.deep].title} at every convolution' if look.deep in names else ''}{', and the difference of two classes' if difference is not None else ''}.",
             read="Change the class: does the map move? Change the layer: from which depth on is the evidence where you would look yourself? Point at a cell to read its value and "
             "to see the pixels that it can depend on.",
             cannot="A map shows what the score reacts to, not what the network thinks. Here each map has a range of its own; on the sheet above all share one.",
@@ -114,7 +114,7 @@ def _methods(found: Explanation) -> Exhibit:
         for name in found.question.methods:
             one = look.maps[name, index]
             both = torch.stack([found.map(name, other) for other in look.asked])
-            scale = shared_scale(both, signed=one.signed, unit=one.unit, over="all rows of each method", quantile=1.0 if one.layer else PEAKS)
+            scale = shared_scale(both, signed=one.signed, unit=one.unit, over="all rows of each method", quantile=LAYER_PEAKS if one.layer else PEAKS)
             panels.append((method_said(found, name), found.map(name, index).numpy(), scale))
         about = name_of(found, index) if index == UNIT else f"{name_of(found, index)} ({part(found, index)}, {percent(float(look.probabilities[index]))})"
         rows.append(Row(photo, panels, f"for {about}"))

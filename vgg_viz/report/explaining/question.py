@@ -71,11 +71,14 @@ def understood(
     by               methods, also several in one word with commas between them; none: the usual ones
     target, against  a class by its name or its index, "predicted" or "runner-up"
     unit             as `attribution.asked` reads it: conv5_3:12, or conv5_3:12:3,4
-    raises           UnknownName for a class, method or layer; InputRefused for a layer without a map or above the unit, for one
+    raises           UnknownName for a class, method or layer; InputRefused for an empty name of a method, a layer without a map or above the unit, for one
                      class against itself, and for a unit together with a class
     """
     methods()
-    chosen = tuple(dict.fromkeys(name for word in by for name in re.split(r"[,\s]+", word) if name)) or (OF_A_UNIT if unit else USUAL)
+    asked_by = tuple(dict.fromkeys(name for word in by for name in re.split(r"[,\s]+", word) if name))
+    if by and not asked_by:
+        raise InputRefused("--method came without a name; give one, such as grad_cam, or leave it out for the usual two.")
+    chosen = asked_by or (OF_A_UNIT if unit else USUAL)
     layered = [name for name in chosen if METHODS[name].layered]
     if layer is not None and not layered:
         raise InputRefused(f"{' and '.join(chosen)} read no layer; leave --layer out, or add --method grad_cam.")

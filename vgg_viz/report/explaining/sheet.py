@@ -21,6 +21,7 @@ from vgg_viz.report.explaining.telling import answer, method_said, name_of, part
 from vgg_viz.report.section import counted, pixels
 
 PEAKS = 0.995  # of the magnitudes lie inside a pixel map's scale: a few peaks would darken the rest
+LAYER_PEAKS = 0.98  # the same of a layer's map: a unit that shouts would make all others transparent
 MAPS = 4  # on the sheet, where there are no more classes
 
 
@@ -75,7 +76,8 @@ def _readable(found: Explanation) -> str:
     if classes is None:
         alone = found.question.unit is not None and found.question.unit.row is not None
         beyond = " Grad-CAM weighs whole channels: what it paints outside of the outline cannot have moved this unit." if alone and "grad_cam" in found.question.methods else ""
-        return f"Red raises the unit, blue lowers it. It is {'one place of a channel' if alone else 'the mean of a channel'}, and no class.{beyond}"
+        colours = "Red raises the unit, blue lowers it." if signed(found) else "The values have no sign: they say how much a place matters to the unit."
+        return f"{colours} It is {'one place of a channel' if alone else 'the mean of a channel'}, and no class.{beyond}"
     first, second = (name_of(found, index) for index in classes.pair)
     signs = (
         f"Red speaks for a class, blue against it; in the difference, red is for {first} and blue for {second}. "
@@ -110,7 +112,7 @@ def hero(found: Explanation) -> tuple[list[Panel], Scale]:
         about = str(found.question.unit) if look.classes is None else name_of(found, look.asked[0])
         maps.append((f"against {about}", "counterfactual", found.map(method, look.asked[0]).clamp(max=0)))
     one = look.maps[method, look.asked[0]]
-    scale = shared_scale(torch.stack([value for _, _, value in maps]), signed=True, unit=one.unit, over="all maps of this figure", quantile=1.0 if one.layer else PEAKS)
+    scale = shared_scale(torch.stack([value for _, _, value in maps]), signed=True, unit=one.unit, over="all maps of this figure", quantile=LAYER_PEAKS if one.layer else PEAKS)
     return [((name, "flat: zero everywhere" if not bool(value.any()) else told), value.numpy()) for name, told, value in maps], scale
 
 

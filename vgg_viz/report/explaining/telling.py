@@ -81,7 +81,9 @@ def removed(explanation: Explanation) -> str:
     if found.cover != "blur":
         stays = f"Even with all of it blurred the network says {said} ({blurred}): detail is not what decides. "
         how = f"{stays}Painting {percent(found.share)} of the picture {found.cover}"
-    return f"{how} in the order of this map turns {said_of(explanation, found.answer)} into {after}; {by_chance(found)}."
+    back = next((float(found.by_map.shares[n]) for n in range(at, len(found.by_map.shares)) if int(found.by_map.answers[n]) == found.answer), None)
+    again = "" if back is None else f" With {percent(back)} hidden it says {said} again."
+    return f"{how} in the order of this map turns {said_of(explanation, found.answer)} into {after}; {by_chance(found)}.{again}"
 
 
 def by_chance(found: Removal) -> str:

@@ -17,13 +17,15 @@ from vgg_viz.maths.heatmaps import Scale, place, shared_scale
 from vgg_viz.maths.metrics import rank_correlation
 from vgg_viz.maths.receptive_field import Field
 from vgg_viz.records import Attribution, Caption, Exhibit, Finding
-from vgg_viz.report.section import Looked, Subject, counted, pixels, section
+from vgg_viz.report.section import Looked, Subject, counted, pixels, rows_of, section
 from vgg_viz.report.sections.activations import looked_at
 from vgg_viz.report.trials import exhibits, finding, tried
 from vgg_viz.report.viewer import payload
 
 COLUMNS = 8  # methods in a figure; more take several
 PEAKS = 0.995  # of the magnitudes lie inside a pixel map's scale: a few peaks would darken the rest
+# The same of a layer's map, which lies over the photo: one unit of 26 × 26 that shouts would make all others transparent.
+LAYER_PEAKS = 0.98
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,7 @@ def _side_by_side(subject: Subject, looked: Looked, maps: Maps, titles: dict[str
         "attention-methods" + suffix,
         f"Methods side by side{f', {suffix[1:]}' if suffix else ''}",
         Caption(
-            see=f"{counted(len(chosen), 'picture')}, one per row; a column is a method, asked about the class that the network predicted. "
+            see=f"{rows_of(len(chosen))}; a column is a method, asked about the class that the network predicted. "
             f"The most credible stand first where they were put to the test. Each map has its own scale, printed under it. Maps of a layer, here {maps.chosen_layer}, and of "
             "patches lie over the picture, the stronger the less transparent; maps in grains of single pixels have their own ground, the colour of zero."
             + (" The outline is the object's true mask." if looked.batch.masks is not None else ""),
@@ -244,7 +246,7 @@ def _classes(subject: Subject, looked: Looked, maps: Maps) -> Exhibit:
         placed = [on_picture(maps.by_layer[target, maps.chosen_layer], i, fields, photos[i].shape[:2]) for target in ("predicted", "second")]
         scale = _scale(torch.stack(placed), maps.by_layer["predicted", maps.chosen_layer], "both maps of this row")
         difference = placed[0] - placed[1]
-        signed = shared_scale(difference, signed=True, unit="logit", over="this map")
+        signed = shared_scale(difference, signed=True, unit="logit", over="this map", quantile=LAYER_PEAKS)
         mask = None if looked.batch.masks is None else looked.batch.masks[i].numpy()
         panels = [
             ("predicted class", placed[0].numpy(), scale), ("second class", placed[1].numpy(), scale), ("difference", difference.numpy(), signed),
@@ -286,7 +288,7 @@ def on_picture(found: Attribution, index: int, fields: dict[str, Field], size: t
 
 
 def _scale(values: Tensor, found: Attribution, over: str) -> Scale:
-    quantile = PEAKS if found.layer is None else 1.0
+    quantile = PEAKS if found.layer is None else LAYER_PEAKS
     return shared_scale(values, signed=found.signed, unit=found.unit, over=over, quantile=quantile)
 
 

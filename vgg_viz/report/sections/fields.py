@@ -60,8 +60,8 @@ def _growth(subject: Subject, rows: list[LayerGeometry]) -> Exhibit:
         Caption(
             see=f"One bar per layer: the side of the square that one unit can depend on, against the {side} px of the picture. The dark bar inside is "
             f"the effective field: the side of a square with as many pixels as have a gradient above 4.55 % of the strongest (mean over {of}).",
-            read=f"Each 3×3 convolution adds two jumps, each pool one and doubles the jump. {uses}{beyond} Three 3×3 convolutions in a row see what "
-            "one 7×7 sees, with 27 instead of 49 weights per pair of channels and two more ReLUs: that is VGG's idea.",
+            read=f"Each 3 × 3 convolution adds two jumps, each pool one and doubles the jump. {uses}{beyond} Three 3 × 3 convolutions in a row see what "
+            "one 7 × 7 sees, with 27 instead of 49 weights per pair of channels and two more ReLUs: that is VGG's idea.",
             cannot="The theoretical field is exact; the effective one depends on weights, pictures and the threshold. It is usually the smaller one, and "
             "the more so the deeper: far more paths lead through the middle of the field than along its border.",
         ),

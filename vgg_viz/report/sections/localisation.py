@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from vgg_viz.attribution.localisation import FOUND, Localised, by_saliency, controls, overlaps
+from vgg_viz.attribution.localisation import CENTRE_CUT, FOUND, Localised, by_saliency, controls, overlaps
 from vgg_viz.figures.mosaic import outlined, painted_map
 from vgg_viz.figures.pictures import steps
 from vgg_viz.figures.style import percent
@@ -18,7 +18,7 @@ from vgg_viz.maths.metrics import bootstrap_interval, wilson_interval
 from vgg_viz.maths.receptive_field import Box
 from vgg_viz.records import Batch, Caption, Column, Exhibit, Table
 from vgg_viz.report.preset import LARGE_GIGAMACS
-from vgg_viz.report.section import Subject, counted, picked, pixels, section
+from vgg_viz.report.section import Subject, counted, picked, pixels, rows_of, section
 from vgg_viz.report.sections.activations import looked_at
 
 MEASURED, FEW = 24, 4  # pictures with masks that are measured; of a large network
@@ -62,7 +62,7 @@ def _steps(batch: Batch, maps: Tensor, found: tuple[Localised, ...]) -> Exhibit:
         "localisation-steps",
         "From saliency to a box",
         Caption(
-            see=f"{counted(len(rows), 'picture')}, one a row. Saliency of the predicted class (bright: strong); seeds: the most salient 5 % of the pixels (orange) are "
+            see=f"{rows_of(len(rows))}. Saliency of the predicted class (bright: strong); seeds: the most salient 5 % of the pixels (orange) are "
             "taken for the object, the least salient 30 % (blue) for the ground; the cut: every other pixel joins the side whose colours it fits, and the largest "
             f"piece stays bright; at the right the box around it{', with the true outline of the object' if masked else ''}.",
             read="Where orange lies on the object and the object differs in colour from its ground, the box fits. Where the network looks at something else, the "
@@ -95,6 +95,7 @@ def _measured(subject: Subject, batch: Batch, masks: Tensor) -> Exhibit:
         f"Its boxes overlap the true ones by {percent(lines[OURS]['overlap'])} on average: {verdict} the best control, "
         f"{best} ({percent(lines[best]['overlap'])}; difference {100 * float(gain.mean()):+.0f} points, 95 % interval {100 * low:+.0f} to {100 * high:+.0f})."
     ).replace("-", "−")
+    owed = "" if float((scores[OURS] - scores[CENTRE_CUT]).mean()) > 0 else ": here nothing"
     return Exhibit(
         "localisation-overlap",
         "How often is the box right?",
@@ -102,7 +103,7 @@ def _measured(subject: Subject, batch: Batch, masks: Tensor) -> Exhibit:
             see=f"{counted(len(batch), 'picture')} with known masks. Overlap: area that the box shares with the box around the object's mask, as a share of the area that "
             f"either covers. Found: overlap of {percent(FOUND)} or more, the rule of ILSVRC. Intervals are 95 %. Three controls know nothing of the network: a square in the "
             "middle, the whole picture, and the same cut seeded by a spot in the middle.",
-            read=f"{words} Only what saliency gains over the last of these is owed to the network.",
+            read=f"{words} The network can be thanked only for what its saliency gains over a {CENTRE_CUT}, which knows nothing of it{owed}.",
             cannot="Objects that stand in the middle and differ in colour from their ground are easy for any cut. A low score does not mean that the network overlooks the object: "
             "a few telling pixels are enough to name it, and too few to cut it out.",
         ),

@@ -17,7 +17,7 @@ from vgg_viz.figures.style import number, percent
 from vgg_viz.maths.heatmaps import place, shared_scale
 from vgg_viz.records import Attribution, Caption, Column, Exhibit, Table
 from vgg_viz.report.preset import LARGE_GIGAMACS
-from vgg_viz.report.section import Looked, Subject, counted, picked, pixels, section
+from vgg_viz.report.section import Looked, Subject, counted, picked, pixels, rows_of, section
 from vgg_viz.report.sections.activations import looked_at
 
 EVERY = (*(f"lrp_{name}" for name in PRESETS), "deep_lift", "class_score_map")
@@ -79,7 +79,7 @@ def _maps(subject: Subject, looked: Looked, found: dict[str, Attribution], chose
     sums = {name: [float(values.double().sum()) for values in maps.values] for name, maps in found.items()}
     scores = [float(looked.logits[i].max()) for i in chosen]
     least, most = (end((sums[name][0] / scores[0], titles[name].title) for name in sums if name.startswith("lrp_")) for end in (min, max))
-    share = f"On the first picture the maps of LRP add up to {percent(least[0])} ({least[1]}) to {percent(most[0])} ({most[1]}) of the score."
+    share = f"{'On the first picture' if len(chosen) > 1 else 'Here'} the maps of LRP add up to {percent(least[0])} ({least[1]}) to {percent(most[0])} ({most[1]}) of the score."
     places = "class_score_map" in found
     deep = "deep_lift" in found
     apart = " DeepLift shares out the change of the score from a black picture instead." if deep else ""
@@ -88,7 +88,7 @@ def _maps(subject: Subject, looked: Looked, found: dict[str, Attribution], chose
         "relevance-maps",
         "The score, shared out to the pixels",
         Caption(
-            see=f"{counted(len(chosen), 'picture')}, one per row; a column is one way of sharing out the score of the predicted class. Red pixels got "
+            see=f"{rows_of(len(chosen))}; a column is one way of sharing out the score of the predicted class. Red pixels got "
             "relevance that speaks for the class, blue ones relevance against it. LRP columns differ only in their rules: which part of a layer's input "
             f"gets the credit for its output.{apart}",
             read=f"{share} What is missing was kept by biases or dropped on the way; the books below say where. Do the columns agree on the object? Where only one "
@@ -128,7 +128,7 @@ def _ledger(subject: Subject, looked: Looked, books: Sequence[Ledger]) -> Exhibi
             "from the last layer (top) down to the first. The black mark is what came to a layer, the blue bar what it passed on, with its number at the end; between them "
             "lies what its biases kept (orange) and what epsilon swallowed (hatched), the small number that keeps divisions from blowing up. At the right: the layer's rule.",
             read=f"Of the score, {arrived} reached the pixels. {most} A bias that speaks for the class keeps the credit for itself; where it speaks against, it "
-            f"pays out, and more goes down than came. Every line balances: what came is what was kept and passed on, to within {gap:.1e} logit.",
+            f"pays out, and more goes down than came. Every line balances: what came is what was kept and passed on, to within {number(gap, digits=1)} logit.",
             cannot="Balanced books do not make a map right. They only say how much of the score the map is about: with a share far from 100 %, the pixels "
             "tell a small part of the story, or one blown up by biases.",
         ),

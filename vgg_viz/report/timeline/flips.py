@@ -10,7 +10,7 @@ from torch import Tensor
 from vgg_viz.figures.comparison import Told, picture_rows
 from vgg_viz.figures.timeline import learned_and_forgotten
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
-from vgg_viz.report.section import counted, pixels
+from vgg_viz.report.section import counted, listed, pixels
 from vgg_viz.report.timeline.walk import Walk
 
 MOST_CLASSES = 20  # in the figure; the table has all
@@ -53,9 +53,11 @@ def _figure(walk: Walk) -> Exhibit:
     end = int((found.final >= 0).sum())
     latest = max(_median_final(walk, k) for k in shown)
     slow = [walk.classes[k] for k in shown if _median_final(walk, k) == latest]
-    named = ", ".join(slow[:3]) + (f" and {len(slow) - 3} more" if len(slow) > 3 else "")
-    when = f"only from epoch {int(latest)} on, later than of any other" if latest <= walk.epochs[-1] else "at no time to the end"
-    came = f"Half of the pictures of {named} stay right {when}."
+    named = listed([*slow[:3], *([f"{len(slow) - 3} more"] if len(slow) > 3 else [])])
+    came = (
+        f"Half of the pictures of {named} stay right only from epoch {int(latest)} on, later than of any other." if latest <= walk.epochs[-1]
+        else f"Of {named} fewer than half of the pictures are right in the end and stayed so."
+    )  # fmt: skip
     return Exhibit(
         "timeline-learning",
         "Learned and forgotten",

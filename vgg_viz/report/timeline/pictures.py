@@ -20,7 +20,7 @@ from vgg_viz.report.viewer import FINEST_LAYER, coarser, photo_of, quantised
 
 MOST_COLUMNS = 7  # epochs in the figure
 MOST_FRAMES = 16  # epochs in the viewer
-PEAKS = 0.995  # of the values lie inside the scale of a row: a single peak would pale all other epochs
+PEAKS = 0.98  # of the values lie inside the scale of a row: at 0.995 one epoch with sharp peaks paled all the others
 TIMES = "× mean strength"
 METHODS = ("how-much", "where")
 
@@ -62,7 +62,7 @@ def _figure(walk: Walk) -> Exhibit:
             if layer == walk.deep:
                 moved.append(float(drift(maps[:1], maps[-1:])))
             first, last = (_short(float(part.abs().max())) for part in (maps[0], maps[-1]))
-            label = f"for {truth} at {layer}; strongest value from {first} to {last} logit"
+            label = f"for {truth} at {layer}; peak {first} at first, {last} at last [logit]"
             said = [_said(walk, epoch, i) for epoch in epochs] if layer == walk.deep else []
             mask = None if batch.masks is None else batch.masks[i].numpy()
             strips.append(Strip(photos[i], placed.numpy(), scale, label, said, mask))

@@ -124,15 +124,25 @@ def first_use(found: list[Effect]) -> int | None:
     return next((n for n, effect in enumerate(found) if effect.used), None)
 
 
+def elsewhere_more(suspect: Suspect, effect: Effect) -> bool:
+    """Whether another place of the same pictures clearly gives the class away rather than the one that was named."""
+    return suspect.region.kind == "box" and effect.interval[1] < 0 and effect.flips[1] > effect.flips[0]
+
+
 def sentence(suspect: Suspect, found: list[Effect], epochs: tuple[int, ...], recipients: int) -> str:
     """When the shortcut is first used, and what became of it, in words."""
     what = f"The shortcut of {suspect.name} by {suspect.region}"
     first = first_use(found)
     if first is None:
         most = max(found, key=lambda effect: effect.flips[0] - effect.flips[1])
+        last = found[-1]
+        other = (
+            f" In the last epoch the control, another place of the same pictures, does more: it turns {percent(last.flips[1])} of them. What lies there speaks for "
+            f"{suspect.name}: the object, or a mark that was not named."
+        ) if elsewhere_more(suspect, last) else ""  # fmt: skip
         return (
             f"{what} is not shown to be used in any of {counted(len(epochs), 'epoch')}: moving it to {counted(recipients, 'picture')} of other classes turns at most "
-            f"{percent(most.flips[0])} of them into {suspect.name} ({percent(most.flips[1])} by the control)."
+            f"{percent(most.flips[0])} of them into {suspect.name} ({percent(most.flips[1])} by the control).{other}"
         )
     effect, last = found[first], found[-1]
     low, high = (f"{end:.2f}".replace("-", "−") for end in effect.interval)
@@ -160,7 +170,8 @@ def shortcuts(walk: Walk, named: tuple[Suspect, ...], donors: Batch, donors_from
         found = effects(walk, suspect, pictures)
         first = first_use(found)
         told = sentence(suspect, found, walk.epochs, len(pictures.plain))
-        yield Finding("good" if first is None else "bad" if found[-1].used else "warn", told)
+        unsure = elsewhere_more(suspect, found[-1])
+        yield Finding(("note" if unsure else "good") if first is None else "bad" if found[-1].used else "warn", told)
         yield _chart(walk, suspect, found, len(pictures.plain), told, donors, donors_from, number)
         yield _examples(walk, suspect, pictures, number)
 

@@ -83,7 +83,10 @@ def timeline(
     kept = open_run(run, {"folder_classes": folder_classes(data), **(overrides or {})})
     wanted = kept.checkpoint.architecture
     named = suspects(region, of_class, None if suspected is None else Path(suspected), kept.checkpoint.classes, wanted.image_side)
-    named = named or planted(kept.checkpoint.provenance.data, kept.checkpoint.classes, wanted.image_side)
+    # What the run itself says was planted is tried in any case: another suspect may be the wrong place.
+    known = {(one.region, one.index) for one in named}
+    own = planted(kept.checkpoint.provenance.data, kept.checkpoint.classes, wanted.image_side)
+    named = (*named, *(one for one in own if (one.region, one.index) not in known))
     gigamacs = sum(row.macs for row in geometry(skeleton(wanted))) / 1e9
     chosen = preset_for(preset, gigamacs * len(kept.epochs))
     material = gather(kept.checkpoint, images=images, data=data, preset=chosen, gigamacs=gigamacs * len(kept.epochs), seed=seed)
