@@ -148,7 +148,27 @@ def picked(batch: Batch, indices: list[int]) -> Batch:
         None if batch.labels is None else batch.labels[indices],
         tuple(batch.names[i] for i in indices),
         None if batch.masks is None else batch.masks[indices],
+        boxed=None if batch.boxed is None else batch.boxed[indices],
+        told=batch.told,
     )
+
+
+def truth_word(batch: Batch | None) -> str:
+    """What is known of the objects' places: "outline", "box", "outline or box", or "" for nothing."""
+    if batch is None or batch.masks is None:
+        return ""
+    if batch.boxed is None or not batch.boxed.any():
+        return "outline"
+    return "box" if batch.boxed[batch.known].all() else "outline or box"
+
+
+def true_line(batch: Batch) -> str:
+    """What the line on a picture is, as a sentence with a space before it; "" where nothing is drawn."""
+    word = truth_word(batch)
+    if not word:
+        return ""
+    some = "" if bool(batch.known.all()) else ", where it is known"
+    return f" The outline is the object's true mask{some}." if word == "outline" else f" The line is the object's true {word}{some}."
 
 
 def counted(count: int, noun: str, several: str = "") -> str:

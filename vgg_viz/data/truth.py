@@ -1,0 +1,83 @@
+"""What is known of where the objects of a batch are: outlines, boxes, or nothing, and by which rule."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Rule = Literal["outline", "boxes of its class", "all boxes", "all boxes, unnamed", "all boxes, no name met", "carried"]
+
+_RULES = {
+    "boxes of its class": "the boxes of the picture's own class were taken",
+    "all boxes": "all boxes were taken, because the pictures have no labels",
+    "all boxes, unnamed": "all boxes were taken, because they bear no class names",
+    "all boxes, no name met": "all boxes were taken, because none bears the name of the picture's class",
+    "carried": "they travel in the checkpoint",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """Where the object of one picture is.
+
+    mask    (side, side) bool, as the network sees the picture; empty where the object was cropped away
+    rule    an outline, or which boxes were taken
+    source  the file that says so, as it is named in sentences
+    """
+
+    mask: Tensor
+    rule: Rule
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stacked:
+    """The truth of a whole batch, as `Batch` holds it: masks and boxed, and sentences on where they come from."""
+
+    masks: Tensor | None
+    boxed: Tensor | None
+    told: tuple[str, ...]
+
+
+def stacked(truths: Sequence[Truth | None]) -> Stacked:
+    """The masks of all pictures.
+
+    Where only outlines are known, all pictures must have one: some are not all, and a folder that lacks one lacks it by mistake. Boxes
+    are cropped away, or refused, one by one: the pictures without then have an empty mask, which no measure counts.
+    """
+    known = [truth for truth in truths if truth is not None]
+    boxes = [truth for truth in known if truth.rule != "outline"]
+    if not known:
+        return Stacked(None, None, ())
+    if not boxes:
+        if len(known) == len(truths):
+            return Stacked(torch.stack([truth.mask for truth in known]), None, ())
+        return Stacked(None, None, (f"Only {len(known):,} of {len(truths):,} pictures have a mask, so none is used.",))
+    nothing = torch.zeros_like(known[0].mask)
+    masks = torch.stack([nothing if truth is None else truth.mask for truth in truths])
+    if not masks.any():
+        return Stacked(None, None, ("No box reaches into the square that the network sees, so none is used.",))
+    boxed = torch.tensor([truth is not None and truth.rule != "outline" for truth in truths])
+    return Stacked(masks, boxed, _told(truths, boxes))
+
+
+def _told(truths: Sequence[Truth | None], boxes: Sequence[Truth]) -> tuple[str, ...]:
+    sources = Counter(truth.source for truth in boxes)
+    first = next(iter(sources))
+    where = first if len(sources) == 1 else f"{len(sources):,} files such as {first}"
+    start = f"boxes from {where}" if first else "boxes"
+    outlines = sum(truth is not None and truth.rule == "outline" for truth in truths)
+    away = sum(not bool(truth.mask.any()) for truth in truths if truth is not None)
+    without = sum(truth is None for truth in truths)
+    rules = Counter(truth.rule for truth in boxes)
+    parts = [f"{start} for {len(boxes):,} of {len(truths):,} pictures"]
+    parts += [f"in {count:,} of them {_RULES[rule]}" if len(rules) > 1 else _RULES[rule] for rule, count in rules.items()]
+    parts += [f"{outlines:,} pictures have a mask, which goes before a box"] if outlines else []
+    parts += [f"{away:,} lie outside the square that the network sees, or vanish in it, and count as none"] if away else []
+    parts += [f"{without:,} pictures without are left out wherever places are measured"] if without else []
+    return (f"Where the objects are: {'; '.join(parts)}.",)
