@@ -31,14 +31,14 @@ class BoxBook:
         self._lookups = lookups(Place(root, tuple(pictures)))
         self.files = frozenset().union(*(lookup.files for lookup in self._lookups))
 
-    def truth(self, file: Path, name: str, size: tuple[int, int], side: int, own: str | None) -> tuple[Truth | None, list[str]]:
+    def truth(self, file: Path, name: str, size: tuple[int, int], side: int, own: str | None) -> Truth | None:
         """The boxes of a picture as a mask, resized and cropped as the picture is.
 
         file     the picture; called `name` in sentences
         size     its height and width, upright [px]
         side     of the square that the network sees [px]
         own      name of its class, whose boxes are taken where any bears the name; None: nobody knows, all are taken
-        returns  the truth, or None where no format knows a box of it; and sentences on what was refused
+        returns  the truth, with sentences on what was refused; None where no format knows a box of it
         """
         said: list[str] = []
         for lookup in self._lookups:
@@ -51,19 +51,19 @@ class BoxBook:
                 said.append(str(error))
                 continue
             if not boxes:
-                return None, said  # the file says that there is nothing to see
+                break  # the file says that there is nothing to see
             chosen, rule = chosen_boxes(boxes, own)
             mask = resize(painted(chosen, size)[None].float(), side, "cover")[0] >= 0.5
-            return Truth(mask, rule, marked.source), said
-        return None, said
+            return Truth(mask, rule, marked.source, tuple(said))
+        return Truth(None, "none", refused=tuple(said)) if said else None
 
 
 def read_with_truth(
-    path: Path, name: str, side: int, mask: Path | None, boxes: BoxBook | None, own: str | None, skipped: list[tuple[str, str]]
+    path: Path, name: str, side: int, mask: Path | None, boxes: BoxBook | None, own: str | None
 ) -> tuple[Tensor, Truth | None]:
     """A picture (3, side, side), and where its object is or None; a mask goes before boxes.
 
-    own, name  as in `BoxBook.truth`; boxes that are refused are named in `skipped`, once, and not used
+    own, name  as in `BoxBook.truth`
     raises     ImageRefused for the picture or its mask
     """
     image = decode(path, name=name)
@@ -71,8 +71,7 @@ def read_with_truth(
     if mask is not None:
         truth = Truth(fitted_mask(mask, name, side), "outline")
     elif boxes is not None:
-        truth, said = boxes.truth(path, name, (image.shape[1], image.shape[2]), side, own)
-        skipped += [(name, sentence) for sentence in said if all(sentence != before for _, before in skipped)]
+        truth = boxes.truth(path, name, (image.shape[1], image.shape[2]), side, own)
     return resize(image, side, "cover"), truth
 
 
@@ -116,6 +115,6 @@ def _in_pixels(marked: Marked, name: str, size: tuple[int, int]) -> list[Mark]:
             )
         x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
         if not (x1 > x0 and y1 > y0):
-            raise BoxesRefused(f"{marked.source} has a box beside {name} ({width} × {height} px); a box inside the picture was expected.")
+            raise BoxesRefused(f"{marked.source} has a box beside {name} ({width} × {height} px); one inside was expected.")
         found.append(Mark(box.label, x0, y0, x1, y1))
     return found

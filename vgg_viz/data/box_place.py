@@ -70,7 +70,7 @@ class Place:
             for path, about in tries:
                 if path.is_file():
                     found[picture] = path if len(about) == 1 else BoxesRefused(
-                        f"{self.shown(path)} may be about {self._few(about)}; lay it under the path of one picture, or rename the pictures."
+                        f"{self.shown(path)} may be about {self._few(about)}; lay it under the path of one of them, or rename them."
                     )  # fmt: skip
                     break
         return found

@@ -155,7 +155,9 @@ def from_tables(
     return Lookup(frozenset(table.path for table in tables), of)
 
 
-def from_files(files: dict[Path, Path | BoxesRefused], read_file: Callable[[Path], Marked], beside: tuple[Path, ...] = ()) -> Lookup | None:
+def from_files(
+    files: dict[Path, Path | BoxesRefused], read_file: Callable[[Path], Marked], beside: tuple[Path, ...] = ()
+) -> Lookup | None:
     """A lookup over files that are about one picture each; `beside`: further files of the format."""
     if not files:
         return None

@@ -143,7 +143,7 @@ def decoded(
     count = 0
     for done, item in enumerate(_stratified(folder.items, limit, seed), start=1):
         try:
-            image, truth = read_with_truth(item.path, item.name, image_side, item.mask, folder.boxes, folder.classes[item.label], skipped)
+            image, truth = read_with_truth(item.path, item.name, image_side, item.mask, folder.boxes, folder.classes[item.label])
         except ImageRefused as error:
             skipped.append((item.name, str(error)))
         else:
@@ -183,7 +183,7 @@ def read_images(path: str | os.PathLike[str], *, image_side: int = 224, limit: i
         try:
             if file.suffix.lower() not in SUFFIXES:
                 raise ImageRefused(_not_by_suffix(name, file))
-            image, truth = read_with_truth(file, name, image_side, mask, boxes, None, skipped)
+            image, truth = read_with_truth(file, name, image_side, mask, boxes, None)
         except ImageRefused as error:
             skipped.append((name, str(error)))
         else:

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Rule = Literal["outline", "boxes of its class", "all boxes", "all boxes, unnamed", "all boxes, no name met", "carried"]
+Rule = Literal["outline", "boxes of its class", "all boxes", "all boxes, unnamed", "all boxes, no name met", "carried", "none"]
 
 _RULES = {
     "boxes of its class": "the boxes of the picture's own class were taken",
@@ -25,14 +25,16 @@ _RULES = {
 class Truth:
     """Where the object of one picture is.
 
-    mask    (side, side) bool, as the network sees the picture; empty where the object was cropped away
-    rule    an outline, or which boxes were taken
-    source  the file that says so, as it is named in sentences
+    mask     (side, side) bool, as the network sees the picture; empty where the object was cropped away; None: nobody knows
+    rule     an outline, or which boxes were taken
+    source   the file that says so, as it is named in sentences
+    refused  sentences on boxes that were not believed
     """
 
-    mask: Tensor
+    mask: Tensor | None
     rule: Rule
     source: str = ""
+    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,34 +52,43 @@ def stacked(truths: Sequence[Truth | None]) -> Stacked:
     Where only outlines are known, all pictures must have one: some are not all, and a folder that lacks one lacks it by mistake. Boxes
     are cropped away, or refused, one by one: the pictures without then have an empty mask, which no measure counts.
     """
-    known = [truth for truth in truths if truth is not None]
-    boxes = [truth for truth in known if truth.rule != "outline"]
+    held = [None if truth is None else truth.mask for truth in truths]
+    known = [mask for mask in held if mask is not None]
+    boxes = [truth for truth in truths if truth is not None and truth.mask is not None and truth.rule != "outline"]
+    refused = _refused(truths)
     if not known:
-        return Stacked(None, None, ())
+        return Stacked(None, None, refused)
     if not boxes:
         if len(known) == len(truths):
-            return Stacked(torch.stack([truth.mask for truth in known]), None, ())
-        return Stacked(None, None, (f"Only {len(known):,} of {len(truths):,} pictures have a mask, so none is used.",))
-    nothing = torch.zeros_like(known[0].mask)
-    masks = torch.stack([nothing if truth is None else truth.mask for truth in truths])
+            return Stacked(torch.stack(known), None, refused)
+        return Stacked(None, None, (f"Only {len(known):,} of {len(truths):,} pictures have a mask, so none is used.", *refused))
+    masks = torch.stack([torch.zeros_like(known[0]) if mask is None else mask for mask in held])
     if not masks.any():
-        return Stacked(None, None, ("No box reaches into the square that the network sees, so none is used.",))
-    boxed = torch.tensor([truth is not None and truth.rule != "outline" for truth in truths])
-    return Stacked(masks, boxed, _told(truths, boxes))
+        return Stacked(None, None, ("No box reaches into the square that the network sees, so none is used.", *refused))
+    boxed = torch.tensor([truth is not None and truth.rule not in ("outline", "none") for truth in truths])
+    return Stacked(masks, boxed, (_told(truths, boxes), *refused))
 
 
-def _told(truths: Sequence[Truth | None], boxes: Sequence[Truth]) -> tuple[str, ...]:
+def _refused(truths: Sequence[Truth | None]) -> tuple[str, ...]:
+    sentences = list(dict.fromkeys(sentence for truth in truths if truth is not None for sentence in truth.refused))
+    if not sentences:
+        return ()
+    more = f" (and {len(sentences) - 5:,} more)" if len(sentences) > 5 else ""
+    return (f"Boxes that are not used: {' '.join(sentences[:5])}{more}",)
+
+
+def _told(truths: Sequence[Truth | None], boxes: Sequence[Truth]) -> str:
     sources = Counter(truth.source for truth in boxes)
     first = next(iter(sources))
     where = first if len(sources) == 1 else f"{len(sources):,} files such as {first}"
     start = f"boxes from {where}" if first else "boxes"
     outlines = sum(truth is not None and truth.rule == "outline" for truth in truths)
-    away = sum(not bool(truth.mask.any()) for truth in truths if truth is not None)
-    without = sum(truth is None for truth in truths)
+    away = sum(truth.mask is not None and not bool(truth.mask.any()) for truth in truths if truth is not None)
+    without = sum(truth is None or truth.mask is None for truth in truths)
     rules = Counter(truth.rule for truth in boxes)
     parts = [f"{start} for {len(boxes):,} of {len(truths):,} pictures"]
     parts += [f"in {count:,} of them {_RULES[rule]}" if len(rules) > 1 else _RULES[rule] for rule, count in rules.items()]
     parts += [f"{outlines:,} pictures have a mask, which goes before a box"] if outlines else []
     parts += [f"{away:,} lie outside the square that the network sees, or vanish in it, and count as none"] if away else []
     parts += [f"{without:,} pictures without are left out wherever places are measured"] if without else []
-    return (f"Where the objects are: {'; '.join(parts)}.",)
+    return f"Where the objects are: {'; '.join(parts)}. A box also holds background, so what lies inside it flatters every map."

@@ -245,7 +245,8 @@ def best_threshold_iou(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
 
     maps     (B, H, W)
     masks    (B, H, W) bool
-    returns  IoU (B,) [0, 1] and the threshold (B,) in the unit of the map; all thresholds are tried, not a grid; NaN where the mask is empty
+    returns  IoU (B,) [0, 1] and the threshold (B,) in the unit of the map; all thresholds are tried, not a
+             grid; NaN where the mask is empty
 
     The threshold is chosen with the mask in sight: an upper bound of what the map could do, not a segmentation score.
     """

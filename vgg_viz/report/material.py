@@ -123,8 +123,8 @@ def specimen_batch(specimens: tuple[Specimen, ...], side: int) -> Batch:
         for mask, specimen in zip(masks, kept, strict=True)
     ])  # fmt: skip
     return Batch(
-        torch.stack(images), torch.tensor([s.label for s in kept]), tuple(s.name for s in kept), whole.masks, tuple(skipped), whole.boxed,
-        whole.told,
+        torch.stack(images), torch.tensor([s.label for s in kept]), tuple(s.name for s in kept), whole.masks, tuple(skipped),
+        whole.boxed, whole.told,
     )  # fmt: skip
 
 
@@ -147,9 +147,9 @@ def spread(batch: Batch, count: int) -> Batch:
 
 
 def left_out(batch: Batch | None) -> list[str]:
-    """A sentence on the files that could not be read; none where all could."""
+    """A sentence on the files that could not be read, none where all could; and what is to be known of masks and boxes."""
     if batch is None or not batch.skipped:
-        return []
+        return [] if batch is None else list(batch.told)
     shown = "; ".join(reason for _, reason in batch.skipped[:5])
     more = f" (and {len(batch.skipped) - 5} more)" if len(batch.skipped) > 5 else ""
-    return [f"{len(batch.skipped)} files were left out: {shown}{more}"]
+    return [f"{len(batch.skipped)} files were left out: {shown}{more}", *batch.told]

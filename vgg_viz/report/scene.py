@@ -88,7 +88,8 @@ def read_scene(folder: Path) -> Scene:
     if not all(isinstance(name, str) for name in (*names, *classes)):
         raise _contradiction("a name in it is no text")
     masks, boxed = (torch.from_numpy(arrays[name]).bool() if name in arrays else None for name in ("masks", "boxed"))
-    batch = Batch(torch.from_numpy(images).float() / 255, None if labels is None else torch.from_numpy(labels), tuple(names), masks, boxed=boxed)
+    truth = None if labels is None else torch.from_numpy(labels)
+    batch = Batch(torch.from_numpy(images).float() / 255, truth, tuple(names), masks, boxed=boxed)
     layers = tuple(_layer(row) for row in told["layers"])
     return Scene(batch, torch.from_numpy(logits), tuple(classes), layers, told["checkpoint"], told["pixels"])
 

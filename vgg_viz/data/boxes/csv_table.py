@@ -40,7 +40,7 @@ def _read(place: Place, table: Table) -> dict[Path, Marked | BoxesRefused]:
                 file = row[at["file"]].strip() if at["file"] < len(row) else ""
                 gathering.add(file, lambda row=row, line=line: _row(row, at, len(header), f"line {line} of {name}"))  # type: ignore[misc]
     except csv.Error as error:
-        raise BoxesRefused(f"{name} is no table that can be read (line {rows.line_num}: {error}); commas and quotes were expected.") from error
+        raise BoxesRefused(f"{name} is no table (line {rows.line_num}: {error}); cells between commas were expected.") from error
     return gathering.found()
 
 

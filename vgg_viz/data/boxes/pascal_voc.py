@@ -44,7 +44,7 @@ def _mark(label: str, x0: float, y0: float, x1: float, y1: float, what: str) -> 
 
 
 def _told(data: bytes, name: str) -> tuple[dict[str, str], list[dict[str, str]]]:
-    """Size and objects as texts. Nothing is expanded: a file with a DOCTYPE is refused where it begins, so no entity is ever declared."""
+    """Size and objects as texts. Nothing is expanded: a DOCTYPE is refused where it begins, so no entity is ever declared."""
     parser = expat.ParserCreate()
     path: list[str] = []
     size: dict[str, str] = {}
