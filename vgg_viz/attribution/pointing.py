@@ -74,7 +74,7 @@ def best_box_iou(maps: Tensor, masks: Tensor) -> Tensor:
     masks    (B, H, W) bool, the true boxes filled; several boxes count as the one area that they cover
     returns  (B,) intersection over union, [0, 1], float64; the thresholds are THRESHOLDS between a map's least and greatest value
 
-    The threshold is chosen with the box in sight, one for each picture: an upper bound. Source: Zhou et al., "Learning Deep Features for
+    The threshold is chosen with the box in sight, for each picture: an upper bound. Source: Zhou et al., "Learning Deep Features for
     Discriminative Localization", CVPR 2016, who take one threshold of 20 % for all.
     """
     best = []

@@ -118,7 +118,7 @@ class Gathering:
         if self._meant and not any(self._meant.values()) and expected:
             first = next(iter(self._meant))
             raise BoxesRefused(
-                f"{self.source} names {len(self._meant):,} pictures, and none of them is in this folder (the first is {first[:80]!r}); "
+                f"{self.source} names no picture of this folder, but {len(self._meant):,} others (the first is {first[:80]!r}); "
                 "write their paths below the folder."
             )
         held: dict[Path, Marked | BoxesRefused] = {

@@ -88,7 +88,7 @@ def _told(truths: Sequence[Truth | None], boxes: Sequence[Truth]) -> str:
     rules = Counter(truth.rule for truth in boxes)
     parts = [f"{start} for {len(boxes):,} of {len(truths):,} pictures"]
     parts += [f"in {count:,} of them {_RULES[rule]}" if len(rules) > 1 else _RULES[rule] for rule, count in rules.items()]
-    parts += [f"{outlines:,} pictures have a mask, which goes before a box"] if outlines else []
-    parts += [f"{away:,} lie outside the square that the network sees, or vanish in it, and count as none"] if away else []
-    parts += [f"{without:,} pictures without are left out wherever places are measured"] if without else []
+    parts += [f"{outlines:,} with a mask, which goes before a box"] if outlines else []
+    parts += [f"{away:,} outside the square that the network sees, or too small to be in it, counted as none"] if away else []
+    parts += [f"{without:,} without, left out wherever places are measured"] if without else []
     return f"Where the objects are: {'; '.join(parts)}. A box also holds background, so what lies inside it flatters every map."
