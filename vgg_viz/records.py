@@ -110,7 +110,8 @@ class Batch:
             the measures of `maths.metrics` are then NaN: where boxes are known, some pictures may have none
     skipped files that were left out: (name, why); whoever shows the batch shows these too
     boxed   (B,) bool, True where the mask is that of boxes and not an outline; None: all are outlines
-    told    sentences on where the masks come from, for whoever shows the batch
+    told    where the boxes among the masks come from and which were taken, as a phrase; "" where all are outlines
+    doubts  sentences on masks and boxes that are not used or not counted; whoever shows the batch shows these too
     """
 
     images: Tensor
@@ -119,7 +120,8 @@ class Batch:
     masks: Tensor | None = None
     skipped: tuple[tuple[str, str], ...] = ()
     boxed: Tensor | None = None
-    told: tuple[str, ...] = ()
+    told: str = ""
+    doubts: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)

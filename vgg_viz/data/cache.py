@@ -33,7 +33,7 @@ class Pictures:
     labels   (N,) int64
     masks    (N, S, S) bool, or None
     skipped  files left out: (name, why)
-    boxed, told  as in `Batch`
+    boxed, told, doubts  as in `Batch`
     """
 
     images: Tensor
@@ -42,7 +42,8 @@ class Pictures:
     masks: Tensor | None = None
     skipped: Skipped = ()
     boxed: Tensor | None = None
-    told: tuple[str, ...] = ()
+    told: str = ""
+    doubts: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -59,14 +60,15 @@ class Pictures:
 
     def as_batch(self) -> Batch:
         """All of them, as floats in [0, 1]: four times the memory."""
-        return Batch(self.images.float().div_(255), self.labels, self.names, self.masks, self.skipped, self.boxed, self.told)
+        images = self.images.float().div_(255)
+        return Batch(images, self.labels, self.names, self.masks, self.skipped, self.boxed, self.told, self.doubts)
 
     def part(self, chosen: Tensor) -> Pictures:
         """Some of the pictures, by index."""
         masks = None if self.masks is None else self.masks[chosen]
         names = tuple(self.names[index] for index in chosen.tolist())
         boxed = None if self.boxed is None else self.boxed[chosen]
-        return Pictures(self.images[chosen], self.labels[chosen], names, masks, self.skipped, boxed, self.told)
+        return Pictures(self.images[chosen], self.labels[chosen], names, masks, self.skipped, boxed, self.told, self.doubts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,9 @@ def kept(
         labels.append(item.label)
         names.append(item.name)
     whole = stacked(truths)
-    return Pictures(torch.stack(images), torch.tensor(labels), tuple(names), whole.masks, tuple(skipped), whole.boxed, whole.told)
+    return Pictures(
+        torch.stack(images), torch.tensor(labels), tuple(names), whole.masks, tuple(skipped), whole.boxed, whole.told, whole.doubts
+    )
 
 
 def natural_side(data: str | os.PathLike[str], usual: int) -> int:

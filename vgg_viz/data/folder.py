@@ -123,6 +123,7 @@ def read_folder(
         tuple(skipped),
         whole.boxed,
         whole.told,
+        whole.doubts,
     )
 
 
@@ -193,7 +194,7 @@ def read_images(path: str | os.PathLike[str], *, image_side: int = 224, limit: i
     if not names:
         raise DataRefused(_nothing(place, skipped))
     whole = stacked(truths)
-    return Batch(torch.stack(images), None, tuple(names), whole.masks, tuple(skipped), whole.boxed, whole.told)
+    return Batch(torch.stack(images), None, tuple(names), whole.masks, tuple(skipped), whole.boxed, whole.told, whole.doubts)
 
 
 def match_classes(folder_classes: Sequence[str], checkpoint_classes: Sequence[str]) -> tuple[int, ...]:

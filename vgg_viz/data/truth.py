@@ -39,11 +39,12 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class Stacked:
-    """The truth of a whole batch, as `Batch` holds it: masks and boxed, and sentences on where they come from."""
+    """The truth of a whole batch, as `Batch` holds it: masks and boxed, where they come from, and what to doubt."""
 
     masks: Tensor | None
     boxed: Tensor | None
-    told: tuple[str, ...]
+    told: str = ""
+    doubts: tuple[str, ...] = ()
 
 
 def stacked(truths: Sequence[Truth | None]) -> Stacked:
@@ -57,16 +58,16 @@ def stacked(truths: Sequence[Truth | None]) -> Stacked:
     boxes = [truth for truth in truths if truth is not None and truth.mask is not None and truth.rule != "outline"]
     refused = _refused(truths)
     if not known:
-        return Stacked(None, None, refused)
+        return Stacked(None, None, doubts=refused)
     if not boxes:
         if len(known) == len(truths):
-            return Stacked(torch.stack(known), None, refused)
-        return Stacked(None, None, (f"Only {len(known):,} of {len(truths):,} pictures have a mask, so none is used.", *refused))
+            return Stacked(torch.stack(known), None, doubts=refused)
+        return Stacked(None, None, doubts=(f"Only {len(known):,} of {len(truths):,} pictures have a mask, so none is used.", *refused))
     masks = torch.stack([torch.zeros_like(known[0]) if mask is None else mask for mask in held])
     if not masks.any():
-        return Stacked(None, None, ("No box reaches into the square that the network sees, so none is used.", *refused))
+        return Stacked(None, None, doubts=("No box reaches into the square that the network sees, so none is used.", *refused))
     boxed = torch.tensor([truth is not None and truth.rule not in ("outline", "none") for truth in truths])
-    return Stacked(masks, boxed, (_told(truths, boxes), *refused))
+    return Stacked(masks, boxed, _told(truths, boxes), (*_uncounted(truths), *refused))
 
 
 def _refused(truths: Sequence[Truth | None]) -> tuple[str, ...]:
@@ -83,12 +84,19 @@ def _told(truths: Sequence[Truth | None], boxes: Sequence[Truth]) -> str:
     where = first if len(sources) == 1 else f"{len(sources):,} files such as {first}"
     start = f"boxes from {where}" if first else "boxes"
     outlines = sum(truth is not None and truth.rule == "outline" for truth in truths)
-    away = sum(truth.mask is not None and not bool(truth.mask.any()) for truth in truths if truth is not None)
-    without = sum(truth is None or truth.mask is None for truth in truths)
     rules = Counter(truth.rule for truth in boxes)
     parts = [f"{start} for {len(boxes):,} of {len(truths):,} pictures"]
     parts += [f"in {count:,} of them {_RULES[rule]}" if len(rules) > 1 else _RULES[rule] for rule, count in rules.items()]
     parts += [f"{outlines:,} with a mask, which goes before a box"] if outlines else []
-    parts += [f"{away:,} outside the square that the network sees, or too small to be in it, counted as none"] if away else []
-    parts += [f"{without:,} without, left out wherever places are measured"] if without else []
-    return f"Where the objects are: {'; '.join(parts)}. A box also holds background, so what lies inside it flatters every map."
+    return f"{'; '.join(parts)}; a box also holds background, so what lies inside it flatters every map"
+
+
+def _uncounted(truths: Sequence[Truth | None]) -> tuple[str, ...]:
+    """A sentence on the pictures that no measure of places counts; none where all are counted."""
+    without = sum(truth is None or truth.mask is None for truth in truths)
+    away = sum(truth is not None and truth.mask is not None and not bool(truth.mask.any()) for truth in truths)
+    reasons = [f"{without:,} without a box"] if without else []
+    reasons += [f"{away:,} with a box outside the square that the network sees, or too small to be in it"] if away else []
+    if not reasons:
+        return ()
+    return (f"{without + away:,} of {len(truths):,} pictures are not counted where places are measured: {', '.join(reasons)}.",)

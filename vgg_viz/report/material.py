@@ -38,6 +38,11 @@ class Material:
     looked_from: str
     warnings: tuple[str, ...]
 
+    @property
+    def objects(self) -> str:
+        """Where the boxes come from that stand for objects, as a phrase; "" where there are none."""
+        return next((batch.told for batch in (self.labelled, self.given) if batch is not None and batch.told), "")
+
 
 def gather(
     checkpoint: Checkpoint,
@@ -124,7 +129,7 @@ def specimen_batch(specimens: tuple[Specimen, ...], side: int) -> Batch:
     ])  # fmt: skip
     return Batch(
         torch.stack(images), torch.tensor([s.label for s in kept]), tuple(s.name for s in kept), whole.masks, tuple(skipped),
-        whole.boxed, whole.told,
+        whole.boxed, whole.told, whole.doubts,
     )  # fmt: skip
 
 
@@ -149,7 +154,7 @@ def spread(batch: Batch, count: int) -> Batch:
 def left_out(batch: Batch | None) -> list[str]:
     """A sentence on the files that could not be read, none where all could; and what is to be known of masks and boxes."""
     if batch is None or not batch.skipped:
-        return [] if batch is None else list(batch.told)
+        return [] if batch is None else list(batch.doubts)
     shown = "; ".join(reason for _, reason in batch.skipped[:5])
     more = f" (and {len(batch.skipped) - 5} more)" if len(batch.skipped) > 5 else ""
-    return [f"{len(batch.skipped)} files were left out: {shown}{more}", *batch.told]
+    return [f"{len(batch.skipped)} files were left out: {shown}{more}", *batch.doubts]

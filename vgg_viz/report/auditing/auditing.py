@@ -124,11 +124,12 @@ def _facts(seen: Audit) -> tuple[tuple[str, str], ...]:
 
 def _objects(seen: Audit) -> str:
     word = truth_word(seen.batch)
-    if not word and seen.batch.told:
+    if not word and seen.batch.told:  # too few of them
         return "masks or boxes are known for too few pictures: the object's place is where the other classes' evidence lies"
     if not word:
         return "no masks: the object's place is where the other classes' evidence lies"
     known = {"outline": "masks are known", "box": "boxes are known, and what lies in a box counts as object"}.get(word, "masks or boxes are known")
+    known += f" ({seen.batch.told})" if seen.batch.told else ""
     count = int(seen.batch.known.sum())
     return known if count == len(seen.labels) else f"{known}, for {count:,} of {len(seen.labels):,} pictures; only those are searched and tried"
 
