@@ -145,6 +145,9 @@ def test_words_say_box_where_it_is_one():
     assert true_line(outlines) == " The outline is the object's true mask."
     mixed = replace(batch, boxed=torch.tensor([False, True, False, False] * 2))
     assert (truth_word(mixed), where_word(mixed)) == ("outline or box", "on the object or in its box")
+    nothing = picked(batch, [0, 2])
+    assert (truth_word(nothing), true_line(nothing)) == ("", ""), "of these two nobody knows"
+    assert truth_word(replace(batch, boxed=torch.ones(8, dtype=torch.bool))) == "box"
     assert (truth_word(replace(batch, masks=None, boxed=None)), true_line(replace(batch, masks=None))) == ("", "")
 
 

@@ -156,11 +156,10 @@ def picked(batch: Batch, indices: list[int]) -> Batch:
 
 def truth_word(batch: Batch | None) -> str:
     """What is known of the objects' places: "outline", "box", "outline or box", or "" for nothing."""
-    if batch is None or batch.masks is None:
+    if batch is None or not bool(batch.known.any()):
         return ""
-    if batch.boxed is None or not batch.boxed.any():
-        return "outline"
-    return "box" if batch.boxed[batch.known].all() else "outline or box"
+    boxed = batch.known & False if batch.boxed is None else batch.boxed[batch.known]
+    return "outline" if not boxed.any() else "box" if boxed.all() else "outline or box"
 
 
 def where_word(batch: Batch) -> str:
