@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -358,6 +359,21 @@ def test_names_that_several_pictures_bear_are_no_guess(tmp_path):
     picture(tmp_path / "cat" / "1.jpg")
     put(tmp_path / "cat" / "1.xml", voc())
     assert any("cat/1.xml may be about cat/1.jpg and cat/1.png" in told for told in of_class(tmp_path).doubts)
+
+
+def test_accents_are_one_letter_or_two(tmp_path):
+    picture(tmp_path / "cat" / "caf\u00e9.png")
+    put(tmp_path / "boxes.csv", csv("cat/cafe\u0301.png,30,10,50,40,cat"))
+    assert of_class(tmp_path).known.tolist() == [True]
+
+
+def test_a_list_of_names_made_to_be_slow_is_not(tmp_path):
+    picture(tmp_path / "cat" / "1.png")
+    put(tmp_path / "labels" / "cat" / "1.txt", yolo())
+    put(tmp_path / "data.yaml", "names:[\n" * 100_000)
+    started = time.process_time()
+    assert "because they bear no class names" in of_class(tmp_path).told
+    assert time.process_time() - started < 10  # a search from each of them takes minutes
 
 
 def test_boxes_of_another_split_are_never_taken(tmp_path):

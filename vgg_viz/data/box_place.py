@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -43,7 +44,7 @@ class Place:
             relative = file.relative_to(self.root)
             self._by_path[relative.with_suffix("").as_posix()].append(file)
             self._by_stem[file.stem].append(file)
-            self._by_name[file.name].append(file)
+            self._by_name[_composed(file.name)].append(file)
 
     def shown(self, path: Path) -> str:
         """A path as a sentence names it: below the folder, or below the one around it."""
@@ -101,21 +102,21 @@ class Place:
 
         A name is a path below the folder, or the end of one, or a longer path that ends with it; a folder of another split is no match.
         """
-        parts = PurePosixPath(name.replace("\\", "/")).parts
+        parts = PurePosixPath(_composed(name.replace("\\", "/"))).parts
         if not parts:
             return []
-        meant = []
+        meant, root = [], _composed(self.root.name)
         for picture in self._by_name.get(parts[-1], ()):
-            own = picture.relative_to(self.root).parts
+            own = PurePosixPath(_composed(picture.relative_to(self.root).as_posix())).parts
             common = min(len(own), len(parts))
             if own[-common:] != parts[-common:]:
                 continue
             above = parts[: len(parts) - common]
-            contradicts = bool(above) and above[-1] != self.root.name and above[-1].lower() in SPLITS
-            if not contradicts and not (table.strict and above[-1:] != (self.root.name,)):
-                meant.append((common, picture))
-        whole = [picture for _, picture in meant if picture.relative_to(self.root).parts == parts]
-        return whole or [picture for common, picture in meant if common == max(length for length, _ in meant)]
+            contradicts = bool(above) and above[-1] != root and above[-1].lower() in SPLITS
+            if not contradicts and not (table.strict and above[-1:] != (root,)):
+                meant.append((own == parts, common, picture))
+        closest = max((whole, common) for whole, common, _ in meant) if meant else None
+        return [picture for whole, common, picture in meant if (whole, common) == closest]
 
     def _few(self, pictures: Iterable[Path]) -> str:
         names = [self.shown(picture) for picture in pictures]
@@ -126,6 +127,11 @@ class Place:
         return BoxesRefused(
             f"{self.shown(table.path)} names {name[:80]!r}, which may be {self._few(meant)}; write the path below the folder instead."
         )
+
+
+def _composed(name: str) -> str:
+    """One spelling of letters with accents: file systems and tables write them in one sign or in two."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _matching(folder: Path, patterns: Sequence[str]) -> list[Path]:

@@ -77,10 +77,13 @@ def _names(path: Path, name: str) -> tuple[str, ...]:
     text = read_text(path, name, MOST_ONE)
     if path.suffix not in (".yaml", ".yml"):
         return tuple(line.strip() for line in text.splitlines() if line.strip())
-    inline = re.search(r"^names:[ \t]*\[([^\]]*)\]", text, re.MULTILINE)
-    if inline:
-        return tuple(_bare(item) for item in inline[1].split(",") if item.strip())
-    block = re.search(r"^names:[ \t]*(?:#.*)?\n((?:[ \t]*(?:-|\d+:)[ \t]*.*\n?)+)", text, re.MULTILINE)
+    # Only the first is looked at: a search that begins anew at each of a hundred thousand would never end.
+    key = re.search(r"^names:[ \t]*", text, re.MULTILINE)
+    rest = "" if key is None else text[key.end() :]
+    if rest.startswith("["):
+        listed, closed, _ = rest[1:].partition("]")
+        return tuple(_bare(item) for item in listed.split(",") if item.strip()) if closed else ()
+    block = re.match(r"(?:#.*)?\n((?:[ \t]*(?:-|\d+:)[ \t]*.*\n?)+)", rest)
     if not block:
         return ()
     items = re.findall(r"^[ \t]*(-|\d+:)[ \t]*(.*)$", block[1], re.MULTILINE)
