@@ -15,7 +15,7 @@ from torch import nn
 
 from vgg_viz.attribution.pointing import THRESHOLDS, best_box_iou, controls_for, pointing_of
 from vgg_viz.attribution.trust import evidence
-from vgg_viz.audit.findings import audit, beside, suspicion
+from vgg_viz.audit.findings import audit, beside, forms, suspicion
 from vgg_viz.cli import main
 from vgg_viz.data.folder import open_folder, read_folder
 from vgg_viz.data.shape_files import write
@@ -246,3 +246,19 @@ def test_report_and_audit_say_box_all_through(folders, tmp_path, capsys):
     text = page.read_text(encoding="utf-8")
     assert "boxes are known, and what lies in a box counts as object" in text
     assert "beside the box" in text
+
+
+def test_an_audit_carries_backgrounds_around_the_ellipse_in_a_box_and_leaves_outlines_as_they_are():
+    masks = torch.zeros(2, 20, 20, dtype=torch.bool)
+    masks[:, 4:12, 6:16] = True
+    batch = Batch(torch.rand(2, 3, 20, 20), None, ("a", "b"), masks, boxed=torch.tensor([True, False]))
+    box, outline = forms(batch)
+    assert torch.equal(outline, masks[1])
+    assert not box[4, 6]
+    assert not box[11, 15]
+    assert box[8, 6]
+    assert box[4, 11]
+    assert not (box & ~masks[0]).any()
+    assert box.sum() == pytest.approx(math.pi * 4 * 5, abs=3)
+    assert batch.masks[0].sum() == 80, "the record itself stays a box"
+    assert forms(replace(batch, boxed=None)) is masks

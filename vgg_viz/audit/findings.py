@@ -16,6 +16,7 @@ from vgg_viz.audit.transplant import Group, shift
 from vgg_viz.audit.trial import Verdict, judged, reading
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.errors import DataRefused
+from vgg_viz.maths.segmentation import box_of
 from vgg_viz.models.geometry import geometry
 from vgg_viz.records import Architecture, Batch
 
@@ -213,7 +214,26 @@ def _halves(labels: Tensor, placed: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 
 def _group(batch: Batch, places: Tensor) -> Group:
     labels = batch.labels if batch.labels is not None else torch.zeros(len(batch), dtype=torch.long)
-    return Group(batch.images, labels, batch.masks, torch.arange(len(batch))).part(places)
+    return Group(batch.images, labels, forms(batch), torch.arange(len(batch))).part(places)
+
+
+def forms(batch: Batch) -> Tensor | None:
+    """Masks (N, S, S) bool as transplants need them: of a box its inscribed ellipse, for its corners are background.
+
+    A donor's object is taken out as a disc that reaches to the farthest pixel of its mask: to a box's corners, that leaves little
+    background to carry.
+    """
+    if batch.masks is None or batch.boxed is None:
+        return batch.masks
+    found = batch.masks.clone()
+    steps = torch.arange(batch.masks.shape[-1], dtype=torch.float32)
+    for place in (batch.boxed & batch.known).nonzero()[:, 0].tolist():
+        box = box_of(batch.masks[place].cpu().numpy())
+        if box is not None:  # several boxes become one: they are the object together
+            across = (steps + 0.5 - (box.x0 + box.x1) / 2) / ((box.x1 - box.x0) / 2)
+            down = (steps + 0.5 - (box.y0 + box.y1) / 2) / ((box.y1 - box.y0) / 2)
+            found[place] &= (across.square() + down[:, None].square() <= 1).to(found.device)
+    return found
 
 
 def _size(model: nn.Module, batch: Batch, classes: Sequence[int]) -> tuple[Size, int]:
