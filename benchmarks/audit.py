@@ -6,7 +6,7 @@ training and carry the mark as often. It is right when a finding names the marke
 (intersection over union of 0.25 or more, or four fifths of the named patch inside the true one). A clean network with any finding
 is a false alarm. The audit was made with the tuning zoo in sight; the fresh one, with other seeds, measures it.
 
-    python benchmarks/audit.py --zoo fresh [--part 0/1] [--masks with] [--table]
+    python benchmarks/audit.py --zoo fresh [--part 0/1] [--masks with|without|boxes] [--table]
 
 What was audited is kept beside the checkpoints and not audited again; --table prints without auditing.
 """
@@ -30,17 +30,30 @@ from vgg_viz.data.cache import painted
 from vgg_viz.data.shapes import CLASSES
 from vgg_viz.data.shortcuts import KINDS, region
 from vgg_viz.maths.metrics import wilson_interval
+from vgg_viz.maths.segmentation import box_of
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
+from vgg_viz.records import Batch
 
 USES = 0.10  # share of other classes' pictures that the true mark turns, from which a network is a user
 PICTURES = 600
+SUFFIXES = {"with": ".masks.json", "without": ".json", "boxes": ".boxes.json"}
 NAMES = {"corner": "patch", "border": "border", "texture": "background", "cast": "colour"}
 
 
-def audited(animal: Animal, path: Path, masks: bool) -> dict[str, Any]:
+def boxed(batch: Batch) -> Batch:
+    """The same pictures with the box around each object in place of its outline."""
+    boxes = torch.zeros_like(batch.masks)
+    for filled, mask in zip(boxes, batch.masks, strict=True):
+        box = box_of(mask.numpy())
+        if box is not None:
+            filled[box.y0 : box.y1, box.x0 : box.x1] = True
+    return replace(batch, masks=boxes, boxed=torch.ones(len(batch), dtype=torch.bool))
+
+
+def audited(animal: Animal, path: Path, objects: str) -> dict[str, Any]:
     """What the audit says about one network, and what is true, as plain values."""
-    kept = path.with_suffix(".masks.json" if masks else ".json")
+    kept = path.with_suffix(SUFFIXES[objects])
     if kept.is_file():
         return dict(json.loads(kept.read_text()))
     model = build(load(path))
@@ -48,7 +61,7 @@ def audited(animal: Animal, path: Path, masks: bool) -> dict[str, Any]:
     shortcut = audited_shortcut(animal.shortcut) if animal.shortcut else None
     batch = painted(PICTURES, seed=animal.seed, split="test", side=side, shortcut=shortcut).as_batch()
     started = time.process_time()
-    seen = audit(model, batch if masks else replace(batch, masks=None))
+    seen = audit(model, {"with": batch, "boxes": boxed(batch)}.get(objects, replace(batch, masks=None)))
     spent = time.process_time() - started
     found = [
         {"class": CLASSES[one.wanted], "kind": one.region.kind, "box": one.region.box, "effect": one.verdict.effect,
@@ -109,7 +122,7 @@ def main() -> None:
     options.add_argument("--zoo", choices=sorted(ZOOS), default="fresh")
     options.add_argument("--folder", type=Path, help="of the networks, by default runs/audit-<zoo>")
     options.add_argument("--only", nargs="*", help="names of networks")
-    options.add_argument("--masks", choices=("with", "without", "both"), default="both", help="of the objects")
+    options.add_argument("--masks", choices=("with", "without", "both", "boxes"), default="both", help="of the objects, or their boxes")
     options.add_argument("--part", default="0/1", help="i/n: only every n-th network, from the i-th")
     options.add_argument("--side", type=int, default=32, help="of the pictures [px]")
     options.add_argument("--table", action="store_true", help="print what is there")
@@ -119,16 +132,16 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     first, step = (int(number) for number in given.part.split("/"))
     chosen = [animal for animal in animals(given.zoo)[first::step] if not given.only or animal.name in given.only]
-    for masks in [wanted for wanted, word in ((True, "with"), (False, "without")) if given.masks in (word, "both")]:
+    for objects in ("with", "without") if given.masks == "both" else (given.masks,):
         results = []
         for animal in chosen:
             path = folder / f"{animal.name}.pt"
             if not given.table:
                 trained(animal, folder, given.side)
-            if not given.table or path.with_suffix(".masks.json" if masks else ".json").is_file():
-                results.append(audited(animal, path, masks))
+            if not given.table or path.with_suffix(SUFFIXES[objects]).is_file():
+                results.append(audited(animal, path, objects))
         if results:
-            print(f"\n{given.zoo} zoo: {len(results)} networks, {'with' if masks else 'without'} masks of the objects")
+            print(f"\n{given.zoo} zoo: {len(results)} networks, {'boxes' if objects == 'boxes' else f'{objects} masks'} of the objects")
             table(results)
 
 

@@ -271,7 +271,7 @@ def test_the_share_of_the_map_in_the_region_follows_what_the_network_uses(tmp_pa
 def test_too_few_pictures_or_missing_masks_leave_the_chapter_out_with_a_reason():
     with pytest.raises(SectionMissing, match=r"There are 3 pictures of boat, and 8 or more are needed"):
         moved(Suspect(Region("box", TAG), 1, "boat", ""), painted(), replace(painted(6)), 0)
-    with pytest.raises(SectionMissing, match="every picture has a mask"):
+    with pytest.raises(SectionMissing, match="where masks or boxes of the objects are known"):
         moved(Suspect(Region("background"), 1, "boat", ""), replace(painted(), masks=None), painted(), 0)
 
 

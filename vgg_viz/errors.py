@@ -5,6 +5,7 @@
     │   ├── CheckpointRefused a file that is no checkpoint, or not one that can be trusted
     │   ├── ImageRefused      a file that is no picture, or too large a one
     │   ├── DataRefused       a folder that holds no usable pictures
+    │   ├── BoxesRefused      a file beside pictures whose boxes cannot be believed
     │   ├── OutputRefused     a place where nothing may be written
     │   ├── ReceiptRefused    a stored map that is damaged, or none
     │   └── UnknownName       a layer, class, method or variant that does not exist
@@ -37,6 +38,10 @@ class ImageRefused(InputRefused):
 
 class DataRefused(InputRefused):
     """A folder that holds no usable pictures, or pictures that do not fit the model."""
+
+
+class BoxesRefused(InputRefused):
+    """A file of boxes that is damaged, contradicts itself or its picture, or may be about several pictures."""
 
 
 class OutputRefused(InputRefused):

@@ -67,6 +67,7 @@ class Specimen:
     label: int
     name: str
     mask: bytes | None = None  # PNG, one channel, 255 on the object
+    boxed: bool = False  # the mask is that of a box around the object, not its outline
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,12 @@ class Batch:
     images  (B, C, H, W) float32 in [0, 1], not normalised: the model does that
     labels  (B,) int64, or None when nobody knows
     names   B names to show (file names; hostile until escaped)
-    masks   (B, H, W) bool, True on the object, or None
+    masks   (B, H, W) bool, True on the object, or None. An empty one says that nobody knows where its object is, and
+            the measures of `maths.metrics` are then NaN: where boxes are known, some pictures may have none
     skipped files that were left out: (name, why); whoever shows the batch shows these too
+    boxed   (B,) bool, True where the mask is that of boxes and not an outline; None: all are outlines
+    told    where the boxes among the masks come from and which were taken, as a phrase; "" where all are outlines
+    doubts  sentences on masks and boxes that are not used or not counted; whoever shows the batch shows these too
     """
 
     images: Tensor
@@ -114,9 +119,17 @@ class Batch:
     names: tuple[str, ...]
     masks: Tensor | None = None
     skipped: tuple[tuple[str, str], ...] = ()
+    boxed: Tensor | None = None
+    told: str = ""
+    doubts: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def known(self) -> Tensor:
+        """(B,) bool: the pictures of which it is known where the object is."""
+        return self.images.new_zeros(len(self)).bool() if self.masks is None else self.masks.flatten(1).any(1)
 
 
 # ---------------------------------------------------------------- looking inside

@@ -79,6 +79,7 @@ def evidence(
     names: Sequence[str] | None = None,
     labels: Tensor | None = None,
     masks: Tensor | None = None,
+    boxed: Tensor | None = None,
     tolerance: float | None = None,
     seed: int = 0,
     steps: int = 32,
@@ -98,7 +99,9 @@ def evidence(
     images       (B, C, H, W) in [0, 1]; 16 are enough for a verdict
     names        of methods; None: all
     labels       with masks, only pictures that the network gets right are pointed at
-    masks        (B, H, W) bool, True on the object; without them, grids of four pictures of these take their place
+    masks        (B, H, W) bool, True on the object, empty where nobody knows: such a picture is not pointed at;
+                 without masks, grids of four pictures of these take their place
+    boxed        (B,) bool, True where the mask is that of a box: it holds background too, and the measure's name then says so
     tolerance    of the pointing game [px]; None: 15 px of 224, as in the literature, scaled to these pictures
     compared     how many of the pictures get the maps of the runner-up, of noisy pictures, and of randomised networks
     levels       of the cascade at which maps are drawn, at most
@@ -115,7 +118,7 @@ def evidence(
     chosen = list(methods() if names is None else names)
     settings = {"seed": seed, "steps": steps, "samples": samples, "masks": random_masks, "window": window, "stride": stride}
     layer = default_layer(model, images) if any(methods()[name].layered for name in chosen) else None
-    trial = _Trial(model, images, labels, masks, Asker(model, layer, settings, chosen), seed, tolerance)
+    trial = _Trial(model, images, labels, masks, boxed, Asker(model, layer, settings, chosen), seed, tolerance)
     costs = {name: trial.asker.cost(name, images.shape[-1]) for name in chosen}
     depth = len(levels_of(model))
     plans = {name: _plan(costs[name], len(images), compared, draws, depth, levels, most_passes) for name in chosen}
@@ -177,10 +180,11 @@ class _Trial:
     """One checkpoint's pictures, and what all methods are asked about them."""
 
     def __init__(
-        self, model: nn.Module, images: Tensor, labels: Tensor | None, masks: Tensor | None, asker: Asker, seed: int,
-        tolerance: float | None,
+        self, model: nn.Module, images: Tensor, labels: Tensor | None, masks: Tensor | None, boxed: Tensor | None, asker: Asker,
+        seed: int, tolerance: float | None,
     ) -> None:  # fmt: skip
         self.model, self.images, self.labels, self.masks, self.asker = model, images, labels, masks, asker
+        self.boxed = boxed if masks is not None and boxed is not None and bool(boxed.any()) else None
         self.seed, self.tolerance, self.size = seed, tolerance, (images.shape[-2], images.shape[-1])
         batch = pictures_at_once(model, images)
         with evaluating(model), torch.no_grad():
@@ -281,11 +285,19 @@ class _Trial:
             here = self.targets[:count] == self.labels[:count].to(here.device)
         maps = placed(self.model, base, self.size)
         masks = self.masks[:count].to(maps.device)
+        here = here & masks.flatten(1).any(1)
+        boxed = None if self.boxed is None else self.boxed[:count].to(maps.device)[here]
         blind = {**{name: m[:count] for name, m in self.knowing_nothing.items()}, "blur-matched": blur_matched(maps, self.seed)}
-        pointing = pointing_of(base.method, maps[here], masks[here], self.tolerance, self.seed)
-        controls = tuple(pointing_of(name, m[here], masks[here], self.tolerance, self.seed) for name, m in blind.items())
+        pointing = pointing_of(base.method, maps[here], masks[here], self.tolerance, self.seed, boxed)
+        controls = tuple(pointing_of(name, m[here], masks[here], self.tolerance, self.seed, boxed) for name, m in blind.items())
         masses = {name: mass_inside(m[here], masks[here]) for name, m in blind.items()}
-        return pointing, controls, measured("mass on the object", "share", mass_inside(maps[here], masks[here]), masses, self.seed)
+        return pointing, controls, measured(self._name_of_mass(), "share", mass_inside(maps[here], masks[here]), masses, self.seed)
+
+    def _name_of_mass(self) -> str:
+        if self.masks is None or self.boxed is None:
+            return "mass on the object"
+        known = self.masks.flatten(1).any(1)
+        return "mass in the box" if bool(self.boxed.to(known.device)[known].all()) else "mass on the object or in its box"
 
     def _in_quarters(self, method: str, count: int) -> Measure | None:
         """Share of the positive mass that lies in the quarter of the class that was asked about; by chance a quarter."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +16,13 @@ from vgg_viz.audit.transplant import Group, shift
 from vgg_viz.audit.trial import Verdict, judged, reading
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.errors import DataRefused
+from vgg_viz.maths.segmentation import box_of
 from vgg_viz.models.geometry import geometry
 from vgg_viz.records import Architecture, Batch
 
 CERTAIN = 0.02  # p of a finding, after multiplying by the number of suspects that were tried
 LEAST = 0.5  # log-odds that a region must move beyond its control [logit]: a certain trifle is no finding
+PLACED = 0.5  # share of the pictures whose object must be known, or none is used
 FEWEST = 8  # pictures of a class below which it is not searched
 SHOWN = 12  # pictures named with a finding
 PASSES = 60_000  # forward passes that an audit of a small network may take ...
@@ -83,7 +86,9 @@ def audit(
 ) -> Audit:
     """Search for what a network looks at instead of the object, and test what was found.
 
-    batch    labelled pictures, labels in the network's order; with masks, a background is known and not guessed
+    batch    labelled pictures, labels in the network's order; with masks or boxes, a background is known and not guessed.
+             Where some pictures have none, only those with one are searched and tried, or the audit goes without where that leaves
+             less than half of the pictures
     classes  to search; None: all that have at least FEWEST pictures
     raises   DataRefused when no class has enough pictures
     """
@@ -91,7 +96,10 @@ def audit(
     if batch.labels is None:
         raise DataRefused("the pictures have no labels; an audit needs a folder with one folder of pictures for each class.")
     labels = batch.labels
-    counts = {int(label): int((labels == label).sum()) for label in set(labels.tolist())}
+    placed = batch.known
+    if batch.masks is None or placed.double().mean() < PLACED:
+        batch, placed = replace(batch, masks=None, boxed=None), torch.ones(len(batch), dtype=torch.bool)
+    counts = {label: int((labels[placed] == label).sum()) for label in sorted(set(labels.tolist()))}
     asked = sorted(counts) if classes is None else list(classes)
     enough = [label for label in asked if counts.get(label, 0) >= FEWEST]
     if not enough or len(counts) < 2:
@@ -107,7 +115,7 @@ def audit(
     size, steps = _size(model, batch, enough)
     tell("heat maps")
     evidence = evidence_of(model, batch.images, labels, steps=steps)
-    first, second = (_group(batch, places) for places in _halves(labels, seed))
+    first, second = (_group(batch, places) for places in _halves(labels, placed, seed))
     tell("search")
     donors, recipients = cast(first, right[first.places], size, seed)
     searched = suspects(model, donors, recipients, evidence.part(donors.places), enough, size)
@@ -169,7 +177,7 @@ def suspicion(seen: Audit) -> tuple[Tensor, list[tuple[str, ...]]]:
     parts = {"confident and wrong": probability * ~seen.right}
     side = seen.batch.images.shape[-1]
     if seen.batch.masks is not None:
-        parts["looks beside the object"] = _beyond(1 - seen.evidence.inside(seen.batch.masks))
+        parts["looks beside the object"] = _beyond(beside(seen)).nan_to_num(0.0)
     frame = Region("border", (0, 0, side, side), max(1, round(FRAME * side))).mask(side)
     parts["looks at the edge"] = _beyond(seen.evidence.inside(frame))
     parts["methods disagree"] = _beyond(1 - seen.evidence.agreement.nan_to_num(0.0))
@@ -178,19 +186,26 @@ def suspicion(seen: Audit) -> tuple[Tensor, list[tuple[str, ...]]]:
     return score, words
 
 
+def beside(seen: Audit) -> Tensor:
+    """Share of each picture's evidence that lies beside its object or box, (N,) in [0, 1]; NaN where nobody knows the place."""
+    if seen.batch.masks is None:
+        return torch.full((len(seen.labels),), math.nan)
+    return (1 - seen.evidence.inside(seen.batch.masks)).masked_fill(~seen.batch.known, math.nan)
+
+
 def _beyond(values: Tensor) -> Tensor:
-    """How far values lie above their median, as a share of four robust deviations, [0, 1]."""
-    middle = values.median()
-    spread = (values - middle).abs().median() * 1.4826
+    """How far values lie above their median, as a share of four robust deviations, [0, 1]; NaN counts for nothing and stays."""
+    middle = values.nanmedian()
+    spread = (values - middle).abs().nanmedian() * 1.4826
     return ((values - middle) / (4 * spread).clamp(min=1e-6)).clamp(0, 1)
 
 
-def _halves(labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """Two halves of the pictures, each class divided evenly."""
+def _halves(labels: Tensor, placed: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """Two halves of the pictures that are `placed` (N,) bool, each class divided evenly."""
     dice = torch.Generator().manual_seed(seed)
     first, second = [], []
     for label in sorted(set(labels.tolist())):
-        own = (labels == label).nonzero()[:, 0]
+        own = ((labels == label) & placed).nonzero()[:, 0]
         own = own[torch.randperm(len(own), generator=dice)]
         first.append(own[: len(own) // 2])
         second.append(own[len(own) // 2 :])
@@ -199,7 +214,26 @@ def _halves(labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 
 def _group(batch: Batch, places: Tensor) -> Group:
     labels = batch.labels if batch.labels is not None else torch.zeros(len(batch), dtype=torch.long)
-    return Group(batch.images, labels, batch.masks, torch.arange(len(batch))).part(places)
+    return Group(batch.images, labels, forms(batch), torch.arange(len(batch))).part(places)
+
+
+def forms(batch: Batch) -> Tensor | None:
+    """Masks (N, S, S) bool as transplants need them: of a box its inscribed ellipse, for its corners are background.
+
+    A donor's object is taken out as a disc that reaches to the farthest pixel of its mask: to a box's corners, that leaves little
+    background to carry.
+    """
+    if batch.masks is None or batch.boxed is None:
+        return batch.masks
+    found = batch.masks.clone()
+    steps = torch.arange(batch.masks.shape[-1], dtype=torch.float32)
+    for place in (batch.boxed & batch.known).nonzero()[:, 0].tolist():
+        box = box_of(batch.masks[place].cpu().numpy())
+        if box is not None:  # several boxes become one: they are the object together
+            across = (steps + 0.5 - (box.x0 + box.x1) / 2) / ((box.x1 - box.x0) / 2)
+            down = (steps + 0.5 - (box.y0 + box.y1) / 2) / ((box.y1 - box.y0) / 2)
+            found[place] &= (across.square() + down[:, None].square() <= 1).to(found.device)
+    return found
 
 
 def _size(model: nn.Module, batch: Batch, classes: Sequence[int]) -> tuple[Size, int]:

@@ -13,7 +13,7 @@ from vgg_viz.options import CHECKPOINT, Parser, positive
 def words(parser: Parser) -> None:
     """The words that `audit` understands."""
     parser.add_argument("checkpoint", nargs="?", help=CHECKPOINT)
-    parser.add_argument("--data", metavar="DIR", help="an ImageFolder (with masks/ beside it, if there are), or shapes; "
+    parser.add_argument("--data", metavar="DIR", help="an ImageFolder (with masks/ or boxes beside it, if there are), or shapes; "
                         "default: what the checkpoint carries")  # fmt: skip
     parser.add_argument("--class", dest="audited", metavar="NAME", action="append", default=[],
                         help="search this class only; may be given several times")  # fmt: skip

@@ -52,6 +52,9 @@ def run(options: argparse.Namespace) -> int:
             print(f"vgg_viz data: {reason}", file=sys.stderr)
         skipped = len(found["skipped"])
         print(f"{found['readable']:,} pictures of {len(found['classes'])} classes can be read, {skipped:,} files cannot.")
+        outline, box, unknown = (found["objects"][kind] for kind in ("outline", "box", "unknown"))
+        if outline or box:
+            print(f"Where the object is: {outline:,} by a mask, {box:,} by boxes, {unknown:,} unknown.")
     else:
         print(found["folder"])
     return PARTS_MISSING if found.get("skipped") else DONE

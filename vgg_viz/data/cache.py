@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from vgg_viz.data import shapes
-from vgg_viz.data.folder import Skipped, decoded, median_side, open_folder, stacked_masks
+from vgg_viz.data.folder import Skipped, decoded, median_side, open_folder
 from vgg_viz.data.shortcuts import Shortcut, as_provenance, checked, retouch
+from vgg_viz.data.truth import Truth, stacked
 from vgg_viz.errors import DataRefused
 from vgg_viz.maths.images import encode_png, to_uint8
 from vgg_viz.records import Batch, Specimen
@@ -32,6 +33,7 @@ class Pictures:
     labels   (N,) int64
     masks    (N, S, S) bool, or None
     skipped  files left out: (name, why)
+    boxed, told, doubts  as in `Batch`
     """
 
     images: Tensor
@@ -39,6 +41,9 @@ class Pictures:
     names: tuple[str, ...]
     masks: Tensor | None = None
     skipped: Skipped = ()
+    boxed: Tensor | None = None
+    told: str = ""
+    doubts: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -55,13 +60,15 @@ class Pictures:
 
     def as_batch(self) -> Batch:
         """All of them, as floats in [0, 1]: four times the memory."""
-        return Batch(self.images.float().div_(255), self.labels, self.names, self.masks, self.skipped)
+        images = self.images.float().div_(255)
+        return Batch(images, self.labels, self.names, self.masks, self.skipped, self.boxed, self.told, self.doubts)
 
     def part(self, chosen: Tensor) -> Pictures:
         """Some of the pictures, by index."""
         masks = None if self.masks is None else self.masks[chosen]
         names = tuple(self.names[index] for index in chosen.tolist())
-        return Pictures(self.images[chosen], self.labels[chosen], names, masks, self.skipped)
+        boxed = None if self.boxed is None else self.boxed[chosen]
+        return Pictures(self.images[chosen], self.labels[chosen], names, masks, self.skipped, boxed, self.told, self.doubts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +155,17 @@ def kept(
     what = f"reading {folder.split or 'pictures'}"
     progress = (lambda done: tick(what, done, total)) if tick else None
     skipped = list(folder.skipped)
-    images, masks, labels, names = [], [], [], []
-    for item, image, mask in decoded(folder, skipped, image_side=side, limit=limit, seed=seed, tick=progress):
+    images, labels, names = [], [], []
+    truths: list[Truth | None] = []
+    for item, image, truth in decoded(folder, skipped, image_side=side, limit=limit, seed=seed, tick=progress):
         images.append(to_uint8(image))  # picture by picture: a whole folder as floats may not fit
-        masks.append(mask)
+        truths.append(truth)
         labels.append(item.label)
         names.append(item.name)
-    return Pictures(torch.stack(images), torch.tensor(labels), tuple(names), stacked_masks(masks), tuple(skipped))
+    whole = stacked(truths)
+    return Pictures(
+        torch.stack(images), torch.tensor(labels), tuple(names), whole.masks, tuple(skipped), whole.boxed, whole.told, whole.doubts
+    )
 
 
 def natural_side(data: str | os.PathLike[str], usual: int) -> int:
@@ -196,7 +207,8 @@ def specimens(pictures: Pictures, *, limit: int = 64, seed: int = 0) -> tuple[Sp
             encode_png(pictures.images[index]),
             int(pictures.labels[index]),
             pictures.names[index],
-            None if pictures.masks is None else encode_png(pictures.masks[index]),
+            None if pictures.masks is None or not pictures.masks[index].any() else encode_png(pictures.masks[index]),
+            pictures.boxed is not None and bool(pictures.boxed[index]),
         )
         for index in _even(pictures.labels, limit, seed).tolist()
     )

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vgg_viz.data.masks import fitted_mask, mask_of, pictures_alone
+from vgg_viz.data.alike import keys
+from vgg_viz.data.box_book import BoxBook, read_with_truth
+from vgg_viz.data.masks import mask_of, pictures_alone
+from vgg_viz.data.truth import Truth, stacked
 from vgg_viz.errors import DataRefused, ImageRefused
 from vgg_viz.maths.images import SUFFIXES, decode, dimensions, resize
 from vgg_viz.records import Batch
@@ -49,6 +52,7 @@ class Folder:
     split    the part that was opened: "train", "val", "test", or "" where the folder has no parts
     classes  names of the class folders over all parts, sorted: index = label
     skipped  files left out so far: (name, why); reading adds the broken ones
+    boxes    what lies beside the pictures in the formats of `data/boxes/`, not yet opened
     """
 
     root: Path
@@ -56,6 +60,7 @@ class Folder:
     classes: tuple[str, ...]
     items: tuple[Item, ...]
     skipped: Skipped = ()
+    boxes: BoxBook | None = field(default=None, compare=False)
 
 
 def open_folder(path: str | os.PathLike[str], *, split: Split = "held-out") -> Folder:
@@ -98,23 +103,27 @@ def read_folder(
     image_side  [px]
     limit       at most this many, evenly over classes, drawn by `seed`
     tick        called with the number of files done, for a progress bar
-    returns     Batch with labels, names, skipped files, and masks where every picture that was read has one
+    returns     Batch with labels, names, skipped files, and masks of outlines or boxes, see `data.truth.stacked`
     raises      DataRefused when no picture at all can be read
     """
     images: list[Tensor] = []
-    masks: list[Tensor | None] = []
+    truths: list[Truth | None] = []
     kept: list[Item] = []
     skipped = list(folder.skipped)
-    for item, image, mask in decoded(folder, skipped, image_side=image_side, limit=limit, seed=seed, tick=tick):
+    for item, image, truth in decoded(folder, skipped, image_side=image_side, limit=limit, seed=seed, tick=tick):
         images.append(image)
-        masks.append(mask)
+        truths.append(truth)
         kept.append(item)
+    whole = stacked(truths)
     return Batch(
         torch.stack(images),
         torch.tensor([item.label for item in kept]),
         tuple(item.name for item in kept),
-        stacked_masks(masks),
+        whole.masks,
         tuple(skipped),
+        whole.boxed,
+        whole.told,
+        whole.doubts,
     )
 
 
@@ -126,32 +135,25 @@ def decoded(
     limit: int | None = None,
     seed: int = 0,
     tick: Callable[[int], None] | None = None,
-) -> Iterator[tuple[Item, Tensor, Tensor | None]]:
+) -> Iterator[tuple[Item, Tensor, Truth | None]]:
     """The pictures of a folder one by one, as in `read_folder`; what is broken goes into `skipped` instead.
 
-    yields  item, image (3, side, side), mask (side, side) bool or None
+    yields  item, image (3, side, side), and where its object is, or None
     raises  DataRefused after the last when there was none
     """
     count = 0
     for done, item in enumerate(_stratified(folder.items, limit, seed), start=1):
         try:
-            image = _fitted(item.path, item.name, image_side)
-            mask = fitted_mask(item.mask, item.name, image_side) if item.mask else None
+            image, truth = read_with_truth(item.path, item.name, image_side, item.mask, folder.boxes, folder.classes[item.label])
         except ImageRefused as error:
             skipped.append((item.name, str(error)))
         else:
             count += 1
-            yield item, image, mask
+            yield item, image, truth
         if tick:
             tick(done)
     if not count:
         raise DataRefused(_nothing(folder.root, skipped))
-
-
-def stacked_masks(masks: Sequence[Tensor | None]) -> Tensor | None:
-    """(N, side, side) bool when every picture has a mask, else None: half a truth would pass for a whole one."""
-    whole = [mask for mask in masks if mask is not None]
-    return torch.stack(whole) if whole and len(whole) == len(masks) else None
 
 
 def read_images(path: str | os.PathLike[str], *, image_side: int = 224, limit: int | None = None) -> Batch:
@@ -159,7 +161,7 @@ def read_images(path: str | os.PathLike[str], *, image_side: int = 224, limit: i
 
     image_side  shorter side resized to this, then the centre square [px]
     limit       at most this many readable pictures
-    returns     Batch with names and skipped files, and masks where every picture that was read has one in `masks/`
+    returns     Batch with names and skipped files, and masks of outlines or boxes, see `data.truth.stacked`
     raises      DataRefused: nothing there, or no picture among it; ImageRefused: the one picture is broken
     """
     place = Path(path)
@@ -168,26 +170,31 @@ def read_images(path: str | os.PathLike[str], *, image_side: int = 224, limit: i
     if not place.is_dir():
         return Batch(_fitted(place, place.name, image_side)[None], None, (place.name,))
     images: list[Tensor] = []
-    masks: list[Tensor | None] = []
+    truths: list[Truth | None] = []
     names: list[str] = []
     skipped: list[tuple[str, str]] = []
-    for file, mask in pictures_alone(list(_files(place)), place):
+    found = pictures_alone(list(_files(place)), place)
+    boxes = BoxBook(place, [file for file, _ in found if file.suffix.lower() in SUFFIXES])
+    for file, mask in found:
         if limit is not None and len(names) >= limit:
             break
+        if file in boxes.files:
+            continue
         name = _relative(file, place)
         try:
             if file.suffix.lower() not in SUFFIXES:
                 raise ImageRefused(_not_by_suffix(name, file))
-            image, shape = _fitted(file, name, image_side), fitted_mask(mask, name, image_side) if mask else None
+            image, truth = read_with_truth(file, name, image_side, mask, boxes, None)
         except ImageRefused as error:
             skipped.append((name, str(error)))
         else:
             images.append(image)
-            masks.append(shape)
+            truths.append(truth)
             names.append(name)
     if not names:
         raise DataRefused(_nothing(place, skipped))
-    return Batch(torch.stack(images), None, tuple(names), stacked_masks(masks), tuple(skipped))
+    whole = stacked(truths)
+    return Batch(torch.stack(images), None, tuple(names), whole.masks, tuple(skipped), whole.boxed, whole.told, whole.doubts)
 
 
 def match_classes(folder_classes: Sequence[str], checkpoint_classes: Sequence[str]) -> tuple[int, ...]:
@@ -200,12 +207,12 @@ def match_classes(folder_classes: Sequence[str], checkpoint_classes: Sequence[st
     """
     known: dict[str, set[int]] = {}
     for index, name in enumerate(checkpoint_classes):
-        for key in _keys(name):
+        for key in keys(name):
             known.setdefault(key, set()).add(index)
     exact = {name: index for index, name in enumerate(checkpoint_classes)}
     found: list[int | None] = []
     for name in folder_classes:
-        meant = {exact[name]} if name in exact else set().union(*(known.get(key, set()) for key in _keys(name)))
+        meant = {exact[name]} if name in exact else set().union(*(known.get(key, set()) for key in keys(name)))
         found.append(meant.pop() if len(meant) == 1 else None)
     matched = tuple(index for index in found if index is not None)
     if len(matched) == len(found) == len(set(matched)):
@@ -245,17 +252,19 @@ def _class_names(root: Path) -> tuple[str, ...]:
 
 def _listed(root: Path, place: Path, split: str, classes: tuple[str, ...]) -> Folder:
     items: list[Item] = []
-    skipped: list[tuple[str, str]] = []
+    others: list[tuple[Path, str]] = []
     for label, name in enumerate(classes):
         for file in _files(place / name) if (place / name).is_dir() else ():
             relative = _relative(file, place)
             if file.suffix.lower() not in SUFFIXES:
-                skipped.append((relative, _not_by_suffix(relative, file)))
+                others.append((file, relative))
             else:
                 items.append(Item(file, label, relative, mask_of(file, place)))
+    boxes = BoxBook(place, [item.path for item in items])
+    skipped = [(relative, _not_by_suffix(relative, file)) for file, relative in others if file not in boxes.files]
     if not items:
         raise DataRefused(_nothing(place, skipped, classes=True))
-    return Folder(root, split, classes, tuple(items), tuple(skipped))
+    return Folder(root, split, classes, tuple(items), tuple(skipped), boxes)
 
 
 def _files(root: Path) -> Iterator[Path]:
@@ -308,13 +317,6 @@ def _fitted(path: Path, name: str, side: int) -> Tensor:
 
 
 # ---------------------------------------------------------------- words
-
-
-def _keys(name: str) -> set[str]:
-    """What a class name can be recognised by."""
-    plain = re.sub(r"[\s_\-]+", " ", name).strip().casefold()
-    bare = re.sub(r"^n\d{8} ", "", plain)
-    return {plain, bare, *(part.strip() for part in bare.split(","))} - {""}
 
 
 def _relative(file: Path, root: Path) -> str:

@@ -208,12 +208,13 @@ def mass_inside(maps: Tensor, masks: Tensor) -> Tensor:
 
     maps     (B, H, W)       negative values count as nothing
     masks    (B, H, W) bool  True on the object
-    returns  (B,)            [0, 1], float64; NaN where the map has no positive value
+    returns  (B,)            [0, 1], float64; NaN where the map has no positive value, or the mask is empty: nobody knows
 
     A map that knows nothing gets the object's share of the picture: compare with that, not with 0.
     """
     mass = maps.double().clamp(min=0)
-    return (mass * masks).sum((1, 2)) / mass.sum((1, 2))
+    share: Tensor = (mass * masks).sum((1, 2)) / mass.sum((1, 2))
+    return share.masked_fill(~masks.any(-1).any(-1), math.nan)
 
 
 def pointing_hits(maps: Tensor, masks: Tensor, *, tolerance: float = 0.0) -> Tensor:
@@ -221,7 +222,8 @@ def pointing_hits(maps: Tensor, masks: Tensor, *, tolerance: float = 0.0) -> Ten
 
     maps     (B, H, W)
     masks    (B, H, W) bool
-    returns  (B,)  1 hit, 0 miss, float64; several pixels that share the maximum count by the share of them that hits
+    returns  (B,)  1 hit, 0 miss, float64; several pixels that share the maximum count by the share of them that
+             hits; NaN where the mask is empty
 
     argmax would take the first of several maxima, the top left one: a flat map would be judged by its corner.
     Source: Zhang et al., "Top-down Neural Attention by Excitation Backprop", ECCV 2016.
@@ -234,7 +236,8 @@ def pointing_hits(maps: Tensor, masks: Tensor, *, tolerance: float = 0.0) -> Ten
     else:
         near = masks.bool()
     peaks = maps == maps.amax((1, 2), keepdim=True)
-    return (peaks & near).sum((1, 2)).double() / peaks.sum((1, 2))
+    hits: Tensor = (peaks & near).sum((1, 2)).double() / peaks.sum((1, 2))
+    return hits.masked_fill(~masks.any(-1).any(-1), math.nan)
 
 
 def best_threshold_iou(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
@@ -242,7 +245,8 @@ def best_threshold_iou(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
 
     maps     (B, H, W)
     masks    (B, H, W) bool
-    returns  IoU (B,) [0, 1] and the threshold (B,) in the unit of the map; all thresholds are tried, not a grid
+    returns  IoU (B,) [0, 1] and the threshold (B,) in the unit of the map; all thresholds are tried, not a
+             grid; NaN where the mask is empty
 
     The threshold is chosen with the mask in sight: an upper bound of what the map could do, not a segmentation score.
     """
@@ -254,4 +258,6 @@ def best_threshold_iou(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     # A threshold cannot part equal values: only the last of each group is a real choice.
     splits = F.pad(values[:, 1:] < values[:, :-1], (0, 1), value=True)
     best = iou.where(splits, -1.0).max(1)
-    return best.values, values.gather(1, best.indices[:, None])[:, 0]
+    nobody = ~masks.any(-1).any(-1)
+    thresholds = values.gather(1, best.indices[:, None])[:, 0]
+    return best.values.masked_fill(nobody, math.nan), thresholds.masked_fill(nobody, math.nan)

@@ -230,6 +230,8 @@ def _footer(subject: Subject, context: Mapping[str, Any]) -> Iterable[tuple[str,
         yield "SHA-256 of", ", then ".join(context["files"])
     yield "Measured on", subject.material.labelled_from or "no labelled pictures"
     yield "Looked into", subject.material.looked_from or "no pictures"
+    if objects := subject.material.objects:
+        yield "Objects", objects
     yield "Receipts", str(context["receipts"])
     if not reproducible():
         yield "Run time", f"{context['seconds']:.1f} s"

@@ -11,6 +11,7 @@ from torch import Tensor
 from vgg_viz.data import cache, shapes
 from vgg_viz.data.folder import match_classes, open_folder, read_folder, read_images
 from vgg_viz.data.shortcuts import from_provenance
+from vgg_viz.data.truth import Truth, stacked
 from vgg_viz.errors import DataRefused, ImageRefused
 from vgg_viz.maths.images import decode, decode_mask, resize
 from vgg_viz.records import Batch, Checkpoint, Specimen
@@ -36,6 +37,11 @@ class Material:
     looked: Batch | None
     looked_from: str
     warnings: tuple[str, ...]
+
+    @property
+    def objects(self) -> str:
+        """Where the boxes come from that stand for objects, as a phrase; "" where there are none."""
+        return next((batch.told for batch in (self.labelled, self.given) if batch is not None and batch.told), "")
 
 
 def gather(
@@ -117,10 +123,13 @@ def specimen_batch(specimens: tuple[Specimen, ...], side: int) -> Batch:
         kept.append(specimen)
     if not kept:
         raise DataRefused("no specimen in the checkpoint can be decoded; give pictures with --data or --images.")
-    whole = [resize(mask[None].float(), side, "cover")[0] >= 0.5 for mask in masks if mask is not None]
+    whole = stacked([
+        None if mask is None else Truth(resize(mask[None].float(), side, "cover")[0] >= 0.5, "carried" if specimen.boxed else "outline")
+        for mask, specimen in zip(masks, kept, strict=True)
+    ])  # fmt: skip
     return Batch(
-        torch.stack(images), torch.tensor([s.label for s in kept]), tuple(s.name for s in kept),
-        torch.stack(whole) if len(whole) == len(kept) else None, tuple(skipped),
+        torch.stack(images), torch.tensor([s.label for s in kept]), tuple(s.name for s in kept), whole.masks, tuple(skipped),
+        whole.boxed, whole.told, whole.doubts,
     )  # fmt: skip
 
 
@@ -138,14 +147,14 @@ def spread(batch: Batch, count: int) -> Batch:
     total = len(batch)
     count = min(count, total)
     indices = [round(i * (total - 1) / max(1, count - 1)) for i in range(count)]
-    masks = None if batch.masks is None else batch.masks[indices]
-    return replace(batch, images=batch.images[indices], names=tuple(batch.names[i] for i in indices), masks=masks)
+    masks, boxed = (None if values is None else values[indices] for values in (batch.masks, batch.boxed))
+    return replace(batch, images=batch.images[indices], names=tuple(batch.names[i] for i in indices), masks=masks, boxed=boxed)
 
 
 def left_out(batch: Batch | None) -> list[str]:
-    """A sentence on the files that could not be read; none where all could."""
+    """A sentence on the files that could not be read, none where all could; and what is to be known of masks and boxes."""
     if batch is None or not batch.skipped:
-        return []
+        return [] if batch is None else list(batch.doubts)
     shown = "; ".join(reason for _, reason in batch.skipped[:5])
     more = f" (and {len(batch.skipped) - 5} more)" if len(batch.skipped) > 5 else ""
-    return [f"{len(batch.skipped)} files were left out: {shown}{more}"]
+    return [f"{len(batch.skipped)} files were left out: {shown}{more}", *batch.doubts]

@@ -21,7 +21,7 @@ from vgg_viz.report.stored import arrays_of, told_in
 from vgg_viz.report.writing import write_json
 
 STEM = "looked-into"
-ARRAYS = {"images": ("|u1", 4), "masks": ("|u1", 3), "labels": ("<i8", 1), "logits": ("<f4", 2)}
+ARRAYS = {"images": ("|u1", 4), "masks": ("|u1", 3), "boxed": ("|u1", 1), "labels": ("<i8", 1), "logits": ("<f4", 2)}
 FIELDS: Mapping[str, tuple[type, ...]] = {
     "scene": (int,), "checkpoint": (str,), "pixels": (str,), "pictures": (list,), "classes": (list,), "layers": (list,),
     "arrays": (dict,),
@@ -51,7 +51,7 @@ def write_scene(folder: Path, batch: Batch, logits: Tensor, classes: tuple[str, 
                 checkpoint: str) -> None:  # fmt: skip
     """Write `looked-into.npz` and `looked-into.json` into `folder`; raises OSError when the disk says no."""
     images = (batch.images.clamp(0, 1) * 255).round().byte()
-    arrays = {"images": images, "logits": logits.float(), "labels": batch.labels, "masks": batch.masks}
+    arrays = {"images": images, "logits": logits.float(), "labels": batch.labels, "masks": batch.masks, "boxed": batch.boxed}
     content = packed({
         name: np.ascontiguousarray(value.cpu().numpy(), dtype=ARRAYS[name][0]) for name, value in arrays.items() if value is not None
     })  # fmt: skip
@@ -87,8 +87,9 @@ def read_scene(folder: Path) -> Scene:
         raise _contradiction("its masks are of another size")
     if not all(isinstance(name, str) for name in (*names, *classes)):
         raise _contradiction("a name in it is no text")
-    masks = torch.from_numpy(arrays["masks"]).bool() if "masks" in arrays else None
-    batch = Batch(torch.from_numpy(images).float() / 255, None if labels is None else torch.from_numpy(labels), tuple(names), masks)
+    masks, boxed = (torch.from_numpy(arrays[name]).bool() if name in arrays else None for name in ("masks", "boxed"))
+    truth = None if labels is None else torch.from_numpy(labels)
+    batch = Batch(torch.from_numpy(images).float() / 255, truth, tuple(names), masks, boxed=boxed)
     layers = tuple(_layer(row) for row in told["layers"])
     return Scene(batch, torch.from_numpy(logits), tuple(classes), layers, told["checkpoint"], told["pixels"])
 

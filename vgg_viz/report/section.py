@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -148,7 +149,37 @@ def picked(batch: Batch, indices: list[int]) -> Batch:
         None if batch.labels is None else batch.labels[indices],
         tuple(batch.names[i] for i in indices),
         None if batch.masks is None else batch.masks[indices],
+        boxed=None if batch.boxed is None else batch.boxed[indices],
+        told=batch.told,
     )
+
+
+def truth_word(batch: Batch | None) -> str:
+    """What is known of the objects' places: "outline", "box", "outline or box", or "" for nothing."""
+    if batch is None or not bool(batch.known.any()):
+        return ""
+    boxed = batch.known & False if batch.boxed is None else batch.boxed[batch.known]
+    return "outline" if not boxed.any() else "box" if boxed.all() else "outline or box"
+
+
+def where_word(batch: Batch) -> str:
+    """Where a share of a map is measured: "on the object", "in the box" or, where both are known, "on the object or in its box"."""
+    return {"box": "in the box", "outline or box": "on the object or in its box"}.get(truth_word(batch), "on the object")
+
+
+def object_area(batch: Batch) -> Tensor | None:
+    """(B,) share of each picture that its object or box covers, float64; NaN where nobody knows, None where nobody knows of any."""
+    return None if batch.masks is None else batch.masks.double().mean((1, 2)).masked_fill(~batch.known, math.nan)
+
+
+def true_line(batch: Batch, where: str = "") -> str:
+    """What the line on a picture (`where`: such as " on the photo") is, as a sentence after a space; "" where none is drawn."""
+    word = truth_word(batch)
+    if not word:
+        return ""
+    some = "" if bool(batch.known.all()) else ", where it is known"
+    name, meaning = ("outline", "mask") if word == "outline" else ("line", word)
+    return f" The {name}{where} is the object's true {meaning}{some}."
 
 
 def counted(count: int, noun: str, several: str = "") -> str:

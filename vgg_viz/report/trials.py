@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from vgg_viz.attribution import methods
 from vgg_viz.attribution.trust import Evidence, evidence
@@ -11,7 +12,7 @@ from vgg_viz.attribution.trust_controls import CONTROLS
 from vgg_viz.attribution.trust_removal import SHARES
 from vgg_viz.attribution.trust_verdict import COMPLETENESS, DISCRIMINATION, FEWEST, RANDOMISED, SENSITIVITY, Measure
 from vgg_viz.figures.trust import Asked, Curves, curves, trials
-from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
+from vgg_viz.records import Batch, Caption, Column, Exhibit, Finding, Table
 from vgg_viz.report.kept_trials import remembered
 from vgg_viz.report.preset import LARGE_GIGAMACS
 from vgg_viz.report.receipts import pixels_of
@@ -32,14 +33,14 @@ def tried(subject: Subject, looked: Looked) -> tuple[Evidence, ...]:
     large = sum(row.macs for row in subject.geometry) / 1e9 >= LARGE_GIGAMACS
     # Not the pictures looked into where there are others: half of those are mistakes, chosen for being so.
     batch = subject.material.labelled or looked.batch
-    part = picked(batch, list(range(min(FEWEST if large else TRIED, len(batch)))))
+    part = _part(batch, FEWEST if large else TRIED)
     most = None if subject.preset.name == "full" and not large else PASSES
     levels, draws = (3, 1) if large else (5, 2)
     allowance = subject.maps.allowance if isinstance(subject.maps, Shelf) else None
 
     def hold() -> tuple[Evidence, ...]:
         return evidence(
-            subject.model, part.images.to(subject.device), names=subject.preset.methods, labels=part.labels, masks=part.masks,
+            subject.model, part.images.to(subject.device), names=subject.preset.methods, labels=part.labels, masks=part.masks, boxed=part.boxed,
             seed=subject.seed, steps=subject.preset.steps, samples=subject.preset.samples, random_masks=subject.preset.masks,
             compared=COMPARED, most_passes=most, levels=levels, draws=draws, affords=allowance.tries if allowance else None,
         )  # fmt: skip
@@ -49,9 +50,17 @@ def tried(subject: Subject, looked: Looked) -> tuple[Evidence, ...]:
     key = {
         "methods": subject.preset.methods, "seed": subject.seed, "steps": subject.preset.steps, "samples": subject.preset.samples,
         "random masks": subject.preset.masks, "compared": COMPARED, "passes": most, "levels": levels, "draws": draws, "labels": part.labels,
-        "masks": None if part.masks is None else pixels_of(part.masks), "origin": subject.maps.told(part),
+        "masks": None if part.masks is None else pixels_of(part.masks), "boxed": None if part.boxed is None else part.boxed.tolist(), "origin": subject.maps.told(part),
     }  # fmt: skip
     return tuple(ranked(remembered(subject.maps.folder, key, hold, whole=len(subject.preset.methods))))
+
+
+def _part(batch: Batch, most: int) -> Batch:
+    """The first `most` pictures, those whose object is known where some are; where too few are, no place is measured against them."""
+    known = batch.known.nonzero()[:, 0].tolist()
+    if len(known) >= min(FEWEST, len(batch)):
+        return picked(batch, known[:most])
+    return replace(picked(batch, list(range(min(most, len(batch))))), masks=None, boxed=None)
 
 
 def ranked(found: Sequence[Evidence]) -> list[Evidence]:
@@ -98,8 +107,10 @@ def _panel(found: Sequence[Evidence]) -> Exhibit:
     if compared < most:
         on += f", in the first five columns {compared} of them" + (f" ({listed(dear)}: fewer, each map being dear)" if dear else "")
     masses = [measure for one in found for measure in one.measures if measure.name.startswith("mass")]
-    where = {"mass on the object": "how much of the map lies on the object's mask", "mass in its quarter": "of four pictures tiled into one, how much of a class's map "
+    where = {"mass on the object": "how much of the map lies on the object's mask", "mass in the box": "how much of the map lies in the object's box",
+             "mass on the object or in its box": "how much of the map lies on the object's mask or, where there is none, in its box", "mass in its quarter": "of four pictures tiled into one, how much of a class's map "
              "lies in its own quarter"}.get(masses[0].name if masses else "", "")  # fmt: skip
+    boxed = any(measure.name.endswith("box") for measure in masses)
     return Exhibit(
         "attention-trials",
         "Which of these maps to believe",
@@ -115,7 +126,9 @@ def _panel(found: Sequence[Evidence]) -> Exhibit:
             + "The coloured tick is the control that matters: a map of the same values and the same blur whose places mean nothing. What is not clearly to the right of it is luck. "
             "Grey ticks are a spot in the centre, the picture's edges, and smooth noise.",
             cannot="The verdict is that of the worst check, and its limits are this package's conventions; the numbers are what was measured. A few pictures give a hint, not a proof, "
-            "and a method that passes can still mislead on a single picture. Grad-CAM and its kin are tried before their ReLU cuts off what is negative.",
+            "and a method that passes can still mislead on a single picture. "
+            + ("A box holds background beside the object: what lies in it flatters every map, and the controls as much. " if boxed else "")
+            + "Grad-CAM and its kin are tried before their ReLU cuts off what is negative.",
         ),
         alt=f"Dot plot of {counted(len(found), 'attribution method')} and their checks: {words}"
         + (f"; {listed(failing)} {'fails' if len(failing) == 1 else 'fail'}." if failing else "."),
@@ -162,13 +175,20 @@ def _table(found: Sequence[Evidence]) -> Table:
 def _reasons(found: Sequence[Evidence]) -> Exhibit:
     """Every verdict in a sentence. Beside the numbers it would push them off the page."""
     pointed = any(one.pointing is not None for one in found)
-    beside = (Column("peak on the object", "%", True), Column("best overlap", "IoU", True)) if pointed else ()
+    names = {measure.name for one in found for measure in one.measures}
+    boxed = any(name.endswith("box") for name in names)
+    place = "in the box" if "mass in the box" in names else "on the object"
+    beside = (
+        *((Column(f"peak {place}", "%", True), Column("best overlap", "IoU", True)) if pointed else ()),
+        *((Column("best box", "IoU", True),) if boxed else ()),
+    )
     return Exhibit(
         "attention-verdicts",
         "Why these verdicts",
         Caption(
             see="The reason for each verdict, and what no verdict rests on: which share of the logit the map adds up to"
-            + (", how often its peak lies on the object, and its overlap with the mask at the best threshold." if pointed else "."),
+            + (f", how often its peak lies {place}, and its overlap with the {'box' if boxed else 'mask'} at the best threshold" if pointed else "")
+            + ("; best box: the overlap of the box around the map's largest piece with the true one." if pointed and boxed else "."),
             read="A method that passes lists all that it was asked; another one what went worst, and what would have passed.",
             cannot="These are means over pictures, and say nothing sure about a single one.",
         ),
@@ -177,7 +197,8 @@ def _reasons(found: Sequence[Evidence]) -> Exhibit:
             (Column("method"), Column("verdict"), Column("why"), Column("logit explained", "share", True), *beside),
             tuple(
                 (_title(one), one.verdict, one.reason, _rounded(one.explained),
-                 *((_percent(one.pointing.hit_rate if one.pointing else None), _rounded(one.pointing.iou if one.pointing else None)) if pointed else ()))
+                 *((_percent(one.pointing.hit_rate if one.pointing else None), _rounded(one.pointing.iou if one.pointing else None)) if pointed else ()),
+                 *((_rounded(one.pointing.box_iou if one.pointing else None),) if boxed else ()))
                 for one in found
             ),
         ),
@@ -194,6 +215,7 @@ def _numbers(one: Evidence) -> dict[str, object]:
             for m in one.measures
         },
         "pointing": None if one.pointing is None else _rounded(one.pointing.hit_rate), "iou": None if one.pointing is None else _rounded(one.pointing.iou),
+        **({} if one.pointing is None or math.isnan(one.pointing.box_iou) else {"box_iou": _rounded(one.pointing.box_iou)}),
     }  # fmt: skip
 
 

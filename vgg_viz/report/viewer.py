@@ -69,6 +69,7 @@ def payload(
             })  # fmt: skip
     return {
         "kind": "attention",
+        **({"outline": "Box around the object"} if batch.boxed is not None and bool(batch.boxed.any()) else {}),
         "photos": [photo_of(batch, i, probabilities[i]) for i in range(len(batch))],
         "classes": list(classes),
         "methods": [
@@ -123,7 +124,7 @@ def photo_of(batch: Batch, index: int, probabilities: Tensor) -> dict[str, Any]:
     small = max(height, width) <= EXACT_PHOTO
     kind, content = ("webp", encode_webp(image, quality=None)) if small else ("jpeg", encode_jpeg(image, quality=90))
     order = probabilities.argsort(descending=True, stable=True)[:5].tolist()
-    mask = None if batch.masks is None else batch.masks[index]
+    mask = None if batch.masks is None or not batch.known[index] else batch.masks[index]
     return {
         "name": batch.names[index],
         "src": _uri(kind, content),

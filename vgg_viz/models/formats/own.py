@@ -60,6 +60,7 @@ def pack(checkpoint: Checkpoint) -> dict[str, Any]:
             "names": [s.name for s in checkpoint.specimens],
             "png": _join([s.png for s in checkpoint.specimens]),
             "masks": _join([s.mask or b"" for s in checkpoint.specimens]),
+            "boxed": [s.boxed for s in checkpoint.specimens],
         },
         "data": dict(checkpoint.provenance.data),
         "training": dict(checkpoint.provenance.training),
@@ -114,7 +115,8 @@ def _split(stored: Mapping[str, Any]) -> list[bytes]:
 
 def _unpack(stored: Mapping[str, Any]) -> tuple[Specimen, ...]:
     pictures, masks = _split(stored["png"]), _split(stored["masks"])
+    boxed = stored.get("boxed") or [False] * len(pictures)  # files from before boxes were known
     return tuple(
-        Specimen(png, int(label), str(name), mask or None)
-        for png, label, name, mask in zip(pictures, stored["labels"], stored["names"], masks, strict=True)
+        Specimen(png, int(label), str(name), mask or None, bool(box))
+        for png, label, name, mask, box in zip(pictures, stored["labels"], stored["names"], masks, boxed, strict=True)
     )

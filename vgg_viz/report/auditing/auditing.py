@@ -28,7 +28,7 @@ from vgg_viz.report.index import require_index_place, write_index
 from vgg_viz.report.material import folder_classes, labelled_pictures, left_out
 from vgg_viz.report.preset import PRESETS
 from vgg_viz.report.publishing import publish
-from vgg_viz.report.section import counted
+from vgg_viz.report.section import counted, truth_word
 from vgg_viz.report.stamp import made_at, reproducible, versions
 from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing, write_json
 
@@ -117,9 +117,21 @@ def _indices(names: Sequence[str], known: Sequence[str]) -> list[int] | None:
 def _facts(seen: Audit) -> tuple[tuple[str, str], ...]:
     return (
         ("Pictures", f"{len(seen.labels):,}"), ("Right", f"{100 * float(seen.right.float().mean()):.1f} %"),
-        ("Masks", "yes" if seen.batch.masks is not None else "no"), ("Classes searched", str(len(seen.suspects))),
+        ("Masks", {"outline": "yes", "": "no"}.get(truth_word(seen.batch), "boxes" if truth_word(seen.batch) == "box" else "and boxes")), ("Classes searched", str(len(seen.suspects))),
         ("Suspects tried", str(len(seen.tried))), ("Findings", str(len(seen.findings))),
     )  # fmt: skip
+
+
+def _objects(seen: Audit) -> str:
+    word = truth_word(seen.batch)
+    if not word and seen.batch.told:  # too few of them
+        return "masks or boxes are known for too few pictures: the object's place is where the other classes' evidence lies"
+    if not word:
+        return "no masks: the object's place is where the other classes' evidence lies"
+    known = {"outline": "masks are known", "box": "boxes are known, and what lies in a box counts as object"}.get(word, "masks or boxes are known")
+    known += f" ({seen.batch.told})" if seen.batch.told else ""
+    count = int(seen.batch.known.sum())
+    return known if count == len(seen.labels) else f"{known}, for {count:,} of {len(seen.labels):,} pictures; only those are searched and tried"
 
 
 def _footer(
@@ -133,7 +145,7 @@ def _footer(
     yield "Checkpoint", checkpoint.provenance.file
     yield "SHA-256", fingerprint or "not a file"
     yield "Looked at", origin
-    yield "Objects", "masks are known" if seen.batch.masks is not None else "no masks: the object's place is where the other classes' evidence lies"
+    yield "Objects", _objects(seen)
     yield "Heat maps", f"integrated gradients against each picture's mean colour, Grad-CAM beside them; {counted(len(seen.labels), 'picture')}"
     if not reproducible():
         yield "Run time", f"{seconds:.1f} s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.audit.findings import CERTAIN, LEAST, Audit, Found, suspicion
+from vgg_viz.audit.findings import CERTAIN, LEAST, Audit, Found, beside, suspicion
 from vgg_viz.audit.region import Region, carried, removed
 from vgg_viz.audit.search import STANDS_OUT
 from vgg_viz.audit.strategies import GRID, STABLE, strategies
@@ -21,7 +22,7 @@ from vgg_viz.figures.pictures import picture_grid
 from vgg_viz.maths.heatmaps import shared_scale
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 from vgg_viz.report.auditing.telling import percent, place_of
-from vgg_viz.report.section import counted, pixels
+from vgg_viz.report.section import counted, pixels, truth_word
 
 ACROSS = 5  # pictures in a row of transplants and strategies
 RANKED = 20  # suspicious pictures shown
@@ -56,6 +57,7 @@ def _finding(case: Case, number: int, found: Found) -> Exhibit:
     name, place = case.classes[wanted], place_of(found.region, case.side)
     donors = list(found.places[:ACROSS])
     apart = ((seen.labels != wanted) & seen.right).nonzero()[:, 0]
+    apart = apart if seen.batch.masks is None else apart[seen.batch.known[apart]]
     others = apart[torch.randperm(len(apart), generator=torch.Generator().manual_seed(case.seed))[: len(donors)]].tolist()
     masks = None if seen.batch.masks is None else (seen.batch.masks[donors[:1]], seen.batch.masks[others])
     images = seen.batch.images
@@ -147,11 +149,10 @@ def attention(case: Case) -> Iterator[Exhibit]:
     edge = seen.evidence.inside(frame)
     for label in present:
         own = seen.labels == label
-        beside = None
-        if seen.batch.masks is not None:
-            beside = float((1 - seen.evidence.inside(seen.batch.masks))[own].mean())
-        rows.append((case.classes[label], int(own.sum()), float(seen.right[own].float().mean()), float(edge[own].mean()), beside))
+        away = float(beside(seen)[own].nanmean())
+        rows.append((case.classes[label], int(own.sum()), float(seen.right[own].float().mean()), float(edge[own].mean()), None if math.isnan(away) else away))
     most = max(range(len(rows)), key=lambda i: rows[i][3])
+    thing = thing_of(seen)
     yield Exhibit(
         "class-attention",
         "Where the evidence for each class lies on the average",
@@ -162,7 +163,8 @@ def attention(case: Case) -> Iterator[Exhibit]:
             read="A mean map with a sharp spot or rim means that the network looks at the same place whatever the picture shows. A "
             "broad cloud in the middle is where "
             "objects lie. The table says how much of the evidence lies in the outer eighth of the pictures"
-            + (", and how much beside the object." if seen.batch.masks is not None else "."),
+            + (f", and how much beside the {thing}." if seen.batch.masks is not None else ".")
+            + (" A box holds background too: what lies beside it is surely not the object." if thing == "box" else ""),
             cannot="A place that stands out is a suspicion, not a finding: transplants decide. A background that is everywhere, and "
             "a colour, make no spot at all.",
         ),
@@ -172,10 +174,15 @@ def attention(case: Case) -> Iterator[Exhibit]:
         kind="picture",
         numbers={"scale": [scale.low, scale.high], "classes": [row[0] for row in rows], "edge": [row[3] for row in rows], "beside": [row[4] for row in rows]},
         table=Table(
-            (Column("class"), Column("pictures", "", True), Column("right", "[0, 1]", True), Column("evidence at the edge", "[0, 1]", True), Column("beside the object", "[0, 1]", True)),
+            (Column("class"), Column("pictures", "", True), Column("right", "[0, 1]", True), Column("evidence at the edge", "[0, 1]", True), Column(f"beside the {thing}", "[0, 1]", True)),
             tuple(rows),
         ),
     )  # fmt: skip
+
+
+def thing_of(seen: Audit) -> str:
+    """What is known of the objects' places, in a word."""
+    return {"box": "box", "outline or box": "object or its box"}.get(truth_word(seen.batch), "object")
 
 
 def ranking(case: Case) -> Iterator[Exhibit]:
@@ -201,7 +208,7 @@ def ranking(case: Case) -> Iterator[Exhibit]:
             "laid over it, and what the network answered.",
             read="Suspicion adds up to four parts, each from 0 to 1: being confident and wrong, and how far a picture lies beyond "
             "the usual of these pictures in evidence beside the object "
-            "(where masks are known), evidence at the edge, and disagreement of integrated gradients with Grad-CAM.",
+            "(where masks or boxes are known), evidence at the edge, and disagreement of integrated gradients with Grad-CAM.",
             cannot="This is an order in which to look, no measurement: the parts are added without weights, and a picture may be "
             "unusual for good reasons.",
         ),

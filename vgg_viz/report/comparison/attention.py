@@ -17,7 +17,7 @@ from vgg_viz.report.comparison.flipped import flipped
 from vgg_viz.report.comparison.maps import TIMES, Look, look
 from vgg_viz.report.comparison.pair import Pair, Pictures
 from vgg_viz.report.comparison.viewer import payload
-from vgg_viz.report.section import counted, picked, pixels
+from vgg_viz.report.section import counted, object_area, picked, pixels, true_line, where_word
 
 SAMPLED = 64  # pictures over which maps are compared in numbers; a large network gets as many as are looked into
 PEAKS = 0.995  # of the values lie inside the scale of a figure: a single peak would pale the other network's map
@@ -87,7 +87,7 @@ def _rows(pair: Pair, batch: Batch, said: list[Tensor], classes: Tensor, found: 
         Caption(
             see=f"Each row is a picture with Grad-CAM of A, of B, and B minus A, {_layers_said(pair)}, asked about the {asked}. A value is a multiple of the map's own mean over the "
             "picture, and the three maps of a row share one scale, printed below them; every value is painted at the centre of what its unit sees. In the difference red is "
-            "where B has the larger part of its evidence, blue where A has, and where neither has more the photograph is left as it is." + (" The outline is the object's true mask." if batch.masks is not None else ""),
+            "where B has the larger part of its evidence, blue where A has, and where neither has more the photograph is left as it is." + true_line(batch),
             read=f"{like} Did the evidence move onto the object where an answer became right, and off it where it became wrong? The table has how strong the maps are [logit], "
             "which the pictures leave out.",
             cannot=f"{_caveat(pair)} Grad-CAM keeps only evidence for the class.",
@@ -99,7 +99,7 @@ def _rows(pair: Pair, batch: Batch, said: list[Tensor], classes: Tensor, found: 
         numbers={
             "pictures": batch.names, "classes": [pair.classes[int(index)] for index in classes], "layers": [network.report_layer()[0] for network in (pair.a, pair.b)],
             "highest_logit": {"a": found.placed[0].amax((1, 2)), "b": found.placed[1].amax((1, 2))}, "rank_correlation": ranks,
-            "inside_mask": None if inside is None else {"a": inside[0], "b": inside[1], "object": batch.masks.double().mean((1, 2)) if batch.masks is not None else None},
+            "inside_mask": None if inside is None else {"a": inside[0], "b": inside[1], "object": object_area(batch)},
         },
     )  # fmt: skip
 
@@ -110,7 +110,7 @@ def _table(pair: Pair, batch: Batch, classes: Tensor, found: Look, ranks: Tensor
         Column("rank correlation", "", True),
     ]  # fmt: skip
     if inside is not None:
-        columns += [Column("of A on the object", "%", True), Column("of B on the object", "%", True)]
+        columns += [Column(f"of A {where_word(batch)}", "%", True), Column(f"of B {where_word(batch)}", "%", True)]
     rows: list[tuple[str | float | None, ...]] = []
     for i, name in enumerate(batch.names):
         shares = [] if inside is None else [_known(100 * float(part[i]), 1) for part in inside]
@@ -143,12 +143,14 @@ def _agreement(pair: Pair, side: int, sample: Pictures, classes: Tensor) -> Exhi
     found, count = look(pair, sample, classes, side), len(sample.a)
     ranks = rank_correlation(found.placed[0], found.placed[1])
     measured: list[tuple[str, Tensor]] = [("rank correlation of the two maps", ranks)]
-    masks = (sample.b if pair.b.side > pair.a.side else sample.a).masks
-    if masks is not None:
+    view = sample.b if pair.b.side > pair.a.side else sample.a
+    masks, area, on = view.masks, object_area(view), where_word(view)
+    thing = "box" if on == "in the box" else "object"
+    if masks is not None and area is not None:
         inside = [mass_inside(maps, masks) for maps in found.placed]
         measured += [
-            ("share of A's map on the object", inside[0]), ("share of B's map on the object", inside[1]),
-            ("B minus A, picture by picture", inside[1] - inside[0]), ("share of the picture that the object covers", masks.double().mean((1, 2))),
+            (f"share of A's map {on}", inside[0]), (f"share of B's map {on}", inside[1]),
+            ("B minus A, picture by picture", inside[1] - inside[0]), (f"share of the picture that the {thing} covers", area),
         ]  # fmt: skip
     measured += [(f"entropy of {letter}'s map, 1 is flat", map_entropy(maps)) for letter, maps in zip("AB", found.raw, strict=True)]
     rows = []
@@ -160,14 +162,15 @@ def _agreement(pair: Pair, side: int, sample: Pictures, classes: Tensor) -> Exhi
     lines = dict(zip(("rank", "a", "b", "difference", "object"), rows, strict=False))
     said = f"Over {counted(count, 'picture')} the rank correlation of the two maps is {_two(lines['rank'][2])} on average"
     if masks is not None:
-        said += f"; {_two(lines['a'][2])} of A's map lies on the object, {_two(lines['b'][2])} of B's, and the object covers {_two(lines['object'][2])} of the picture"
+        said += f"; {_two(lines['a'][2])} of A's map lies {on}, {_two(lines['b'][2])} of B's, and the {thing} covers {_two(lines['object'][2])} of the picture"
     return Exhibit(
         "compare-agreement",
         "Do they look at the same places?",
         Caption(
             see=f"The same maps for the true class over {counted(count, 'picture')}, spread evenly over the labelled ones instead of chosen, with 95 % intervals by bootstrap.",
             read=f"{said}. A correlation of 1 means that both order the places of a picture alike, 0 that one tells nothing of the other."
-            + (" A map that knows nothing has the object's share of the picture on it: compare with that." if masks is not None else ""),
+            + (f" A map that knows nothing has the {thing}'s share of the picture on it: compare with that." if masks is not None else "")
+            + (f" Where the objects are is known for {int(view.known.sum()):,} of them." if masks is not None and not bool(view.known.all()) else ""),
             cannot="That evidence lies on the object does not make it the right evidence."
             + (f" {counted(empty, 'picture').capitalize()} with an empty map in either network {'is' if empty == 1 else 'are'} left out where a share needs one." if empty else ""),
         ),

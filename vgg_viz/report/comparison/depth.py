@@ -17,7 +17,7 @@ from vgg_viz.maths.heatmaps import place
 from vgg_viz.maths.metrics import bootstrap_interval, mass_inside
 from vgg_viz.records import Caption, Column, Exhibit, Table
 from vgg_viz.report.comparison.pair import Network, Pair, Pictures
-from vgg_viz.report.section import counted
+from vgg_viz.report.section import counted, where_word
 
 Maps = Mapping[str, Tensor]  # {layer: (N, h, w)}
 
@@ -49,8 +49,8 @@ def by_layer(pair: Pair, sample: Pictures, classes: Tensor) -> Exhibit:
         if masks is not None and field is not None:
             row["mass"] = [_mean(mass_inside(place(maps, field, pair.a.side), masks)) for maps in both]
         measured.append(row)
-    area = None if masks is None else float(masks.double().mean())
-    return _exhibit(pair, names, measured, area, len(sample.a))
+    area = None if masks is None else float(masks[sample.a.known].double().mean())
+    return _exhibit(pair, names, measured, area, len(sample.a), where_word(sample.a))
 
 
 def maps_of(network: Network, images: Tensor, classes: Tensor) -> Maps:
@@ -66,12 +66,12 @@ def _mean(values: Tensor) -> float:
     return float(values.nanmean())
 
 
-def _exhibit(pair: Pair, names: list[str], measured: list[dict[str, Any]], area: float | None, count: int) -> Exhibit:
+def _exhibit(pair: Pair, names: list[str], measured: list[dict[str, Any]], area: float | None, count: int, on: str) -> Exhibit:
     def of(key: str) -> Any:
         values = np.array([row[key] for row in measured], float)
         return values.reshape(len(names), -1).transpose()
 
-    measures = [] if area is None else [Measure("share of the map on the object", of("mass"), level=("the object's share of the picture", area))]
+    measures = [] if area is None else [Measure(f"share of the map {on}", of("mass"), level=("the object's share of the picture", area))]
     measures += [
         Measure("entropy of the map, 1 is flat", of("entropy")),
         Measure("drift from A to B", of("drift"), of("interval").T, range=(0.0, max(1.05, *(row["interval"][1] for row in measured)))),
@@ -80,7 +80,7 @@ def _exhibit(pair: Pair, names: list[str], measured: list[dict[str, Any]], area:
     near = min(measured, key=lambda row: row["drift"])
     same = all(row["drift"] == 0 for row in measured)
     said = "No map differs in its order." if same else f"They part most at {far['layer']} (drift {far['drift']:.2f}) and least at {near['layer']} ({near['drift']:.2f})."
-    columns = [Column("layer"), *([Column("of A on the object", "%", True), Column("of B on the object", "%", True)] if area is not None else []),
+    columns = [Column("layer"), *([Column(f"of A {on}", "%", True), Column(f"of B {on}", "%", True)] if area is not None else []),
                Column("entropy of A", "", True), Column("entropy of B", "", True), Column("drift", "", True), Column("95 % interval")]  # fmt: skip
     rows = tuple(
         (
@@ -94,7 +94,7 @@ def _exhibit(pair: Pair, names: list[str], measured: list[dict[str, Any]], area:
         "Where do they part? Layer by layer",
         Caption(
             see=f"Grad-CAM of the true class at every convolution of A and B over {counted(count, 'picture')}, spread evenly over the labelled ones: "
-            + ("how much of a map's positive mass lies on the object; " if area is not None else "")
+            + (f"how much of a map's positive mass lies {on}; " if area is not None else "")
             + "how evenly it is spread (entropy); and the drift from A to B, 1 minus the rank correlation of their maps: 0 the same order of places, 1 unrelated.",
             read=f"{said} Layers of one name are compared. A drift that begins only in the last layers: the two see the same and judge differently. One that is large from the first "
             "layer on: they see differently.",

@@ -17,7 +17,7 @@ from vgg_viz.maths.metrics import mass_inside, rank_correlation
 from vgg_viz.records import Caption, Column, Exhibit, Table
 from vgg_viz.report.comparison.maps import layer_of
 from vgg_viz.report.comparison.pair import Pair, Pictures
-from vgg_viz.report.section import counted, picked, pixels
+from vgg_viz.report.section import counted, picked, pixels, where_word
 
 MOST = 6  # pictures in the figure
 PEAKS = 0.995  # of the values lie inside a row's scale
@@ -109,7 +109,7 @@ def flipped(pair: Pair) -> Exhibit | None:
         alt=f"{counted(len(strips), 'picture').capitalize()} with signed maps of A, B and their difference, for the true class rather than the wrong answer. {told}".strip(),
         figure=maps_in_rows(strips, ("A", "B", "B minus A"), over="A, B and their difference", side=128, title="For the true class rather than the wrong answer"),
         kind="picture",
-        table=_table(pair, view.names, found, said, strongest, ranks, inside),
+        table=_table(pair, view.names, found, said, strongest, ranks, inside, where_word(view)),
         numbers={
             "pictures": view.names, "right": [pair.classes[int(k)] for k in found.right], "wrong": [pair.classes[int(k)] for k in found.wrong],
             "gained": found.gained, "strongest_logit": {"a": strongest[0], "b": strongest[1]}, "rank_correlation": ranks,
@@ -124,14 +124,15 @@ def _mean(values: Tensor) -> float | None:
 
 
 def _table(
-    pair: Pair, names: tuple[str, ...], found: Flip, said: list[list[str]], strongest: Tensor, ranks: Tensor, inside: list[Tensor] | None
-) -> Table:
+    pair: Pair, names: tuple[str, ...], found: Flip, said: list[list[str]], strongest: Tensor, ranks: Tensor, inside: list[Tensor] | None,
+    on: str,
+) -> Table:  # fmt: skip
     columns = [Column("picture"), Column("true class"), Column("A says"), Column("B says"), Column("strongest in A", "logit", True),
                Column("strongest in B", "logit", True), Column("rank correlation", "", True)]  # fmt: skip
-    columns += [] if inside is None else [Column("for it, on the object, in A", "", False), Column("for it, on the object, in B", "", False)]
+    columns += [] if inside is None else [Column(f"for it, {on}, in A", "", False), Column(f"for it, {on}, in B", "", False)]
     rows: list[tuple[str | int | float | None, ...]] = []
     for n, name in enumerate(names):
         rank = float(ranks[n])
-        shares = [] if inside is None else [percent(float(part[n])) for part in inside]
+        shares = [] if inside is None else [percent(float(part[n])) if not part[n].isnan() else "unknown" for part in inside]
         rows.append((name, pair.classes[int(found.right[n])], *said[n], *(float(f"{float(part[n]):.3g}") for part in strongest), round(rank, 3) if rank == rank else None, *shares))
     return Table(tuple(columns), tuple(rows))

@@ -43,6 +43,7 @@ def payload(pair: Pair, batch: Batch, said: list[Tensor], asked: dict[str, Tenso
                     "low": low, "high": high, "data": data,
                 })  # fmt: skip
     return {
+        **({"outline": "Box around the object"} if batch.boxed is not None and bool(batch.boxed.any()) else {}),
         "kind": "attention", "photos": list(_photos(batch, said)), "classes": list(pair.classes), "range": "both networks on this photo",
         "methods": list(_methods()), "layers": list(_layers(pair)), "maps": maps, "ranges": ranges,
         "start": {"photo": 0, "method": "b-where", "target": names[0]},

@@ -17,7 +17,7 @@ from vgg_viz.maths.heatmaps import Scale, place, shared_scale
 from vgg_viz.maths.metrics import rank_correlation
 from vgg_viz.maths.receptive_field import Field
 from vgg_viz.records import Attribution, Caption, Exhibit, Finding
-from vgg_viz.report.section import Looked, Subject, counted, pixels, rows_of, section
+from vgg_viz.report.section import Looked, Subject, counted, pixels, rows_of, section, true_line
 from vgg_viz.report.sections.activations import looked_at
 from vgg_viz.report.trials import exhibits, finding, tried
 from vgg_viz.report.viewer import payload
@@ -187,7 +187,7 @@ def _side_by_side(subject: Subject, looked: Looked, maps: Maps, titles: dict[str
             see=f"{rows_of(len(chosen))}; a column is a method, asked about the class that the network predicted. "
             f"The most credible stand first where they were put to the test. Each map has its own scale, printed under it. Maps of a layer, here {maps.chosen_layer}, and of "
             "patches lie over the picture, the stronger the less transparent; maps in grains of single pixels have their own ground, the colour of zero."
-            + (" The outline is the object's true mask." if looked.batch.masks is not None else ""),
+            + true_line(looked.batch),
             read="What methods of different families agree on is less likely to be a whim of one of them. Where they do not, ask what each one measures: a gradient is about "
             "small changes, occlusion about removing a part, Grad-CAM about where useful channels are active. " + ranks,
             cannot="Scales differ from map to map: a bright spot in one column is not stronger than a pale one in another.",

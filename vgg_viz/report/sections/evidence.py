@@ -32,6 +32,7 @@ def evidence(subject: Subject) -> Iterator[Exhibit | Finding]:
         ("first layer divides by", ", ".join(f"{v:.4g}" for v in architecture.std)),
         ("measured on", subject.material.labelled_from or "nothing: no labelled pictures"),
         ("looked into", subject.material.looked_from or "nothing: no pictures"),
+        *([("objects", subject.material.objects)] if subject.material.objects else []),
         ("preset", f"{subject.preset.name}: {subject.preset.pictures} pictures, {subject.preset.steps} steps, {subject.preset.samples} samples"),
     ]
     if (preprocessing := detected(subject)) is not None:

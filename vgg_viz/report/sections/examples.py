@@ -17,7 +17,7 @@ from vgg_viz.maths.heatmaps import place
 from vgg_viz.maths.images import encode_webp, mosaic, resize, to_uint8
 from vgg_viz.maths.metrics import mass_inside
 from vgg_viz.records import Caption, Column, Exhibit, Table
-from vgg_viz.report.section import Answers, Subject, choose, counted, section
+from vgg_viz.report.section import Answers, Subject, choose, counted, object_area, picked, section, where_word
 from vgg_viz.report.sections.mistakes import answers_of
 
 THUMB = 64  # largest side of a picture in the sheet [px]
@@ -33,8 +33,9 @@ UNSURE, UNSURE_OF_TWO = 0.5, 0.75  # a confidence below this is called low; of t
 class Attended:
     """Whether Grad-CAM for the predicted class lies on the object.
 
-    inside  (n,) share of the map's mass on the object, [0, 1]; NaN for a map of zeros; n may be fewer than the examples
-    area    (n,) share of the picture that the object fills: what a map that knows nothing would have
+    inside  (n,) share of the map's mass on the object or in its box, [0, 1]; NaN for a map of zeros, and where nobody knows the
+            object's place; n may be fewer than the examples
+    area    (n,) share of the picture that the object or its box fills: what a map that knows nothing would have; NaN: nobody knows
     reason  why there is nothing, or why n is smaller; or ""
     """
 
@@ -90,7 +91,7 @@ def grid(subject: Subject, answers: Answers, chosen: list[int]) -> Exhibit:
         viewer={
             "kind": "examples", "classes": list(classes), "low": low, "of": len(batch), "layer": found.layer, "reason": found.reason,
             "sheet": sheet(batch.images[chosen]), "place": [i + 1 for i in chosen], "name": names, "true": labels.tolist(), "top": top,
-            "loss": losses, "inside": inside, "area": area, "photos": _photos(subject, answers, chosen),
+            "loss": losses, "inside": inside, "area": area, **({} if where_word(batch) != "in the box" else {"thing": "box"}), "photos": _photos(subject, answers, chosen),
         },
     )  # fmt: skip
 
@@ -102,7 +103,7 @@ def attention(subject: Subject, answers: Answers, chosen: list[int]) -> Attended
     """How much of each Grad-CAM lies on the object, for as many of the examples as the preset's budget allows."""
     batch, nothing = answers.batch, torch.zeros(0)
     if batch.masks is None:
-        return Attended("", nothing, nothing, "These pictures come without masks of their objects, so nobody can say what lies outside.")
+        return Attended("", nothing, nothing, "These pictures come without masks or boxes of their objects, so nobody can say what lies outside.")
     # One forward and one backward pass each; a backward pass to a layer costs about as much as a forward one.
     cost = 2 * sum(row.macs for row in subject.geometry) / 1e9
     count = min(len(chosen), int(ATTENTION * subject.preset.gigamacs / max(cost, 1e-9)))
@@ -120,7 +121,8 @@ def attention(subject: Subject, answers: Answers, chosen: list[int]) -> Attended
         here = chosen[start : min(start + 64, count)]
         maps = grad_cam_all_layers(subject.model, batch.images[here].to(subject.device), "predicted", layers=[layer])[layer].values
         shares.append(mass_inside(place(maps.cpu(), field, side), batch.masks[here]))
-    return Attended(layer, torch.cat(shares), batch.masks[chosen[:count]].double().mean((1, 2)), reason)
+    area = object_area(picked(batch, chosen[:count]))
+    return Attended(layer, torch.cat(shares), nothing if area is None else area, reason)
 
 
 def sheet(images: Tensor) -> dict[str, Any]:
@@ -191,17 +193,20 @@ def _table(
 def _words(answers: Answers, chosen: list[int], found: Attended, low: float) -> Caption:
     measured = bool(len(found.inside))
     below = int((found.inside < found.area).sum())
+    on = where_word(answers.batch)
+    thing = "box" if on == "in the box" else "object"
     return Caption(
         see=f"{_selection(answers, chosen)} Under each picture: what the network said, with which confidence, and where that is wrong what it is. "
         "Pictures are stored small and with loss; the network saw the originals."
-        + (f" Attention inside: the share of Grad-CAM ({found.layer}, predicted class) that lies on the object." if measured else ""),
+        + (f" Attention inside: the share of Grad-CAM ({found.layer}, predicted class) that lies {on}." if measured else ""),
         read=f"Keep the wrong ones and sort by loss: what do the worst have in common? Low confidence is below {low:.0%}".replace("%", " %") + "; margin is the confidence minus the "
         "probability of the runner-up. "
-        + (f"Attention counts as outside where less of it lies on the object than the object's share of the picture, what a map that knows nothing would have: {below} of "
-           f"{counted(len(found.inside), 'example')}. An answer that is right with its attention outside may be right for a wrong reason. " if measured else "")
+        + (f"Attention counts as outside where less of it lies {on} than the {thing}'s share of the picture, what a map that knows nothing would have: {below} of "
+           f"{counted(int((~found.area.isnan()).sum()), 'example')}{'' if bool((~found.area.isnan()).all()) else ' whose place is known'}. An answer that is right with its attention outside may be right for a wrong reason. " if measured else "")
         + (found.reason if measured else ""),
         cannot="Mistakes were picked on purpose, so shares of this grid are not rates of the network: those stand under Mistakes. "
-        + ("A coarse map spills over the border of a small object even when it follows it." if measured else found.reason),
+        + (("A coarse map spills over the border of a small object even when it follows it." if on == "on the object" else
+           "A box holds background beside the object, so what lies in it flatters the network.") if measured else found.reason),
     )  # fmt: skip
 
 

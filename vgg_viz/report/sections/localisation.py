@@ -18,7 +18,7 @@ from vgg_viz.maths.metrics import bootstrap_interval, wilson_interval
 from vgg_viz.maths.receptive_field import Box
 from vgg_viz.records import Batch, Caption, Column, Exhibit, Table
 from vgg_viz.report.preset import LARGE_GIGAMACS
-from vgg_viz.report.section import Subject, counted, picked, pixels, rows_of, section
+from vgg_viz.report.section import Subject, counted, picked, pixels, rows_of, section, truth_word
 from vgg_viz.report.sections.activations import looked_at
 
 MEASURED, FEW = 24, 4  # pictures with masks that are measured; of a large network
@@ -40,8 +40,9 @@ def localisation(subject: Subject) -> Iterator[Exhibit]:
     large = sum(row.macs for row in subject.geometry) > LARGE_GIGAMACS * 1e9
     batch = next((b for b in (subject.material.labelled, looked.batch) if b is not None and b.masks is not None), None)
     if batch is not None and batch.masks is not None:
-        some = picked(batch, list(range(min(len(batch), FEW if large else MEASURED))))
-        yield _measured(subject, some, batch.masks[: len(some)])
+        some = picked(batch, batch.known.nonzero()[: FEW if large else MEASURED, 0].tolist())
+        if some.masks is not None and len(some):
+            yield _measured(subject, some, some.masks)
 
 
 def _steps(batch: Batch, maps: Tensor, found: tuple[Localised, ...]) -> Exhibit:
@@ -57,14 +58,15 @@ def _steps(batch: Batch, maps: Tensor, found: tuple[Localised, ...]) -> Exhibit:
         rows.append([photo, painted_map(maps[n].numpy(), scale)[..., :3], seeds.astype(np.float32), cut.astype(np.float32), framed])
         boxes.append(None if one.box is None else [one.box.x0, one.box.y0, one.box.x1, one.box.y1])
         captions.append(batch.names[n])
-    masked = batch.masks is not None
+    word = truth_word(batch)
+    true = {"outline": ", with the true outline of the object", "box": ", with the true box", "outline or box": ", with the true outline or box"}.get(word, "")
     return Exhibit(
         "localisation-steps",
         "From saliency to a box",
         Caption(
             see=f"{rows_of(len(rows))}. Saliency of the predicted class (bright: strong); seeds: the most salient 5 % of the pixels (orange) are "
             "taken for the object, the least salient 30 % (blue) for the ground; the cut: every other pixel joins the side whose colours it fits, and the largest "
-            f"piece stays bright; at the right the box around it{', with the true outline of the object' if masked else ''}.",
+            f"piece stays bright; at the right the box around it{true}.",
             read="Where orange lies on the object and the object differs in colour from its ground, the box fits. Where the network looks at something else, the "
             "colours may still lead to the object, or away from it.",
             cannot="The box is made by two: the network places seeds, the colours do the rest. A good box does not show that the network sees the object's shape, and it "
@@ -96,11 +98,14 @@ def _measured(subject: Subject, batch: Batch, masks: Tensor) -> Exhibit:
         f"{best} ({percent(lines[best]['overlap'])}; difference {100 * float(gain.mean()):+.0f} points, 95 % interval {100 * low:+.0f} to {100 * high:+.0f})."
     ).replace("-", "−")
     owed = "" if float((scores[OURS] - scores[CENTRE_CUT]).mean()) > 0 else ": here nothing"
+    word = truth_word(batch)
+    known = {"outline": "known masks", "box": "known boxes"}.get(word, "known masks or boxes")
+    target = {"outline": "the box around the object's mask", "box": "the object's true box (around all, where it has several)"}.get(word, "the box around the object")
     return Exhibit(
         "localisation-overlap",
         "How often is the box right?",
         Caption(
-            see=f"{counted(len(batch), 'picture')} with known masks. Overlap: area that the box shares with the box around the object's mask, as a share of the area that "
+            see=f"{counted(len(batch), 'picture')} with {known}. Overlap: area that the box shares with {target}, as a share of the area that "
             f"either covers. Found: overlap of {percent(FOUND)} or more, the rule of ILSVRC. Intervals are 95 %. Three controls know nothing of the network: a square in the "
             "middle, the whole picture, and the same cut seeded by a spot in the middle.",
             read=f"{words} The network can be thanked only for what its saliency gains over a {CENTRE_CUT}, which knows nothing of it{owed}.",

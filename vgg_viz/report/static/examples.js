@@ -35,7 +35,8 @@ function examples(box) {
     ["name", ["file name", (item) => item.name, ["A to Z", "Z to A"]]],
     ["place", ["order of the set", (item) => item.place, ["first to last", "last to first"]]],
   ]);
-  const FILTERS = { wrong: "wrong", right: "right", low: "low confidence", outside: "attention outside the object" };
+  const thing = data.thing ?? "object";
+  const FILTERS = { wrong: "wrong", right: "right", low: "low confidence", outside: `attention outside the ${thing}` };
   const opening = () => ({ search: "", wrong: false, right: false, low: false, outside: false, true: null, predicted: null, sort: "loss", order: "down" });
   const inSet = (key) => [...new Set(items.map((item) => item[key]))].sort((a, b) => a - b);
   const known = { true: inSet("true"), predicted: inSet("predicted") };
@@ -181,7 +182,7 @@ function examples(box) {
       : `Right: ${className(item.predicted)} (${share(item.confidence)}).`;
     value.textContent = `${item.name}. ${said}` + (item.runner ? ` Runner-up ${className(item.runner[0])} (${share(item.runner[1])}).` : "") +
       ` Loss ${lacking(item.loss) ? "–" : number(item.loss)} nat.` +
-      (lacking(item.inside) ? "" : ` Attention inside the object ${share(item.inside)}; it fills ${share(item.area)} of the picture.`);
+      (lacking(item.inside) ? "" : ` Attention inside the ${thing} ${share(item.inside)}; it fills ${share(item.area)} of the picture.`);
   }
 
   // ---- one picture
@@ -206,8 +207,8 @@ function examples(box) {
       ["Probability of the true class", lacking(item.loss) ? "–" : share(Math.exp(-item.loss), 2)],
       ["Loss", lacking(item.loss) ? "–" : `${number(item.loss)} nat`],
       ...(lacking(item.area) ? [] : [
-        ["Attention inside the object", lacking(item.inside) ? "the map is zero everywhere" : share(item.inside, 1) + (item.outside ? " (outside)" : "")],
-        ["The object fills", share(item.area, 1)]]),
+        [`Attention inside the ${thing}`, lacking(item.inside) ? "the map is zero everywhere" : share(item.inside, 1) + (item.outside ? " (outside)" : "")],
+        [`The ${thing} fills`, share(item.area, 1)]]),
       ["Place in the set", Number(item.place).toLocaleString("en")],
     ];
     part("facts").replaceChildren(...facts.map(([name, text]) => make("div", {}, make("dt", { text: name }), make("dd", {}, make("bdi", { text })))));

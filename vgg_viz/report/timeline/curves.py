@@ -12,7 +12,7 @@ from torch.nn import functional
 from vgg_viz.figures.style import percent
 from vgg_viz.figures.timeline import Chart, Line, numbers_by_epoch
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
-from vgg_viz.report.section import counted
+from vgg_viz.report.section import counted, where_word
 from vgg_viz.report.timeline.series import BORDER, Measured, Series, first_above, measured
 from vgg_viz.report.timeline.walk import Walk
 
@@ -66,7 +66,7 @@ def _where(walk: Walk, found: Measured, deep: Mapping[str, Series]) -> Iterator[
         held = f"From epoch {walk.epochs[since]} on it lies above the {percent(area)} that a map without knowledge would have there."
     yield Finding(
         "warn" if since is None else "note" if since == 0 else "good",
-        f"{percent(end)} of the evidence at {walk.deep} lies on the object at the end, {percent(start)} at the start. {held}",
+        f"{percent(end)} of the evidence at {walk.deep} lies {where_word(walk.sample)} at the end, {percent(start)} at the start. {held}",
     )
 
 
@@ -116,7 +116,8 @@ def _exhibit(walk: Walk, found: Measured) -> Exhibit:
     charts += [_chart(found, names, *row) for row in _rows(walk)]
     masked = walk.sample.masks is not None
     where = (
-        "how much of a map's positive mass lies on the object" if masked else
+        f"how much of a map's positive mass lies {where_word(walk.sample)}"
+        + ("" if bool(walk.sample.known.all()) else f" ({int(walk.sample.known.sum()):,} pictures whose place is known)") if masked else
         f"how much of it lies in the middle (half as high and wide) and in the border ({round(100 * BORDER)} % of the side), because the pictures have no masks"
     )  # fmt: skip
     return Exhibit(
@@ -156,7 +157,7 @@ def _answers(walk: Walk, told: Scores) -> list[Chart]:
 def _rows(walk: Walk) -> list[tuple[str, str, tuple[float, float] | None, str]]:
     """(key, title, range, name of the level to compare with) of each panel of the maps."""
     if walk.sample.masks is not None:
-        first = [("mass", "Share of the map on the object", (0.0, 1.02), "object")]
+        first = [("mass", f"Share of the map {where_word(walk.sample)}", (0.0, 1.02), "object")]
     else:
         first = [("centre", "Share of the map in the middle", (0.0, 1.02), "area"), ("border", "Share of the map in the border", (0.0, 1.02), "area")]
     return [*first, ("entropy", "Entropy of the map, 1 is flat", None, ""), ("drift", "Drift since the epoch before", None, ""),
@@ -177,7 +178,7 @@ def _alt(walk: Walk, found: Measured, told: Scores | None) -> str:
     accuracy = "" if told is None else f"; accuracy goes from {percent(float(told.accuracy[0]))} to {percent(float(told.accuracy[-1]))}"
     deep = found.layers.get(walk.deep, {})
     key = "mass" if "mass" in deep else "centre"
-    where = "on the object" if key == "mass" else "in the middle"
+    where = where_word(walk.sample) if key == "mass" else "in the middle"
     mass = f"; the share of the maps of {walk.deep} {where} goes from {percent(float(deep[key].mean[0]))} to {percent(float(deep[key].mean[-1]))}" if key in deep else ""
     return f"{start}{accuracy}{mass}."
 
@@ -187,7 +188,7 @@ def _table(walk: Walk, found: Measured, told: Scores | None) -> Table:
     if told is not None:
         columns += [Column("accuracy", "%", True), Column("loss", "nat", True)]
     deep = found.layers.get(walk.deep, {})
-    titles = {"mass": "on the object", "centre": "in the middle", "border": "in the border", "entropy": "entropy", "drift": "drift",
+    titles = {"mass": where_word(walk.sample), "centre": "in the middle", "border": "in the border", "entropy": "entropy", "drift": "drift",
               "with_last": "like the last"}  # fmt: skip
     for key in deep:
         columns.append(Column(f"{titles[key]}, {walk.deep}", "%" if key in found.area else "", True))

@@ -14,7 +14,7 @@ from vgg_viz.maths.change import drift
 from vgg_viz.maths.heatmaps import place, relative, shared_scale
 from vgg_viz.maths.receptive_field import Field
 from vgg_viz.records import Caption, Exhibit
-from vgg_viz.report.section import counted, pixels
+from vgg_viz.report.section import counted, pixels, true_line
 from vgg_viz.report.timeline.walk import Walk
 from vgg_viz.report.viewer import FINEST_LAYER, coarser, photo_of, quantised
 
@@ -76,7 +76,7 @@ def _figure(walk: Walk) -> Exhibit:
             see=f"Each row is a picture with Grad-CAM at one layer, after its ReLU, in the network of every epoch: at {walk.deep}, where reports look, and below it at the early "
             f"{walk.early}. Red is evidence for the class, blue against it: the ReLU that Grad-CAM usually ends with is left out, and the class's score is taken less the mean score of all classes, because what is added to all scores changes no answer. A value is a multiple "
             "of the map's own mean strength, and all epochs of a row share the scale at its right. The photo is paled below the maps. The line below says what the network of that epoch answered."
-            + (" The outline on the photo is the object's true mask." if batch.masks is not None else "") + skipped,
+            + true_line(batch, " on the photo") + skipped,
             read=f"Follow a row from left to right: when does the red leave the corners and gather on the object, and is that the epoch in which the answer becomes right? {how}",
             cannot="How strong the evidence is: that grows with the logits, stands above each row, and can be seen in the viewer. These pictures were chosen because they were "
             "forgotten or came late, unless you gave others: the chapter in numbers has an even sample.",

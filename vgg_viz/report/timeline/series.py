@@ -69,7 +69,7 @@ def measured(walk: Walk) -> Measured:
         told["drift"] = [unknown, *(drift(before, after) for before, after in pairwise(maps))]
         told["with_last"] = [with_last(part, maps[-1]) for part in maps]
         found[layer] = {name: series_of_values(values, walk.seed) for name, values in told.items()}
-    return Measured(found, {name: float(mask.double().mean()) for name, mask in regions.items()})
+    return Measured(found, {name: float(mask[mask.flatten(1).any(1)].double().mean()) for name, mask in regions.items()})
 
 
 def with_last(maps: Tensor, last: Tensor) -> Tensor:

@@ -77,6 +77,10 @@ def moved(suspect: Suspect, labelled: Batch, donors: Batch, seed: int) -> Moved:
     donors    pictures of the class and of others, with labels: where regions come from
     raises    SectionMissing where there are too few, or no masks where the background is to be moved
     """
+    if suspect.region.kind == "background":
+        if labelled.masks is None or donors.masks is None:
+            raise SectionMissing("A background can be moved only where masks or boxes of the objects are known.", "python -m vgg_viz compare RUN_DIR --data DIR (with masks/ or boxes)")
+        labelled, donors = (picked(part, part.known.nonzero()[:, 0].tolist()) for part in (labelled, donors))
     if labelled.labels is None or donors.labels is None:
         raise TypeError("labelled pictures were expected")
     others = (labelled.labels != suspect.index).nonzero()[:, 0]
@@ -87,8 +91,6 @@ def moved(suspect: Suspect, labelled: Batch, donors: Batch, seed: int) -> Moved:
         if count < FEWEST:
             raise SectionMissing(f"There are {counted(count, 'picture')} of {what}, and {FEWEST} or more are needed to say anything about a shortcut.",
                                  "python -m vgg_viz compare RUN_DIR --data DIR")  # fmt: skip
-    if suspect.region.kind == "background" and (labelled.masks is None or donors.masks is None):
-        raise SectionMissing("A background can be moved only where every picture has a mask of its object.", "python -m vgg_viz compare RUN_DIR --data DIR (with masks/)")
     dice = torch.Generator().manual_seed(seed)
     taken, foreign = (pool[torch.randint(len(pool), (len(others),), generator=dice)] for pool in (own, strangers if len(strangers) else own))
     images, masks = labelled.images[others], None if labelled.masks is None else labelled.masks[others]

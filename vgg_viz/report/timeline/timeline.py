@@ -154,7 +154,7 @@ def _donors(walk: Walk, data: str | os.PathLike[str] | None) -> tuple[Batch, str
     count = max(DONORS, 40 * len(walk.classes))
     batch = in_channels(read_folder(folder, image_side=walk.side, limit=count, seed=walk.seed), walk.run.checkpoint)
     labels = None if batch.labels is None else order[batch.labels]
-    return Batch(batch.images, labels, batch.names, batch.masks), f"{len(batch):,} training pictures of the folder {folder.root.name!r}"
+    return Batch(batch.images, labels, batch.names, batch.masks, boxed=batch.boxed), f"{len(batch):,} training pictures of the folder {folder.root.name!r}"
 
 
 def _verdict(made: Sequence[Made], named: Sequence[Suspect]) -> tuple[Finding, ...]:
