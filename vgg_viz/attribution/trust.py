@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,19 @@ from vgg_viz.attribution.trust_cascade import cascading, levels_of
 from vgg_viz.attribution.trust_controls import blur_matched, control_maps
 from vgg_viz.attribution.trust_grid import QUARTERS, Grids, grids_of
 from vgg_viz.attribution.trust_maps import Asker, placed
-from vgg_viz.attribution.trust_removal import TILES, Removal, removals
-from vgg_viz.attribution.trust_verdict import FEWEST, Check, Measure, Verdict, checks_of, judge, mean_of, measured, size_of_change
+from vgg_viz.attribution.trust_removal import SHARES, TILES, Removal, removals
+from vgg_viz.attribution.trust_verdict import (
+    FEWEST,
+    Check,
+    Measure,
+    Verdict,
+    checks_of,
+    judge,
+    mean_of,
+    measured,
+    size_of_change,
+    too_few,
+)
 from vgg_viz.capture.hooks import evaluating
 from vgg_viz.maths.metrics import mass_inside, rank_correlation
 from vgg_viz.records import Attribution
@@ -40,15 +51,16 @@ class Evidence:
     randomised_top  mean rank correlation of |map| before and after the last layer's weights were randomised
     randomised_upper  the same for the upper half of the layers
     randomised_all  the same for all layers; near 1: the map shows the picture, not what was learned;
-                    None when every map is flat
+                    all three None when every map is flat, or where that was not asked
     cascade         (layer down to which the network is random, the same), from the top down
     sensitivity     largest change of the map under a little noise, as a share of the map's size, mean over pictures
     measures        scores beside controls: insertion less deletion, ROAD, mass on the object or in its quarter of a grid
-    curves          {"deletion", "insertion": {"map" or a control: mean probability at each of `trust_removal.SHARES`}}
+    curves          {"deletion", "insertion": {"map" or a control: mean probability at each of `shares`}}
     pointing        against the objects' masks; None without masks
     controls        the same for maps that know nothing of the network: centre, edge, random, blur-matched
     checks          that were judged; `verdict` is that of the worst, `reason` one sentence with its number
-    pictures        taken apart and pointed at; `compared` of them got the other checks
+    pictures        taken apart and pointed at; `compared` of them got the other checks, 0 where a map is too dear for that
+    shares          of the tiles that were gone, or back
     """
 
     method: str
@@ -69,6 +81,7 @@ class Evidence:
     reason: str
     pictures: int
     compared: int
+    shares: tuple[float, ...] = SHARES
 
 
 def evidence(
@@ -89,7 +102,12 @@ def evidence(
     levels: int = 5,
     draws: int = 2,
     tiles: int = TILES,
+    shares: Sequence[float] = SHARES,
+    road: bool = True,
+    grids: int = MOST_GRIDS,
     most_passes: int | None = None,
+    least: int = FEWEST,
+    made: Callable[[str], Attribution | None] | None = None,
 ) -> tuple[Evidence, ...]:
     """Put methods to the test on some pictures, for the predicted class.
 
@@ -99,11 +117,16 @@ def evidence(
     masks        (B, H, W) bool, True on the object; without them, grids of four pictures of these take their place
     tolerance    of the pointing game [px]; None: 15 px of 224, as in the literature, scaled to these pictures
     compared     how many of the pictures get the maps of the runner-up, of noisy pictures, and of randomised networks
-    levels       of the cascade at which maps are drawn, at most
+    levels       of the cascade at which maps are drawn, at most: 1 for all layers random, 2 for the upper half as well
     draws        of small noise
-    tiles        along one side, in which pictures are taken apart
-    most_passes  of the network that one method may spend on either kind of question; a dear method then gets fewer pictures,
-                 never fewer than four (or all that there are); None: no limit
+    tiles        along one side, in which pictures are taken apart; shares: of them that are gone or back; road: whether ROAD is asked
+    grids        of four pictures, at most
+    most_passes  of the network that one method may spend on either kind of question; a dear method then gets fewer pictures; None:
+                 no limit
+    least        pictures of which maps are asked again (other class, noise, random networks) whatever `most_passes` says, or all
+                 that there are; with 0 a dear method is not asked again, and is weak at best
+    made         gives the maps of `images` for the predicted classes that exist already, with the same options and in this order, or
+                 None; a method that has them there spends no passes on them
     random_masks  that RISE puts over each picture: the `masks` of `attribute`
     others       as in `attribute`, and raises as it does
 
@@ -112,15 +135,25 @@ def evidence(
     chosen = list(methods() if names is None else names)
     settings = {"seed": seed, "steps": steps, "samples": samples, "masks": random_masks, "window": window, "stride": stride}
     layer = default_layer(model, images) if any(methods()[name].layered for name in chosen) else None
-    trial = _Trial(model, images, labels, masks, Asker(model, layer, settings, chosen), seed, tolerance)
+    trial = _Trial(model, images, labels, masks, Asker(model, layer, settings, chosen), seed, tolerance, grids)
     costs = {name: trial.asker.cost(name, images.shape[-1]) for name in chosen}
     depth = len(levels_of(model))
-    plans = {name: _plan(costs[name], len(images), compared, draws, depth, levels, most_passes) for name in chosen}
-    bases = {}
+    bases: dict[str, Attribution] = {}
+    if made is not None:
+        there = {name: found for name in chosen if (found := made(name)) is not None}
+        bases = {name: found for name, found in there.items() if found.targets.tolist() == trial.targets.tolist()}
+    plans = {
+        name: _plan(
+            cost, len(images), compared, draws, _stages_of(cost, depth, levels), grids, most_passes, least, name in bases
+        )
+        for name, cost in costs.items()
+    }
     for name, plan in plans.items():
-        bases[name] = trial.asker.maps(name, images[: plan.pictures], trial.targets[: plan.pictures], f"base {plan.pictures}")
+        if name not in bases:
+            few = slice(plan.pictures)
+            bases[name] = trial.asker.maps(name, images[few], trial.targets[few], f"base {plan.pictures}")
     cascades = trial.cascade({name: (bases[name], plan) for name, plan in plans.items()})
-    apart = trial.removed({name: placed(model, base, trial.size) for name, base in bases.items()}, tiles)
+    apart = trial.removed({name: placed(model, bases[name], trial.size) for name in chosen}, tiles, shares, road)
     return tuple(trial.found(bases[name], plan, draws, cascades[name], apart[name]) for name, plan in plans.items())
 
 
@@ -134,16 +167,17 @@ class _Plan:
     grids: int
 
 
-def _plan(cost: float, pictures: int, compared: int, draws: int, depth: int, levels: int, most: int | None) -> _Plan:
-    """Bounded by passes, not by the clock: the same on every machine."""
+def _plan(
+    cost: float, pictures: int, compared: int, draws: int, stages: Sequence[int], grids: int, most: int | None, least: int, there: bool
+) -> _Plan:  # fmt: skip
+    """Bounded by passes, not by the clock: the same on every machine; there: the maps of all pictures exist already."""
 
-    def afforded(count: int, price: float) -> int:
-        return count if most is None else max(min(FEWEST, count), min(count, int(most / price)))
+    def afforded(count: int, price: float, least: int) -> int:
+        return count if most is None else max(min(least, count), min(count, int(most / price)))
 
-    stages = (1, _half(depth), depth) if cost > DEAR else _stages(depth, levels)
-    count = afforded(pictures, cost)
-    again = afforded(min(compared, count), cost * (len(set(stages)) + 1 + draws))
-    return _Plan(count, again, tuple(sorted(set(stages))), max(1, afforded(MOST_GRIDS * QUARTERS, cost) // QUARTERS))
+    count = pictures if there else afforded(pictures, cost, FEWEST)
+    again = afforded(min(compared, count), cost * (len(stages) + 1 + draws), least)
+    return _Plan(count, again, tuple(stages), afforded(grids * QUARTERS, cost, least) // QUARTERS)
 
 
 def _half(levels: int) -> int:
@@ -151,10 +185,14 @@ def _half(levels: int) -> int:
     return max(1, levels // 2)
 
 
-def _stages(depth: int, most: int) -> tuple[int, ...]:
+def _stages_of(cost: float, depth: int, most: int) -> tuple[int, ...]:
     """At how many randomised layers maps are drawn: the first, the upper half, all, and others evenly between."""
+    if most <= 2:
+        return (depth,) if most == 1 else tuple(sorted({_half(depth), depth}))
+    if cost > DEAR:
+        return tuple(sorted({1, _half(depth), depth}))
     spread = [round(1 + i * (depth - 1) / max(1, most - 1)) for i in range(most)] if most < depth else list(range(1, depth + 1))
-    return (1, _half(depth), depth, *spread)
+    return tuple(sorted({1, _half(depth), depth, *spread}))
 
 
 class _Trial:
@@ -162,7 +200,7 @@ class _Trial:
 
     def __init__(
         self, model: nn.Module, images: Tensor, labels: Tensor | None, masks: Tensor | None, asker: Asker, seed: int,
-        tolerance: float | None,
+        tolerance: float | None, grids: int,
     ) -> None:  # fmt: skip
         self.model, self.images, self.labels, self.masks, self.asker = model, images, labels, masks, asker
         self.seed, self.tolerance, self.size = seed, tolerance, (images.shape[-2], images.shape[-1])
@@ -172,14 +210,18 @@ class _Trial:
         ranked = self.logits.sort(dim=1, descending=True, stable=True).indices
         self.targets, self.runner_up = ranked[:, 0], ranked[:, 1] if ranked.shape[1] > 1 else None
         self.knowing_nothing = control_maps(images, seed)
-        self.grids = grids_of(model, images, self.targets, most=MOST_GRIDS, seed=seed) if masks is None else None
+        self.grids = grids_of(model, images, self.targets, most=grids, seed=seed) if masks is None and grids else None
 
     def cascade(self, asked: Mapping[str, tuple[Attribution, _Plan]]) -> dict[str, list[tuple[int, str, float]]]:
         """{method: (layers randomised, name of the lowest, mean rank correlation of |map|)} of one network losing its weights once."""
         found: dict[str, list[tuple[int, str, float]]] = {name: [] for name in asked}
-        with cascading(self.model, self.images[:8], seed=self.seed) as steps:
+        again = {name: (base, plan) for name, (base, plan) in asked.items() if plan.again}
+        stops = {stage for _, plan in again.values() for stage in plan.stages}
+        if not stops:
+            return found
+        with cascading(self.model, self.images[:8], seed=self.seed, stops=stops) as steps:
             for stage, layer in enumerate(steps, start=1):
-                for name, (base, plan) in asked.items():
+                for name, (base, plan) in again.items():
                     if stage in plan.stages:
                         few = slice(plan.again)
                         after = self.asker.maps(name, self.images[few], self.targets[few], f"level {stage} {plan.again}").values
@@ -188,15 +230,21 @@ class _Trial:
                         found[name].append((stage, layer, 0.0 if alike is None else alike))
         return found
 
-    def removed(self, maps: Mapping[str, Tensor], tiles: int) -> dict[str, dict[str, Removal]]:
+    def removed(
+        self, maps: Mapping[str, Tensor], tiles: int, shares: Sequence[float], road: bool
+    ) -> dict[str, dict[str, Removal]]:  # fmt: skip
         """{method: {"map" or a control: Removal}}; controls that all methods share are taken apart once."""
-        shared = removals(self.model, self.images, self.targets, self.knowing_nothing, tiles=tiles, seed=self.seed)
+        how = {"tiles": tiles, "seed": self.seed, "shares": tuple(shares), "road": road}
+        shared = removals(self.model, self.images, self.targets, self.knowing_nothing, **how)
         found = {}
         for name, values in maps.items():
             count = len(values)
             own = {"map": values, "blur-matched": blur_matched(values, self.seed)}
-            one = removals(self.model, self.images[:count], self.targets[:count], own, tiles=tiles, seed=self.seed)
-            common = {control: Removal(r.deletion[:count], r.insertion[:count], r.road[:count]) for control, r in shared.items()}
+            one = removals(self.model, self.images[:count], self.targets[:count], own, **how)
+            common = {
+                control: replace(r, deletion=r.deletion[:count], insertion=r.insertion[:count], road=r.road[:count])
+                for control, r in shared.items()
+            }
             found[name] = {"map": one["map"], **common, "blur-matched": one["blur-matched"]}
         return found
 
@@ -208,11 +256,11 @@ class _Trial:
         images, classes = self.images[:again], self.targets[:again]
         values = base.values[:again]
         alike = None
-        if self.runner_up is not None:
+        if self.runner_up is not None and again:
             other = self.asker.maps(base.method, images, self.runner_up[:again], "runner-up" + str(again)).values
             alike = mean_of(rank_correlation(values, other))
         flat = bool((base.values.flatten(1).amax(1) == base.values.flatten(1).amin(1)).all())
-        sensitivity = self._sensitivity(base.method, images, classes, values, draws)
+        sensitivity = self._sensitivity(base.method, images, classes, values, draws) if again else None
         pointing, controls, mass = self._pointed(base)
         measures = [
             measured("insertion less deletion", "probability", apart["map"].gap, {c: r.gap for c, r in _others(apart)}, self.seed),
@@ -227,6 +275,8 @@ class _Trial:
             completeness=completeness, upper=upper, everything=cascade[-1][2] if cascade and not flat else None, discrimination=alike,
             sensitivity=sensitivity, measures=kept,
         )  # fmt: skip
+        if again < FEWEST:
+            checks.append(too_few(again, self.asker.cost(base.method, self.size[-1])))
         verdict, reason = judge(checks, flat=flat)
         curves = {
             "deletion": {who: tuple(removal.deletion.mean(0).tolist()) for who, removal in apart.items()},
@@ -235,10 +285,10 @@ class _Trial:
         survived = () if flat else tuple((layer, value) for _, layer, value in cascade)
         return Evidence(
             method=base.method, completeness=completeness, explained=self._explained(base), discrimination=alike,
-            randomised_top=survived[0][1] if survived else None, randomised_upper=upper,
+            randomised_top=None if flat else next((value for stage, _, value in cascade if stage == 1), None), randomised_upper=upper,
             randomised_all=survived[-1][1] if survived else None, cascade=survived, sensitivity=sensitivity, measures=kept,
             curves=curves, pointing=pointing, controls=controls, checks=tuple(checks), verdict=verdict, reason=reason,
-            pictures=len(base.values), compared=again,
+            pictures=len(base.values), compared=again, shares=tuple(apart["map"].shares),
         )  # fmt: skip
 
     def _sensitivity(self, method: str, images: Tensor, classes: Tensor, values: Tensor, draws: int) -> float | None:
@@ -270,7 +320,7 @@ class _Trial:
 
     def _in_quarters(self, method: str, count: int) -> Measure | None:
         """Share of the positive mass that lies in the quarter of the class that was asked about; by chance a quarter."""
-        if self.grids is None:
+        if self.grids is None or count == 0:
             return None
         some = slice(QUARTERS * count)
         grids = Grids(self.grids.images[some], self.grids.targets[some], self.grids.masks[some])

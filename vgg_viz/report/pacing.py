@@ -16,7 +16,7 @@ from vgg_viz.attribution.shared import SHARED
 from vgg_viz.capture.hooks import evaluating, frozen
 from vgg_viz.errors import InputRefused
 from vgg_viz.report.budget import EVALUATION, Detail, Plan, Speed, Task, Trials, evaluated, plan, reductions
-from vgg_viz.report.preset import Preset
+from vgg_viz.report.preset import LARGE_GIGAMACS, Preset
 from vgg_viz.report.shelf import options_of
 from vgg_viz.report.stamp import reproducible
 
@@ -35,6 +35,8 @@ PAINT_AT_MOST = 0.6  # of the budget for the first three chapters; beyond it the
 VGG16_GIGAMACS, SECONDS_A_GIGAMAC, LEAST_FORWARD = 15.5, 0.0125, 0.00025  # a forward pass on two quiet cores
 PREPARING = 0.0015  # to read or paint one labelled picture of 64 px [s]
 TRIALS = Trials()
+# What `report.trials` asks of a large network: three questions about four pictures, and none of a map of more than 20 passes.
+TRIALS_OF_LARGE = Trials(pictures=12.0, pictures_dear=0.0, dear=20.0, most=60.0, forwards=24.0, around=0.9)
 NAMES = {
     "pictures": "pictures looked into", "steps": "steps of a path", "samples": "noisy copies", "masks": "random masks",
     "window": "side of the occluding square (share of the picture's)", "stride": "step of the occluding square (share of its side)",
@@ -82,7 +84,8 @@ class Pace:
         essential = self.slowness * (sum(self._usual(slug) for slug in FIRST) + WRITING)
         room = min(MAPS_AT_MOST * self.seconds, self.seconds - self.spent - essential)
         room = max(room - EVALUATION * self.seconds, MAPS_AT_LEAST * self.seconds)
-        trials = replace(TRIALS, around=TRIALS.around * self.slowness) if preset.trust else None
+        usual_trials = TRIALS_OF_LARGE if gigamacs >= LARGE_GIGAMACS and preset.name != "full" else TRIALS
+        trials = replace(usual_trials, around=usual_trials.around * self.slowness) if preset.trust else None
         tasks = [_task(name, model, preset, side) for name in preset.methods]
         self.planned = plan(room, speed, tasks, detail, pictures=preset.pictures, trials=trials)
         used = {"pictures", *(option for name in self.planned.methods for option in methods()[name].reads)}

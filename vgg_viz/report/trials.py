@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 from vgg_viz.attribution import methods
+from vgg_viz.attribution.cam import default_layer
+from vgg_viz.attribution.shared import SHARED
 from vgg_viz.attribution.trust import Evidence, evidence
 from vgg_viz.attribution.trust_controls import CONTROLS
-from vgg_viz.attribution.trust_removal import SHARES
 from vgg_viz.attribution.trust_verdict import COMPLETENESS, DISCRIMINATION, FEWEST, RANDOMISED, SENSITIVITY, Measure
 from vgg_viz.figures.trust import Asked, Curves, curves, trials
-from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
+from vgg_viz.records import Attribution, Caption, Column, Exhibit, Finding, Table
 from vgg_viz.report.kept_trials import remembered
 from vgg_viz.report.preset import LARGE_GIGAMACS
 from vgg_viz.report.receipts import pixels_of
 from vgg_viz.report.section import Looked, Subject, counted, picked
-from vgg_viz.report.shelf import Shelf
+from vgg_viz.report.shelf import Shelf, options_of
 
 TRIED, COMPARED = 16, 8  # pictures on which methods are put to the test, and those of them that get every check
 # Passes of the network that one method may spend on either kind of question; "full" does not bound those of a small network.
 PASSES = 2600
+# The same for a large network in any preset but "full". A pass of VGG16 takes a fifth of a second of two cores: this is 12 of them a
+# method of a pass or two, and none of a map of 30 passes.
+PASSES_OF_LARGE = 60
+# What else such a network is asked less of: one level of the cascade, one draw of noise, one share of the tiles, neither ROAD nor grids.
+THRIFTY: dict[str, Any] = {"levels": 1, "draws": 1, "shares": (0.0, 0.25, 1.0), "road": False, "grids": 0}
 LINES = 5  # methods in the figure of curves, as many as there are colours: the most credible, and the least
 ORDER = ("passes", "weak", "fails")
 
@@ -30,27 +38,47 @@ def tried(subject: Subject, looked: Looked) -> tuple[Evidence, ...]:
     if not subject.preset.trust:
         return ()
     large = sum(row.macs for row in subject.geometry) / 1e9 >= LARGE_GIGAMACS
-    # Not the pictures looked into where there are others: half of those are mistakes, chosen for being so.
-    batch = subject.material.labelled or looked.batch
+    full = subject.preset.name == "full"
+    # Not the pictures looked into where there are others: half of those are mistakes, chosen for being so. Of a large network just
+    # those, whose maps are made anyway.
+    batch = looked.batch if large else subject.material.labelled or looked.batch
     part = picked(batch, list(range(min(FEWEST if large else TRIED, len(batch)))))
-    most = None if subject.preset.name == "full" and not large else PASSES
-    levels, draws = (3, 1) if large else (5, 2)
+    extent: dict[str, Any] = {"compared": COMPARED, "most_passes": None if full and not large else PASSES, "levels": 5, "draws": 2}
+    if large:
+        options = options_of(subject.preset, subject.seed, part.images.shape[-1], None)
+        extent |= {"window": options.window, "stride": options.stride, "least": 0, "levels": 3, "draws": 1}
+        extent |= {} if full else {**THRIFTY, "most_passes": PASSES_OF_LARGE}
 
     def hold() -> tuple[Evidence, ...]:
         return evidence(
             subject.model, part.images.to(subject.device), names=subject.preset.methods, labels=part.labels, masks=part.masks,
             seed=subject.seed, steps=subject.preset.steps, samples=subject.preset.samples, random_masks=subject.preset.masks,
-            compared=COMPARED, most_passes=most, levels=levels, draws=draws,
+            made=_made(subject, looked, len(part)) if large else None, **extent,
         )  # fmt: skip
 
     if not isinstance(subject.maps, Shelf):
         return tuple(ranked(hold()))
     key = {
         "methods": subject.preset.methods, "seed": subject.seed, "steps": subject.preset.steps, "samples": subject.preset.samples,
-        "random masks": subject.preset.masks, "compared": COMPARED, "passes": most, "levels": levels, "draws": draws, "labels": part.labels,
+        "random masks": subject.preset.masks, **extent, "labels": part.labels,
         "masks": None if part.masks is None else pixels_of(part.masks), "origin": subject.maps.told(part),
     }  # fmt: skip
     return tuple(ranked(remembered(subject.maps.folder, key, hold)))
+
+
+def _made(subject: Subject, looked: Looked, count: int) -> Callable[[str], Attribution | None]:
+    """The maps that the report shows of the first `count` pictures looked into, for those methods that are tried as they are shown."""
+    layer = default_layer(subject.model, looked.batch.images)
+    classes = looked.logits.argsort(dim=1, descending=True, stable=True)[:, 0]
+
+    def made(name: str) -> Attribution | None:
+        if name in SHARED or "relu" in methods()[name].reads:
+            return None  # tried without their ReLU
+        found = subject.maps.attribute(looked.batch, name, classes, target="predicted", layer=layer)
+        residual = None if found.residual is None else found.residual[:count]
+        return replace(found, values=found.values[:count], targets=found.targets[:count], residual=residual)
+
+    return made
 
 
 def ranked(found: Sequence[Evidence]) -> list[Evidence]:
@@ -88,13 +116,10 @@ def _panel(found: Sequence[Evidence]) -> Exhibit:
     passing = [_title(one) for one in found if one.verdict == "passes"]
     weak = [_title(one) for one in found if one.verdict == "weak"]
     failing = [_title(one) for one in found if one.verdict == "fails"]
+    columns = _asked(found)
     words = f"{len(passing)} of {counted(len(found), 'method')} {'passes' if len(passing) == 1 else 'pass'} every check"
     words += f": {', '.join(passing)}" if passing else ""
-    most, compared = max(one.pictures for one in found), max(one.compared for one in found)
-    dear = [_title(one) for one in found if one.compared < compared]
-    on = counted(most, "picture")
-    if compared < most:
-        on += f", in the first five columns {compared} of them" + (f" ({_listed(dear)}: fewer, each map being dear)" if dear else "")
+    on = _asked_on(found)
     masses = [measure for one in found for measure in one.measures if measure.name.startswith("mass")]
     where = {"mass on the object": "how much of the map lies on the object's mask", "mass in its quarter": "of four pictures tiled into one, how much of a class's map "
              "lies in its own quarter"}.get(masses[0].name if masses else "", "")  # fmt: skip
@@ -102,11 +127,8 @@ def _panel(found: Sequence[Evidence]) -> Exhibit:
         "attention-trials",
         "Which of these maps to believe",
         Caption(
-            see=f"Every method put to the test on this checkpoint with {on}, the most credible on top. Five things should be small: how far the map adds up to something "
-            "else than it promises; how alike it stays when the upper half, or all, of the network's weights are noise; how alike it is for the runner-up class; "
-            "how much noise that nobody sees changes it. A dot on the shaded ground passes, one beyond the dashed line fails. "
-            f"{'Three' if where else 'Two'} should be large: the network's probability when the marked places come first and not last (insertion less deletion), the same with the missing "
-            f"places filled in from their neighbours (ROAD){', and ' + where if where else ''}. Lines are 95 % intervals over pictures.",
+            see=f"Every method put to the test on this checkpoint with {on}, the most credible on top. "
+            f"{_small(columns)} A dot on the shaded ground passes, one beyond the dashed line fails. {_large(columns, where)} Lines are 95 % intervals over pictures.",
             read=f"{words}. "
             + (f"{_listed(failing)} {'fails' if len(failing) == 1 else 'fail'}: do not take {'this map' if len(failing) == 1 else 'these maps'} for evidence. " if failing else "")
             + (f"{_listed(weak)} {'is' if len(weak) == 1 else 'are'} weak: a hint beside others. " if weak else "")
@@ -117,10 +139,46 @@ def _panel(found: Sequence[Evidence]) -> Exhibit:
         ),
         alt=f"Dot plot of {counted(len(found), 'attribution method')} and their checks: {words}"
         + (f"; {_listed(failing)} {'fails' if len(failing) == 1 else 'fail'}." if failing else "."),
-        figure=trials([_title(one) for one in found], [one.verdict for one in found], _asked(found), title=f"{counted(len(found), 'method')} on trial on this checkpoint"),
+        figure=trials([_title(one) for one in found], [one.verdict for one in found], columns, title=f"{counted(len(found), 'method')} on trial on this checkpoint"),
         table=_table(found),
         numbers={one.method: _numbers(one) for one in found},
     )  # fmt: skip
+
+
+SMALL = {
+    "adds up": "how far the map adds up to something else than it promises", "upper half random": "how alike it stays when the upper half of the network's weights is noise",
+    "all weights random": "how alike it stays when all of its weights are noise", "other class": "how alike it is for the runner-up class",
+    "small noise": "how much noise that nobody sees changes it",
+}  # fmt: skip
+LARGE = {
+    "insertion less deletion": "the network's probability when the marked places come first and not last (insertion less deletion)",
+    "ROAD": "the same with the missing places filled in from their neighbours (ROAD)",
+}  # fmt: skip
+NUMBERS = ("", "One thing", "Two things", "Three things", "Four things", "Five things")
+
+
+def _small(columns: Sequence[Asked]) -> str:
+    """What should be small, of what was asked."""
+    told = [SMALL[column.title] for column in columns if column.title in SMALL]
+    return f"{NUMBERS[len(told)]} should be small: {'; '.join(told)}." if told else ""
+
+
+def _large(columns: Sequence[Asked], where: str) -> str:
+    """What should be large; where: what the masses are of."""
+    told = [LARGE.get(column.title, where) for column in columns if column.title not in SMALL]
+    return f"{NUMBERS[len(told)]} should be large: {_listed(told)}." if told else ""
+
+
+def _asked_on(found: Sequence[Evidence]) -> str:
+    """On how many pictures, and which methods were asked less because each of their maps is dear."""
+    most, compared = max(one.pictures for one in found), max(one.compared for one in found)
+    fewer = [_title(one) for one in found if 0 < one.compared < compared]
+    never = [_title(one) for one in found if one.compared == 0]
+    dear = [f"{_listed(fewer)}: fewer, each map being dear"] if fewer else []
+    dear += [f"{_listed(never)}: none, each map being too dear"] if never else []
+    if compared == most and not dear:
+        return counted(most, "picture")
+    return f"{counted(most, 'picture')}, for other classes, noise and random networks {compared} of them" + (f" ({'; '.join(dear)})" if dear else "")
 
 
 def _asked(found: Sequence[Evidence]) -> list[Asked]:
@@ -204,11 +262,12 @@ def _curves(found: Sequence[Evidence]) -> Exhibit:
     ends = {name: values[-1] for name, values in kept.items()}
     most, least = (pick(ends, key=lambda name: ends[name]) if ends else "" for pick in (max, min))
     forgot = f"With all weights random, {least} keeps {ends[least]:.2f} and {most} {ends[most]:.2f}." if len(ends) > 1 else ""
-    share = {0.0: "0", 0.5: "50", 1.0: "100"}
+    shares = first.shares
+    share = {0.0: "0", 0.5: "50", 1.0: "100"} if 0.5 in shares else {one: f"{100 * one:.0f}" for one in shares}
     marks = [layers[round(i * (len(layers) - 1) / max(1, min(len(layers), 6) - 1))] for i in range(min(len(layers), 6))]
     panels = [
-        Curves("Marked places go", "of the picture gone [%]", SHARES, share, apart["deletion"]),
-        Curves("Marked places come back", "of the picture back [%]", SHARES, share, apart["insertion"]),
+        Curves("Marked places go", "of the picture gone [%]", shares, share, apart["deletion"]),
+        Curves("Marked places come back", "of the picture back [%]", shares, share, apart["insertion"]),
         Curves("The network forgets", "random from the top down to", range(len(layers) + 1),
                {0: "none", **{layers.index(name) + 1: name for name in marks}}, kept),
     ]  # fmt: skip
@@ -227,7 +286,7 @@ def _curves(found: Sequence[Evidence]) -> Exhibit:
         alt=f"Three line charts for {counted(len(shown), 'method')}: probability while tiles are removed, while they come back, and likeness while layers are randomised. {words} {forgot}",
         figure=curves(panels, dull=controls, height="probability, or rank correlation", title="Pictures taken apart, a network that forgets"),
         numbers={
-            "shares": SHARES, **{kind: {name: [_rounded(value) for value in line] for name, line in lines.items()} for kind, lines in apart.items()},
+            "shares": shares, **{kind: {name: [_rounded(value) for value in line] for name, line in lines.items()} for kind, lines in apart.items()},
             "layers": layers, "rank_correlation": {name: [_rounded(value) for value in values[1:]] for name, values in kept.items()},
         },
     )  # fmt: skip

@@ -158,7 +158,7 @@ def attention(case: Case) -> Iterator[Exhibit]:
         Caption(
             see="For every class the mean of its pictures' heat maps (integrated gradients, what speaks for the class, each map "
             f"summing to one), all on one scale up to {scale.high:.2g}. "
-            + ("The place of a finding is outlined." if seen.findings else ""),
+            + ("The place of a finding is outlined." if any(one.region.kind in ("patch", "border") for one in seen.findings) else ""),
             read="A mean map with a sharp spot or rim means that the network looks at the same place whatever the picture shows. A "
             "broad cloud in the middle is where "
             "objects lie. The table says how much of the evidence lies in the outer eighth of the pictures"
@@ -172,8 +172,9 @@ def attention(case: Case) -> Iterator[Exhibit]:
         kind="picture",
         numbers={"scale": [scale.low, scale.high], "classes": [row[0] for row in rows], "edge": [row[3] for row in rows], "beside": [row[4] for row in rows]},
         table=Table(
-            (Column("class"), Column("pictures", "", True), Column("right", "[0, 1]", True), Column("evidence at the edge", "[0, 1]", True), Column("beside the object", "[0, 1]", True)),
-            tuple(rows),
+            (Column("class"), Column("pictures", "", True), Column("right", "[0, 1]", True), Column("evidence at the edge", "[0, 1]", True),
+             *((Column("beside the object", "[0, 1]", True),) if seen.batch.masks is not None else ())),
+            tuple(row if seen.batch.masks is not None else row[:-1] for row in rows),
         ),
     )  # fmt: skip
 
@@ -258,11 +259,11 @@ def search(case: Case) -> Iterator[Exhibit]:
         for suspect in tried:
             verdict = verdicts.get((suspect.wanted, suspect.region))
             rows.append((
-                case.classes[suspect.wanted], suspect.region.kind, place_of(suspect.region, case.side), suspect.stands_out, suspect.odds, suspect.effect,
+                case.classes[suspect.wanted], place_of(suspect.region, case.side), suspect.stands_out, suspect.odds, suspect.effect,
                 None if verdict is None else verdict.odds, None if verdict is None else verdict.effect,
                 None if verdict is None else min(1.0, verdict.p * len(case.seen.tried)),
             ))  # fmt: skip
-    rows.sort(key=lambda row: -row[3])
+    rows.sort(key=lambda row: -row[2])
     yield Exhibit(
         "search",
         "What was searched, and what was tried",
@@ -272,7 +273,7 @@ def search(case: Case) -> Iterator[Exhibit]:
             read=f"What stands out by {STANDS_OUT:g} standard errors or more is a suspect; for each class one is tried: a "
             "narrow one if a wide one does little without it, else the wide one. It becomes a finding when p, "
             f"corrected for all that were tried, is at most {CERTAIN:g} and the log-odds move by at least {LEAST:g} logits more than "
-            "with the same region of other classes.",
+            "with the same region of other classes, and if the 95 % interval of the share that it turns lies above 0; else it is a leaning.",
             cannot="What was not among the suspects was not tested: without masks patches where objects lie or whose pixels vary, marks that "
             "move from picture to picture, and combinations.",
         ),
@@ -280,7 +281,7 @@ def search(case: Case) -> Iterator[Exhibit]:
         "findings.",
         numbers={"suspects": len(rows), "tried": len(case.seen.tried), "findings": len(case.seen.findings)},
         table=Table(
-            (Column("class"), Column("kind"), Column("where"), Column("stands out", "standard errors", True), Column("search: log-odds", "logit", True), Column("search: turned", "[−1, 1]", True),
+            (Column("class"), Column("what"), Column("stands out", "standard errors", True), Column("search: log-odds", "logit", True), Column("search: turned", "[−1, 1]", True),
              Column("trial: log-odds", "logit", True), Column("trial: turned", "[−1, 1]", True), Column("trial: p", "", True)), tuple(rows),
         ),
     )  # fmt: skip
