@@ -276,7 +276,8 @@ class _Trial:
             sensitivity=sensitivity, measures=kept,
         )  # fmt: skip
         if again < FEWEST:
-            checks.append(too_few(again, self.asker.cost(base.method, self.size[-1])))
+            # What was never asked is the first doubt; a hint from a few pictures comes after the doubts that have a number.
+            checks.insert(len(checks) if again else 0, too_few(again, self.asker.cost(base.method, self.size[-1])))
         verdict, reason = judge(checks, flat=flat)
         curves = {
             "deletion": {who: tuple(removal.deletion.mean(0).tolist()) for who, removal in apart.items()},

@@ -20,6 +20,7 @@ from vgg_viz.records import Architecture, Batch
 
 CERTAIN = 0.02  # p of a finding, after multiplying by the number of suspects that were tried
 LEAST = 0.5  # log-odds that a region must move beyond its control [logit]: a certain trifle is no finding
+TURNED = 0.05  # share of pictures that a finding turns beyond its control, or any that is clearly more than none
 FEWEST = 8  # pictures of a class below which it is not searched
 ENOUGH = 2  # pictures without which there is nothing to look at or to compare
 SHOWN = 12  # pictures named with a finding
@@ -100,8 +101,8 @@ def audit(
     enough = [label for label in asked if counts.get(label, 0) >= FEWEST] if len(counts) > 1 else []
     if len(batch) < ENOUGH:
         raise DataRefused(
-            f"{len(batch)} labelled picture came; an audit compares pictures, so it needs {ENOUGH} at least, and {FEWEST} of a class to "
-            "test anything: give more with --data or --limit, or ask about this one with `explain`."
+            f"{len(batch)} labelled picture came; an audit compares pictures, so it needs {ENOUGH} at least, and {FEWEST} of a class "
+            "to test anything: give more with --data or --limit, or ask about this one with `explain`."
         )
     tell("answers")
     logits = predict_logits(model, batch.images)
@@ -131,8 +132,8 @@ def audit(
         # Its own region must move the class: where one class has a mark, the others stand out by not having it.
         if verdict.p * len(chosen) > CERTAIN or min(verdict.odds, verdict.moved) < LEAST:
             continue
-        # Of photographs nearly every class has such a leaning: blue for airplanes, by a logit. What turns no picture is no shortcut.
-        if verdict.interval[0] <= 0:
+        # On photographs half of the classes lean on their colours, by about a logit. What turns hardly a picture is no shortcut.
+        if verdict.effect < TURNED and verdict.interval[0] <= 0:
             leanings.append((suspect, verdict))
         else:
             ranked = some.places[read.own][read.odds[read.own].mean(1).argsort(descending=True, stable=True)]

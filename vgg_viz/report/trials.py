@@ -264,6 +264,7 @@ def _curves(found: Sequence[Evidence]) -> Exhibit:
     forgot = f"With all weights random, {least} keeps {ends[least]:.2f} and {most} {ends[most]:.2f}." if len(ends) > 1 else ""
     shares = first.shares
     share = {0.0: "0", 0.5: "50", 1.0: "100"} if 0.5 in shares else {one: f"{100 * one:.0f}" for one in shares}
+    few = f" The pictures were asked about with {100 * shares[1]:.0f} % of them gone or back, and the network with all weights random: between these, lines are only drawn." if len(shares) == 3 else ""
     marks = [layers[round(i * (len(layers) - 1) / max(1, min(len(layers), 6) - 1))] for i in range(min(len(layers), 6))]
     panels = [
         Curves("Marked places go", "of the picture gone [%]", shares, share, apart["deletion"]),
@@ -277,7 +278,7 @@ def _curves(found: Sequence[Evidence]) -> Exhibit:
         Caption(
             see=f"{f'The {LINES - 1} most credible methods and the least credible one' if len(shown) < len(found) else 'All methods'}. Left: the network's mean probability for its answer while the tiles that a map marks most are painted in the picture's mean "
             "colour. Middle: they come back first, onto a blurred picture. Right: the network's layers are filled with noise from the top down, each as loud as before; the height is the "
-            "rank correlation of the map's magnitudes with those for the trained network. Grey and dashed: maps that know nothing of the network.",
+            f"rank correlation of the map's magnitudes with those for the trained network.{few} Grey and dashed: maps that know nothing of the network.",
             read=f"A good map makes the left line fall early and the middle one rise early. {words} A map that explains the network must change when the network forgets. {forgot} A line "
             "that stays high belongs to a method that draws the picture rather than the network.",
             cannot="A picture with holes is a kind of picture that the network never saw: part of what happens is surprise. ROAD, in the table above, fills holes in from their surroundings for "

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.audit.findings import CERTAIN, LEAST, Audit, Found, suspicion
+from vgg_viz.audit.findings import CERTAIN, LEAST, TURNED, Audit, Found, suspicion
 from vgg_viz.audit.region import Region, carried, removed
 from vgg_viz.audit.search import STANDS_OUT
 from vgg_viz.audit.strategies import GRID, STABLE, strategies
@@ -83,7 +83,7 @@ def _finding(case: Case, number: int, found: Found) -> Exhibit:
             f"{percent(verdict.interval[1])} in 95 % of "
             f"repetitions; exchanging the donors' labels reaches the change of log-odds with p = {found.adjusted:.2g}, corrected for "
             "all suspects tried.",
-            cannot="Whether the network is wrong to look there: a background may belong to its class in the world as well. And a "
+            cannot="Whether the network is wrong to look there: a background, or colours, may belong to its class in the world as well. And a "
             "region beside others that "
             "say the same may be missed: one region is tried for a class.",
         ),
@@ -273,7 +273,8 @@ def search(case: Case) -> Iterator[Exhibit]:
             read=f"What stands out by {STANDS_OUT:g} standard errors or more is a suspect; for each class one is tried: a "
             "narrow one if a wide one does little without it, else the wide one. It becomes a finding when p, "
             f"corrected for all that were tried, is at most {CERTAIN:g} and the log-odds move by at least {LEAST:g} logits more than "
-            "with the same region of other classes, and if the 95 % interval of the share that it turns lies above 0; else it is a leaning.",
+            f"with the same region of other classes. What then turns less than {percent(TURNED)} of the pictures, and not clearly more than none, "
+            "is called a leaning.",
             cannot="What was not among the suspects was not tested: without masks patches where objects lie or whose pixels vary, marks that "
             "move from picture to picture, and combinations.",
         ),
