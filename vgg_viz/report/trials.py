@@ -96,7 +96,9 @@ def finding(found: Sequence[Evidence]) -> Finding:
     by_verdict = {verdict: [_title(one) for one in found if one.verdict == verdict] for verdict in ORDER}
     passing, failing = by_verdict["passes"], by_verdict["fails"]
     weak = len(by_verdict["weak"])
-    text = f"Of {counted(len(found), 'attribution method')} put to the test on this checkpoint, {len(passing)} {'passes' if len(passing) == 1 else 'pass'} every check"
+    most = max((one.pictures for one in found), default=0)
+    few = f" with {counted(most, 'picture')}" if most <= FEWEST else ""
+    text = f"Of {counted(len(found), 'attribution method')} put to the test on this checkpoint{few}, {len(passing)} {'passes' if len(passing) == 1 else 'pass'} every check"
     text += f" ({', '.join(passing)})" if passing else ""
     text += f", {weak} {'is' if weak == 1 else 'are'} weak and {len(failing)} {'fails' if len(failing) == 1 else 'fail'}" + (f" ({', '.join(failing)})" if failing else "")
     return Finding("note" if passing else "warn", f"{text}.")
@@ -211,23 +213,23 @@ def _asked(found: Sequence[Evidence]) -> list[Asked]:
 def _table(found: Sequence[Evidence]) -> Table:
     pointed = any(one.pointing is not None for one in found)
     names = list(dict.fromkeys(measure.name for one in found for measure in one.measures))
+    columns: list[tuple[Column, list[float | None]]] = [
+        (Column("completeness error", "share", True), [_rounded(one.completeness) for one in found]),
+        (Column("logit explained", "share", True), [_rounded(one.explained) for one in found]),
+        (Column("other class", "rank corr.", True), [_rounded(one.discrimination) for one in found]),
+        (Column("upper half random", "rank corr.", True), [_rounded(one.randomised_upper) for one in found]),
+        (Column("all layers random", "rank corr.", True), [_rounded(one.randomised_all) for one in found]),
+        (Column("small noise", "share", True), [_rounded(one.sensitivity) for one in found]),
+        *((Column(name, "", True), [_rounded(m.value if (m := _measure(one, name)) else None) for one in found]) for name in names),
+    ]
+    if pointed:
+        columns.append((Column("peak on the object", "%", True), [_percent(one.pointing.hit_rate if one.pointing else None) for one in found]))
+        columns.append((Column("best overlap", "IoU", True), [_rounded(one.pointing.iou if one.pointing else None) for one in found]))
+    columns = [(column, values) for column, values in columns if any(value is not None for value in values)]  # what none was asked
     return Table(
-        (
-            Column("method"), Column("verdict"), Column("why"), Column("completeness error", "share", True), Column("logit explained", "share", True),
-            Column("other class", "rank corr.", True), Column("upper half random", "rank corr.", True), Column("all layers random", "rank corr.", True),
-            Column("small noise", "share", True), *(Column(name, "", True) for name in names),
-            *((Column("peak on the object", "%", True), Column("best overlap", "IoU", True)) if pointed else ()),
-        ),
-        tuple(
-            (
-                _title(one), one.verdict, one.reason, _rounded(one.completeness), _rounded(one.explained), _rounded(one.discrimination), _rounded(one.randomised_upper),
-                _rounded(one.randomised_all), _rounded(one.sensitivity),
-                *(_rounded(m.value if (m := _measure(one, name)) else None) for name in names),
-                *((_percent(one.pointing.hit_rate if one.pointing else None), _rounded(one.pointing.iou if one.pointing else None)) if pointed else ()),
-            )
-            for one in found
-        ),
-    )  # fmt: skip
+        (Column("method"), Column("verdict"), Column("why"), *(column for column, _ in columns)),
+        tuple((_title(one), one.verdict, one.reason, *(values[i] for _, values in columns)) for i, one in enumerate(found)),
+    )
 
 
 def _numbers(one: Evidence) -> dict[str, object]:
