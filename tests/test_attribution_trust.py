@@ -177,23 +177,32 @@ def test_a_method_too_dear_to_be_asked_again_is_weak_at_best_and_says_so_and_map
         targets = trained(images).argmax(1)
     there = Attribution("dear", masks.float(), "1", False, None, targets)
     try:
-        (never,) = evidence(trained, images, names=["dear"], labels=labels, masks=masks, most_passes=299, least=0, levels=1, draws=1,
+        (never,) = evidence(trained, images, names=["dear"], labels=labels, masks=masks, most_passes=1199, least=0, levels=1, draws=1,
                             made=lambda name: there)  # fmt: skip
         assert asked == []
-        (once,) = evidence(trained, images, names=["dear"], masks=masks, most_passes=300, least=0, levels=1, draws=1,
+        (once,) = evidence(trained, images, names=["dear"], masks=masks, most_passes=1200, least=0, levels=1, draws=1,
                            made=lambda name: replace(there, targets=targets.roll(1)))  # fmt: skip
     finally:
         METHODS._items.pop("dear")
-    assert asked == [4, 1, 1, 1], "maps for other classes than the predicted ones are not taken"
+    assert asked == [12, 4, 4, 4], "maps for other classes than the predicted ones are not taken"
     assert (never.pictures, never.compared, never.cascade, never.discrimination, never.sensitivity) == (12, 0, (), None, None)
     assert never.verdict == "weak"
     assert never.reason.startswith("is weak: at 100 passes a map its maps for the runner-up, under small noise and of random networks")
     assert {m.name for m in never.measures} == {"insertion less deletion", "ROAD", "mass on the object"}
-    assert once.compared == 1
+    assert once.compared == 4
     assert [layer for layer, _ in once.cascade] == ["conv1_1"]
     assert (once.randomised_top, once.randomised_upper) == (None, None)
-    (doubt,) = (check for check in once.checks if check.name == "pictures")
-    assert doubt.text.endswith("made of one picture only, too few to say (4 could pass)")
+    assert "pictures" not in {check.name for check in once.checks}
+
+
+def test_a_method_seen_on_a_picture_or_two_is_weak_at_best(trained):
+    images, _, masks = squares(2, seed=5)
+    (found,) = evidence(trained, images, names=["input_x_gradient"], masks=masks)
+    assert found.compared == 2
+    (doubt,) = (check for check in found.checks if check.name == "pictures")
+    assert doubt.verdict == "weak"
+    assert doubt.text.endswith("made of 2 pictures only, too few to say (4 could pass)")
+    assert found.verdict != "passes"
 
 
 def test_fewer_shares_and_no_road_ask_less_and_measure_the_same_thing(trained):

@@ -129,8 +129,11 @@ def test_a_mark_that_moves_the_score_and_turns_no_picture_is_a_leaning_and_no_fi
 
 def test_what_is_carried_nowhere_in_particular_is_told_with_what_a_reader_must_judge():
     mark = CORNER.mask(SIDE)
-    found = audit(Wrapped(Reader(mark)), world(mark)).findings[0]
+    seen = audit(Wrapped(Reader(mark)), world(mark))
+    found = seen.findings[0]
     assert "in the world" not in sentence(found, ("boat", "car", "dog"), SIDE)
+    cast = replace(seen, findings=(replace(found, region=Region("colour")),))
+    assert [told(one, ("boat", "car", "dog"))[0].level for one in (seen, cast)] == ["bad", "warn"]
     colours = sentence(replace(found, region=Region("colour")), ("boat", "car", "dog"), SIDE)
     assert "without them the network still knows" in colours
     assert colours.endswith("Whether that is a shortcut depends on whether boat has these colours in the world, too.")

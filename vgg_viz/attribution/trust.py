@@ -124,7 +124,7 @@ def evidence(
     most_passes  of the network that one method may spend on either kind of question; a dear method then gets fewer pictures; None:
                  no limit
     least        pictures of which maps are asked again (other class, noise, random networks) whatever `most_passes` says, or all
-                 that there are; with 0 a dear method is not asked again, and is weak at best
+                 that there are; with 0 a method too dear for four is not asked again, and is weak at best
     made         gives the maps of `images` for the predicted classes that exist already, with the same options and in this order, or
                  None; a method that has them there spends no passes on them
     random_masks  that RISE puts over each picture: the `masks` of `attribute`
@@ -177,6 +177,8 @@ def _plan(
 
     count = pictures if there else afforded(pictures, cost, FEWEST)
     again = afforded(min(compared, count), cost * (len(stages) + 1 + draws), least)
+    if again < min(FEWEST, compared, count):
+        again = 0  # one picture or two would only look like an answer
     return _Plan(count, again, tuple(stages), afforded(grids * QUARTERS, cost, least) // QUARTERS)
 
 
@@ -236,16 +238,20 @@ class _Trial:
         """{method: {"map" or a control: Removal}}; controls that all methods share are taken apart once."""
         how = {"tiles": tiles, "seed": self.seed, "shares": tuple(shares), "road": road}
         shared = removals(self.model, self.images, self.targets, self.knowing_nothing, **how)
-        found = {}
+        found, parted = {}, {}
+        # Methods that are asked about as many pictures go together: the pictures whole, plain and blurred are then asked about once.
+        for count in {len(values) for values in maps.values()}:
+            alike = {name: values for name, values in maps.items() if len(values) == count}
+            both = {("map", name): values for name, values in alike.items()}
+            both |= {("blur-matched", name): blur_matched(values, self.seed) for name, values in alike.items()}
+            parted.update(removals(self.model, self.images[:count], self.targets[:count], both, **how))
         for name, values in maps.items():
             count = len(values)
-            own = {"map": values, "blur-matched": blur_matched(values, self.seed)}
-            one = removals(self.model, self.images[:count], self.targets[:count], own, **how)
             common = {
                 control: replace(r, deletion=r.deletion[:count], insertion=r.insertion[:count], road=r.road[:count])
                 for control, r in shared.items()
             }
-            found[name] = {"map": one["map"], **common, "blur-matched": one["blur-matched"]}
+            found[name] = {"map": parted["map", name], **common, "blur-matched": parted["blur-matched", name]}
         return found
 
     def found(

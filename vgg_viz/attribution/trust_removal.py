@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,8 @@ from vgg_viz.maths.removal import area, first_tiles, imputed
 SHARES = (0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)  # of the tiles that are gone, or back
 ROAD_SHARES = (0.2, 0.5, 0.8)
 TILES = 16  # along one side
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +50,9 @@ class Removal:
 
 
 def removals(
-    model: nn.Module, images: Tensor, targets: Tensor, maps: Mapping[str, Tensor], *,
+    model: nn.Module, images: Tensor, targets: Tensor, maps: Mapping[Name, Tensor], *,
     imputations: int = 8, tiles: int = TILES, seed: int = 0, shares: Sequence[float] = SHARES, road: bool = True,
-) -> dict[str, Removal]:  # fmt: skip
+) -> dict[Name, Removal]:  # fmt: skip
     """Take the pictures apart in the order of several kinds of maps.
 
     images       (B, C, H, W) in [0, 1]

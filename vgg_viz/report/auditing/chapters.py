@@ -192,7 +192,7 @@ def ranking(case: Case) -> Iterator[Exhibit]:
         cells.append(enlarged(overlay(pixels(seen.batch.images[place : place + 1])[0], seen.evidence.share[place].numpy(), scale)))
         captions.append(f"{case.classes[best]} {100 * float(probability[place, best]):.0f} %\n{', '.join(why[place]) or 'nothing in particular'}")
         borders.append("good" if bool(seen.right[place]) else "bad")
-        rows.append((seen.batch.names[place], case.classes[int(seen.labels[place])], case.classes[best], float(probability[place, best]), float(score[place]), ", ".join(why[place])))
+        rows.append((seen.batch.names[place], case.classes[int(seen.labels[place])], case.classes[best], float(probability[place, best]), float(score[place]), ", ".join(why[place]) or "nothing in particular"))
     wrong = sum(border == "bad" for border in borders)
     yield Exhibit(
         "suspicion",

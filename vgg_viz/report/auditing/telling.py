@@ -60,7 +60,9 @@ def percent(share: float) -> str:
 def told(seen: Audit, classes: Sequence[str]) -> list[Finding]:
     """The verdict of the page: every finding, or that there is none, and what was not searched."""
     side = seen.batch.images.shape[-1]
-    found = [Finding("bad" if one.verdict.effect >= 0.1 else "warn", sentence(one, classes, side)) for one in seen.findings]
+    # Colours and backgrounds may belong to their class: a reader must judge, so they are worth a look and no problem yet.
+    grave = [one.verdict.effect >= 0.1 and one.region.kind in ("patch", "border") for one in seen.findings]
+    found = [Finding("bad" if bad else "warn", sentence(one, classes, side)) for one, bad in zip(seen.findings, grave, strict=True)]
     if not seen.suspects:
         return [untested(seen)]
     if not found:
