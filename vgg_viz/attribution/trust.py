@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -182,6 +183,15 @@ def _plan(
     return _Plan(count, again, tuple(stages), afforded(grids * QUARTERS, cost, least) // QUARTERS)
 
 
+class _How(TypedDict):
+    """How all maps are asked about alike: keywords of `removals`."""
+
+    tiles: int
+    seed: int
+    shares: Sequence[float]
+    road: bool
+
+
 def _half(levels: int) -> int:
     """How many layers the upper half has."""
     return max(1, levels // 2)
@@ -236,7 +246,7 @@ class _Trial:
         self, maps: Mapping[str, Tensor], tiles: int, shares: Sequence[float], road: bool
     ) -> dict[str, dict[str, Removal]]:  # fmt: skip
         """{method: {"map" or a control: Removal}}; controls that all methods share are taken apart once."""
-        how = {"tiles": tiles, "seed": self.seed, "shares": tuple(shares), "road": road}
+        how = _How(tiles=tiles, seed=self.seed, shares=tuple(shares), road=road)
         shared = removals(self.model, self.images, self.targets, self.knowing_nothing, **how)
         found, parted = {}, {}
         # Methods that are asked about as many pictures go together: the pictures whole, plain and blurred are then asked about once.
