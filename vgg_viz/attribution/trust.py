@@ -18,6 +18,7 @@ from vgg_viz.attribution.trust_cascade import cascading, levels_of
 from vgg_viz.attribution.trust_controls import blur_matched, control_maps
 from vgg_viz.attribution.trust_grid import QUARTERS, Grids, grids_of
 from vgg_viz.attribution.trust_maps import Asker, placed
+from vgg_viz.attribution.trust_plan import Plan, half, planned, stages_of
 from vgg_viz.attribution.trust_removal import SHARES, TILES, Removal, removals
 from vgg_viz.attribution.trust_verdict import (
     FEWEST,
@@ -35,7 +36,6 @@ from vgg_viz.capture.hooks import evaluating
 from vgg_viz.maths.metrics import mass_inside, rank_correlation
 from vgg_viz.records import Attribution
 
-DEAR = 20  # passes a map; a dearer method meets three levels of the cascade: the top layer, the upper half, all
 MOST_GRIDS = 3
 RADIUS = 0.02  # of the small noise [intensity]: five steps of 255
 
@@ -144,8 +144,8 @@ def evidence(
         there = {name: found for name in chosen if (found := made(name)) is not None}
         bases = {name: found for name, found in there.items() if found.targets.tolist() == trial.targets.tolist()}
     plans = {
-        name: _plan(
-            cost, len(images), compared, draws, _stages_of(cost, depth, levels), grids, most_passes, least, name in bases
+        name: planned(
+            cost, len(images), compared, draws, stages_of(cost, depth, levels), grids, most_passes, least, name in bases
         )
         for name, cost in costs.items()
     }
@@ -158,31 +158,6 @@ def evidence(
     return tuple(trial.found(bases[name], plan, draws, cascades[name], apart[name]) for name, plan in plans.items())
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What one method is asked: about how many pictures, of how many again, at which levels of the cascade, of how many grids."""
-
-    pictures: int
-    again: int
-    stages: tuple[int, ...]
-    grids: int
-
-
-def _plan(
-    cost: float, pictures: int, compared: int, draws: int, stages: Sequence[int], grids: int, most: int | None, least: int, there: bool
-) -> _Plan:  # fmt: skip
-    """Bounded by passes, not by the clock: the same on every machine; there: the maps of all pictures exist already."""
-
-    def afforded(count: int, price: float, least: int) -> int:
-        return count if most is None else max(min(least, count), min(count, int(most / price)))
-
-    count = pictures if there else afforded(pictures, cost, FEWEST)
-    again = afforded(min(compared, count), cost * (len(stages) + 1 + draws), least)
-    if again < min(FEWEST, compared, count):
-        again = 0  # one picture or two would only look like an answer
-    return _Plan(count, again, tuple(stages), afforded(grids * QUARTERS, cost, least) // QUARTERS)
-
-
 class _How(TypedDict):
     """How all maps are asked about alike: keywords of `removals`."""
 
@@ -190,21 +165,6 @@ class _How(TypedDict):
     seed: int
     shares: Sequence[float]
     road: bool
-
-
-def _half(levels: int) -> int:
-    """How many layers the upper half has."""
-    return max(1, levels // 2)
-
-
-def _stages_of(cost: float, depth: int, most: int) -> tuple[int, ...]:
-    """At how many randomised layers maps are drawn: the first, the upper half, all, and others evenly between."""
-    if most <= 2:
-        return (depth,) if most == 1 else tuple(sorted({_half(depth), depth}))
-    if cost > DEAR:
-        return tuple(sorted({1, _half(depth), depth}))
-    spread = [round(1 + i * (depth - 1) / max(1, most - 1)) for i in range(most)] if most < depth else list(range(1, depth + 1))
-    return tuple(sorted({1, _half(depth), depth, *spread}))
 
 
 class _Trial:
@@ -224,7 +184,7 @@ class _Trial:
         self.knowing_nothing = control_maps(images, seed)
         self.grids = grids_of(model, images, self.targets, most=grids, seed=seed) if masks is None and grids else None
 
-    def cascade(self, asked: Mapping[str, tuple[Attribution, _Plan]]) -> dict[str, list[tuple[int, str, float]]]:
+    def cascade(self, asked: Mapping[str, tuple[Attribution, Plan]]) -> dict[str, list[tuple[int, str, float]]]:
         """{method: (layers randomised, name of the lowest, mean rank correlation of |map|)} of one network losing its weights once."""
         found: dict[str, list[tuple[int, str, float]]] = {name: [] for name in asked}
         again = {name: (base, plan) for name, (base, plan) in asked.items() if plan.again}
@@ -265,7 +225,7 @@ class _Trial:
         return found
 
     def found(
-        self, base: Attribution, plan: _Plan, draws: int, cascade: list[tuple[int, str, float]], apart: Mapping[str, Removal]
+        self, base: Attribution, plan: Plan, draws: int, cascade: list[tuple[int, str, float]], apart: Mapping[str, Removal]
     ) -> Evidence:
         """All that can be said about one method."""
         again = plan.again
@@ -285,8 +245,8 @@ class _Trial:
         ]
         kept = tuple(measure for measure in measures if measure is not None)
         completeness = _completeness(base)
-        half = _half(len(levels_of(self.model)))
-        upper = None if flat else next((value for stage, _, value in cascade if stage == half), None)
+        middle = half(len(levels_of(self.model)))
+        upper = None if flat else next((value for stage, _, value in cascade if stage == middle), None)
         checks = checks_of(
             completeness=completeness, upper=upper, everything=cascade[-1][2] if cascade and not flat else None, discrimination=alike,
             sensitivity=sensitivity, measures=kept,
