@@ -1,23 +1,28 @@
 """The judge of attribution methods is judged: known good and known bad maps must get what they deserve."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from test_capture import same, state_of
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vgg_viz.attribution import Map, attribute, method
 from vgg_viz.attribution.method import METHODS
 from vgg_viz.attribution.pointing import controls_for, pointing_of
 from vgg_viz.attribution.trust import evidence
-from vgg_viz.attribution.trust_cascade import cascading
+from vgg_viz.attribution.trust_cascade import cascading, levels_of
 from vgg_viz.attribution.trust_controls import blur_matched
+from vgg_viz.attribution.trust_maps import Asker
 from vgg_viz.attribution.trust_verdict import Check, Measure, beaten, checks_of, judge, measured
 from vgg_viz.capture.hooks import capture
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
-from vgg_viz.report.material import labelled_pictures
+from vgg_viz.records import Attribution
+from vgg_viz.report.material import labelled_pictures, specimen_batch
+from vgg_viz.report.trials import THRIFTY
 
 
 def squares(count: int, seed: int, side: int = 32) -> tuple[Tensor, Tensor, Tensor]:
@@ -159,6 +164,81 @@ def test_a_dear_method_gets_fewer_pictures_and_three_levels_and_never_fewer_than
     assert bounded_asked == 8 + 4 * (3 + 1 + 2)
 
 
+def test_a_method_too_dear_to_be_asked_again_is_weak_at_best_and_says_so_and_maps_that_exist_cost_nothing(trained):
+    images, labels, masks = squares(12, seed=5)
+    asked = []
+
+    @method("dear", title="Dear", family="cam", signed=False, unit="1", about="-", source="-", passes=lambda options, side: 100)
+    def dear(model, images, targets, options):
+        asked.append(len(images))
+        return Map(F.avg_pool2d(squares(len(images), seed=5)[2].float()[:, None], 3, 1, 1)[:, 0])
+
+    with torch.no_grad():
+        targets = trained(images).argmax(1)
+    there = Attribution("dear", masks.float(), "1", False, None, targets)
+    try:
+        (never,) = evidence(trained, images, names=["dear"], labels=labels, masks=masks, most_passes=1199, least=0, levels=1, draws=1,
+                            made=lambda name: there)  # fmt: skip
+        assert asked == []
+        (once,) = evidence(trained, images, names=["dear"], masks=masks, most_passes=1200, least=0, levels=1, draws=1,
+                           made=lambda name: replace(there, targets=targets.roll(1)))  # fmt: skip
+    finally:
+        METHODS._items.pop("dear")
+    assert asked == [12, 4, 4, 4], "maps for other classes than the predicted ones are not taken"
+    assert (never.pictures, never.compared, never.cascade, never.discrimination, never.sensitivity) == (12, 0, (), None, None)
+    assert never.verdict == "weak"
+    assert never.reason.startswith("is weak: at 100 passes a map its maps for the runner-up, under small noise and of random networks")
+    assert {m.name for m in never.measures} == {"insertion less deletion", "ROAD", "mass on the object"}
+    assert once.compared == 4
+    assert [layer for layer, _ in once.cascade] == ["conv1_1"]
+    assert (once.randomised_top, once.randomised_upper) == (None, None)
+    assert "pictures" not in {check.name for check in once.checks}
+
+
+def test_a_method_seen_on_a_picture_or_two_is_weak_at_best(trained):
+    images, _, masks = squares(2, seed=5)
+    (found,) = evidence(trained, images, names=["input_x_gradient"], masks=masks)
+    assert found.compared == 2
+    (doubt,) = (check for check in found.checks if check.name == "pictures")
+    assert doubt.verdict == "weak"
+    assert doubt.text.endswith("made of 2 pictures only, too few to say (4 could pass)")
+    assert found.verdict != "passes"
+
+
+def test_fewer_shares_and_no_road_ask_less_and_measure_the_same_thing(trained):
+    images, _, masks = squares(6, seed=5)
+    full, less = (evidence(trained, images, names=["input_x_gradient"], masks=masks, **asked)[0] for asked in ({}, THRIFTY))
+    assert less.shares == (0.0, 0.25, 1.0)
+    assert [m.name for m in less.measures] == ["insertion less deletion", "mass on the object"]
+    assert [len(line) for line in less.curves["deletion"].values()] == [3] * 5
+    assert less.curves["insertion"]["map"][::2] == full.curves["insertion"]["map"][::7]
+    gap = less.measures[0].value
+    areas = {}
+    for kind in ("insertion", "deletion"):
+        first, middle, last = less.curves[kind]["map"]
+        areas[kind] = 0.25 * (first + middle) / 2 + 0.75 * (middle + last) / 2
+    assert gap == pytest.approx(areas["insertion"] - areas["deletion"], abs=1e-6)
+
+
+def test_guided_grad_cam_on_trial_is_the_product_of_its_factors_and_costs_no_pass_of_its_own():
+    checkpoint = load()
+    model, images = build(checkpoint), specimen_batch(checkpoint.specimens, 64).images[:3]
+    names = ("grad_cam", "guided_backprop", "guided_grad_cam")
+    asker = Asker(model, "relu2_2", {"seed": 0}, names)
+    targets = torch.tensor([0, 1, 2])
+    forward = []
+    hook = model.register_forward_pre_hook(lambda *_: forward.append(1))
+    asker.maps("grad_cam", images, targets, "once")
+    asker.maps("guided_backprop", images, targets, "once")
+    spent = len(forward)
+    joined = asker.maps("guided_grad_cam", images, targets, "once")
+    assert len(forward) == spent
+    hook.remove()
+    direct = attribute(model, images, method="guided_grad_cam", target=targets, layer="relu2_2")
+    assert (joined.method, joined.unit, joined.layer) == (direct.method, direct.unit, direct.layer)
+    assert torch.allclose(joined.values, direct.values, rtol=1e-4, atol=1e-6 * float(direct.values.max()))
+
+
 def test_evidence_leaves_the_model_as_it_was(trained):
     before = state_of(trained)
     evidence(trained, squares(2, seed=6)[0], names=["saliency", "smoothgrad"], samples=2)
@@ -230,6 +310,24 @@ def test_layers_below_the_cascade_keep_what_they_learned(trained):
         assert next(steps) == "conv2_1"
         ratio = trained.classifier[1].weight / first
         assert ratio.std() < 1e-5, "noise that was drawn stays, only its loudness follows"
+
+
+@pytest.mark.parametrize("variant", ["tiny_vgg", "vgg11_bn"])
+def test_a_network_made_loud_at_one_step_alone_is_the_one_of_all_steps(variant):
+    model = build(variant, image_side=32, num_classes=5, seed=2, **({} if variant == "tiny_vgg" else {"width": 0.1}))
+    images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    last, said = len(levels_of(model)), []
+    for stops in (None, {last}):
+        passes = []
+        hook = model.register_forward_pre_hook(lambda *_, passes=passes: passes.append(1))
+        with cascading(model, images, seed=0, stops=stops) as steps:
+            names = list(steps)
+            assert len(passes) == 1 + (last if stops is None else 1)
+            hook.remove()
+            with torch.no_grad():
+                said.append((names, model(images)))
+    assert said[0][0] == said[1][0]
+    assert torch.allclose(said[0][1], said[1][1], rtol=1e-3, atol=1e-3 * float(said[0][1].std()))
 
 
 def test_the_cascade_takes_itself_back_when_the_block_raises(trained):

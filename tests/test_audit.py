@@ -23,6 +23,7 @@ from vgg_viz.maths.clusters import agreement, k_means, silhouette
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.records import Batch, Checkpoint, Provenance
+from vgg_viz.report.auditing.telling import sentence, told
 from vgg_viz.report.timeline.suspects import suspects
 
 SIDE = 32
@@ -34,8 +35,9 @@ class Reader(nn.Module):
     Without such a part, class 0 is told by its middle too: lighter above than below.
     """
 
-    def __init__(self, where):
+    def __init__(self, where, strength=25.0):
         super().__init__()
+        self.strength = strength
         self.where = None if where is None else nn.Parameter(where.float() / where.sum(), requires_grad=False)
         # A convolution for Grad-CAM: it passes the picture on.
         self.conv = nn.Conv2d(3, 3, 1)
@@ -50,7 +52,7 @@ class Reader(nn.Module):
         if self.where is None:
             return torch.stack([10 * upper, 10 * left, -10 * left], 1)
         mark = ((red - 0.5 * green - 0.5 * blue) * self.where).sum((1, 2))
-        return torch.stack([25 * mark - 5, 10 * left, -10 * left], 1)
+        return torch.stack([self.strength * mark - 5, 10 * left, -10 * left], 1)
 
 
 def world(mark, *, count=180, seed=0, upper=False):
@@ -106,6 +108,56 @@ def test_a_network_that_reads_only_the_object_is_left_alone_whatever_the_picture
     seen = audit(Wrapped(Reader(None)), Batch(batch.images, batch.labels, batch.names, batch.masks if masks else None))
     assert seen.right.all()
     assert seen.findings == ()
+
+
+@pytest.mark.parametrize(("strength", "kinds"), [(25.0, ["patch"]), (3.0, [])])
+def test_a_mark_that_moves_the_score_and_turns_no_picture_is_a_leaning_and_no_finding(strength, kinds):
+    mark = CORNER.mask(SIDE)
+    seen = audit(Wrapped(Reader(mark, strength)), world(mark))
+    assert [one.region.kind for one in seen.findings if one.wanted == 0] == kinds
+    leaning = [(suspect, verdict) for suspect, verdict in seen.leanings if suspect.wanted == 0]
+    assert len(leaning) + len(kinds) == 1
+    for suspect, verdict in leaning:
+        assert suspect.region.kind == "patch"
+        assert verdict.odds > 1
+        assert verdict.turned == 0
+    names = ("boat", "car", "dog")
+    said = [one.text for one in told(seen, names)]
+    assert any(text.startswith("Leanings, no shortcuts: boat by the lower left") for text in said) == (not kinds)
+    assert said[0].startswith("Class boat" if kinds else "No shortcut was found")
+
+
+def test_what_is_carried_nowhere_in_particular_is_told_with_what_a_reader_must_judge():
+    mark = CORNER.mask(SIDE)
+    seen = audit(Wrapped(Reader(mark)), world(mark))
+    found = seen.findings[0]
+    assert "in the world" not in sentence(found, ("boat", "car", "dog"), SIDE)
+    cast = replace(seen, findings=(replace(found, region=Region("colour")),))
+    assert [told(one, ("boat", "car", "dog"))[0].level for one in (seen, cast)] == ["bad", "warn"]
+    colours = sentence(replace(found, region=Region("colour")), ("boat", "car", "dog"), SIDE)
+    assert "without them the network still knows" in colours
+    assert colours.endswith("Whether that is a shortcut depends on whether boat has these colours in the world, too.")
+    assert sentence(replace(found, region=Region("background", None, 6)), ("boat", "car", "dog"), SIDE).endswith(
+        "depends on whether boat is found before such backgrounds in the world, too."
+    )
+
+
+@pytest.mark.parametrize(("count", "labels", "words"), [
+    (12, None, "the fullest class that was asked for has 4 pictures"),
+    (30, 1, "they show one class only"),
+])  # fmt: skip
+def test_too_few_pictures_for_a_trial_are_ranked_all_the_same_and_nothing_is_said_to_be_tested(count, labels, words):
+    batch = world(CORNER.mask(SIDE), count=count)
+    batch = batch if labels is None else replace(batch, labels=torch.full((count,), labels))
+    seen = audit(Wrapped(Reader(CORNER.mask(SIDE))), batch)
+    assert (seen.suspects, seen.tried, seen.findings) == ((), (), ())
+    (said,) = told(seen, ("boat", "car", "dog"))
+    assert said.level == "warn"
+    assert said.text.startswith("Nothing was tested")
+    assert words in said.text
+    assert suspicion(seen)[0].shape == (count,)
+    with pytest.raises(DataRefused, match="1 labelled picture came"):
+        audit(Wrapped(Reader(CORNER.mask(SIDE))), Batch(batch.images[:1], batch.labels[:1], batch.names[:1]))
 
 
 class Wrapped(nn.Module):
@@ -287,7 +339,6 @@ def test_the_order_of_files_and_names_from_outside_do_no_harm(taught, capsys, tm
     assert main(["audit", str(taught / "taught.pt"), "--data", data, "--classes", data, "--out", str(tmp_path / "out"), "--quiet"]) == 0
     assert capsys.readouterr().out.strip().endswith("index.html")
     from vgg_viz.report.auditing.chapters import Case, attention, findings, ranking, search
-    from vgg_viz.report.auditing.telling import told
 
     mark = CORNER.mask(SIDE)
     seen = audit(Wrapped(Reader(mark)), world(mark))
@@ -299,7 +350,7 @@ def test_the_order_of_files_and_names_from_outside_do_no_harm(taught, capsys, tm
 
 @pytest.mark.parametrize(("words", "sentence"), [
     (["--class", "boat"], "there is no class 'boat'"),
-    (["--limit", "5"], "needs at least 8 pictures"),
+    (["--limit", "1"], "1 labelled picture came"),
     (["--data", "nowhere"], "does not exist"),
 ])  # fmt: skip
 def test_what_cannot_be_audited_is_refused_with_status_2(taught, capsys, tmp_path, words, sentence):
@@ -308,6 +359,19 @@ def test_what_cannot_be_audited_is_refused_with_status_2(taught, capsys, tmp_pat
     assert main([*given, *words]) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "out" / "taught-audit").exists()
+
+
+def test_a_folder_of_few_pictures_gets_a_page_that_says_that_nothing_was_tested(taught, capsys, tmp_path):
+    line = ["audit", str(taught / "taught.pt"), "--data", str(taught / "pictures"), "--out", str(tmp_path), "--limit", "20"]
+    assert main([*line, "--json", "--quiet"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["findings"], facts["searched"], facts["tried"], facts["missing"]) == ([], 0, 0, [])
+    assert len(facts["not_searched"]) == 10
+    manifest = json.loads((tmp_path / "taught-audit" / "manifest.json").read_text())
+    slugs = {exhibit["slug"] for exhibit in manifest["exhibits"]}
+    assert {"class-attention", "suspicion"} <= slugs
+    assert not slugs & {"search", "finding-1"}
+    assert [one["text"][:18] for one in manifest["findings"]] == ["Nothing was tested"]
 
 
 def test_a_checkpoint_without_pictures_and_pictures_without_labels_are_refused(taught, capsys, tmp_path):

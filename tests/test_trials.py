@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,8 @@ from vgg_viz.attribution.trust import Evidence
 from vgg_viz.attribution.trust_verdict import Check, Measure
 from vgg_viz.records import Finding
 from vgg_viz.report.section import SECTIONS
-from vgg_viz.report.trials import exhibits, finding, ranked, tried
+from vgg_viz.report.trials import ranked, tried
+from vgg_viz.report.trials_shown import exhibits, finding
 
 
 def one(method: str, verdict: str, *, weak: int = 0, upper: float = 0.3) -> Evidence:
@@ -110,6 +112,56 @@ def test_the_chapter_leads_with_what_passes_and_marks_what_fails(monkeypatch):
     named = [exhibit for exhibit in shown if not isinstance(exhibit, Finding) and exhibit.slug.startswith("attention-methods")]
     assert [name for exhibit in named for name in exhibit.numbers["methods"]][:3] == ["grad_cam", "guided_backprop", "saliency"]
     assert {name for exhibit in named for name in exhibit.numbers["methods"]} == set(preset.methods) <= set(methods())
+
+
+@pytest.mark.parametrize(("name", "quick"), [("standard", True), ("full", False)])
+def test_a_large_network_is_tried_on_the_pictures_shown_with_their_own_maps_and_within_its_bound(monkeypatch, name, quick):
+    from test_report import trained
+
+    from vgg_viz.models.build import build
+    from vgg_viz.report import trials
+    from vgg_viz.report.material import gather
+    from vgg_viz.report.preset import preset_for
+    from vgg_viz.report.section import Subject
+
+    monkeypatch.setattr(trials, "LARGE_GIGAMACS", 0.0)
+    checkpoint = trained(specimens=8)
+    methods_shown = ("grad_cam", "guided_backprop", "integrated_gradients")
+    preset = replace(preset_for(name, 0.01), methods=methods_shown, pictures=5, steps=16)
+    material = gather(checkpoint, images=None, data=None, preset=preset, gigamacs=0.01, seed=0)
+    subject = Subject(checkpoint, build(checkpoint), material, preset, 0)
+    shelved = []
+    attribute = type(subject.maps).attribute
+
+    def counted(self, batch, method, *given, **options):
+        shelved.append((method, len(batch)))
+        return attribute(self, batch, method, *given, **options)
+
+    monkeypatch.setattr(type(subject.maps), "attribute", counted)
+    found = {trial.method: trial for trial in tried(subject, subject.looked)}
+    assert sorted(shelved) == [("guided_backprop", 5), ("integrated_gradients", 5)]
+    assert {trial.pictures for trial in found.values()} == {4}
+    assert found["grad_cam"].compared == found["guided_backprop"].compared == 4
+    assert found["integrated_gradients"].compared == (0 if quick else 4)
+    assert (found["integrated_gradients"].verdict != "passes") or not quick
+    assert (len(found["grad_cam"].cascade) == 1) == quick
+    assert ("ROAD" in {measure.name for measure in found["grad_cam"].measures}) == (not quick)
+    panel, curves = exhibits(ranked(list(found.values())))
+    if quick:
+        assert "random networks 4 of them (Integrated Gradients: none, each map being too dear)" in panel.caption.see
+        assert "how alike it stays when all of its weights are noise" in panel.caption.see
+        assert "upper half" not in panel.caption.see
+        assert "ROAD" not in panel.caption.see
+        assert "with 25 % of them gone or back" in curves.caption.see
+    else:
+        assert "(ROAD)" in panel.caption.see
+        assert "only drawn" not in curves.caption.see
+
+
+def test_presets_put_large_networks_on_trial_but_for_the_quick_one():
+    from vgg_viz.report.preset import preset_for
+
+    assert [preset_for(name, 15.5).trust for name in ("quick", "standard", "full")] == [False, True, True]
 
 
 def test_a_preset_without_trials_tries_nothing():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -13,18 +14,28 @@ from vgg_viz.attribution import methods
 from vgg_viz.attribution.cam import default_layer
 from vgg_viz.attribution.method import pictures_at_once
 from vgg_viz.attribution.pointing import Pointing, pointing_of
-from vgg_viz.attribution.shared import SHARED
 from vgg_viz.attribution.trust_cascade import cascading, levels_of
 from vgg_viz.attribution.trust_controls import blur_matched, control_maps
 from vgg_viz.attribution.trust_grid import QUARTERS, Grids, grids_of
 from vgg_viz.attribution.trust_maps import Asker, placed
-from vgg_viz.attribution.trust_removal import TILES, Removal, removals
-from vgg_viz.attribution.trust_verdict import FEWEST, Check, Measure, Verdict, checks_of, judge, mean_of, measured, size_of_change
+from vgg_viz.attribution.trust_plan import Plan, half, planned, rounds, stages_of
+from vgg_viz.attribution.trust_removal import SHARES, TILES, Removal, removals
+from vgg_viz.attribution.trust_verdict import (
+    FEWEST,
+    Check,
+    Measure,
+    Verdict,
+    checks_of,
+    judge,
+    mean_of,
+    measured,
+    size_of_change,
+    too_few,
+)
 from vgg_viz.capture.hooks import evaluating
 from vgg_viz.maths.metrics import mass_inside, rank_correlation
 from vgg_viz.records import Attribution
 
-DEAR = 20  # passes a map; a dearer method meets three levels of the cascade: the top layer, the upper half, all
 MOST_GRIDS = 3
 RADIUS = 0.02  # of the small noise [intensity]: five steps of 255
 
@@ -41,15 +52,16 @@ class Evidence:
     randomised_top  mean rank correlation of |map| before and after the last layer's weights were randomised
     randomised_upper  the same for the upper half of the layers
     randomised_all  the same for all layers; near 1: the map shows the picture, not what was learned;
-                    None when every map is flat
+                    all three None when every map is flat, or where that was not asked
     cascade         (layer down to which the network is random, the same), from the top down
     sensitivity     largest change of the map under a little noise, as a share of the map's size, mean over pictures
     measures        scores beside controls: insertion less deletion, ROAD, mass on the object or in its quarter of a grid
-    curves          {"deletion", "insertion": {"map" or a control: mean probability at each of `trust_removal.SHARES`}}
+    curves          {"deletion", "insertion": {"map" or a control: mean probability at each of `shares`}}
     pointing        against the objects' masks; None without masks
     controls        the same for maps that know nothing of the network: centre, edge, random, blur-matched
     checks          that were judged; `verdict` is that of the worst, `reason` one sentence with its number
-    pictures        taken apart and pointed at; `compared` of them got the other checks
+    pictures        taken apart and pointed at; `compared` of them got the other checks, 0 where a map is too dear for that
+    shares          of the tiles that were gone, or back
     """
 
     method: str
@@ -70,6 +82,7 @@ class Evidence:
     reason: str
     pictures: int
     compared: int
+    shares: tuple[float, ...] = SHARES
 
 
 def evidence(
@@ -91,8 +104,13 @@ def evidence(
     levels: int = 5,
     draws: int = 2,
     tiles: int = TILES,
+    shares: Sequence[float] = SHARES,
+    road: bool = True,
+    grids: int = MOST_GRIDS,
     most_passes: int | None = None,
+    least: int = FEWEST,
     affords: Callable[[Sequence[str]], bool] | None = None,
+    made: Callable[[str], Attribution | None] | None = None,
 ) -> tuple[Evidence, ...]:
     """Put methods to the test on some pictures, for the predicted class.
 
@@ -104,12 +122,17 @@ def evidence(
     boxed        (B,) bool, True where the mask is that of a box: it holds background too, and the measure's name then says so
     tolerance    of the pointing game [px]; None: 15 px of 224, as in the literature, scaled to these pictures
     compared     how many of the pictures get the maps of the runner-up, of noisy pictures, and of randomised networks
-    levels       of the cascade at which maps are drawn, at most
+    levels       of the cascade at which maps are drawn, at most: 1 for all layers random, 2 for the upper half as well
     draws        of small noise
-    tiles        along one side, in which pictures are taken apart
-    most_passes  of the network that one method may spend on either kind of question; a dear method then gets fewer pictures,
-                 never fewer than four (or all that there are); None: no limit
+    tiles        along one side, in which pictures are taken apart; shares: of them that are gone or back; road: whether ROAD is asked
+    grids        of four pictures, at most
+    most_passes  of the network that one method may spend on either kind of question; a dear method then gets fewer pictures; None:
+                 no limit
+    least        pictures of which maps are asked again (other class, noise, random networks) whatever `most_passes` says, or all
+                 that there are; with 0 a method too dear for four is not asked again, and is weak at best
     affords      asked before methods are put to the test, those of one pass together, the cheap ones first: False leaves them out
+    made         gives the maps of `images` for the predicted classes that exist already, with the same options and in this order, or
+                 None; a method that has them there spends no passes on them
     random_masks  that RISE puts over each picture: the `masks` of `attribute`
     others       as in `attribute`, and raises as it does
 
@@ -118,62 +141,37 @@ def evidence(
     chosen = list(methods() if names is None else names)
     settings = {"seed": seed, "steps": steps, "samples": samples, "masks": random_masks, "window": window, "stride": stride}
     layer = default_layer(model, images) if any(methods()[name].layered for name in chosen) else None
-    trial = _Trial(model, images, labels, masks, boxed, Asker(model, layer, settings, chosen), seed, tolerance)
+    trial = _Trial(model, images, labels, masks, boxed, Asker(model, layer, settings, chosen), seed, tolerance, grids)
     costs = {name: trial.asker.cost(name, images.shape[-1]) for name in chosen}
     depth = len(levels_of(model))
-    plans = {name: _plan(costs[name], len(images), compared, draws, depth, levels, most_passes) for name in chosen}
+    stages = {name: stages_of(cost, depth, levels) for name, cost in costs.items()}
     found: dict[str, Evidence] = {}
-    for together in [chosen] if affords is None else _rounds(costs):
+    for together in [chosen] if affords is None else rounds(costs):
         if affords is not None and not affords(together):
             continue
-        asked = {name: plans[name] for name in together}
-        bases = {}
+        bases = trial.there(together, made)
+        asked = {
+            name: planned(costs[name], len(images), compared, draws, stages[name], grids, most_passes, least, name in bases)
+            for name in together
+        }
         for name, plan in asked.items():
-            bases[name] = trial.asker.maps(name, images[: plan.pictures], trial.targets[: plan.pictures], f"base {plan.pictures}")
+            if name not in bases:
+                few = slice(plan.pictures)
+                bases[name] = trial.asker.maps(name, images[few], trial.targets[few], f"base {plan.pictures}")
         cascades = trial.cascade({name: (bases[name], plan) for name, plan in asked.items()})
-        apart = trial.removed({name: placed(model, base, trial.size) for name, base in bases.items()}, tiles)
+        how = _How(tiles=tiles, seed=seed, shares=tuple(shares), road=road)
+        apart = trial.removed({name: placed(model, bases[name], trial.size) for name in together}, how)
         found |= {name: trial.found(bases[name], plan, draws, cascades[name], apart[name]) for name, plan in asked.items()}
     return tuple(found[name] for name in chosen if name in found)
 
 
-def _rounds(costs: Mapping[str, float]) -> list[list[str]]:
-    """Methods as they are put to the test: those of one shared pass together, then each of the others, the cheap ones first."""
-    first = [name for name in costs if name in SHARED]
-    rest = sorted((name for name in costs if name not in SHARED), key=lambda name: costs[name])
-    return ([first] if first else []) + [[name] for name in rest]
+class _How(TypedDict):
+    """How all maps are asked about alike: keywords of `removals`."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What one method is asked: about how many pictures, of how many again, at which levels of the cascade, of how many grids."""
-
-    pictures: int
-    again: int
-    stages: tuple[int, ...]
-    grids: int
-
-
-def _plan(cost: float, pictures: int, compared: int, draws: int, depth: int, levels: int, most: int | None) -> _Plan:
-    """Bounded by passes, not by the clock: the same on every machine."""
-
-    def afforded(count: int, price: float) -> int:
-        return count if most is None else max(min(FEWEST, count), min(count, int(most / price)))
-
-    stages = (1, _half(depth), depth) if cost > DEAR else _stages(depth, levels)
-    count = afforded(pictures, cost)
-    again = afforded(min(compared, count), cost * (len(set(stages)) + 1 + draws))
-    return _Plan(count, again, tuple(sorted(set(stages))), max(1, afforded(MOST_GRIDS * QUARTERS, cost) // QUARTERS))
-
-
-def _half(levels: int) -> int:
-    """How many layers the upper half has."""
-    return max(1, levels // 2)
-
-
-def _stages(depth: int, most: int) -> tuple[int, ...]:
-    """At how many randomised layers maps are drawn: the first, the upper half, all, and others evenly between."""
-    spread = [round(1 + i * (depth - 1) / max(1, most - 1)) for i in range(most)] if most < depth else list(range(1, depth + 1))
-    return (1, _half(depth), depth, *spread)
+    tiles: int
+    seed: int
+    shares: Sequence[float]
+    road: bool
 
 
 class _Trial:
@@ -181,7 +179,7 @@ class _Trial:
 
     def __init__(
         self, model: nn.Module, images: Tensor, labels: Tensor | None, masks: Tensor | None, boxed: Tensor | None, asker: Asker,
-        seed: int, tolerance: float | None,
+        seed: int, tolerance: float | None, grids: int,
     ) -> None:  # fmt: skip
         self.model, self.images, self.labels, self.masks, self.asker = model, images, labels, masks, asker
         self.boxed = boxed if masks is not None and boxed is not None and bool(boxed.any()) else None
@@ -192,15 +190,24 @@ class _Trial:
         ranked = self.logits.sort(dim=1, descending=True, stable=True).indices
         self.targets, self.runner_up = ranked[:, 0], ranked[:, 1] if ranked.shape[1] > 1 else None
         self.knowing_nothing = control_maps(images, seed)
-        self.nothing_removed: dict[int, dict[str, Removal]] = {}
-        self.grids = grids_of(model, images, self.targets, most=MOST_GRIDS, seed=seed) if masks is None else None
+        self.nothing_removed: dict[str, Removal] = {}
+        self.grids = grids_of(model, images, self.targets, most=grids, seed=seed) if masks is None and grids else None
 
-    def cascade(self, asked: Mapping[str, tuple[Attribution, _Plan]]) -> dict[str, list[tuple[int, str, float]]]:
+    def there(self, names: Sequence[str], made: Callable[[str], Attribution | None] | None) -> dict[str, Attribution]:
+        """The maps that exist already, for the same classes."""
+        found = {name: one for name in names if made is not None and (one := made(name)) is not None}
+        return {name: one for name, one in found.items() if one.targets.tolist() == self.targets.tolist()}
+
+    def cascade(self, asked: Mapping[str, tuple[Attribution, Plan]]) -> dict[str, list[tuple[int, str, float]]]:
         """{method: (layers randomised, name of the lowest, mean rank correlation of |map|)} of one network losing its weights once."""
         found: dict[str, list[tuple[int, str, float]]] = {name: [] for name in asked}
-        with cascading(self.model, self.images[:8], seed=self.seed) as steps:
+        again = {name: (base, plan) for name, (base, plan) in asked.items() if plan.again}
+        stops = {stage for _, plan in again.values() for stage in plan.stages}
+        if not stops:
+            return found
+        with cascading(self.model, self.images[:8], seed=self.seed, stops=stops) as steps:
             for stage, layer in enumerate(steps, start=1):
-                for name, (base, plan) in asked.items():
+                for name, (base, plan) in again.items():
                     if stage in plan.stages:
                         few = slice(plan.again)
                         after = self.asker.maps(name, self.images[few], self.targets[few], f"level {stage} {plan.again}").values
@@ -209,33 +216,39 @@ class _Trial:
                         found[name].append((stage, layer, 0.0 if alike is None else alike))
         return found
 
-    def removed(self, maps: Mapping[str, Tensor], tiles: int) -> dict[str, dict[str, Removal]]:
+    def removed(self, maps: Mapping[str, Tensor], how: _How) -> dict[str, dict[str, Removal]]:
         """{method: {"map" or a control: Removal}}; controls that all methods share are taken apart once."""
-        if tiles not in self.nothing_removed:
-            blind = removals(self.model, self.images, self.targets, self.knowing_nothing, tiles=tiles, seed=self.seed)
-            self.nothing_removed[tiles] = blind
-        shared, found = self.nothing_removed[tiles], {}
+        if not self.nothing_removed:
+            self.nothing_removed = removals(self.model, self.images, self.targets, self.knowing_nothing, **how)
+        shared, found, parted = self.nothing_removed, {}, {}
+        # Methods that are asked about as many pictures go together: the pictures whole, plain and blurred are then asked about once.
+        for count in {len(values) for values in maps.values()}:
+            alike = {name: values for name, values in maps.items() if len(values) == count}
+            both = {("map", name): values for name, values in alike.items()}
+            both |= {("blur-matched", name): blur_matched(values, self.seed) for name, values in alike.items()}
+            parted.update(removals(self.model, self.images[:count], self.targets[:count], both, **how))
         for name, values in maps.items():
             count = len(values)
-            own = {"map": values, "blur-matched": blur_matched(values, self.seed)}
-            one = removals(self.model, self.images[:count], self.targets[:count], own, tiles=tiles, seed=self.seed)
-            common = {control: Removal(r.deletion[:count], r.insertion[:count], r.road[:count]) for control, r in shared.items()}
-            found[name] = {"map": one["map"], **common, "blur-matched": one["blur-matched"]}
+            common = {
+                control: replace(r, deletion=r.deletion[:count], insertion=r.insertion[:count], road=r.road[:count])
+                for control, r in shared.items()
+            }
+            found[name] = {"map": parted["map", name], **common, "blur-matched": parted["blur-matched", name]}
         return found
 
     def found(
-        self, base: Attribution, plan: _Plan, draws: int, cascade: list[tuple[int, str, float]], apart: Mapping[str, Removal]
+        self, base: Attribution, plan: Plan, draws: int, cascade: list[tuple[int, str, float]], apart: Mapping[str, Removal]
     ) -> Evidence:
         """All that can be said about one method."""
         again = plan.again
         images, classes = self.images[:again], self.targets[:again]
         values = base.values[:again]
         alike = None
-        if self.runner_up is not None:
+        if self.runner_up is not None and again:
             other = self.asker.maps(base.method, images, self.runner_up[:again], "runner-up" + str(again)).values
             alike = mean_of(rank_correlation(values, other))
         flat = bool((base.values.flatten(1).amax(1) == base.values.flatten(1).amin(1)).all())
-        sensitivity = self._sensitivity(base.method, images, classes, values, draws)
+        sensitivity = self._sensitivity(base.method, images, classes, values, draws) if again else None
         pointing, controls, mass = self._pointed(base)
         measures = [
             measured("insertion less deletion", "probability", apart["map"].gap, {c: r.gap for c, r in _others(apart)}, self.seed),
@@ -244,12 +257,15 @@ class _Trial:
         ]
         kept = tuple(measure for measure in measures if measure is not None)
         completeness = _completeness(base)
-        half = _half(len(levels_of(self.model)))
-        upper = None if flat else next((value for stage, _, value in cascade if stage == half), None)
+        middle = half(len(levels_of(self.model)))
+        upper = None if flat else next((value for stage, _, value in cascade if stage == middle), None)
         checks = checks_of(
             completeness=completeness, upper=upper, everything=cascade[-1][2] if cascade and not flat else None, discrimination=alike,
             sensitivity=sensitivity, measures=kept,
         )  # fmt: skip
+        if again < FEWEST:
+            # What was never asked is the first doubt; a hint from a few pictures comes after the doubts that have a number.
+            checks.insert(len(checks) if again else 0, too_few(again, self.asker.cost(base.method, self.size[-1])))
         verdict, reason = judge(checks, flat=flat)
         curves = {
             "deletion": {who: tuple(removal.deletion.mean(0).tolist()) for who, removal in apart.items()},
@@ -258,10 +274,10 @@ class _Trial:
         survived = () if flat else tuple((layer, value) for _, layer, value in cascade)
         return Evidence(
             method=base.method, completeness=completeness, explained=self._explained(base), discrimination=alike,
-            randomised_top=survived[0][1] if survived else None, randomised_upper=upper,
+            randomised_top=None if flat else next((value for stage, _, value in cascade if stage == 1), None), randomised_upper=upper,
             randomised_all=survived[-1][1] if survived else None, cascade=survived, sensitivity=sensitivity, measures=kept,
             curves=curves, pointing=pointing, controls=controls, checks=tuple(checks), verdict=verdict, reason=reason,
-            pictures=len(base.values), compared=again,
+            pictures=len(base.values), compared=again, shares=tuple(apart["map"].shares),
         )  # fmt: skip
 
     def _sensitivity(self, method: str, images: Tensor, classes: Tensor, values: Tensor, draws: int) -> float | None:
@@ -301,7 +317,7 @@ class _Trial:
 
     def _in_quarters(self, method: str, count: int) -> Measure | None:
         """Share of the positive mass that lies in the quarter of the class that was asked about; by chance a quarter."""
-        if self.grids is None:
+        if self.grids is None or count == 0:
             return None
         some = slice(QUARTERS * count)
         grids = Grids(self.grids.images[some], self.grids.targets[some], self.grids.masks[some])

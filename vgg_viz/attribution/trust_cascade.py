@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -42,10 +42,14 @@ def levels_of(model: nn.Module) -> list[list[Layer]]:
 
 
 @contextmanager
-def cascading(model: nn.Module, images: Tensor, *, seed: int = 0) -> Iterator[Iterator[str]]:
+def cascading(
+    model: nn.Module, images: Tensor, *, seed: int = 0, stops: Collection[int] | None = None
+) -> Iterator[Iterator[str]]:
     """Randomise the network from the top down; everything comes back when the block ends, also when it raises.
 
     images  (B, C, H, W) in [0, 1]: a few on which each layer's voice is measured
+    stops   steps, from 1, after which the network is looked at: it is made as loud as before at these alone, a pass each, and
+            is then the network that it would be after a pass at every step; None: at every step
     yields  an iterator: each step randomises one more layer, below those that are random already, and gives its name
 
     Every layer draws its own noise (dice of `seed` and its place), because layers of equal shape with equal weights let the check
@@ -63,20 +67,23 @@ def cascading(model: nn.Module, images: Tensor, *, seed: int = 0) -> Iterator[It
     with evaluating(model), torch.no_grad(), rewriting(model, said):
         model(images)
     try:
-        yield _steps(model, images, voices, seed)
+        yield _steps(model, images, voices, seed, stops)
     finally:
         for parameter, original in zip(parameters, originals, strict=True):
             parameter.data = original
 
 
-def _steps(model: nn.Module, images: Tensor, voices: dict[str, Voice], seed: int) -> Iterator[str]:
+def _steps(
+    model: nn.Module, images: Tensor, voices: dict[str, Voice], seed: int, stops: Collection[int] | None
+) -> Iterator[str]:
     random: list[Layer] = []
     for place, level in enumerate(levels_of(model)):
         for part, layer in enumerate(level):
             _redrawn(layer.module, seed=seed + 1000 * place + part)
             random.append(layer)
-        with evaluating(model), torch.no_grad(), rewriting(model, {layer.name: _tuner(voices[layer.name]) for layer in random}):
-            model(images)
+        if stops is None or place + 1 in stops:
+            with evaluating(model), torch.no_grad(), rewriting(model, {layer.name: _tuner(voices[layer.name]) for layer in random}):
+                model(images)
         yield level[-1].name
 
 

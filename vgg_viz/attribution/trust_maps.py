@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -39,18 +39,33 @@ class Asker:
         occasion  what distinguishes this question, such as "base": methods of one family asked on the same occasion about the same
                   pictures come from one pass; "" for a question that is asked once
         """
+        if method == "guided_grad_cam" and occasion and {"grad_cam", "guided_backprop"} <= set(self.names):
+            return self._joined(images, targets, occasion)
+        if method == "guided_backprop" and occasion and (occasion, method) in self.kept:
+            return self.kept[occasion, method]
         if method not in SHARED:
             layer = self.layer if methods()[method].layered else None
             # Without Grad-CAM's ReLU: a noisy network's map is often negative throughout, and a flat map passes by silence.
-            return attribute(self.model, images, method=method, target=targets, layer=layer, relu=False, **self.settings)
+            found = attribute(self.model, images, method=method, target=targets, layer=layer, relu=False, **self.settings)
+            if method == "guided_backprop" and occasion:
+                self.kept[occasion, method] = found
+            return found
         if (occasion, method) not in self.kept or not occasion:
             layers = () if self.layer is None else (self.layer,)
             cams = [name for name in {*self.names, method} if name in CAMS and name != "grad_cam"]
             bundle = gradient_bundle(self.model, images, targets, layers=layers, cams=cams, relu=False)
-            found = {"saliency": bundle.saliency, "input_x_gradient": bundle.input_x_gradient}
-            found |= {name: maps for name, every in {"grad_cam": bundle.grad_cam, **bundle.cams}.items() for maps in every.values()}
-            self.kept.update({(occasion, name): maps for name, maps in found.items()})
+            shared = {"saliency": bundle.saliency, "input_x_gradient": bundle.input_x_gradient}
+            shared |= {name: maps for name, every in {"grad_cam": bundle.grad_cam, **bundle.cams}.items() for maps in every.values()}
+            self.kept.update({(occasion, name): maps for name, maps in shared.items()})
         return self.kept[occasion, method]
+
+    def _joined(self, images: Tensor, targets: Tensor, occasion: str) -> Attribution:
+        """Guided Grad-CAM out of its two factors, which are on trial themselves: no pass of its own."""
+        lines = self.maps("guided_backprop", images, targets, occasion)
+        cam = self.maps("grad_cam", images, targets, occasion)
+        warm = on_pixels(self.model, cam.layer, cam.values.clamp(min=0), images.shape[-2:])
+        about = methods()["guided_grad_cam"]
+        return replace(lines, method=about.name, values=lines.values * warm, unit=about.unit, passes=lines.passes + cam.passes)
 
     def cost(self, method: str, side: int) -> float:
         """Passes a picture that one map costs."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,36 +19,40 @@ SHARES = (0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)  # of the tiles that are go
 ROAD_SHARES = (0.2, 0.5, 0.8)
 TILES = 16  # along one side
 
+Name = TypeVar("Name", bound=Hashable)
+
 
 @dataclass(frozen=True, slots=True)
 class Removal:
     """What one kind of map does to the score, picture by picture.
 
+    shares     of the tiles that are gone, or back, from 0 to 1: S of them
     deletion   (B, S) probability of the class while the strongest tiles are painted in the picture's mean colour
     insertion  (B, S) the same while they come back onto a blurred picture
     road       (b, R) probability with the weakest tiles gone less that with the strongest gone, missing tiles filled in by
-               ROAD's imputation; b of the B pictures
+               ROAD's imputation; b of the B pictures; no columns where that was not asked
     """
 
     deletion: Tensor
     insertion: Tensor
     road: Tensor
+    shares: Sequence[float] = SHARES
 
     @property
     def gap(self) -> Tensor:
         """Area under insertion less area under deletion, (B,) in [-1, 1]: 0 for a map without an order."""
-        return area(self.insertion, SHARES) - area(self.deletion, SHARES)
+        return area(self.insertion, self.shares) - area(self.deletion, self.shares)
 
     @property
     def road_gap(self) -> Tensor:
-        """Mean over ROAD's shares, (b,) in [-1, 1]: 0 for a map without an order."""
+        """Mean over ROAD's shares, (b,) in [-1, 1]: 0 for a map without an order; NaN where that was not asked."""
         return self.road.mean(1)
 
 
 def removals(
-    model: nn.Module, images: Tensor, targets: Tensor, maps: Mapping[str, Tensor], *,
-    imputations: int = 8, tiles: int = TILES, seed: int = 0,
-) -> dict[str, Removal]:  # fmt: skip
+    model: nn.Module, images: Tensor, targets: Tensor, maps: Mapping[Name, Tensor], *,
+    imputations: int = 8, tiles: int = TILES, seed: int = 0, shares: Sequence[float] = SHARES, road: bool = True,
+) -> dict[Name, Removal]:  # fmt: skip
     """Take the pictures apart in the order of several kinds of maps.
 
     images       (B, C, H, W) in [0, 1]
@@ -55,6 +60,8 @@ def removals(
     maps         {name: (B, H, W)}: the method and the controls
     imputations  how many of the pictures ROAD is asked about: filling in costs more than asking the network
     tiles        along one side: one order for fine maps and coarse ones, and few passes
+    shares       of the tiles that are gone, or back, from 0 to 1; each between costs two passes a picture and map
+    road         whether ROAD is asked, too
     returns      {name: Removal}
 
     Both ends of the curves are the same for all maps and asked once.
@@ -69,17 +76,18 @@ def removals(
         ends = scores(model, torch.cat([images, mean, blurred]), targets.repeat(3), batch).view(3, count)
         found = {}
         for name, values in maps.items():
-            gone = first_tiles(values, SHARES[1:-1], tiles=tiles, seed=seed)
+            gone = first_tiles(values, shares[1:-1], tiles=tiles, seed=seed)
             deleted = torch.where(gone[:, :, None], mean, images).flatten(0, 1)
             inserted = torch.where(gone[:, :, None], images, blurred).flatten(0, 1)
             inner = scores(model, torch.cat([deleted, inserted]), targets.repeat(2 * len(gone)), batch).view(2, len(gone), count)
-            sides = [first_tiles(sign * values[:few], ROAD_SHARES, tiles=tiles, seed=seed) for sign in (-1, 1)]
-            holes = torch.cat(sides).flatten(0, 1)
-            filled = imputed(images[:few].repeat(2 * len(ROAD_SHARES), 1, 1, 1), holes, seed=seed)
-            weakest, strongest = scores(model, filled, targets[:few].repeat(2 * len(ROAD_SHARES)), batch).view(2, len(ROAD_SHARES), few)
-            found[name] = Removal(
-                torch.cat([ends[:1], inner[0], ends[1:2]]).T, torch.cat([ends[2:3], inner[1], ends[:1]]).T, (weakest - strongest).T
-            )
+            deletion, insertion = torch.cat([ends[:1], inner[0], ends[1:2]]).T, torch.cat([ends[2:3], inner[1], ends[:1]]).T
+            found[name] = Removal(deletion, insertion, ends.new_empty(count, 0), shares)
+            if road:
+                holes = torch.cat([first_tiles(sign * values[:few], ROAD_SHARES, tiles=tiles, seed=seed) for sign in (-1, 1)])
+                filled = imputed(images[:few].repeat(2 * len(ROAD_SHARES), 1, 1, 1), holes.flatten(0, 1), seed=seed)
+                said = scores(model, filled, targets[:few].repeat(2 * len(ROAD_SHARES)), batch)
+                weakest, strongest = said.view(2, len(ROAD_SHARES), few)
+                found[name] = replace(found[name], road=(weakest - strongest).T)
     return found
 
 

@@ -106,6 +106,16 @@ def checks_of(
     return found + [beaten(measure) for measure in measures if measure.pictures >= FEWEST]
 
 
+def too_few(pictures: int, cost: float) -> Check:
+    """The doubt about a method that was asked again about fewer than FEWEST pictures, at `cost` passes a map."""
+    what = "its maps for the runner-up, under small noise and of random networks were"
+    price = f"at {cost:.0f} passes a map " if cost > 2 else ""
+    if not pictures:
+        return Check("pictures", "weak", f"{price}{what} not made, so that it was not asked whether they explain the network", "")
+    some = "one picture" if pictures == 1 else f"{pictures} pictures"
+    return Check("pictures", "weak", f"{price}{what} made of {some} only, too few to say ({FEWEST} could pass)", "")
+
+
 BLIND = ("random", "blur-matched")
 
 

@@ -36,6 +36,8 @@ AROUND_A_MAP = 0.05  # whatever its passes take: stand-ins for layers, hooks, su
 PREPARING = 0.002  # to read or paint one labelled picture of 64 px [s]
 CANDIDATES, HELD = 11, 64  # passes of the evidence chapter: normalisations, held against so many pictures
 TRIALS = Trials(around=1.2)
+# What `report.trials` asks of a large network: three questions about four pictures, and none of a map of more than 20 passes.
+TRIALS_OF_LARGE = Trials(pictures=12.0, pictures_dear=0.0, dear=20.0, most=60.0, forwards=24.0, around=1.2)
 WITHOUT = "leave --budget out, or give more seconds"
 
 Maker = TypeVar("Maker")
@@ -134,7 +136,8 @@ class Pace:
         if essential + more <= PAINT_AT_MOST * left:
             self.rows, essential = preset.rows, essential + more
         room = max(min(MAPS_AT_MOST * left, left - essential) - EVALUATION * left, MAPS_AT_LEAST * left)
-        self.trials = replace(TRIALS, around=TRIALS.around * self.slowness.value)
+        usual = TRIALS_OF_LARGE if self.gigamacs >= LARGE_GIGAMACS and preset.name != "full" else TRIALS
+        self.trials = replace(usual, around=usual.around * self.slowness.value)
         found = plan(room, speed, tasks, detail, pictures=preset.pictures, trials=self.trials if preset.trust else None)
         self.spare = float("inf") if found.trials else room - found.seconds
         return found

@@ -81,7 +81,7 @@ def preset_for(name: str, gigamacs: float) -> Preset:
     if gigamacs < LARGE_GIGAMACS or name == "full":
         return preset
     return replace(preset, pictures=min(preset.pictures, 6 if name == "quick" else 4), steps=16, samples=8, masks=200, window=1 / 7,
-                   stride=1.0, trust=False)  # fmt: skip
+                   stride=1.0)  # fmt: skip
 
 
 def fitting(preset: Preset, model: nn.Module) -> Preset:

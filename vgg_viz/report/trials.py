@@ -1,28 +1,31 @@
-"""The methods on trial: which maps of this report to believe, with the numbers that say so."""
+"""The methods put to the test on the checkpoint of a report; `trials_shown` paints what came of it."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from vgg_viz.attribution import methods
+from vgg_viz.attribution.cam import default_layer
+from vgg_viz.attribution.shared import SHARED
 from vgg_viz.attribution.trust import Evidence, evidence
-from vgg_viz.attribution.trust_controls import CONTROLS
-from vgg_viz.attribution.trust_removal import SHARES
-from vgg_viz.attribution.trust_verdict import COMPLETENESS, DISCRIMINATION, FEWEST, RANDOMISED, SENSITIVITY, Measure
-from vgg_viz.figures.trust import Asked, Curves, curves, trials
-from vgg_viz.records import Batch, Caption, Column, Exhibit, Finding, Table
+from vgg_viz.attribution.trust_verdict import FEWEST
+from vgg_viz.records import Attribution, Batch
 from vgg_viz.report.kept_trials import remembered
 from vgg_viz.report.preset import LARGE_GIGAMACS
 from vgg_viz.report.receipts import pixels_of
-from vgg_viz.report.section import Looked, Subject, counted, listed, picked
-from vgg_viz.report.shelf import Shelf
+from vgg_viz.report.section import Looked, Subject, picked
+from vgg_viz.report.shelf import Shelf, options_of
 
 TRIED, COMPARED = 16, 8  # pictures on which methods are put to the test, and those of them that get every check
 # Passes of the network that one method may spend on either kind of question; "full" does not bound those of a small network.
 PASSES = 2600
-LINES = 5  # methods in the figure of curves, as many as there are colours: the most credible, and the least
+# The same for a large network in any preset but "full". A pass of VGG16 takes a fifth of a second of two cores: this is 12 of them a
+# method of a pass or two, and none of a map of 30 passes.
+PASSES_OF_LARGE = 60
+# And what it is asked less of: one level of the cascade, one draw of noise, one share of the tiles, neither ROAD nor grids.
+THRIFTY: dict[str, Any] = {"levels": 1, "draws": 1, "shares": (0.0, 0.25, 1.0), "road": False, "grids": 0}
 ORDER = ("passes", "weak", "fails")
 
 
@@ -31,36 +34,60 @@ def tried(subject: Subject, looked: Looked) -> tuple[Evidence, ...]:
     if not subject.preset.trust:
         return ()
     large = sum(row.macs for row in subject.geometry) / 1e9 >= LARGE_GIGAMACS
-    # Not the pictures looked into where there are others: half of those are mistakes, chosen for being so.
-    batch = subject.material.labelled or looked.batch
-    part = _part(batch, FEWEST if large else TRIED)
-    most = None if subject.preset.name == "full" and not large else PASSES
-    levels, draws = (3, 1) if large else (5, 2)
+    full = subject.preset.name == "full"
+    # Not the pictures looked into where there are others: half of those are mistakes, chosen for being so. Of a large network just
+    # those, whose maps are made anyway.
+    part, places = _part(looked.batch, FEWEST) if large else _part(subject.material.labelled or looked.batch, TRIED)
+    extent: dict[str, Any] = {"compared": COMPARED, "most_passes": None if full and not large else PASSES, "levels": 5, "draws": 2}
+    if large:
+        options = options_of(subject.preset, subject.seed, part.images.shape[-1], None)
+        extent |= {"window": options.window, "stride": options.stride, "least": 0, "levels": 3, "draws": 1}
+        extent |= {} if full else {**THRIFTY, "most_passes": PASSES_OF_LARGE}
     allowance = subject.maps.allowance if isinstance(subject.maps, Shelf) else None
 
     def hold() -> tuple[Evidence, ...]:
         return evidence(
-            subject.model, part.images.to(subject.device), names=subject.preset.methods, labels=part.labels, masks=part.masks, boxed=part.boxed,
+            subject.model, part.images.to(subject.device), names=subject.preset.methods,
+            labels=part.labels, masks=part.masks, boxed=part.boxed,
             seed=subject.seed, steps=subject.preset.steps, samples=subject.preset.samples, random_masks=subject.preset.masks,
-            compared=COMPARED, most_passes=most, levels=levels, draws=draws, affords=allowance.tries if allowance else None,
+            affords=allowance.tries if allowance else None, made=_made(subject, looked, places) if large else None, **extent,
         )  # fmt: skip
 
     if not isinstance(subject.maps, Shelf):
         return tuple(ranked(hold()))
     key = {
         "methods": subject.preset.methods, "seed": subject.seed, "steps": subject.preset.steps, "samples": subject.preset.samples,
-        "random masks": subject.preset.masks, "compared": COMPARED, "passes": most, "levels": levels, "draws": draws, "labels": part.labels,
-        "masks": None if part.masks is None else pixels_of(part.masks), "boxed": None if part.boxed is None else part.boxed.tolist(), "origin": subject.maps.told(part),
+        "random masks": subject.preset.masks, **extent, "labels": part.labels, "origin": subject.maps.told(part),
+        "masks": None if part.masks is None else pixels_of(part.masks), "boxed": None if part.boxed is None else part.boxed.tolist(),
     }  # fmt: skip
     return tuple(ranked(remembered(subject.maps.folder, key, hold, whole=len(subject.preset.methods))))
 
 
-def _part(batch: Batch, most: int) -> Batch:
-    """The first `most` pictures, those whose object is known where some are; where too few are, no place is measured against them."""
+def _part(batch: Batch, most: int) -> tuple[Batch, list[int]]:
+    """The first `most` pictures, those whose object is known where some are, and their places in the batch.
+
+    Where too few are known, no place is measured against them.
+    """
     known = batch.known.nonzero()[:, 0].tolist()
     if len(known) >= min(FEWEST, len(batch)):
-        return picked(batch, known[:most])
-    return replace(picked(batch, list(range(min(most, len(batch))))), masks=None, boxed=None)
+        return picked(batch, known[:most]), known[:most]
+    places = list(range(min(most, len(batch))))
+    return replace(picked(batch, places), masks=None, boxed=None), places
+
+
+def _made(subject: Subject, looked: Looked, places: list[int]) -> Callable[[str], Attribution | None]:
+    """The maps that the report shows of some of the pictures looked into, for those methods that are tried as they are shown."""
+    layer = default_layer(subject.model, looked.batch.images)
+    classes = looked.logits.argsort(dim=1, descending=True, stable=True)[:, 0]
+
+    def made(name: str) -> Attribution | None:
+        if name in SHARED or "relu" in methods()[name].reads:
+            return None  # tried without their ReLU
+        found = subject.maps.attribute(looked.batch, name, classes, target="predicted", layer=layer)
+        residual = None if found.residual is None else found.residual[places]
+        return replace(found, values=found.values[places], targets=found.targets[places], residual=residual)
+
+    return made
 
 
 def ranked(found: Sequence[Evidence]) -> list[Evidence]:
@@ -71,229 +98,3 @@ def ranked(found: Sequence[Evidence]) -> list[Evidence]:
         return ORDER.index(one.verdict), verdicts.count("fails"), verdicts.count("weak")
 
     return sorted(found, key=doubts)
-
-
-def finding(found: Sequence[Evidence]) -> Finding:
-    """Which maps of this report to believe first."""
-    by_verdict = {verdict: [_title(one) for one in found if one.verdict == verdict] for verdict in ORDER}
-    passing, failing = by_verdict["passes"], by_verdict["fails"]
-    weak = len(by_verdict["weak"])
-    text = f"Of {counted(len(found), 'attribution method')} put to the test on this checkpoint, {len(passing)} {'passes' if len(passing) == 1 else 'pass'} every check"
-    text += f" ({', '.join(passing)})" if passing else ""
-    text += f", {weak} {'is' if weak == 1 else 'are'} weak and {len(failing)} {'fails' if len(failing) == 1 else 'fail'}" + (f" ({', '.join(failing)})" if failing else "")
-    return Finding("note" if passing else "warn", f"{text}.")
-
-
-def exhibits(found: Sequence[Evidence]) -> Iterator[Exhibit]:
-    """The trials at a glance with their numbers; the reasons in words; pictures taken apart, and a network losing its weights."""
-    if found:
-        yield _panel(found)
-        yield _reasons(found)
-        yield _curves(found)
-
-
-# ---------------------------------------------------------------- at a glance
-
-
-def _panel(found: Sequence[Evidence]) -> Exhibit:
-    passing = [_title(one) for one in found if one.verdict == "passes"]
-    weak = [_title(one) for one in found if one.verdict == "weak"]
-    failing = [_title(one) for one in found if one.verdict == "fails"]
-    words = f"{len(passing)} of {counted(len(found), 'method')} {'passes' if len(passing) == 1 else 'pass'} every check"
-    words += f": {', '.join(passing)}" if passing else ""
-    most, compared = max(one.pictures for one in found), max(one.compared for one in found)
-    dear = [_title(one) for one in found if one.compared < compared]
-    on = counted(most, "picture")
-    if compared < most:
-        on += f", in the first five columns {compared} of them" + (f" ({listed(dear)}: fewer, each map being dear)" if dear else "")
-    masses = [measure for one in found for measure in one.measures if measure.name.startswith("mass")]
-    where = {"mass on the object": "how much of the map lies on the object's mask", "mass in the box": "how much of the map lies in the object's box",
-             "mass on the object or in its box": "how much of the map lies on the object's mask or, where there is none, in its box", "mass in its quarter": "of four pictures tiled into one, how much of a class's map "
-             "lies in its own quarter"}.get(masses[0].name if masses else "", "")  # fmt: skip
-    boxed = any(measure.name.endswith("box") for measure in masses)
-    return Exhibit(
-        "attention-trials",
-        "Which of these maps to believe",
-        Caption(
-            see=f"Every method put to the test on this checkpoint with {on}, the most credible on top. Five things should be small: how far the map adds up to something "
-            "else than it promises; how alike it stays when the upper half, or all, of the network's weights are noise; how alike it is for the runner-up class; "
-            "how much noise that nobody sees changes it. A dot on the shaded ground passes, one beyond the dashed line fails. "
-            f"{'Three' if where else 'Two'} should be large: the network's probability when the marked places come first and not last (insertion less deletion), the same with the missing "
-            f"places filled in from their neighbours (ROAD){', and ' + where if where else ''}. Lines are 95 % intervals over pictures.",
-            read=f"{words}. "
-            + (f"{listed(failing)} {'fails' if len(failing) == 1 else 'fail'}: do not take {'this map' if len(failing) == 1 else 'these maps'} for evidence. " if failing else "")
-            + (f"{listed(weak)} {'is' if len(weak) == 1 else 'are'} weak: a hint beside others. " if weak else "")
-            + "The coloured tick is the control that matters: a map of the same values and the same blur whose places mean nothing. What is not clearly to the right of it is luck. "
-            "Grey ticks are a spot in the centre, the picture's edges, and smooth noise.",
-            cannot="The verdict is that of the worst check, and its limits are this package's conventions; the numbers are what was measured. A few pictures give a hint, not a proof, "
-            "and a method that passes can still mislead on a single picture. "
-            + ("A box holds background beside the object: what lies in it flatters every map, and the controls as much. " if boxed else "")
-            + "Grad-CAM and its kin are tried before their ReLU cuts off what is negative.",
-        ),
-        alt=f"Dot plot of {counted(len(found), 'attribution method')} and their checks: {words}"
-        + (f"; {listed(failing)} {'fails' if len(failing) == 1 else 'fail'}." if failing else "."),
-        figure=trials([_title(one) for one in found], [one.verdict for one in found], _asked(found), title=f"{counted(len(found), 'method')} on trial on this checkpoint"),
-        table=_table(found),
-        numbers={one.method: _numbers(one) for one in found},
-    )  # fmt: skip
-
-
-def _asked(found: Sequence[Evidence]) -> list[Asked]:
-    """The columns of the figure: those checks that some method was asked."""
-    small = [
-        ("adds up", "share", "completeness", COMPLETENESS, (0.0, 0.4), [one.completeness for one in found]),
-        ("upper half random", "rank corr.", "upper layers random", RANDOMISED, (0.0, 1.0), [one.randomised_upper for one in found]),
-        ("all weights random", "rank corr.", "all layers random", RANDOMISED, (0.0, 1.0), [one.randomised_all for one in found]),
-        ("other class", "rank corr.", "other class", DISCRIMINATION, (0.0, 1.0), [one.discrimination for one in found]),
-        ("small noise", "share", "small noise", SENSITIVITY, (0.0, 1.5), [one.sensitivity for one in found]),
-    ]
-    columns = [
-        Asked(title, unit, [_nan(value) for value in values], [_verdict(one, name) for one in found], span, limits=limits)
-        for title, unit, name, limits, span, values in small
-        if any(value is not None for value in values)
-    ]
-    for name in dict.fromkeys(measure.name for one in found for measure in one.measures):
-        held = [_measure(one, name) for one in found]
-        values = [math.nan if m is None else m.value for m in held]
-        controls = {control: [math.nan if m is None else m.controls.get(control, math.nan) for m in held] for control in CONTROLS}
-        # From nothing to everything where the score is a share; from as bad as it came to as good as can be where it has a sign.
-        span = (0.0, 1.0) if name.startswith("mass") else (-0.4, 1.0)
-        columns.append(Asked(
-            name, held[0].unit if held[0] else "", values, [_verdict(one, name) for one in found], span, controls=controls,
-            lows=[math.nan if m is None else m.interval[0] for m in held], highs=[math.nan if m is None else m.interval[1] for m in held],
-        ))  # fmt: skip
-    return columns
-
-
-def _table(found: Sequence[Evidence]) -> Table:
-    """The numbers behind the dots, under the same names: those checks that some method was asked."""
-    asked = _asked(found)
-    rows = [(_title(one), one.verdict, *(_rounded(column.values[row]) for column in asked)) for row, one in enumerate(found)]
-    return Table((Column("method"), Column("verdict"), *(Column(column.title, column.unit, True) for column in asked)), tuple(rows))
-
-
-def _reasons(found: Sequence[Evidence]) -> Exhibit:
-    """Every verdict in a sentence. Beside the numbers it would push them off the page."""
-    pointed = any(one.pointing is not None for one in found)
-    names = {measure.name for one in found for measure in one.measures}
-    boxed = any(name.endswith("box") for name in names)
-    place = "in the box" if "mass in the box" in names else "on the object"
-    beside = (
-        *((Column(f"peak {place}", "%", True), Column("best overlap", "IoU", True)) if pointed else ()),
-        *((Column("best box", "IoU", True),) if boxed else ()),
-    )
-    return Exhibit(
-        "attention-verdicts",
-        "Why these verdicts",
-        Caption(
-            see="The reason for each verdict, and what no verdict rests on: which share of the logit the map adds up to"
-            + (f", how often its peak lies {place}, and its overlap with the {'box' if boxed else 'mask'} at the best threshold" if pointed else "")
-            + ("; best box: the overlap of the box around the map's largest piece with the true one." if pointed and boxed else "."),
-            read="A method that passes lists all that it was asked; another one what went worst, and what would have passed.",
-            cannot="These are means over pictures, and say nothing sure about a single one.",
-        ),
-        alt=f"Table of {counted(len(found), 'method')} with verdict and reason.",
-        table=Table(
-            (Column("method"), Column("verdict"), Column("why"), Column("logit explained", "share", True), *beside),
-            tuple(
-                (_title(one), one.verdict, one.reason, _rounded(one.explained),
-                 *((_percent(one.pointing.hit_rate if one.pointing else None), _rounded(one.pointing.iou if one.pointing else None)) if pointed else ()),
-                 *((_rounded(one.pointing.box_iou if one.pointing else None),) if boxed else ()))
-                for one in found
-            ),
-        ),
-    )  # fmt: skip
-
-
-def _numbers(one: Evidence) -> dict[str, object]:
-    return {
-        "verdict": one.verdict, "reason": one.reason, "pictures": one.pictures, "compared": one.compared, "completeness": one.completeness, "explained": one.explained,
-        "discrimination": one.discrimination, "randomised_top": one.randomised_top, "randomised_upper": one.randomised_upper, "randomised_all": one.randomised_all,
-        "sensitivity": one.sensitivity, "checks": {check.name: check.verdict for check in one.checks},
-        "measures": {
-            m.name: {"value": _rounded(m.value), "interval": _interval(m.interval), "ahead_of": {name: _interval(ahead) for name, ahead in m.ahead.items()}}
-            for m in one.measures
-        },
-        "pointing": None if one.pointing is None else _rounded(one.pointing.hit_rate), "iou": None if one.pointing is None else _rounded(one.pointing.iou),
-        **({} if one.pointing is None or math.isnan(one.pointing.box_iou) else {"box_iou": _rounded(one.pointing.box_iou)}),
-    }  # fmt: skip
-
-
-# ---------------------------------------------------------------- curves
-
-
-def _curves(found: Sequence[Evidence]) -> Exhibit:
-    shown = list(found) if len(found) <= LINES else [*found[: LINES - 1], found[-1]]
-    controls = [name for name in CONTROLS if name != "blur-matched"]
-    first = max(shown, key=lambda one: one.pictures)
-    apart = {
-        kind: {**{_title(one): one.curves[kind]["map"] for one in shown}, **{name: first.curves[kind][name] for name in controls}}
-        for kind in ("deletion", "insertion")
-    }
-    layers = [layer for layer, _ in max((one.cascade for one in found), key=len)]
-    kept = {_title(one): [1.0, *(_nan(dict(one.cascade).get(layer)) for layer in layers)] for one in shown if one.cascade}
-    gaps = {_title(one): m for one in shown if (m := _measure(one, "insertion less deletion"))}
-    best = max(gaps, key=lambda name: gaps[name].value, default="")
-    words = f"{best} has the widest gap between the first two panels here, {gaps[best].value:.2f} on average; a spot in the centre has {gaps[best].controls['centre']:.2f}." if best else ""
-    ends = {name: values[-1] for name, values in kept.items()}
-    most, least = (pick(ends, key=lambda name: ends[name]) if ends else "" for pick in (max, min))
-    forgot = f"With all weights random, {least} keeps {ends[least]:.2f} and {most} {ends[most]:.2f}." if len(ends) > 1 else ""
-    share = {0.0: "0", 0.5: "50", 1.0: "100"}
-    marks = [layers[round(i * (len(layers) - 1) / max(1, min(len(layers), 6) - 1))] for i in range(min(len(layers), 6))]
-    panels = [
-        Curves("Marked places go", "of the picture gone [%]", SHARES, share, apart["deletion"]),
-        Curves("Marked places come back", "of the picture back [%]", SHARES, share, apart["insertion"]),
-        Curves("The network forgets", "random from the top down to", range(len(layers) + 1),
-               {0: "none", **{layers.index(name) + 1: name for name in marks}}, kept),
-    ]  # fmt: skip
-    return Exhibit(
-        "attention-curves",
-        "Pictures taken apart, a network that forgets",
-        Caption(
-            see=f"{f'The {LINES - 1} most credible methods and the least credible one' if len(shown) < len(found) else 'All methods'}. Left: the network's mean probability for its answer while the tiles that a map marks most are painted in the picture's mean "
-            "colour. Middle: they come back first, onto a blurred picture. Right: the network's layers are filled with noise from the top down, each as loud as before; the height is the "
-            "rank correlation of the map's magnitudes with those for the trained network. Grey and dashed: maps that know nothing of the network.",
-            read=f"A good map makes the left line fall early and the middle one rise early. {words} A map that explains the network must change when the network forgets. {forgot} A line "
-            "that stays high belongs to a method that draws the picture rather than the network.",
-            cannot="A picture with holes is a kind of picture that the network never saw: part of what happens is surprise. ROAD, in the table above, fills holes in from their surroundings for "
-            "that reason, and still favours blurred maps. Where a picture is empty but for its object, every map has to lie there, whatever the weights.",
-        ),
-        alt=f"Three line charts for {counted(len(shown), 'method')}: probability while tiles are removed, while they come back, and likeness while layers are randomised. {words} {forgot}",
-        figure=curves(panels, dull=controls, height="probability, or rank correlation", title="Pictures taken apart, a network that forgets"),
-        numbers={
-            "shares": SHARES, **{kind: {name: [_rounded(value) for value in line] for name, line in lines.items()} for kind, lines in apart.items()},
-            "layers": layers, "rank_correlation": {name: [_rounded(value) for value in values[1:]] for name, values in kept.items()},
-        },
-    )  # fmt: skip
-
-
-# ---------------------------------------------------------------- pieces
-
-
-def _title(one: Evidence) -> str:
-    return methods()[one.method].title
-
-
-def _measure(one: Evidence, name: str) -> Measure | None:
-    return next((measure for measure in one.measures if measure.name == name), None)
-
-
-def _verdict(one: Evidence, check: str) -> str:
-    return next((found.verdict for found in one.checks if found.name == check), "")
-
-
-def _nan(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None or value != value else round(value, 3)
-
-
-def _interval(numbers: Sequence[float]) -> str:
-    """A difference with its interval, or an interval: one value of a file instead of a line for each end."""
-    return " ".join("-" if number != number else f"{number:.3f}" for number in numbers)
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None or share != share else round(100 * share, 1)

@@ -21,7 +21,7 @@ from vgg_viz.models.vgg import title
 from vgg_viz.records import Checkpoint, Finding
 from vgg_viz.report import page
 from vgg_viz.report.auditing.chapters import Case, attention, findings, ranking, repeated, search
-from vgg_viz.report.auditing.telling import as_json, told
+from vgg_viz.report.auditing.telling import as_json, leaning_as_json, told
 from vgg_viz.report.exhibits import Chapter, Made, Progress, make_all, manifest_entries, write_chapter
 from vgg_viz.report.gallery import Result
 from vgg_viz.report.index import require_index_place, write_index
@@ -85,7 +85,8 @@ def audited(
             ("suspicion", "Suspicion", "Which pictures to look at first.", partial(ranking, case)),
             ("search", "Search", "All suspects with their numbers, also those that came to nothing.", partial(search, case)),
         ]  # fmt: skip
-        made = make_all([chapter for chapter in chapters if seen.findings or chapter[0] != "findings"], progress)
+        empty = (set() if seen.findings else {"findings"}) | (set() if seen.suspects else {"search"})
+        made = make_all([chapter for chapter in chapters if chapter[0] not in empty], progress)
         shown = [write_chapter(part, folder, PRESETS["standard"]) for part in made]
         # No stable grouping is an answer, not a part that is missing.
         missing = tuple((part.title, reason) for part in made for reason, _ in part.missing if part.slug != "strategies")
@@ -100,6 +101,7 @@ def audited(
         facts = {
             "findings": [as_json(one, seen, checkpoint.classes) for one in seen.findings], "measured_on": origin, "pictures": len(seen.labels),
             "right": float(seen.right.float().mean()), "searched": len(seen.suspects), "tried": len(seen.tried),
+            "leanings": [leaning_as_json(suspect, verdict, checkpoint.classes) for suspect, verdict in seen.leanings],
             "not_searched": [checkpoint.classes[i] for i in seen.too_few], "index": str(target / "index.html"),
         }  # fmt: skip
         write_json(folder / MANIFEST, _manifest(checkpoint, seen, verdict, warnings, made, origin, fingerprint, command, str(device), seed))

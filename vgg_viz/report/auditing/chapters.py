@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.audit.findings import CERTAIN, LEAST, Audit, Found, beside, suspicion
+from vgg_viz.audit.findings import CERTAIN, LEAST, TURNED, Audit, Found, beside, suspicion
 from vgg_viz.audit.region import Region, carried, removed
 from vgg_viz.audit.search import STANDS_OUT
 from vgg_viz.audit.strategies import GRID, STABLE, strategies
@@ -85,7 +85,7 @@ def _finding(case: Case, number: int, found: Found) -> Exhibit:
             f"{percent(verdict.interval[1])} in 95 % of "
             f"repetitions; exchanging the donors' labels reaches the change of log-odds with p = {found.adjusted:.2g}, corrected for "
             "all suspects tried.",
-            cannot="Whether the network is wrong to look there: a background may belong to its class in the world as well. And a "
+            cannot="Whether the network is wrong to look there: a background, or colours, may belong to its class in the world as well. And a "
             "region beside others that "
             "say the same may be missed: one region is tried for a class.",
         ),
@@ -159,7 +159,7 @@ def attention(case: Case) -> Iterator[Exhibit]:
         Caption(
             see="For every class the mean of its pictures' heat maps (integrated gradients, what speaks for the class, each map "
             f"summing to one), all on one scale up to {scale.high:.2g}. "
-            + ("The place of a finding is outlined." if seen.findings else ""),
+            + ("The place of a finding is outlined." if any(one.region.kind in ("patch", "border") for one in seen.findings) else ""),
             read="A mean map with a sharp spot or rim means that the network looks at the same place whatever the picture shows. A "
             "broad cloud in the middle is where "
             "objects lie. The table says how much of the evidence lies in the outer eighth of the pictures"
@@ -174,8 +174,9 @@ def attention(case: Case) -> Iterator[Exhibit]:
         kind="picture",
         numbers={"scale": [scale.low, scale.high], "classes": [row[0] for row in rows], "edge": [row[3] for row in rows], "beside": [row[4] for row in rows]},
         table=Table(
-            (Column("class"), Column("pictures", "", True), Column("right", "[0, 1]", True), Column("evidence at the edge", "[0, 1]", True), Column(f"beside the {thing}", "[0, 1]", True)),
-            tuple(rows),
+            (Column("class"), Column("pictures", "", True), Column("right", "[0, 1]", True), Column("evidence at the edge", "[0, 1]", True),
+             *((Column(f"beside the {thing}", "[0, 1]", True),) if seen.batch.masks is not None else ())),
+            tuple(row if seen.batch.masks is not None else row[:-1] for row in rows),
         ),
     )  # fmt: skip
 
@@ -198,7 +199,7 @@ def ranking(case: Case) -> Iterator[Exhibit]:
         cells.append(enlarged(overlay(pixels(seen.batch.images[place : place + 1])[0], seen.evidence.share[place].numpy(), scale)))
         captions.append(f"{case.classes[best]} {100 * float(probability[place, best]):.0f} %\n{', '.join(why[place]) or 'nothing in particular'}")
         borders.append("good" if bool(seen.right[place]) else "bad")
-        rows.append((seen.batch.names[place], case.classes[int(seen.labels[place])], case.classes[best], float(probability[place, best]), float(score[place]), ", ".join(why[place])))
+        rows.append((seen.batch.names[place], case.classes[int(seen.labels[place])], case.classes[best], float(probability[place, best]), float(score[place]), ", ".join(why[place]) or "nothing in particular"))
     wrong = sum(border == "bad" for border in borders)
     yield Exhibit(
         "suspicion",
@@ -265,11 +266,11 @@ def search(case: Case) -> Iterator[Exhibit]:
         for suspect in tried:
             verdict = verdicts.get((suspect.wanted, suspect.region))
             rows.append((
-                case.classes[suspect.wanted], suspect.region.kind, place_of(suspect.region, case.side), suspect.stands_out, suspect.odds, suspect.effect,
+                case.classes[suspect.wanted], place_of(suspect.region, case.side), suspect.stands_out, suspect.odds, suspect.effect,
                 None if verdict is None else verdict.odds, None if verdict is None else verdict.effect,
                 None if verdict is None else min(1.0, verdict.p * len(case.seen.tried)),
             ))  # fmt: skip
-    rows.sort(key=lambda row: -row[3])
+    rows.sort(key=lambda row: -row[2])
     yield Exhibit(
         "search",
         "What was searched, and what was tried",
@@ -279,7 +280,8 @@ def search(case: Case) -> Iterator[Exhibit]:
             read=f"What stands out by {STANDS_OUT:g} standard errors or more is a suspect; for each class one is tried: a "
             "narrow one if a wide one does little without it, else the wide one. It becomes a finding when p, "
             f"corrected for all that were tried, is at most {CERTAIN:g} and the log-odds move by at least {LEAST:g} logits more than "
-            "with the same region of other classes.",
+            f"with the same region of other classes. What then turns less than {percent(TURNED)} of the pictures, and not clearly more than none, "
+            "is called a leaning.",
             cannot="What was not among the suspects was not tested: without masks patches where objects lie or whose pixels vary, marks that "
             "move from picture to picture, and combinations.",
         ),
@@ -287,7 +289,7 @@ def search(case: Case) -> Iterator[Exhibit]:
         "findings.",
         numbers={"suspects": len(rows), "tried": len(case.seen.tried), "findings": len(case.seen.findings)},
         table=Table(
-            (Column("class"), Column("kind"), Column("where"), Column("stands out", "standard errors", True), Column("search: log-odds", "logit", True), Column("search: turned", "[−1, 1]", True),
+            (Column("class"), Column("what"), Column("stands out", "standard errors", True), Column("search: log-odds", "logit", True), Column("search: turned", "[−1, 1]", True),
              Column("trial: log-odds", "logit", True), Column("trial: turned", "[−1, 1]", True), Column("trial: p", "", True)), tuple(rows),
         ),
     )  # fmt: skip

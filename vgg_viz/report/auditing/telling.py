@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vgg_viz.audit.findings import Audit, Found
+from vgg_viz.audit.findings import FEWEST, Audit, Found
 from vgg_viz.audit.region import Region
+from vgg_viz.audit.search import Suspect
+from vgg_viz.audit.trial import Verdict
 from vgg_viz.records import Finding
 from vgg_viz.report.section import counted
 
@@ -31,12 +33,22 @@ def sentence(found: Found, classes: Sequence[str], side: int) -> str:
     else:
         start += f"carrying {place}"
     odds = f"{verdict.odds:+.1f} logits"
+    lost = "without them" if found.region.kind == "colour" else "without it"
     return (
         f"{start} onto pictures of other classes turns {percent(verdict.turned)} of them into {name} ({percent(verdict.control)} "
         "when the same "
-        f"comes from other classes), {odds}; without it the network still knows {percent(found.recall[1])} of {name} instead of "
-        f"{percent(found.recall[0])}."
+        f"comes from other classes), {odds}; {lost} the network still knows {percent(found.recall[1])} of {name} instead of "
+        f"{percent(found.recall[0])}.{_rightful(found, name)}"
     )
+
+
+def _rightful(found: Found, name: str) -> str:
+    """What a reader must judge: colours and backgrounds may belong to a class in the world as well."""
+    if found.region.kind == "colour":
+        return f" Whether that is a shortcut depends on whether {name} has these colours in the world, too."
+    if found.region.kind == "background":
+        return f" Whether that is a shortcut depends on whether {name} is found before such backgrounds in the world, too."
+    return ""
 
 
 def percent(share: float) -> str:
@@ -48,15 +60,32 @@ def percent(share: float) -> str:
 def told(seen: Audit, classes: Sequence[str]) -> list[Finding]:
     """The verdict of the page: every finding, or that there is none, and what was not searched."""
     side = seen.batch.images.shape[-1]
-    found = [Finding("bad" if one.verdict.effect >= 0.1 else "warn", sentence(one, classes, side)) for one in seen.findings]
+    # Colours and backgrounds may belong to their class: a reader must judge, so they are worth a look and no problem yet.
+    grave = [one.verdict.effect >= 0.1 and one.region.kind in ("patch", "border") for one in seen.findings]
+    found = [Finding("bad" if bad else "warn", sentence(one, classes, side)) for one, bad in zip(seen.findings, grave, strict=True)]
+    if not seen.suspects:
+        return [untested(seen)]
     if not found:
         tried = f"{counted(len(seen.tried), 'suspect')} of the search {'was' if len(seen.tried) == 1 else 'were'} tried" if seen.tried else "nothing stood out in the search"
-        found = [Finding("note", f"No shortcut was found: {tried}, and no place, border, background or colour gives a class away on these {len(seen.labels):,} pictures. "
+        found = [Finding("note", f"No shortcut was found: {tried}, and no place, border, background or colour alone turns other pictures into a class on these {len(seen.labels):,} pictures. "
                          "Pictures without a mark cannot show that it is used: audit those that the network was trained on as well.")]
+    if seen.leanings:
+        leaning = [f"{classes[one.wanted]} by {place_of(one.region, side)} ({verdict.odds:+.1f} logits)" for one, verdict in seen.leanings]
+        found.append(Finding("note", f"Leanings, no shortcuts: {'; '.join(leaning[:5])}{'; ...' if len(leaning) > 5 else ''}. Carried onto other pictures they move the log-odds beyond chance, "
+                         "and hardly change an answer."))
     if seen.too_few:
         names = ", ".join(classes[i] for i in seen.too_few[:5]) + (", ..." if len(seen.too_few) > 5 else "")
         found.append(Finding("note", f"{counted(len(seen.too_few), 'class', 'classes')} had too few pictures to be searched: {names}."))
     return found
+
+
+def untested(seen: Audit) -> Finding:
+    """What is to be said where no class could be searched."""
+    counts = [int((seen.labels == label).sum()) for label in seen.too_few]
+    shown = len(set(seen.labels.tolist()))
+    why = "they show one class only" if shown < 2 else f"the fullest class that was asked for has {counted(max(counts, default=0), 'picture')}"
+    return Finding("warn", f"Nothing was tested: a trial needs two classes and at least {FEWEST} pictures of the one that is searched, and {why}. Below is what fewer can show: where the evidence "
+                   "lies, and which pictures to look at first. No shortcut was found, and none was ruled out; give more pictures with --data or --limit.")
 
 
 def as_json(found: Found, seen: Audit, classes: Sequence[str]) -> dict[str, Any]:
@@ -72,4 +101,13 @@ def as_json(found: Found, seen: Audit, classes: Sequence[str]) -> dict[str, Any]
         "donors": verdict.donors[0], "controls": verdict.donors[1], "recipients": verdict.recipients,
         "images": [seen.batch.names[i] for i in found.places],
         "sentence": sentence(found, classes, seen.batch.images.shape[-1]),
+    }  # fmt: skip
+
+
+def leaning_as_json(suspect: Suspect, verdict: Verdict, classes: Sequence[str]) -> dict[str, Any]:
+    """A leaning as `--json` gives it."""
+    return {
+        "kind": suspect.region.kind, "class": classes[suspect.wanted], "index": suspect.wanted,
+        "region": list(suspect.region.box) if suspect.region.box else None, "width": suspect.region.width or None,
+        "effect": verdict.effect, "interval": list(verdict.interval), "log_odds": verdict.odds,
     }  # fmt: skip

@@ -19,7 +19,8 @@ from vgg_viz.maths.receptive_field import Field
 from vgg_viz.records import Attribution, Caption, Exhibit, Finding
 from vgg_viz.report.section import Looked, Subject, counted, pixels, rows_of, section, true_line
 from vgg_viz.report.sections.activations import looked_at
-from vgg_viz.report.trials import exhibits, finding, tried
+from vgg_viz.report.trials import tried
+from vgg_viz.report.trials_shown import exhibits, finding
 from vgg_viz.report.viewer import payload
 
 COLUMNS = 8  # methods in a figure; more take several
