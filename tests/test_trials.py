@@ -146,7 +146,7 @@ def test_a_large_network_is_tried_on_the_pictures_shown_with_their_own_maps_and_
     assert (found["integrated_gradients"].verdict != "passes") or not quick
     assert (len(found["grad_cam"].cascade) == 1) == quick
     assert ("ROAD" in {measure.name for measure in found["grad_cam"].measures}) == (not quick)
-    panel, curves = exhibits(ranked(list(found.values())))
+    panel, _reasons, curves = exhibits(ranked(list(found.values())))
     if quick:
         assert "random networks 4 of them (Integrated Gradients: none, each map being too dear)" in panel.caption.see
         assert "how alike it stays when all of its weights are noise" in panel.caption.see
