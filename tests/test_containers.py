@@ -221,7 +221,7 @@ TFJS_FAULTS = {
     "no relu": (_set(1, activation="linear"), "without ReLU"),
     "mixed padding": (_set(2, padding="same"), "same padding everywhere"),
     "oblong": (_set(0, batch_input_shape=[None, 64, 32, 3]), "square pictures"),
-    "other side": (_set(0, batch_input_shape=[None, 64, 64, 3]), r"leave a 13 x 13 map"),
+    "other side": (_set(0, batch_input_shape=[None, 64, 64, 3]), r"leave a 13 × 13 map"),
     "sigmoid": (_set(-1, activation="sigmoid"), "sigmoid"),
     "no weights": (lambda m: _layers(m)[0]["config"].update(name="conv"), "no kernel of the layer 'conv'"),
     "headless": (lambda m: _layers(m).pop(), "without a classifier"),

@@ -11,6 +11,7 @@ from vgg_viz.attribution.ledger import ledger
 from vgg_viz.attribution.lrp import PRESETS
 from vgg_viz.errors import UnknownName, VggVizError
 from vgg_viz.figures.ledger import Books, relevance_ledger
+from vgg_viz.figures.style import number
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.report.material import gather
@@ -95,7 +96,7 @@ def test_the_chapter_says_the_numbers_that_its_figures_show(exhibits):
         share = exhibits["relevance-maps"].numbers["sums"][f"lrp_{name}"][0]
         assert share == pytest.approx(book["leaving"][-1], rel=1e-4)
     assert numbers["gap"] < 1e-5
-    assert f"{numbers['gap']:.1e} logit" in exhibits["relevance-ledger"].caption.read
+    assert f"{number(numbers['gap'], digits=1)} logit" in exhibits["relevance-ledger"].caption.read
     rows = exhibits["relevance-ledger"].table.rows
     assert len(rows) == 4 * 5
     for _, _, _, came, kept, swallowed, passed in rows:

@@ -209,7 +209,8 @@ def test_columns_mean_the_same_for_every_picture_however_often_a_batch_is_repeat
     logits = capture(model, images).logits
     expected = torch.stack([logits[:, 2] - logits[:, 4], logits[:, 5] - logits[:, 1]], 1)
     with torch.no_grad(), aiming(model.eval(), pairs) as scores:
-        assert torch.equal(model(images.repeat(2, 1, 1, 1)), expected.repeat(2, 1))
+        # Not to the bit: some processors add in another order where a batch is larger.
+        assert torch.allclose(model(images.repeat(2, 1, 1, 1)), expected.repeat(2, 1), rtol=1e-5, atol=1e-5)
         assert torch.equal(scores(logits), expected)
         spread = scores(logits[:, :, None, None].expand(-1, -1, 2, 2))
         assert torch.equal(spread[:, :, 1, 0], expected), "a map of class scores is exchanged at every place"
