@@ -24,8 +24,8 @@ from vgg_viz.capture.hooks import Met, meeting
 from vgg_viz.registry import Registry
 
 # Values of a block, for each thread. Smaller blocks stay in a cache of the second level and cost more calls than they save: where
-# that cache has 512 kB, blocks of half the size took a quarter longer with one thread and two fifths with two, of twice the size
-# as long; where it has 2 MB, four times the half took a tenth longer than the half.
+# that cache has 512 kB, blocks of half the size took a quarter longer with one thread and an eighth longer with two, of twice the
+# size as long or a twelfth longer.
 VALUES = 2**17
 
 
