@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # Two contended OpenMP threads can collapse a tiny net: on two cores one worker may have two, two workers one each.
@@ -23,6 +24,15 @@ SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 def tiny() -> nn.Module:
     """A Tiny VGG with seeded random weights, 64 px, ten classes."""
     return build("tiny_vgg", seed=1)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """For modules whose work is so small that it gains nothing from a second thread, and waits for it on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -11,14 +11,7 @@ from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import BUNDLED, load
 from vgg_viz.records import Checkpoint
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Work this small gains nothing from a second thread, and on a busy machine it waits for it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -34,12 +34,7 @@ from vgg_viz.report.trials import _part
 SIDE = 64
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def boxes_of(folder, split="test"):

@@ -70,12 +70,7 @@ def trained(steps: int, *, seed: int = 3, side: int = SIDE, names: tuple[str, ..
     return Checkpoint(wanted, names, model.eval().state_dict(), HISTORY, specimens)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def saved(folder: Path, **checkpoints: Checkpoint) -> list[Path]:

@@ -36,12 +36,7 @@ SIDE, PATCH = 32, (12, 10, 20, 18)  # x0, y0, x1, y1 [px]
 HOSTILE = ("</script><script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "safe\u202egpj.exe", "W" * 300, "", "{{ 7 * 7 }}")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def redness() -> Checkpoint:

@@ -50,13 +50,7 @@ MARKUP = ("<script>alert", "<img src=x", "onerror=alert(1)>")
 EPOCH = "1700000000"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Threads cost a tiny network more than they bring."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @cache

@@ -42,12 +42,7 @@ SIDE, NAMES = 32, ("disc", "boat")
 TAG = (0, 0, 8, 8)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # ---------------------------------------------------------------- networks and pictures made by hand

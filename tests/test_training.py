@@ -27,13 +27,7 @@ from vgg_viz.training.run_folder import RunFolder
 SHORT = Recipe(epochs=3, batch_size=32, augment="paper", seed=5)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Runs this small gain nothing from a second thread, and on a busy machine they wait for it a hundredfold."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def run(out, **options) -> Checkpoint:

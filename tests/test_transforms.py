@@ -11,14 +11,7 @@ from torchvision.transforms.v2 import functional as reference
 from vgg_viz.data import shapes
 from vgg_viz.data.transforms import AUGMENTATIONS, Augmentation, ColourAxes, augment, colour_axes, evaluation_view, steps
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Work this small gains nothing from a second thread, and on a busy machine it waits for it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
