@@ -15,9 +15,10 @@ from typing import Any
 from vgg_viz.data import shapes
 from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import architecture, build
+from vgg_viz.plain_json import write_json
 from vgg_viz.records import Checkpoint, Provenance, Specimen
 from vgg_viz.report.page import IndexRow, render_index
-from vgg_viz.report.writing import MANIFEST, SCHEMA, write_json
+from vgg_viz.report.writing import MANIFEST, SCHEMA
 from vgg_viz.serve.application import application
 from vgg_viz.serve.galleries import Galleries
 from vgg_viz.serve.listening import listening, server

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import vgg_viz
-from vgg_viz.options import parser
+from vgg_viz.commands.parser import parser
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "vgg_viz"

@@ -106,8 +106,8 @@ def test_what_cannot_be_planted_is_refused(tmp_path):
     (["--shortcut", "corner", "--class", "star", "--strength", "nan"], "a share of pictures"),
 ])  # fmt: skip
 def test_half_a_shortcut_is_refused_in_a_sentence(tmp_path, words, sentence):
+    from vgg_viz.commands.parser import parser
     from vgg_viz.commands.planting import planted_shortcut
-    from vgg_viz.options import parser
 
     options = parser().parse_args(["data", "shapes", "--out", str(tmp_path), *words])
     with pytest.raises(InputRefused, match=sentence):

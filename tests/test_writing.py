@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vgg_viz.errors import OutputRefused
-from vgg_viz.report.writing import MANIFEST, folder_name, plain, read_manifest, replacing, write_json
+from vgg_viz.plain_json import plain, write_json
+from vgg_viz.report.writing import MANIFEST, folder_name, read_manifest, replacing
 
 
 def gallery(folder: Path, word: str = "old") -> Path:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from vgg_viz._version import __version__
+
 if TYPE_CHECKING:
     from vgg_viz.attribution import attribute, methods
     from vgg_viz.capture.hooks import capture, capturing
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from vgg_viz.report.gallery import report
     from vgg_viz.report.show import show_activations, show_attribution, specimens
     from vgg_viz.training.loop import train
-
-__version__ = "0.1.0"
 
 _ROOMS = {
     "attribute": "vgg_viz.attribution",

@@ -9,10 +9,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from vgg_viz.commands.command import COMMANDS
+from vgg_viz.commands.parser import COMMANDS, parsed
 from vgg_viz.commands.saying import DONE, INTERRUPTED, PARTS_MISSING, REFUSED
 from vgg_viz.errors import InputRefused, VggVizError
-from vgg_viz.options import parsed
 
 __all__ = ["DONE", "INTERRUPTED", "PARTS_MISSING", "REFUSED", "main"]
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from vgg_viz.commands.command import command
 from vgg_viz.commands.opening import overrides
+from vgg_viz.commands.parser import CHECKPOINT, Parser, command, positive
 from vgg_viz.commands.saying import DONE, as_typed, landed, print_json
-from vgg_viz.options import CHECKPOINT, Parser, positive
 
 
 def words(parser: Parser) -> None:

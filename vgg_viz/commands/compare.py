@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from vgg_viz.commands.command import command
 from vgg_viz.commands.opening import overrides
+from vgg_viz.commands.parser import Parser, command
 from vgg_viz.commands.saying import as_typed, landed
-from vgg_viz.options import Parser
 
 
 def words(parser: Parser) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from vgg_viz.commands.command import command
+from vgg_viz.commands.parser import Parser, add, command, shared_options
 from vgg_viz.commands.planting import planted_shortcut, shortcut_words
 from vgg_viz.commands.saying import DONE, PARTS_MISSING, print_json
-from vgg_viz.options import Parser, add, shared_options
 
 
 def words(parser: Parser) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from vgg_viz.commands.command import command
+from vgg_viz.commands.parser import Parser, command
 from vgg_viz.commands.saying import DONE, PARTS_MISSING, print_json
-from vgg_viz.options import Parser
 
 
 def words(parser: Parser) -> None:

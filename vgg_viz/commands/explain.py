@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from vgg_viz.commands.command import command
 from vgg_viz.commands.opening import overrides
+from vgg_viz.commands.parser import CHECKPOINT, Parser, command
 from vgg_viz.commands.saying import DONE, PARTS_MISSING, as_typed, landed, print_json
-from vgg_viz.options import CHECKPOINT, Parser
 
 
 def words(parser: Parser) -> None:

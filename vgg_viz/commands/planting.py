@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from vgg_viz.commands.parser import Parser
 from vgg_viz.errors import InputRefused
-from vgg_viz.options import Parser
 
 if TYPE_CHECKING:
     from vgg_viz.data.shortcuts import Shortcut

@@ -53,6 +53,6 @@ def as_typed(options: argparse.Namespace) -> str:
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output, with nothing in it that JSON does not know."""
-    from vgg_viz.report.writing import plain
+    from vgg_viz.plain_json import plain
 
     print(json.dumps(plain(value), ensure_ascii=False, indent=2, allow_nan=False))

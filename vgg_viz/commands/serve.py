@@ -6,10 +6,9 @@ import argparse
 import json
 import sys
 
-from vgg_viz.commands.command import command
 from vgg_viz.commands.opening import overrides
+from vgg_viz.commands.parser import Parser, command, port
 from vgg_viz.commands.saying import DONE
-from vgg_viz.options import Parser, port
 
 
 def words(parser: Parser) -> None:

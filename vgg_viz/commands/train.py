@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vgg_viz.commands.command import command
+from vgg_viz.commands.parser import Parser, command
 from vgg_viz.commands.planting import planted_shortcut, shortcut_words
 from vgg_viz.commands.saying import DONE, print_json
-from vgg_viz.options import Parser
 
 
 def words(parser: Parser) -> None:

@@ -16,11 +16,11 @@ from typing import Any
 
 from vgg_viz.errors import SectionMissing
 from vgg_viz.figures.write import adaptive, packed_png, painted, vector
+from vgg_viz.plain_json import plain, write_json
 from vgg_viz.records import Exhibit, Finding, Table
 from vgg_viz.report import page
 from vgg_viz.report.preset import Preset
 from vgg_viz.report.publishing import svg_uri
-from vgg_viz.report.writing import plain, write_json
 
 MOST_LISTED = 800  # characters of one exhibit's numbers in the manifest
 PAGE_DENSITY, PAGE_QUALITY = 1.15, 45  # of photographs in the page; as WebP

@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 
-from vgg_viz import __version__
+from vgg_viz._version import __version__
 from vgg_viz.errors import InputRefused
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import BUNDLED, load, sha256
 from vgg_viz.models.containers import model_files
 from vgg_viz.models.geometry import geometry
+from vgg_viz.plain_json import write_json
 from vgg_viz.records import Checkpoint, Exhibit, Finding
 from vgg_viz.registry import discover
 from vgg_viz.report import page
@@ -33,9 +34,9 @@ from vgg_viz.report.resuming import resumable
 from vgg_viz.report.scene import write_scene
 from vgg_viz.report.section import SECTIONS, SectionMaker, Subject
 from vgg_viz.report.shelf import Shelf
-from vgg_viz.report.stamp import made_at, reproducible, versions
 from vgg_viz.report.verdict import facts, subtitle, verdict
-from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing, write_json
+from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing
+from vgg_viz.versions import made_at, reproducible, versions
 
 RECEIPTS = "data/map-*.npz hold every map raw, as float; data/map-*.json say what each depends on"
 

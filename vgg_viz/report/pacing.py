@@ -21,7 +21,7 @@ from vgg_viz.report.calibration import WRITING, Ratio, measured, painted, painti
 from vgg_viz.report.cuts import NAMES, gone, sentence
 from vgg_viz.report.preset import LARGE_GIGAMACS, Preset
 from vgg_viz.report.shelf import options_of
-from vgg_viz.report.stamp import reproducible
+from vgg_viz.versions import reproducible
 
 # What a reader would miss most comes first; the others follow in the page's order.
 FIRST = ("overview", "attention", "evidence")

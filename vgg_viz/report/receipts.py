@@ -29,10 +29,10 @@ from torch import Tensor, nn
 from vgg_viz.attribution import methods
 from vgg_viz.errors import ReceiptRefused
 from vgg_viz.models.whole_file import whole_file
+from vgg_viz.plain_json import json_text, plain
 from vgg_viz.records import Attribution
-from vgg_viz.report.stamp import reproducible, versions
 from vgg_viz.report.stored import arrays_of, told_in
-from vgg_viz.report.writing import json_text, plain
+from vgg_viz.versions import reproducible, versions
 
 SCHEMA = 1
 SAMPLED = 256  # values of each weight that tell which network was built

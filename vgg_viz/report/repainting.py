@@ -11,11 +11,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vgg_viz import __version__
+from vgg_viz._version import __version__
 from vgg_viz.attribution import methods
 from vgg_viz.attribution.method import METHODS
 from vgg_viz.errors import ReceiptRefused, SectionMissing
 from vgg_viz.models.geometry import LayerGeometry
+from vgg_viz.plain_json import write_json
 from vgg_viz.records import Activations, Architecture, Attribution, Batch, Checkpoint, Exhibit, Finding
 from vgg_viz.registry import discover
 from vgg_viz.report import page
@@ -29,10 +30,10 @@ from vgg_viz.report.receipts import Receipt, read
 from vgg_viz.report.scene import STEM, Scene, read_scene
 from vgg_viz.report.section import SECTIONS, Looked, SectionMaker, Subject
 from vgg_viz.report.shelf import together
-from vgg_viz.report.stamp import made_at, versions
 from vgg_viz.report.stored import told_in
 from vgg_viz.report.takeover import take_over
-from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing, write_json
+from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing
+from vgg_viz.versions import made_at, versions
 
 AGAIN = "python -m vgg_viz report CHECKPOINT"
 CHAPTER = "attention"  # the one that receipts paint

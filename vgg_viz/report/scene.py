@@ -15,10 +15,10 @@ from torch import Tensor
 from vgg_viz.errors import ReceiptRefused
 from vgg_viz.maths.receptive_field import Field
 from vgg_viz.models.geometry import LayerGeometry
+from vgg_viz.plain_json import write_json
 from vgg_viz.records import Batch
 from vgg_viz.report.receipts import packed, pixels_of
 from vgg_viz.report.stored import arrays_of, told_in
-from vgg_viz.report.writing import write_json
 
 STEM = "looked-into"
 ARRAYS = {"images": ("|u1", 4), "masks": ("|u1", 3), "boxed": ("|u1", 1), "labels": ("<i8", 1), "logits": ("<f4", 2)}

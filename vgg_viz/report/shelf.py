@@ -17,10 +17,10 @@ from vgg_viz.attribution.blocks import CAMS
 from vgg_viz.attribution.method import Options
 from vgg_viz.attribution.shared import gradient_bundle
 from vgg_viz.errors import ReceiptRefused
+from vgg_viz.plain_json import plain
 from vgg_viz.records import Attribution, Batch
 from vgg_viz.report.preset import Preset
 from vgg_viz.report.receipts import Origin, matches, network_of, origin, read, slug, told_of, write
-from vgg_viz.report.writing import plain
 
 
 class Maps(Protocol):

@@ -26,7 +26,7 @@ from vgg_viz.records import Checkpoint, Epoch, Provenance
 from vgg_viz.training.kept_epochs import epoch_file, is_kept, keep_epoch, kept_every
 from vgg_viz.training.progress import Display
 from vgg_viz.training.recipe import Recipe, checked, optimizer_for, rate_at, usual_recipe
-from vgg_viz.training.run_folder import RunFolder, versions
+from vgg_viz.training.run_folder import RunFolder, environment
 
 
 def train(
@@ -78,7 +78,7 @@ def train(
         history = run.restore(model, optimizer, recipe=recipe, wanted=wanted, source=source)
         blank = Checkpoint(
             wanted, source.classes, {}, specimens=specimens(source.held_out, seed=recipe.seed),
-            provenance=Provenance("", "", "vgg_viz", data=source.provenance, training={**asdict(recipe), **versions()}),
+            provenance=Provenance("", "", "vgg_viz", data=source.provenance, training={**asdict(recipe), **environment()}),
         )  # fmt: skip
         every = kept_every(keep_epochs, model.state_dict().values(), recipe.epochs)
         display.started(model, source, history, every)

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from vgg_viz._version import __version__
 from vgg_viz.data.cache import Source, fingerprint
 from vgg_viz.errors import OutputRefused
 from vgg_viz.models.checkpoint import load, read_extra, save
@@ -115,10 +116,8 @@ class RunFolder:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def versions() -> dict[str, str | int]:
+def environment() -> dict[str, str | int]:
     """What decides the bits besides the recipe."""
-    from vgg_viz import __version__
-
     return {
         "vgg_viz": __version__, "torch": str(torch.__version__), "python": platform.python_version(),
         "threads": torch.get_num_threads(),

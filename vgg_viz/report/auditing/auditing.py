@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 
-from vgg_viz import __version__
+from vgg_viz._version import __version__
 from vgg_viz.audit.findings import Audit, audit
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import BUNDLED, load, sha256
 from vgg_viz.models.vgg import title
+from vgg_viz.plain_json import write_json
 from vgg_viz.records import Checkpoint, Finding
 from vgg_viz.report import page
 from vgg_viz.report.auditing.chapters import Case, attention, findings, ranking, repeated, search
@@ -29,8 +30,8 @@ from vgg_viz.report.material import folder_classes, labelled_pictures, left_out
 from vgg_viz.report.preset import PRESETS
 from vgg_viz.report.publishing import publish
 from vgg_viz.report.section import counted, truth_word
-from vgg_viz.report.stamp import made_at, reproducible, versions
-from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing, write_json
+from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing
+from vgg_viz.versions import made_at, reproducible, versions
 
 
 @dataclass(frozen=True, slots=True)

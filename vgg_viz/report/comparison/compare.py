@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 
-from vgg_viz import __version__
+from vgg_viz._version import __version__
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load, sha256
 from vgg_viz.models.geometry import geometry
+from vgg_viz.plain_json import write_json
 from vgg_viz.records import Finding
 from vgg_viz.report import page
 from vgg_viz.report.comparison.answers import changes
@@ -31,8 +32,8 @@ from vgg_viz.report.gallery import Result, write_explorer
 from vgg_viz.report.index import require_index_place, write_index
 from vgg_viz.report.preset import preset_for
 from vgg_viz.report.publishing import publish
-from vgg_viz.report.stamp import made_at, reproducible, versions
-from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing, write_json
+from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing
+from vgg_viz.versions import made_at, reproducible, versions
 
 
 def compare(

@@ -12,13 +12,14 @@ from typing import Any
 
 import torch
 
-from vgg_viz import __version__
+from vgg_viz._version import __version__
 from vgg_viz.errors import OutputRefused
 from vgg_viz.figures.write import pdf, png, svg
 from vgg_viz.maths.images import SUFFIXES
 from vgg_viz.models.checkpoint import BUNDLED
 from vgg_viz.models.vgg import title
 from vgg_viz.models.whole_file import whole_file
+from vgg_viz.plain_json import write_json
 from vgg_viz.report import page, receipts
 from vgg_viz.report.exhibits import Chapter, Made, Progress, make_all, manifest_entries, write_chapter
 from vgg_viz.report.explaining import depth, hiding, maps, sheet
@@ -29,8 +30,8 @@ from vgg_viz.report.gallery import Result
 from vgg_viz.report.index import require_index_place, write_index
 from vgg_viz.report.preset import PRESETS
 from vgg_viz.report.publishing import publish
-from vgg_viz.report.stamp import made_at, reproducible, versions
-from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing, write_json
+from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing
+from vgg_viz.versions import made_at, reproducible, versions
 
 FIGURES = (".png", ".svg", ".pdf")
 

@@ -10,7 +10,7 @@ from vgg_viz.records import Attribution
 from vgg_viz.report.explaining.explanation import Explanation
 from vgg_viz.report.explaining.look import UNIT
 from vgg_viz.report.explaining.telling import is_flat, part, removed
-from vgg_viz.report.stamp import reproducible
+from vgg_viz.versions import reproducible
 
 TOP = 5  # classes that are named
 

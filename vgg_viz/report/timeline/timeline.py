@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from vgg_viz import __version__
+from vgg_viz._version import __version__
 from vgg_viz.data import cache, shapes
 from vgg_viz.data.folder import match_classes, open_folder, read_folder
 from vgg_viz.data.shortcuts import from_provenance
@@ -22,6 +22,7 @@ from vgg_viz.models.build import skeleton
 from vgg_viz.models.checkpoint import sha256
 from vgg_viz.models.geometry import geometry
 from vgg_viz.models.vgg import title
+from vgg_viz.plain_json import write_json
 from vgg_viz.records import Batch, Finding
 from vgg_viz.report import page
 from vgg_viz.report.exhibits import Chapter, Made, Progress, make_all, manifest_entries, write_chapter
@@ -31,7 +32,6 @@ from vgg_viz.report.material import folder_classes, gather, in_channels
 from vgg_viz.report.preset import preset_for
 from vgg_viz.report.publishing import publish
 from vgg_viz.report.section import counted
-from vgg_viz.report.stamp import made_at, reproducible, versions
 from vgg_viz.report.timeline.curves import curves
 from vgg_viz.report.timeline.flips import flips
 from vgg_viz.report.timeline.kept_run import open_run
@@ -39,7 +39,8 @@ from vgg_viz.report.timeline.pictures import pictures
 from vgg_viz.report.timeline.shortcut import shortcuts
 from vgg_viz.report.timeline.suspects import Suspect, planted, suspects
 from vgg_viz.report.timeline.walk import Walk
-from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing, write_json
+from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing
+from vgg_viz.versions import made_at, reproducible, versions
 
 DONORS = 400  # pictures of the training part that regions are taken from, evenly over the classes
 

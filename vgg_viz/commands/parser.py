@@ -1,15 +1,24 @@
-"""What the command line understands: commands, options and their words; nothing heavy is imported."""
+"""The command line: its parser, the options that commands share, and how a command registers itself.
+
+    @command("predict", order=50, words=words, about="say what a checkpoint sees in pictures", example="...")
+    def run(options): ...
+        return DONE
+
+A command is a decorated function in a file of this folder. Neither it nor this file imports anything heavy at its top: asking for
+help must not cost an import of torch.
+"""
 
 from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import NoReturn
 
-from vgg_viz import __version__
-from vgg_viz.registry import discover
+from vgg_viz._version import __version__
+from vgg_viz.registry import Registry, discover
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,6 +53,47 @@ def _words(parser: argparse.ArgumentParser) -> list[str]:
     return found
 
 
+Run = Callable[[argparse.Namespace], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command of the command line.
+
+    order       where it stands in the help
+    about       one line, without a capital and a full stop
+    example     one line that works
+    words       declares its arguments
+    run         does it, and returns the exit status
+    checkpoint  takes the options that overrule what a checkpoint says
+    shared      takes the options of every command; False where its kinds take them
+    """
+
+    name: str
+    order: int
+    about: str
+    example: str
+    words: Callable[[Parser], None]
+    run: Run
+    checkpoint: bool
+    shared: bool
+
+
+COMMANDS: Registry[Command] = Registry("command")
+
+
+def command(
+    name: str, *, order: int, about: str, example: str, words: Callable[[Parser], None], checkpoint: bool = True, shared: bool = True
+) -> Callable[[Run], Run]:
+    """Register the decorated function as a command; raises VggVizError when the name is taken."""
+
+    def register(run: Run) -> Run:
+        COMMANDS.add(name, Command(name, order, about, example, words, run, checkpoint, shared))
+        return run
+
+    return register
+
+
 def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     """The arguments understood; ends the program with status 2 and one sentence where they are not."""
     reader: argparse.ArgumentParser = parser()
@@ -59,8 +109,6 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
 
 def parser() -> Parser:
     """The whole command line."""
-    from vgg_viz.commands.command import COMMANDS  # commands are declared with the words of this file
-
     root = Parser(
         prog="vgg_viz", allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
         description="One VGG checkpoint in, one gallery out.",

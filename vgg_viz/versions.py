@@ -7,7 +7,7 @@ import platform
 from datetime import UTC, datetime
 from functools import cache
 
-from vgg_viz import __version__
+from vgg_viz._version import __version__
 
 
 def reproducible() -> bool:
