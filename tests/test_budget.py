@@ -20,13 +20,14 @@ from vgg_viz.errors import InputRefused, SectionMissing
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.registry import discover
+from vgg_viz.report import build as builder
 from vgg_viz.report import gallery, pacing
 from vgg_viz.report.budget import OVERHEAD, Detail, Plan, Speed, Task, Trials, cost_of, evaluated, plan, reductions
 from vgg_viz.report.calibration import Ratio, measured, painted
 from vgg_viz.report.gallery import Result, report
 from vgg_viz.report.pacing import FIRST, Pace, pace
 from vgg_viz.report.preset import PRESETS, preset_for
-from vgg_viz.report.section import SECTIONS, SectionMaker
+from vgg_viz.report.section import Section
 from vgg_viz.report.shelf import options_of
 
 SPEED = Speed(0.1, 0.3)
@@ -391,13 +392,12 @@ def slow_report(tmp_path, monkeypatch):
 
         return make
 
-    makers = {slug: SectionMaker(slug, slug.title(), "A lead.", number, making(slug)) for number, slug in enumerate(seconds)}
-    monkeypatch.setattr(SECTIONS, "_items", makers)
-    monkeypatch.setattr(gallery, "discover", lambda package: None)
-    monkeypatch.setattr(gallery, "write_explorer", lambda folder, made: (None, "left out"))
+    sections = [Section("report", slug, slug.title(), "A lead.", number, making(slug)) for number, slug in enumerate(seconds)]
+    monkeypatch.setattr("vgg_viz.report.build.sections_of", lambda kind: sections)
+    monkeypatch.setattr("vgg_viz.report.build._explorer", lambda *_: (None, "left out"))
     monkeypatch.setattr(pacing, "painting", lambda clock: 1.0)
     monkeypatch.setattr(gallery, "pace", lambda budget, began: Pace(budget, clock, clock()) if budget else None)
-    monkeypatch.setattr(gallery, "build", lambda checkpoint: ticking(build(checkpoint), clock))
+    monkeypatch.setattr(gallery, "network", lambda checkpoint: ticking(build(checkpoint), clock))
     save(tmp_path / "net.pt", trained(specimens=6))
 
     def run(budget):
@@ -463,11 +463,11 @@ def test_an_interrupted_report_goes_on_with_more_seconds_from_the_maps_that_it_h
     def interrupted(folder, made):
         raise KeyboardInterrupt
 
-    written = gallery.write_explorer
-    monkeypatch.setattr(gallery, "write_explorer", interrupted)
+    written = builder._explorer
+    monkeypatch.setattr(builder, "_explorer", interrupted)
     with pytest.raises(KeyboardInterrupt):
         slow_report(5_000.0)
-    monkeypatch.setattr(gallery, "write_explorer", written)
+    monkeypatch.setattr(builder, "_explorer", written)
     result, manifest, _ = slow_report(50_000.0)
     count = len(manifest["receipts"])
     assert count > 4

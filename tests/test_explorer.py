@@ -120,7 +120,7 @@ def test_the_policy_names_every_script_and_style_by_its_hash(tiny):
 def gallery(tmp_path_factory):
     out = tmp_path_factory.mktemp("gallery")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vgg_viz.report.gallery._chapters", lambda *_: ([], []))  # the figures are proved elsewhere
+        patch.setattr("vgg_viz.report.build.sections_of", lambda _kind: [])  # the figures are proved elsewhere
         report(None, out=out, preset="quick")
         report("vgg11", out=out, preset="quick", overrides={"image_size": 64})
     return out
@@ -154,7 +154,7 @@ def test_the_gallery_of_a_large_network_holds_what_it_said_and_says_why(gallery)
 
 
 def test_a_network_without_pictures_gets_painted_ones_and_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("vgg_viz.report.gallery._chapters", lambda *_: ([], []))
+    monkeypatch.setattr("vgg_viz.report.build.sections_of", lambda _kind: [])
     result = report("tiny_vgg", out=tmp_path, preset="quick")
     html = (result.index.parent / "explorer.html").read_text(encoding="utf-8")
     assert "without pictures of its own" in html

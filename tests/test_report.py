@@ -38,7 +38,7 @@ from vgg_viz.report.gallery import Result, report
 from vgg_viz.report.index import write_index
 from vgg_viz.report.material import labelled_pictures, specimen_batch
 from vgg_viz.report.preset import PRESETS
-from vgg_viz.report.section import SECTIONS, SectionMaker
+from vgg_viz.report.section import Section, sections_of
 
 SIDE = 32
 RLO = "\u202e"
@@ -130,7 +130,7 @@ def texts(folder: Path) -> list[Path]:
 def test_every_part_of_a_complete_checkpoint_is_made(made):
     assert made.result.missing == ()
     assert made.manifest["missing"] == []
-    assert {exhibit["section"] for exhibit in made.manifest["exhibits"]} == set(SECTIONS)
+    assert {exhibit["section"] for exhibit in made.manifest["exhibits"]} == {section.slug for section in sections_of("report")}
 
 
 def test_the_manifest_says_what_was_made_from_what_by_what(made):
@@ -405,9 +405,8 @@ def test_the_same_command_gives_the_same_bytes(made, tmp_path):
 def only(monkeypatch):
     """Reports made of the given sections alone: quick."""
 
-    def these(*makers: SectionMaker) -> None:
-        monkeypatch.setattr(SECTIONS, "_items", {maker.slug: maker for maker in makers})
-        monkeypatch.setattr(gallery, "discover", lambda package: None)
+    def these(*sections: Section) -> None:
+        monkeypatch.setattr("vgg_viz.report.build.sections_of", lambda kind: list(sections))
 
     return these
 
@@ -417,16 +416,16 @@ def plain_exhibit(subject):
     yield Exhibit("plain", "Plain", caption, "An alternative text.", numbers={"n": 1})
 
 
-PLAIN = SectionMaker("plain", "Plain", "A lead.", 1, plain_exhibit)
+PLAIN = Section("report", "plain", "Plain", "A lead.", 1, plain_exhibit)
 
 
-def failing(error: BaseException, *, after: int = 1) -> SectionMaker:
+def failing(error: BaseException, *, after: int = 1) -> Section:
     def make(subject):
         for number in range(after):
             yield Exhibit(f"before-{number}", "Before", Caption("see", "read", "cannot"), "alternative text", numbers={"n": 1})
         raise error
 
-    return SectionMaker("failing", "The failing one", "A lead.", 2, make)
+    return Section("report", "failing", "The failing one", "A lead.", 2, make)
 
 
 @pytest.mark.parametrize("error", [

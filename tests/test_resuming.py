@@ -20,13 +20,13 @@ from vgg_viz.cli import main
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.records import Batch, Caption, Exhibit
-from vgg_viz.report import gallery, shelf
+from vgg_viz.report import shelf
 from vgg_viz.report.gallery import report
 from vgg_viz.report.kept_trials import decoded
 from vgg_viz.report.preset import PRESETS, preset_for
 from vgg_viz.report.receipts import read
 from vgg_viz.report.resuming import STALE, resumable
-from vgg_viz.report.section import SECTIONS, SectionMaker
+from vgg_viz.report.section import Section, sections_of
 from vgg_viz.report.sections import attention
 
 
@@ -36,9 +36,8 @@ def attention_alone():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SECTIONS, "_items", {"attention": SECTIONS["attention"]})
-        patch.setattr(gallery, "discover", lambda package: None)
-        patch.setattr(gallery, "write_explorer", lambda folder, made: (None, "left out"))
+        patch.setattr("vgg_viz.report.build.sections_of", lambda kind: [one for one in sections_of(kind) if one.slug == "attention"])
+        patch.setattr("vgg_viz.report.build._explorer", lambda *_: (None, "left out"))
         patch.setenv("SOURCE_DATE_EPOCH", EPOCH)
         yield
     torch.set_num_threads(before)
@@ -120,7 +119,7 @@ def unpainted(monkeypatch):
         caption = Caption("what is seen", "how it is read", "what it cannot say")
         yield Exhibit("plain", "Plain", caption, "An alternative text.", numbers={"layer": maps.chosen_layer})
 
-    monkeypatch.setattr(SECTIONS, "_items", {"plain": SectionMaker("plain", "Plain", "A lead.", 1, make)})
+    monkeypatch.setattr("vgg_viz.report.build.sections_of", lambda kind: [Section(kind, "plain", "Plain", "A lead.", 1, make)])
 
 
 def left_by(source, out, monkeypatch, after=4, **options):
@@ -273,7 +272,7 @@ def test_trials_that_were_held_are_not_held_again_and_come_back_to_the_bit(unpai
         attention.compute(subject, subject.looked)
         yield from ()
 
-    monkeypatch.setattr(SECTIONS, "_items", {"plain": SectionMaker("plain", "Plain", "A lead.", 1, make)})
+    monkeypatch.setattr("vgg_viz.report.build.sections_of", lambda kind: [Section(kind, "plain", "Plain", "A lead.", 1, make)])
     with monkeypatch.context() as patch:
         interrupted(patch, 0)
         with pytest.raises(KeyboardInterrupt) as ended:

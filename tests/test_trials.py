@@ -95,7 +95,7 @@ def test_the_chapter_leads_with_what_passes_and_marks_what_fails(monkeypatch):
     told = ranked([one("saliency", "fails"), one("grad_cam", "passes"), one("guided_backprop", "weak")])
     monkeypatch.setattr(attention, "tried", lambda subject, looked: tuple(told))
     with torch.no_grad():
-        shown = list(SECTIONS["attention"].make(subject))
+        shown = list(SECTIONS["report/attention"].make(subject))
     assert isinstance(shown[1], Finding)
     slugs = [exhibit.slug for exhibit in shown if not isinstance(exhibit, Finding)]
     assert slugs[:4] == ["attention-viewer", "attention-trials", "attention-verdicts", "attention-curves"]

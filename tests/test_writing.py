@@ -58,8 +58,8 @@ def test_no_stem_whatever_climbs_out_hides_or_needs_quotes(stem):
 
 
 def test_a_new_gallery_appears_whole_and_can_be_read_by_others(tmp_path):
-    with replacing(tmp_path / "deep" / "net") as folder:
-        put(folder, "new")
+    with replacing(tmp_path / "deep" / "net") as place:
+        put(place.folder, "new")
         assert not (tmp_path / "deep" / "net").exists()
     assert read_manifest(tmp_path / "deep" / "net")["word"] == "new"
     assert (tmp_path / "deep" / "net").stat().st_mode & 0o777 == 0o755
@@ -69,8 +69,8 @@ def test_a_new_gallery_appears_whole_and_can_be_read_by_others(tmp_path):
 def test_an_old_gallery_gives_way_with_everything_in_it(tmp_path):
     target = gallery(tmp_path / "net")
     (target / "figures").mkdir()
-    with replacing(target) as folder:
-        put(folder, "new")
+    with replacing(target) as place:
+        put(place.folder, "new")
     assert sorted(entry.name for entry in target.iterdir()) == [MANIFEST]
     assert [entry.name for entry in tmp_path.iterdir()] == ["net"]
 
@@ -78,8 +78,8 @@ def test_an_old_gallery_gives_way_with_everything_in_it(tmp_path):
 @pytest.mark.parametrize("failure", [RuntimeError("no"), KeyboardInterrupt(), OutputRefused("x")], ids=["error", "Ctrl-C", "refusal"])
 def test_a_failure_keeps_the_old_gallery_and_leaves_no_litter(tmp_path, failure):
     target = gallery(tmp_path / "net")
-    with pytest.raises(type(failure)), replacing(target) as folder:  # noqa: PT012
-        put(folder, "half")
+    with pytest.raises(type(failure)), replacing(target) as place:  # noqa: PT012
+        put(place.folder, "half")
         raise failure
     assert read_manifest(target)["word"] == "old"
     assert (target / "index.html").read_text() == "old"
@@ -89,8 +89,8 @@ def test_a_failure_keeps_the_old_gallery_and_leaves_no_litter(tmp_path, failure)
 @pytest.mark.parametrize("failure", [RuntimeError("no"), KeyboardInterrupt()], ids=["error", "Ctrl-C"])
 def test_folders_that_were_made_for_a_gallery_go_with_it(tmp_path, failure):
     (tmp_path / "mine").mkdir()
-    with pytest.raises(type(failure)), replacing(tmp_path / "mine" / "new" / "deep" / "net") as folder:  # noqa: PT012
-        put(folder, "half")
+    with pytest.raises(type(failure)), replacing(tmp_path / "mine" / "new" / "deep" / "net") as place:  # noqa: PT012
+        put(place.folder, "half")
         raise failure
     assert [entry.name for entry in tmp_path.rglob("*")] == ["mine"], "what was there before stays, although it is empty"
     with pytest.raises(type(failure)), replacing(tmp_path / "new" / "net"):  # noqa: PT012
@@ -109,8 +109,8 @@ def test_where_the_last_rename_fails_the_old_gallery_comes_back(tmp_path, monkey
         rename(source, destination)
 
     monkeypatch.setattr("vgg_viz.report.writing.os.rename", failing)
-    with pytest.raises(OutputRefused, match=r"No space left on device.*nothing was changed"), replacing(target) as folder:
-        put(folder, "new")
+    with pytest.raises(OutputRefused, match=r"No space left on device.*nothing was changed"), replacing(target) as place:
+        put(place.folder, "new")
     assert read_manifest(target)["word"] == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["net"]
 
@@ -135,8 +135,8 @@ def test_another_tools_manifest_does_not_make_a_folder_ours(tmp_path, manifest):
 
 def test_an_empty_folder_may_be_filled(tmp_path):
     (tmp_path / "net").mkdir()
-    with replacing(tmp_path / "net") as folder:
-        put(folder, "new")
+    with replacing(tmp_path / "net") as place:
+        put(place.folder, "new")
     assert read_manifest(tmp_path / "net")["word"] == "new"
 
 
@@ -192,3 +192,83 @@ def test_the_same_numbers_give_the_same_bytes_and_a_lone_surrogate_is_no_crash(t
         write_json(tmp_path / name, {"file": "caf\udce9.png", "set": [1.0, float("nan")]})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert json.loads((tmp_path / "a").read_text(encoding="utf-8"))["set"] == [1.0, None]
+
+
+# ---------------------------------------------------------------- another gallery in the way
+
+
+def mine(manifest) -> bool:
+    return manifest.get("word") == "mine"
+
+
+def test_a_gallery_of_something_else_is_left_alone_and_the_next_free_name_is_taken(tmp_path):
+    gallery(tmp_path / "best", "other")
+    gallery(tmp_path / "best-2", "another")
+    with replacing(tmp_path / "best", ours=mine) as place:
+        put(place.folder, "mine")
+    assert place.target == tmp_path / "best-3"
+    assert {name: read_manifest(tmp_path / name)["word"] for name in ("best", "best-2", "best-3")} == {
+        "best": "other", "best-2": "another", "best-3": "mine",
+    }  # fmt: skip
+
+
+def test_the_same_again_takes_its_own_place_back(tmp_path):
+    gallery(tmp_path / "best", "other")
+    gallery(tmp_path / "best-2", "mine")
+    with replacing(tmp_path / "best", ours=mine) as place:
+        put(place.folder, "mine")
+    assert place.target == tmp_path / "best-2"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["best", "best-2"]
+    assert not (place.target / "index.html").exists(), "the old one is gone"
+
+
+def test_of_two_commands_at_once_into_one_folder_neither_is_lost(tmp_path):
+    with replacing(tmp_path / "best", ours=mine) as first:
+        put(first.folder, "mine")
+        with replacing(tmp_path / "best", ours=lambda manifest: manifest["word"] == "theirs") as second:
+            put(second.folder, "theirs")
+    assert (first.target.name, second.target.name) == ("best-2", "best")
+    assert [read_manifest(place.target)["word"] for place in (first, second)] == ["mine", "theirs"]
+
+
+def test_of_two_commands_at_once_about_the_same_both_end_well(tmp_path):
+    gallery(tmp_path / "best", "mine")
+    with replacing(tmp_path / "best", ours=mine) as first:
+        put(first.folder, "mine")
+        with replacing(tmp_path / "best", ours=mine) as second:
+            put(second.folder, "mine")
+    assert first.target == second.target == tmp_path / "best"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["best"]
+
+
+@pytest.mark.parametrize("when", ["before the old one is moved", "after"])
+def test_a_gallery_that_comes_between_the_two_renames_is_not_lost(tmp_path, monkeypatch, when):
+    """Another command may put its gallery there at any moment: a rename onto it fails, and the next name is taken."""
+    rename, done = os.rename, []
+
+    def slow(source, destination):
+        if Path(destination).name == "best" and Path(source).suffix == ".tmp" and not done:
+            done.append(gallery(tmp_path / "best", "theirs"))
+        rename(source, destination)
+
+    if when == "after":
+        gallery(tmp_path / "best", "mine")
+    monkeypatch.setattr("vgg_viz.report.writing.os.rename", slow)
+    with replacing(tmp_path / "best", ours=mine) as place:
+        put(place.folder, "mine")
+    assert done
+    assert read_manifest(tmp_path / "best")["word"] == "theirs"
+    assert place.target == tmp_path / "best-2"
+
+
+def test_names_taken_by_files_links_and_other_folders_are_passed_over(tmp_path):
+    gallery(tmp_path / "best", "other")
+    (tmp_path / "best-2").write_text("a file", encoding="utf-8")
+    (tmp_path / "best-3").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "best-4").mkdir()
+    (tmp_path / "best-4" / "thesis.txt").write_text("years of work", encoding="utf-8")
+    with replacing(tmp_path / "best", ours=mine) as place:
+        put(place.folder, "mine")
+    assert place.target.name == "best-5"
+    assert (tmp_path / "best-2").read_text() == "a file"
+    assert (tmp_path / "best-4" / "thesis.txt").exists()

@@ -15,10 +15,9 @@ def words(parser: Parser) -> None:
     parser.add_argument("--images", metavar="DIR", help="pictures to look into: a folder, or one picture")
     parser.add_argument("--data", metavar="DIR", help="labelled pictures to measure on: an ImageFolder, or shapes")
     parser.add_argument("--out", default="gallery", metavar="DIR", help="where galleries land (default gallery)")
-    parser.add_argument("--preset", choices=("quick", "standard", "full"), help="how much to compute and to paint (default standard)")
+    parser.add_argument("--preset", default="standard", choices=("quick", "standard", "full"), help="how much to compute")
     parser.add_argument("--budget", type=seconds, metavar="SECONDS",
                         help="be done so long after the start, loading included: what does not fit is left out, and said")  # fmt: skip
-    parser.add_argument("--from-receipts", metavar="GALLERY", help="paint that gallery again from its raw maps, without the network")
     parser.add_argument("--no-receipts", action="store_true", help="leave the raw maps out of the gallery")
     parser.add_argument("--standalone", action="store_true", help="one file to mail as well: the gallery with all that lies beside it")
     parser.add_argument("--open", action="store_true", help="open the page in a browser when done")
@@ -32,31 +31,11 @@ def run(options: argparse.Namespace) -> int:
     from vgg_viz.report.console import Steps
     from vgg_viz.report.gallery import module_device, report
 
-    if options.from_receipts is not None:
-        return _repainted(options)
     with Steps(quiet=options.quiet) as steps:
         result = report(
-            options.checkpoint, images=options.images, data=options.data, out=options.out, preset=options.preset or "standard",
+            options.checkpoint, images=options.images, data=options.data, out=options.out, preset=options.preset,
             seed=options.seed, device=module_device(options.device), overrides=overrides(options),
             one_file=options.standalone, keep=not options.no_receipts, budget=options.budget,
             began=options.began, command=as_typed(options), progress=steps,
         )  # fmt: skip
-    return landed(options, result)
-
-
-def _repainted(options: argparse.Namespace) -> int:
-    """The gallery painted again; refuses what only a network could answer."""
-    from vgg_viz.errors import InputRefused
-    from vgg_viz.report.console import Steps
-    from vgg_viz.report.repainting import repaint
-
-    given = {"a checkpoint": options.checkpoint, "--images": options.images, "--data": options.data, "--standalone": options.standalone,
-             "--no-receipts": options.no_receipts, "--budget": options.budget}  # fmt: skip
-    if asked := [name for name, value in given.items() if value]:
-        raise InputRefused(
-            f"--from-receipts paints what is stored and runs no network, but {' and '.join(asked)} came too; leave that out, or leave "
-            "--from-receipts out and report anew."
-        )
-    with Steps(quiet=options.quiet) as steps:
-        result = repaint(options.from_receipts, out=options.out, preset=options.preset, command=as_typed(options), progress=steps)
     return landed(options, result)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vgg_viz.report.gallery import Result
+    from vgg_viz.report.build import Result
 
 DONE, PARTS_MISSING, REFUSED, INTERRUPTED = 0, 1, 2, 130
 

@@ -109,7 +109,8 @@ def _read(
     reading = overridden(reading, arch, dict(overrides or {}))
     single, converted = _single_precision(reading.weights, path)
     provenance = Provenance(
-        path.name, "", reading.format, (*stored.evidence, *reading.evidence, *converted), reading.alternatives, reading.ignored_keys,
+        Path(os.path.abspath(path)).name, "",  # "." is a folder with a name
+        reading.format, (*stored.evidence, *reading.evidence, *converted), reading.alternatives, reading.ignored_keys,
         reading.data, reading.training,
     )  # fmt: skip
     return Checkpoint(checked(reading.architecture), reading.classes, single, reading.history, reading.specimens, provenance)

@@ -26,7 +26,6 @@ MOST_LISTED = 800  # characters of one exhibit's numbers in the manifest
 PAGE_DENSITY, PAGE_QUALITY = 1.15, 45  # of photographs in the page; as WebP
 
 Progress = Callable[[str, int, int], None]  # what is being made, how many are done, of how many
-Chapter = tuple[str, str, str, Callable[[], Iterable[Exhibit | Finding]]]  # slug, title, lead, and what makes it
 
 
 @dataclass(slots=True)
@@ -40,18 +39,6 @@ class Made:
     missing: list[tuple[str, str]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     seconds: float = 0.0
-
-
-def make_all(chapters: Sequence[Chapter], progress: Progress | None) -> list[Made]:
-    """Every chapter in its turn; one that fails keeps what it had yielded and names what it lacks."""
-    done = []
-    for number, chapter in enumerate(chapters):
-        if progress:
-            progress(chapter[1], number, len(chapters))
-        done.append(make_chapter(*chapter))
-    if progress:
-        progress("Writing", len(chapters), len(chapters))
-    return done
 
 
 def make_chapter(slug: str, title: str, lead: str, make: Callable[[], Iterable[Exhibit | Finding]]) -> Made:

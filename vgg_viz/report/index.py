@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +32,27 @@ def write_index(out: Path) -> Path:
 
     raises  OutputRefused when the disk says no; the galleries are whole then
     """
-    # A hidden folder is a gallery that another report is still writing.
-    folders = [folder for folder in sorted(out.iterdir()) if not folder.name.startswith(".") and (folder / MANIFEST).exists()]
-    page = render_index([row(folder) for folder in folders])
     try:
-        return _replace(out / "index.html", page)
+        while True:
+            before = _standing(out)
+            file = _replace(out / "index.html", render_index([row(out / name) for name in before]))
+            if _standing(out) == before:  # else another command has put a gallery there meanwhile
+                return file
     except OSError as error:
         raise OutputRefused(
             f"the gallery is whole, but the page over all galleries could not be written ({error.strerror or error}); "
             "free some space and report again."
         ) from None
+
+
+def _standing(out: Path) -> dict[str, int]:
+    """Every gallery of a folder by name, with the time of its manifest; a hidden one is still being written."""
+    found = {}
+    for folder in sorted(out.iterdir()):
+        with suppress(FileNotFoundError, NotADirectoryError):  # a file, no gallery, or one that is just being replaced
+            if not folder.name.startswith("."):
+                found[folder.name] = (folder / MANIFEST).stat().st_mtime_ns
+    return found
 
 
 def _replace(file: Path, text: str) -> Path:

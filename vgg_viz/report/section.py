@@ -1,4 +1,4 @@
-"""What a section of a report is, and the subject that all sections look at."""
+"""What a section of a gallery is, @section, and the subject that the sections of a report look at."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from vgg_viz.capture.hooks import capture
 from vgg_viz.capture.predict import predict_logits
+from vgg_viz.errors import UnknownName
 from vgg_viz.models.geometry import LayerGeometry, geometry
 from vgg_viz.records import Activations, Batch, Checkpoint, Exhibit, Finding
-from vgg_viz.registry import Registry
+from vgg_viz.registry import Registry, discover
 from vgg_viz.report.material import Material
 from vgg_viz.report.preset import Preset
 from vgg_viz.report.shelf import Maps, Shelf
@@ -207,32 +208,59 @@ def pixels(images: Tensor) -> list[np.ndarray[Any, Any]]:
 # ---------------------------------------------------------------- registering
 
 
-Make = Callable[[Subject], Iterable[Exhibit | Finding]]
+KINDS = ("report", "comparison", "timeline", "explanation", "audit")  # of galleries; what a section of each looks at stands below
+ROOMS = tuple(f"vgg_viz.report.{room}" for room in ("sections", "comparison", "timeline", "explaining", "auditing"))
 
 
 @dataclass(frozen=True, slots=True)
-class SectionMaker:
-    """One chapter: where it stands, what it is called, what it says first, and the function that makes its exhibits."""
+class Section:
+    """One section of one kind of gallery: where it stands, what it is called, what it says first, and what makes its exhibits.
 
+    make      (subject) -> exhibits, and findings for the verdict at the top
+    when      whether there is anything to show; a section without is left out and not missed
+    optional  that it cannot be made is an answer: the page says so, and nothing is missing
+    """
+
+    kind: str
     slug: str
     title: str
     lead: str
     order: int
-    make: Make
+    make: Callable[[Any], Iterable[Exhibit | Finding]]
+    when: Callable[[Any], bool] = lambda _subject: True
+    optional: bool = False
 
 
-SECTIONS: Registry[SectionMaker] = Registry("report section")
+SECTIONS: Registry[Section] = Registry("section")
+Make = TypeVar("Make", bound=Callable[[Any], Iterable[Exhibit | Finding]])
 
 
-def section(slug: str, *, title: str, lead: str, order: int) -> Callable[[Make], Make]:
-    """Register a section: a generator of exhibits, and of findings for the verdict at the top, given the subject.
+def section(
+    slug: str, *, study: str | Sequence[str], title: str, lead: str, order: int, when: Callable[[Any], bool] = lambda _subject: True,
+    optional: bool = False,
+) -> Callable[[Make], Make]:  # fmt: skip
+    """Register a generator of exhibits, and of findings for the verdict, as a section of one kind of gallery or of several.
 
+    study  of KINDS; the function is given what a study of that kind is about: a `Subject` for a report, a `Pair` for a comparison,
+           a `Walk` for a timeline, an `Explanation`, a `Case` for an audit
     order  sections stand in this order
+    others as in `Section`
     A section that cannot be made raises SectionMissing with the reason and the command that fills it.
     """
+    kinds = (study,) if isinstance(study, str) else tuple(study)
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        raise UnknownName("kind of gallery", unknown[0], KINDS)
 
     def register(make: Make) -> Make:
-        SECTIONS.add(slug, SectionMaker(slug, title, lead, order, make))
+        for kind in kinds:
+            SECTIONS.add(f"{kind}/{slug}", Section(kind, slug, title, lead, order, make, when, optional))
         return make
 
     return register
+
+
+def sections_of(kind: str) -> list[Section]:
+    """All sections of a kind of gallery, in the order of the page."""
+    for room in ROOMS:
+        discover(room)
+    return sorted((one for _, one in SECTIONS.items() if one.kind == kind), key=lambda one: one.order)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -17,6 +19,7 @@ from vgg_viz.errors import OutputRefused
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
+MOST_OF_A_NAME = 1000  # galleries of one name in a folder
 
 
 def folder_name(stem: str) -> str:
@@ -29,10 +32,20 @@ def folder_name(stem: str) -> str:
     return name or ("checkpoint" if stem.isascii() else f"checkpoint-{crc32(stem.encode('utf-8', 'backslashreplace')):08x}")
 
 
-@contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """A temporary folder that takes the place of `target` when the block ends well, and vanishes when it does not.
+@dataclass(slots=True)
+class Replacement:
+    """A gallery on its way to its place: `folder` is written to, `target` is where it stands once the block has ended."""
 
+    folder: Path
+    target: Path
+
+
+@contextmanager
+def replacing(target: Path, *, ours: Callable[[Mapping[str, Any]], bool] = lambda _manifest: True) -> Iterator[Replacement]:
+    """A temporary folder that becomes `target` when the block ends well, and vanishes when it does not.
+
+    ours  whether the gallery with this manifest may be replaced; where another one stands, the next free name is taken
+          (`best-2`, `best-3`, ...), also where another command put it there meanwhile
     So do the folders above `target` that had to be made for it, where nothing else lies in them.
 
     raises  OutputRefused before the block runs when `target` is something else than a gallery, or nothing can be written there;
@@ -47,19 +60,11 @@ def replacing(target: Path) -> Iterator[Path]:
         raise OutputRefused(
             f"nothing can be written in {target.parent.name or str(target.parent)!r} ({error.strerror}); choose another --out."
         ) from None
+    place = Replacement(temporary, target)
     try:
-        yield temporary  # errors of the disk in this block are the user's to mend
+        yield place  # errors of the disk in this block are the user's to mend
         temporary.chmod(0o755)  # mkdtemp makes private folders; a gallery is to be shared
-        old = temporary.with_suffix(".old")
-        if target.exists():
-            os.rename(target, old)
-        try:
-            os.rename(temporary, target)
-        except OSError:
-            if old.exists():
-                os.rename(old, target)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
+        place.target = _put(temporary, target, ours)
     except OSError as error:
         raise OutputRefused(
             f"{target.name!r} could not be written whole ({error.strerror or error}), so nothing was changed; "
@@ -70,6 +75,43 @@ def replacing(target: Path) -> Iterator[Path]:
         with suppress(OSError):  # one that is not empty stays, and those above it
             for folder in new:
                 folder.rmdir()
+
+
+def _put(temporary: Path, target: Path, ours: Callable[[Mapping[str, Any]], bool]) -> Path:
+    """Rename `temporary` to the first of `target`, `target-2`, ... that is free or may be replaced; returns which.
+
+    A rename onto a folder with something in it fails, so of two commands that come at once each sees what the other has put there.
+    """
+    for place in (target, *(target.with_name(f"{target.name}-{number}") for number in range(2, MOST_OF_A_NAME))):
+        while True:
+            old = temporary.with_suffix(".old")
+            if _replaceable(place, ours):
+                with suppress(FileNotFoundError):  # another command has just moved it away
+                    os.rename(place, old)
+            elif os.path.lexists(place) and not _empty(place):
+                break
+            try:
+                os.rename(temporary, place)
+            except OSError as error:
+                if old.exists():
+                    with suppress(OSError):
+                        os.rename(old, place)
+                if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # another command was faster
+                    shutil.rmtree(old, ignore_errors=True)
+                    continue
+                raise
+            shutil.rmtree(old, ignore_errors=True)
+            return place
+    raise OSError(errno.EEXIST, f"{MOST_OF_A_NAME - 1} galleries of that name stand there already")
+
+
+def _replaceable(place: Path, ours: Callable[[Mapping[str, Any]], bool]) -> bool:
+    manifest = None if place.is_symlink() else read_manifest(place)
+    return manifest is not None and ours(manifest)
+
+
+def _empty(place: Path) -> bool:
+    return not place.is_symlink() and place.is_dir() and not any(place.iterdir())
 
 
 def _require_replaceable(target: Path) -> None:

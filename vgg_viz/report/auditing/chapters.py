@@ -22,7 +22,7 @@ from vgg_viz.figures.pictures import picture_grid
 from vgg_viz.maths.heatmaps import shared_scale
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 from vgg_viz.report.auditing.telling import percent, place_of
-from vgg_viz.report.section import counted, pixels, truth_word
+from vgg_viz.report.section import counted, pixels, section, truth_word
 
 ACROSS = 5  # pictures in a row of transplants and strategies
 RANKED = 20  # suspicious pictures shown
@@ -44,6 +44,10 @@ class Case:
         return int(self.seen.batch.images.shape[-1])
 
 
+@section(
+    "findings", study="audit", title="Findings", order=10, when=lambda case: bool(case.seen.findings),
+    lead="What stood the trial: pictures of other classes before and after a transplant.",
+)  # fmt: skip
 def findings(case: Case) -> Iterator[Exhibit | Finding]:
     """Each finding before and after: donors, recipients, transplants, and the class's pictures without the region."""
     if not case.seen.findings:
@@ -128,6 +132,10 @@ def framed(picture: np.ndarray, region: Region) -> np.ndarray:
     return outlined(large, mask if region.kind == "patch" else ~mask)
 
 
+@section(
+    "attention", study="audit", title="Attention", order=20,
+    lead="Where the evidence for each class lies, over all its pictures.",
+)  # fmt: skip
 def attention(case: Case) -> Iterator[Exhibit]:
     """The mean heat map of each class, with the place of a finding outlined."""
     seen = case.seen
@@ -186,6 +194,10 @@ def thing_of(seen: Audit) -> str:
     return {"box": "box", "outline or box": "object or its box"}.get(truth_word(seen.batch), "object")
 
 
+@section(
+    "suspicion", study="audit", title="Suspicion", order=40,
+    lead="Which pictures to look at first.",
+)  # fmt: skip
 def ranking(case: Case) -> Iterator[Exhibit]:
     """The pictures that deserve a look."""
     seen = case.seen
@@ -221,6 +233,10 @@ def ranking(case: Case) -> Iterator[Exhibit]:
     )  # fmt: skip
 
 
+@section(
+    "strategies", study="audit", title="Strategies", order=30, optional=True,
+    lead="Do groups of pictures get their answer in the same way?",
+)  # fmt: skip
 def repeated(case: Case) -> Iterator[Exhibit]:
     """Groups of pictures whose heat maps look alike."""
     found, stable = strategies(case.seen, seed=case.seed)
@@ -258,6 +274,10 @@ def repeated(case: Case) -> Iterator[Exhibit]:
     )  # fmt: skip
 
 
+@section(
+    "search", study="audit", title="Search", order=50, when=lambda case: bool(case.seen.suspects),
+    lead="All suspects with their numbers, also those that came to nothing.",
+)  # fmt: skip
 def search(case: Case) -> Iterator[Exhibit]:
     """All that was searched and tried, with its numbers."""
     verdicts = {(suspect.wanted, suspect.region): verdict for suspect, verdict in case.seen.tried}

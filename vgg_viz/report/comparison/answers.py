@@ -15,11 +15,15 @@ from vgg_viz.maths.metrics import confusion_counts, paired_interval
 from vgg_viz.records import Caption, Column, Exhibit, Table
 from vgg_viz.report.comparison.pair import Pair
 from vgg_viz.report.comparison.verdict import signed
-from vgg_viz.report.section import Answers, counted, pixels
+from vgg_viz.report.section import Answers, counted, pixels, section
 
 ROW = 6  # photographs in a row
 
 
+@section(
+    "changes", study="comparison", title="What changed", order=20,
+    lead="The same pictures, both answers: which did B win, which did it lose, and where among the classes?",
+)  # fmt: skip
 def changes(pair: Pair) -> Iterator[Exhibit]:
     """The transition table, the pictures that changed, and the classes and confusions behind them."""
     a, b = pair.answered()

@@ -17,12 +17,16 @@ from vgg_viz.report.comparison.flipped import flipped
 from vgg_viz.report.comparison.maps import TIMES, Look, look
 from vgg_viz.report.comparison.pair import Pair, Pictures
 from vgg_viz.report.comparison.viewer import payload
-from vgg_viz.report.section import counted, object_area, picked, pixels, true_line, where_word
+from vgg_viz.report.section import counted, object_area, picked, pixels, section, true_line, where_word
 
 SAMPLED = 64  # pictures over which maps are compared in numbers; a large network gets as many as are looked into
 PEAKS = 0.995  # of the values lie inside the scale of a figure: a single peak would pale the other network's map
 
 
+@section(
+    "attention", study="comparison", title="Attention", order=40,
+    lead="The same picture, the same class, two networks: where does each find its evidence?",
+)  # fmt: skip
 def attention(pair: Pair) -> Iterator[Exhibit]:
     """The viewer, photographs with both maps and their difference, and the same in numbers over more pictures."""
     batch, side = pair.view, max(pair.a.side, pair.b.side)

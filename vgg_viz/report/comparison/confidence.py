@@ -12,9 +12,13 @@ from vgg_viz.maths.metrics import calibration
 from vgg_viz.records import Caption, Exhibit
 from vgg_viz.report.comparison.answers import ROW, told
 from vgg_viz.report.comparison.pair import Pair
-from vgg_viz.report.section import Answers, counted, pixels
+from vgg_viz.report.section import Answers, counted, pixels, section
 
 
+@section(
+    "confidence", study="comparison", title="Confidence", order=30,
+    lead="Being right is one thing, knowing it another.",
+)  # fmt: skip
 def confidences(pair: Pair) -> Iterator[Exhibit]:
     """The plane of both probabilities, the greatest disagreements, both calibrations."""
     a, b = pair.answered()

@@ -16,6 +16,7 @@ from vgg_viz.models.vgg import title
 from vgg_viz.records import Batch, Checkpoint
 from vgg_viz.report.preset import Preset
 from vgg_viz.report.section import Answers, picked
+from vgg_viz.report.source import Source
 
 FILL = "python -m vgg_viz compare A B --data DIR"
 
@@ -26,16 +27,19 @@ class Network:
 
     letter       "A" or "B"
     name         of its file; with the start of its checksum where both files are called alike
-    fingerprint  SHA-256 of the file, "" where there is none
+    source       its checkpoint, and the file that it came from
     columns      (S,) its own index of each shared class
     """
 
     letter: str
     name: str
-    checkpoint: Checkpoint
+    source: Source
     model: nn.Module
-    fingerprint: str
     columns: Tensor
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        return self.source.checkpoint
 
     @property
     def rows(self) -> tuple[LayerGeometry, ...]:
@@ -91,7 +95,7 @@ class Pair:
 
     @property
     def same_file(self) -> bool:
-        return bool(self.a.fingerprint) and self.a.fingerprint == self.b.fingerprint
+        return bool(self.a.source.sha256) and self.a.source.sha256 == self.b.source.sha256
 
     @property
     def same_architecture(self) -> bool:
@@ -127,6 +131,13 @@ class Pair:
             broken[b.confidence[broken].argsort(descending=True, stable=True)].tolist(),
         )
 
+    @property
+    def looked_from(self) -> str:
+        """Where the pictures come from that are looked into, in one phrase; "" where there are none."""
+        if self.given is not None:
+            return self.given.origin
+        return "pictures whose answer changed, then some whose did not" if self.labelled is not None else ""
+
     @cached_property
     def looked(self) -> Pictures:
         """The few pictures that are looked into: those of --images, else some that changed and some that did not."""
@@ -141,8 +152,7 @@ class Pair:
         steady = [*(a.correct & b.correct).nonzero()[:, 0].tolist(), *(~a.correct & ~b.correct).nonzero()[:, 0].tolist()]
         chosen += [i for i in (*steady[:1], *fixed[half:], *broken[half:], *steady[1:]) if i not in chosen]
         chosen = chosen[: self.preset.pictures]
-        origin = "pictures whose answer changed, then some whose did not"
-        return Pictures(picked(self.labelled.a, chosen), picked(self.labelled.b, chosen), origin)
+        return Pictures(picked(self.labelled.a, chosen), picked(self.labelled.b, chosen), self.looked_from)
 
     @property
     def view(self) -> Batch:

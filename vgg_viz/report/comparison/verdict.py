@@ -9,7 +9,7 @@ from typing import Any
 from vgg_viz.maths.metrics import calibration, mcnemar_exact, paired_interval, wilson_interval
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 from vgg_viz.report.comparison.pair import Network, Pair
-from vgg_viz.report.section import counted
+from vgg_viz.report.section import counted, section
 
 SURE = 0.05  # a disagreement that chance alone makes more rarely than this counts as a difference
 
@@ -82,7 +82,7 @@ def _verdict(pair: Pair) -> list[Finding]:
     found = score(pair)
     same = []
     if pair.same_file:
-        same = [Finding("note", f"A and B are the same file (SHA-256 {pair.a.fingerprint[:12]}…): every difference on this page is zero.")]
+        same = [Finding("note", f"A and B are the same file (SHA-256 {pair.a.source.sha256[:12]}…): every difference on this page is zero.")]
     if found is None:
         return [*same, Finding("note", "No labelled pictures were given, so nobody can say which of the two is better (add --data DIR).")]
     if pair.same_file:
@@ -114,6 +114,10 @@ def facts(pair: Pair) -> tuple[tuple[str, str], ...]:
     return (("Network", one if one == other else f"{one}; {other}"), ("Classes", f"{len(pair.classes):,}"))
 
 
+@section(
+    "sides", study="comparison", title="Side by side", order=10,
+    lead="What the two networks are, before any of their answers.",
+)  # fmt: skip
 def side_by_side(pair: Pair) -> Iterator[Exhibit]:
     """Everything that the two are, in two columns."""
     found = score(pair)
@@ -169,7 +173,7 @@ def _facts(pair: Pair, net: Network) -> Iterator[tuple[str, str]]:
     yield "epochs in its history", f"{len(net.checkpoint.history):,}" if net.checkpoint.history else "not in the file"
     yield "trained on", _trained_on(net)
     yield "format", net.checkpoint.provenance.format
-    yield "SHA-256", f"{net.fingerprint[:16]}…" if net.fingerprint else "not a file"
+    yield "SHA-256", f"{net.source.sha256[:16]}…" if net.source.sha256 else "not a file"
 
 
 def _numbers(pair: Pair, net: Network) -> dict[str, Any]:
@@ -177,7 +181,7 @@ def _numbers(pair: Pair, net: Network) -> dict[str, Any]:
     found: dict[str, Any] = {
         "name": net.name, "network": net.title, "input_side": net.side, "classes": len(net.checkpoint.classes),
         "parameters": net.parameters, "macs": net.macs, "last_convolution": last.name,
-        "receptive_field": last.field.size if last.field else None, "sha256": net.fingerprint,
+        "receptive_field": last.field.size if last.field else None, "sha256": net.source.sha256,
     }  # fmt: skip
     if pair.answers is not None:
         answers = pair.answers[0 if net is pair.a else 1]

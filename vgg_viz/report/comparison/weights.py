@@ -14,12 +14,16 @@ from vgg_viz.figures.comparison import kernels_of_both, layer_distances, two_his
 from vgg_viz.models.names import find
 from vgg_viz.records import Caption, Column, Epoch, Exhibit, Table
 from vgg_viz.report.comparison.pair import Network, Pair
-from vgg_viz.report.section import counted
+from vgg_viz.report.section import counted, section
 
 # Two vectors of one size that know nothing of each other stand at a right angle.
 STRANGERS = math.sqrt(2)
 
 
+@section(
+    "training", study="comparison", title="Training", order=50,
+    lead="How both came to be, on one axis.",
+)  # fmt: skip
 def trainings(pair: Pair) -> Iterator[Exhibit]:
     """Loss and accuracy of both over the epochs."""
     histories = [net.checkpoint.history for net in (pair.a, pair.b)]
@@ -79,6 +83,10 @@ def distance(layer: str, a: Tensor, b: Tensor) -> Distance:
     return Distance(layer, x.numel(), float((y - x).norm()) / size if size else 0.0, float(x @ y) / lengths if lengths else math.nan)
 
 
+@section(
+    "weights", study="comparison", title="Weights", order=60,
+    lead="Do the two look at the picture itself in the same way, and did they start from the same place?",
+)  # fmt: skip
 def weights(pair: Pair) -> Iterator[Exhibit]:
     """First-layer kernels of both where their shapes agree, the distance of every layer where all shapes do, and the layers in rows."""
     first = [next(row.name for row in net.rows if row.kind == "conv") for net in (pair.a, pair.b)]

@@ -17,11 +17,15 @@ from vgg_viz.report.explaining.facts import peak
 from vgg_viz.report.explaining.look import placed
 from vgg_viz.report.explaining.sheet import LAYER_PEAKS
 from vgg_viz.report.explaining.telling import name_of
-from vgg_viz.report.section import counted, pixels
+from vgg_viz.report.section import counted, pixels, section
 
 CHANNELS = 13  # shown of the layer: two rows with the picture
 
 
+@section(
+    "layers", study="explanation", title="Layer by layer", order=40,
+    lead="From edges to objects: where the evidence stands at each depth.",
+)  # fmt: skip
 def layers(found: Explanation) -> Iterator[Exhibit]:
     """A map at every convolution: Grad-CAM's, or that of another method which was asked for and gives all layers at once."""
     look, size = found.look, found.size
@@ -62,6 +66,10 @@ def layers(found: Explanation) -> Iterator[Exhibit]:
     )  # fmt: skip
 
 
+@section(
+    "channels", study="explanation", title="Channel by channel", order=50, when=lambda found: found.look.channels is not None,
+    lead="A map of a layer is a weighted sum of its channels: these are its largest terms.",
+)  # fmt: skip
 def channels(found: Explanation) -> Iterator[Exhibit]:
     """The channels that the Grad-CAM of the chosen layer is made of."""
     look, size = found.look, found.size

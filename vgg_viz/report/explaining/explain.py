@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,26 +12,23 @@ from typing import Any
 
 import torch
 
-from vgg_viz._version import __version__
 from vgg_viz.errors import OutputRefused
 from vgg_viz.figures.write import pdf, png, svg
 from vgg_viz.maths.images import SUFFIXES
-from vgg_viz.models.checkpoint import BUNDLED
+from vgg_viz.models.checkpoint import sha256
 from vgg_viz.models.vgg import title
 from vgg_viz.models.whole_file import whole_file
-from vgg_viz.plain_json import write_json
-from vgg_viz.report import page, receipts
-from vgg_viz.report.exhibits import Chapter, Made, Progress, make_all, manifest_entries, write_chapter
-from vgg_viz.report.explaining import depth, hiding, maps, sheet
+from vgg_viz.report import receipts
+from vgg_viz.report.build import Result, Study, build
+from vgg_viz.report.exhibits import Progress
+from vgg_viz.report.explaining import maps, sheet
 from vgg_viz.report.explaining.explanation import Explanation, explained
 from vgg_viz.report.explaining.facts import facts
 from vgg_viz.report.explaining.telling import findings
-from vgg_viz.report.gallery import Result
-from vgg_viz.report.index import require_index_place, write_index
+from vgg_viz.report.index import require_index_place
 from vgg_viz.report.preset import PRESETS
-from vgg_viz.report.publishing import publish
-from vgg_viz.report.writing import MANIFEST, SCHEMA, folder_name, replacing
-from vgg_viz.versions import made_at, reproducible, versions
+from vgg_viz.report.section import counted
+from vgg_viz.report.writing import folder_name
 
 FIGURES = (".png", ".svg", ".pdf")
 
@@ -94,18 +91,14 @@ def explain(
         progress("Asking the network", 0, 1)
     found = explained(source, image, methods=methods, target=target, against=against, unit=unit, layer=layer, preset=preset, seed=seed,
                       device=device, overrides=overrides)  # fmt: skip
-    context = {"command": command, "device": str(device), "started": started}
     if single:
         write_figure(found, place)
         return Explained(None, (place,), facts(found), found.warnings)
-    stem = BUNDLED.stem if source is None else Path(os.path.abspath(source)).stem
-    target_folder = place / f"{folder_name(stem)}-{folder_name(Path(found.name).stem)}"
-    seconds = dict(found.seconds)
-    with replacing(target_folder) as folder:
-        result = _gallery(found, folder, target_folder, context, progress, seconds)
-        files = tuple(target_folder / file.relative_to(folder) for file in sorted(folder.rglob("*")) if file.is_file())
-    write_index(place)
-    return Explained(result, files, facts(replace(found, seconds=seconds)), result.warnings)
+    built = build(_study(found, Path(image), str(device)), out=place, command=command, started=started, progress=progress)
+    folder = built.result.index.parent
+    files = tuple(file for file in sorted(folder.rglob("*")) if file.is_file())
+    seconds = {**found.seconds, **built.seconds}
+    return Explained(built.result, files, facts(replace(found, seconds=seconds)), built.result.warnings)
 
 
 def write_figure(found: Explanation, file: Path) -> None:
@@ -132,47 +125,27 @@ def _require_free(file: Path, *, force: bool) -> None:
         raise OutputRefused(f"there is no folder {file.absolute().parent.name!r} to write {file.name!r} into; make it, or choose another --out.")
 
 
-def _gallery(found: Explanation, folder: Path, target: Path, context: Mapping[str, Any], progress: Progress | None,
-             seconds: dict[str, float]) -> Result:  # fmt: skip
-    """Paint and write everything into `folder`; `seconds` learns how long that took."""
-    preset = replace(PRESETS["standard"], palette=False)  # a palette halves the bytes of a figure and costs most of its time
-    for name in ("figures", "data"):
-        (folder / name).mkdir()
-    clock = [time.perf_counter()]
-    made = make_all(_chapters(found), progress)
-    shown = [write_chapter(chapter, folder, preset) for chapter in made]
-    clock.append(time.perf_counter())
-    _write_receipts(found, folder / "data")
-    missing = tuple((chapter.title, reason) for chapter in made for reason, _ in chapter.missing)
-    told = findings(found)
-    built = page.Page(
-        title=found.name, subtitle=f"seen by {found.checkpoint.provenance.file}: {title(found.checkpoint.architecture)}, {len(found.classes):,} classes",
-        findings=tuple(told), facts=_head(found), warnings=found.warnings, sections=tuple(shown), footer=tuple(_footer(found, context, time.perf_counter() - float(context["started"]))),
+def _study(found: Explanation, image: Path, device: str) -> Study:
+    """What the gallery of an explanation is about."""
+    passes = found.look.passes + sum(one.passes for one in (found.removal, *found.others.values()) if one)
+    return Study(
+        "explanation", found, f"{folder_name(found.source.stem)}-{folder_name(Path(found.name).stem)}", found.name,
+        f"seen by {found.checkpoint.provenance.file}: {title(found.checkpoint.architecture)}, {counted(len(found.classes), 'class', 'classes')}",
+        {"": found.source},
+        replace(PRESETS["standard"], name=found.preset, palette=False),  # a palette halves a figure's bytes and costs most of its time
+        found.seed, device, facts=lambda: _head(found), verdict=lambda _made: findings(found), classes=found.classes,
+        identity=f"picture {sha256(image)}", looked_into=f"{found.name}, {found.original[1]} × {found.original[0]} px",
+        warnings=found.warnings, origin=(("Passes of the network", f"{passes:g}"),), more=lambda: {"explanation": facts(found)},
+        deliver=partial(_deliver, found),
     )  # fmt: skip
-    warnings = (*found.warnings, *publish(folder, built))
-    write_json(folder / MANIFEST, {**_manifest(found, made, context), "warnings": warnings})
-    seconds |= {"painting": clock[1] - clock[0], "writing": time.perf_counter() - clock[1]}
-    return Result(target / "index.html", missing, warnings)
 
 
-def _write_receipts(found: Explanation, folder: Path) -> None:
-    """Every map raw, signed and float, with what it depends on."""
-    here = receipts.origin(found.model, found.batch.images, found.batch.names, found.classes, checkpoint=found.fingerprint)
+def _deliver(found: Explanation, folder: Path) -> dict[str, Any]:
+    """Every map with what it depends on, raw, signed and float."""
+    here = receipts.origin(found.model, found.batch.images, found.batch.names, found.classes, checkpoint=found.source.sha256)
     for word, one in maps.raw(found).values():
         receipts.write(folder, one, here, target=word)
-
-
-def _chapters(found: Explanation) -> list[Chapter]:
-    told = [
-        ("answer", "The answer", "What the network says, where it finds its evidence, and what would have to change.", sheet.sheet),
-        ("maps", "The maps", "The same question by method, class and layer.", maps.maps),
-        ("removal", "What had to go", "A map is a claim about what matters. Here the claim is put to the network.", hiding.hiding),
-        ("layers", "Layer by layer", "From edges to objects: where the evidence stands at each depth.", depth.layers),
-        ("channels", "Channel by channel", "A map of a layer is a weighted sum of its channels: these are its largest terms.", depth.channels),
-    ]
-    empty = {"removal": found.removal is None, "channels": found.look.channels is None}
-    kept = [entry for entry in told if not empty.get(entry[0])]
-    return [(slug, title_, lead, partial(make, found)) for slug, title_, lead, make in kept]
+    return {}
 
 
 def _head(found: Explanation) -> tuple[tuple[str, str], ...]:
@@ -180,33 +153,3 @@ def _head(found: Explanation) -> tuple[tuple[str, str], ...]:
         ("Network", title(found.checkpoint.architecture)), ("Classes", f"{len(found.classes):,}"),
         ("Input", f"{found.checkpoint.architecture.image_side} px"), ("Says", found.classes[found.look.predicted]),
     )  # fmt: skip
-
-
-def _footer(found: Explanation, context: Mapping[str, Any], seconds: float) -> Iterable[tuple[str, str]]:
-    yield "Command", str(context["command"]) or "vgg_viz.report.explaining.explain.explain(...)"
-    yield "Made", made_at()
-    yield "Versions", ", ".join(f"{name} {version}" for name, version in versions().items())
-    yield "Device and numbers", f"{context['device']}, float32"
-    yield "Seed", str(found.seed)
-    yield "Preset", found.preset
-    yield "Checkpoint", found.checkpoint.provenance.file
-    yield "Checkpoint SHA-256", found.fingerprint or "not a file"
-    yield "Picture", f"{found.name}, {found.original[1]} × {found.original[0]} px"
-    yield "Passes of the network", f"{found.look.passes + sum(one.passes for one in (found.removal, *found.others.values()) if one):g}"
-    if not reproducible():
-        yield "Run time", f"{seconds:.1f} s"
-
-
-def _manifest(found: Explanation, made: Sequence[Made], context: Mapping[str, Any]) -> dict[str, Any]:
-    provenance = found.checkpoint.provenance
-    return {
-        "vgg_viz": __version__, "schema": SCHEMA, "kind": "explanation", "title": f"{found.name} ({provenance.file})", "command": context["command"],
-        "made": made_at(), "seed": found.seed, "preset": found.preset, "device": context["device"], "versions": versions(),
-        "checkpoint": {
-            "file": provenance.file, "sha256": found.fingerprint, "format": provenance.format, "evidence": provenance.evidence,
-            "alternatives": provenance.alternatives, "ignored_keys": provenance.ignored_keys, "data": provenance.data, "training": provenance.training,
-        },
-        "facts": dict(_head(found)), "findings": [{"level": finding.level, "text": finding.text} for finding in findings(found)],
-        "explanation": facts(found), "timings": {} if reproducible() else {part.slug: round(part.seconds, 3) for part in made},
-        **manifest_entries(made),
-    }  # fmt: skip

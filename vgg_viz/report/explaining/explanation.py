@@ -18,7 +18,6 @@ from vgg_viz.capture.predict import predict_logits
 from vgg_viz.errors import UnknownName
 from vgg_viz.maths.images import centre_crop, decode, resize
 from vgg_viz.models.build import build
-from vgg_viz.models.checkpoint import load, sha256
 from vgg_viz.models.geometry import LayerGeometry, geometry
 from vgg_viz.records import Batch, Checkpoint
 from vgg_viz.report.explaining.look import Look, look, placed
@@ -26,6 +25,7 @@ from vgg_viz.report.explaining.question import Question, understood
 from vgg_viz.report.explaining.removal import COARSE, FINE, Removal, blur, removal
 from vgg_viz.report.material import in_channels
 from vgg_viz.report.preset import LARGE_GIGAMACS, PRESETS
+from vgg_viz.report.source import Source, opened
 
 LONGEST_SIDE = 8  # times the shorter one: what is cut off anyway is not resized first
 
@@ -35,7 +35,7 @@ class Explanation:
     """One picture, asked and answered.
 
     rows         of the network's geometry
-    fingerprint  SHA-256 of the checkpoint's file, or "" where there is none
+    source       the checkpoint, and the file that it came from
     batch        the one picture as the network sees it
     original     height and width of the file [px]
     removal      in the order of the leading method; None where the preset leaves it out, and for a unit
@@ -43,10 +43,9 @@ class Explanation:
     seconds      {part: wall clock [s]}
     """
 
-    checkpoint: Checkpoint
+    source: Source
     model: nn.Module
     rows: tuple[LayerGeometry, ...]
-    fingerprint: str
     batch: Batch
     original: tuple[int, int]
     question: Question
@@ -57,6 +56,10 @@ class Explanation:
     seed: int
     warnings: tuple[str, ...]
     seconds: Mapping[str, float]
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        return self.source.checkpoint
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -96,7 +99,8 @@ def explained(
     if preset not in PRESETS:
         raise UnknownName("preset", preset, PRESETS)
     clock = [time.perf_counter()]
-    checkpoint = load(source, seed=seed, **(overrides or {}))
+    own = opened(source, seed=seed, overrides=overrides)
+    checkpoint = own.checkpoint
     model = build(checkpoint).to(device)
     rows = geometry(model)
     clock.append(time.perf_counter())
@@ -111,8 +115,7 @@ def explained(
     others = {name: hide(name, orders=0) for name in question.methods[1:] if asked and (preset == "full" or not _large(rows))}
     clock.append(time.perf_counter())
     parts = dict(zip(("loading", "reading", "network", "removal"), (after - before for before, after in pairwise(clock)), strict=True))
-    fingerprint = sha256(Path(source)) if source is not None and checkpoint.provenance.format != "untrained" else ""
-    return Explanation(checkpoint, model, rows, fingerprint, batch, original, question, found, removed, others, preset, seed, warnings, parts)
+    return Explanation(own, model, rows, batch, original, question, found, removed, others, preset, seed, warnings, parts)
 
 
 def prepared(file: Path, checkpoint: Checkpoint) -> tuple[Batch, tuple[int, int], tuple[str, ...]]:

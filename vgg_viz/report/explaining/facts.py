@@ -23,7 +23,7 @@ def facts(found: Explanation) -> dict[str, Any]:
         return {"class": found.classes[index], "index": index}
 
     return {
-        "checkpoint": found.checkpoint.provenance.file, "sha256": found.fingerprint, "image": found.name, "top": top(found),
+        "checkpoint": found.checkpoint.provenance.file, "sha256": found.source.sha256, "image": found.name, "top": top(found),
         "predicted": one(look.predicted), "expected": None if classes is None else {**one(classes.expected), "told": classes.told},
         "difference": None if classes is None else [one(index) for index in classes.pair],
         "unit": None if found.question.unit is None else {"name": str(found.question.unit), "says": look.said},

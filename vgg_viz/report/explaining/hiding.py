@@ -15,9 +15,13 @@ from vgg_viz.report.explaining.explanation import Explanation
 from vgg_viz.report.explaining.removal import Path as Measured
 from vgg_viz.report.explaining.removal import Removal
 from vgg_viz.report.explaining.telling import by_chance, method_said, name_of, removed
-from vgg_viz.report.section import counted, pixels
+from vgg_viz.report.section import counted, pixels, section
 
 
+@section(
+    "removal", study="explanation", title="What had to go", order=30, when=lambda found: found.removal is not None,
+    lead="A map is a claim about what matters. Here the claim is put to the network.",
+)  # fmt: skip
 def hiding(found: Explanation) -> Iterator[Exhibit]:
     """The path from the answer to another one."""
     shown, measured = hidden(found), found.removal

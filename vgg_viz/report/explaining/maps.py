@@ -20,10 +20,14 @@ from vgg_viz.report.explaining.facts import target
 from vgg_viz.report.explaining.look import UNIT
 from vgg_viz.report.explaining.sheet import LAYER_PEAKS, PEAKS
 from vgg_viz.report.explaining.telling import method_said, name_of, part
-from vgg_viz.report.section import counted, pixels
+from vgg_viz.report.section import counted, pixels, section
 from vgg_viz.report.viewer import payload
 
 
+@section(
+    "maps", study="explanation", title="The maps", order=20,
+    lead="The same question by method, class and layer.",
+)  # fmt: skip
 def maps(found: Explanation) -> Iterator[Exhibit]:
     """The viewer, the methods side by side, and where each map lies raw."""
     yield _viewer(found)

@@ -18,13 +18,17 @@ from vgg_viz.report.explaining.facts import facts_of_maps, ranked, shown_classes
 from vgg_viz.report.explaining.hiding import hidden
 from vgg_viz.report.explaining.look import UNIT, placed
 from vgg_viz.report.explaining.telling import answer, method_said, name_of, part, removed
-from vgg_viz.report.section import counted, pixels
+from vgg_viz.report.section import counted, pixels, section
 
 PEAKS = 0.995  # of the magnitudes lie inside a pixel map's scale: a few peaks would darken the rest
 LAYER_PEAKS = 0.98  # the same of a layer's map: a unit that shouts would make all others transparent
 MAPS = 4  # on the sheet, where there are no more classes
 
 
+@section(
+    "answer", study="explanation", title="The answer", order=10,
+    lead="What the network says, where it finds its evidence, and what would have to change.",
+)  # fmt: skip
 def sheet(found: Explanation) -> Iterator[Exhibit]:
     """The sheet: everything at one look; the one figure that `--out FILE` writes."""
     look = found.look

@@ -58,7 +58,7 @@ def everywhere(pictures: int) -> str:
 
 
 @section(
-    "activations", title="Activations", order=60,
+    "activations", study="report", title="Activations", order=60,
     lead="Follow one picture through the network: every square below is what one channel answered, place by place, brighter where it answered more.",
 )  # fmt: skip
 def activations(subject: Subject) -> Iterator[Exhibit | Finding]:

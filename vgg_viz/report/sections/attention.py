@@ -44,7 +44,7 @@ class Maps:
 
 
 @section(
-    "attention", title="Attention", order=80,
+    "attention", study="report", title="Attention", order=80,
     lead="Where is the evidence? Heat maps always look convincing, so every method here is shown beside others, for a second class, and with "
     "the result of trials on this very checkpoint.",
 )  # fmt: skip

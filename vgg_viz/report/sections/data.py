@@ -17,7 +17,7 @@ SHOWN_STEPS = 3
 
 
 @section(
-    "data", title="Data", order=30,
+    "data", study="report", title="Data", order=30,
     lead="Look at the pictures before looking at the network: most surprises of a classifier are already in them.",
 )  # fmt: skip
 def data(subject: Subject) -> Iterator[Exhibit]:

@@ -12,7 +12,7 @@ from vgg_viz.report.section import Subject, section
 
 
 @section(
-    "evidence", title="Evidence and methods", order=90,
+    "evidence", study="report", title="Evidence and methods", order=90,
     lead="A report is worth as much as one can check of it: where every number comes from, and what had to be assumed.",
 )  # fmt: skip
 def evidence(subject: Subject) -> Iterator[Exhibit | Finding]:

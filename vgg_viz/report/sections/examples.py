@@ -46,7 +46,7 @@ class Attended:
 
 
 @section(
-    "examples", title="Examples", order=45,
+    "examples", study="report", title="Examples", order=45,
     lead="Numbers say how often a network is wrong; pictures say at what. Search them, keep the wrong or the doubtful ones, sort them by what "
     "you want to know.",
 )  # fmt: skip

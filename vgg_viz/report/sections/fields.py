@@ -20,7 +20,7 @@ MOST_BOXES = 6
 
 
 @section(
-    "receptive-fields", title="Receptive fields", order=50 + 5,
+    "receptive-fields", study="report", title="Receptive fields", order=50 + 5,
     lead="A unit is a small window on the picture. How large that window is follows from kernels, strides and padding alone, and it bounds what "
     "a map can mean.",
 )  # fmt: skip

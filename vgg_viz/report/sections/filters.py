@@ -33,7 +33,7 @@ def findings(subject: Subject) -> Iterator[Finding]:
 
 
 @section(
-    "filters", title="Filters", order=50,
+    "filters", study="report", title="Filters", order=50,
     lead="Before any picture: the weights. The first layer's kernels look at colours and can be seen as such; deeper ones look at channels.",
 )  # fmt: skip
 def filters(subject: Subject) -> Iterator[Exhibit | Finding]:

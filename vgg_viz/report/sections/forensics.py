@@ -24,7 +24,7 @@ CURVE = 25  # points of a start's density
 
 
 @section(
-    "forensics", title="Forensics", order=55,
+    "forensics", study="report", title="Forensics", order=55,
     lead="Before training, weights are random numbers of a known kind. What is still like that was not trained; what is like nothing that training leaves was broken or cut.",
 )  # fmt: skip
 def forensics(subject: Subject) -> Iterator[Exhibit | Finding]:

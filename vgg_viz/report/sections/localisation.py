@@ -26,7 +26,7 @@ OURS = "saliency, then a cut"
 
 
 @section(
-    "localisation", title="Where is the object? The way of 2014", order=87,
+    "localisation", study="report", title="Where is the object? The way of 2014", order=87,
     lead="A classifier was never told where things are. Its authors let its saliency seed a cut by colours, and drew a box: how far does that go, "
     "and how much of it is the network's merit?",
 )  # fmt: skip

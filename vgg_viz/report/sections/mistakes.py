@@ -45,7 +45,7 @@ def often(count: int) -> str:
 
 
 @section(
-    "mistakes", title="Mistakes", order=40,
+    "mistakes", study="report", title="Mistakes", order=40,
     lead="A single accuracy hides where a network fails. Here is which classes it confuses, its most confident errors, and whether it knows "
     "when it does not know.",
 )  # fmt: skip

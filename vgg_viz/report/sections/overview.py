@@ -20,7 +20,7 @@ LAYER_COLUMNS = (
 
 
 @section(
-    "overview", title="Overview", order=10,
+    "overview", study="report", title="Overview", order=10,
     lead="What this network is: every layer from the picture to the class scores, with what one of its units can see and what it costs.",
 )  # fmt: skip
 def overview(subject: Subject) -> Iterator[Exhibit]:

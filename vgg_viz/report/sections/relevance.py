@@ -27,7 +27,7 @@ PASSING = ("normalise", "pool", "avgpool", "lrn")  # layers that hand all of it 
 
 
 @section(
-    "relevance", title="Relevance, layer by layer", order=85,
+    "relevance", study="report", title="Relevance, layer by layer", order=85,
     lead="A gradient asks what would change. Relevance asks who gets the credit: the score is handed down from layer to layer like money, and "
     "the books say who kept some.",
 )  # fmt: skip

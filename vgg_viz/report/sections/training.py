@@ -18,7 +18,7 @@ def findings(subject: Subject) -> Iterator[Finding]:
 
 
 @section(
-    "training", title="Training", order=20,
+    "training", study="report", title="Training", order=20,
     lead="How the network came to be: one point per epoch, on the pictures it learned from and on pictures it never saw.",
 )  # fmt: skip
 def training(subject: Subject) -> Iterator[Exhibit | Finding]:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from vgg_viz.figures.style import percent
 from vgg_viz.figures.timeline import Chart, Line, numbers_by_epoch
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
-from vgg_viz.report.section import counted, where_word
+from vgg_viz.report.section import counted, section, where_word
 from vgg_viz.report.timeline.series import BORDER, Measured, Series, first_above, measured
 from vgg_viz.report.timeline.walk import Walk
 
@@ -34,6 +34,10 @@ def scores(walk: Walk) -> Scores:
     return Scores(walk.right.double().mean(1), loss.double())
 
 
+@section(
+    "numbers", study="timeline", title="In numbers", order=10,
+    lead="What was learned, and what the evidence did meanwhile, on one axis of epochs.",
+)  # fmt: skip
 def curves(walk: Walk) -> Iterator[Exhibit | Finding]:
     """The panel of small multiples, its table, and what they say in sentences."""
     found = measured(walk)

@@ -10,13 +10,17 @@ from torch import Tensor
 from vgg_viz.figures.comparison import Told, picture_rows
 from vgg_viz.figures.timeline import learned_and_forgotten
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
-from vgg_viz.report.section import counted, listed, pixels
+from vgg_viz.report.section import counted, listed, pixels, section
 from vgg_viz.report.timeline.walk import Walk
 
 MOST_CLASSES = 20  # in the figure; the table has all
 ROW = 6  # photographs in a row
 
 
+@section(
+    "learning", study="timeline", title="Learned and forgotten", order=30, when=lambda walk: walk.material.labelled is not None,
+    lead="A network does not only learn: which answers came, which went, and which came back?",
+)  # fmt: skip
 def flips(walk: Walk) -> Iterator[Exhibit | Finding]:
     """The figure of all pictures, the table of classes, and the pictures that were forgotten most often or never came."""
     labels = walk.labels

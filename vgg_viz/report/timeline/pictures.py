@@ -14,7 +14,7 @@ from vgg_viz.maths.change import drift
 from vgg_viz.maths.heatmaps import place, relative, shared_scale
 from vgg_viz.maths.receptive_field import Field
 from vgg_viz.records import Caption, Exhibit
-from vgg_viz.report.section import counted, pixels, true_line
+from vgg_viz.report.section import counted, pixels, section, true_line
 from vgg_viz.report.timeline.walk import Walk
 from vgg_viz.report.viewer import FINEST_LAYER, coarser, photo_of, quantised
 
@@ -25,6 +25,10 @@ TIMES = "× mean strength"
 METHODS = ("how-much", "where")
 
 
+@section(
+    "maps", study="timeline", title="Where it looked", order=20,
+    lead="The same picture, the same class, one network after the other.",
+)  # fmt: skip
 def pictures(walk: Walk) -> Iterator[Exhibit]:
     """The viewer, then the figure, for the pictures that are shown."""
     yield _viewer(walk)

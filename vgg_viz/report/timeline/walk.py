@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,7 @@ from vgg_viz.report.material import Material
 from vgg_viz.report.preset import LARGE_GIGAMACS, Preset
 from vgg_viz.report.section import picked
 from vgg_viz.report.timeline.kept_run import KeptRun, wear
+from vgg_viz.report.timeline.suspects import Suspect
 
 SAMPLED = 64  # pictures over which maps are measured; of a large network as many as are looked into
 Tell = Callable[[int, int], None]  # epochs done, of how many
@@ -42,8 +44,12 @@ class Look:
 class Walk:
     """One run before its pictures: built once, then each epoch's weights put in."""
 
-    def __init__(self, run: KeptRun, material: Material, preset: Preset, seed: int, *, device: str | torch.device = "cpu") -> None:
-        self.run, self.material, self.preset, self.seed = run, material, preset, seed
+    def __init__(
+        self, run: KeptRun, material: Material, preset: Preset, seed: int, *, device: str | torch.device = "cpu",
+        suspects: tuple[Suspect, ...] = (), data: str | os.PathLike[str] | None = None,
+    ) -> None:  # fmt: skip
+        """suspects  what may give a class away; data: the labelled pictures as the user named them, None for those of the run"""
+        self.run, self.material, self.preset, self.seed, self.suspects, self.data = run, material, preset, seed, suspects, data
         self.model: nn.Module = build(run.checkpoint.architecture).to(device)  # not around the last epoch's weights: they lie in a file
 
     # ------------------------------------------------------------ what is looked at

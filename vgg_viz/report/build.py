@@ -1,0 +1,264 @@
+"""The builder of every gallery, whatever its kind: sections made and written, the page, the manifest, all swapped in whole."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from vgg_viz._version import __version__
+from vgg_viz.errors import InputRefused
+from vgg_viz.plain_json import write_json
+from vgg_viz.records import Exhibit, Finding
+from vgg_viz.report import page
+from vgg_viz.report.exhibits import Made, Progress, failure, make_chapter, manifest_entries, write_chapter
+from vgg_viz.report.explorer import FILE as EXPLORER
+from vgg_viz.report.explorer import Explorer, render_explorer
+from vgg_viz.report.index import write_index
+from vgg_viz.report.pacing import Pace
+from vgg_viz.report.preset import Preset
+from vgg_viz.report.publishing import publish, standalone
+from vgg_viz.report.section import Section, sections_of
+from vgg_viz.report.source import Source
+from vgg_viz.report.writing import MANIFEST, SCHEMA, replacing
+from vgg_viz.versions import made_at, reproducible, versions
+
+Rows = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What a gallery is about, whatever its kind.
+
+    kind         of `section.KINDS`: which sections it has, each given `subject`
+    folder       the name of its folder, harmless already
+    sources      the checkpoints that it is about by letter; "" for the only one
+    identity     what else tells it from another gallery of the same kind and checkpoints, such as the picture that it explains
+    measured_on  where its labelled pictures come from, in a phrase; looked_into: those that are looked into; "" where there are none
+    classes      names, of a comparison those that both know
+    facts        short facts for the head of the page and for the index, asked when the sections are made
+    verdict      the findings of the page, from those that each section made, likewise
+    origin       lines of the footer that only this kind has; more: the same of its manifest, asked when all is made
+    deliver      writes what lies beside the page besides its sections into the folder `data`; returns its part of the manifest
+    explorer     the network as a page to touch; None where this kind has none
+    """
+
+    kind: str
+    subject: Any
+    folder: str
+    title: str
+    subtitle: str
+    sources: Mapping[str, Source]
+    preset: Preset
+    seed: int
+    device: str
+    facts: Callable[[], Rows]
+    verdict: Callable[[Sequence[Made]], Sequence[Finding]]
+    classes: tuple[str, ...]
+    identity: str = ""
+    measured_on: str = ""
+    looked_into: str = ""
+    warnings: tuple[str, ...] = ()
+    origin: Rows = ()
+    more: Callable[[], Mapping[str, Any]] = dict
+    deliver: Callable[[Path], Mapping[str, Any]] = lambda _data: {}
+    explorer: Callable[[], Explorer] | None = None
+    explorer_name: str = "the network"
+
+    @property
+    def identities(self) -> list[str]:
+        """What it is about: a gallery with the same is replaced, any other is left alone."""
+        return [self.kind, *(source.identity for source in self.sources.values()), *([self.identity] if self.identity else [])]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Where a gallery landed; `missing` names the parts that could not be made, with the reason.
+
+    single  the whole gallery as one file, where that was asked for and it is light enough
+    said    what else is worth a line on stderr, though nothing is wrong
+    told    those of `missing` that a warning tells of already, all in one sentence
+    """
+
+    index: Path
+    missing: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
+    single: Path | None = None
+    said: tuple[str, ...] = ()
+    told: frozenset[tuple[str, str]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A gallery that stands: where, what its sections made, what its page found, and how long it took to make and to write [s]."""
+
+    result: Result
+    made: tuple[Made, ...]
+    findings: tuple[Finding, ...]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+def build(
+    study: Study, *, out: Path, command: str, started: float, progress: Progress | None = None, course: Pace | None = None,
+    one_file: bool = False,
+) -> Built:  # fmt: skip
+    """`<out>/<study.folder>/index.html` with its figures and numbers, and the page over all galleries of `out`.
+
+    Where the gallery of another checkpoint has that name, the next free one is taken, and that is said.
+
+    command   as the reader would type it; started: when it began, by time.perf_counter
+    one_file  write the gallery as one file to mail too, where that is light enough
+    raises    OutputRefused when writing fails: nothing has changed then
+    """
+    with replacing(out / study.folder, ours=partial(_same, study)) as place:
+        folder = place.folder
+        for name in ("figures", "data"):
+            (folder / name).mkdir()
+        begun = time.perf_counter()
+        made, shown = _sections(study, folder, course, progress)
+        painted = time.perf_counter()
+        missing = tuple((part.title, reason) for part, section in made for reason, _ in part.missing if not section.optional)
+        parts = tuple(part for part, _ in made)
+        explorer, no_explorer = _explorer(study, folder, course)
+        said = course.sentences() if course and course.cut else ()
+        findings = tuple(study.verdict(parts))
+        built = page.Page(
+            study.title, study.subtitle, findings, study.facts(), (*study.warnings, *said), shown,
+            tuple(_footer(study, command, time.perf_counter() - started, course)), explorer_href=EXPLORER if explorer else "",
+            explorer_name=study.explorer_name, explorer_note=no_explorer or (explorer.stored if explorer else ""),
+        )  # fmt: skip
+        warnings = (*built.warnings, *publish(folder, built))
+        single = f"{study.folder}-alone.html"
+        if one_file and (too_heavy := standalone(folder, built, explorer, single)):
+            missing = (*missing, ("One file", too_heavy))
+        beside = study.deliver(folder / "data")
+        live = {"file": EXPLORER if explorer else None, "live": bool(explorer and not explorer.stored), "reason": built.explorer_note}
+        write_json(folder / MANIFEST, {
+            **_manifest(study, built, parts, command), "explorer": live, "warnings": warnings, **study.more(), **beside,
+            **({"budget": course.told()} if course else {}),
+        })  # fmt: skip
+    write_index(out)
+    elsewhere = _elsewhere(study.folder, place.target)
+    others = tuple(warning for warning in warnings if warning not in said)
+    alone = place.target / single if (place.target / single).is_file() else None
+    # Stderr hears what a budget cost with what it took as well, which the page cannot know.
+    ended = (course.ended(),) if course else ()
+    cut = bool(course and course.cut)
+    result = Result(
+        place.target / "index.html", missing, (*others, *elsewhere, *(ended if cut else ())), alone, () if cut else ended,
+        frozenset(course.refused) if course else frozenset(),
+    )  # fmt: skip
+    return Built(result, parts, findings, {"painting": painted - begun, "writing": time.perf_counter() - painted})
+
+
+def _same(study: Study, manifest: Mapping[str, Any]) -> bool:
+    """Whether a gallery is about the same as this one. Those of older versions tell their checksums alone."""
+    if "identity" in manifest:
+        return bool(manifest["identity"] == study.identities)
+    several = manifest.get("checkpoints")
+    one = manifest.get("checkpoint")
+    told = list(several.values()) if isinstance(several, dict) else [one]
+    kind = manifest.get("kind", "report")
+    known = [about.get("sha256") or f"untrained {about.get('file')}" for about in told if isinstance(about, dict)]
+    return bool([kind, *known] == study.identities[: 1 + len(study.sources)])
+
+
+def _elsewhere(wanted: str, landed: Path) -> tuple[str, ...]:
+    if landed.name == wanted:
+        return ()
+    return (f"{wanted!r} holds the gallery of something else and was left alone; this one is {landed.name!r}.",)
+
+
+# ---------------------------------------------------------------- making
+
+
+def _sections(
+    study: Study, folder: Path, course: Pace | None, progress: Progress | None
+) -> tuple[list[tuple[Made, Section]], tuple[page.Section, ...]]:  # fmt: skip
+    """Every section made and written in its turn, in the page's order; under a budget the most important are made first."""
+    sections = [one for one in sections_of(study.kind) if one.when(study.subject)]
+    done: dict[str, tuple[Made, page.Section]] = {}
+    for number, section in enumerate(course.ordered(sections, lambda one: one.slug) if course else sections):
+        if progress:
+            progress(section.title, number, len(sections))
+        if course and (no_time := course.refusal(section.slug, section.title)):
+            part = Made(section.slug, section.title, section.lead, missing=[(no_time, "python -m vgg_viz report CHECKPOINT")])
+        else:
+            part = make_chapter(section.slug, section.title, section.lead, partial(_in_time, course, section, study.subject))
+        begun = time.perf_counter()
+        done[section.slug] = part, write_chapter(part, folder, study.preset)
+        if course and part.seconds:
+            course.learn(section.slug, part.seconds + time.perf_counter() - begun)
+    if progress:
+        progress("Writing", len(sections), len(sections))
+    return [(done[one.slug][0], one) for one in sections], tuple(done[one.slug][1] for one in sections)
+
+
+def _in_time(course: Pace | None, section: Section, subject: Any) -> Iterable[Exhibit | Finding]:
+    """A section's exhibits; under a budget as many as there is time for."""
+    exhibits = section.make(subject)
+    return course.watched(exhibits, section.title) if course else exhibits
+
+
+def _explorer(study: Study, folder: Path, course: Pace | None) -> tuple[Explorer | None, str]:
+    """Write the network as a page to touch; returns it, or why there is none."""
+    if study.explorer is None:
+        return None, ""
+    if course and (no_time := course.refusal("explorer", "")):
+        return None, no_time
+    try:
+        explorer = study.explorer()
+        (folder / EXPLORER).write_text(render_explorer(explorer), encoding="utf-8")
+    except InputRefused as refused:
+        return None, str(refused)
+    except OSError:
+        raise
+    except Exception as error:
+        # As with a section: the gallery is worth more than the page that could not be made.
+        if os.environ.get("VGG_VIZ_DEBUG"):
+            raise
+        return None, failure("The explorer failed", error)
+    return explorer, ""
+
+
+# ---------------------------------------------------------------- what is said of it
+
+
+def _footer(study: Study, command: str, seconds: float, course: Pace | None) -> Iterable[tuple[str, str]]:
+    yield "Command", command or "vgg_viz"
+    yield "Made", made_at()
+    yield "Versions", ", ".join(f"{name} {version}" for name, version in versions().items())
+    yield "Device and numbers", f"{study.device}, float32"
+    yield "Seed", str(study.seed)
+    yield "Preset", study.preset.name
+    if course:
+        yield "Budget", course.footer()
+    for letter, source in study.sources.items():
+        yield f"Checkpoint {letter}".strip(), source.checkpoint.provenance.file
+        yield f"SHA-256 of {letter}" if letter else "Checkpoint SHA-256", source.sha256 or "not a file"
+        if len(source.files) > 1:
+            yield "SHA-256 of", ", then ".join(source.files)
+    yield "Measured on", study.measured_on or "no labelled pictures"
+    yield "Looked into", study.looked_into or "no pictures"
+    yield from study.origin
+    if not reproducible():
+        yield "Run time", f"{seconds:.1f} s"
+
+
+def _manifest(study: Study, built: page.Page, made: Sequence[Made], command: str) -> dict[str, Any]:
+    """What every kind of gallery says of itself, under the same keys."""
+    told = {letter: source.told() for letter, source in study.sources.items()}
+    return {
+        "vgg_viz": __version__, "schema": SCHEMA, "kind": study.kind, "identity": study.identities, "title": built.title,
+        "command": command, "made": made_at(), "seed": study.seed, "preset": study.preset.name, "device": study.device,
+        "versions": versions(),
+        **({"checkpoint": told[""]} if "" in told else {"checkpoints": told}),
+        "facts": dict(built.facts), "findings": [{"level": one.level, "text": one.text} for one in built.findings],
+        "data": {"measured_on": study.measured_on, "looked_into": study.looked_into, "classes": study.classes},
+        "timings": {} if reproducible() else {part.slug: round(part.seconds, 3) for part in made},
+        **manifest_entries(made),
+    }  # fmt: skip
