@@ -14,7 +14,7 @@ import torch
 import torchvision
 from torch import nn
 
-from vgg_viz.errors import CheckpointRefused, InputRefused
+from vgg_viz.errors import CheckpointRefused, InputRefused, OutputRefused
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load, read_extra, save
 from vgg_viz.records import Checkpoint, Epoch, Provenance, Specimen
@@ -58,7 +58,7 @@ def test_a_failed_write_leaves_the_old_file(checkpoint: Checkpoint, tmp_path: Pa
         raise OSError("disk full")
 
     monkeypatch.setattr(torch, "save", dies)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OutputRefused, match="disk full"):
         save(tmp_path / "x.pt", checkpoint)
     assert (tmp_path / "x.pt").read_bytes() == before
     assert os.listdir(tmp_path) == ["x.pt"]

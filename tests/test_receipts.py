@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from vgg_viz.attribution import attribute
-from vgg_viz.errors import ReceiptRefused
+from vgg_viz.errors import OutputRefused, ReceiptRefused
 from vgg_viz.models.build import build
 from vgg_viz.records import Attribution
 from vgg_viz.report.receipts import Origin, matches, network_of, origin, pixels_of, read, slug, write
@@ -256,6 +256,6 @@ def test_a_receipt_that_is_not_there_or_a_pipe_is_refused_at_once(pair, tmp_path
 
 def test_a_full_disk_leaves_no_half_receipt(found, here, tmp_path, monkeypatch):
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OutputRefused, match="No space"):
         write(tmp_path, found, here, target="predicted")
     assert list(tmp_path.iterdir()) == []

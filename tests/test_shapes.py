@@ -242,7 +242,7 @@ def test_a_failed_writing_leaves_the_old_folder_and_no_rest(tmp_path, monkeypatc
     root = write(tmp_path / "shapes", train=10, val=10, test=10)
     before = sorted(path.relative_to(root) for path in root.rglob("*"))
     monkeypatch.setattr(Path, "write_bytes", _full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OutputRefused, match="No space left"):
         write(root, train=20, val=10, test=10)
     assert sorted(path.relative_to(root) for path in root.rglob("*")) == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["shapes"]

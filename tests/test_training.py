@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from dataclasses import replace
 
 import pytest
 import torch
+from full_disk import files_up_to
 from torch import nn
 from torch.nn import functional
 
@@ -363,9 +365,37 @@ def test_last_pt_is_written_whole_or_not_at_all(finished, tmp_path, monkeypatch)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full_disk)
-    with run_folder, pytest.raises(OSError, match="No space left"):
+    with run_folder, pytest.raises(OutputRefused, match="No space left"):
         run_folder.save(checkpoint, torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0), is_best=False)
     assert (finished / "last.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("share", [0.05, 0.7, 0.99])
+def test_a_run_that_meets_a_full_disk_ends_in_one_sentence_and_goes_on_where_there_is_space(share, finished, tmp_path, monkeypatch):
+    """`share` of last.pt has space: the weights of the epoch, best.pt or last.pt are what does not fit."""
+    size = int((finished / "last.pt").stat().st_size * share)
+    one_epoch = loop.one_epoch
+    with contextlib.ExitStack() as full, monkeypatch.context() as patch:
+
+        def filling(model, optimizer, pictures, recipe, epoch, display):
+            if epoch == 2:
+                full.enter_context(files_up_to(size))
+            return one_epoch(model, optimizer, pictures, recipe, epoch, display)
+
+        patch.setattr(loop, "one_epoch", filling)
+        with pytest.raises(OutputRefused, match=r"File too large.*--resume"):
+            run(tmp_path / "run")
+    assert [epoch.epoch for epoch in load(tmp_path / "run" / "last.pt").history] == [1]
+    assert not [file for file in (tmp_path / "run").rglob("*") if file.name.startswith(".")]
+    run(tmp_path / "run", resume=True)
+    for name in ("best.pt", "last.pt"):
+        assert_same_bits(tmp_path / "run" / name, finished / name)
+
+
+def test_a_run_that_has_no_space_from_the_start_leaves_nothing(tmp_path):
+    with files_up_to(2000), pytest.raises(OutputRefused, match="File too large"):
+        run(tmp_path / "run", recipe=replace(SHORT, epochs=1), train_count=32)
+    assert not list(tmp_path.iterdir())
 
 
 # ---------------------------------------------------------------- the recipe

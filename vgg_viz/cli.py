@@ -26,7 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.line, options.began = given, began
     command = COMMANDS[options.command]
     try:
-        return command.run(options)
+        status = command.run(options)
+        print(end="", flush=True)  # now: a full disk below stdout would be found at exit, where nobody can say so
+        return status
     except VggVizError as error:
         return _refuse(options.command, error)
     except KeyboardInterrupt as ended:
@@ -35,12 +37,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone (`| head`): silence, as other tools do.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say_no_more()
         return DONE
     except OSError as error:
         # Whatever the system refuses that no room foresaw: a name too long, a folder without permission, a full disk below stdout.
+        _say_no_more()
         named = f" ({Path(os.fsdecode(error.filename)).name[:60]!r})" if isinstance(error.filename, str | bytes) else ""
         return _refuse(options.command, InputRefused(f"the system says: {error.strerror or error}{named}; mend that and try again."))
+
+
+def _say_no_more() -> None:
+    """Drop what standard output could not take: Python would try it again at exit, and end with a status of its own."""
+    try:
+        print(end="", flush=True)
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _refuse(command: str, error: VggVizError) -> int:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from vgg_viz.atomic import disk_refused, whole_folder
 from vgg_viz.data.shapes import CLASSES, SIDE, draw
 from vgg_viz.data.shortcuts import Shortcut, carries, checked, planted, truth
 from vgg_viz.errors import DataRefused, OutputRefused
@@ -16,6 +15,7 @@ from vgg_viz.maths.images import encode_png
 
 MARK = ".shapes.json"  # says that a folder was made here, and how
 TRUTH = "shortcut.json"  # what was planted
+ADVICE = "free some space or name another folder"
 LARGEST = 1024  # side [px]: the textures are drawn for small pictures
 
 
@@ -37,7 +37,7 @@ def write(
     tick              called with the number of pictures done, and of all
     returns           the folder
     raises            DataRefused for a count or side that cannot be; OutputRefused when something stands there that this function
-                      did not make
+                      did not make, or where the disk says no
     """
     root = Path(folder)
     if min(train, val, test) < 0 or train + val + test == 0:
@@ -52,14 +52,9 @@ def write(
             f"{root.name!r} exists and was not made by `vgg_viz data shapes`; name a new folder, or move that one away."
         )
     counts = {"train": train, "val": val, "test": test}
-    try:
+    with disk_refused(root.name, advice=ADVICE):
         root.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-    except OSError as error:
-        raise OutputRefused(f"{root.name!r} cannot be made ({error.strerror}); name another folder.") from error
-    try:
-        temporary.chmod(0o755)  # mkdtemp makes it private
-        fresh = temporary / "fresh"
+    with whole_folder(root, advice=ADVICE) as fresh:
         done, marked = 0, []
         for split, count in counts.items():
             numbers = dict.fromkeys(range(len(CLASSES)), 0)
@@ -80,11 +75,6 @@ def write(
         if shortcut:
             told = {**truth(shortcut, side), "files": marked}
             (fresh / TRUTH).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-        if root.exists():
-            root.rename(temporary / "old")
-        fresh.rename(root)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return root
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vgg_viz.atomic import ADVICE, whole_file
 from vgg_viz.errors import CheckpointRefused, InputRefused
 from vgg_viz.models import class_names
 from vgg_viz.models.build import architecture as usual_architecture
@@ -23,19 +24,22 @@ from vgg_viz.models.formats.own import pack
 from vgg_viz.models.notes import FOUND_CLASSES
 from vgg_viz.models.overrides import noted, overridden
 from vgg_viz.models.vgg import canonical
-from vgg_viz.models.whole_file import whole_file
 from vgg_viz.records import Checkpoint, Provenance
 
 BUNDLED = Path(__file__).parent.parent / "assets" / "sample.pt"
 
 
-def save(path: str | os.PathLike[str], checkpoint: Checkpoint, *, extra: Mapping[str, Any] | None = None) -> None:
+def save(
+    path: str | os.PathLike[str], checkpoint: Checkpoint, *, extra: Mapping[str, Any] | None = None, advice: str = ADVICE
+) -> None:
     """Write a checkpoint whole or not at all.
 
-    extra  plain containers and tensors stored under "extra" (a training run's state); see `read_extra`
+    extra   plain containers and tensors stored under "extra" (a training run's state); see `read_extra`
+    advice  the next step, told where the disk says no
+    raises  OutputRefused where the disk says no; what stood at `path` then stands there still
     """
     # Opened here: torch cannot open a path that is no text.
-    with whole_file(Path(path)) as temporary, open(temporary, "wb") as file:
+    with whole_file(Path(path), advice=advice) as temporary, open(temporary, "wb") as file:
         torch.save({**pack(checkpoint), "extra": dict(extra or {})}, file)
 
 

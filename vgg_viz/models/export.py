@@ -6,8 +6,6 @@ import contextlib
 import io
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vgg_viz.atomic import disk_refused, whole_file
 from vgg_viz.errors import InputRefused, OutputRefused
 from vgg_viz.models.build import build
 from vgg_viz.models.formats.exported import header
-from vgg_viz.models.whole_file import whole_file
 from vgg_viz.records import Checkpoint
 
 SUFFIXES = (".safetensors", ".onnx")
@@ -40,31 +38,19 @@ def export(checkpoint: Checkpoint, path: str | os.PathLike[str], *, force: bool 
         raise OutputRefused(f"{path.name!r} ends in {kind or 'nothing'!r}, {' or '.join(SUFFIXES)} was expected; name the file so.")
     if kind == ".onnx":
         _require_onnx()
-    with _written_whole(path, force=force) as temporary:
+    with disk_refused(path.name):  # a name too long, say
+        _require_free(path, force=force)
+    with whole_file(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode & 0o777
         facts = _safetensors(checkpoint, temporary) if kind == ".safetensors" else _onnx(checkpoint, temporary)
+        temporary.chmod(mode)  # safetensors makes private files
     architecture = checkpoint.architecture
     return {
         "file": str(path), "format": kind.removeprefix("."), "bytes": path.stat().st_size, "variant": architecture.variant,
         "num_classes": architecture.num_classes, "classes": checkpoint.classes, "image_side": architecture.image_side,
         "padding": architecture.padding, "mean": architecture.mean, "std": architecture.std, **facts,
     }  # fmt: skip
-
-
-@contextmanager
-def _written_whole(path: Path, *, force: bool) -> Iterator[Path]:
-    """A file to write to that becomes `path` when the block ends well; raises OutputRefused."""
-    try:
-        _require_free(path, force=force)
-        with whole_file(path) as temporary:
-            with open(temporary, "xb") as file:  # says at once what the writers would say in their own words, with a whole path
-                mode = os.fstat(file.fileno()).st_mode & 0o777
-            yield temporary
-            temporary.chmod(mode)  # safetensors makes private files
-    except OSError as error:
-        raise OutputRefused(
-            f"{path.name!r} could not be written ({error.strerror or type(error).__name__}), so nothing was changed; "
-            "free some space or choose another folder."
-        ) from None
 
 
 def _require_free(path: Path, *, force: bool) -> None:
@@ -84,7 +70,6 @@ def _require_free(path: Path, *, force: bool) -> None:
 
 
 def _safetensors(checkpoint: Checkpoint, file: Path) -> dict[str, Any]:
-    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     # The library refuses tensors that share their memory, as those of a file that is mapped may.
@@ -92,10 +77,7 @@ def _safetensors(checkpoint: Checkpoint, file: Path) -> dict[str, Any]:
     places = [(value.data_ptr(), value.numel()) for value in weights.values() if value.numel()]
     if len(set(places)) != len(places):
         weights = {key: value.clone() for key, value in weights.items()}
-    try:
-        save_file(weights, file, metadata=header(checkpoint))
-    except SafetensorError as error:
-        raise OSError(None, " ".join(str(error).split())[:80]) from None
+    save_file(weights, file, metadata=header(checkpoint))
     count = len(checkpoint.specimens)
     return {"left_out": [f"{count} specimens: pictures do not travel in safetensors"] if count else []}
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vgg_viz.errors import SectionMissing
+from vgg_viz.errors import OutputRefused, SectionMissing
 from vgg_viz.figures.write import adaptive, packed_png, painted, vector
 from vgg_viz.plain_json import plain, write_json
 from vgg_viz.records import Exhibit, Finding, Table
@@ -53,6 +53,8 @@ def make_chapter(slug: str, title: str, lead: str, make: Callable[[], Iterable[E
                 made.exhibits.append(shown)
     except SectionMissing as missing:
         made.missing.append((missing.reason, missing.command))
+    except OutputRefused:
+        raise  # the disk is full, or worse: no other chapter would fare better
     except Exception as error:
         # One broken section, whatever broke it, must not cost the reader the other eight; the page and status 1 name it.
         made.missing.append((failure("this part failed", error), ""))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from vgg_viz.atomic import whole_file
 from vgg_viz.errors import OutputRefused
 from vgg_viz.report.page import IndexRow, render_index
 from vgg_viz.report.writing import MANIFEST, SCHEMA, read_manifest
@@ -32,17 +31,13 @@ def write_index(out: Path) -> Path:
 
     raises  OutputRefused when the disk says no; the galleries are whole then
     """
-    try:
-        while True:
-            before = _standing(out)
-            file = _replace(out / "index.html", render_index([row(out / name) for name in before]))
-            if _standing(out) == before:  # else another command has put a gallery there meanwhile
-                return file
-    except OSError as error:
-        raise OutputRefused(
-            f"the gallery is whole, but the page over all galleries could not be written ({error.strerror or error}); "
-            "free some space and report again."
-        ) from None
+    file = out / "index.html"
+    while True:
+        before = _standing(out)
+        with whole_file(file, advice="the gallery itself is whole: free some space and report again") as temporary:
+            temporary.write_text(render_index([row(out / name) for name in before]), encoding="utf-8")
+        if _standing(out) == before:  # else another command has put a gallery there meanwhile
+            return file
 
 
 def _standing(out: Path) -> dict[str, int]:
@@ -53,18 +48,6 @@ def _standing(out: Path) -> dict[str, int]:
             if not folder.name.startswith("."):
                 found[folder.name] = (folder / MANIFEST).stat().st_mtime_ns
     return found
-
-
-def _replace(file: Path, text: str) -> Path:
-    handle, temporary = tempfile.mkstemp(prefix=".index.", suffix=".tmp", dir=file.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as opened:
-            opened.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, file)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-    return file
 
 
 def row(folder: Path) -> IndexRow:

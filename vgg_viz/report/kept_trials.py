@@ -10,9 +10,9 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from vgg_viz.atomic import whole_file
 from vgg_viz.attribution.trust import Evidence
 from vgg_viz.errors import ReceiptRefused
-from vgg_viz.models.whole_file import whole_file
 from vgg_viz.plain_json import json_text, plain
 from vgg_viz.report.stored import told_in
 

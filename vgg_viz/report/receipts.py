@@ -26,9 +26,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vgg_viz.atomic import whole_file
 from vgg_viz.attribution import methods
 from vgg_viz.errors import ReceiptRefused
-from vgg_viz.models.whole_file import whole_file
 from vgg_viz.plain_json import json_text, plain
 from vgg_viz.records import Attribution
 from vgg_viz.report.stored import arrays_of, told_in

@@ -7,14 +7,14 @@ import json
 import os
 import re
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+from vgg_viz.atomic import disk_refused, hidden_folder
 from vgg_viz.errors import OutputRefused
 
 MANIFEST = "manifest.json"
@@ -53,56 +53,55 @@ def replacing(target: Path, *, ours: Callable[[Mapping[str, Any]], bool] = lambd
     """
     _require_replaceable(target)
     new = [folder for folder in target.parents if not folder.exists()]
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
-    except OSError as error:
-        raise OutputRefused(
-            f"nothing can be written in {target.parent.name or str(target.parent)!r} ({error.strerror}); choose another --out."
-        ) from None
-    place = Replacement(temporary, target)
-    try:
-        yield place  # errors of the disk in this block are the user's to mend
-        temporary.chmod(0o755)  # mkdtemp makes private folders; a gallery is to be shared
-        place.target = _put(temporary, target, ours)
-    except OSError as error:
-        raise OutputRefused(
-            f"{target.name!r} could not be written whole ({error.strerror or error}), so nothing was changed; "
-            "free some space or choose another --out."
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        with suppress(OSError):  # one that is not empty stays, and those above it
-            for folder in new:
-                folder.rmdir()
+    with ExitStack() as stack:
+        stack.callback(_remove_empty, new)  # the last to run
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            hidden = stack.enter_context(hidden_folder(target))
+        except OSError as error:
+            raise OutputRefused(
+                f"nothing can be written in {target.parent.name or str(target.parent)!r} ({error.strerror}); choose another --out."
+            ) from None
+        stack.enter_context(disk_refused(target.name, advice="free some space or choose another --out"))
+        place = Replacement(hidden / "new", target)
+        place.folder.mkdir()
+        yield place
+        place.target = _put(hidden, target, ours)
 
 
-def _put(temporary: Path, target: Path, ours: Callable[[Mapping[str, Any]], bool]) -> Path:
-    """Rename `temporary` to the first of `target`, `target-2`, ... that is free or may be replaced; returns which.
+def _remove_empty(folders: Iterable[Path]) -> None:
+    with suppress(OSError):  # one that is not empty stays, and those above it
+        for folder in folders:
+            folder.rmdir()
+
+
+def _put(hidden: Path, target: Path, ours: Callable[[Mapping[str, Any]], bool]) -> Path:
+    """Rename the new gallery to the first of `target`, `target-2`, ... that is free or may be replaced; returns which.
 
     A rename onto a folder with something in it fails, so of two commands that come at once each sees what the other has put there.
+    What has to give way waits in `hidden/old`, from where `sweep` brings it back, should this process be killed between the two renames.
     """
+    (hidden / "old").mkdir()
     for place in (target, *(target.with_name(f"{target.name}-{number}") for number in range(2, MOST_OF_A_NAME))):
         while True:
-            old = temporary.with_suffix(".old")
+            old = hidden / "old" / place.name
             if _replaceable(place, ours):
                 with suppress(FileNotFoundError):  # another command has just moved it away
                     os.rename(place, old)
             elif os.path.lexists(place) and not _empty(place):
                 break
             try:
-                os.rename(temporary, place)
+                os.rename(hidden / "new", place)
             except OSError as error:
-                if old.exists():
-                    with suppress(OSError):
-                        os.rename(old, place)
-                if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # another command was faster
+                faster = error.errno in (errno.ENOTEMPTY, errno.EEXIST)  # another command was
+                if faster:
                     shutil.rmtree(old, ignore_errors=True)
                     continue
+                if old.exists():
+                    os.rename(old, place)
                 raise
-            shutil.rmtree(old, ignore_errors=True)
             return place
-    raise OSError(errno.EEXIST, f"{MOST_OF_A_NAME - 1} galleries of that name stand there already")
+    raise OSError(errno.EEXIST, f"{MOST_OF_A_NAME - 2} galleries of that name stand there already")
 
 
 def _replaceable(place: Path, ours: Callable[[Mapping[str, Any]], bool]) -> bool:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from torch import Tensor
 
+from vgg_viz.atomic import disk_refused
 from vgg_viz.errors import InputRefused
 from vgg_viz.models.checkpoint import save
 from vgg_viz.records import Checkpoint
 
 FOLDER = "epochs"
+GO_ON = "free some space, then go on with --resume"  # what a run advises where the disk says no
 # What is kept when nobody says: a Tiny VGG is 80 kB an epoch, a VGG11 531 MB.
 SMALL_EPOCH, SMALL_RUN = 10_000_000, 300_000_000  # bytes
 
@@ -48,8 +50,9 @@ def keep_epoch(run: Path, epoch: int, checkpoint: Checkpoint) -> None:
     A checkpoint like any other, without specimens: they lie in best.pt, and weigh more than the weights of a Tiny VGG.
     """
     file = epoch_file(run, epoch)
-    file.parent.mkdir(exist_ok=True)
-    save(file, replace(checkpoint, specimens=()))
+    with disk_refused(FOLDER, advice=GO_ON):
+        file.parent.mkdir(exist_ok=True)
+    save(file, replace(checkpoint, specimens=()), advice=GO_ON)
 
 
 def kept_epochs(run: Path) -> dict[int, Path]:

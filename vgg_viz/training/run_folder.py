@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,11 +15,12 @@ import torch
 from torch import nn
 
 from vgg_viz._version import __version__
+from vgg_viz.atomic import disk_refused, whole_file
 from vgg_viz.data.cache import Source, fingerprint
 from vgg_viz.errors import OutputRefused
 from vgg_viz.models.checkpoint import load, read_extra, save
-from vgg_viz.models.whole_file import whole_file
 from vgg_viz.records import Architecture, Checkpoint, Epoch
+from vgg_viz.training.kept_epochs import FOLDER, GO_ON
 from vgg_viz.training.recipe import Recipe
 
 
@@ -36,24 +36,24 @@ class RunFolder:
         self._state: dict[str, Any] = {}
 
     def __enter__(self) -> RunFolder:
-        """Make the folder; raises OutputRefused where another run lives or nothing may be written."""
+        """Make the folder; raises OutputRefused where another run lives or nothing may be written.
+
+        So does everything that writes here, with the old file intact: the run goes on from last.pt once there is space.
+        """
         if self.root.exists() and not self.root.is_dir():
             raise OutputRefused(f"{self.root.name!r} is a file, a folder for the run was expected; name another --out.")
         if self.last.exists() and not self.resume:
             raise OutputRefused(
                 f"{self.root.name!r} already holds a run (last.pt); add --resume to continue it, or name another --out."
             )
-        try:
+        with disk_refused(self.root.name, advice="free some space or name another --out"):
             self.root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputRefused(f"{self.root.name!r} cannot be made ({error.strerror}); name another --out.") from error
         return self
 
     def __exit__(self, *_: object) -> None:
-        for leftover in self.root.glob(f".*.{os.getpid()}.tmp"):
-            leftover.unlink(missing_ok=True)
-        with suppress(OSError):
-            self.root.rmdir()  # only an empty folder goes: nothing came of the run
+        for folder in (self.root / FOLDER, self.root):
+            with suppress(OSError):
+                folder.rmdir()  # only an empty folder goes: nothing came of the run
 
     def restore(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, *, recipe: Recipe, wanted: Architecture, source: Source
@@ -87,14 +87,14 @@ class RunFolder:
         """Write last.pt, with all that resuming needs; best.pt if this is it; the history."""
         # best.pt first: were the run cut between the two, resuming would repeat this epoch and write the same best again.
         if is_best:
-            save(self.best, checkpoint)
-        save(self.last, checkpoint, extra={**self._state, "optimizer": optimizer.state_dict()})
+            save(self.best, checkpoint, advice=GO_ON)
+        save(self.last, checkpoint, extra={**self._state, "optimizer": optimizer.state_dict()}, advice=GO_ON)
         self._write_history(checkpoint.history)
 
     def diverged(self, history: Sequence[Epoch]) -> None:
         """Remember an epoch that ended in NaN without keeping its weights."""
         if self.last.exists():
-            save(self.last, replace(load(self.last), history=tuple(history)), extra=read_extra(self.last))
+            save(self.last, replace(load(self.last), history=tuple(history)), extra=read_extra(self.last), advice=GO_ON)
 
     def finish(self, history: Sequence[Epoch]) -> None:
         """Give best.pt the whole history, so that its report shows what came after it."""
@@ -104,7 +104,7 @@ class RunFolder:
                 "lower --lr by a factor of 3 to 10 and train again."
             )
         if self.best.exists():
-            save(self.best, replace(load(self.best), history=tuple(history)))
+            save(self.best, replace(load(self.best), history=tuple(history)), advice=GO_ON)
         self._write_history(history)
 
     def _write_history(self, history: Sequence[Epoch]) -> None:
@@ -112,7 +112,7 @@ class RunFolder:
         rows = (
             {key: value if math.isfinite(value) else None for key, value in asdict(epoch).items()} for epoch in history
         )
-        with whole_file(self.history) as temporary:
+        with whole_file(self.history, advice=GO_ON) as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 

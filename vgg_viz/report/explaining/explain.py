@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
+from vgg_viz.atomic import whole_file
 from vgg_viz.errors import OutputRefused
 from vgg_viz.figures.write import pdf, png, svg
 from vgg_viz.maths.images import SUFFIXES
 from vgg_viz.models.checkpoint import sha256
 from vgg_viz.models.vgg import title
-from vgg_viz.models.whole_file import whole_file
 from vgg_viz.report import receipts
 from vgg_viz.report.build import Result, Study, build
 from vgg_viz.report.exhibits import Progress
@@ -109,11 +109,8 @@ def write_figure(found: Explanation, file: Path) -> None:
         raise TypeError("a figure was expected")
     kind = file.suffix.lower()
     data = png(figure, scale=2.0) if kind == ".png" else pdf(figure) if kind == ".pdf" else svg(figure).encode()
-    try:
-        with whole_file(file) as temporary:
-            temporary.write_bytes(data)
-    except OSError as error:
-        raise OutputRefused(f"{file.name!r} cannot be written ({error.strerror or error}); choose another --out.") from error
+    with whole_file(file, advice="free some space or choose another --out") as temporary:
+        temporary.write_bytes(data)
 
 
 def _require_free(file: Path, *, force: bool) -> None:
