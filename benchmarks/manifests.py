@@ -119,8 +119,8 @@ def prepare(work: Path) -> None:
     (work / "picture.png").write_bytes(encode_png(shapes.paint(3, seed=5, split="test", side=64).images[2]))
     if not (work / "run" / "best.pt").exists():
         subprocess.run(
-            [sys.executable, "-m", "vgg_viz", "train", "--data", "shapes", "--arch", "tiny_vgg", "--out", str(work / "run"), "--epochs", "3",
-             "--train-count", "600", "--val-count", "100", "--keep-epochs", "all", "--quiet"],
+            [sys.executable, "-m", "vgg_viz", "train", "--data", "shapes", "--arch", "tiny_vgg", "--out", str(work / "run"),
+             "--epochs", "3", "--train-count", "600", "--val-count", "100", "--keep-epochs", "all", "--quiet"],
             env={**os.environ, "PYTHONPATH": str(HERE)}, check=True, capture_output=True,
         )  # fmt: skip
 

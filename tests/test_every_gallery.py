@@ -39,10 +39,11 @@ def checkpoint(seed: int = 0) -> Checkpoint:
     """A small network with hostile names, pictures of its own and a history; trained on nothing."""
     wanted = architecture("tiny_vgg", image_side=SIDE, num_classes=len(HOSTILE), width=0.3)
     held = shapes.paint(40, seed=3, split="test", side=SIDE)
+    labels = [i % len(HOSTILE) for i in range(40)]
     specimens = tuple(
-        Specimen(encode_png(held.images[i]), i % len(HOSTILE), f"{HOSTILE[i % len(HOSTILE)]} {i}.png", encode_png(held.masks[i].float()[None]))
-        for i in range(40)
-    )  # fmt: skip
+        Specimen(encode_png(held.images[i]), label, f"{HOSTILE[label]} {i}.png", encode_png(held.masks[i].float()[None]))
+        for i, label in enumerate(labels)
+    )
     history = (Epoch(1, 1.4, 0.3, 1.4, 0.2, 1e-3, 1.0), Epoch(2, 1.3, 0.4, 1.3, 0.3, 1e-4, 1.0))
     return Checkpoint(wanted, HOSTILE, build(wanted, seed=seed).state_dict(), history, specimens)
 
@@ -166,7 +167,7 @@ def nothing(_subject):
 
 @pytest.fixture
 def bare(monkeypatch):
-    """Galleries of one small section, without the network to touch: what they are called and what they replace is not about sections."""
+    """Galleries of one small section, without the network to touch: their names and what they replace is not about sections."""
     one = {kind: replace(sections_of(kind)[0], slug="nothing", make=nothing, when=lambda _: True) for kind in KINDS}
     monkeypatch.setattr("vgg_viz.report.build.sections_of", lambda kind: [one[kind]])
     monkeypatch.setattr("vgg_viz.report.build._explorer", lambda *_: (None, "left out"))
@@ -197,7 +198,8 @@ def test_explanations_of_two_pictures_of_one_name_stay_apart(bare, tmp_path):
     (tmp_path / "other").mkdir()
     Image.new("RGB", (SIDE, SIDE), (200, 30, 30)).save(tmp_path / "other" / "a b.png")
     for picture in (tmp_path / "a b.png", tmp_path / "other" / "a b.png"):
-        assert main(["explain", str(tmp_path / "run-1" / "best.pt"), str(picture), "--preset", "quick", "--out", str(tmp_path / "out")]) == 0
+        words = ["explain", str(tmp_path / "run-1" / "best.pt"), str(picture), "--preset", "quick"]
+        assert main([*words, "--out", str(tmp_path / "out")]) == 0
     assert {"run-1-best-a-b", "run-1-best-a-b-2"} <= {entry.name for entry in (tmp_path / "out").iterdir()}
 
 
@@ -214,8 +216,10 @@ def test_a_variants_name_is_no_file_for_any_command_even_where_a_folder_is_calle
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (64, 64), (200, 30, 30)).save("a.png")
     words = {
-        "report": ["report", "tiny_vgg", "--preset", "quick"], "comparison": ["compare", "tiny_vgg", "tiny_vgg", "--data", "shapes", "--preset", "quick"],
-        "explanation": ["explain", "tiny_vgg", "a.png", "--preset", "quick"], "audit": ["audit", "tiny_vgg", "--data", "shapes", "--limit", "20"],
+        "report": ["report", "tiny_vgg", "--preset", "quick"],
+        "comparison": ["compare", "tiny_vgg", "tiny_vgg", "--data", "shapes", "--preset", "quick"],
+        "explanation": ["explain", "tiny_vgg", "a.png", "--preset", "quick"],
+        "audit": ["audit", "tiny_vgg", "--data", "shapes", "--limit", "20"],
     }[kind]  # fmt: skip
     assert main([*words, "--classes", str(names(tmp_path)), "--out", "out"]) == 0
     (folder,) = (entry for entry in (tmp_path / "out").iterdir() if entry.is_dir())

@@ -24,10 +24,12 @@ def small(seed: int = 0) -> Checkpoint:
 
 
 @pytest.mark.parametrize(("path", "name"), [
-    ("run1/best.pt", "run1-best"), ("run1/last.pt", "run1-last"), ("run1/checkpoint.pth", "run1-checkpoint"), ("run1/model.pt", "run1-model"),
+    ("run1/best.pt", "run1-best"), ("run1/last.pt", "run1-last"), ("run1/checkpoint.pth", "run1-checkpoint"),
+    ("run1/model.pt", "run1-model"),
     ("run1/model_best.pth.tar", "run1-model_best"), ("run1/model_best.pt", "run1-model_best"), ("run1/BEST.PT", "run1-BEST"),
-    ("run1/checkpoints/best.pt", "run1-best"), ("run1/epochs/epoch-003.pt", "run1-epoch-003"), ("run1/checkpoint_12.pt", "run1-checkpoint_12"),
-    ("run1/best_model.pt", "run1-best_model"), ("nets/vgg16.pth", "vgg16"), ("nets/bestiary.pt", "bestiary"), ("nets/modelling.pt", "modelling"),
+    ("run1/checkpoints/best.pt", "run1-best"), ("run1/epochs/epoch-003.pt", "run1-epoch-003"),
+    ("run1/checkpoint_12.pt", "run1-checkpoint_12"), ("run1/best_model.pt", "run1-best_model"), ("nets/vgg16.pth", "vgg16"),
+    ("nets/bestiary.pt", "bestiary"), ("nets/modelling.pt", "modelling"),
     ("run.1/vgg.v2.pt", "vgg.v2"),
 ])  # fmt: skip
 def test_a_file_goes_by_its_run_where_its_own_name_says_nothing(tmp_path, path, name):

@@ -85,7 +85,7 @@ def report(
             facts=lambda: facts(subject),
             verdict=lambda made: verdict(subject, [finding for part in made for finding in part.findings]), classes=checkpoint.classes,
             measured_on=material.labelled_from, looked_into=material.looked_from, warnings=material.warnings,
-            origin=(*([("Objects", material.objects)] if material.objects else []), ("Receipts", RECEIPTS if keep else "none were kept")),
+            origin=(*([("Objects", material.objects)] if material.objects else []), ("Receipts", RECEIPTS if keep else "none")),
             deliver=partial(_deliver, subject, shelf) if keep else lambda _data: {"receipts": []}, explorer=lambda: explore(subject),
         )  # fmt: skip
         built = build(study, out=Path(out), command=command, started=started, progress=progress, course=course, one_file=one_file)

@@ -66,6 +66,7 @@ def replacing(target: Path, *, ours: Callable[[Mapping[str, Any]], bool] = lambd
         place = Replacement(hidden / "new", target)
         place.folder.mkdir()
         yield place
+        place.folder.chmod(0o755)  # a gallery is to be shared, whatever the mask of its maker
         place.target = _put(hidden, target, ours)
 
 
@@ -79,7 +80,7 @@ def _put(hidden: Path, target: Path, ours: Callable[[Mapping[str, Any]], bool]) 
     """Rename the new gallery to the first of `target`, `target-2`, ... that is free or may be replaced; returns which.
 
     A rename onto a folder with something in it fails, so of two commands that come at once each sees what the other has put there.
-    What has to give way waits in `hidden/old`, from where `sweep` brings it back, should this process be killed between the two renames.
+    What has to give way waits in `hidden/old`: `sweep` brings it back, should this process be killed between the two renames.
     """
     (hidden / "old").mkdir()
     for place in (target, *(target.with_name(f"{target.name}-{number}") for number in range(2, MOST_OF_A_NAME))):
