@@ -318,7 +318,7 @@ def test_a_new_method_is_one_decorated_function():
     from vgg_viz.attribution import Map, method
     from vgg_viz.attribution.method import METHODS
 
-    try:
+    with METHODS.temporarily():
 
         @method("grey", title="Grey", family="gradient", signed=False, unit="intensity", about="Says what it sees.", source="2026")
         def grey(model, images, targets, options):
@@ -328,8 +328,6 @@ def test_a_new_method_is_one_decorated_function():
         assert torch.allclose(found.values, pictures(2, 32).mean(1))
         with pytest.raises(VggVizError, match="registered twice"):
             method("grey", title="", family="cam", signed=False, unit="", about="", source="")(grey)
-    finally:
-        METHODS._items.pop("grey")
     with pytest.raises(UnknownName):
         attribute(lively(), pictures(2, 32), method="grey")
 

@@ -59,12 +59,13 @@ def trained() -> nn.Module:
 def impostor():
     """A method that paints the edges of the picture and never asks the network: crisp, plausible, worthless."""
 
-    @method("edges", title="Edges", family="gradient", signed=False, unit="intensity", about="Edges.", source="2026")
-    def edges(model, images, targets, options):
-        return Map(nn.functional.pad((images[..., 1:] - images[..., :-1]).abs().mean(1), (0, 1)))
+    with METHODS.temporarily():
 
-    yield "edges"
-    METHODS._items.pop("edges")
+        @method("edges", title="Edges", family="gradient", signed=False, unit="intensity", about="Edges.", source="2026")
+        def edges(model, images, targets, options):
+            return Map(nn.functional.pad((images[..., 1:] - images[..., :-1]).abs().mean(1), (0, 1)))
+
+        yield "edges"
 
 
 def test_the_impostor_fails_and_the_reason_says_why(trained, impostor):
@@ -146,18 +147,16 @@ def test_only_the_pictures_to_compare_are_asked_again_and_all_are_pointed_at(tra
 def test_a_dear_method_gets_fewer_pictures_and_three_levels_and_never_fewer_than_four_pictures(trained):
     images, _, masks = squares(12, seed=5)
     asked = []
+    with METHODS.temporarily():
 
-    @method("dear", title="Dear", family="cam", signed=False, unit="1", about="-", source="-", passes=lambda options, side: 100)
-    def dear(model, images, targets, options):
-        asked.append(len(images))
-        return Map(torch.rand(len(images), 32, 32))
+        @method("dear", title="Dear", family="cam", signed=False, unit="1", about="-", source="-", passes=lambda options, side: 100)
+        def dear(model, images, targets, options):
+            asked.append(len(images))
+            return Map(torch.rand(len(images), 32, 32))
 
-    try:
         (bounded,) = evidence(trained, images, names=["dear"], masks=masks, most_passes=800)
         bounded_asked = sum(asked)
         (free,) = evidence(trained, images, names=["dear"], masks=masks)
-    finally:
-        METHODS._items.pop("dear")
     assert (bounded.pictures, bounded.compared) == (8, 4)
     assert (free.pictures, free.compared) == (12, 8)
     assert [layer for layer, _ in bounded.cascade] == ["fc3", "conv2_2", "conv1_1"]
@@ -167,23 +166,21 @@ def test_a_dear_method_gets_fewer_pictures_and_three_levels_and_never_fewer_than
 def test_a_method_too_dear_to_be_asked_again_is_weak_at_best_and_says_so_and_maps_that_exist_cost_nothing(trained):
     images, labels, masks = squares(12, seed=5)
     asked = []
-
-    @method("dear", title="Dear", family="cam", signed=False, unit="1", about="-", source="-", passes=lambda options, side: 100)
-    def dear(model, images, targets, options):
-        asked.append(len(images))
-        return Map(F.avg_pool2d(squares(len(images), seed=5)[2].float()[:, None], 3, 1, 1)[:, 0])
-
     with torch.no_grad():
         targets = trained(images).argmax(1)
     there = Attribution("dear", masks.float(), "1", False, None, targets)
-    try:
+    with METHODS.temporarily():
+
+        @method("dear", title="Dear", family="cam", signed=False, unit="1", about="-", source="-", passes=lambda options, side: 100)
+        def dear(model, images, targets, options):
+            asked.append(len(images))
+            return Map(F.avg_pool2d(squares(len(images), seed=5)[2].float()[:, None], 3, 1, 1)[:, 0])
+
         (never,) = evidence(trained, images, names=["dear"], labels=labels, masks=masks, most_passes=1199, least=0, levels=1, draws=1,
                             made=lambda name: there)  # fmt: skip
         assert asked == []
         (once,) = evidence(trained, images, names=["dear"], masks=masks, most_passes=1200, least=0, levels=1, draws=1,
                            made=lambda name: replace(there, targets=targets.roll(1)))  # fmt: skip
-    finally:
-        METHODS._items.pop("dear")
     assert asked == [12, 4, 4, 4], "maps for other classes than the predicted ones are not taken"
     assert (never.pictures, never.compared, never.cascade, never.discrimination, never.sensitivity) == (12, 0, (), None, None)
     assert never.verdict == "weak"
@@ -380,17 +377,15 @@ def test_flat_maps_are_nothing_to_believe():
 
 def test_a_map_no_better_than_luck_of_its_own_grain_does_not_pass(trained):
     """Its maps are as blurred as SmoothGrad's and spread like them, in places that mean nothing."""
-
-    @method("luck", title="Luck", family="gradient", signed=False, unit="1", about="-", source="-")
-    def luck(model, images, targets, options):
-        true = attribute(model, images, method="saliency", target=targets).values
-        return Map(blur_matched(true, seed=int(1e6 * float(images.sum() + targets.sum())) % 1000))
-
     images, labels, masks = squares(16, seed=11)
-    try:
+    with METHODS.temporarily():
+
+        @method("luck", title="Luck", family="gradient", signed=False, unit="1", about="-", source="-")
+        def luck(model, images, targets, options):
+            true = attribute(model, images, method="saliency", target=targets).values
+            return Map(blur_matched(true, seed=int(1e6 * float(images.sum() + targets.sum())) % 1000))
+
         found, true = evidence(trained, images, names=["luck", "occlusion"], labels=labels, masks=masks)
-    finally:
-        METHODS._items.pop("luck")
     for measure in found.measures:
         assert measure.ahead["blur-matched"][1] < 0 < measure.ahead["blur-matched"][2], measure.name
         assert beaten(measure).verdict != "passes"

@@ -167,13 +167,15 @@ def test_the_decorators_of_the_map_take_what_the_map_gives_them(module, name):
     assert callable(decorator)  # not applied: nothing is registered
 
 
-def test_the_variant_of_the_map_would_be_built_by_its_row(monkeypatch):
+def test_the_variant_of_the_map_would_be_built_and_read_by_its_row(monkeypatch):
     from vgg_viz.models import vgg
+    from vgg_viz.models.formats import recognise
 
     (row,) = re.findall(r'^("vgg9": Variant\(.*\)),$', MAP, re.MULTILINE)
     added = eval(f"{{{row}}}", {"Variant": vgg.Variant})
-    monkeypatch.setattr(vgg, "VARIANTS", {**vgg.VARIANTS, **added})
+    monkeypatch.setitem(vgg.VARIANTS, "vgg9", added["vgg9"])
     model = vgg_viz.build("vgg9", image_side=32, num_classes=3, width=0.1)
     assert [layer.name for layer in vgg_viz.layers(model) if layer.kind == "conv"] == [
         "conv1_1", "conv2_1", "conv3_1", "conv3_2", "conv4_1", "conv4_2",
     ]  # fmt: skip
+    assert recognise(dict(model.state_dict())).architecture.variant == "vgg9"

@@ -27,7 +27,6 @@ from vgg_viz.attribution.targets import Against, Aim, Target, given
 from vgg_viz.capture.hooks import aiming, evaluating, frozen
 from vgg_viz.errors import InputRefused
 from vgg_viz.records import Attribution, Neuron
-from vgg_viz.registry import discover
 
 __all__ = [
     "Against", "Family", "Map", "Method", "Neuron", "Options", "SharedPass", "Target", "after_relu", "asked", "attribute",
@@ -39,7 +38,6 @@ ORDER: tuple[Family, ...] = ("gradient", "cam", "relevance", "perturbation")
 
 def methods() -> dict[str, Method]:
     """All attribution methods by name: those of gradients first, then of layer maps, of relevance, and those that perturb."""
-    discover(__name__)
     return dict(sorted(METHODS.items(), key=lambda item: ORDER.index(item[1].family)))
 
 
@@ -78,7 +76,6 @@ def attribute(
 
     The model comes back as it was: weights, modes, hooks, requires_grad, .grad and the global dice.
     """
-    methods()
     chosen = METHODS[method]
     if layer is not None and not chosen.layered:
         raise InputRefused(f"{method} paints the picture and reads no layer; leave layer out, or choose grad_cam.")

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from vgg_viz.attribution.cam import default_layer, spatial
-from vgg_viz.attribution.method import Map, Options, method
+from vgg_viz.attribution.method import FIRST, Map, Options, method
 from vgg_viz.capture.hooks import Met, meeting
 from vgg_viz.registry import Registry
 
@@ -77,7 +77,7 @@ class Cam:
     signed: bool
 
 
-CAMS: Registry[Cam] = Registry("class activation map")
+CAMS: Registry[Cam] = Registry("class activation map", fill="vgg_viz.attribution", first=FIRST)
 
 
 def cam(
@@ -86,7 +86,7 @@ def cam(
     """Register the decorated formula as an attribution method of one layer, and for `cams_all_layers`."""
 
     def register(formula: Formula) -> Formula:
-        CAMS.add(name, Cam(formula, weighs, signed))
+        CAMS.add(name, Cam(formula, weighs, signed), by=formula.__module__)
 
         def compute(model: nn.Module, images: Tensor, targets: Tensor, options: Options) -> Map:
             layer = spatial(model, options.layer or default_layer(model, images))
@@ -95,6 +95,7 @@ def cam(
                 torch.autograd.grad(model(images).gather(1, targets[:, None]).sum(), lowest)
             return Map(found[layer.name][name], layer=layer.name, passes=2, signed=signed and not options.relu)
 
+        compute.__module__ = formula.__module__  # a method stands where its formula does
         method(
             name, title=title, family="cam", signed=False, unit="logit", layered=True, about=about, source=source,
             reads=("layer", "relu"), passes=lambda options, side: 2,

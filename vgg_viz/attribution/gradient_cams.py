@@ -20,7 +20,7 @@ def grad_cam(block: Block) -> Tensor:
     return block.gradient.sum(1) / block.places
 
 
-CAMS.add("grad_cam", Cam(grad_cam, weighs=True, signed=True))
+CAMS.add("grad_cam", Cam(grad_cam, weighs=True, signed=True), by=__name__)
 
 
 @cam(

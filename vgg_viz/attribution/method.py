@@ -125,7 +125,9 @@ class Method:
         return None if self.passes is None else self.passes(options, side)
 
 
-METHODS: Registry[Method] = Registry("attribution method")
+# Within a family the first methods of these files lead, and those of a new file follow by its name.
+FIRST = ("cam", "gradient", "gradient_cams", "perturbation")
+METHODS: Registry[Method] = Registry("attribution method", fill="vgg_viz.attribution", first=FIRST)
 
 
 def method(
@@ -137,7 +139,7 @@ def method(
 
     def register(compute: Compute) -> Compute:
         about_it = Method(name, title, family, signed, unit, layered, complete, about, source, compute, reads, passes, passes_on)
-        METHODS.add(name, about_it)
+        METHODS.add(name, about_it, by=compute.__module__)
         return compute
 
     return register

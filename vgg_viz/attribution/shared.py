@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-import vgg_viz.attribution.gradient_cams  # noqa: F401  # its formulas register themselves
 from vgg_viz.attribution.blocks import CAMS, reducing
 from vgg_viz.attribution.cam import layer_for, layers_below, spatial
 from vgg_viz.attribution.method import METHODS, pictures_at_once
@@ -19,8 +18,27 @@ from vgg_viz.models.names import Layer, find
 from vgg_viz.models.names import layers as layers_of
 from vgg_viz.records import Activations, Attribution, Neuron
 
-# The methods whose maps one forward and one backward pass give together.
-SHARED = ("saliency", "input_x_gradient", *CAMS)
+PIXELS = ("saliency", "input_x_gradient")
+
+
+class _Shared:
+    """The names of the methods whose maps one forward and one backward pass give together: of pixels, then of every formula of `CAMS`.
+
+    A view, as `dict.keys()` is: it says what is registered when it is asked.
+    """
+
+    def __contains__(self, name: object) -> bool:
+        return name in PIXELS or name in CAMS
+
+    def __iter__(self) -> Iterator[str]:
+        yield from PIXELS
+        yield from CAMS
+
+    def __len__(self) -> int:
+        return len(PIXELS) + len(CAMS)
+
+
+SHARED = _Shared()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from difflib import get_close_matches
 from typing import NoReturn
 
 from vgg_viz._version import __version__
-from vgg_viz.registry import Registry, discover
+from vgg_viz.registry import Registry
 
 
 class Parser(argparse.ArgumentParser):
@@ -79,7 +79,7 @@ class Command:
     shared: bool
 
 
-COMMANDS: Registry[Command] = Registry("command")
+COMMANDS: Registry[Command] = Registry("command", fill="vgg_viz.commands")
 
 
 def command(
@@ -88,7 +88,7 @@ def command(
     """Register the decorated function as a command; raises VggVizError when the name is taken."""
 
     def register(run: Run) -> Run:
-        COMMANDS.add(name, Command(name, order, about, example, words, run, checkpoint, shared))
+        COMMANDS.add(name, Command(name, order, about, example, words, run, checkpoint, shared), by=run.__module__)
         return run
 
     return register
@@ -118,7 +118,6 @@ def parser() -> Parser:
     )  # fmt: skip
     root.add_argument("--version", action="version", version=f"vgg_viz {__version__}")
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
-    discover("vgg_viz.commands")
     shared, checkpoint = shared_options(), _checkpoint()
     for _, one in sorted(COMMANDS.items(), key=lambda item: item[1].order):
         parents = [shared] * one.shared + [checkpoint] * one.checkpoint

@@ -18,7 +18,6 @@ from vgg_viz.models.build import skeleton
 from vgg_viz.models.vgg import VARIANTS, steps
 from vgg_viz.records import Architecture
 
-PAPER = tuple(name for name in VARIANTS if name != "tiny_vgg")
 # What profilers and counters leave among the weights: it changes no answer.
 HARMLESS = ("num_batches_tracked", "total_ops", "total_params", "n_averaged")
 UNSEEN = "Max-pooling, ReLU and RGB order are assumed; average pooling or BGR order would leave the same shapes."
@@ -48,10 +47,15 @@ class Deduced:
     ignored: tuple[str, ...] = ()
 
 
-def variant_of(kernels: Sequence[Tensor], *, batch_norm: bool, among: Iterable[str] = PAPER) -> Architecture | None:
-    """The variant and width whose convolutions have these shapes, the first of `among`; None when there is none."""
+def paper() -> tuple[str, ...]:
+    """The rows of the variants' table that are VGGs of the paper's kind: all but Tiny VGG."""
+    return tuple(name for name in VARIANTS if name != "tiny_vgg")
+
+
+def variant_of(kernels: Sequence[Tensor], *, batch_norm: bool, among: Iterable[str] | None = None) -> Architecture | None:
+    """The variant and width whose convolutions have these shapes, the first of `among` (None: of `paper()`), or None."""
     channels, sides = [int(k.shape[0]) for k in kernels], [tuple(k.shape[2:]) for k in kernels]
-    for variant in among:
+    for variant in paper() if among is None else among:
         base = Architecture(variant, in_channels=int(kernels[0].shape[1]), batch_norm=batch_norm)
         plan = [step for step in steps(base) if step.kind == "conv"]
         if len(plan) != len(kernels) or sides != [(step.window.kernel,) * 2 for step in plan]:

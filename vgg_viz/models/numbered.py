@@ -9,7 +9,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from vgg_viz.errors import CheckpointRefused
-from vgg_viz.models.from_shapes import PAPER, Chain, require_chain, variant_of
+from vgg_viz.models.from_shapes import Chain, paper, require_chain, variant_of
 from vgg_viz.models.vgg import VARIANTS, steps
 from vgg_viz.records import Architecture
 
@@ -38,7 +38,7 @@ def plan(weights: Mapping[str, Tensor], chain: Chain) -> tuple[Architecture, tup
     if chain.norms and any(not 0 < _number(norm) - number < 3 for norm, number in zip(chain.norms, numbers, strict=True)):
         raise CheckpointRefused("batch norms do not follow the convolutions; a VGG has one right after each.")
     batch_norm = bool(chain.norms)
-    for variant in PAPER:
+    for variant in paper():
         found = variant_of(kernels, batch_norm=batch_norm, among=(variant,))
         if found is not None and _numbers(found) == numbers:
             pools = VARIANTS[variant].plan.split().count("M")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vgg_viz.data.box_place import Place
-from vgg_viz.registry import Registry, discover
+from vgg_viz.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Lookup:
 
 
 Format = Callable[[Place], Lookup | None]
-FORMATS: Registry[Format] = Registry("format of boxes")
+FORMATS: Registry[Format] = Registry("format of boxes", fill=__name__)
 
 
 def box_format(name: str) -> Callable[[Format], Format]:
@@ -69,6 +69,5 @@ def box_format(name: str) -> Callable[[Format], Format]:
 
 def lookups(place: Place) -> tuple[Lookup, ...]:
     """All formats that have something to say here, in the order in which they are asked."""
-    discover(__name__)
     found = (make(place) for _, make in FORMATS.items())
     return tuple(lookup for lookup in found if lookup is not None)

@@ -1,8 +1,8 @@
 """How weights lie on disk, one file a kind: opened without running what is inside, and not yet understood.
 
-A container is a function `(path) -> Stored | None`: None when the file is not of its kind, CheckpointRefused when it is but cannot be
-opened. They are asked in the order of their file names, `torch_file` last; a newcomer adds a file. What the objects mean is said in
-`models/formats/`.
+A container is a function `(path) -> Stored | None`: None when the file is not of its kind, CheckpointRefused when it is but cannot
+be opened. They are asked in the order of their file names, `safetensors_file` first and `torch_file` last; a newcomer adds a file. What
+the objects mean is said in `models/formats/`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.vgg import VARIANTS
-from vgg_viz.registry import Registry, discover
+from vgg_viz.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,8 @@ class Stored:
 
 LARGEST_JSON = 16 * 2**20  # bytes; a VGG's topology or header with the names of 1,000 classes takes 60 kB
 Opener = Callable[[Path], Stored | None]
-CONTAINERS: Registry[Opener] = Registry("container")
+# Safetensors are known by what they hold, whatever the file is called; torch takes any file that is left, and says what it is instead.
+CONTAINERS: Registry[Opener] = Registry("container", fill=__name__, first=("safetensors_file",), last=("torch_file",))
 
 
 def container(name: str) -> Callable[[Opener], Opener]:
@@ -51,9 +52,7 @@ def container(name: str) -> Callable[[Opener], Opener]:
 def open_file(path: Path) -> Stored:
     """What a file, or a folder that is a model, holds; raises CheckpointRefused."""
     _require_there(path)
-    discover(__name__)
-    # torch's comes last, whichever module was imported first: it takes any file that is left, and says what that is instead.
-    for name in sorted(CONTAINERS, key=lambda name: (name == "torch", name)):
+    for name in CONTAINERS:
         stored = CONTAINERS[name](path)
         if stored is not None:
             return stored

@@ -23,7 +23,7 @@ from vgg_viz.models.reparametrised import folded
 from vgg_viz.models.unwrapping import Candidate, candidates
 from vgg_viz.models.vgg import title
 from vgg_viz.records import Architecture, Epoch, Specimen
-from vgg_viz.registry import Registry, discover
+from vgg_viz.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,9 @@ def standardised(name: str, found: Deduced, evidence: tuple[str, ...]) -> Readin
 
 Format = Callable[[object], Reading | None]
 StateDictFormat = Callable[[Mapping[str, Tensor]], Reading | None]
-FORMATS: Registry[Format] = Registry("checkpoint format")
-STATE_DICTS: Registry[StateDictFormat] = Registry("state-dict format")
-LAST: Registry[StateDictFormat] = Registry("state-dict format")
+FORMATS: Registry[Format] = Registry("checkpoint format", fill=__name__)
+STATE_DICTS: Registry[StateDictFormat] = Registry("state-dict format", fill=__name__)
+LAST: Registry[StateDictFormat] = Registry("state-dict format", fill=__name__)
 
 
 def checkpoint_format(name: str) -> Callable[[Format], Format]:
@@ -104,9 +104,8 @@ def recognise(stored: object, *, key: str | None = None, weights: str | None = N
     weights  "ema" or "raw" where a file holds both; None: the average
     raises   CheckpointRefused: what is asked for is not there, or what is there is nearly a VGG
     """
-    discover(__name__)
-    for name in FORMATS:
-        reading = FORMATS[name](stored)
+    for name, read in FORMATS.items():
+        reading = read(stored)
         if reading is not None:
             if key is not None or weights == "ema":
                 raise CheckpointRefused(f"a file of the format {name} holds one set of weights; leave --key and --weights out.")
@@ -146,7 +145,7 @@ def _readings(found: list[Candidate]) -> tuple[list[tuple[Candidate, Reading]], 
                 continue  # the same tensors, seen from further in
             try:
                 weights, said = folded(one.weights)
-                reading = next((made for name in formats if (made := formats[name](weights)) is not None), None)
+                reading = next((made for _, read in formats.items() if (made := read(weights)) is not None), None)
             except CheckpointRefused as error:
                 refused = refused or error
                 continue
