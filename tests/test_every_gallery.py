@@ -237,8 +237,7 @@ def names(folder: Path) -> Path:
 
 
 def test_a_new_section_for_two_kinds_is_one_function_with_one_decorator(tmp_path, monkeypatch):
-    before = dict(SECTIONS.items())
-    try:
+    with SECTIONS.temporarily():
         @section("trial", study=("report", "audit"), title="A trial", lead="A lead.", order=1)
         def trial(subject):
             yield from nothing(subject)
@@ -249,6 +248,3 @@ def test_a_new_section_for_two_kinds_is_one_function_with_one_decorator(tmp_path
         for kind in ("report", "audit"):
             assert main([*arguments(kind, tmp_path), "--out", str(tmp_path / "out"), "--quiet"]) == 0
             assert [exhibit["section"] for exhibit in manifest(tmp_path / "out" / FOLDERS[kind])["exhibits"]] == ["trial"]
-    finally:
-        for name in set(dict(SECTIONS.items())) - set(before):
-            del SECTIONS._items[name]

@@ -18,7 +18,7 @@ from vgg_viz.capture.predict import predict_logits
 from vgg_viz.errors import UnknownName
 from vgg_viz.models.geometry import LayerGeometry, geometry
 from vgg_viz.records import Activations, Batch, Checkpoint, Exhibit, Finding
-from vgg_viz.registry import Registry, discover
+from vgg_viz.registry import Registry
 from vgg_viz.report.material import Material
 from vgg_viz.report.preset import Preset
 from vgg_viz.report.shelf import Maps, Shelf
@@ -231,7 +231,7 @@ class Section:
     optional: bool = False
 
 
-SECTIONS: Registry[Section] = Registry("section")
+SECTIONS: Registry[Section] = Registry("section", fill=ROOMS)
 Make = TypeVar("Make", bound=Callable[[Any], Iterable[Exhibit | Finding]])
 
 
@@ -253,7 +253,7 @@ def section(
 
     def register(make: Make) -> Make:
         for kind in kinds:
-            SECTIONS.add(f"{kind}/{slug}", Section(kind, slug, title, lead, order, make, when, optional))
+            SECTIONS.add(f"{kind}/{slug}", Section(kind, slug, title, lead, order, make, when, optional), by=make.__module__)
         return make
 
     return register
@@ -261,6 +261,4 @@ def section(
 
 def sections_of(kind: str) -> list[Section]:
     """All sections of a kind of gallery, in the order of the page."""
-    for room in ROOMS:
-        discover(room)
     return sorted((one for _, one in SECTIONS.items() if one.kind == kind), key=lambda one: one.order)
