@@ -444,7 +444,7 @@ def test_two_files_of_one_name_are_told_apart_by_their_checksums(tmp_path):
         (tmp_path / name).mkdir()
         save(tmp_path / name / "best.pt", trained(steps))
     pair, _ = paired(tmp_path / "one" / "best.pt", tmp_path / "two" / "best.pt")
-    assert pair.a.name == f"best.pt ({pair.a.fingerprint[:6]})" != pair.b.name
+    assert pair.a.name == f"best.pt ({pair.a.source.sha256[:6]})" != pair.b.name
 
 
 def test_networks_of_different_kinds_and_random_ones_are_compared_without_a_gap(files, painted, tmp_path):

@@ -494,7 +494,7 @@ def test_a_disk_that_fails_leaves_what_was_there(files, tmp_path, capsys, monkey
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("vgg_viz.report.explaining.explain.publish", full)
+    monkeypatch.setattr("vgg_viz.report.build.publish", full)
     assert main(words) == 2
     assert "could not be written whole" in capsys.readouterr().err
     assert (tmp_path / "red-patch" / "index.html").read_bytes() == page

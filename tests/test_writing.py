@@ -104,7 +104,7 @@ def test_where_the_last_rename_fails_the_old_gallery_comes_back(tmp_path, monkey
     rename = os.rename
 
     def failing(source, destination):
-        if Path(source).suffix == ".tmp":
+        if Path(source).name == "new":
             raise OSError(28, "No space left on device")
         rename(source, destination)
 
@@ -247,7 +247,7 @@ def test_a_gallery_that_comes_between_the_two_renames_is_not_lost(tmp_path, monk
     rename, done = os.rename, []
 
     def slow(source, destination):
-        if Path(destination).name == "best" and Path(source).suffix == ".tmp" and not done:
+        if Path(destination).name == "best" and Path(source).name == "new" and not done:
             done.append(gallery(tmp_path / "best", "theirs"))
         rename(source, destination)
 

@@ -15,7 +15,7 @@ from vgg_viz.records import Checkpoint
 
 # Names that training scripts give to every run's file, and to the folders that they put it in: they tell no run from the next.
 _SAYS_NOTHING = re.compile(
-    r"((best|last|final|latest|model|checkpoint|ckpt|weights|epoch|net|network|state_dict|pytorch_model|variables)s?[-_.]?)+\d*", re.I
+    r"((best|last|final|latest|model|checkpoint|ckpt|weights|epoch|state_dict|pytorch_model)s?[-_.]?)+\d*", re.I
 )
 
 
