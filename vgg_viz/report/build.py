@@ -37,7 +37,8 @@ class Study:
     kind         of `section.KINDS`: which sections it has, each given `subject`
     folder       the name of its folder, harmless already
     sources      the checkpoints that it is about by letter; "" for the only one
-    identity     what else tells it from another gallery of the same kind and checkpoints, such as the picture that it explains
+    identity     what tells it from another gallery of its kind; (): its checkpoints do
+    listed       its title among other galleries; "": the same
     measured_on  where its labelled pictures come from, in a phrase; looked_into: those that are looked into; "" where there are none
     classes      names, of a comparison those that both know
     facts        short facts for the head of the page and for the index, asked when the sections are made
@@ -59,7 +60,8 @@ class Study:
     facts: Callable[[], Rows]
     verdict: Callable[[Sequence[Made]], Sequence[Finding]]
     classes: tuple[str, ...]
-    identity: str = ""
+    identity: tuple[str, ...] = ()
+    listed: str = ""
     measured_on: str = ""
     looked_into: str = ""
     warnings: tuple[str, ...] = ()
@@ -72,7 +74,7 @@ class Study:
     @property
     def identities(self) -> list[str]:
         """What it is about: a gallery with the same is replaced, any other is left alone."""
-        return [self.kind, *(source.identity for source in self.sources.values()), *([self.identity] if self.identity else [])]
+        return [self.kind, *(self.identity or (source.identity for source in self.sources.values()))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,7 @@ def _same(study: Study, manifest: Mapping[str, Any]) -> bool:
     told = list(several.values()) if isinstance(several, dict) else [one]
     kind = manifest.get("kind", "report")
     known = [about.get("sha256") or f"untrained {about.get('file')}" for about in told if isinstance(about, dict)]
-    return bool([kind, *known] == study.identities[: 1 + len(study.sources)])
+    return bool([kind, *known] == [study.kind, *(source.identity for source in study.sources.values())])
 
 
 def _elsewhere(wanted: str, landed: Path) -> tuple[str, ...]:
@@ -253,7 +255,7 @@ def _manifest(study: Study, built: page.Page, made: Sequence[Made], command: str
     """What every kind of gallery says of itself, under the same keys."""
     told = {letter: source.told() for letter, source in study.sources.items()}
     return {
-        "vgg_viz": __version__, "schema": SCHEMA, "kind": study.kind, "identity": study.identities, "title": built.title,
+        "vgg_viz": __version__, "schema": SCHEMA, "kind": study.kind, "identity": study.identities, "title": study.listed or built.title,
         "command": command, "made": made_at(), "seed": study.seed, "preset": study.preset.name, "device": study.device,
         "versions": versions(),
         **({"checkpoint": told[""]} if "" in told else {"checkpoints": told}),

@@ -131,7 +131,8 @@ def _study(found: Explanation, image: Path, device: str) -> Study:
         {"": found.source},
         replace(PRESETS["standard"], name=found.preset, palette=False),  # a palette halves a figure's bytes and costs most of its time
         found.seed, device, facts=lambda: _head(found), verdict=lambda _made: findings(found), classes=found.classes,
-        identity=f"picture {sha256(image)}", looked_into=f"{found.name}, {found.original[1]} × {found.original[0]} px",
+        identity=(found.source.identity, f"picture {sha256(image)}"),
+        listed=f"{found.name} ({found.checkpoint.provenance.file})", looked_into=f"{found.name}, {found.original[1]} × {found.original[0]} px",
         warnings=found.warnings, origin=(("Passes of the network", f"{passes:g}"),), more=lambda: {"explanation": facts(found)},
         deliver=partial(_deliver, found),
     )  # fmt: skip

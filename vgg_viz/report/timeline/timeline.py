@@ -89,7 +89,8 @@ def timeline(
         "timeline", walk, f"{folder_name(kept.name)}-timeline", f"{kept.name}, epoch by epoch",
         f"{title(wanted)}; {counted(len(kept.epochs), 'kept epoch')}, {kept.epochs[0]} to {kept.epochs[-1]}",
         {"": Source.of(kept.files[kept.epochs[-1]], kept.checkpoint)}, chosen, seed, str(device), facts=lambda: _facts(walk),
-        verdict=lambda made: _verdict(made, named), classes=walk.classes, identity=f"run of {epochs[0]['sha256']}",
+        verdict=lambda made: _verdict(made, named), classes=walk.classes,
+        identity=(f"run of {epochs[0]['sha256']}",),  # the same run, also when it has gone on
         measured_on=material.labelled_from, looked_into=material.looked_from, warnings=tuple(warnings), origin=(("Run", kept.name),),
         more=lambda: {"epochs": epochs},
     )  # fmt: skip
