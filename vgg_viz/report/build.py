@@ -255,8 +255,8 @@ def _manifest(study: Study, built: page.Page, made: Sequence[Made], command: str
     """What every kind of gallery says of itself, under the same keys."""
     told = {letter: source.told() for letter, source in study.sources.items()}
     return {
-        "vgg_viz": __version__, "schema": SCHEMA, "kind": study.kind, "identity": study.identities, "title": study.listed or built.title,
-        "command": command, "made": made_at(), "seed": study.seed, "preset": study.preset.name, "device": study.device,
+        "vgg_viz": __version__, "schema": SCHEMA, "kind": study.kind, "identity": study.identities,
+        "title": study.listed or built.title, "command": command, "made": made_at(), "seed": study.seed, "preset": study.preset.name, "device": study.device,
         "versions": versions(),
         **({"checkpoint": told[""]} if "" in told else {"checkpoints": told}),
         "facts": dict(built.facts), "findings": [{"level": one.level, "text": one.text} for one in built.findings],
