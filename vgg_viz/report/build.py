@@ -256,8 +256,8 @@ def _manifest(study: Study, built: page.Page, made: Sequence[Made], command: str
     told = {letter: source.told() for letter, source in study.sources.items()}
     return {
         "vgg_viz": __version__, "schema": SCHEMA, "kind": study.kind, "identity": study.identities,
-        "title": study.listed or built.title, "command": command, "made": made_at(), "seed": study.seed, "preset": study.preset.name, "device": study.device,
-        "versions": versions(),
+        "title": study.listed or built.title, "command": command, "made": made_at(), "seed": study.seed, "preset": study.preset.name,
+        "device": study.device, "versions": versions(),
         **({"checkpoint": told[""]} if "" in told else {"checkpoints": told}),
         "facts": dict(built.facts), "findings": [{"level": one.level, "text": one.text} for one in built.findings],
         "data": {"measured_on": study.measured_on, "looked_into": study.looked_into, "classes": study.classes},
