@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from captum.attr import LayerGradCam
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vgg_viz.attribution.gradient import guided_gradient
 from vgg_viz.attribution.method import Map, Options, method
 from vgg_viz.errors import InputRefused
-from vgg_viz.maths.heatmaps import place
-from vgg_viz.models.geometry import LayerGeometry, geometry
+from vgg_viz.maths.heatmaps import on_picture
+from vgg_viz.models.geometry import LayerGeometry, fields_of, geometry
 from vgg_viz.models.names import Layer, find
 from vgg_viz.models.names import layers as layers_of
 from vgg_viz.records import Architecture, Neuron
@@ -55,20 +56,19 @@ def guided_grad_cam(model: nn.Module, images: Tensor, targets: Tensor, options: 
     return Map(guided_gradient(model, images, targets).abs().amax(1) * warm, passes=cam.passes + 2)
 
 
-def on_pixels(model: nn.Module, layer: str | None, maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Maps of a layer (B, h, w) on pictures of `size` (H, W), each unit at the centre of its receptive field: (B, H, W).
+def on_pixels(model: nn.Module, layer: str | None, maps: Tensor, size: Sequence[int], *, stretch: bool = False) -> Tensor:
+    """`on_picture` for a model: maps of its layer (B, h, w) on pictures of `size` (H, W): (B, H, W).
 
-    layer   None: the maps are in pixels already
-    raises  InputRefused when the units have no receptive field of one size, or the network is not one of ours
+    layer    None: the maps are in pixels already
+    stretch  maps of a network that is not one of ours evenly over the picture, since nobody knows where its units look
+    raises   InputRefused when the units have no receptive field of one size, or the network is not one of ours
     """
     if layer is None:
         return maps
-    height, width = size
     ours = isinstance(getattr(model, "architecture", None), Architecture)
-    field = {row.name: row.field for row in geometry(model, min(height, width))}.get(layer) if ours else None
-    if field is None:
-        raise InputRefused(f"nobody knows what the units of {layer} see here; choose a convolution of a VGG or Tiny VGG.")
-    return place(maps, field, (height, width))
+    if stretch and not ours:
+        return functional.interpolate(maps[:, None], size=tuple(size), mode="bilinear", align_corners=False)[:, 0]
+    return on_picture(maps, layer, fields_of(geometry(model, min(size))) if ours else {}, size)
 
 
 # Layers whose output is a map: those of the classifier are not, except in the dense form, where scores are averaged.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vgg_viz.attribution.cam import default_layer, on_pixels, spatial
 from vgg_viz.attribution.method import Map, Options, method
@@ -12,7 +11,6 @@ from vgg_viz.capture.hooks import capturing
 from vgg_viz.capture.resuming import at_once, in_parts, resumed, share_after
 from vgg_viz.models.names import find
 from vgg_viz.models.names import layers as layers_of
-from vgg_viz.records import Architecture
 
 WIDEST = 512  # channels of a VGG's widest layer: what a plan reckons with before it has seen a network
 
@@ -70,7 +68,7 @@ def score_cam(model: nn.Module, images: Tensor, targets: Tensor, options: Option
     found = []
     for picture, maps, target in zip(images, said[layer], targets, strict=True):
         masks, kept = _masks(maps, options.masks)
-        placed = _on_picture(model, layer, masks, picture.shape[-2:])
+        placed = on_pixels(model, layer, masks, picture.shape[-2:], stretch=True)
 
         def seen(these: slice, placed: Tensor = placed, picture: Tensor = picture) -> Tensor:
             return (placed[these, None] * picture).contiguous(memory_format=torch.channels_last)
@@ -121,13 +119,6 @@ def _weighed(scores: Tensor, target: Tensor, maps: Tensor, kept: Tensor) -> Tens
         return maps.new_zeros(maps.shape[1:], dtype=torch.float32)
     weights = scores[:, target].float().softmax(0)
     return torch.einsum("c,chw->hw", weights, maps[kept].float()).relu()
-
-
-def _on_picture(model: nn.Module, layer: str, masks: Tensor, size: torch.Size) -> Tensor:
-    """Each unit at the centre of its receptive field; in a network that is not ours stretched, for nobody knows these centres."""
-    if isinstance(getattr(model, "architecture", None), Architecture):
-        return on_pixels(model, layer, masks, size)
-    return F.interpolate(masks[None], size=tuple(size), mode="bilinear", align_corners=False)[0]
 
 
 def _layer(model: nn.Module, images: Tensor, options: Options) -> str:

@@ -17,7 +17,7 @@ from vgg_viz.attribution.pointing import Pointing, pointing_of
 from vgg_viz.attribution.trust_cascade import cascading, levels_of
 from vgg_viz.attribution.trust_controls import blur_matched, control_maps
 from vgg_viz.attribution.trust_grid import QUARTERS, Grids, grids_of
-from vgg_viz.attribution.trust_maps import Asker, placed
+from vgg_viz.attribution.trust_maps import Asker
 from vgg_viz.attribution.trust_plan import Plan, half, planned, rounds, stages_of
 from vgg_viz.attribution.trust_removal import SHARES, TILES, Removal, removals
 from vgg_viz.attribution.trust_verdict import (
@@ -160,7 +160,7 @@ def evidence(
                 bases[name] = trial.asker.maps(name, images[few], trial.targets[few], f"base {plan.pictures}")
         cascades = trial.cascade({name: (bases[name], plan) for name, plan in asked.items()})
         how = _How(tiles=tiles, seed=seed, shares=tuple(shares), road=road)
-        apart = trial.removed({name: placed(model, bases[name], trial.size) for name in together}, how)
+        apart = trial.removed({name: trial.asker.on_pixels(bases[name], trial.size) for name in together}, how)
         found |= {name: trial.found(bases[name], plan, draws, cascades[name], apart[name]) for name, plan in asked.items()}
     return tuple(found[name] for name in chosen if name in found)
 
@@ -299,7 +299,7 @@ class _Trial:
         here = torch.ones(count, dtype=torch.bool, device=base.values.device)
         if self.labels is not None:
             here = self.targets[:count] == self.labels[:count].to(here.device)
-        maps = placed(self.model, base, self.size)
+        maps = self.asker.on_pixels(base, self.size)
         masks = self.masks[:count].to(maps.device)
         here = here & masks.flatten(1).any(1)
         boxed = None if self.boxed is None else self.boxed[:count].to(maps.device)[here]
@@ -322,7 +322,7 @@ class _Trial:
         some = slice(QUARTERS * count)
         grids = Grids(self.grids.images[some], self.grids.targets[some], self.grids.masks[some])
         found = self.asker.maps(method, grids.images, grids.targets, f"grid {len(grids.images)}")
-        maps = placed(self.model, found, self.size)
+        maps = self.asker.on_pixels(found, self.size)
         blind = {**control_maps(grids.images, self.seed), "blur-matched": blur_matched(maps, self.seed)}
         masses = {name: mass_inside(m, grids.masks) for name, m in blind.items()}
         return measured("mass in its quarter", "share", mass_inside(maps, grids.masks), masses, self.seed)

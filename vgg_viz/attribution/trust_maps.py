@@ -8,14 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vgg_viz.attribution import attribute, methods
 from vgg_viz.attribution.blocks import CAMS
 from vgg_viz.attribution.cam import on_pixels
 from vgg_viz.attribution.method import Options
 from vgg_viz.attribution.shared import SHARED, gradient_bundle
-from vgg_viz.records import Architecture, Attribution
+from vgg_viz.records import Attribution
 
 
 @dataclass
@@ -67,18 +66,15 @@ class Asker:
         about = methods()["guided_grad_cam"]
         return replace(lines, method=about.name, values=lines.values * warm, unit=about.unit, passes=lines.passes + cam.passes)
 
+    def on_pixels(self, found: Attribution, size: tuple[int, int]) -> Tensor:
+        """Its maps in the pixels of their pictures (B, H, W); those of a network that is not ours are stretched."""
+        return on_pixels(self.model, found.layer, found.values, size, stretch=True)
+
     def cost(self, method: str, side: int) -> float:
         """Passes a picture that one map costs."""
         about = methods()[method]
         known = Options(**{name: value for name, value in self.settings.items() if value is not None})
         return about.cost(self.model, known, side) or 2.0
-
-
-def placed(model: nn.Module, found: Attribution, size: tuple[int, int]) -> Tensor:
-    """Maps in the pixels of their pictures (B, H, W); stretched where nobody knows what a unit sees."""
-    if found.layer is None or isinstance(getattr(model, "architecture", None), Architecture):
-        return on_pixels(model, found.layer, found.values, size)
-    return F.interpolate(found.values[:, None], size, mode="bilinear", align_corners=False)[:, 0]
 
 
 def scores(model: nn.Module, images: Tensor, targets: Tensor, batch: int) -> Tensor:

@@ -44,8 +44,7 @@ def evidence_of(model: nn.Module, images: Tensor, labels: Tensor, *, steps: int)
     """Two methods on every picture: integrated gradients of `steps` points, and Grad-CAM for a second opinion."""
     found = attribute(model, images, method="integrated_gradients", target="true", labels=labels, steps=steps, baseline="mean")
     cam = attribute(model, images, method="grad_cam", target="true", labels=labels)
-    whole = cam.values.shape[-2:] == images.shape[-2:]  # a unit for every pixel, also in networks of others
-    placed = cam.values if whole else on_pixels(model, cam.layer, cam.values, images.shape[-2:])
+    placed = on_pixels(model, cam.layer, cam.values, images.shape[-2:])
     signed = found.values.cpu()
     positive = F.avg_pool2d(signed.clamp(min=0)[:, None], 3, stride=1, padding=1)[:, 0]
     total = positive.sum((1, 2), keepdim=True)

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from vgg_viz.errors import InputRefused
 from vgg_viz.maths.receptive_field import Field
+from vgg_viz.records import Attribution
+
+# Share of the values (of the magnitudes, where maps have a sign) that lie inside a scale. Every scale of a page takes one of these three.
+# Of a map in pixels: a few peaks would darken the rest.
+PIXELS_INSIDE = 0.995
+# Of a layer's map, which lies over the photo: one unit of 26 × 26 that shouts would make all others transparent. At 0.995 one epoch of a
+# run with sharp peaks paled all the others of its row.
+LAYER_INSIDE = 0.98
+# Of the feature maps of a layer, and of means over many maps: hundreds of maps share the scale, and a spot in one of them is what is looked for.
+MANY_INSIDE = 0.999
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +63,17 @@ def shared_scale(values: Tensor, *, signed: bool, unit: str, over: str, quantile
     return Scale(low, high, signed, unit, over, float(beyond.float().mean()))
 
 
+def attribution_scale(values: Tensor, found: Attribution, *, over: str, signed: bool | None = None) -> Scale:
+    """The scale on which maps of an attribution are shown, whatever figure they stand in.
+
+    values  any shape: the maps as they are painted, all that share the scale
+    found   whose unit, sign and kind of map they have: in pixels, or a layer's
+    signed  None: as the attribution; True for a difference of two maps without signs
+    """
+    inside = PIXELS_INSIDE if found.layer is None else LAYER_INSIDE
+    return shared_scale(values, signed=found.signed if signed is None else signed, unit=found.unit, over=over, quantile=inside)
+
+
 def _quantile(values: Tensor, q: float) -> Tensor:
     # torch.quantile refuses more than 16 million values; kthvalue does not.
     k = max(1, min(values.numel(), round(q * values.numel())))
@@ -64,6 +87,22 @@ def relative(maps: Tensor) -> Tensor:
     """
     strength = maps.abs().mean((1, 2), keepdim=True)
     return maps / strength.where(strength > 0, 1.0)
+
+
+def on_picture(maps: Tensor, layer: str | None, fields: Mapping[str, Field], size: Sequence[int]) -> Tensor:
+    """Maps of an attribution's layer, or other values of it, in the pixels of their pictures: (B, H, W).
+
+    maps    (B, h, w)  any unit, any sign
+    layer   that they belong to; None: they are in pixels already, as is a map with a unit for every pixel
+    fields  receptive field of each layer [px], see `geometry.fields_of`
+    size    (H, W) of the pictures [px]
+    raises  InputRefused for a layer whose units have no receptive field of one size
+    """
+    if layer is None or maps.shape[-2:] == tuple(size):
+        return maps
+    if layer not in fields:
+        raise InputRefused(f"nobody knows what the units of {layer} see here; choose a convolution of a VGG or Tiny VGG.")
+    return place(maps, fields[layer], (int(size[0]), int(size[1])))
 
 
 def place(maps: Tensor, field: Field, side: int | tuple[int, int]) -> Tensor:

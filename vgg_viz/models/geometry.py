@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -70,3 +71,8 @@ def geometry(model: nn.Module, side: int | None = None) -> tuple[LayerGeometry, 
         parameters = sum(p.numel() for p in module.parameters())
         rows.append(LayerGeometry(layer.name, layer.kind, layer.path, shape, field, parameters, macs))
     return tuple(rows)
+
+
+def fields_of(rows: Sequence[LayerGeometry]) -> dict[str, Field]:
+    """The receptive field of each layer [px], from the picture up; without those whose units have none of one size."""
+    return {row.name: row.field for row in rows if row.field is not None}

@@ -155,6 +155,11 @@ def picked(batch: Batch, indices: list[int]) -> Batch:
     )
 
 
+def spread(count: int, most: int) -> list[int]:
+    """Which `most` of `count` pictures, or of other things in an order: the first, the last, and evenly between; each once."""
+    return sorted({round(i * (count - 1) / max(1, most - 1)) for i in range(most)})
+
+
 def truth_word(batch: Batch | None) -> str:
     """What is known of the objects' places: "outline", "box", "outline or box", or "" for nothing."""
     if batch is None or not bool(batch.known.any()):

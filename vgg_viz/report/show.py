@@ -12,7 +12,7 @@ from vgg_viz.attribution import methods, on_pixels
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.figures.attention import Row, methods_side_by_side
 from vgg_viz.figures.walls import feature_wall
-from vgg_viz.maths.heatmaps import shared_scale
+from vgg_viz.maths.heatmaps import MANY_INSIDE, attribution_scale, shared_scale
 from vgg_viz.records import Activations, Attribution, Batch, Checkpoint
 from vgg_viz.report.material import in_channels, specimen_batch
 from vgg_viz.report.section import pixels
@@ -20,8 +20,6 @@ from vgg_viz.report.section import pixels
 if TYPE_CHECKING:
     from vgg_viz.figures import Figure
 
-# As in the report: a few peaks would darken the rest. Of a wall's values, and of the magnitudes of a map in pixels.
-WALL_PEAKS, PIXEL_PEAKS = 0.999, 0.995
 SIDE = 192  # of a picture beside its maps [px]; less where many maps must fit
 
 
@@ -49,7 +47,7 @@ def show_activations(activations: Activations, layer: str, *, picture: int = 0) 
         raise InputRefused(f"{layer} says one number a channel, a wall needs maps; choose a convolution, ReLU or pool.")
     one = maps[_place(picture, len(maps))].detach().float().cpu()
     scale = shared_scale(one, signed=bool((one < 0).any()), unit="activation", over=f"all {len(one)} channels of {layer}",
-                         quantile=WALL_PEAKS)  # fmt: skip
+                         quantile=MANY_INSIDE)  # fmt: skip
     return feature_wall(one.numpy(), scale, title=f"{layer}: {len(one)} channels of {one.shape[1]} × {one.shape[2]}")
 
 
@@ -83,8 +81,7 @@ def show_attribution(
     for one, title, values in zip(found, titles, placed, strict=True):
         alike = [v for other, v in zip(found, placed, strict=True) if (other.method, other.layer) == (one.method, one.layer)]
         over = "this map" if len(alike) == 1 else "maps of one method"
-        scale = shared_scale(torch.stack(alike), signed=any(o.signed for o in found if o.method == one.method), unit=one.unit,
-                             over=over, quantile=PIXEL_PEAKS if one.layer is None else 1.0)  # fmt: skip
+        scale = attribution_scale(torch.stack(alike), one, over=over, signed=any(o.signed for o in found if o.method == one.method))
         panels.append((title, values.numpy(), scale))
     outline = None if mask is None else mask.cpu().numpy()
     return methods_side_by_side([Row(pixels(images[at : at + 1])[0], panels, mask=outline)], side=SIDE, title="")

@@ -17,7 +17,7 @@ from vgg_viz.report.comparison.flipped import flipped
 from vgg_viz.report.comparison.maps import TIMES, Look, look
 from vgg_viz.report.comparison.pair import Pair, Pictures
 from vgg_viz.report.comparison.viewer import payload
-from vgg_viz.report.section import counted, object_area, picked, pixels, section, true_line, where_word
+from vgg_viz.report.section import counted, object_area, picked, pixels, section, spread, true_line, where_word
 
 SAMPLED = 64  # pictures over which maps are compared in numbers; a large network gets as many as are looked into
 PEAKS = 0.995  # of the values lie inside the scale of a figure: a single peak would pale the other network's map
@@ -138,7 +138,7 @@ def _sample(pair: Pair) -> tuple[Pictures, Tensor]:
         raise TypeError("labelled pictures were expected")
     count = min(len(whole.a), SAMPLED if pair.a.macs + pair.b.macs < 2e9 else pair.preset.pictures)
     # Evenly over the set: a folder begins with its first class.
-    chosen = sorted({round(i * (len(whole.a) - 1) / max(1, count - 1)) for i in range(count)})
+    chosen = spread(len(whole.a), count)
     return Pictures(picked(whole.a, chosen), picked(whole.b, chosen), ""), whole.a.labels[chosen]
 
 

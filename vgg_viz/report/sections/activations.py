@@ -11,9 +11,9 @@ from vgg_viz.figures.health import sparsity_and_dead
 from vgg_viz.figures.pictures import picture_grid
 from vgg_viz.figures.style import percent
 from vgg_viz.figures.walls import feature_wall
-from vgg_viz.maths.heatmaps import shared_scale
+from vgg_viz.maths.heatmaps import MANY_INSIDE, shared_scale
 from vgg_viz.records import Caption, Exhibit, Finding
-from vgg_viz.report.section import Looked, Subject, counted, pixels, section
+from vgg_viz.report.section import Looked, Subject, counted, pixels, section, spread
 from vgg_viz.units.health import activation_health
 
 WALLS = 5  # at most, spread over the depth
@@ -72,11 +72,20 @@ def activations(subject: Subject) -> Iterator[Exhibit | Finding]:
     yield from findings(subject)
 
 
+def answer_line(classes: Sequence[str], looked: Looked, index: int) -> str:
+    """What the network says of a picture, how sure it is, and whether it is right; with the picture's name where nobody knows its class."""
+    said, sure = classes[int(looked.predicted[index])], percent(float(looked.logits[index].softmax(0).max()))
+    if looked.batch.labels is None:
+        return f"{looked.batch.names[index]}: says {said} ({sure})"
+    true = classes[int(looked.batch.labels[index])]
+    return f"says {said} ({sure}), and is right" if true == said else f"says {said} ({sure}), but it is {true}"
+
+
 def chosen_layers(subject: Subject) -> list[str]:
     """ReLU layers with maps, at most WALLS of them: the first, the last, and evenly between."""
     names = [row.name for row in subject.geometry if row.kind == "relu" and len(row.shape) == 3 and row.shape[1] > 1]
     count = min(WALLS, len(names))
-    return [names[i] for i in sorted({round(k * (len(names) - 1) / max(1, count - 1)) for k in range(count)})]
+    return [names[i] for i in spread(len(names), count)]
 
 
 def _picture(subject: Subject, looked: Looked, index: int) -> Exhibit:
@@ -108,7 +117,7 @@ def _wall(subject: Subject, looked: Looked, index: int, name: str) -> Exhibit:
     maps = looked.activations.maps[name][index]
     every = looked.activations.maps[name]
     dead = [int(c) for c in (every.amax((0, 2, 3)) <= 0).nonzero().flatten()]
-    scale = shared_scale(maps, signed=False, unit="activation", over=f"all {len(maps)} channels of {name}", quantile=0.999)
+    scale = shared_scale(maps, signed=False, unit="activation", over=f"all {len(maps)} channels of {name}", quantile=MANY_INSIDE)
     row = next(row for row in subject.geometry if row.name == name)
     loudest = int(maps.amax((1, 2)).argmax())
     zero = float((maps == 0).float().mean())

@@ -12,25 +12,21 @@ from vgg_viz.attribution import methods
 from vgg_viz.attribution.cam import after_relu, choose_layer
 from vgg_viz.attribution.shared import SHARED
 from vgg_viz.figures.attention import Row, methods_side_by_side
-from vgg_viz.figures.style import percent
-from vgg_viz.maths.heatmaps import Scale, place, shared_scale
+from vgg_viz.maths.heatmaps import attribution_scale, on_picture
 from vgg_viz.maths.metrics import rank_correlation
-from vgg_viz.maths.receptive_field import Field
+from vgg_viz.models.geometry import fields_of
 from vgg_viz.records import Attribution, Caption, Exhibit, Finding
-from vgg_viz.report.section import Looked, Subject, counted, pixels, rows_of, section, true_line
-from vgg_viz.report.sections.activations import looked_at
+from vgg_viz.report.section import Looked, Subject, counted, pixels, rows_of, section, spread, true_line
+from vgg_viz.report.sections.activations import answer_line, looked_at
 from vgg_viz.report.trials import tried
 from vgg_viz.report.trials_shown import exhibits, finding
 from vgg_viz.report.viewer import payload
 
 COLUMNS = 8  # methods in a figure; more take several
-PEAKS = 0.995  # of the magnitudes lie inside a pixel map's scale: a few peaks would darken the rest
-# The same of a layer's map, which lies over the photo: one unit of 26 × 26 that shouts would make all others transparent.
-LAYER_PEAKS = 0.98
 
 
 @dataclass(frozen=True, slots=True)
-class Maps:
+class AttentionMaps:
     """All maps of the section: for the predicted class and for a second one, by method, and Grad-CAM by layer.
 
     second  (B,) the true class of a mistake, else the runner-up
@@ -81,7 +77,7 @@ def grain(found: Attribution) -> bool:
     return found.layer is None and methods()[found.method].family != "perturbation"
 
 
-def compute(subject: Subject, looked: Looked, names: tuple[str, ...] = ()) -> Maps:
+def compute(subject: Subject, looked: Looked, names: tuple[str, ...] = ()) -> AttentionMaps:
     """Every map that the section shows, from as few passes as the methods allow: one shared pass a class, then the others.
 
     names  of methods, those that the viewer holds first; none: those of the preset
@@ -108,7 +104,7 @@ def compute(subject: Subject, looked: Looked, names: tuple[str, ...] = ()) -> Ma
                 found = subject.maps.attribute(looked.batch, name, classes, target=target, layer=layer)
             if found is not None:
                 by_method[target, name] = found
-    return Maps(layer, reason.removeprefix(f"{convolution}: ").removesuffix("."), second, by_method, by_layer)
+    return AttentionMaps(layer, reason.removeprefix(f"{convolution}: ").removesuffix("."), second, by_method, by_layer)
 
 
 def held(subject: Subject, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -120,7 +116,7 @@ def held(subject: Subject, names: tuple[str, ...]) -> tuple[str, ...]:
 # ---------------------------------------------------------------- exhibits
 
 
-def _viewer(subject: Subject, looked: Looked, maps: Maps, reasons: dict[str, str], titles: dict[str, str]) -> Exhibit:
+def _viewer(subject: Subject, looked: Looked, maps: AttentionMaps, reasons: dict[str, str], titles: dict[str, str]) -> Exhibit:
     names = held(subject, tuple(titles))
     everything: list[tuple[str, Attribution]] = []
     for name in names:
@@ -134,7 +130,7 @@ def _viewer(subject: Subject, looked: Looked, maps: Maps, reasons: dict[str, str
     both = [titles[name] for name in names if ("second", name) in maps.by_method]
     twice = f"{', '.join(both[:-1])} and {both[-1]}" if len(both) > 1 else "".join(both)
     rest = [titles[name] for name in titles if name not in names]
-    shown = payload(looked.batch, subject.classes, looked.logits.softmax(1), everything, about, _fields(subject), said)
+    shown = payload(looked.batch, subject.classes, looked.logits.softmax(1), everything, about, fields_of(subject.geometry), said)
     shown["start"] = {"method": names[0], "layer": maps.chosen_layer, "target": "predicted"}
     return Exhibit(
         "attention-viewer",
@@ -158,7 +154,7 @@ def _viewer(subject: Subject, looked: Looked, maps: Maps, reasons: dict[str, str
     )  # fmt: skip
 
 
-def _methods(subject: Subject, looked: Looked, maps: Maps, titles: dict[str, str]) -> Iterator[Exhibit]:
+def _methods(subject: Subject, looked: Looked, maps: AttentionMaps, titles: dict[str, str]) -> Iterator[Exhibit]:
     names = tuple(titles)
     count = -(-len(names) // COLUMNS)
     for part in range(count):
@@ -166,21 +162,20 @@ def _methods(subject: Subject, looked: Looked, maps: Maps, titles: dict[str, str
         yield _side_by_side(subject, looked, maps, {name: titles[name] for name in here}, f"-{part + 1}" if part else "")
 
 
-def _side_by_side(subject: Subject, looked: Looked, maps: Maps, titles: dict[str, str], suffix: str) -> Exhibit:
+def _side_by_side(subject: Subject, looked: Looked, maps: AttentionMaps, titles: dict[str, str], suffix: str) -> Exhibit:
     names = tuple(titles)
     photos = pixels(looked.batch.images)
-    fields = _fields(subject)
-    chosen = _spread(len(photos), subject.preset.rows)
+    chosen = spread(len(photos), subject.preset.rows)
     rows = []
     for i in chosen:
         panels = []
         for name in names:
             found = maps.by_method["predicted", name]
-            placed = on_picture(found, i, fields, photos[i].shape[:2])
-            panels.append((titles[name], placed.numpy(), _scale(placed, found, "this map")))
+            placed = _placed(subject, looked, found, i)
+            panels.append((titles[name], placed.numpy(), attribution_scale(placed, found, over="this map")))
         mask = None if looked.batch.masks is None else looked.batch.masks[i].numpy()
-        rows.append(Row(photos[i], panels, _answer(subject, looked, i), mask))
-    ranks = _agreement(maps, chosen, fields, photos[0].shape[:2], names)
+        rows.append(Row(photos[i], panels, answer_line(subject.classes, looked, i), mask))
+    ranks = _agreement(subject, looked, maps, chosen, names)
     return Exhibit(
         "attention-methods" + suffix,
         f"Methods side by side{f', {suffix[1:]}' if suffix else ''}",
@@ -204,19 +199,18 @@ def _side_by_side(subject: Subject, looked: Looked, maps: Maps, titles: dict[str
     )  # fmt: skip
 
 
-def _layers(subject: Subject, looked: Looked, maps: Maps) -> Exhibit:
+def _layers(subject: Subject, looked: Looked, maps: AttentionMaps) -> Exhibit:
     names = [after_relu(subject.geometry, row.name) for row in subject.conv_layers]
     if len(names) > 7:
-        names = [names[round(i * (len(names) - 1) / 6)] for i in range(7)]
+        names = [names[i] for i in spread(len(names), 7)]
     some = f"all {len(names)}" if len(names) == len(subject.conv_layers) else f"{len(names)} of {len(subject.conv_layers)}"
     photos = pixels(looked.batch.images)
-    fields = _fields(subject)
     rows = []
-    chosen = _spread(len(photos), max(1, subject.preset.rows // 2))
+    chosen = spread(len(photos), max(1, subject.preset.rows // 2))
     for i in chosen:
-        placed = {name: on_picture(maps.by_layer["predicted", name], i, fields, photos[i].shape[:2]) for name in names}
-        panels = [(name, value.numpy(), _scale(value, maps.by_layer["predicted", name], "this map")) for name, value in placed.items()]
-        rows.append(Row(photos[i], panels, _answer(subject, looked, i)))
+        placed = {name: _placed(subject, looked, maps.by_layer["predicted", name], i) for name in names}
+        panels = [(name, value.numpy(), attribution_scale(value, maps.by_layer["predicted", name], over="this map")) for name, value in placed.items()]
+        rows.append(Row(photos[i], panels, answer_line(subject.classes, looked, i)))
     return Exhibit(
         "attention-layers",
         "The same question at every depth",
@@ -236,25 +230,24 @@ def _layers(subject: Subject, looked: Looked, maps: Maps) -> Exhibit:
     )  # fmt: skip
 
 
-def _classes(subject: Subject, looked: Looked, maps: Maps) -> Exhibit:
+def _classes(subject: Subject, looked: Looked, maps: AttentionMaps) -> Exhibit:
     photos = pixels(looked.batch.images)
-    fields = _fields(subject)
     labels = looked.batch.labels
     wrong = [] if labels is None else [i for i in range(len(photos)) if int(looked.predicted[i]) != int(labels[i])]
     chosen = (wrong + [i for i in range(len(photos)) if i not in wrong])[: subject.preset.rows]
     rows = []
     for i in chosen:
-        placed = [on_picture(maps.by_layer[target, maps.chosen_layer], i, fields, photos[i].shape[:2]) for target in ("predicted", "second")]
-        scale = _scale(torch.stack(placed), maps.by_layer["predicted", maps.chosen_layer], "both maps of this row")
+        placed = [_placed(subject, looked, maps.by_layer[target, maps.chosen_layer], i) for target in ("predicted", "second")]
+        scale = attribution_scale(torch.stack(placed), maps.by_layer["predicted", maps.chosen_layer], over="both maps of this row")
         difference = placed[0] - placed[1]
-        signed = shared_scale(difference, signed=True, unit="logit", over="this map", quantile=LAYER_PEAKS)
+        signed = attribution_scale(difference, maps.by_layer["predicted", maps.chosen_layer], over="this map", signed=True)
         mask = None if looked.batch.masks is None else looked.batch.masks[i].numpy()
         panels = [
             ("predicted class", placed[0].numpy(), scale), ("second class", placed[1].numpy(), scale), ("difference", difference.numpy(), signed),
         ]  # fmt: skip
         second = subject.classes[int(maps.second[i])]
         told = "" if i in wrong else f"; second: {second}"  # of a mistake, the second is its true class, which is told already
-        rows.append(Row(photos[i], panels, f"{_answer(subject, looked, i)}{told}", mask))
+        rows.append(Row(photos[i], panels, f"{answer_line(subject.classes, looked, i)}{told}", mask))
     mistakes = min(len(wrong), len(chosen))
     first = "The first row is a mistake" if mistakes == 1 else f"The first {mistakes} rows are mistakes"
     first = "All rows are mistakes" if 1 < mistakes == len(chosen) else first
@@ -281,43 +274,17 @@ def _classes(subject: Subject, looked: Looked, maps: Maps) -> Exhibit:
 # ---------------------------------------------------------------- pieces
 
 
-def on_picture(found: Attribution, index: int, fields: dict[str, Field], size: tuple[int, int]) -> Tensor:
-    """One map of an attribution in the pixels of its photo: layer maps land at receptive-field centres."""
+def _placed(subject: Subject, looked: Looked, found: Attribution, index: int) -> Tensor:
+    """(H, W) one of the maps, on its picture."""
     values = found.values[index : index + 1].detach().float().cpu()
-    placed: Tensor = values if found.layer is None or values.shape[-2:] == size else place(values, fields[found.layer], size)
-    return placed[0]
+    return on_picture(values, found.layer, fields_of(subject.geometry), looked.batch.images.shape[-2:])[0]
 
 
-def _scale(values: Tensor, found: Attribution, over: str) -> Scale:
-    quantile = PEAKS if found.layer is None else LAYER_PEAKS
-    return shared_scale(values, signed=found.signed, unit=found.unit, over=over, quantile=quantile)
-
-
-def _fields(subject: Subject) -> dict[str, Field]:
-    return {row.name: row.field for row in subject.geometry if row.field is not None}
-
-
-def _spread(count: int, rows: int) -> list[int]:
-    """`rows` of `count` pictures, evenly: successes come first among them, mistakes last."""
-    return sorted({round(i * (count - 1) / max(1, rows - 1)) for i in range(rows)})
-
-
-def _answer(subject: Subject, looked: Looked, index: int) -> str:
-    said = subject.classes[int(looked.predicted[index])]
-    probability = float(looked.logits[index].softmax(0).max())
-    text = f"says {said} ({percent(probability)})"
-    if looked.batch.labels is None:
-        return f"{looked.batch.names[index]}: {text}"
-    true = subject.classes[int(looked.batch.labels[index])]
-    return f"{text}, and is right" if true == said else f"{text}, but it is {true}"
-
-
-def _agreement(maps: Maps, chosen: list[int], fields: dict[str, Field], size: tuple[int, int], names: tuple[str, ...]) -> str:
+def _agreement(subject: Subject, looked: Looked, maps: AttentionMaps, chosen: list[int], names: tuple[str, ...]) -> str:
     """How much Grad-CAM and the farthest other method agree, as a sentence with its number."""
     if "occlusion" not in names or "grad_cam" not in names:
         return ""
-    a = torch.stack([on_picture(maps.by_method["predicted", "grad_cam"], i, fields, size) for i in chosen])
-    b = torch.stack([on_picture(maps.by_method["predicted", "occlusion"], i, fields, size) for i in chosen])
+    a, b = (torch.stack([_placed(subject, looked, maps.by_method["predicted", name], i) for i in chosen]) for name in ("grad_cam", "occlusion"))
     mean = float(torch.nanmean(rank_correlation(a, b)))
     if mean != mean:
         return "One of Grad-CAM and occlusion is flat here, so their agreement cannot be measured."

@@ -12,13 +12,13 @@ from vgg_viz.attribution.localisation import CENTRE_CUT, FOUND, Localised, by_sa
 from vgg_viz.figures.mosaic import outlined, painted_map
 from vgg_viz.figures.pictures import steps
 from vgg_viz.figures.style import percent
-from vgg_viz.maths.heatmaps import shared_scale
+from vgg_viz.maths.heatmaps import PIXELS_INSIDE, shared_scale
 from vgg_viz.maths.images import Array
 from vgg_viz.maths.metrics import bootstrap_interval, wilson_interval
 from vgg_viz.maths.receptive_field import Box
 from vgg_viz.records import Batch, Caption, Column, Exhibit, Table
 from vgg_viz.report.preset import LARGE_GIGAMACS
-from vgg_viz.report.section import Subject, counted, picked, pixels, rows_of, section, truth_word
+from vgg_viz.report.section import Subject, counted, picked, pixels, rows_of, section, spread, truth_word
 from vgg_viz.report.sections.activations import looked_at
 
 MEASURED, FEW = 24, 4  # pictures with masks that are measured; of a large network
@@ -34,7 +34,7 @@ def localisation(subject: Subject) -> Iterator[Exhibit]:
     """From picture to box, step by step; and how often the box is right, where masks say where the object is."""
     looked = looked_at(subject)
     count = min(max(1, subject.preset.rows // 2), len(looked.batch))
-    shown = picked(looked.batch, sorted({round(i * (len(looked.batch) - 1) / max(1, count - 1)) for i in range(count)}))
+    shown = picked(looked.batch, spread(len(looked.batch), count))
     maps, found = by_saliency(subject.model, shown.images.to(subject.device))
     yield _steps(shown, maps, found)
     large = sum(row.macs for row in subject.geometry) > LARGE_GIGAMACS * 1e9
@@ -49,7 +49,7 @@ def _steps(batch: Batch, maps: Tensor, found: tuple[Localised, ...]) -> Exhibit:
     photos = pixels(batch.images)
     rows, captions, boxes = [], [], []
     for n, (photo, one) in enumerate(zip(photos, found, strict=True)):
-        scale = shared_scale(maps[n], signed=False, unit="logit / intensity", over="this map", quantile=0.995)
+        scale = shared_scale(maps[n], signed=False, unit="logit / intensity", over="this map", quantile=PIXELS_INSIDE)
         seeds = 0.35 * photo + 0.65 * np.where(one.objects[..., None], (0.9, 0.3, 0.1), np.where(one.ground[..., None], (0.1, 0.35, 0.7), photo))
         cut = photo * np.where(one.piece[..., None], 1.0, 0.25)
         framed = photo if one.box is None else outlined(photo, _filled(one.box, photo.shape[:2]), thickness=1)

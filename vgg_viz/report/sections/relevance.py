@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import torch
-
 from vgg_viz.attribution import methods
 from vgg_viz.attribution.ledger import Ledger, ledger
 from vgg_viz.attribution.lrp import PRESETS
@@ -14,15 +12,15 @@ from vgg_viz.errors import InputRefused, SectionMissing
 from vgg_viz.figures.attention import Row, methods_side_by_side
 from vgg_viz.figures.ledger import Books, relevance_ledger
 from vgg_viz.figures.style import number, percent
-from vgg_viz.maths.heatmaps import place, shared_scale
+from vgg_viz.maths.heatmaps import attribution_scale, on_picture
+from vgg_viz.models.geometry import fields_of
 from vgg_viz.records import Attribution, Caption, Column, Exhibit, Table
 from vgg_viz.report.preset import LARGE_GIGAMACS
-from vgg_viz.report.section import Looked, Subject, counted, picked, pixels, rows_of, section
-from vgg_viz.report.sections.activations import looked_at
+from vgg_viz.report.section import Looked, Subject, counted, picked, pixels, rows_of, section, spread
+from vgg_viz.report.sections.activations import answer_line, looked_at
 
 EVERY = (*(f"lrp_{name}" for name in PRESETS), "deep_lift", "class_score_map")
 FEW = ("lrp_epsilon_gamma_box", "lrp_epsilon_plus_flat")  # of a large network, unless everything was asked for
-PEAKS = 0.995  # of the magnitudes lie inside a pixel map's scale
 PASSING = ("normalise", "pool", "avgpool", "lrn")  # layers that hand all of it on, or nearly: in the numbers, not in the figure
 
 
@@ -49,11 +47,6 @@ def relevance(subject: Subject) -> Iterator[Exhibit]:
     yield _ledger(subject, looked, books)
 
 
-def spread(count: int, rows: int) -> list[int]:
-    """Which of `count` pictures stand in the figure: the first, the last, and some between."""
-    return sorted({round(i * (count - 1) / max(1, rows - 1)) for i in range(rows)})
-
-
 def _maps_of(subject: Subject, looked: Looked, name: str, shown: list[int]) -> Attribution:
     """The maps of the pictures that are shown, from those of all pictures where the attention chapter has them already."""
     if name not in subject.preset.methods:
@@ -64,18 +57,14 @@ def _maps_of(subject: Subject, looked: Looked, name: str, shown: list[int]) -> A
 
 def _maps(subject: Subject, looked: Looked, found: dict[str, Attribution], chosen: list[int]) -> Exhibit:
     photos, titles = pixels(looked.batch.images), methods()
-    fields = {row.name: row.field for row in subject.geometry if row.field is not None}
     rows = []
-    for place_in, i in enumerate(chosen):
+    for row, i in enumerate(chosen):
         panels = []
         for name, maps in found.items():
-            values = maps.values[place_in : place_in + 1].float().cpu()
-            if maps.layer is not None:
-                values = place(values, fields[maps.layer], photos[i].shape[:2])
-            scale = shared_scale(values, signed=True, unit=maps.unit, over="this map", quantile=PEAKS if maps.layer is None else 1.0)
-            panels.append((titles[name].title, values[0].numpy(), scale))
+            values = on_picture(maps.values[row : row + 1].float().cpu(), maps.layer, fields_of(subject.geometry), photos[i].shape[:2])
+            panels.append((titles[name].title, values[0].numpy(), attribution_scale(values, maps, over="this map")))
         mask = None if looked.batch.masks is None else looked.batch.masks[i].numpy()
-        rows.append(Row(photos[i], panels, _answer(subject, looked, i), mask))
+        rows.append(Row(photos[i], panels, answer_line(subject.classes, looked, i), mask))
     sums = {name: [float(values.double().sum()) for values in maps.values] for name, maps in found.items()}
     scores = [float(looked.logits[i].max()) for i in chosen]
     least, most = (end((sums[name][0] / scores[0], titles[name].title) for name in sums if name.startswith("lrp_")) for end in (min, max))
@@ -160,12 +149,3 @@ def _drawn(book: Ledger) -> Books:
     lines = [n for n, layer in enumerate(book.layers) if not layer.rstrip("0123456789").endswith(PASSING)]
     amounts = [column[0, lines].numpy() for column in (book.entering, book.bias, book.epsilon, book.leaving)]
     return Books(PRESETS[book.preset].title, [book.layers[n] for n in lines], [book.rules[n] for n in lines], *amounts)
-
-
-def _answer(subject: Subject, looked: Looked, index: int) -> str:
-    said = subject.classes[int(looked.predicted[index])]
-    text = f"says {said} ({percent(float(torch.softmax(looked.logits[index], 0).max()))})"
-    if looked.batch.labels is None:
-        return f"{looked.batch.names[index]}: {text}"
-    true = subject.classes[int(looked.batch.labels[index])]
-    return f"{text}, and is right" if true == said else f"{text}, but it is {true}"

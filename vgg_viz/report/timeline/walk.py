@@ -21,7 +21,7 @@ from vgg_viz.models.geometry import LayerGeometry, geometry
 from vgg_viz.records import Batch
 from vgg_viz.report.material import Material
 from vgg_viz.report.preset import LARGE_GIGAMACS, Preset
-from vgg_viz.report.section import picked
+from vgg_viz.report.section import picked, spread
 from vgg_viz.report.timeline.kept_run import KeptRun, wear
 from vgg_viz.report.timeline.suspects import Suspect
 
@@ -110,7 +110,7 @@ class Walk:
             return self.looked
         large = sum(row.macs for row in self.rows) > 1e9 * LARGE_GIGAMACS / 2
         count = min(len(whole), self.preset.pictures if large else SAMPLED)
-        return picked(whole, sorted({round(i * (len(whole) - 1) / max(1, count - 1)) for i in range(count)}))
+        return picked(whole, spread(len(whole), count))
 
     @cached_property
     def looked(self) -> Batch:
