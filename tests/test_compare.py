@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from viewer_data import told_to_viewer
+from viewer_data import told_to_viewer, unpacked
 
 from vgg_viz.attribution import attribute
 from vgg_viz.capture.predict import predict_logits
@@ -34,13 +34,14 @@ from vgg_viz.records import Checkpoint, Epoch, Provenance, Specimen
 from vgg_viz.report.comparison.attention import attention
 from vgg_viz.report.comparison.compare import _paired, compare
 from vgg_viz.report.comparison.flipped import contrast, flips_of
-from vgg_viz.report.comparison.maps import look
+from vgg_viz.report.comparison.maps import grad_cams
 from vgg_viz.report.comparison.material import shared_classes
 from vgg_viz.report.comparison.pair import Pictures
 from vgg_viz.report.comparison.verdict import by_chance, headline, score
 from vgg_viz.report.comparison.viewer import payload
 from vgg_viz.report.comparison.weights import distance, weights
 from vgg_viz.report.section import picked
+from vgg_viz.report.viewer import packed
 
 SIDE = 32
 HOSTILE = (
@@ -299,7 +300,7 @@ def test_maps_are_those_of_either_network_for_its_own_number_of_the_class_placed
     (path,) = saved(tmp_path, other=other)
     pair, _ = paired(files / "late.pt", path)
     classes = pair.looked.a.labels
-    found = look(pair, pair.looked, classes, SIDE)
+    found = grad_cams(pair, pair.looked, classes, SIDE)
     for number, network in enumerate((pair.a, pair.b)):
         own = torch.tensor([network.checkpoint.classes.index(pair.classes[int(c)]) for c in classes])
         layer = network.report_layer()[0]
@@ -311,7 +312,7 @@ def test_maps_are_those_of_either_network_for_its_own_number_of_the_class_placed
 
 def test_where_has_the_mean_one_and_an_empty_map_stays_empty(files):
     pair, _ = paired(files / "early.pt", files / "late.pt")
-    found = look(pair, pair.looked, pair.looked.a.labels, SIDE)
+    found = grad_cams(pair, pair.looked, pair.looked.a.labels, SIDE)
     means = found.where.mean((2, 3))
     empty = found.placed.amax((2, 3)) == 0
     assert not empty.all()
@@ -374,17 +375,17 @@ def test_the_viewer_holds_both_maps_on_one_range_and_their_true_difference(files
     # At two sides: A's map is that of its layer, B's was laid on A's photo in pixels.
     pair, _ = paired(files / "late.pt", files / "small.pt", data=painted)
     labels = pair.looked.a.labels
-    found = look(pair, pair.looked, labels, SIDE)
+    found = grad_cams(pair, pair.looked, labels, SIDE)
     said = [pair.a.answers(pair.looked.a), pair.b.answers(pair.looked.b)]
     stored = {(m["photo"], m["method"], m["target"]): m
-              for m in payload(pair, pair.view, said, {"true": labels}, {"true": found})["maps"]}  # fmt: skip
+              for m in unpacked(packed(payload(pair, pair.view, said, {"true": labels}, {"true": found})))["maps"]}  # fmt: skip
     photos = {photo for photo, _, _ in stored}
     assert len(photos) == len(pair.looked.a)
     for photo in photos:
         for kind, whole in (("where", found.where), ("how-much", found.placed)):
             a, b, apart = (stored[photo, f"{name}-{kind}", "true"] for name in ("a", "b", "difference"))
             assert a["low"] == b["low"] == 0
-            assert a["high"] == b["high"] == apart["high"] == -apart["low"]
+            assert a["high"] == b["high"] == apart["high"] == -apart["low"] == a["limit"] == b["limit"] == apart["limit"]
             step = a["high"] / 255
             assert abs(decoded(b) - whole[1, photo].numpy()).max() <= step
             assert abs(decoded(apart) - (whole[1] - whole[0])[photo].numpy()).max() <= 2 * step
@@ -481,7 +482,7 @@ def test_without_any_picture_the_page_says_what_is_missing_and_what_fills_it(tmp
 def test_pictures_without_labels_are_looked_into_for_the_classes_that_either_chose(files, painted):
     pair, _ = paired(files / "early.pt", files / "late.pt", images=painted / "test" / "star")
     shown = {exhibit.slug: exhibit for exhibit in attention(pair)}
-    assert {entry["target"] for entry in shown["compare-viewer"].viewer["maps"]} == {"A-chosen", "B-chosen"}
+    assert {entry["target"] for entry in unpacked(shown["compare-viewer"].viewer)["maps"]} == {"A-chosen", "B-chosen"}
     assert "class that A chose" in shown["compare-attention"].caption.see
     assert shown["compare-attention"].numbers["inside_mask"] is None
 

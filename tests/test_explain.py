@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from viewer_data import unpacked
 
 from vgg_viz.attribution import attribute
 from vgg_viz.attribution.method import METHODS
@@ -25,9 +26,9 @@ from vgg_viz.models.checkpoint import save
 from vgg_viz.records import Checkpoint, Neuron
 from vgg_viz.report import receipts
 from vgg_viz.report.explaining import depth, hiding, maps, sheet
+from vgg_viz.report.explaining.compute import UNIT
 from vgg_viz.report.explaining.explain import explain
 from vgg_viz.report.explaining.explanation import explained
-from vgg_viz.report.explaining.look import UNIT, placed
 from vgg_viz.report.explaining.question import class_of, settled, understood
 from vgg_viz.report.explaining.removal import removal
 from vgg_viz.report.explaining.telling import findings, no_better, removed
@@ -100,7 +101,7 @@ def test_the_region_that_has_to_go_is_the_patch_that_decides(planted):
     area = (x1 - x0) * (y1 - y0) / SIDE**2
     region = planted.removal.rank < planted.removal.share
     inside = region[y0 - 3 : y1 + 3, x0 - 3 : x1 + 3]
-    assert planted.classes[planted.look.classes.predicted] == "red"
+    assert planted.classes[planted.computed.classes.predicted] == "red"
     assert planted.classes[planted.removal.becomes] == "grey"
     assert 0.2 * area < planted.removal.share < 2 * area
     assert int(inside.sum()) == int(region.sum())
@@ -142,8 +143,8 @@ def test_the_shares_on_the_path_are_hidden_exactly_and_the_answers_are_the_netwo
 
 def test_what_goes_first_has_most_of_the_difference_between_the_two_classes(bundled):
     order = bundled.removal.rank.flatten().argsort()
-    on_picture = placed(bundled.rows, bundled.look.difference("grad_cam"), bundled.size).flatten()[order]
-    assert bundled.look.classes.pair == (bundled.removal.answer, bundled.removal.expected)
+    on_picture = bundled.placed(bundled.computed.difference("grad_cam")).flatten()[order]
+    assert bundled.computed.classes.pair == (bundled.removal.answer, bundled.removal.expected)
     assert bool((on_picture.diff() <= 0).all())
 
 
@@ -210,22 +211,22 @@ def test_an_answer_that_nothing_changes_is_told_and_shown_as_such(files, tmp_pat
 
 
 def test_every_map_is_the_one_that_its_method_gives(bundled):
-    classes = bundled.look.classes
+    classes = bundled.computed.classes
     assert bundled.question.methods == ("grad_cam", "input_x_gradient", "saliency")
-    assert set(bundled.look.maps) == {(name, index) for name in bundled.question.methods for index in classes.asked}
-    for (name, index), one in bundled.look.maps.items():
-        options = {"layer": bundled.look.layer} if name == "grad_cam" else {}
+    assert set(bundled.computed.maps) == {(name, index) for name in bundled.question.methods for index in classes.asked}
+    for (name, index), one in bundled.computed.maps.items():
+        options = {"layer": bundled.computed.layer} if name == "grad_cam" else {}
         alone = attribute(bundled.model, bundled.batch.images, method=name, target=index, relu=False, **options)
         torch.testing.assert_close(one.values, alone.values, rtol=1e-4, atol=1e-6)
         assert (one.layer, one.signed) == (alone.layer, alone.signed)
 
 
 def test_the_difference_of_signed_maps_is_the_map_of_one_class_against_the_other(bundled):
-    pair = bundled.look.classes.pair
+    pair = bundled.computed.classes.pair
     for name in ("grad_cam", "input_x_gradient"):
-        options = {"layer": bundled.look.layer} if name == "grad_cam" else {}
+        options = {"layer": bundled.computed.layer} if name == "grad_cam" else {}
         alone = attribute(bundled.model, bundled.batch.images, method=name, target=Against(*pair), relu=False, **options)
-        torch.testing.assert_close(bundled.look.difference(name).values, alone.values, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(bundled.computed.difference(name).values, alone.values, rtol=1e-4, atol=1e-6)
 
 
 def test_the_maps_of_the_sheet_share_one_signed_scale_with_zero_in_its_middle(bundled):
@@ -236,15 +237,15 @@ def test_the_maps_of_the_sheet_share_one_signed_scale_with_zero_in_its_middle(bu
     assert scale.high == pytest.approx(float(np.quantile(np.abs(values), 0.98)), rel=0.02), "a few peaks lie beyond"
     assert 0 < scale.clipped <= 0.02
     first, second, difference, against = values
-    assert bundled.look.classes.pair == bundled.look.asked
+    assert bundled.computed.classes.pair == bundled.computed.asked
     np.testing.assert_allclose(difference, first - second, atol=1e-6)
     np.testing.assert_array_equal(against, np.minimum(first, 0))
 
 
 def test_the_channels_add_up_to_the_sum_of_the_map(bundled):
-    whole = bundled.look.maps["grad_cam", bundled.look.predicted].values.sum()
-    torch.testing.assert_close(bundled.look.channels.sum(), whole, rtol=1e-4, atol=1e-5)
-    assert bundled.look.activation.shape[0] == len(bundled.look.channels)
+    whole = bundled.computed.maps["grad_cam", bundled.computed.predicted].values.sum()
+    torch.testing.assert_close(bundled.computed.channels.sum(), whole, rtol=1e-4, atol=1e-5)
+    assert bundled.computed.activation.shape[0] == len(bundled.computed.channels)
 
 
 def test_the_layer_sheet_has_every_convolution_with_its_map_and_field(bundled):
@@ -266,17 +267,17 @@ def test_the_layer_sheet_has_every_convolution_with_its_map_and_field(bundled):
 def test_the_layer_sheet_is_of_the_first_method_that_gives_all_layers_and_says_so_where_none_does(files, methods, deep):
     found = explained(None, files / "upright.png", methods=methods, preset="quick")
     (shown,) = depth.layers(found)
-    assert shown.numbers["method"] == found.look.deep == deep
-    for layer, one in found.look.by_layer.items():
-        alone = attribute(found.model, found.batch.images, method=deep, target=found.look.predicted, layer=layer, relu=False)
+    assert shown.numbers["method"] == found.computed.deep == deep
+    for layer, one in found.computed.by_layer.items():
+        alone = attribute(found.model, found.batch.images, method=deep, target=found.computed.predicted, layer=layer, relu=False)
         torch.testing.assert_close(one.values, alone.values, rtol=1e-4, atol=1e-7)
         assert one.signed == alone.signed
     title, viewer = METHODS[deep].title, next(maps.maps(found))
     assert f"{title} for" in shown.caption.see
     assert ("hence Grad-CAM" in shown.caption.see) == (deep not in methods)
     assert (f"{title} at every convolution" in viewer.caption.see) == (deep in methods)
-    layers = {one["layer"] for one in viewer.viewer["maps"] if one["method"] == deep}
-    assert layers == (set(found.look.by_layer) if deep in methods else set())
+    layers = {one["layer"] for one in unpacked(viewer.viewer)["maps"] if one["method"] == deep}
+    assert layers == (set(found.computed.by_layer) if deep in methods else set())
 
 
 def test_what_the_shared_pass_gives_costs_no_pass_of_its_own(files):
@@ -284,7 +285,7 @@ def test_what_the_shared_pass_gives_costs_no_pass_of_its_own(files):
         explained(None, files / "upright.png", methods=names, preset="quick")
         for names in (["grad_cam"], ["hires_cam", "grad_cam", "saliency"])
     )
-    assert several.look.passes == alone.look.passes
+    assert several.computed.passes == alone.computed.passes
 
 
 def test_a_flat_map_is_said_to_be_flat(files, tmp_path):
@@ -302,13 +303,13 @@ def test_a_unit_is_asked_about_in_place_of_a_class(bundled, files):
     found = explained(None, files / "upright.png", unit="conv2_1:3:5,6", methods=["input_x_gradient", "grad_cam"])
     neuron = Neuron("conv2_1", 3, 5, 6)
     alone = attribute(found.model, found.batch.images, method="input_x_gradient", target=neuron)
-    torch.testing.assert_close(found.look.maps["input_x_gradient", UNIT].values, alone.values, rtol=1e-4, atol=1e-7)
-    assert found.removal is found.look.classes is None
-    assert list(found.look.by_layer) == ["relu1_1", "relu1_2"]
+    torch.testing.assert_close(found.computed.maps["input_x_gradient", UNIT].values, alone.values, rtol=1e-4, atol=1e-7)
+    assert found.removal is found.computed.classes is None
+    assert list(found.computed.by_layer) == ["relu1_1", "relu1_2"]
     outside = found.map("input_x_gradient", UNIT)[~torch.from_numpy(sheet._seen_by_unit(found))]
     assert not bool(outside.any())
     assert "conv2_1:3:5,6" in findings(found)[0].text
-    told = next(maps.maps(found)).viewer
+    told = unpacked(next(maps.maps(found)).viewer)
     assert {told["classes"][one["class"]] for one in told["maps"]} == {"unit conv2_1:3:5,6"}
     assert {one["unit"] for one in told["methods"]} == {"activation"}
 

@@ -264,6 +264,20 @@ def test_a_module_is_named_after_an_idea(module):
 # ---------------------------------------------------------------- the front door
 
 
+def test_how_much_of_a_map_a_scale_holds_is_decided_in_one_place():
+    """The same two shares stood in six files, and had drifted: 0.98, 0.995 and 1 for the map of a layer."""
+    given = [
+        f"{module.place}:{node.value.lineno}" for module in house() if module.place != "maths/heatmaps.py"
+        for node in ast.walk(module.tree) if isinstance(node, ast.keyword) and node.arg == "quantile" and not (
+            isinstance(node.value, ast.Name) and node.value.id.endswith("_INSIDE"))
+    ]  # fmt: skip
+    named = [
+        f"{module.place}:{node.lineno}" for module in house() if module.place != "maths/heatmaps.py"
+        for node in ast.walk(module.tree) if isinstance(node, ast.Assign) and "PEAKS" in ast.unparse(node.targets[0])
+    ]  # fmt: skip
+    assert given + named == []
+
+
 def test_every_name_of_the_front_door_opens():
     for name in vgg_viz.__all__:
         assert getattr(vgg_viz, name) is not None, name

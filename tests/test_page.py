@@ -62,7 +62,7 @@ def page(name: str = "tiny", **changes) -> Page:
     table = Table((Column("Layer"), Column("Work", "MMAC", True)), ((name, 0.5), ("b", None), ("c", 12.25)))
     viewer = {"kind": "attention", "photos": [{"name": name, "src": "data:image/png;base64,AA==", "width": 1, "height": 1, "true": 0,
                                                "top": [[0, float("nan")]], "mask": None}],
-              "classes": [name], "methods": [], "layers": [], "maps": [], "ranges": {name: [0.0, float("inf")]}}  # fmt: skip
+              "classes": [name], "methods": [], "layers": [], "maps": [], "limits": {name: float("inf")}}  # fmt: skip
     caption = Caption(f"see {name}", f"read {name}", f"cannot {name}")
     shown = (
         Shown(Exhibit("table", name, caption, name, table=table, numbers={name: name, "share": 0.25}),
@@ -149,7 +149,7 @@ def test_the_payload_is_json_without_nan_that_cannot_end_its_script():
         data = json.loads(raw, parse_constant=lambda word: pytest.fail(word))
         assert data["photos"][0]["name"] == data["classes"][0] == visible(name)
         assert data["photos"][0]["top"] == [[0, None]]
-        assert list(data["ranges"].values()) == [[0.0, None]]
+        assert list(data["limits"].values()) == [None]
 
 
 def test_the_same_page_gives_the_same_bytes():

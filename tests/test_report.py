@@ -343,9 +343,11 @@ def test_the_viewers_ranges_hold_every_one_of_its_maps(made):
     assert payload["maps"]
     assert len(payload["photos"]) == 6
     layers = {layer["name"] for layer in payload["layers"]}
+    signed = {method["id"]: method["signed"] for method in payload["methods"]}
     for stored in payload["maps"]:
-        low, high = payload["ranges"][f"{stored['method']}|{stored['layer'] or ''}|{stored['target']}"]
-        assert low <= stored["low"] <= stored["high"] <= high
+        limit = payload["limits"][f"{stored['method']}|{stored['layer'] or ''}|{stored['target']}"]
+        assert stored["low"] <= stored["high"] <= stored["limit"] <= limit
+        assert stored["limit"] == (max(-stored["low"], stored["high"]) if signed[stored["method"]] else max(0, stored["high"]))
         assert len(base64.b64decode(stored["data"])) == stored["h"] * stored["w"]
         assert stored["layer"] is None or stored["layer"] in layers
         assert 0 <= stored["class"] < 10

@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from viewer_data import unpacked
 
 pytest.importorskip("starlette", reason="the extra serve is not installed")
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
@@ -451,7 +452,8 @@ def events(answer: Any) -> list[dict[str, Any]]:
     """The lines of a stream of maps."""
     assert answer.status == 200, answer.body
     assert answer.headers["content-type"].startswith("application/x-ndjson")
-    return [json.loads(line) for line in answer.body.splitlines()]
+    told = [json.loads(line) for line in answer.body.splitlines()]
+    return [{**said, "viewer": unpacked(said["viewer"])} if "viewer" in said else said for said in told]
 
 
 def test_several_methods_classes_and_one_layer_come_together(client, network):
@@ -468,7 +470,7 @@ def test_several_methods_classes_and_one_layer_come_together(client, network):
 
 def test_all_methods_of_the_shared_pass_come_from_one_forward_pass_a_class(network):
     seen, forward = network.seen(network.prepared(picture(1))), []
-    viewer = network.maps(seen, network.wish({"methods": list(SHARED), "classes": [1, 3]}), lambda *_: None, forward.append)
+    viewer = unpacked(network.maps(seen, network.wish({"methods": list(SHARED), "classes": [1, 3]}), lambda *_: None, forward.append))
     assert forward == [1, 1]
     assert len(viewer["maps"]) == 2 * (2 + len(CAMS) * len(network.layers))
 
@@ -477,7 +479,8 @@ def test_maps_of_a_larger_network_travel_whole():
     wanted = architecture("vgg11", image_side=128, width=0.05, num_classes=3)
     large = Network(Checkpoint(wanted, ("a", "b", "c"), build(wanted, seed=1).state_dict()))
     seen = large.seen(large.prepared(picture(0, 128)))
-    viewer = large.maps(seen, large.wish({"methods": ["grad_cam", "saliency"], "classes": [1]}), lambda *_: None, lambda _: None)
+    wish = large.wish({"methods": ["grad_cam", "saliency"], "classes": [1]})
+    viewer = unpacked(large.maps(seen, wish, lambda *_: None, lambda _: None))
     assert {(one["layer"], one["h"]) for one in viewer["maps"]} >= {(None, 128), ("relu1_1", 128), ("relu5_2", 8)}
     assert len(viewer["maps"]) == 9
     for entry in viewer["maps"]:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from matplotlib.text import Text
 from test_compare import HOSTILE
+from viewer_data import unpacked
 
 from vgg_viz.capture.hooks import centring
 from vgg_viz.cli import main
@@ -34,6 +35,7 @@ from vgg_viz.report.timeline.shortcut import attended, effect_of, effects, elsew
 from vgg_viz.report.timeline.suspects import Suspect, suspects
 from vgg_viz.report.timeline.timeline import timeline
 from vgg_viz.report.timeline.walk import Walk
+from vgg_viz.report.viewer import packed
 from vgg_viz.training.kept_epochs import epoch_file, keep_epoch
 from vgg_viz.training.loop import train
 from vgg_viz.training.recipe import Recipe
@@ -400,13 +402,16 @@ def test_a_map_on_its_own_strength_knows_nothing_of_the_size_of_logits():
 
 
 def test_maps_of_the_viewer_share_one_signed_range_over_the_epochs_of_a_photo(mixed):
-    data = payload(mixed, list(mixed.epochs))
+    data = unpacked(packed(payload(mixed, list(mixed.epochs))))
     assert (data["axis"], [layer["name"] for layer in data["layers"]]) == ("epoch", [f"epoch {n}" for n in range(5)])
     spans = {}
     for entry in data["maps"]:
         spans.setdefault((entry["photo"], entry["method"]), set()).add((entry["low"], entry["high"]))
     assert all(len(found) == 1 and next(iter(found))[0] == -next(iter(found))[1] for found in spans.values())
-    assert all(0 < entry["span"][1] <= entry["high"] and entry["span"][0] == -entry["span"][1] for entry in data["maps"])
+    assert all(0 < entry["limit"] <= entry["high"] for entry in data["maps"])
+    for method in ("how-much", "where"):  # one range for all photos is one over the epochs too
+        strongest = max(entry["limit"] for entry in data["maps"] if entry["method"] == method)
+        assert {limit for key, limit in data["limits"].items() if key.startswith(f"{method}|")} == {strongest}
     assert {entry["target"] for entry in data["maps"]} == {"true", "answered"}
     assert len(data["maps"]) == len(mixed.looked) * 2 * 5 * 2
     assert set(data["photos"][0]["by"]) == {f"epoch {n}" for n in range(5)}

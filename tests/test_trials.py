@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from viewer_data import unpacked
 
 from vgg_viz.attribution import methods
 from vgg_viz.attribution.trust import Evidence
@@ -99,11 +100,11 @@ def test_the_chapter_leads_with_what_passes_and_marks_what_fails(monkeypatch):
     assert isinstance(shown[1], Finding)
     slugs = [exhibit.slug for exhibit in shown if not isinstance(exhibit, Finding)]
     assert slugs[:4] == ["attention-viewer", "attention-trials", "attention-verdicts", "attention-curves"]
-    viewer = shown[0].viewer
+    viewer = unpacked(shown[0].viewer)
     assert [entry["id"] for entry in viewer["methods"]][:3] == ["grad_cam", "guided_backprop", "saliency"]
     assert viewer["maps"][0]["method"] == "grad_cam"
     assert viewer["maps"][0]["layer"] == shown[0].numbers["chosen_layer"]
-    assert viewer["start"] == {"method": "grad_cam", "layer": shown[0].numbers["chosen_layer"], "target": "predicted"}
+    assert viewer["start"] == {"photo": 0, "method": "grad_cam", "layer": shown[0].numbers["chosen_layer"], "target": "predicted"}
     titles = {entry["id"]: entry["title"] for entry in viewer["methods"]}
     assert titles["saliency"] == "Saliency (fails)"
     assert titles["grad_cam"] == "Grad-CAM"

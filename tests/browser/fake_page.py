@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
+from viewer_data import told_by_hand
 
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 from vgg_viz.report.page import IndexRow, Page, Section, Shown
@@ -66,20 +67,20 @@ def bump(units: int, jump: float, centre: float, at: tuple[float, float], width:
 
 
 def attention(photos: int = 12, hostile: bool = True) -> dict[str, Any]:
-    """The payload of an attention viewer, with the sizes of a Tiny VGG on 64 px."""
+    """What `told_by_hand` makes the payload of an attention viewer from, with the sizes of a Tiny VGG on 64 px."""
     noise = np.random.default_rng(0)
     classes = list(CLASSES)
     if hostile:
         classes[7], classes[8] = HOSTILE[0], "\u202e" + "reversed " + "name" * 70
     payload: dict[str, Any] = {
-        "kind": "attention", "photos": [], "classes": classes, "maps": [], "ranges": {},
+        "kind": "attention", "photos": [], "classes": classes, "maps": [],
         "layers": [{"name": n, "jump": j, "centre": c, "size": s} for n, _, s, j, c in LAYERS],
         "methods": [
-            {"id": "saliency", "title": "Saliency", "signed": False, "unit": "logit / intensity", "layered": False,
+            {"id": "saliency", "title": "Saliency", "signed": False, "unit": "logit / intensity",
              "about": "How fast the class score changes when a pixel changes, without its sign.", "evidence": ""},
-            {"id": "input_x_gradient", "title": "Input × Gradient", "signed": True, "unit": "logit", "layered": False,
+            {"id": "input_x_gradient", "title": "Input × Gradient", "signed": True, "unit": "logit",
              "about": "Each pixel's first-order share of the score.", "evidence": ""},
-            {"id": "grad_cam", "title": "Grad-CAM", "signed": False, "unit": "logit", "layered": True,
+            {"id": "grad_cam", "title": "Grad-CAM", "signed": False, "unit": "logit",
              "about": "Channels of one layer, weighted by how much the class score follows them; only what speaks for the class is kept.",
              "evidence": "On planted shapes its peak lies on the object in 87 of 100 pictures; a map from shuffled weights does so in 21."},
         ],
@@ -108,10 +109,6 @@ def attention(photos: int = 12, hostile: bool = True) -> dict[str, Any]:
             signed = (grain * noise.choice([-0.7, 1], (SIDE, SIDE))).reshape(32, 2, 32, 2).mean((1, 3))
             payload["maps"].append({"photo": index, "method": "input_x_gradient", "layer": None, "target": target,
                                     "class": class_index, **bytes_of(signed)})  # fmt: skip
-    for map_ in payload["maps"]:
-        key = f"{map_['method']}|{map_['layer'] or ''}|{map_['target']}"
-        low, high = payload["ranges"].get(key, [0.0, 0.0])
-        payload["ranges"][key] = [min(low, map_["low"]), max(high, map_["high"])]
     return payload
 
 
@@ -203,7 +200,7 @@ def exhibits(hostile: bool) -> dict[str, Shown]:
                     Caption("A photo, and on it the map of one method.",
                             "Bright means: this place speaks for the class. Compare layers: deeper units see more of the photo at once.",
                             "A map says where evidence was found, never whether the reason is a good one."),
-                    "Interactive viewer of attribution maps; the figures below show the same maps.", viewer=attention(12, hostile)),
+                    "Interactive viewer of attribution maps; the figures below show the same maps.", viewer=told_by_hand(attention(12, hostile))),
             files=(("JSON", "data/attention-viewer.json"),),
         ),
     }  # fmt: skip

@@ -17,6 +17,7 @@ import torch
 from fake_page import HOSTILE, attention, exhibits, fake_page
 from PIL import Image
 from test_accessibility import problems
+from viewer_data import told_by_hand
 
 from vgg_viz.records import Caption, Exhibit
 from vgg_viz.report.page import Section, Shown, render
@@ -54,7 +55,7 @@ def show(opened, folder, data: dict[str, Any], address: str = "", **options):
     words = Caption("What is seen.", "How it is read.", "What it cannot say.")
     grid = Shown(Exhibit("examples-grid", "Search, filter, sort", words, "A grid of pictures.", viewer=data), files=(("CSV", "data/x.csv"),))
     base = exhibits(False)["viewer"]
-    viewer = replace(base, exhibit=replace(base.exhibit, viewer=attention(4, hostile=False)))
+    viewer = replace(base, exhibit=replace(base.exhibit, viewer=told_by_hand(attention(4, hostile=False))))
     path = folder / "examples.html"
     sections = (Section("examples", "Examples", shown=(grid,)), Section("attention", "Attention", shown=(viewer,)))
     path.write_text(render(replace(fake_page(False), sections=sections)), encoding="utf-8")

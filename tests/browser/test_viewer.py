@@ -15,6 +15,7 @@ import pytest
 import torch
 from fake_page import SIDE, attention, bytes_of, data_uri, exhibits, fake_page
 from PIL import Image
+from viewer_data import told_by_hand
 
 from vgg_viz.maths.heatmaps import place
 from vgg_viz.maths.receptive_field import Field
@@ -37,19 +38,19 @@ def payload(maps: dict[tuple[str, str | None], np.ndarray]) -> dict[str, Any]:
         "kind": "attention", "classes": ["a", "b"],
         "photos": [{"name": "p.png", "src": data_uri(Image.fromarray(np.stack([grey] * 3, -1))), "width": SIDE, "height": SIDE,
                     "true": 0, "top": [[0, 0.9], [1, 0.1]], "mask": data_uri(Image.fromarray(mask))}],
-        "methods": [{"id": name, "title": name, "signed": signed, "unit": "logit", "layered": True, "about": "A test.", "evidence": ""}
+        "methods": [{"id": name, "title": name, "signed": signed, "unit": "logit", "about": "A test.", "evidence": ""}
                     for name, signed in methods.items()],
         "layers": [{"name": name, "jump": f.jump, "centre": f.centre, "size": f.size} for name, (f, _) in LAYERS.items()],
         "maps": [{"photo": 0, "method": method, "layer": layer, "target": "predicted", "class": 0, **bytes_of(values)}
                  for (method, layer), values in maps.items()],
-        "ranges": {f"{method}|{layer or ''}|predicted": [-8.0, 8.0] for method, layer in maps},
+        "limits": {f"{method}|{layer or ''}|predicted": 8.0 for method, layer in maps},
     }  # fmt: skip
 
 
 def show(opened, folder, data: dict[str, Any], address: str = ""):
     """A page with nothing but a viewer on `data`."""
     shown = exhibits(False)["viewer"]
-    one = replace(shown, exhibit=replace(shown.exhibit, viewer=data))
+    one = replace(shown, exhibit=replace(shown.exhibit, viewer=told_by_hand(data)))
     path = folder / "viewer.html"
     path.write_text(render(replace(fake_page(False), sections=(Section("attention", "Attention", shown=(one,)),))), encoding="utf-8")
     page = opened(path, address)
@@ -321,7 +322,7 @@ def test_maps_of_several_sizes_come_out_of_one_block_each_with_its_own_bytes(ope
 def test_a_viewer_without_maps_says_so(opened, folder):
     data = attention(2, hostile=False) | {"maps": []}
     shown = exhibits(False)["viewer"]
-    one = replace(shown, exhibit=replace(shown.exhibit, viewer=data))
+    one = replace(shown, exhibit=replace(shown.exhibit, viewer=told_by_hand(data)))
     path = folder / "empty.html"
     path.write_text(render(replace(fake_page(False), sections=(Section("attention", "Attention", shown=(one,)),))), encoding="utf-8")
     assert opened(path).locator("[data-part=sentence]").inner_text() == "There are no maps to show."

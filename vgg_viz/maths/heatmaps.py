@@ -12,13 +12,13 @@ from vgg_viz.errors import InputRefused
 from vgg_viz.maths.receptive_field import Field
 from vgg_viz.records import Attribution
 
-# Share of the values (of the magnitudes, where maps have a sign) that lie inside a scale. Every scale of a page takes one of these three.
+# Share of the values (of the magnitudes, where maps have a sign) that lie inside a scale; the scales of a page take one of three.
 # Of a map in pixels: a few peaks would darken the rest.
 PIXELS_INSIDE = 0.995
-# Of a layer's map, which lies over the photo: one unit of 26 × 26 that shouts would make all others transparent. At 0.995 one epoch of a
-# run with sharp peaks paled all the others of its row.
+# Of a layer's map, which lies over the photo: one unit of 26 × 26 that shouts would make all others transparent. At 0.995 one
+# epoch of a run with sharp peaks paled all the others of its row.
 LAYER_INSIDE = 0.98
-# Of the feature maps of a layer, and of means over many maps: hundreds of maps share the scale, and a spot in one of them is what is looked for.
+# Of the feature maps of a layer, and of means over many maps: many share the scale, and a spot in one of them is what is looked for.
 MANY_INSIDE = 0.999
 
 

@@ -139,8 +139,8 @@ def _picture(i: int, places: Sequence[Place], units: Mapping[str, list[int]], ma
         name, values = place.layer.name, maps[place.layer.name][i]
         if values.ndim == 3:
             small = coarser(values[units[name]][None], _factor(values.shape))[0]
-            rows = [quantised(unit) for unit in small]
-            answers.append({"low": [row[0] for row in rows], "high": [row[1] for row in rows], "data": [row[2] for row in rows]})
+            low, high, data = zip(*(quantised(unit) for unit in small), strict=True)
+            answers.append({"low": low, "high": high, "data": [base64.b64encode(part).decode("ascii") for part in data]})
         else:
             answers.append({"values": _floats(values)})
         strongest = units[name] if values.ndim == 3 else values.argsort(descending=True, stable=True)[:UNITS].tolist()

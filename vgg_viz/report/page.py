@@ -19,7 +19,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from vgg_viz.records import Exhibit, Finding
-from vgg_viz.report.packing import packed
 from vgg_viz.report.wording import address, cell, finalize, inline_json, named, number, number_rows, sort_key, texts, tied
 
 HERE = Path(__file__).parent
@@ -169,7 +168,7 @@ def _environment() -> Environment:
     )  # fmt: skip
     environment.filters.update(
         inline_json=inline_json, address=address, numbers=number_rows, cell=cell, texts=texts,
-        sort_key=sort_key, named=named, packed=packed, tied=tied,
+        sort_key=sort_key, named=named, tied=tied,
     )
     environment.globals["words"] = LEVEL_WORDS
     return environment

@@ -16,10 +16,10 @@ from vgg_viz.capture.predict import predict_logits
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.maths.images import decode, resize
 from vgg_viz.models.build import build
-from vgg_viz.models.geometry import geometry
+from vgg_viz.models.geometry import fields_of, geometry
 from vgg_viz.records import Attribution, Batch, Checkpoint
 from vgg_viz.report.material import in_channels
-from vgg_viz.report.viewer import payload
+from vgg_viz.report.viewer import method_of, of_attributions, packed
 from vgg_viz.serve.store import Picture
 
 MOST_CLASSES = 5  # of one request
@@ -56,7 +56,7 @@ class Network:
         self.says, self.shows = (build(self.checkpoint).to(device) for _ in range(2))
         rows = geometry(self.says)
         self.side = checkpoint.architecture.image_side
-        self.fields = {row.name: row.field for row in rows if row.field is not None}
+        self.fields = fields_of(rows)
         self.layers = tuple(dict.fromkeys(after_relu(rows, row.name) for row in rows if row.kind == "conv"))
         convolution, self.reason = choose_layer(rows, self.side)
         self.usual_layer = after_relu(rows, convolution)
@@ -107,11 +107,10 @@ class Network:
                 tell(title, done, len(parts))
                 target = ranked(picture.probabilities, index)
                 found += [(target, attribution) for attribution in self._drawn(images, index, names, wish.layer)]
-        probabilities = picture.probabilities[None]
-        batch = Batch(picture.image, None, ("",))
-        return payload(
-            batch, self.checkpoint.classes, probabilities, found, self.methods, self.fields, {}, finest=FINEST,
-        )  # fmt: skip
+        return packed(of_attributions(
+            Batch(picture.image, None, ("",)), self.checkpoint.classes, picture.probabilities[None], found,
+            [method_of(method) for method in self.methods.values()], self.fields, finest=FINEST,
+        ))  # fmt: skip
 
     def _parts(self, wish: Wish) -> Iterator[tuple[str, int, tuple[str, ...]]]:
         """What is made in one go: (its title, the class, the methods)."""

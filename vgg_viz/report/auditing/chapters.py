@@ -19,7 +19,7 @@ from vgg_viz.errors import SectionMissing
 from vgg_viz.figures.comparison import Told, picture_rows
 from vgg_viz.figures.mosaic import outlined, overlay
 from vgg_viz.figures.pictures import picture_grid
-from vgg_viz.maths.heatmaps import shared_scale
+from vgg_viz.maths.heatmaps import MANY_INSIDE, PIXELS_INSIDE, shared_scale
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 from vgg_viz.report.auditing.telling import percent, place_of
 from vgg_viz.report.section import counted, pixels, section, truth_word
@@ -144,7 +144,7 @@ def attention(case: Case) -> Iterator[Exhibit]:
     present.sort(key=lambda label: (label not in marked, label))
     shown = present[:CLASSES_SHOWN]
     means = torch.stack([seen.evidence.share[seen.labels == label].mean(0) for label in shown])
-    scale = shared_scale(means, signed=False, unit="share of the evidence", over="all classes", quantile=0.999)
+    scale = shared_scale(means, signed=False, unit="share of the evidence", over="all classes", quantile=MANY_INSIDE)
     cells, captions, rows = [], [], []
     for label, mean in zip(shown, means, strict=True):
         grey = np.full((case.side, case.side, 3), 1.0, np.float32)
@@ -204,7 +204,7 @@ def ranking(case: Case) -> Iterator[Exhibit]:
     score, why = suspicion(seen)
     order = score.argsort(descending=True, stable=True)[:RANKED].tolist()
     probability = seen.logits.softmax(1)
-    scale = shared_scale(seen.evidence.share[order], signed=False, unit="share of the evidence", over="these pictures", quantile=0.99)
+    scale = shared_scale(seen.evidence.share[order], signed=False, unit="share of the evidence", over="these pictures", quantile=PIXELS_INSIDE)
     cells, captions, borders, rows = [], [], [], []
     for place in order:
         best = int(probability[place].argmax())
@@ -243,13 +243,13 @@ def repeated(case: Case) -> Iterator[Exhibit]:
     if not found:
         raise SectionMissing(f"No grouping of the heat maps was stable (adjusted Rand index of two starts below {STABLE:g}).")
     seen = case.seen
-    scale = shared_scale(torch.stack([one.mean for one in found]), signed=False, unit="share of the evidence", over="all strategies")
+    scale = shared_scale(torch.stack([one.mean for one in found]), signed=False, unit="share of the evidence", over="all strategies", quantile=MANY_INSIDE)
     rows, table = [], []
     for number, one in enumerate(found, 1):
         mean = enlarged(overlay(np.full((case.side, case.side, 3), 1.0, np.float32), one.mean.numpy(), scale, strength=1.0))
         told: list[Told] = [(mean, [("mean of the group", None)])]
         for place, picture in zip(one.places[:ACROSS], pixels(seen.batch.images[list(one.places[:ACROSS])]), strict=True):
-            own = shared_scale(seen.evidence.share[place], signed=False, unit="share", over="this map", quantile=0.99)
+            own = shared_scale(seen.evidence.share[place], signed=False, unit="share", over="this map", quantile=PIXELS_INSIDE)
             told.append((enlarged(overlay(picture, seen.evidence.share[place].numpy(), own)), [(case.classes[int(seen.labels[place])], bool(seen.right[place]))]))
         heading = f"Strategy {number}: {counted(len(one.places), 'picture')}, {percent(one.purity)} of them {case.classes[one.wanted]}; {percent(one.edge)} of the evidence at the edge"
         rows.append((heading, told))

@@ -9,18 +9,18 @@ from torch import Tensor
 from vgg_viz.figures.attention import Row, methods_side_by_side
 from vgg_viz.figures.style import percent
 from vgg_viz.maths.change import map_entropy
-from vgg_viz.maths.heatmaps import Scale, shared_scale
+from vgg_viz.maths.heatmaps import LAYER_INSIDE, Scale, shared_scale
 from vgg_viz.maths.metrics import bootstrap_interval, mass_inside, rank_correlation
 from vgg_viz.records import Batch, Caption, Column, Exhibit, Table
 from vgg_viz.report.comparison.depth import by_layer, comparable
 from vgg_viz.report.comparison.flipped import flipped
-from vgg_viz.report.comparison.maps import TIMES, Look, look
+from vgg_viz.report.comparison.maps import TIMES, GradCamPair, grad_cams
 from vgg_viz.report.comparison.pair import Pair, Pictures
 from vgg_viz.report.comparison.viewer import payload
 from vgg_viz.report.section import counted, object_area, picked, pixels, section, spread, true_line, where_word
+from vgg_viz.report.viewer import packed
 
 SAMPLED = 64  # pictures over which maps are compared in numbers; a large network gets as many as are looked into
-PEAKS = 0.995  # of the values lie inside the scale of a figure: a single peak would pale the other network's map
 
 
 @section(
@@ -32,10 +32,10 @@ def attention(pair: Pair) -> Iterator[Exhibit]:
     batch, side = pair.view, max(pair.a.side, pair.b.side)
     said = [network.answers(part) for network, part in ((pair.a, pair.looked.a), (pair.b, pair.looked.b))]
     asked = _asked(batch, said)
-    looks = {name: look(pair, pair.looked, classes, side) for name, classes in asked.items()}
-    yield _viewer(pair, batch, said, asked, looks)
+    maps = {name: grad_cams(pair, pair.looked, classes, side) for name, classes in asked.items()}
+    yield _viewer(pair, batch, said, asked, maps)
     name = next(iter(asked))
-    yield _rows(pair, batch, said, asked[name], looks[name], "true class" if name == "true" else "class that A chose")
+    yield _rows(pair, batch, said, asked[name], maps[name], "true class" if name == "true" else "class that A chose")
     if pair.labelled is not None:
         if (turned := flipped(pair)) is not None:
             yield turned
@@ -70,12 +70,12 @@ def _caveat(pair: Pair) -> str:
 # ---------------------------------------------------------------- exhibits
 
 
-def _rows(pair: Pair, batch: Batch, said: list[Tensor], classes: Tensor, found: Look, asked: str) -> Exhibit:
+def _rows(pair: Pair, batch: Batch, said: list[Tensor], classes: Tensor, found: GradCamPair, asked: str) -> Exhibit:
     photos = pixels(batch.images)
     rows = []
     for i, photo in enumerate(photos):
         a, b = found.where[:, i]
-        own = shared_scale(found.where[:, i], signed=False, unit=TIMES, over="each row", quantile=PEAKS)
+        own = shared_scale(found.where[:, i], signed=False, unit=TIMES, over="each row", quantile=LAYER_INSIDE)
         signed = Scale(-own.high, own.high, True, TIMES, "each row", own.clipped)
         answers = "; ".join(_answer(pair, letter, logits[i]) for letter, logits in zip("AB", said, strict=True))
         start = f"maps for {pair.classes[int(classes[i])]}" + (", the true class" if batch.labels is not None else "")
@@ -108,7 +108,7 @@ def _rows(pair: Pair, batch: Batch, said: list[Tensor], classes: Tensor, found: 
     )  # fmt: skip
 
 
-def _table(pair: Pair, batch: Batch, classes: Tensor, found: Look, ranks: Tensor, inside: list[Tensor] | None) -> Table:
+def _table(pair: Pair, batch: Batch, classes: Tensor, found: GradCamPair, ranks: Tensor, inside: list[Tensor] | None) -> Table:
     columns = [
         Column("picture"), Column("class"), Column("strongest in A", "logit", True), Column("strongest in B", "logit", True),
         Column("rank correlation", "", True),
@@ -144,7 +144,7 @@ def _sample(pair: Pair) -> tuple[Pictures, Tensor]:
 
 def _agreement(pair: Pair, side: int, sample: Pictures, classes: Tensor) -> Exhibit:
     """The same numbers over the sample."""
-    found, count = look(pair, sample, classes, side), len(sample.a)
+    found, count = grad_cams(pair, sample, classes, side), len(sample.a)
     ranks = rank_correlation(found.placed[0], found.placed[1])
     measured: list[tuple[str, Tensor]] = [("rank correlation of the two maps", ranks)]
     view = sample.b if pair.b.side > pair.a.side else sample.a
@@ -188,7 +188,7 @@ def _two(value: object) -> str:
     return f"{value:.2f}".replace("-", "−") if isinstance(value, float) else "unknown"
 
 
-def _viewer(pair: Pair, batch: Batch, said: list[Tensor], asked: dict[str, Tensor], looks: dict[str, Look]) -> Exhibit:
+def _viewer(pair: Pair, batch: Batch, said: list[Tensor], asked: dict[str, Tensor], maps: dict[str, GradCamPair]) -> Exhibit:
     return Exhibit(
         "compare-viewer",
         "Try it: A, B, or B minus A",
@@ -201,5 +201,5 @@ def _viewer(pair: Pair, batch: Batch, said: list[Tensor], asked: dict[str, Tenso
         ),
         alt=f"Interactive viewer of {counted(len(batch), 'picture')} with the maps of both networks and their difference; the figure below shows the same.",
         numbers={"pictures": batch.names, "layers": {n.letter: {"layer": n.report_layer()[0], "why": n.report_layer()[1]} for n in (pair.a, pair.b)}},
-        viewer=payload(pair, batch, said, asked, looks),
+        viewer=packed(payload(pair, batch, said, asked, maps)),
     )  # fmt: skip

@@ -6,22 +6,19 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from vgg_viz.attribution.shared import grad_cam_all_layers
 from vgg_viz.attribution.targets import Against
 from vgg_viz.figures.strips import Strip, maps_in_rows
 from vgg_viz.figures.style import percent
-from vgg_viz.maths.heatmaps import place, relative, shared_scale
+from vgg_viz.maths.heatmaps import LAYER_INSIDE, relative, shared_scale
 from vgg_viz.maths.metrics import mass_inside, rank_correlation
 from vgg_viz.records import Caption, Column, Exhibit, Table
-from vgg_viz.report.comparison.maps import layer_of
+from vgg_viz.report.comparison.maps import STRENGTH, layer_of, on_photo
 from vgg_viz.report.comparison.pair import Pair, Pictures
 from vgg_viz.report.section import counted, picked, pixels, where_word
 
 MOST = 6  # pictures in the figure
-PEAKS = 0.995  # of the values lie inside a row's scale
-TIMES = "× mean strength"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +62,7 @@ def contrast(pair: Pair, sample: Pictures, first: Tensor, second: Tensor, side: 
         asked = Against(network.columns[first].to(device), network.columns[second].to(device))
         found = grad_cam_all_layers(network.model, batch.images.to(device), asked, layers=[layer], relu=False)[layer]
         raw = found.values.detach().float().cpu()
-        own = place(relative(raw), field, network.side)
-        placed.append(own if network.side == side else functional.interpolate(own[:, None], (side, side), mode="bilinear", align_corners=False)[:, 0])
+        placed.append(on_photo(network, relative(raw), field, side))
         strongest.append(raw.abs().amax((1, 2)))
     return torch.stack(placed), torch.stack(strongest)
 
@@ -88,7 +84,7 @@ def flipped(pair: Pair) -> Exhibit | None:
         rows = torch.stack([a, b, b - a])
         right, wrong = pair.classes[int(found.right[n])], pair.classes[int(found.wrong[n])]
         gained = bool(found.gained[n])
-        scale = shared_scale(rows, signed=True, unit=TIMES, over="both networks", quantile=PEAKS)
+        scale = shared_scale(rows, signed=True, unit=STRENGTH, over="both networks", quantile=LAYER_INSIDE)
         under = [(said[n][0], not gained), (said[n][1], gained), ("", None)]
         strips.append(Strip(photo, rows.numpy(), scale, f"for {right} rather than {wrong}", under, None if view.masks is None else view.masks[n].numpy()))
     ranks = rank_correlation(maps[0], maps[1])

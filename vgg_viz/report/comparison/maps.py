@@ -17,11 +17,11 @@ from vgg_viz.maths.heatmaps import place
 from vgg_viz.maths.receptive_field import Field
 from vgg_viz.report.comparison.pair import Network, Pair, Pictures
 
-LOGIT, TIMES = "logit", "× mean"
+LOGIT, TIMES, STRENGTH = "logit", "× mean", "× mean strength"
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class GradCamPair:
     """Grad-CAM of both networks for one class a picture, at the layer of each one's own report.
 
     raw     (N, h, w) maps of the layers of A and B, as they come [logit]
@@ -43,7 +43,7 @@ class Look:
         return self.placed / self.means[:, :, None, None]
 
 
-def look(pair: Pair, pictures: Pictures, classes: Tensor, side: int) -> Look:
+def grad_cams(pair: Pair, pictures: Pictures, classes: Tensor, side: int) -> GradCamPair:
     """Maps of both for `classes` (N,), places among the shared classes; `side` of the photo that they are laid on [px]."""
     raw, placed = [], []
     for network, batch in ((pair.a, pictures.a), (pair.b, pictures.b)):
@@ -51,9 +51,14 @@ def look(pair: Pair, pictures: Pictures, classes: Tensor, side: int) -> Look:
         device = next(network.model.parameters()).device
         found = grad_cam_all_layers(network.model, batch.images.to(device), network.columns[classes].to(device), layers=[layer])
         raw.append(found[layer].values.detach().float().cpu())
-        own = place(raw[-1], field, network.side)
-        placed.append(own if network.side == side else functional.interpolate(own[:, None], (side, side), mode="bilinear", align_corners=False)[:, 0])
-    return Look((raw[0], raw[1]), torch.stack(placed))
+        placed.append(on_photo(network, raw[-1], field, side))
+    return GradCamPair((raw[0], raw[1]), torch.stack(placed))
+
+
+def on_photo(network: Network, maps: Tensor, field: Field, side: int) -> Tensor:
+    """Maps of a layer (N, h, w) on the photo of the page: placed on what the network reads, and enlarged where the other reads more: (N, side, side)."""
+    own = place(maps, field, network.side)
+    return own if network.side == side else functional.interpolate(own[:, None], (side, side), mode="bilinear", align_corners=False)[:, 0]
 
 
 def layer_of(network: Network) -> tuple[str, Field]:

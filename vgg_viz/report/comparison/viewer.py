@@ -1,56 +1,56 @@
-"""The payload of the interactive viewer for two networks: A, B and their difference take the place of methods."""
+"""What the viewer for two networks shows: A, B and their difference take the place of methods."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from torch import Tensor
 
+from vgg_viz.maths.receptive_field import Field, Window
 from vgg_viz.records import Batch
-from vgg_viz.report.comparison.maps import LOGIT, TIMES, Look, layer_of
+from vgg_viz.report.comparison.maps import LOGIT, TIMES, GradCamPair, layer_of
 from vgg_viz.report.comparison.pair import Pair
-from vgg_viz.report.viewer import FINEST, FINEST_LAYER, coarser, photo_of, quantised
+from vgg_viz.report.viewer import (
+    FINEST,
+    FINEST_LAYER,
+    ViewerMap,
+    ViewerMethod,
+    ViewerPayload,
+    ViewerStart,
+    outline_of,
+    pictures_of,
+    reduced,
+)
 
 KINDS = (("where", TIMES), ("how much", LOGIT))
-Drawn = tuple[str, str | None, Tensor, tuple[float, float]]  # method, layer, map (h, w), what its bytes span
 
 
-def payload(pair: Pair, batch: Batch, said: list[Tensor], asked: dict[str, Tensor], looks: dict[str, Look]) -> dict[str, Any]:
-    """What the viewer of the page needs, as plain JSON.
+def payload(pair: Pair, batch: Batch, said: list[Tensor], asked: dict[str, Tensor], maps: dict[str, GradCamPair]) -> ViewerPayload:
+    """Both networks' maps of the same pictures.
 
     batch  the pictures as the page shows them
     said   logits of A and of B, (B, S) each
     asked  the classes that maps are about, (B,) places among the shared classes; a class that comes twice is stored once
-    looks  the maps, under the names of `asked`
+    maps   under the names of `asked`
 
     Maps of one picture span one range, that of both networks: switching between them changes no colour's meaning.
     """
-    maps: list[dict[str, Any]] = []
-    ranges: dict[str, list[float]] = {}
+    found: list[ViewerMap] = []
+    layers: dict[str, Field] = {}
     names = list(asked)
     for number, target in enumerate(names):
         for i in range(len(batch)):
             index = int(asked[target][i])
-            if any(int(asked[earlier][i]) == index for earlier in names[:number]):
-                continue
-            for method, layer, values, limits in _drawn(pair, looks[target], i):
-                low, high, data = quantised(values, limits)
-                known = ranges.setdefault(f"{method}|{layer or ''}|{target}", [low, high])
-                known[:] = min(known[0], low), max(known[1], high)
-                maps.append({
-                    "photo": i, "method": method, "layer": layer, "target": target, "class": index, "h": values.shape[0], "w": values.shape[1],
-                    "low": low, "high": high, "data": data,
-                })  # fmt: skip
-    return {
-        **({"outline": "Box around the object"} if batch.boxed is not None and bool(batch.boxed.any()) else {}),
-        "kind": "attention", "photos": list(_photos(batch, said)), "classes": list(pair.classes), "range": "both networks on this photo",
-        "methods": list(_methods()), "layers": list(_layers(pair)), "maps": maps, "ranges": ranges,
-        "start": {"photo": 0, "method": "b-where", "target": names[0]},
-    }  # fmt: skip
+            if not any(int(asked[earlier][i]) == index for earlier in names[:number]):
+                found += _maps(pair, maps[target], i, target, index, layers)
+    a, b = (logits.softmax(1) for logits in said)  # the strip names what B says, A answers to its own maps
+    return ViewerPayload(
+        pictures_of(batch, b, {_id("A", kind): a for kind, _ in KINDS}), pair.classes, list(_methods()), layers, found,
+        over="both networks on this photo", outline=outline_of(batch), start=ViewerStart(0, _id("B", "where"), None, names[0]),
+    )  # fmt: skip
 
 
-def _methods() -> Iterator[dict[str, Any]]:
+def _methods() -> Iterator[ViewerMethod]:
     for kind, unit in KINDS:
         about = (
             "Grad-CAM at the layer that each network's own report uses, as a multiple of the map's mean over the picture: 1 everywhere would be "
@@ -59,34 +59,21 @@ def _methods() -> Iterator[dict[str, Any]]:
             else "Grad-CAM at the layer that each network's own report uses, in logits: a network with larger logits has stronger maps."
         )
         for letter in "AB":
-            yield {"id": _id(letter, kind), "title": f"{kind.capitalize()}: {letter}", "signed": False, "unit": unit, "layered": True, "about": about,
-                   "evidence": "", "speaker": letter}  # fmt: skip
-        yield {"id": _id("difference", kind), "title": f"{kind.capitalize()}: B minus A", "signed": True, "unit": unit, "layered": False, "about": about,
-               "evidence": "", "speaker": "B", "poles": "red more in B, blue more in A"}  # fmt: skip
+            yield ViewerMethod(_id(letter, kind), f"{kind.capitalize()}: {letter}", False, unit, about, speaker=letter)
+        yield ViewerMethod(
+            _id("difference", kind), f"{kind.capitalize()}: B minus A", True, unit, about, speaker="B", poles="red more in B, blue more in A",
+        )  # fmt: skip
 
 
 def _id(what: str, kind: str) -> str:
     return f"{what.lower()}-{kind.replace(' ', '-')}"
 
 
-def _layers(pair: Pair) -> Iterator[dict[str, Any]]:
-    """The layers whose maps can be told by their fields: those of a network that reads the photo as the page shows it."""
-    for network in (pair.a, pair.b):
-        if network.side == max(pair.a.side, pair.b.side):
-            name, field = layer_of(network)
-            factor = _factor(network.rows[[row.name for row in network.rows].index(name)].shape)
-            yield {
-                "name": f"{name} of {network.letter}", "jump": field.jump * factor, "centre": field.centre + field.jump * (factor - 1) / 2,
-                "size": field.size + field.jump * (factor - 1),
-            }  # fmt: skip
+def _maps(pair: Pair, found: GradCamPair, i: int, target: str, index: int, layers: dict[str, Field]) -> Iterator[ViewerMap]:
+    """The maps of one picture for one class: where A, B and their difference, then how much; `layers` learns theirs.
 
-
-def _factor(shape: tuple[int, ...]) -> int:
-    return -(-max(shape[-2:]) // FINEST_LAYER)
-
-
-def _drawn(pair: Pair, found: Look, i: int) -> Iterator[Drawn]:
-    """The maps of one picture for one class: where A, B and their difference, then how much."""
+    A layer's own map is stored where its network reads the photo as the page shows it, else the map on the photo.
+    """
     own = [network.side == max(pair.a.side, pair.b.side) for network in (pair.a, pair.b)]
     for kind, _ in KINDS:
         placed = (found.where if kind == "where" else found.placed)[:, i]
@@ -95,20 +82,12 @@ def _drawn(pair: Pair, found: Look, i: int) -> Iterator[Drawn]:
         high = max(float(placed.max()), *(float(values.max()) for values, known in zip(raw, own, strict=True) if known))
         for n, network in enumerate((pair.a, pair.b)):
             if own[n]:
-                values, layer = coarser(raw[n][None], _factor(raw[n].shape))[0], f"{layer_of(network)[0]} of {network.letter}"
-                yield _id(network.letter, kind), layer, values, (0.0, high)
+                values, factor = reduced(raw[n][None], FINEST_LAYER)
+                name, field = layer_of(network)
+                layer = f"{name} of {network.letter}"
+                layers[layer] = field.then(Window(factor, factor))
             else:
-                yield _id(network.letter, kind), None, _in_pixels(placed[n]), (0.0, high)
-        yield _id("difference", kind), None, _in_pixels(placed[1] - placed[0]), (-high, high)
-
-
-def _in_pixels(values: Tensor) -> Tensor:
-    return coarser(values[None], -(-max(values.shape) // FINEST))[0]
-
-
-def _photos(batch: Batch, said: list[Tensor]) -> Iterator[dict[str, Any]]:
-    """The pictures with what B says of them, and under `by` what A says to its own maps."""
-    a, b = (logits.softmax(1) for logits in said)
-    for i in range(len(batch)):
-        told = photo_of(batch, i, a[i])["top"]
-        yield {**photo_of(batch, i, b[i]), "by": {_id("A", kind): told for kind, _ in KINDS}}
+                (values, _), layer = reduced(placed[n][None], FINEST), None
+            yield ViewerMap(i, _id(network.letter, kind), layer, target, index, values[0], (0.0, high))
+        values, _ = reduced((placed[1] - placed[0])[None], FINEST)
+        yield ViewerMap(i, _id("difference", kind), None, target, index, values[0], (-high, high))

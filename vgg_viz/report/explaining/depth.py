@@ -10,12 +10,10 @@ from torch import Tensor
 from vgg_viz.attribution.method import METHODS
 from vgg_viz.figures.attention import Row, layers_side_by_side
 from vgg_viz.figures.explaining import signed_number
-from vgg_viz.maths.heatmaps import shared_scale
+from vgg_viz.maths.heatmaps import MANY_INSIDE, attribution_scale, shared_scale
 from vgg_viz.records import Caption, Column, Exhibit, Table
 from vgg_viz.report.explaining.explanation import Explanation
 from vgg_viz.report.explaining.facts import peak
-from vgg_viz.report.explaining.look import placed
-from vgg_viz.report.explaining.sheet import LAYER_PEAKS
 from vgg_viz.report.explaining.telling import name_of
 from vgg_viz.report.section import counted, pixels, section
 
@@ -28,33 +26,33 @@ CHANNELS = 13  # shown of the layer: two rows with the picture
 )  # fmt: skip
 def layers(found: Explanation) -> Iterator[Exhibit]:
     """A map at every convolution: Grad-CAM's, or that of another method which was asked for and gives all layers at once."""
-    look, size = found.look, found.size
+    computed = found.computed
     fields = {row.name: row for row in found.rows}
     panels, rows = [], []
-    for name, one in look.by_layer.items():
+    for name, one in computed.by_layer.items():
         row = fields[name]
-        on = placed(found.rows, one, size)
-        scale = shared_scale(on, signed=one.signed, unit=one.unit, over="each layer's own map", quantile=LAYER_PEAKS)
+        on = found.placed(one)
+        scale = attribution_scale(on, one, over="each layer's own map")
         field = row.field.size if row.field else None
         panels.append((f"{name} {row.shape[1]}×{row.shape[2]}, sees {field} px", on.numpy(), scale))
         highest = peak(one)
         rows.append((name, f"{row.shape[1]} × {row.shape[2]}", row.shape[0], field, float(one.values.min()), float(one.values.max()), f"{highest[0] + 1}, {highest[1] + 1}"))
     chosen = "asked for" if found.question.layer else "chosen"
-    said = name_of(found, look.asked[0])
-    plain = METHODS[look.deep].title
+    said = name_of(found, computed.asked[0])
+    plain = METHODS[computed.deep].title
     title = f"Signed {plain}" if one.signed else plain
-    instead = "" if look.deep in found.question.methods else " No method that was asked for gives the maps of all layers in one pass: hence Grad-CAM."
+    instead = "" if computed.deep in found.question.methods else " No method that was asked for gives the maps of all layers in one pass: hence Grad-CAM."
     yield Exhibit(
         "explain-layers",
         "The same question at every depth",
         Caption(
             see=f"{title} for {said} after the ReLU of {'all ' if len(panels) > 1 else ''}{counted(len(panels), 'convolution')}, from the first to the last, from one forward and "
             f"one backward pass. Above each map: its size, and how many pixels a unit sees. Each map has a scale of its own{', zero in its middle,' if one.signed else ''} with its numbers below it.{instead}",
-            read=f"Early layers find edges and colours, whatever they belong to; later ones are coarser and often gather on what decides. {look.layer} was {chosen}: {look.reason}.",
+            read=f"Early layers find edges and colours, whatever they belong to; later ones are coarser and often gather on what decides. {computed.layer} was {chosen}: {computed.reason}.",
             cannot="Since each map has its own scale, a strong colour in one layer is not more than a pale one in another: the numbers tell. A unit of a late layer that sees the "
             "whole picture cannot say where in it the evidence was.",
         ),
-        alt=f"The picture and its {plain} maps at {counted(len(panels), 'layer')}, coarser with depth; {look.layer} is the {chosen} one.",
+        alt=f"The picture and its {plain} maps at {counted(len(panels), 'layer')}, coarser with depth; {computed.layer} is the {chosen} one.",
         figure=layers_side_by_side(Row(pixels(found.batch.images)[0], panels), title=f"{title} for {said}, by layer"),
         kind="picture",
         table=Table(
@@ -62,7 +60,7 @@ def layers(found: Explanation) -> Iterator[Exhibit]:
              Column("peak in row, column")), tuple(rows),
         ),
         numbers={"layers": [row[0] for row in rows], "map": [row[1] for row in rows], "field": [row[3] for row in rows],
-                 "lowest": [row[4] for row in rows], "highest": [row[5] for row in rows], "layer": look.layer, "method": look.deep},
+                 "lowest": [row[4] for row in rows], "highest": [row[5] for row in rows], "layer": computed.layer, "method": computed.deep},
     )  # fmt: skip
 
 
@@ -72,35 +70,35 @@ def layers(found: Explanation) -> Iterator[Exhibit]:
 )  # fmt: skip
 def channels(found: Explanation) -> Iterator[Exhibit]:
     """The channels that the Grad-CAM of the chosen layer is made of."""
-    look, size = found.look, found.size
-    if look.channels is None:
+    computed = found.computed
+    if computed.channels is None:
         return
-    each = look.channels
+    each = computed.channels
     order = each.abs().argsort(descending=True, stable=True)[:CHANNELS].tolist()
     total = float(each.sum())
-    one = look.by_layer[look.layer]
-    on = [placed(found.rows, one, size, look.activation[index]) for index in order]
-    scale = shared_scale(torch.stack(on), signed=bool((look.activation < 0).any()), unit="activation", over="all channels shown")
-    said = name_of(found, look.asked[0])
+    one = computed.by_layer[computed.layer]
+    on = [found.placed(one, computed.activation[index]) for index in order]
+    scale = shared_scale(torch.stack(on), signed=bool((computed.activation < 0).any()), unit="activation", over="all channels shown", quantile=MANY_INSIDE)
+    said = name_of(found, computed.asked[0])
     unit = one.unit
     panels = [(f"channel {index} {signed_number(float(each[index]))} {unit}", value.numpy(), scale) for index, value in zip(order, on, strict=True)]
     held = float(each[order].sum())
-    rows = [(index, float(each[index]), float(look.activation[index].max()), _at(look.activation[index])) for index in order]
+    rows = [(index, float(each[index]), float(computed.activation[index].max()), _at(computed.activation[index])) for index in order]
     yield Exhibit(
         "explain-channels",
-        f"The channels of {look.layer} that decided",
+        f"The channels of {computed.layer} that decided",
         Caption(
-            see=f"What the {counted(len(order), 'channel')} of {look.layer} with the largest part in the Grad-CAM for {said} answered to this picture, on one scale. The number above each "
+            see=f"What the {counted(len(order), 'channel')} of {computed.layer} with the largest part in the Grad-CAM for {said} answered to this picture, on one scale. The number above each "
             "is what it adds to the sum of the map: its weight for the class times the sum of its activations.",
             read=f"The sum of the whole map is {signed_number(total)} {unit}; these {counted(len(order), 'channel')} add {signed_number(held)} of it. A channel with a minus spoke "
             f"against {said}. Look where each is active: does it find a part of the object, or of its surroundings?",
             cannot="A channel is no concept: it may answer to several unlike things, and its weight holds for this picture alone.",
         ),
-        alt=f"The picture and {counted(len(order), 'channel')} of {look.layer} over it. The strongest, channel {order[0]}, adds {signed_number(float(each[order[0]]))} {unit}.",
-        figure=layers_side_by_side(Row(pixels(found.batch.images)[0], panels), title=f"The channels of {look.layer} that made the map for {said}"),
+        alt=f"The picture and {counted(len(order), 'channel')} of {computed.layer} over it. The strongest, channel {order[0]}, adds {signed_number(float(each[order[0]]))} {unit}.",
+        figure=layers_side_by_side(Row(pixels(found.batch.images)[0], panels), title=f"The channels of {computed.layer} that made the map for {said}"),
         kind="picture",
         table=Table((Column("channel", "", True), Column("adds", unit, True), Column("highest activation", "", True), Column("in row, column")), tuple(rows)),
-        numbers={"layer": look.layer, "channels": order, "adds": [row[1] for row in rows], "sum": total},
+        numbers={"layer": computed.layer, "channels": order, "adds": [row[1] for row in rows], "sum": total},
     )  # fmt: skip
 
 

@@ -124,7 +124,7 @@ def _require_free(file: Path, *, force: bool) -> None:
 
 def _study(found: Explanation, image: Path, device: str) -> Study:
     """What the gallery of an explanation is about."""
-    passes = found.look.passes + sum(one.passes for one in (found.removal, *found.others.values()) if one)
+    passes = found.computed.passes + sum(one.passes for one in (found.removal, *found.others.values()) if one)
     return Study(
         "explanation", found, f"{folder_name(found.source.stem)}-{folder_name(Path(found.name).stem)}", found.name,
         f"seen by {found.checkpoint.provenance.file}: {title(found.checkpoint.architecture)}, {counted(len(found.classes), 'class', 'classes')}",
@@ -149,5 +149,5 @@ def _deliver(found: Explanation, folder: Path) -> dict[str, Any]:
 def _head(found: Explanation) -> tuple[tuple[str, str], ...]:
     return (
         ("Network", title(found.checkpoint.architecture)), ("Classes", f"{len(found.classes):,}"),
-        ("Input", f"{found.checkpoint.architecture.image_side} px"), ("Says", found.classes[found.look.predicted]),
+        ("Input", f"{found.checkpoint.architecture.image_side} px"), ("Says", found.classes[found.computed.predicted]),
     )  # fmt: skip

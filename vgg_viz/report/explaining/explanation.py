@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.errors import UnknownName
+from vgg_viz.maths.heatmaps import on_picture
 from vgg_viz.maths.images import centre_crop, decode, resize
 from vgg_viz.models.build import build
-from vgg_viz.models.geometry import LayerGeometry, geometry
-from vgg_viz.records import Batch, Checkpoint
-from vgg_viz.report.explaining.look import Look, look, placed
+from vgg_viz.models.geometry import LayerGeometry, fields_of, geometry
+from vgg_viz.records import Attribution, Batch, Checkpoint
+from vgg_viz.report.explaining.compute import Maps, compute
 from vgg_viz.report.explaining.question import Question, understood
 from vgg_viz.report.explaining.removal import COARSE, FINE, Removal, blur, removal
 from vgg_viz.report.material import in_channels
@@ -49,7 +50,7 @@ class Explanation:
     batch: Batch
     original: tuple[int, int]
     question: Question
-    look: Look
+    computed: Maps
     removal: Removal | None
     others: Mapping[str, Removal]
     preset: str
@@ -81,7 +82,12 @@ class Explanation:
 
     def map(self, method: str, index: int) -> Tensor:
         """(H, W) the map of a method for a class, or for the unit, on the picture."""
-        return placed(self.rows, self.look.maps[method, index], self.size)
+        return self.placed(self.computed.maps[method, index])
+
+    def placed(self, one: Attribution, values: Tensor | None = None) -> Tensor:
+        """(H, W) a map, or other values (h, w) of its layer, on the picture."""
+        given = (one.values[:1] if values is None else values[None]).float().cpu()
+        return on_picture(given, one.layer, fields_of(self.rows), self.size)[0]
 
 
 def explained(
@@ -107,7 +113,7 @@ def explained(
     batch, original, warnings = prepared(Path(image), checkpoint)
     question = understood(model, checkpoint.classes, by=methods, target=target, against=against, layer=layer, unit=unit)
     clock.append(time.perf_counter())
-    found = look(model, batch.images.to(device), question, rows, seed=seed, channels=preset != "quick")
+    found = compute(model, batch.images.to(device), question, rows, seed=seed, channels=preset != "quick")
     clock.append(time.perf_counter())
     asked = preset != "quick" and found.classes is not None
     hide = partial(_removed, model, batch.images[0].to(device), found, rows, preset, seed)
@@ -140,13 +146,14 @@ def _large(rows: Sequence[LayerGeometry]) -> bool:
 
 
 def _removed(
-    model: nn.Module, image: Tensor, found: Look, rows: tuple[LayerGeometry, ...], preset: str, seed: int, method: str, *, orders: int | None = None
+    model: nn.Module, image: Tensor, found: Maps, rows: tuple[LayerGeometry, ...], preset: str, seed: int, method: str, *, orders: int | None = None
 ) -> Removal:
     if found.classes is None:
         raise TypeError("classes were expected")
     first, second = (found.maps[method, index] for index in (found.classes.predicted, found.classes.expected))
     size = (int(image.shape[-2]), int(image.shape[-1]))
-    evidence = placed(rows, first, size, first.values[0] - second.values[0] if first.signed else None)
+    evidence = (first.values[:1] - second.values[:1] if first.signed else first.values[:1]).float().cpu()
+    evidence = on_picture(evidence, first.layer, fields_of(rows), size)[0]
     if first.layer is None:
         evidence = blur(evidence[None], min(size) / 28)[0]  # the grain of a pixel map is finer than anything that can be hidden
     large = _large(rows)

@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from vgg_viz.records import Attribution
+from vgg_viz.report.explaining.compute import UNIT
 from vgg_viz.report.explaining.explanation import Explanation
-from vgg_viz.report.explaining.look import UNIT
 from vgg_viz.report.explaining.telling import is_flat, part, removed
 from vgg_viz.versions import reproducible
 
@@ -17,23 +17,23 @@ TOP = 5  # classes that are named
 
 def facts(found: Explanation) -> dict[str, Any]:
     """What `--json` prints."""
-    look, gone, classes = found.look, found.removal, found.look.classes
+    computed, gone, classes = found.computed, found.removal, found.computed.classes
 
     def one(index: int) -> dict[str, Any]:
         return {"class": found.classes[index], "index": index}
 
     return {
         "checkpoint": found.checkpoint.provenance.file, "sha256": found.source.sha256, "image": found.name, "top": top(found),
-        "predicted": one(look.predicted), "expected": None if classes is None else {**one(classes.expected), "told": classes.told},
+        "predicted": one(computed.predicted), "expected": None if classes is None else {**one(classes.expected), "told": classes.told},
         "difference": None if classes is None else [one(index) for index in classes.pair],
-        "unit": None if found.question.unit is None else {"name": str(found.question.unit), "says": look.said},
-        "layer": {"name": look.layer, "why": look.reason}, "maps": facts_of_maps(found),
+        "unit": None if found.question.unit is None else {"name": str(found.question.unit), "says": computed.said},
+        "layer": {"name": computed.layer, "why": computed.reason}, "maps": facts_of_maps(found),
         "removal": None if gone is None else {
             "share": gone.share, "cover": gone.cover, "becomes": None if gone.becomes is None else one(gone.becomes), "chance_shares": gone.chance_shares,
             "shares_by_method": {found.leading: gone.share, **{name: one.share for name, one in found.others.items()}},
             "passes": gone.passes + sum(one.passes for one in found.others.values()), "sentence": removed(found),
         },
-        "passes": look.passes, "seconds": {} if reproducible() else {name: round(value, 4) for name, value in found.seconds.items()},
+        "passes": computed.passes, "seconds": {} if reproducible() else {name: round(value, 4) for name, value in found.seconds.items()},
     }  # fmt: skip
 
 
@@ -45,14 +45,14 @@ def ranked(logits: Tensor) -> list[int]:
 
 def shown_classes(found: Explanation) -> list[int]:
     """The likeliest classes, and those of the question where they are not among them."""
-    return list(dict.fromkeys([*ranked(found.look.logits)[:TOP], *(index for index in found.look.asked if index != UNIT)]))
+    return list(dict.fromkeys([*ranked(found.computed.logits)[:TOP], *(index for index in found.computed.asked if index != UNIT)]))
 
 
 def top(found: Explanation) -> list[dict[str, Any]]:
     """The likeliest classes as facts."""
-    look = found.look
+    computed = found.computed
     return [
-        {"class": found.classes[i], "index": i, "probability": float(look.probabilities[i]), "logit": float(look.logits[i])} for i in ranked(look.logits)[:TOP]
+        {"class": found.classes[i], "index": i, "probability": float(computed.probabilities[i]), "logit": float(computed.logits[i])} for i in ranked(computed.logits)[:TOP]
     ]
 
 
@@ -71,7 +71,7 @@ def peak(found: Attribution) -> tuple[int, int]:
 def facts_of_maps(found: Explanation) -> list[dict[str, Any]]:
     """What a script wants to know of each map."""
     facts = []
-    for (method, index), one in found.look.maps.items():
+    for (method, index), one in found.computed.maps.items():
         row, column = peak(one)
         facts.append({
             "method": method, "class": None if index == UNIT else found.classes[index], "index": None if index == UNIT else index, "unit_of": one.unit_of,

@@ -12,16 +12,16 @@ import torch
 from vgg_viz.attribution.method import METHODS
 from vgg_viz.figures.attention import Row, methods_side_by_side
 from vgg_viz.figures.style import percent
-from vgg_viz.maths.heatmaps import Scale, shared_scale
+from vgg_viz.maths.heatmaps import Scale, attribution_scale
+from vgg_viz.models.geometry import fields_of
 from vgg_viz.records import Attribution, Caption, Column, Exhibit, Table
 from vgg_viz.report import receipts
+from vgg_viz.report.explaining.compute import UNIT
 from vgg_viz.report.explaining.explanation import Explanation
 from vgg_viz.report.explaining.facts import target
-from vgg_viz.report.explaining.look import UNIT
-from vgg_viz.report.explaining.sheet import LAYER_PEAKS, PEAKS
 from vgg_viz.report.explaining.telling import method_said, name_of, part
 from vgg_viz.report.section import counted, pixels, section
-from vgg_viz.report.viewer import payload
+from vgg_viz.report.viewer import ViewerStart, method_of, of_attributions, packed
 
 
 @section(
@@ -38,10 +38,10 @@ def maps(found: Explanation) -> Iterator[Exhibit]:
 
 def raw(found: Explanation) -> dict[str, tuple[str, Attribution]]:
     """Every map that is written down, {file stem: (what it is about, map)}: of each method and class, of each layer, and differences."""
-    look = found.look
-    all_maps = [(target(found, index), one) for (_, index), one in look.maps.items()]
-    all_maps += [(target(found, look.asked[0]), one) for one in look.by_layer.values()]
-    all_maps += [("difference", one) for method in found.question.methods if (one := look.difference(method)) is not None]
+    computed = found.computed
+    all_maps = [(target(found, index), one) for (_, index), one in computed.maps.items()]
+    all_maps += [(target(found, computed.asked[0]), one) for one in computed.by_layer.values()]
+    all_maps += [("difference", one) for method in found.question.methods if (one := computed.difference(method)) is not None]
     return {receipts.slug(one, word): (word, one) for word, one in all_maps}
 
 
@@ -70,59 +70,60 @@ def _arrays(found: Explanation) -> Exhibit:
 
 
 def _viewer(found: Explanation) -> Exhibit:
-    look = found.look
+    computed = found.computed
     names = found.question.methods
-    leading = look.asked[0]
+    leading = computed.asked[0]
     every = {
-        name: replace(METHODS[name], signed=one.signed, unit=one.unit, title=method_said(found, name).split(", at ")[0])
-        for name in names if (one := look.maps[name, leading])
+        name: replace(method_of(METHODS[name]), signed=one.signed, unit=one.unit, title=method_said(found, name).split(", at ")[0])
+        for name in names if (one := computed.maps[name, leading])
     }
     # Layers first, and in their order: the viewer lists them as they come.
-    shown: list[tuple[str, Attribution]] = [(target(found, leading), one) for one in look.by_layer.values() if look.deep in names]
-    shown += [(target(found, index), one) for (name, index), one in look.maps.items() if not (name == look.deep and index == leading)]
-    difference = look.difference(found.leading)
-    if difference is not None and look.classes is not None:
-        first, second = (name_of(found, index) for index in look.classes.pair)
-        every["difference"] = replace(every[found.leading], name="difference", title=f"Difference: {first} minus {second}", signed=True)
-        shown.append((f"{target(found, look.classes.pair[0])} minus {target(found, look.classes.pair[1])}", replace(difference, method="difference")))
-    fields = {row.name: row.field for row in found.rows if row.field is not None}
+    shown: list[tuple[str, Attribution]] = [(target(found, leading), one) for one in computed.by_layer.values() if computed.deep in names]
+    shown += [(target(found, index), one) for (name, index), one in computed.maps.items() if not (name == computed.deep and index == leading)]
+    difference = computed.difference(found.leading)
+    if difference is not None and computed.classes is not None:
+        first, second = (name_of(found, index) for index in computed.classes.pair)
+        every["difference"] = replace(
+            every[found.leading], id="difference", title=f"Difference: {first} minus {second}", signed=True, poles=f"red for {first}, blue for {second}",
+        )  # fmt: skip
+        shown.append((f"{target(found, computed.classes.pair[0])} minus {target(found, computed.classes.pair[1])}", replace(difference, method="difference")))
     classes = found.classes
-    if look.classes is None:  # the viewer knows classes alone: the unit is one more, after the last
+    if computed.classes is None:  # the viewer knows classes alone: the unit is one more, after the last
         shown = [(word, replace(one, targets=torch.tensor([len(classes)]))) for word, one in shown]
         classes = (*classes, name_of(found, UNIT))
-    data = payload(found.batch, classes, look.probabilities[None], shown, every, fields, {})
-    if difference is not None:
-        data["methods"][-1]["poles"] = f"red for {first}, blue for {second}"
-    data["start"] = {"photo": 0, "method": found.leading, "layer": look.maps[found.leading, leading].layer, "target": target(found, leading)}
+    told = of_attributions(
+        found.batch, classes, computed.probabilities[None], shown, list(every.values()), fields_of(found.rows),
+        start=ViewerStart(0, found.leading, computed.maps[found.leading, leading].layer, target(found, leading)),
+    )  # fmt: skip
     return Exhibit(
         "explain-viewer",
         "Try it: method, layer, class",
         Caption(
             see=f"The picture with a map over it; the stronger the value, the less transparent the colour. {counted(len(names), 'method')}"
-            f"{f', {METHODS[look.deep].title} at every convolution' if look.deep in names else ''}{', and the difference of two classes' if difference is not None else ''}.",
+            f"{f', {METHODS[computed.deep].title} at every convolution' if computed.deep in names else ''}{', and the difference of two classes' if difference is not None else ''}.",
             read="Change the class: does the map move? Change the layer: from which depth on is the evidence where you would look yourself? Point at a cell to read its value and "
             "to see the pixels that it can depend on.",
             cannot="A map shows what the score reacts to, not what the network thinks. Here each map has a range of its own; on the sheet above all share one.",
         ),
         alt="Interactive viewer of the picture with all maps of this page; the figures show the same.",
-        numbers={"methods": names, "about": [name_of(found, index) for index in look.asked], "layers": list(look.by_layer)},
-        viewer=data,
+        numbers={"methods": names, "about": [name_of(found, index) for index in computed.asked], "layers": list(computed.by_layer)},
+        viewer=packed(told),
     )  # fmt: skip
 
 
 def _methods(found: Explanation) -> Exhibit:
-    look, photo = found.look, pixels(found.batch.images)[0]
+    computed, photo = found.computed, pixels(found.batch.images)[0]
     rows = []
-    for index in look.asked:
+    for index in computed.asked:
         panels: list[tuple[str, np.ndarray[Any, Any], Scale]] = []
         for name in found.question.methods:
-            one = look.maps[name, index]
-            both = torch.stack([found.map(name, other) for other in look.asked])
-            scale = shared_scale(both, signed=one.signed, unit=one.unit, over="all rows of each method", quantile=LAYER_PEAKS if one.layer else PEAKS)
+            one = computed.maps[name, index]
+            both = torch.stack([found.map(name, other) for other in computed.asked])
+            scale = attribution_scale(both, one, over="all rows of each method")
             panels.append((method_said(found, name), found.map(name, index).numpy(), scale))
-        about = name_of(found, index) if index == UNIT else f"{name_of(found, index)} ({part(found, index)}, {percent(float(look.probabilities[index]))})"
+        about = name_of(found, index) if index == UNIT else f"{name_of(found, index)} ({part(found, index)}, {percent(float(computed.probabilities[index]))})"
         rows.append(Row(photo, panels, f"for {about}"))
-    alone = [method_said(found, name) for name in found.question.methods if look.maps[name, look.asked[0]].layer is None and METHODS[name].family == "gradient"]
+    alone = [method_said(found, name) for name in found.question.methods if computed.maps[name, computed.asked[0]].layer is None and METHODS[name].family == "gradient"]
     grain = " Maps with the grain of a gradient are shown without the picture." if alone else ""
     what = counted(len(rows), "row")
     return Exhibit(
@@ -137,5 +138,5 @@ def _methods(found: Explanation) -> Exhibit:
         alt=f"Maps by {counted(len(found.question.methods), 'method')} in {what}.",
         figure=methods_side_by_side(rows, alone=alone, title="The same question, asked in several ways"),
         kind="picture",
-        numbers={"methods": list(found.question.methods), "about": [name_of(found, index) for index in look.asked]},
+        numbers={"methods": list(found.question.methods), "about": [name_of(found, index) for index in computed.asked]},
     )  # fmt: skip

@@ -10,18 +10,16 @@ import torch
 from torch import Tensor
 
 from vgg_viz.figures.explaining import Panel, Said, explanation
-from vgg_viz.maths.heatmaps import Scale, shared_scale
+from vgg_viz.maths.heatmaps import Scale, attribution_scale
 from vgg_viz.models.vgg import title
 from vgg_viz.records import Caption, Column, Exhibit, Table
+from vgg_viz.report.explaining.compute import UNIT
 from vgg_viz.report.explaining.explanation import Explanation
 from vgg_viz.report.explaining.facts import facts_of_maps, ranked, shown_classes, top
 from vgg_viz.report.explaining.hiding import hidden
-from vgg_viz.report.explaining.look import UNIT, placed
 from vgg_viz.report.explaining.telling import answer, method_said, name_of, part, removed
 from vgg_viz.report.section import counted, pixels, section
 
-PEAKS = 0.995  # of the magnitudes lie inside a pixel map's scale: a few peaks would darken the rest
-LAYER_PEAKS = 0.98  # the same of a layer's map: a unit that shouts would make all others transparent
 MAPS = 4  # on the sheet, where there are no more classes
 
 
@@ -31,8 +29,8 @@ MAPS = 4  # on the sheet, where there are no more classes
 )  # fmt: skip
 def sheet(found: Explanation) -> Iterator[Exhibit]:
     """The sheet: everything at one look; the one figure that `--out FILE` writes."""
-    look = found.look
-    order = ranked(look.logits)
+    computed = found.computed
+    order = ranked(computed.logits)
     panels, scale = hero(found)
     yield Exhibit(
         "explain-sheet",
@@ -41,18 +39,18 @@ def sheet(found: Explanation) -> Iterator[Exhibit]:
             "evidence." + (" A hidden region is itself something that the network has hardly seen in training." if found.removal else "")),
         alt=f"The picture with {counted(len(panels), 'map')} on one scale. {_upper(found)}. {removed(found)}".strip(),
         figure=explanation(
-            pixels(found.batch.images)[0], panels, scale, [Said(found.classes[i], float(look.probabilities[i]), part(found, i)) for i in shown_classes(found)],
+            pixels(found.batch.images)[0], panels, scale, [Said(found.classes[i], float(computed.probabilities[i]), part(found, i)) for i in shown_classes(found)],
             hidden(found), seen=_seen_by_unit(found), title=_upper(found), caveat=removed(found),
             subtitle=f"{found.name}; {title(found.checkpoint.architecture)}; {method_said(found, found.leading)}",
         ),
         kind="picture",
         table=Table(
             (Column("class"), Column("part"), Column("probability", "%", True), Column("logit", "", True), Column("rank", "", True)),
-            tuple((found.classes[i], part(found, i) or None, 100 * float(look.probabilities[i]), float(look.logits[i]), order.index(i) + 1) for i in shown_classes(found)),
+            tuple((found.classes[i], part(found, i) or None, 100 * float(computed.probabilities[i]), float(computed.logits[i]), order.index(i) + 1) for i in shown_classes(found)),
         ),
         numbers={
-            "picture": found.name, "answer": answer(found), "method": found.leading, "layer": look.maps[found.leading, look.asked[0]].layer,
-            "difference": None if look.classes is None else list(look.classes.pair),
+            "picture": found.name, "answer": answer(found), "method": found.leading, "layer": computed.maps[found.leading, computed.asked[0]].layer,
+            "difference": None if computed.classes is None else list(computed.classes.pair),
             "scale": {"low": scale.low, "high": scale.high, "unit": scale.unit, "beyond": scale.clipped},
             "top": top(found), "maps": facts_of_maps(found),
         },
@@ -60,7 +58,7 @@ def sheet(found: Explanation) -> Iterator[Exhibit]:
 
 
 def _seen(found: Explanation, scale: Scale) -> str:
-    classes = found.look.classes
+    classes = found.computed.classes
     flat = " All maps are flat: zero everywhere." if not scale.high > scale.low else ""
     if classes is None:
         about = f"for {name_of(found, UNIT)}"
@@ -76,7 +74,7 @@ def _seen(found: Explanation, scale: Scale) -> str:
 
 
 def _readable(found: Explanation) -> str:
-    classes = found.look.classes
+    classes = found.computed.classes
     if classes is None:
         alone = found.question.unit is not None and found.question.unit.row is not None
         beyond = " Grad-CAM weighs whole channels: what it paints outside of the outline cannot have moved this unit." if alone and "grad_cam" in found.question.methods else ""
@@ -105,27 +103,27 @@ def _seen_by_unit(found: Explanation) -> np.ndarray[Any, Any] | None:
 
 def hero(found: Explanation) -> tuple[list[Panel], Scale]:
     """The maps of the sheet, placed, and the one scale that they share."""
-    look, method = found.look, found.leading
+    computed, method = found.computed, found.leading
     maps: list[tuple[str, str, Tensor]] = [
-        (f"for {name_of(found, index)}", part(found, index) or ("what raises it" if index == UNIT else "class"), found.map(method, index)) for index in look.asked
+        (f"for {name_of(found, index)}", part(found, index) or ("what raises it" if index == UNIT else "class"), found.map(method, index)) for index in computed.asked
     ]
-    if look.classes is not None and (difference := look.difference(method)) is not None:
-        first, second = (name_of(found, index) for index in look.classes.pair)
-        maps.append((f"{first} minus {second}", "difference", placed(found.rows, difference, found.size)))
+    if computed.classes is not None and (difference := computed.difference(method)) is not None:
+        first, second = (name_of(found, index) for index in computed.classes.pair)
+        maps.append((f"{first} minus {second}", "difference", found.placed(difference)))
     if signed(found) and len(maps) < MAPS:
-        about = str(found.question.unit) if look.classes is None else name_of(found, look.asked[0])
-        maps.append((f"against {about}", "counterfactual", found.map(method, look.asked[0]).clamp(max=0)))
-    one = look.maps[method, look.asked[0]]
-    scale = shared_scale(torch.stack([value for _, _, value in maps]), signed=True, unit=one.unit, over="all maps of this figure", quantile=LAYER_PEAKS if one.layer else PEAKS)
+        about = str(found.question.unit) if computed.classes is None else name_of(found, computed.asked[0])
+        maps.append((f"against {about}", "counterfactual", found.map(method, computed.asked[0]).clamp(max=0)))
+    one = computed.maps[method, computed.asked[0]]
+    scale = attribution_scale(torch.stack([value for _, _, value in maps]), one, over="all maps of this figure", signed=True)
     return [((name, "flat: zero everywhere" if not bool(value.any()) else told), value.numpy()) for name, told, value in maps], scale
 
 
 def signed(found: Explanation) -> bool:
     """Whether the leading method tells evidence for from evidence against."""
-    return found.look.maps[found.leading, found.look.asked[0]].signed
+    return found.computed.maps[found.leading, found.computed.asked[0]].signed
 
 
 def _upper(found: Explanation) -> str:
     """The answer as a title: a unit's begins with a capital, the name of a class is left as it is."""
     text = answer(found)
-    return f"{text[0].upper()}{text[1:]}" if found.look.classes is None else text
+    return f"{text[0].upper()}{text[1:]}" if found.computed.classes is None else text

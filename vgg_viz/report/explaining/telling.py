@@ -9,8 +9,8 @@ from torch import Tensor
 from vgg_viz.attribution.method import METHODS
 from vgg_viz.figures.style import label, number, percent
 from vgg_viz.records import Finding
+from vgg_viz.report.explaining.compute import UNIT
 from vgg_viz.report.explaining.explanation import Explanation
-from vgg_viz.report.explaining.look import UNIT
 from vgg_viz.report.explaining.removal import Removal
 from vgg_viz.report.section import counted
 
@@ -25,9 +25,9 @@ def name_of(explanation: Explanation, index: int) -> str:
 
 def part(explanation: Explanation, index: int) -> str:
     """What a class is to the question: "predicted", "expected", "runner-up", "set against", or ""."""
-    classes = explanation.look.classes
+    classes = explanation.computed.classes
     if classes is None:
-        return "predicted" if index == explanation.look.predicted else ""
+        return "predicted" if index == explanation.computed.predicted else ""
     if index == classes.predicted:
         return "predicted, as expected" if agreed(explanation) else "predicted"
     if index == classes.expected and classes.told and not agreed(explanation):
@@ -39,20 +39,20 @@ def part(explanation: Explanation, index: int) -> str:
 
 def agreed(explanation: Explanation) -> bool:
     """Whether the network says what the reader expected."""
-    classes, target = explanation.look.classes, explanation.question.target
+    classes, target = explanation.computed.classes, explanation.question.target
     return classes is not None and (target == "predicted" or target == classes.predicted)
 
 
 def said_of(explanation: Explanation, index: int) -> str:
     """A class with its probability: "espresso (98.5 %)"."""
-    return f"{name_of(explanation, index)} ({percent(float(explanation.look.probabilities[index]))})"
+    return f"{name_of(explanation, index)} ({percent(float(explanation.computed.probabilities[index]))})"
 
 
 def answer(explanation: Explanation) -> str:
     """The answer in a line."""
-    classes = explanation.look.classes
+    classes = explanation.computed.classes
     if classes is None:
-        return f"{name_of(explanation, UNIT)} says {number(explanation.look.said or 0.0)}; the network says {said_of(explanation, explanation.look.predicted)}"
+        return f"{name_of(explanation, UNIT)} says {number(explanation.computed.said or 0.0)}; the network says {said_of(explanation, explanation.computed.predicted)}"
     said, other = (said_of(explanation, index) for index in (classes.predicted, classes.expected))
     if agreed(explanation):
         return f"{said}, as expected"
@@ -61,7 +61,7 @@ def answer(explanation: Explanation) -> str:
 
 def method_said(explanation: Explanation, method: str) -> str:
     """A method with its layer: "Grad-CAM, signed, at relu5_3"."""
-    found = explanation.look.maps[method, explanation.look.asked[0]]
+    found = explanation.computed.maps[method, explanation.computed.asked[0]]
     title = METHODS[method].title + (", signed" if found.signed and not METHODS[method].signed else "")
     return title if found.layer is None else f"{title}, at {found.layer}"
 
@@ -108,7 +108,7 @@ def no_better(found: Removal) -> bool:
 
 def findings(explanation: Explanation) -> list[Finding]:
     """The answer first, then what the network said when parts were hidden, and what a reader must know before believing the maps."""
-    found, classes = explanation.look, explanation.look.classes
+    found, classes = explanation.computed, explanation.computed.classes
     if classes is None:
         told = [Finding("note", f"{answer(explanation)[0].upper()}{answer(explanation)[1:]}.")]
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
@@ -73,7 +73,7 @@ def activations(subject: Subject) -> Iterator[Exhibit | Finding]:
 
 
 def answer_line(classes: Sequence[str], looked: Looked, index: int) -> str:
-    """What the network says of a picture, how sure it is, and whether it is right; with the picture's name where nobody knows its class."""
+    """What the network says of a picture and how sure it is; whether it is right, or the picture's name where nobody knows."""
     said, sure = classes[int(looked.predicted[index])], percent(float(looked.logits[index].softmax(0).max()))
     if looked.batch.labels is None:
         return f"{looked.batch.names[index]}: says {said} ({sure})"

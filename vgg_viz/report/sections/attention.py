@@ -20,7 +20,7 @@ from vgg_viz.report.section import Looked, Subject, counted, pixels, rows_of, se
 from vgg_viz.report.sections.activations import answer_line, looked_at
 from vgg_viz.report.trials import tried
 from vgg_viz.report.trials_shown import exhibits, finding
-from vgg_viz.report.viewer import payload
+from vgg_viz.report.viewer import ViewerStart, method_of, of_attributions, packed
 
 COLUMNS = 8  # methods in a figure; more take several
 
@@ -126,12 +126,14 @@ def _viewer(subject: Subject, looked: Looked, maps: AttentionMaps, reasons: dict
         else:
             everything += [(target, maps.by_method[target, name]) for target in ("predicted", "second") if (target, name) in maps.by_method]
     said = {name: f"On trial here it {reason}" for name, reason in reasons.items()}
-    about = {name: replace(methods()[name], title=titles[name]) for name in names}
+    about = [replace(method_of(methods()[name], said.get(name, "")), title=titles[name]) for name in names]
     both = [titles[name] for name in names if ("second", name) in maps.by_method]
     twice = f"{', '.join(both[:-1])} and {both[-1]}" if len(both) > 1 else "".join(both)
     rest = [titles[name] for name in titles if name not in names]
-    shown = payload(looked.batch, subject.classes, looked.logits.softmax(1), everything, about, fields_of(subject.geometry), said)
-    shown["start"] = {"method": names[0], "layer": maps.chosen_layer, "target": "predicted"}
+    shown = of_attributions(
+        looked.batch, subject.classes, looked.logits.softmax(1), everything, about, fields_of(subject.geometry),
+        start=ViewerStart(0, names[0], maps.chosen_layer, "predicted"),
+    )  # fmt: skip
     return Exhibit(
         "attention-viewer",
         "Try it: picture, method, layer, class",
@@ -150,7 +152,7 @@ def _viewer(subject: Subject, looked: Looked, maps: AttentionMaps, reasons: dict
             "reason": maps.reason, "predicted": looked.predicted, "second": maps.second,
             "passes": {name: maps.by_method["predicted", name].passes for name in titles},
         },
-        viewer=shown,
+        viewer=packed(shown),
     )  # fmt: skip
 
 

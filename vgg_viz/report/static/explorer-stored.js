@@ -6,7 +6,7 @@ function storedAnswers(steps, picture, pixels) {
   for (const answer of picture.answers) {
     if (answer.values) { answers.push(floatsOf(answer.values)); continue; }
     const [, h, w] = steps[answers.length].shape, values = new Float32Array(answer.data.length * h * w);
-    answer.data.forEach((data, unit) => values.set(valuesOf({ low: answer.low[unit], high: answer.high[unit], h, w, data }), unit * h * w));
+    answer.data.forEach((data, unit) => values.set(valuesOf({ low: answer.low[unit], high: answer.high[unit], h, w, bytes: bytesOf(data) }), unit * h * w));
     answers.push(values);
   }
   return [...answers, softmax(answers.at(-1))];

@@ -1,12 +1,11 @@
 // From stored bytes to colours on a photo: the arithmetic of the viewer, without its buttons.
 
-// The raw values of a map: byte 0 is `low`, byte 255 is `high`, linear in between; they lie in `bytes`, or in base64 in `data`. Decoded once.
+// The raw values of a map: byte 0 is `low`, byte 255 is `high`, linear in between; they lie in `bytes`. Decoded once.
 const decoded = new WeakMap();
 function valuesOf(map) {
   if (!decoded.has(map)) {
     const low = finite(map.low), step = (finite(map.high) - low) / 255;
-    const bytes = map.bytes ?? bytesOf(map.data);
-    decoded.set(map, Float32Array.from({ length: map.h * map.w }, (_, i) => low + step * (bytes[i] || 0)));
+    decoded.set(map, Float32Array.from({ length: map.h * map.w }, (_, i) => low + step * (map.bytes[i] || 0)));
   }
   return decoded.get(map);
 }

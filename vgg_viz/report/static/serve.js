@@ -157,12 +157,14 @@ function live(box) {
       for (const next of lines.slice(1)) {
         const said = JSON.parse(rest.join(""));
         rest = [next];
-        if (said.state === "done") return said;
+        if (said.state === "done") return { ...said, viewer: await opening(said.viewer) };
         if (said.state === "failed") throw new Refused(0, said.error[0].toUpperCase() + said.error.slice(1));
         progress(said);
       }
     }
   }
+
+  const opening = (told) => unpacked(told).catch(() => { throw new Refused(0, CANNOT_UNPACK); });
 
   function progress(said) {
     if (said.state === "waiting") {
@@ -184,25 +186,22 @@ function live(box) {
   function merge(found, asked) {
     const united = (one, other, id) => [...new Map([...one, ...other].map((item) => [item[id], item])).values()];
     const order = all("[data-part=layer] option", box).map((option) => option.value);
-    const old = data ?? { photos: [], methods: [], layers: [], maps: [], ranges: {} };
+    const old = data ?? { photos: [], methods: [], layers: [], maps: [] };
     if (!looked.includes(asked) && looked.length === MOST_LOOKED) {
       looked.shift();
       old.photos.shift();
       old.maps = old.maps.filter((map) => map.photo > 0).map((map) => ({ ...map, photo: map.photo - 1 }));
     }
     if (!looked.includes(asked)) looked.push(asked);
-    const photo = looked.indexOf(asked), key = (map) => `${map.method}|${map.layer ?? ""}|${map.target}`;
-    const fresh = new Set(found.maps.map(key));
+    const photo = looked.indexOf(asked);
+    const fresh = new Set(found.maps.map(rangeOf));
     const photos = [...old.photos];
     photos[photo] = { ...found.photos[0], name: asked.name };
-    const maps = [...old.maps.filter((map) => map.photo !== photo || !fresh.has(key(map))), ...found.maps.map((map) => ({ ...map, photo }))];
-    const ranges = {};
-    for (const map of maps) {
-      const [low, high] = ranges[key(map)] ?? [map.low, map.high];
-      ranges[key(map)] = [Math.min(low, map.low), Math.max(high, map.high)];
-    }
+    const maps = [...old.maps.filter((map) => map.photo !== photo || !fresh.has(rangeOf(map))), ...found.maps.map((map) => ({ ...map, photo }))];
+    const limits = {};
+    for (const map of maps) limits[rangeOf(map)] = Math.max(limits[rangeOf(map)] ?? 0, finite(map.limit));
     data = {
-      ...found, photos, maps, ranges, methods: united(old.methods, found.methods, "id"),
+      ...found, photos, maps, limits, methods: united(old.methods, found.methods, "id"),
       layers: united(old.layers, found.layers, "name").sort((one, other) => order.indexOf(one.name) - order.indexOf(other.name)),
     };
     return photo;

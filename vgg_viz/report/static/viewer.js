@@ -16,9 +16,8 @@ function viewer(box, data) {
   }
 
   // What the reader asked for, and what there is of it: asking for a layer survives a method that has none.
-  const opening = { layer: maps.filter((map) => map.layer !== null).at(-1)?.layer ?? null, ...data.start };
   const start = ["photo", "method", "layer", "target"].reduce((left, key) => {
-    const fits = left.filter((map) => map[key] === opening[key]);
+    const fits = left.filter((map) => map[key] === data.start[key]);
     return fits.length ? fits : left;
   }, maps)[0];
   const wanted = { photo: start.photo, method: start.method, layer: start.layer, target: start.target };
@@ -44,14 +43,11 @@ function viewer(box, data) {
   const layer = () => (shown.layer === null ? null : layers.get(shown.layer));
   const photo = () => data.photos[shown.photo];
   // Where several networks are compared, a method speaks for one of them.
-  const speaker = () => method().speaker ?? "the network";
-  const answers = () => photo().by?.[shown.method] ?? photo().by?.[shown.layer] ?? photo().top;
+  const speaker = () => method().speaker;
+  const answers = () => photo().by[shown.method] ?? photo().by[shown.layer] ?? photo().top;
   const size = () => ({ width: photo().width, height: photo().height });
-  const limits = (map = shown) => {
-    const range = look.scale === "all" ? data.ranges[`${map.method}|${map.layer ?? ""}|${map.target}`] : null;
-    const [low, high] = range ?? map.span ?? [map.low, map.high];
-    return topOf(low, high, method().signed);
-  };
+  // The value that takes the strongest colour.
+  const limit = (map = shown) => finite(look.scale === "all" ? data.limits[rangeOf(map)] : map.limit);
 
   // ---- choosing
 
@@ -113,7 +109,7 @@ function viewer(box, data) {
     context.imageSmoothingEnabled = zoom < 4;
     if (image.naturalWidth) context.drawImage(image, origin, origin, width * zoom, height * zoom);
     pale(context, origin, origin, width * zoom, height * zoom);
-    const style = { top: limits(), signed: method().signed, opacity: look.opacity / 100, alone: look.alone };
+    const style = { top: limit(), signed: method().signed, opacity: look.opacity / 100, alone: look.alone };
     const overlay = make("canvas", { width: width * zoom, height: height * zoom });
     overlay.getContext("2d").putImageData(paintMap(shown, layer(), size(), zoom, style), 0, 0);
     context.drawImage(overlay, origin, origin);
@@ -122,7 +118,7 @@ function viewer(box, data) {
       Object.assign(canvas, size());
       if (image.naturalWidth) canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
       pale(canvas.getContext("2d"), 0, 0, canvas.width, canvas.height);
-      small.getContext("2d").putImageData(paintMap(map, layers.get(map.layer), size(), 1, { ...style, top: limits(map) }), 0, 0);
+      small.getContext("2d").putImageData(paintMap(map, layers.get(map.layer), size(), 1, { ...style, top: limit(map) }), 0, 0);
       canvas.getContext("2d").drawImage(small, 0, 0);
     });
   }
@@ -200,7 +196,7 @@ function viewer(box, data) {
   // ---- words and numbers around the picture
 
   function readOut(cell) {
-    const pointer = part("pointer"), top = limits(), signed = method().signed;
+    const pointer = part("pointer"), top = limit(), signed = method().signed;
     pointer.hidden = !cell;
     if (!cell) {
       part("value").textContent = "Point at the picture, or focus it and use the arrow keys, to read a value.";
@@ -229,9 +225,9 @@ function viewer(box, data) {
   }
 
   function sentence() {
-    const { true: truth } = photo(), guess = answers()?.[0]?.[0], who = speaker().replace(/^t/, "T");
+    const { true: truth } = photo(), guess = answers()[0][0], who = speaker().replace(/^t/, "T");
     const where = shown.layer === null ? "in pixels" : `at ${shown.layer}`;
-    const verdict = truth === null || truth === undefined ? "" : guess === truth
+    const verdict = truth === null ? "" : guess === truth
       ? ` ${who} is right: ${className(truth)}.`
       : ` ${who} is wrong: it says ${className(guess)}, the label is ${className(truth)}.`;
     const strongest = peak(), value = valuesOf(shown)[strongest.row * shown.w + strongest.column];
@@ -240,7 +236,7 @@ function viewer(box, data) {
   }
 
   function describe() {
-    const signed = method().signed, top = limits();
+    const signed = method().signed, top = limit();
     part("sentence").textContent = sentence();
     part("about").textContent = method().about;
     part("evidence").textContent = method().evidence;
@@ -251,10 +247,10 @@ function viewer(box, data) {
     context.putImageData(strip, 0, 0);
     const ends = signed ? [-top, 0, top] : [0, top / 2, top];
     ["low", "middle", "high"].forEach((name, i) => { part(name).textContent = number(ends[i]); });
-    part("unit").textContent = `${method().unit}; range of ${rangeName()}` + (signed ? `; ${method().poles ?? "red for, blue against"}` : "");
+    part("unit").textContent = `${method().unit}; range of ${rangeName()}` + (signed ? `; ${method().poles}` : "");
     photoIndices.forEach((index) => select(thumbs[index], index === shown.photo));
     part("guess-title").textContent = `What ${speaker()} says`;
-    part("guesses").replaceChildren(...guessRows(answers() ?? [], photo().true, className));
+    part("guesses").replaceChildren(...guessRows(answers(), photo().true, className));
     part("outline-row").hidden = !data.photos.some((item) => item.mask);
     part("outline").disabled = !photo().mask;
     part("opacity").value = look.opacity;
@@ -265,7 +261,7 @@ function viewer(box, data) {
     part("alone").checked = look.alone;
   }
 
-  function rangeName() { return look.scale === "all" ? "all photos" : data.range ?? "this map"; }
+  function rangeName() { return look.scale === "all" ? "all photos" : data.range; }
 
   // ---- the address
 
@@ -314,12 +310,12 @@ function viewer(box, data) {
 
   const strip = part("strip");
   photoIndices.forEach((index) => {
-    const item = data.photos[index], guess = item.top?.[0]?.[0];
-    const known = item.true !== null && item.true !== undefined, right = known && guess === item.true;
+    const item = data.photos[index], guess = item.top[0][0];
+    const known = item.true !== null, right = known && guess === item.true;
     const image = make("img", { alt: "", width: 72, height: 72 });
     image.src = item.src;
     const mark = known ? make("span", { class: `mark ${right ? "right" : "wrong"}`, "aria-hidden": "true" }) : "";
-    const says = guess === undefined ? "no prediction" : className(guess);
+    const says = className(guess);
     const label = make("span", { class: "thumb-label", "aria-hidden": "true" }, make("bdi", { text: shortened(says, 24) }));
     const truth = known && !right ? make("span", { class: "thumb-truth", "aria-hidden": "true" }, "is ", make("bdi", { text: shortened(className(item.true), 24) })) : "";
     const spoken = `Photo ${index + 1}, ${photoName(index)}: predicted ${says}${known ? (right ? ", correct" : `, wrong, true class ${className(item.true)}`) : ""}`;
@@ -351,7 +347,7 @@ function viewer(box, data) {
   part("outline").addEventListener("change", () => restyle({ outline: part("outline").checked }));
   part("alone").addEventListener("change", () => restyle({ alone: part("alone").checked }));
   for (const input of box.querySelectorAll("[data-scale]")) {
-    input.addEventListener("change", () => { restyle({ scale: input.dataset.scale }); announce(`Colours span the range of ${rangeName()}, up to ${number(limits())} ${method().unit}.`); });
+    input.addEventListener("change", () => { restyle({ scale: input.dataset.scale }); announce(`Colours span the range of ${rangeName()}, up to ${number(limit())} ${method().unit}.`); });
   }
 
   // ---- reading values
@@ -390,7 +386,7 @@ function viewer(box, data) {
     file: [...fileWords().filter((word) => word !== shown.layer), moment ? "epochs" : "layers"], title: `${method().title}, ${across} · ${shown.target}: ${shortened(className(shown.class), 36)}`,
     lines: [shortened(photoName(shown.photo), 70), `Colours: ${part("film-scale").textContent}.`],
     panels: frames.map(([map, option]) => {
-      const top = limits(map), labels = method().signed ? [-top, 0, top] : [0, top / 2, top];
+      const top = limit(map), labels = method().signed ? [-top, 0, top] : [0, top / 2, top];
       return { caption: map.layer, width: 150, height: Math.round((150 * size().height) / size().width), layers: [option.querySelector("canvas")], legends: [legendOf(bar, labels, method().unit)] };
     }),
   }), announce);
@@ -405,18 +401,28 @@ function viewer(box, data) {
   }
 }
 
-// The maps of a page come deflated, as one block: the viewer opens when the browser has inflated it.
+// The name of the range that a map shares with those of the other photos.
+const rangeOf = (map) => `${map.method}|${map.layer ?? ""}|${map.target}`;
+
+// Maps come deflated, as one block: what was told with each its own bytes again. Fails where the browser cannot inflate.
+async function unpacked({ block, ...told }) {
+  const bytes = await inflated(block);
+  let filled = 0;
+  return { ...told, maps: told.maps.map((map) => ({ ...map, bytes: bytes.subarray(filled, (filled += map.h * map.w)) })) };
+}
+
+const CANNOT_UNPACK = "This browser cannot unpack the maps; a newer one can.";
+
 async function openViewer(box) {
-  const data = JSON.parse(box.querySelector("[data-part=data]").textContent);
-  let block, filled = 0;
+  let data;
   try {
-    block = await inflated(data.block);
+    data = await unpacked(JSON.parse(box.querySelector("[data-part=data]").textContent));
   } catch {
     box.dataset.ready = "no";
-    box.querySelector("[data-part=sentence]").textContent = "This browser cannot unpack the maps; a newer one can. The figures below show some of them.";
+    box.querySelector("[data-part=sentence]").textContent = `${CANNOT_UNPACK} The figures below show some of them.`;
     return;
   }
-  viewer(box, { ...data, maps: data.maps.map((map) => ({ ...map, bytes: block.subarray(filled, (filled += map.h * map.w)) })) });
+  viewer(box, data);
   checkScrollers();
 }
 

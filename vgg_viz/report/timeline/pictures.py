@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,18 +10,28 @@ from torch import Tensor
 from vgg_viz.figures.strips import Strip, maps_in_rows
 from vgg_viz.figures.style import percent
 from vgg_viz.maths.change import drift
-from vgg_viz.maths.heatmaps import place, relative, shared_scale
-from vgg_viz.maths.receptive_field import Field
+from vgg_viz.maths.heatmaps import LAYER_INSIDE, place, relative, shared_scale
+from vgg_viz.maths.receptive_field import Window
+from vgg_viz.models.geometry import fields_of
 from vgg_viz.records import Caption, Exhibit
 from vgg_viz.report.section import counted, pixels, section, true_line
 from vgg_viz.report.timeline.walk import Walk
-from vgg_viz.report.viewer import FINEST_LAYER, coarser, photo_of, quantised
+from vgg_viz.report.viewer import (
+    FINEST_LAYER,
+    ViewerMap,
+    ViewerMethod,
+    ViewerPayload,
+    ViewerStart,
+    outline_of,
+    packed,
+    pictures_of,
+    reduced,
+)
 
 MOST_COLUMNS = 7  # epochs in the figure
 MOST_FRAMES = 16  # epochs in the viewer
-PEAKS = 0.98  # of the values lie inside the scale of a row: at 0.995 one epoch with sharp peaks paled all the others
 TIMES = "× mean strength"
-METHODS = ("how-much", "where")
+METHODS = (("how-much", "logit"), ("where", TIMES))
 
 
 @section(
@@ -59,10 +68,9 @@ def _figure(walk: Walk) -> Exhibit:
     for i in range(count):
         truth = walk.classes[int(asked[i])]
         for layer in dict.fromkeys((walk.deep, walk.early)):
-            field = _field(walk, layer)
             maps = torch.stack([walk.shown[epoch]["asked"].maps[layer][i] for epoch in epochs])
-            placed = place(relative(maps), field, walk.side)
-            scale = shared_scale(placed, signed=True, unit=TIMES, over="all epochs of a row", quantile=PEAKS)
+            placed = place(relative(maps), fields_of(walk.rows)[layer], walk.side)
+            scale = shared_scale(placed, signed=True, unit=TIMES, over="all epochs of a row", quantile=LAYER_INSIDE)
             if layer == walk.deep:
                 moved.append(float(drift(maps[:1], maps[-1:])))
             first, last = (_short(float(part.abs().max())) for part in (maps[0], maps[-1]))
@@ -106,10 +114,6 @@ def _said(walk: Walk, epoch: int, i: int) -> tuple[str, bool | None]:
     return walk.classes[answer], None if labels is None else answer == int(labels[i])
 
 
-def _field(walk: Walk, layer: str) -> Field:
-    return next(row.field for row in walk.rows if row.name == layer and row.field is not None)
-
-
 # ---------------------------------------------------------------- the viewer
 
 
@@ -127,69 +131,54 @@ def _viewer(walk: Walk) -> Exhibit:
         ),
         alt=f"Interactive viewer of {counted(len(walk.looked), 'picture')} with maps of {counted(len(epochs), 'epoch')}; the figure below shows the same.",
         numbers={"pictures": walk.looked.names, "epochs": epochs, "layer": walk.deep},
-        viewer=payload(walk, epochs),
+        viewer=packed(payload(walk, epochs)),
     )  # fmt: skip
 
 
-def payload(walk: Walk, epochs: list[int]) -> dict[str, Any]:
-    """What the viewer of the page needs, with epochs in the place of layers; maps of one picture span one range, that of all epochs."""
-    batch, asked, field = walk.looked, walk.targets(walk.looked), _field(walk, walk.deep)
-    factor = -(-max(walk.shown[epochs[0]]["asked"].maps[walk.deep].shape[-2:]) // FINEST_LAYER)
+def payload(walk: Walk, epochs: list[int]) -> ViewerPayload:
+    """Maps of the pictures by epoch, which takes the place of layers; maps of one picture span one range, that of all epochs."""
+    batch, asked, field = walk.looked, walk.targets(walk.looked), fields_of(walk.rows)[walk.deep]
     word = "true" if batch.labels is not None else "last answer"
-    maps: list[dict[str, Any]] = []
+    found: list[ViewerMap] = []
+    factor = 1
     for i in range(len(batch)):
-        for method in METHODS:
-            drawn = list(_drawn(walk, epochs, i, method, factor, word, int(asked[i])))
-            high = max(float(values.abs().max()) for _, _, _, values in drawn)
+        for method, _ in METHODS:
+            drawn = list(_drawn(walk, epochs, i, method, word, int(asked[i])))
+            values, factor = reduced(torch.stack([one for _, _, _, one in drawn]), FINEST_LAYER)
+            high = float(values.abs().max())
             # Colours end where all but a few peaks do; the bytes hold every value.
-            shown = shared_scale(torch.stack([values for _, _, _, values in drawn]), signed=True, unit="", over="", quantile=PEAKS).high
-            for epoch, target, index, values in drawn:
-                low, top, data = quantised(values, (-high, high))
-                maps.append({
-                    "photo": i, "method": method, "layer": f"epoch {epoch}", "target": target, "class": index, "h": values.shape[0], "w": values.shape[1],
-                    "low": low, "high": top, "span": [-shown, shown], "data": data,
-                })  # fmt: skip
-    # One range for all photos is one over the epochs too.
-    most = {method: max(entry["span"][1] for entry in maps if entry["method"] == method) for method in METHODS}
-    ranges = {f"{entry['method']}|{entry['layer']}|{entry['target']}": [-most[entry["method"]], most[entry["method"]]] for entry in maps}
+            limit = shared_scale(values, signed=True, unit="", over="", quantile=LAYER_INSIDE).high
+            found += [
+                ViewerMap(i, method, name_of(epoch), target, index, one, (-high, high), limit)
+                for (epoch, target, index, _), one in zip(drawn, values, strict=True)
+            ]
+    said = {name_of(epoch): walk.shown[epoch]["asked"].logits.softmax(1) for epoch in epochs}
+    return ViewerPayload(
+        pictures_of(batch, said[name_of(epochs[-1])], said), walk.classes, _methods(walk), dict.fromkeys(said, field.then(Window(factor, factor))),
+        found, axis="epoch", over=f"all epochs on this photo, without {percent(1 - LAYER_INSIDE)} of peaks", outline=outline_of(batch), pale=True,
+        start=ViewerStart(0, "where", name_of(epochs[-1]), word),
+    )  # fmt: skip
+
+
+def name_of(epoch: int) -> str:
+    """An epoch in the viewer's list of layers."""
+    return f"epoch {epoch}"
+
+
+def _methods(walk: Walk) -> list[ViewerMethod]:
     about = f"Grad-CAM at {walk.deep} of the class's score less the mean score of all classes, with evidence against it"
-    return {
-        "kind": "attention", "axis": "epoch", "pale": True, "photos": [_photo(walk, epochs, i) for i in range(len(batch))], "classes": list(walk.classes),
-        "range": f"all epochs on this photo, without {percent(1 - PEAKS)} of peaks",
-        "methods": [
-            {"id": "how-much", "title": "How much", "signed": True, "unit": "logit", "layered": True, "evidence": "", "speaker": "the network",
-             "about": f"{about}, in logits: what the places of the picture add to the score or take from it."},
-            {"id": "where", "title": "Where", "signed": True, "unit": TIMES, "layered": True, "evidence": "", "speaker": "the network",
-             "about": f"{about}, as multiples of the map's own mean strength: comparable also where the logits are small."},
-        ],
-        "layers": [
-            {"name": f"epoch {epoch}", "jump": field.jump * factor, "centre": field.centre + field.jump * (factor - 1) / 2,
-             "size": field.size + field.jump * (factor - 1)} for epoch in epochs
-        ],
-        "maps": maps, "ranges": ranges, "start": {"photo": 0, "method": "where", "layer": f"epoch {epochs[-1]}", "target": word},
-    }  # fmt: skip
+    told = {
+        "how-much": f"{about}, in logits: what the places of the picture add to the score or take from it.",
+        "where": f"{about}, as multiples of the map's own mean strength: comparable also where the logits are small.",
+    }
+    return [ViewerMethod(name, name.replace("-", " ").capitalize(), True, unit, told[name]) for name, unit in METHODS]
 
 
-def _drawn(walk: Walk, epochs: list[int], i: int, method: str, factor: int, word: str, asked: int) -> Iterator[tuple[int, str, int, Tensor]]:
+def _drawn(walk: Walk, epochs: list[int], i: int, method: str, word: str, asked: int) -> Iterator[tuple[int, str, int, Tensor]]:
     """(epoch, target, class, map) of one picture: for the class that is asked about, and for what the epoch answers."""
     for epoch in epochs:
         for kind, target in (("asked", word), ("said", "answered")):
-            look = walk.shown[epoch][kind]
-            index = asked if kind == "asked" else int(look.logits[i].argmax())
-            raw = look.maps[walk.deep][i : i + 1]
-            yield epoch, target, index, coarser(relative(raw) if method == "where" else raw, factor)[0]
-
-
-def _photo(walk: Walk, epochs: list[int], i: int) -> dict[str, Any]:
-    """A picture with what each epoch says of it, under `by`; the strip shows the last."""
-    looks = {f"epoch {epoch}": walk.shown[epoch]["asked"].logits[i].softmax(0) for epoch in epochs}
-    told = {name: photo_of_top(values) for name, values in looks.items()}
-    return {**photo_of(walk.looked, i, looks[f"epoch {epochs[-1]}"]), "by": told}
-
-
-def photo_of_top(probabilities: Tensor) -> list[list[float]]:
-    """The five likeliest classes: [[index, probability], ...]."""
-    order = probabilities.argsort(descending=True, stable=True)[:5].tolist()
-    return [[index, round(float(probabilities[index]), 6)] for index in order]
-
-
+            found = walk.shown[epoch][kind]
+            index = asked if kind == "asked" else int(found.logits[i].argmax())
+            raw = found.maps[walk.deep][i : i + 1]
+            yield epoch, target, index, (relative(raw) if method == "where" else raw)[0]

@@ -30,7 +30,7 @@ Tell = Callable[[int, int], None]  # epochs done, of how many
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class EpochMaps:
     """What one epoch says about some pictures; maps are Grad-CAM without its last ReLU: evidence against the class stays [logit].
 
     logits  (B, K), each less the mean of its row: softmax and answer are those of the network
@@ -158,13 +158,13 @@ class Walk:
         return learning(self.right)
 
     @cached_property
-    def looks(self) -> dict[int, Look]:
+    def looks(self) -> dict[int, EpochMaps]:
         """Maps of every layer for the sampled pictures."""
         targets = self.targets(self.sample)
         return {epoch: self.look(self.sample, targets, self.layers) for epoch in self.each()}
 
     @cached_property
-    def shown(self) -> dict[int, dict[str, Look]]:
+    def shown(self) -> dict[int, dict[str, EpochMaps]]:
         """Maps of the deep and the early layer of the shown pictures: for the class that is asked about, and for what the epoch says."""
         asked = self.targets(self.looked)
         layers = tuple(dict.fromkeys((self.early, self.deep)))
@@ -179,11 +179,11 @@ class Walk:
         wear(self.model, self.run.checkpoint)
         return predict_logits(self.model, batch.images).argmax(1)
 
-    def look(self, batch: Batch, targets: Tensor | str, layers: Sequence[str]) -> Look:
+    def look(self, batch: Batch, targets: Tensor | str, layers: Sequence[str]) -> EpochMaps:
         """What the network with the weights that it wears now says: one forward and one backward pass for all layers."""
         device = next(self.model.parameters()).device
         asked = targets if isinstance(targets, str) else targets.to(device)
         with centring(self.model):
             found = gradient_bundle(self.model, batch.images.to(device), asked, layers=layers, relu=False)
         maps = {name: part.values.detach().float().cpu() for name, part in found.grad_cam.items()}
-        return Look(found.activations.logits.float().cpu(), maps)
+        return EpochMaps(found.activations.logits.float().cpu(), maps)

@@ -1,4 +1,4 @@
-"""The picture looked into: what the network says, and all maps of the question, from as few passes as they allow."""
+"""What the network says about the picture, and all maps of the question, from as few passes as they allow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from vgg_viz.attribution.method import METHODS
 from vgg_viz.attribution.targets import Target
 from vgg_viz.capture.hooks import evaluating, frozen, hearing, meeting
 from vgg_viz.errors import InputRefused
-from vgg_viz.maths.heatmaps import place
 from vgg_viz.models.geometry import LayerGeometry
 from vgg_viz.records import Attribution, Neuron
 from vgg_viz.report.explaining.question import Classes, Question, settled
@@ -25,7 +24,7 @@ UNIT = -1  # in place of a class index where the maps are about a unit
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Maps:
     """What was found; every map is raw, and signed where its method can be.
 
     logits      (K,)
@@ -80,7 +79,7 @@ class Look:
         )  # fmt: skip
 
 
-def look(model: nn.Module, image: Tensor, question: Question, rows: tuple[LayerGeometry, ...], *, seed: int = 0, channels: bool = True) -> Look:
+def compute(model: nn.Module, image: Tensor, question: Question, rows: tuple[LayerGeometry, ...], *, seed: int = 0, channels: bool = True) -> Maps:
     """Ask the network the question about one picture (1, C, H, W).
 
     rows      its geometry
@@ -114,24 +113,9 @@ def look(model: nn.Module, image: Tensor, question: Question, rows: tuple[LayerG
         parts = (weights * activation.sum((1, 2))).cpu()
         passes += 2.0
     deep = {"grad_cam": first.grad_cam, **first.cams}[(cams or ["grad_cam"])[0]]
-    return Look(
+    return Maps(
         logits, classes, said if question.unit else None, maps, layer, reason, {name: deep[name] for name in every}, activation.cpu(), parts, passes,
     )  # fmt: skip
-
-
-def placed(rows: tuple[LayerGeometry, ...], found: Attribution, size: tuple[int, int], values: Tensor | None = None) -> Tensor:
-    """A map of an attribution, or other values (h, w) of its layer, in the pixels of the picture: (H, W).
-
-    rows    the network's geometry: each unit lands at the centre of its receptive field
-    raises  InputRefused for a layer whose units have no field of one size
-    """
-    given = (found.values[:1] if values is None else values[None]).float().cpu()
-    if found.layer is None:
-        return given[0]
-    field = next((row.field for row in rows if row.name == found.layer), None)
-    if field is None:
-        raise InputRefused(f"nobody knows what the units of {found.layer} see here; choose a convolution.")
-    return place(given, field, size)[0]
 
 
 def _layer(model: nn.Module, image: Tensor, question: Question, rows: tuple[LayerGeometry, ...]) -> tuple[str, str]:
