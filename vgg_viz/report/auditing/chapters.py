@@ -148,9 +148,9 @@ def attention(case: Case) -> Iterator[Exhibit]:
     cells, captions, rows = [], [], []
     for label, mean in zip(shown, means, strict=True):
         grey = np.full((case.side, case.side, 3), 1.0, np.float32)
-        painted = overlay(grey, mean.numpy(), scale, strength=1.0)
+        coloured = overlay(grey, mean.numpy(), scale, strength=1.0)
         region = marked.get(label)
-        cells.append(framed(painted, region) if region else enlarged(painted))
+        cells.append(framed(coloured, region) if region else enlarged(coloured))
         count = int((seen.labels == label).sum())
         captions.append(f"{case.classes[label]}\n{place_of(region, case.side) if region else counted(count, 'picture')}")
     frame = Region("border", (0, 0, case.side, case.side), max(1, case.side // 8)).mask(case.side)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -214,5 +214,5 @@ def series_of(walk: Walk, found: Measured, told: Scores | None) -> dict[str, obj
         "epochs": walk.epochs, "pictures": len(walk.sample), "deep": walk.deep, "early": walk.early,
         "accuracy": None if told is None else told.accuracy, "loss": None if told is None else told.loss,
         "measured_on": len(walk.labelled) if told is not None else 0, "area": dict(found.area),
-        "layers": {layer: {name: series.plain() for name, series in parts.items()} for layer, parts in found.layers.items()},
+        "layers": {layer: {name: asdict(series) for name, series in parts.items()} for layer, parts in found.layers.items()},
     }  # fmt: skip

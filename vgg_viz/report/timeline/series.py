@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,10 +30,6 @@ class Series:
     low: Tensor
     high: Tensor
     pictures: Tensor
-
-    def plain(self) -> dict[str, Any]:
-        """As lists, for JSON."""
-        return {"mean": self.mean, "low": self.low, "high": self.high, "pictures": self.pictures}
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -235,7 +235,7 @@ def _chart(walk: Walk, suspect: Suspect, found: list[Effect], recipients: int, t
             "class": suspect.name, "kind": suspect.region.kind, "region": suspect.region.box, "width": suspect.region.width or None, "origin": suspect.origin,
             "epochs": walk.epochs, "pictures": recipients, "first_used": None if first is None else walk.epochs[first],
             "used": [part.used for part in found], "sentence": told, **series,
-            "mass_in_region": None if share is None else share[0].plain(), "region_area": None if share is None else share[1],
+            "mass_in_region": None if share is None else asdict(share[0]), "region_area": None if share is None else share[1],
         },
     )  # fmt: skip
 
