@@ -65,7 +65,7 @@ def layers(found: Explanation) -> Iterator[Exhibit]:
 
 
 @section(
-    "channels", study="explanation", title="Channel by channel", order=50, when=lambda found: found.look.channels is not None,
+    "channels", study="explanation", title="Channel by channel", order=50, when=lambda found: found.computed.channels is not None,
     lead="A map of a layer is a weighted sum of its channels: these are its largest terms.",
 )  # fmt: skip
 def channels(found: Explanation) -> Iterator[Exhibit]:
