@@ -80,6 +80,9 @@ def _quantile(values: Tensor, q: float) -> Tensor:
     return values.kthvalue(k).values
 
 
+STRENGTH = "× mean strength"  # the unit of what follows
+
+
 def relative(maps: Tensor) -> Tensor:
     """Signed maps (B, h, w) as multiples of their own mean magnitude: a network with small logits shows where it looks too.
 

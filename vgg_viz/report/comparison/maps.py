@@ -17,7 +17,7 @@ from vgg_viz.maths.heatmaps import place
 from vgg_viz.maths.receptive_field import Field
 from vgg_viz.report.comparison.pair import Network, Pair, Pictures
 
-LOGIT, TIMES, STRENGTH = "logit", "× mean", "× mean strength"
+LOGIT, TIMES = "logit", "× mean"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 from vgg_viz.figures.strips import Strip, maps_in_rows
 from vgg_viz.figures.style import percent
 from vgg_viz.maths.change import drift
-from vgg_viz.maths.heatmaps import LAYER_INSIDE, place, relative, shared_scale
+from vgg_viz.maths.heatmaps import LAYER_INSIDE, STRENGTH, place, relative, shared_scale
 from vgg_viz.maths.receptive_field import Window
 from vgg_viz.models.geometry import fields_of
 from vgg_viz.records import Caption, Exhibit
@@ -30,8 +30,7 @@ from vgg_viz.report.viewer import (
 
 MOST_COLUMNS = 7  # epochs in the figure
 MOST_FRAMES = 16  # epochs in the viewer
-TIMES = "× mean strength"
-METHODS = (("how-much", "logit"), ("where", TIMES))
+METHODS = (("how-much", "logit"), ("where", STRENGTH))
 
 
 @section(
@@ -70,7 +69,7 @@ def _figure(walk: Walk) -> Exhibit:
         for layer in dict.fromkeys((walk.deep, walk.early)):
             maps = torch.stack([walk.shown[epoch]["asked"].maps[layer][i] for epoch in epochs])
             placed = place(relative(maps), fields_of(walk.rows)[layer], walk.side)
-            scale = shared_scale(placed, signed=True, unit=TIMES, over="all epochs of a row", quantile=LAYER_INSIDE)
+            scale = shared_scale(placed, signed=True, unit=STRENGTH, over="all epochs of a row", quantile=LAYER_INSIDE)
             if layer == walk.deep:
                 moved.append(float(drift(maps[:1], maps[-1:])))
             first, last = (_short(float(part.abs().max())) for part in (maps[0], maps[-1]))
