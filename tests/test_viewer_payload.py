@@ -18,6 +18,7 @@ from vgg_viz.report.viewer import (
     ViewerPayload,
     ViewerStart,
     of_attributions,
+    outline_of,
     packed,
     pictures_of,
     reduced,
@@ -113,3 +114,9 @@ def test_it_opens_where_it_was_asked_to_else_with_the_deepest_layer(start, layer
     maps = [ViewerMap(0, "up", where, "true", 0, torch.rand(2, 2)) for where in ("low", "high", None)]
     told = packed(replace(payload(*maps), start=start))
     assert told["start"]["layer"] == layer
+
+
+def test_masks_of_boxes_are_called_boxes_whoever_shows_them():
+    """The timeline's viewer called them outlines."""
+    assert packed(payload())["outline"] == outline_of(batch()) == "Outline of the object"
+    assert outline_of(replace(batch(), boxed=torch.tensor([True, False]))) == "Box around the object"
