@@ -24,7 +24,9 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 DEVICE = torch.device("lazy", 0)
 aten = torch.ops.aten
 MOVING = {aten._to_copy.default, aten.copy_.default, aten.copy.default}
-INDEXING = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default, aten._unsafe_index.Tensor}
+INDEXING = {
+    aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default, aten._unsafe_index.Tensor,
+}  # fmt: skip
 DICE = torch.Generator().manual_seed(0)  # the device's own
 
 
@@ -62,7 +64,7 @@ class OnDevice(Tensor):
 
     def numpy(self, *, force: bool = False) -> Any:
         if not force:
-            raise TypeError(f"can't convert {DEVICE} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.")
+            raise TypeError(f"can't convert {DEVICE} device type tensor to numpy. Use Tensor.cpu() to copy the tensor first.")
         return self.inner.numpy(force=True)
 
     def tolist(self) -> Any:

@@ -24,7 +24,7 @@ from vgg_viz.attribution.cam import after_relu, choose_layer, default_layer, lay
 from vgg_viz.attribution.method import METHODS, Baseline, Family, Map, Method, Options, method, pictures_at_once
 from vgg_viz.attribution.shared import SharedPass, cams_all_layers, grad_cam_all_layers, gradient_bundle
 from vgg_viz.attribution.targets import Against, Aim, Target, given
-from vgg_viz.capture.hooks import aiming, evaluating, frozen
+from vgg_viz.capture.hooks import aiming, evaluating, frozen, on_device_of
 from vgg_viz.errors import InputRefused
 from vgg_viz.records import Attribution, Neuron
 
@@ -63,7 +63,7 @@ def attribute(
 ) -> Attribution:
     """Where a method sees the evidence for a class, one map a picture, raw: no clamp, no rescale, no resize.
 
-    images   (B, C, H, W) in [0, 1]
+    images   (B, C, H, W) in [0, 1], on any device
     method   a name of `methods()`
     target   "predicted", "true" (reads `labels`), "runner-up", a class index for all, or one for each picture;
              `Against(first, second)` of two such: the logit of the first minus that of the second;
@@ -71,6 +71,7 @@ def attribute(
     layer    for layered methods; None: the ReLU after the convolution that `choose_layer` picks; for a neuron, below it
     batch    pictures that go through the network at once; None: by memory
     others   see `Options`; a method reads those that it knows
+    returns  on the model's device
     raises   UnknownName for a method, layer or target; InputRefused for a class or unit that the network does not have,
              and for a layer that the neuron asked about hears nothing of
 
@@ -82,6 +83,7 @@ def attribute(
     if images.ndim != 4 or len(images) == 0:
         raise InputRefused(f"pictures of shape {tuple(images.shape)} came; (B, C, H, W) with at least one is expected.")
     started = time.perf_counter()
+    images = on_device_of(model, images)
     size = batch or pictures_at_once(model, images)
     if chosen.layered:
         layer = layer_for(model, images, layer, target) if isinstance(target, Neuron) else layer or default_layer(model, images)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vgg_viz.attribution.lrp import PRESETS
 from vgg_viz.attribution.method import pictures_at_once
 from vgg_viz.attribution.propagation import Flow, propagate
-from vgg_viz.capture.hooks import evaluating, frozen
+from vgg_viz.capture.hooks import evaluating, frozen, on_device_of
 from vgg_viz.errors import UnknownName
 
 
@@ -70,8 +70,8 @@ def ledger(model: nn.Module, images: Tensor, classes: Tensor, *, preset: str = "
     flows: list[Flow] = []
     with evaluating(model), frozen(model), torch.inference_mode(False), torch.enable_grad():
         for start in range(0, len(images), size):
-            part = images[start : start + size].detach().clone(memory_format=torch.channels_last)
-            flows.append(propagate(model, part, classes[start : start + size], PRESETS[preset]))
+            part = on_device_of(model, images[start : start + size]).detach().clone(memory_format=torch.channels_last)
+            flows.append(propagate(model, part, on_device_of(model, classes[start : start + size]), PRESETS[preset]))
 
     def column(name: str) -> Tensor:
         return torch.cat([torch.stack([getattr(step.entry, name).cpu() for step in flow.steps], dim=1) for flow in flows])

@@ -13,7 +13,7 @@ from vgg_viz.attribution.blocks import CAMS, reducing
 from vgg_viz.attribution.cam import layer_for, layers_below, spatial
 from vgg_viz.attribution.method import METHODS, pictures_at_once
 from vgg_viz.attribution.targets import Aim, Given, Target, given
-from vgg_viz.capture.hooks import capturing, evaluating, frozen, hearing, meeting
+from vgg_viz.capture.hooks import capturing, evaluating, frozen, hearing, meeting, on_device_of
 from vgg_viz.models.names import Layer, find
 from vgg_viz.models.names import layers as layers_of
 from vgg_viz.records import Activations, Attribution, Neuron
@@ -123,7 +123,7 @@ def gradient_bundle(
 ) -> SharedPass:
     """Saliency, input x gradient, Grad-CAM of all convolutions, logits and activations: one forward, one backward.
 
-    images   (B, C, H, W) in [0, 1]
+    images   (B, C, H, W) in [0, 1], on any device; what comes back is on the model's
     targets  as in `attribute`; "predicted" and "runner-up" cost no pass of their own: the score is picked in the forward
     layers   of the Grad-CAMs; None: every convolution
     keep     layers whose activations are returned
@@ -171,6 +171,7 @@ def _parts(
     model: nn.Module, images: Tensor, targets: Target, labels: Tensor | None, layers: Sequence[str] | None,
     keep: Sequence[str], names: Sequence[str], relu: bool, batch: int | None, *, pixels: bool,
 ) -> tuple[list[_Part], list[Layer]]:  # fmt: skip
+    images = on_device_of(model, images)
     below: Iterable[Layer] = layers_of(model)
     if isinstance(targets, Neuron):
         below = layers_below(model, targets).values()

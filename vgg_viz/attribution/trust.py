@@ -32,7 +32,7 @@ from vgg_viz.attribution.trust_verdict import (
     size_of_change,
     too_few,
 )
-from vgg_viz.capture.hooks import evaluating
+from vgg_viz.capture.hooks import evaluating, on_device_of
 from vgg_viz.maths.metrics import mass_inside, rank_correlation
 from vgg_viz.records import Attribution
 
@@ -140,6 +140,7 @@ def evidence(
     """
     chosen = list(methods() if names is None else names)
     settings = {"seed": seed, "steps": steps, "samples": samples, "masks": random_masks, "window": window, "stride": stride}
+    images = on_device_of(model, images)
     layer = default_layer(model, images) if any(methods()[name].layered for name in chosen) else None
     trial = _Trial(model, images, labels, masks, boxed, Asker(model, layer, settings, chosen), seed, tolerance, grids)
     costs = {name: trial.asker.cost(name, images.shape[-1]) for name in chosen}

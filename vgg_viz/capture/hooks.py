@@ -269,15 +269,21 @@ def worn(module: nn.Module) -> bool:
     return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks) or "forward" in vars(module)
 
 
+def on_device_of(model: nn.Module, values: Tensor) -> Tensor:
+    """Pictures, or classes, on the device of the model's weights: whatever sends pictures through a network begins with this."""
+    weight = next(model.parameters(), None)
+    return values if weight is None else values.to(weight.device)
+
+
 def capture(model: nn.Module, images: Tensor, layers: Iterable[str] | None = None) -> Activations:
     """What the layers say about some pictures: one forward pass, in eval mode, without gradients.
 
-    images  (B, C, H, W) in [0, 1]
+    images  (B, C, H, W) in [0, 1], on any device
     layers  names; None: every layer that says something of its own (not normalise, flatten, dropout)
     raises  UnknownName
     """
     if layers is None:
         layers = [layer.name for layer in layers_of(model) if layer.kind not in SILENT]
     with evaluating(model), torch.no_grad(), capturing(model, *layers) as maps:
-        logits = model(images)
+        logits = model(on_device_of(model, images))
     return Activations(maps, logits)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.capture.hooks import evaluating
+from vgg_viz.capture.hooks import evaluating, on_device_of
 from vgg_viz.records import Architecture
 
 Progress = Callable[[int, int], None]  # pictures done, pictures in all
@@ -20,13 +20,12 @@ def predict_logits(model: nn.Module, images: Tensor, *, batch_size: int | None =
     batch_size  None: as many as have the pixels of 4 pictures of 224 px; larger batches fall out of the cache
     returns     (N, K) on the CPU
     """
-    device = next(model.parameters()).device
     side = int(images.shape[-1])
     size = batch_size or max(1, min(128, 4 * 224 * 224 // (side * side)))
     found = []
     with evaluating(model), torch.no_grad():
         for start in range(0, len(images), size):
-            found.append(model(images[start : start + size].to(device)).cpu())
+            found.append(model(on_device_of(model, images[start : start + size])).cpu())
             if progress:
                 progress(min(start + size, len(images)), len(images))
     if found:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.capture.hooks import evaluating, frozen
+from vgg_viz.capture.hooks import evaluating, frozen, on_device_of
 from vgg_viz.errors import InputRefused
 from vgg_viz.maths.receptive_field import Field
 from vgg_viz.models.geometry import geometry
@@ -57,7 +57,7 @@ def effective_field(
     unit = (0, 0)
     with evaluating(model), frozen(model), torch.inference_mode(False), torch.enable_grad():
         for start in range(0, len(images), batch):
-            pictures = images[start : start + batch].detach().clone().requires_grad_()
+            pictures = on_device_of(model, images[start : start + batch]).detach().clone().requires_grad_()
             maps = _up_to(model, pictures, goal.name)
             if maps.ndim != 4:
                 raise InputRefused(f"layer {goal.name} has no map, so no unit in its centre; choose a convolution or a pool.")
