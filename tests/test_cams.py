@@ -161,11 +161,11 @@ def test_one_pass_gives_the_maps_that_the_methods_give_one_by_one(name, inplace,
     usual = list(cams_all_layers(model, images, targets)["grad_cam"])
     layers = usual if kind == "relu" else [layer.replace("relu", "conv") for layer in usual]
     found = cams_all_layers(model, images, targets, relu=False, layers=layers)
-    assert tuple(found) == NAMES
+    assert list(found) == list(CAMS)
     for layer in layers:
         oracle = LayerGradCam(model, find(model, layer).module).attribute(images, target=targets)[:, 0]
         assert apart(found["grad_cam"][layer].values, oracle) < 1e-5
-        for method in ("grad_cam_plus_plus", "hires_cam", "layer_cam", "elementwise_grad_cam"):
+        for method in set(found) - {"grad_cam"} - ({"xgrad_cam"} if kind == "conv" else set()):
             one = attribute(model, images, method=method, target=targets, layer=layer, relu=False)
             other = found[method][layer]
             assert apart(other.values, one.values) < (1e-3 if kind == "conv" else 1e-5)
@@ -186,7 +186,7 @@ def test_all_maps_of_all_layers_cost_one_forward_and_one_backward(monkeypatch):
     monkeypatch.setattr(model.normalise, "forward", counting("forward", first))
     monkeypatch.setattr(torch.autograd, "grad", counting("backward", last))
     found = cams_all_layers(model, pictures(), "predicted")
-    assert {method: len(of) for method, of in found.items()} == dict.fromkeys(NAMES, 13)
+    assert {method: len(of) for method, of in found.items()} == dict.fromkeys(CAMS, 13)
     assert calls == {"forward": 1, "backward": 1}
 
 
@@ -239,8 +239,7 @@ def test_what_cannot_be_asked_is_refused():
         cams_all_layers(lively(), pictures(), names=["hirescam"])
     with pytest.raises(InputRefused, match="fc6 has no map"):
         cams_all_layers(lively(), pictures(), layers=["fc6"])
-    assert set(NAMES) <= set(methods())
-    assert tuple(CAMS) == NAMES
+    assert set(NAMES) <= set(CAMS) <= set(methods())
 
 
 def test_whoever_writes_over_a_layer_is_noticed():
