@@ -143,7 +143,8 @@ def place(tmp_path_factory, device) -> Iterator[Path]:
     (folder / "p.png").write_bytes(picture())
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert main(["data", "shapes", "--out", "painted", "--train", "10", "--val", "10", "--test", "40", "--side", "32", "--quiet"]) == 0
+        line = "data shapes --out painted --train 10 --val 10 --test 40 --side 32 --quiet"
+        assert main(line.split()) == 0
         line = "--data shapes --image-size 32 --width 0.4 --epochs 2 --train-count 64 --val-count 32 --keep-epochs all --quiet"
         assert main(["train", "--out", "run", *line.split()]) == 0
         yield folder
