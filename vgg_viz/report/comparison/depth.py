@@ -55,10 +55,9 @@ def by_layer(pair: Pair, sample: Pictures, classes: Tensor) -> Exhibit:
 
 def maps_of(network: Network, images: Tensor, classes: Tensor) -> Maps:
     """Grad-CAM after the ReLU of every convolution, without its own last ReLU, of scores less the mean of all scores: {layer: (N, h, w)}."""
-    device = next(network.model.parameters()).device
     layers = tuple(dict.fromkeys(after_relu(network.rows, row.name) for row in network.rows if row.kind == "conv"))
     with centring(network.model):
-        found = grad_cam_all_layers(network.model, images.to(device), classes.to(device), layers=layers, relu=False)
+        found = grad_cam_all_layers(network.model, images, classes, layers=layers, relu=False)
     return {name: part.values.detach().float().cpu() for name, part in found.items()}
 
 

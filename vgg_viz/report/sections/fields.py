@@ -42,7 +42,7 @@ def _growth(subject: Subject, rows: list[LayerGeometry]) -> Exhibit:
     measured = [row for row in rows if row.kind == "conv"]
     if len(measured) > 6:
         measured = [row for row, following in pairwise(rows) if row.kind == "conv" and following.kind == "pool"]
-    effective = {row.name: effective_field(subject.model, images.to(subject.device), row.name).size for row in measured}
+    effective = {row.name: effective_field(subject.model, images, row.name).size for row in measured}
     last = measured[-1]
     size = last.field.size if last.field else 0
     first_over = next((row.name for row in rows if row.field and row.field.size >= side), None)
