@@ -142,9 +142,9 @@ def place(tmp_path_factory, device) -> Iterator[Path]:
     (folder / "p.png").write_bytes(picture())
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        line = "data shapes --out painted --train 10 --val 100 --test 10 --side 32 --quiet"
+        line = "data shapes --out painted --train 100 --val 10 --test 40 --side 32 --quiet"
         assert main(line.split()) == 0
-        line = "--data shapes --image-size 32 --width 0.4 --epochs 2 --train-count 64 --val-count 96 --keep-epochs all --quiet"
+        line = "--data shapes --image-size 32 --width 0.4 --epochs 2 --train-count 64 --val-count 32 --keep-epochs all --quiet"
         assert main(["train", "--out", "run", *line.split()]) == 0
         yield folder
 
@@ -152,16 +152,16 @@ def place(tmp_path_factory, device) -> Iterator[Path]:
 def test_a_run_of_the_device_is_a_run_of_the_cpu_and_goes_on(place):
     kept = load(place / "run" / "last.pt")
     assert {value.device.type for value in kept.weights.values()} == {"cpu"}
-    line = "--data shapes --image-size 32 --width 0.4 --epochs 2 --train-count 64 --val-count 96 --keep-epochs all --quiet --resume"
+    line = "--data shapes --image-size 32 --width 0.4 --epochs 2 --train-count 64 --val-count 32 --keep-epochs all --quiet --resume"
     assert main(["train", "--out", "run", *line.split()]) == 0
 
 
 @pytest.mark.parametrize("line", [
     "report run/best.pt --data painted --preset quick --no-receipts", "compare run/best.pt run/last.pt --data painted --preset quick",
-    "compare run --preset quick --region border --class ring",
+    "compare run --data painted --preset quick --region border --class ring",
     "explain run/best.pt p.png --method grad_cam,saliency,occlusion,lrp_epsilon_gamma_box",
     "explain run/best.pt p.png --preset quick --unit conv2_1:2",
-    "audit run/best.pt --limit 60 --json", "evaluate run/best.pt --data painted/val --json", "predict run/best.pt p.png --json",
+    "audit run/best.pt --limit 60 --json", "evaluate run/best.pt --data painted/test --json", "predict run/best.pt p.png --json",
     "inspect run/best.pt --json", "export run/best.pt out.safetensors",
     pytest.param("report run/best.pt --data painted --preset standard", marks=pytest.mark.slow),
     pytest.param("report run/best.pt --data painted --preset full", marks=pytest.mark.slow),
