@@ -30,6 +30,7 @@ from vgg_viz.maths.images import encode_png, resize
 from vgg_viz.maths.metrics import Bin, mcnemar_exact
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import load, save
+from vgg_viz.models.class_names import numbered
 from vgg_viz.records import Checkpoint, Epoch, Provenance, Specimen
 from vgg_viz.report.comparison.attention import attention
 from vgg_viz.report.comparison.compare import _paired, compare
@@ -124,7 +125,8 @@ def made(files, painted, tmp_path_factory) -> Made:
 
 
 def with_names(*names: str) -> Checkpoint:
-    return Checkpoint(architecture("tiny_vgg", num_classes=len(names)), names, {})
+    """A checkpoint whose classes are called so; by their numbers, where nobody has named them."""
+    return Checkpoint(architecture("tiny_vgg", num_classes=len(names)), names, {}, named=names != numbered(len(names)))
 
 
 @pytest.mark.parametrize(("a", "b", "places"), [
