@@ -417,10 +417,10 @@ def wrong_with(case: Mutant, found: Checkpoint, sound: Checkpoint) -> str:
     build(found)  # as every command does after loading: names and shapes must fit
     if case.never:
         return "loaded what must be refused"
-    if case.said and not any(case.said in sentence for sentence in found.provenance.evidence):
+    if case.said and not any(case.said in str(one) for one in found.provenance.evidence):
         return f"loaded without saying {case.said!r}"
     wanted = case.wanted or sound.weights
-    stood_in = not case.wanted and any("no bias in the file" in sentence for sentence in found.provenance.evidence)
+    stood_in = not case.wanted and any("no bias in the file" in one.text for one in found.provenance.evidence)
     if stood_in:
         # A flip in a name took a bias away: zeros stand in for it, and the page says so. All else must be as it was.
         wanted = {key: found.weights[key] if key.endswith("bias") and not bool(found.weights[key].any()) else value

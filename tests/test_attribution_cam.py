@@ -180,7 +180,8 @@ def test_a_mean_gradient_cannot_tell_where_the_network_reads():
 )
 def test_the_layer_is_chosen_by_map_and_field_and_the_sentence_says_the_numbers(name, side, layer, numbers):
     model = build(name, image_side=side, **({} if name == "tiny_vgg" else {"width": 0.02}))
-    chosen, reason = choose_layer(geometry(model, side), side)
+    found = choose_layer(geometry(model, side), side)
+    chosen, reason = found.name, str(found)
     assert chosen == layer
     for number in numbers:
         assert number in reason
@@ -189,13 +190,15 @@ def test_the_layer_is_chosen_by_map_and_field_and_the_sentence_says_the_numbers(
 
 def test_small_pictures_get_the_best_that_there_is():
     model = build("tiny_vgg", image_side=16, num_classes=3)
-    chosen, reason = choose_layer(geometry(model, 16), 16)
+    found = choose_layer(geometry(model, 16), 16)
+    chosen, reason = found.name, str(found)
     assert chosen == "conv1_2"
     assert "12 × 12" in reason
     assert "conv2_1: a 4 × 4 map" in reason
     tiniest = geometry(build("vgg11", image_side=32, num_classes=3, width=0.02), 32)
     coarse = [row for row in tiniest if row.name in ("conv4_1", "conv5_1")]
-    chosen, reason = choose_layer(coarse, 32)
+    found = choose_layer(coarse, 32)
+    chosen, reason = found.name, str(found)
     assert chosen == "conv4_1"
     assert "no convolution has a map of 7 × 7" in reason
 

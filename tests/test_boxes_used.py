@@ -28,7 +28,7 @@ from vgg_viz.models.checkpoint import load, save
 from vgg_viz.records import Batch, Checkpoint, Specimen
 from vgg_viz.report.material import specimen_batch
 from vgg_viz.report.scene import read_scene, write_scene
-from vgg_viz.report.section import object_area, picked, true_line, truth_word, where_word
+from vgg_viz.report.section import object_area, picked, true_line, truth_kind, where_word
 from vgg_viz.report.trials import _part
 
 SIDE = 64
@@ -87,9 +87,9 @@ def test_trials_on_boxes_have_the_numbers_of_masks_of_their_form_and_another_nam
                  boxed=None if batch.boxed is None else batch.boxed[:6])
         for batch in batches
     )  # fmt: skip
-    assert [measure.name for measure in first.measures][-1] == "mass in the box"
-    assert [measure.name for measure in second.measures][-1] == "mass on the object"
-    assert replace(first.measures[-1], name="") == replace(second.measures[-1], name="")
+    assert first.measures[-1].criterion == "box"
+    assert second.measures[-1].criterion == "object"
+    assert replace(first.measures[-1], criterion="object") == second.measures[-1]
     assert replace(first.pointing, box_iou=0.0) == replace(second.pointing, box_iou=0.0)
 
 
@@ -131,19 +131,19 @@ def half_known(count=8):
 
 def test_words_say_box_where_it_is_one():
     batch = half_known()
-    assert (truth_word(batch), where_word(batch)) == ("box", "in the box")
+    assert (truth_kind(batch), where_word(batch)) == ("box", "in the box")
     assert true_line(batch) == " The line is the object's true box, where it is known."
     assert object_area(batch).tolist()[1::2] == [0.25] * 4
     assert object_area(batch).isnan().tolist() == [True, False] * 4
     outlines = replace(batch, boxed=None, masks=torch.ones(8, 4, 4, dtype=torch.bool))
-    assert (truth_word(outlines), where_word(outlines)) == ("outline", "on the object")
+    assert (truth_kind(outlines), where_word(outlines)) == ("outline", "on the object")
     assert true_line(outlines) == " The outline is the object's true mask."
     mixed = replace(batch, boxed=torch.tensor([False, True, False, False] * 2))
-    assert (truth_word(mixed), where_word(mixed)) == ("outline or box", "on the object or in its box")
+    assert (truth_kind(mixed), where_word(mixed)) == ("both", "on the object or in its box")
     nothing = picked(batch, [0, 2])
-    assert (truth_word(nothing), true_line(nothing)) == ("", ""), "of these two nobody knows"
-    assert truth_word(replace(batch, boxed=torch.ones(8, dtype=torch.bool))) == "box"
-    assert (truth_word(replace(batch, masks=None, boxed=None)), true_line(replace(batch, masks=None))) == ("", "")
+    assert (truth_kind(nothing), true_line(nothing)) == ("", ""), "of these two nobody knows"
+    assert truth_kind(replace(batch, boxed=torch.ones(8, dtype=torch.bool))) == "box"
+    assert (truth_kind(replace(batch, masks=None, boxed=None)), true_line(replace(batch, masks=None))) == ("", "")
 
 
 def test_methods_are_tried_on_pictures_whose_place_is_known_where_there_are_enough():

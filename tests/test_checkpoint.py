@@ -131,7 +131,7 @@ def test_overrides_that_do_not_fit_are_refused_and_those_that_do_are_said(checkp
         load(tmp_path / "x.pt", image_size=96)
     changed = load(tmp_path / "x.pt", mean=(0.5,) * 3, std=(0.5,) * 3)
     assert changed.architecture.mean == (0.5, 0.5, 0.5)
-    assert any("You set mean" in sentence for sentence in changed.provenance.evidence)
+    assert any("You set mean" in sentence for sentence in map(str, changed.provenance.evidence))
     with pytest.raises(InputRefused, match="means"):
         load(tmp_path / "x.pt", mean=(0.5,))
 
@@ -146,7 +146,7 @@ def test_torchvision_state_dicts_are_recognised_by_their_shapes(name: str, tmp_p
     assert reading is not None
     assert reading.architecture.variant + ("_bn" if reading.architecture.batch_norm else "") == name
     assert reading.architecture.num_classes == 1000
-    assert any("ImageNet's mean" in sentence for sentence in reading.evidence)
+    assert any("ImageNet's mean" in sentence for sentence in map(str, reading.evidence))
 
 
 @pytest.mark.parametrize("name", ["a_lrn", "c_bn", "vgg11", "vgg16_bn"])
@@ -157,7 +157,7 @@ def test_a_bare_state_dict_of_any_variant_and_width_gives_the_same_logits(name: 
     back = load(tmp_path / "wrapped.pt", image_size=64)
     picture = torch.rand(2, 3, 64, 64)
     assert torch.equal(build(back)(picture), model(picture))
-    assert any(text.startswith("module. was taken off the keys") for text in back.provenance.evidence)
+    assert any(one.text.startswith("module. was taken off the keys") for one in back.provenance.evidence)
 
 
 @pytest.mark.parametrize(("padding", "side"), [(0, 64), (1, 64), (1, 224)])

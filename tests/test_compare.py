@@ -30,6 +30,7 @@ from vgg_viz.maths.images import encode_png, resize
 from vgg_viz.maths.metrics import Bin, mcnemar_exact
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import load, save
+from vgg_viz.models.class_names import numbered
 from vgg_viz.records import Checkpoint, Epoch, Provenance, Specimen
 from vgg_viz.report.comparison.attention import attention
 from vgg_viz.report.comparison.compare import _paired, compare
@@ -124,7 +125,8 @@ def made(files, painted, tmp_path_factory) -> Made:
 
 
 def with_names(*names: str) -> Checkpoint:
-    return Checkpoint(architecture("tiny_vgg", num_classes=len(names)), names, {})
+    """A checkpoint whose classes are called so; by their numbers, where nobody has named them."""
+    return Checkpoint(architecture("tiny_vgg", num_classes=len(names)), names, {}, named=names != numbered(len(names)))
 
 
 @pytest.mark.parametrize(("a", "b", "places"), [
@@ -196,7 +198,7 @@ def test_a_checkpoint_that_was_trained_on_shapes_brings_the_held_out_split_again
     pair, _ = paired(*saved(tmp_path, one=trained(6), other=replace(trained(60), provenance=told)))
     assert len(pair.labelled.a) == 500
     assert torch.equal(pair.labelled.a.images[:20], shapes.paint(20, seed=5, split="test", side=SIDE).images)
-    assert "seed 5" in pair.labelled.origin
+    assert (pair.labelled.origin.kind, pair.labelled.origin.seed) == ("painted", 5)
 
 
 # ---------------------------------------------------------------- numbers
@@ -328,7 +330,7 @@ def test_a_flipped_picture_is_asked_for_the_right_class_rather_than_the_wrong_an
         assert a.labels[place_of] == right != wrong
         assert (a, b)[0 if gained else 1].predicted[place_of] == wrong
         assert (b, a)[0 if gained else 1].predicted[place_of] == right
-    sample = Pictures(picked(pair.labelled.a, found.places), picked(pair.labelled.b, found.places), "")
+    sample = Pictures(picked(pair.labelled.a, found.places), picked(pair.labelled.b, found.places))
     maps, strongest = contrast(pair, sample, found.right, found.wrong, SIDE)
     for number, network in enumerate((pair.a, pair.b)):
         layer = network.report_layer()[0]

@@ -23,7 +23,6 @@ from vgg_viz.errors import InputRefused
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load, read, sha256
 from vgg_viz.models.containers import open_file
-from vgg_viz.report.inspection import assumed
 
 EXPLAINER_TEN = ("boat_1", "bug_1", "bus_1", "car_1", "espresso_1", "koala_1", "orange_1", "panda_1", "pepper_1", "pizza_1")
 SUBJECT = {"boat": "lifeboat", "bug": "ladybug", "bus": "school bus", "car": "sport car", "espresso": "espresso", "koala": "koala",
@@ -86,7 +85,7 @@ def test_cnn_explainers_files_get_14_of_its_20_pictures_right(explainer: Path, g
     assert found["panda_5"] == "espresso"
     assert float(probabilities[names.index("panda_5")].max()) == pytest.approx(0.985, abs=0.005)
     assert checkpoint.architecture.mean == (0, 0, 0)
-    assert any("byte for byte" in sentence for sentence in checkpoint.provenance.evidence)
+    assert any("byte for byte" in sentence for sentence in map(str, checkpoint.provenance.evidence))
 
 
 def test_without_the_permutation_of_the_dense_rows_the_same_files_get_none_right(explainer: Path) -> None:
@@ -158,7 +157,7 @@ def test_quantised_weights_are_expanded_as_the_manifest_says(tmp_path: Path, sto
     folder = net.tfjs(tmp_path / "net", store=store, shard=777)
     agrees(folder, net, tolerance=tolerance)
     checkpoint = load(folder)
-    assert any(f"stored as {store}" in sentence for sentence in checkpoint.provenance.evidence)
+    assert any(f"stored as {store}" in sentence for sentence in map(str, checkpoint.provenance.evidence))
     kernel = dict(net.weighted)["conv_1_1"]["kernel"].transpose(3, 2, 0, 1)
     step = {"float16": 1e-3, "uint16": np.ptp(kernel) / 65535, "uint8": np.ptp(kernel) / 255}[store]
     error = np.abs(checkpoint.weights["conv_block_1.0.weight"].numpy() - kernel).max()
@@ -297,11 +296,11 @@ def test_every_layout_of_a_keras_vgg16_computes_what_keras_would(tmp_path: Path,
     agrees(path, net, caffe, tolerance=1e-4)
     found = load(path).architecture
     assert (found.variant, found.image_side, found.pooled, found.padding) == ("vgg16", side, side // 32, 1)
-    (guess,) = [sentence for sentence in load(path).provenance.evidence if "keras.applications" in sentence]
-    assert assumed(guess)
+    (guess,) = [one for one in load(path).provenance.evidence if "keras.applications" in one.text]
+    assert guess.assumed
     settled = load(path, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2)).provenance.evidence
     assert guess not in settled
-    assert any("turned round" in sentence for sentence in settled)  # of the weights, and so still true
+    assert any("turned round" in one.text for one in settled)  # of the weights, and so still true
 
 
 def test_numbered_weights_without_any_name_open_too_and_say_what_they_assume(tmp_path: Path) -> None:
@@ -310,7 +309,7 @@ def test_numbered_weights_without_any_name_open_too_and_say_what_they_assume(tmp
     agrees(path, net, tolerance=1e-4)
     checkpoint = load(path)
     assert checkpoint.architecture.image_side == 64
-    guesses = [sentence for sentence in checkpoint.provenance.evidence if assumed(sentence)]
+    guesses = [str(one) for one in checkpoint.provenance.evidence if one.assumed]
     assert any("Weights alone say no image side" in sentence for sentence in guesses)
     assert any("Preprocessing" in sentence for sentence in guesses)
     assert checkpoint.provenance.ignored_keys == ("optimizer/...",)
@@ -440,7 +439,7 @@ def test_torchvisions_keys_in_safetensors_open_as_those_in_a_torch_file(tmp_path
     back, other = load(tmp_path / "a.safetensors"), load(tmp_path / "a.pt")
     assert back.architecture == other.architecture
     assert back.provenance.format == "torchvision"
-    assert any("format: pt" in sentence for sentence in back.provenance.evidence)
+    assert any("format: pt" in sentence for sentence in map(str, back.provenance.evidence))
     assert all(torch.equal(back.weights[key], value) for key, value in model.state_dict().items())
 
 

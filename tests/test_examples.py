@@ -46,7 +46,7 @@ def batch(checkpoint) -> Batch:
 
 def subject_of(checkpoint, batch: Batch | None, **preset) -> Subject:
     wanted = replace(PRESETS["standard"], examples=SHOWN, **preset)
-    return Subject(checkpoint, build(checkpoint), Material(batch, "", None, None, "", ()), wanted, 0)
+    return Subject(checkpoint, build(checkpoint), Material(batch, None, None, None, None, ()), wanted, 0)
 
 
 def only(subject: Subject):

@@ -23,7 +23,7 @@ from vgg_viz.models.checkpoint import load, save
 from vgg_viz.models.export import export
 from vgg_viz.models.formats.exported import header
 from vgg_viz.models.vgg import dense_weights
-from vgg_viz.records import Checkpoint, Epoch, Provenance, Specimen
+from vgg_viz.records import Checkpoint, Epoch, Evidence, Provenance, Specimen
 
 HOSTILE = ("<script>document.title='owned'</script>", "</script>", "\u202egnp", "a\nb", "\x00", "{{ 7*7 }}", "", "\ud800")
 
@@ -37,7 +37,8 @@ def checkpoint(name: str = "tiny_vgg", **wanted: Any) -> Checkpoint:
             if value.is_floating_point():
                 value.add_((torch.rand(value.shape, generator=torch.Generator().manual_seed(1)) - 0.5) * 0.04)
     data, training = {"kind": "folder", "name": "birds"}, {"epochs": 3}
-    provenance = Provenance("net.pth", "", "torchvision", ("Preprocessing: assumed.",), ("padding 1",), (), data, training)
+    known = (Evidence("A fact."), Evidence("Preprocessing: assumed.", ("--mean", "--std")))
+    provenance = Provenance("net.pth", "", "torchvision", known, (Evidence("padding 1", ("--padding",)),), (), data, training)
     return Checkpoint(built, tuple(classes or map(str, range(5))), model.state_dict(), (Epoch(1, 2.0, 0.3, 2.1, 0.25, 0.01, 3.5),), (),
                       provenance)  # fmt: skip
 
@@ -69,8 +70,39 @@ def test_safetensors_come_back_bit_for_bit_with_all_that_was_known(tmp_path: Pat
 def test_what_was_assumed_stays_an_assumption(tmp_path: Path) -> None:
     export(checkpoint(), tmp_path / "a.safetensors")
     back = load(tmp_path / "a.safetensors").provenance
-    assert "Known at the export: Preprocessing: assumed." in back.evidence
-    assert back.alternatives == ("padding 1",)
+    assert back.evidence[-2:] == (
+        Evidence("Known at the export: A fact."), Evidence("Known at the export: Preprocessing: assumed.", ("--mean", "--std")),
+    )  # fmt: skip
+    assert back.alternatives == (Evidence("padding 1", ("--padding",)),)
+    told = load(tmp_path / "a.safetensors", mean=(0.0,) * 3, std=(1.0,) * 3, padding=0).provenance
+    assert [one.assumed for one in told.evidence].count(True) == 0
+    assert told.alternatives == ()
+
+
+def test_files_of_before_the_options_were_data_open_with_the_same_guesses(tmp_path: Path) -> None:
+    """Schema 1 held evidence as sentences alone, and those that were guesses ended with their options."""
+    one = checkpoint()
+    older = {key: value for key, value in header(one).items() if key not in ("settled_by", "named")}
+    assert json.loads(older["evidence"]) == ["A fact.", "Preprocessing: assumed (--mean, --std)."]
+    save_file(dict(one.weights), tmp_path / "old.safetensors", metadata=older)
+    export(one, tmp_path / "new.safetensors")
+    old, new = (load(tmp_path / f"{name}.safetensors") for name in ("old", "new"))
+    assert (old.provenance.evidence, old.provenance.alternatives) == (new.provenance.evidence, new.provenance.alternatives)
+    assert (old.named, new.named) == (True, True)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_whether_somebody_named_the_classes_travels_and_older_files_are_told_by_the_names(named: bool, tmp_path: Path) -> None:
+    one = replace(checkpoint(classes=tuple(f"class {i}" for i in range(5))), named=named)
+    save(tmp_path / "a.pt", one)
+    export(one, tmp_path / "a.safetensors")
+    assert [load(tmp_path / name).named for name in ("a.pt", "a.safetensors")] == [named, named]
+    older = torch.load(tmp_path / "a.pt", weights_only=True)
+    del older["named"]
+    torch.save(older, tmp_path / "older.pt")
+    texts = {key: value for key, value in header(one).items() if key not in ("settled_by", "named")}
+    save_file(dict(one.weights), tmp_path / "older.safetensors", metadata=texts)
+    assert [load(tmp_path / f"older.{ending}").named for ending in ("pt", "safetensors")] == [False, False]
 
 
 def test_the_dense_form_and_a_second_export_come_back_too(tmp_path: Path) -> None:

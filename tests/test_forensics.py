@@ -170,7 +170,7 @@ def test_batch_norms_that_were_never_used_shut_or_stuck_are_told():
 def chapter(model: nn.Module, checkpoint: Checkpoint | None = None) -> tuple[list[Exhibit], list[Finding]]:
     """What the section shows and finds."""
     checkpoint = checkpoint or replace(load(), architecture=model.architecture)
-    subject = Subject(checkpoint, model, Material(None, "", None, None, "", ()), PRESETS["quick"], 0)
+    subject = Subject(checkpoint, model, Material(None, None, None, None, None, ()), PRESETS["quick"], 0)
     shown = list(forensics(subject))
     return [e for e in shown if isinstance(e, Exhibit)], [f for f in shown if isinstance(f, Finding)]
 

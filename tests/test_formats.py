@@ -38,7 +38,7 @@ def same_logits(checkpoint: Checkpoint, network: nn.Module, side: int, channels:
 
 
 def evidence(checkpoint: Checkpoint) -> str:
-    return "\n".join(checkpoint.provenance.evidence)
+    return "\n".join(map(str, checkpoint.provenance.evidence))
 
 
 # ---------------------------------------------------------------- torchvision and timm, at their full size
@@ -124,8 +124,8 @@ def test_cifar_networks_of_any_head_open_with_their_own_logits(plan: str, batch_
     assert (architecture.variant, architecture.batch_norm, architecture.width) == (plan, batch_norm, 1 / 8)
     assert (architecture.image_side, architecture.pooled, architecture.head, architecture.num_classes) == (32, 1, hidden, 10)
     assert same_logits(back, network, 32)
-    assert any("CIFAR-10's" in text for text in back.provenance.alternatives)
-    assert any("32 to 63 px" in text for text in back.provenance.alternatives)
+    assert any("CIFAR-10's" in text for text in map(str, back.provenance.alternatives))
+    assert any("32 to 63 px" in text for text in map(str, back.provenance.alternatives))
 
 
 @pytest.mark.parametrize(("channels", "bias", "pool", "side"), [
@@ -197,7 +197,7 @@ def test_the_courses_tiny_vgg_opens_with_its_own_logits(
 def test_every_other_padding_and_side_of_a_tiny_vgg_is_named(tmp_path: Path) -> None:
     network = settled(CourseTiny(padding=0, side=64))
     back = opened(network.state_dict(), tmp_path)
-    (others,) = [text for text in back.provenance.alternatives if "same map" in text]
+    (others,) = [text for text in map(str, back.provenance.alternatives) if "same map" in text]
     assert others == "Padding 0 at 65 to 67 px or padding 1 at 52 to 55 px gives the same map (--padding, --image-size)."
     pictures = torch.rand(1, 3, 52, 52)
     other = opened(network.state_dict(), tmp_path, padding=1)
@@ -253,7 +253,7 @@ def test_layers_under_names_of_nobodys_convention_open_in_their_order_and_it_is_
     assert back.provenance.format == "unfamiliar keys"
     assert same_logits(back, network, 32)
     assert "of no known convention" in evidence(back)
-    assert any("as they were defined" in text for text in back.provenance.alternatives)
+    assert any("as they were defined" in text for text in map(str, back.provenance.alternatives))
 
 
 def test_features_with_a_classifier_of_another_name_open(tmp_path: Path) -> None:

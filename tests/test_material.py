@@ -16,7 +16,7 @@ from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import architecture, build
 from vgg_viz.records import Batch, Checkpoint, Provenance, Specimen
 from vgg_viz.report.evaluation import summary
-from vgg_viz.report.material import gather, in_channels, labelled_pictures, specimen_batch
+from vgg_viz.report.material import gather, in_channels, labelled_pictures, phrase, specimen_batch
 from vgg_viz.report.preset import PRESETS, preset_for
 from vgg_viz.report.section import Answers, choose, picked
 
@@ -113,14 +113,14 @@ def test_labels_of_a_folder_are_those_of_the_checkpoint_by_name_not_by_order(pic
     number_of = {"zebra": 0, "ant-eater": 1, "cat fish": 2}  # as the colours say
     for image, label in zip(batch.images, batch.labels.tolist(), strict=True):
         assert int((image.mean() * 20).round()) // 6 == number_of[own[label]]
-    assert origin == "18 pictures of the folder 'zoo'"
+    assert phrase(origin) == "18 pictures of the folder 'zoo'"
 
 
 def test_a_part_of_a_folder_is_drawn_by_the_seed_and_evenly_over_classes(pictures):
     def names(seed: int) -> tuple[str, ...]:
         batch, origin = labelled_pictures(checkpoint(("zebra", "ant eater", "cat fish")), pictures, limit=9, seed=seed)
         assert torch.bincount(batch.labels).tolist() == [3, 3, 3]
-        assert origin == "9 of 18 pictures of the folder 'zoo'"
+        assert phrase(origin) == "9 of 18 pictures of the folder 'zoo'"
         return batch.names
 
     assert names(1) == names(1)
@@ -148,7 +148,7 @@ def test_the_painted_set_of_the_checkpoint_is_used_with_its_own_seed():
     trained_on = {"kind": "shapes", "seed": 11}
     batch, origin = labelled_pictures(checkpoint(data=trained_on), None, limit=5)
     assert torch.equal(batch.images, shapes.paint(5, seed=11, split="test", side=SIDE).images)
-    assert "seed 11" in origin
+    assert (origin.kind, origin.seed) == ("painted", 11)
     with pytest.raises(DataRefused, match="--data shapes"):
         labelled_pictures(checkpoint(("a", "b"), data=trained_on), "shapes", limit=5)
 

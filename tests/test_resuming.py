@@ -297,7 +297,7 @@ def test_trials_that_were_held_are_not_held_again_and_come_back_to_the_bit(unpai
 @pytest.mark.parametrize(("kind", "told"), [
     (float, "1"), (float, True), (int, 1.5), (int, True), (str, 5), (float | None, "x"), (tuple[float, float], [1.0]),
     (tuple[str, ...], "text"), (Literal["a", "b"], "c"), (Mapping[str, float], {"a": "b"}), (Mapping[str, float], []),
-    (Check, {"name": "x"}), (Check, []),
+    (Check, {"criterion": "x"}), (Check, []),
 ], ids=str)  # fmt: skip
 def test_what_a_stranger_wrote_in_the_place_of_trials_is_no_record(kind, told):
     with pytest.raises(ValueError, match="no "):

@@ -25,7 +25,7 @@ from vgg_viz.maths.heatmaps import Scale, relative
 from vgg_viz.maths.transplant import Region
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import load, save
-from vgg_viz.records import Batch, Checkpoint, Epoch, Provenance
+from vgg_viz.records import Batch, Checkpoint, Epoch, Origin, Provenance
 from vgg_viz.report.material import Material
 from vgg_viz.report.preset import PRESETS
 from vgg_viz.report.timeline.kept_run import MOST_EPOCHS, open_run, wear
@@ -88,7 +88,7 @@ def run_of(folder: Path, *epochs: Checkpoint) -> Path:
 
 
 def walk_of(folder: Path, batch: Batch, **options) -> Walk:
-    material = Material(batch, "pictures made by hand", None, None, "", ())
+    material = Material(batch, Origin("given", len(batch)), None, None, None, ())
     return Walk(open_run(folder), material, PRESETS["quick"], 0, **options)
 
 

@@ -214,6 +214,16 @@ def test_what_was_imported_first_does_not_decide_what_a_file_is(tmp_path: Path) 
     assert (done.returncode, done.stdout) == (0, "safetensors\n"), done.stderr
 
 
+def test_an_archive_that_claims_to_lie_on_several_disks_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    torch.save(network().state_dict(), tmp_path / "net.pt")
+    raw = bytearray((tmp_path / "net.pt").read_bytes())
+    locator = raw.rindex(b"PK\x06\x07")  # of the zip64 directory: signature, disk, place (8 bytes), number of disks
+    raw[locator + 16] = 5
+    (tmp_path / "net.pt").write_bytes(raw)
+    with pytest.raises(CheckpointRefused, match=r"'net\.pt'"):
+        load(tmp_path / "net.pt")
+
+
 def test_an_archive_of_something_else_is_called_so(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
         archive.writestr("best.pt", "inside")

@@ -116,11 +116,11 @@ def test_averaged_weights_are_preferred_and_both_can_be_chosen(name: str, tmp_pa
     back = opened(stored, tmp_path)
     assert same_logits(back, ema, 32)
     assert "These are averaged weights (EMA or SWA); the raw ones are at" in evidence(back)
-    assert any("--weights raw" in text for text in back.provenance.alternatives)
+    assert any("--weights raw" in text for text in map(str, back.provenance.alternatives))
     assert same_logits(load(tmp_path / "file.pt", weights="ema"), ema, 32)
     other = load(tmp_path / "file.pt", weights="raw")
     assert same_logits(other, raw, 32)
-    assert any("--weights ema" in text for text in other.provenance.alternatives)
+    assert any("--weights ema" in text for text in map(str, other.provenance.alternatives))
     assert "averaged weights" not in evidence(other)
 
 
@@ -166,7 +166,7 @@ def test_two_networks_in_a_file_are_both_named_and_key_chooses(tmp_path: Path) -
     stored = {"state_dict": {**prefixed(teacher.state_dict(), "teacher."), **prefixed(student.state_dict(), "student.")}}
     back = opened(stored, tmp_path)
     assert same_logits(back, teacher, 32)
-    assert any("'state_dict.student' (--key state_dict.student)" in text for text in back.provenance.alternatives)
+    assert any("'state_dict.student' (--key state_dict.student)" in text for text in map(str, back.provenance.alternatives))
     for key in ("student", "state_dict.student"):
         assert same_logits(load(tmp_path / "file.pt", key=key), student, 32)
     with pytest.raises(CheckpointRefused, match=r"no VGG under the key 'pupil'; the file holds tensors at .*'state_dict.teacher'"):

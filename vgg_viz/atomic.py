@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,10 +15,8 @@ from zlib import crc32
 
 from vgg_viz.errors import OutputRefused
 
-try:
+if sys.platform != "win32":  # there nothing can be locked so, and therefore nothing is swept
     import fcntl
-except ImportError:  # Windows: nothing can be locked so, and therefore nothing is swept
-    fcntl = None  # type: ignore[assignment]
 
 SUFFIX = ".vgg_viz.tmp"  # of every temporary folder, and of nothing else
 # A lock may be unknown to another machine that shares the disk: each sweeps only what it made itself.
@@ -115,7 +114,7 @@ def _lock(folder: Path) -> int | None:
 
     raises  BlockingIOError where it is locked; OSError where it is no folder
     """
-    if fcntl is None:
+    if sys.platform == "win32":
         return None
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:

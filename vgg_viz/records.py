@@ -6,7 +6,7 @@ Tensors are float32 on the model's device unless said. Nothing here computes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -71,14 +71,40 @@ class Specimen:
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """One thing that is known of a checkpoint, or assumed, and from what; or what else would fit.
+
+    text        a sentence for a reader: no program reads it
+    settled_by  the options that would settle it, such as ("--mean", "--std"); none: it is known, or nothing can settle it
+    """
+
+    text: str
+    settled_by: tuple[str, ...] = ()
+
+    @property
+    def assumed(self) -> bool:
+        """Whether it is a guess."""
+        return bool(self.settled_by)
+
+    def open(self, settled: Collection[str]) -> bool:
+        """Whether it still has something to say where these options are set: a fact has, and a guess until all of its own are."""
+        return not self.settled_by or not set(self.settled_by) <= set(settled)
+
+    def __str__(self) -> str:
+        """The sentence as a reader meets it, with the options before its full stop."""
+        stop = "." if self.text.endswith(".") else ""
+        return f"{self.text.removesuffix('.')} ({', '.join(self.settled_by)}){stop}" if self.settled_by else self.text
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """Where a checkpoint came from, and how sure we are of what was inferred."""
 
     file: str  # name only, never a path
     sha256: str
     format: str  # "vgg_viz", "torchvision", ...
-    evidence: tuple[str, ...] = ()  # sentences: what was inferred, from what
-    alternatives: tuple[str, ...] = ()  # sentences: what else would fit
+    evidence: tuple[Evidence, ...] = ()  # what was read or inferred, from what
+    alternatives: tuple[Evidence, ...] = ()  # what else would fit
     ignored_keys: tuple[str, ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)  # {"kind": "shapes", "seed": 0, ...} or {"kind": "folder", "name": ...}
     training: Mapping[str, Any] = field(default_factory=dict)  # the recipe and versions that made the file
@@ -86,7 +112,10 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A trained network on disk, opened: what it is, what it weighs, what it remembers."""
+    """A trained network on disk, opened: what it is, what it weighs, what it remembers.
+
+    named  whether somebody named the classes; False: they are called by their numbers, and such names mean nothing elsewhere
+    """
 
     architecture: Architecture
     classes: tuple[str, ...]
@@ -94,6 +123,7 @@ class Checkpoint:
     history: tuple[Epoch, ...] = ()
     specimens: tuple[Specimen, ...] = ()
     provenance: Provenance = field(default_factory=lambda: Provenance("", "", ""))
+    named: bool = True
 
 
 # ---------------------------------------------------------------- data
@@ -132,7 +162,51 @@ class Batch:
         return self.images.new_zeros(len(self)).bool() if self.masks is None else self.masks.flatten(1).any(1)
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where pictures come from; `report.material.phrase` says it.
+
+    kind    "folder" (--data), "painted" (the set shapes), "specimens" (they travel in a checkpoint), "given" (--images),
+            "by confidence" (mistakes and successes among those with labels), "by change" (of two networks: those whose answer changed)
+    count   how many; of those chosen by confidence: at most so many
+    of      of how many, where not all were taken
+    name    of the folder
+    split   its part: "train", "val", "test", or "" where it has no parts
+    seed    with which they were painted
+    inside  {letter: how many} of the specimens, where they come from several checkpoints
+    """
+
+    kind: Literal["folder", "painted", "specimens", "given", "by confidence", "by change"]
+    count: int = 0
+    of: int | None = None
+    name: str = ""
+    split: str = ""
+    seed: int = 0
+    inside: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def held_out(self) -> bool:
+        """Whether they are known not to have been learned from: of a folder without parts only its owner knows."""
+        return self.kind in ("painted", "specimens") or (self.kind == "folder" and bool(self.split))
+
+
 # ---------------------------------------------------------------- looking inside
+
+
+@dataclass(frozen=True, slots=True)
+class LayerChoice:
+    """Where a method looks that looks at one layer, and why.
+
+    name    of the layer
+    reason  in a phrase without the name and without a full stop
+    """
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        """As a sentence."""
+        return f"{self.name}: {self.reason}."
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from vgg_viz.data.cache import painted
 from vgg_viz.data.shortcuts import Shortcut
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import save
-from vgg_viz.records import Checkpoint, Provenance
+from vgg_viz.records import Checkpoint, Origin, Provenance
 from vgg_viz.report.auditing import auditing
 from vgg_viz.report.wording import visible
 
@@ -40,7 +40,7 @@ def page_file(tmp_path_factory) -> Path:
     batch = painted(300, split="test", side=32, shortcut=tag).as_batch()
     batch = replace(batch, names=tuple(f"{HOSTILE[i % 10]}/{i}.png" for i in range(300)))
     with pytest.MonkeyPatch.context() as patch:  # no file system takes these names for folders
-        patch.setattr(auditing, "labelled_pictures", lambda *_, **__: (batch, "pictures with hostile names"))
+        patch.setattr(auditing, "labelled_pictures", lambda *_, **__: (batch, Origin("given", len(batch))))
         return auditing.audited(folder / "net.pt", out=folder / "out").result.index
 
 

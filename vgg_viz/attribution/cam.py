@@ -15,7 +15,7 @@ from vgg_viz.maths.heatmaps import on_picture
 from vgg_viz.models.geometry import LayerGeometry, fields_of, geometry
 from vgg_viz.models.names import Layer, find
 from vgg_viz.models.names import layers as layers_of
-from vgg_viz.records import Architecture, Neuron
+from vgg_viz.records import Architecture, LayerChoice, Neuron
 
 # A coarser map is a handful of blobs on the picture.
 SMALLEST_MAP = 7
@@ -91,7 +91,7 @@ def default_layer(model: nn.Module, images: Tensor) -> str:
     side = min(images.shape[-2:])
     if isinstance(getattr(model, "architecture", None), Architecture):
         rows = geometry(model, side)
-        return after_relu(rows, choose_layer(rows, side)[0])
+        return after_relu(rows, choose_layer(rows, side).name)
     known = layers_of(model)
     last = max((place for place, layer in enumerate(known) if layer.kind == "conv"), default=None)
     if last is None:
@@ -142,12 +142,12 @@ def after_relu(rows: Sequence[LayerGeometry], convolution: str) -> str:
     return next((row.name for row in following if row.kind == "relu"), convolution)
 
 
-def choose_layer(rows: Sequence[LayerGeometry], image_side: int) -> tuple[str, str]:
+def choose_layer(rows: Sequence[LayerGeometry], image_side: int) -> LayerChoice:
     """Where Grad-CAM looks best: the deepest convolution whose map is 7x7 or finer and whose field fits the picture.
 
     rows        from `geometry(model, image_side)`
     image_side  [px]
-    returns     layer name, and one sentence with the numbers that decided
+    returns     the convolution, and why: the numbers that decided
     raises      InputRefused when there is no convolution
 
     Deeper layers know more about the class, but their maps are coarser, and a unit that sees the whole picture
@@ -168,10 +168,10 @@ def choose_layer(rows: Sequence[LayerGeometry], image_side: int) -> tuple[str, s
         chosen = max(convolutions, key=lambda row: row.shape[1])
         why = f"no convolution has a map of {SMALLEST_MAP} × {SMALLEST_MAP}, so the finest that there is"
     deeper = convolutions[convolutions.index(chosen) + 1 :]
-    sentence = f"{chosen.name}: {_sees(chosen, image_side)}; {why}"
+    reason = f"{_sees(chosen, image_side)}; {why}"
     if deeper and fitting:
-        sentence += f" (the next, {deeper[0].name}: {_sees(deeper[0], image_side)})"
-    return chosen.name, sentence + "."
+        reason += f" (the next, {deeper[0].name}: {_sees(deeper[0], image_side)})"
+    return LayerChoice(chosen.name, reason)
 
 
 def _sees(row: LayerGeometry, image_side: int) -> str:

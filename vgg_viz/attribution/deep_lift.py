@@ -37,7 +37,7 @@ def deep_lift(model: nn.Module, images: Tensor, targets: Tensor, options: Option
                 images.requires_grad_(), baselines, target=targets, return_convergence_delta=True
             )
         except RuntimeError as error:
-            if "more than once" not in str(error):
+            if "more than once" not in str(error):  # Captum has no type of its own for it
                 raise
             raise InputRefused(
                 "a module of this network works at several places of one pass, and DeepLift cannot tell its differences apart; "

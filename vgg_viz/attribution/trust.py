@@ -23,6 +23,7 @@ from vgg_viz.attribution.trust_removal import SHARES, TILES, Removal, removals
 from vgg_viz.attribution.trust_verdict import (
     FEWEST,
     Check,
+    Criterion,
     Measure,
     Verdict,
     checks_of,
@@ -252,8 +253,8 @@ class _Trial:
         sensitivity = self._sensitivity(base.method, images, classes, values, draws) if again else None
         pointing, controls, mass = self._pointed(base)
         measures = [
-            measured("insertion less deletion", "probability", apart["map"].gap, {c: r.gap for c, r in _others(apart)}, self.seed),
-            measured("ROAD", "probability", apart["map"].road_gap, {c: r.road_gap for c, r in _others(apart)}, self.seed),
+            measured("insertion", "probability", apart["map"].gap, {c: r.gap for c, r in _others(apart)}, self.seed),
+            measured("road", "probability", apart["map"].road_gap, {c: r.road_gap for c, r in _others(apart)}, self.seed),
             mass if self.masks is not None else self._in_quarters(base.method, plan.grids),
         ]
         kept = tuple(measure for measure in measures if measure is not None)
@@ -308,13 +309,14 @@ class _Trial:
         pointing = pointing_of(base.method, maps[here], masks[here], self.tolerance, self.seed, boxed)
         controls = tuple(pointing_of(name, m[here], masks[here], self.tolerance, self.seed, boxed) for name, m in blind.items())
         masses = {name: mass_inside(m[here], masks[here]) for name, m in blind.items()}
-        return pointing, controls, measured(self._name_of_mass(), "share", mass_inside(maps[here], masks[here]), masses, self.seed)
+        return pointing, controls, measured(self._mass(), "share", mass_inside(maps[here], masks[here]), masses, self.seed)
 
-    def _name_of_mass(self) -> str:
+    def _mass(self) -> Criterion:
+        """On what the share of a map is measured."""
         if self.masks is None or self.boxed is None:
-            return "mass on the object"
+            return "object"
         known = self.masks.flatten(1).any(1)
-        return "mass in the box" if bool(self.boxed.to(known.device)[known].all()) else "mass on the object or in its box"
+        return "box" if bool(self.boxed.to(known.device)[known].all()) else "both"
 
     def _in_quarters(self, method: str, count: int) -> Measure | None:
         """Share of the positive mass that lies in the quarter of the class that was asked about; by chance a quarter."""
@@ -326,7 +328,7 @@ class _Trial:
         maps = self.asker.on_pixels(found, self.size)
         blind = {**control_maps(grids.images, self.seed), "blur-matched": blur_matched(maps, self.seed)}
         masses = {name: mass_inside(m, grids.masks) for name, m in blind.items()}
-        return measured("mass in its quarter", "share", mass_inside(maps, grids.masks), masses, self.seed)
+        return measured("quarter", "share", mass_inside(maps, grids.masks), masses, self.seed)
 
     def _explained(self, base: Attribution) -> float | None:
         about = methods()[base.method]

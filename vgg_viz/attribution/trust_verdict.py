@@ -19,6 +19,18 @@ COMPLETENESS = (0.05, 0.2)
 RANDOMISED = (0.5, 0.8)
 DISCRIMINATION = (0.75, 0.95)
 SENSITIVITY = (0.5, 1.0)
+Criterion = Literal[
+    "completeness", "upper", "everything", "discrimination", "sensitivity", "pictures", "insertion", "road",
+    "object", "box", "both", "quarter",
+]  # fmt: skip
+NAMES: Mapping[Criterion, str] = {
+    "completeness": "completeness", "upper": "upper layers random", "everything": "all layers random",
+    "discrimination": "other class", "sensitivity": "small noise", "pictures": "pictures",
+    "insertion": "insertion less deletion", "road": "ROAD",
+    "object": "mass on the object", "box": "mass in the box", "both": "mass on the object or in its box",
+    "quarter": "mass in its quarter",
+}  # fmt: skip
+MASSES = ("object", "box", "both", "quarter")  # those that are shares of a map
 FEWEST = 4  # pictures that a comparison with controls needs before it counts
 
 
@@ -26,12 +38,13 @@ FEWEST = 4  # pictures that a comparison with controls needs before it counts
 class Measure:
     """A score, higher is better, beside those of maps that know nothing of the network; paired over pictures.
 
+    criterion        what it measures; `name` says it
     value, interval  mean over the pictures and its 95 % bootstrap interval [unit]
     controls         mean of each control [unit]
     ahead            {control: (mean, low, high)} of the method's score less the control's on the same picture [unit]
     """
 
-    name: str
+    criterion: Criterion
     unit: str
     pictures: int
     value: float
@@ -39,8 +52,12 @@ class Measure:
     controls: Mapping[str, float]
     ahead: Mapping[str, tuple[float, float, float]]
 
+    @property
+    def name(self) -> str:
+        return NAMES[self.criterion]
 
-def measured(name: str, unit: str, own: Tensor, controls: Mapping[str, Tensor], seed: int = 0) -> Measure | None:
+
+def measured(criterion: Criterion, unit: str, own: Tensor, controls: Mapping[str, Tensor], seed: int = 0) -> Measure | None:
     """A method's scores (B,) against those of controls (B,); None where no picture has one."""
     own = own.double().cpu()
     known = ~own.isnan()
@@ -51,27 +68,31 @@ def measured(name: str, unit: str, own: Tensor, controls: Mapping[str, Tensor], 
         difference = (own - theirs.double().cpu())[known]
         ahead[control] = (float(difference.nanmean()), *bootstrap_interval(difference, seed=seed))
     means = {control: float(theirs.double()[known.to(theirs.device)].nanmean()) for control, theirs in controls.items()}
-    return Measure(name, unit, int(known.sum()), float(own[known].mean()), bootstrap_interval(own, seed=seed), means, ahead)
+    return Measure(criterion, unit, int(known.sum()), float(own[known].mean()), bootstrap_interval(own, seed=seed), means, ahead)
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
     """One thing that a method was asked, and what came of it.
 
-    name   "completeness", "upper layers random", ...
-    text   the number, and what would have passed, as part of a sentence
-    brief  the number, for a sentence that lists what was passed
+    criterion  which; `name` says it
+    text       the number, and what would have passed, as part of a sentence
+    brief      the number, for a sentence that lists what was passed
     """
 
-    name: str
+    criterion: Criterion
     verdict: Verdict
     text: str
     brief: str
 
+    @property
+    def name(self) -> str:
+        return NAMES[self.criterion]
 
-def graded(name: str, value: float, limits: tuple[float, float], text: str, brief: str) -> Check:
+
+def graded(criterion: Criterion, value: float, limits: tuple[float, float], text: str, brief: str) -> Check:
     """A check whose number must stay below a limit."""
-    return Check(name, "passes" if value <= limits[0] else "weak" if value <= limits[1] else "fails", text, brief)
+    return Check(criterion, "passes" if value <= limits[0] else "weak" if value <= limits[1] else "fails", text, brief)
 
 
 def checks_of(
@@ -81,12 +102,13 @@ def checks_of(
     """The checks that could be made, in the order in which they are named when several are equally bad."""
     found = []
     limit = f"up to {RANDOMISED[0]:g} passes"
-    for name, value, what in (
-        ("all layers random", everything, "all weights"), ("upper layers random", upper, "the weights of the upper half of its layers"),
+    criterion: Criterion
+    for criterion, value, what in (
+        ("everything", everything, "all weights"), ("upper", upper, "the weights of the upper half of its layers"),
     ):  # fmt: skip
         if value is not None:
             text = f"with {what} randomised its maps still rank the pixels alike ({value:.3f}; {limit})"
-            found.append(graded(name, value, RANDOMISED, text, f"{_plain(value)} rank correlation with {what} randomised"))
+            found.append(graded(criterion, value, RANDOMISED, text, f"{_plain(value)} rank correlation with {what} randomised"))
     if completeness is not None:
         text = f"its maps miss the change of the score by {100 * completeness:.1f} % (up to {100 * COMPLETENESS[0]:.0f} % passes)"
         found.append(graded("completeness", completeness, COMPLETENESS, text, f"{100 * completeness:.1f} % missing to completeness"))
@@ -96,13 +118,13 @@ def checks_of(
             f"({discrimination:.3f}; up to {DISCRIMINATION[0]:g} passes)"
         )
         brief = f"{_plain(discrimination)} between predicted class and runner-up"
-        found.append(graded("other class", discrimination, DISCRIMINATION, text, brief))
+        found.append(graded("discrimination", discrimination, DISCRIMINATION, text, brief))
     if sensitivity is not None:
         text = (
             f"noise that nobody sees changes its maps by {100 * sensitivity:.0f} % of their size "
             f"(up to {100 * SENSITIVITY[0]:.0f} % passes)"
         )
-        found.append(graded("small noise", sensitivity, SENSITIVITY, text, f"{100 * sensitivity:.0f} % changed by small noise"))
+        found.append(graded("sensitivity", sensitivity, SENSITIVITY, text, f"{100 * sensitivity:.0f} % changed by small noise"))
     return found + [beaten(measure) for measure in measures if measure.pictures >= FEWEST]
 
 
@@ -135,7 +157,7 @@ def beaten(measure: Measure) -> Check:
     unclear = [control for control in blind if not ahead[control][1] > 0]
     if not unclear and not below:
         near = min(blind, key=lambda control: ahead[control][0])
-        return Check(measure.name, "passes", "", f"{measure.name} {_signed(ahead[near][0])} above the {near} control")
+        return Check(measure.criterion, "passes", "", f"{measure.name} {_signed(ahead[near][0])} above the {near} control")
     lost = [control for control in below if control in BLIND]
     fails = bool(lost) or all(ahead[control][0] <= 0 for control in blind)
     worst = min(lost or (blind if fails else unclear) or below, key=lambda control: ahead[control][0])
@@ -145,7 +167,7 @@ def beaten(measure: Measure) -> Check:
         f"(difference {_signed(mean)}, 95 % interval {_signed(low)} to {_signed(high)}; "
         f"{'an interval above 0' if worst in BLIND else 'an interval that reaches 0'} passes)"
     )
-    return Check(measure.name, "fails" if fails else "weak", text, "")
+    return Check(measure.criterion, "fails" if fails else "weak", text, "")
 
 
 def judge(checks: Sequence[Check], *, flat: bool = False) -> tuple[Verdict, str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 
 from vgg_viz.commands.opening import overrides
-from vgg_viz.commands.parser import CHECKPOINT, Parser, command, positive
+from vgg_viz.commands.parser import CHECKPOINT_OR_BUNDLED, Parser, command, positive
 from vgg_viz.commands.saying import DONE, as_typed, landed, print_json
 
 
 def words(parser: Parser) -> None:
     """The words that `audit` understands."""
-    parser.add_argument("checkpoint", nargs="?", help=CHECKPOINT)
+    parser.add_argument("checkpoint", nargs="?", help=CHECKPOINT_OR_BUNDLED)
     parser.add_argument("--data", metavar="DIR", help="an ImageFolder (with masks/ or boxes beside it, if there are), or shapes; "
                         "default: what the checkpoint carries")  # fmt: skip
     parser.add_argument("--class", dest="audited", metavar="NAME", action="append", default=[],

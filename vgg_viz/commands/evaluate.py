@@ -6,14 +6,14 @@ import argparse
 import sys
 
 from vgg_viz.commands.opening import opened
-from vgg_viz.commands.parser import CHECKPOINT, Parser, command, positive
+from vgg_viz.commands.parser import CHECKPOINT_OR_BUNDLED, Parser, command, positive
 from vgg_viz.commands.saying import DONE, print_json
 from vgg_viz.errors import InputRefused
 
 
 def words(parser: Parser) -> None:
     """The words that `evaluate` understands."""
-    parser.add_argument("checkpoint", nargs="?", help=CHECKPOINT)
+    parser.add_argument("checkpoint", nargs="?", help=CHECKPOINT_OR_BUNDLED)
     parser.add_argument("--data", metavar="DIR", help="an ImageFolder, or shapes; default: what the checkpoint carries")
     parser.add_argument("--limit", type=positive, default=10_000, metavar="N", help="pictures at most (default 10000)")
     parser.add_argument("--dense", action="store_true", help="use the dense form (VGG only)")
@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
     from vgg_viz.capture.predict import predict_logits
     from vgg_viz.report.evaluation import summary
-    from vgg_viz.report.material import labelled_pictures
+    from vgg_viz.report.material import labelled_pictures, phrase
 
     checkpoint, model = opened(options, dense=options.dense)
     batch, origin = labelled_pictures(checkpoint, options.data, limit=options.limit, seed=options.seed)
@@ -35,9 +35,9 @@ def run(options: argparse.Namespace) -> int:
         print(f"vgg_viz evaluate: left out: {reason}", file=sys.stderr)
     found = summary(predict_logits(model, batch.images), batch.labels, checkpoint.classes)
     if options.json:
-        print_json({**found, "measured_on": origin})
+        print_json({**found, "measured_on": phrase(origin)})
     else:
         low, high = found["interval"]
         print(f"{found['top1'] * 100:.2f} % of {found['n']:,} right (95 % interval {low * 100:.1f} to {high * 100:.1f}), "
-              f"top-5 {found['top5'] * 100:.2f} %, calibration error {found['ece'] * 100:.1f} points; {origin}")  # fmt: skip
+              f"top-5 {found['top5'] * 100:.2f} %, calibration error {found['ece'] * 100:.1f} points; {phrase(origin)}")  # fmt: skip
     return DONE

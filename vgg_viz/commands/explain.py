@@ -12,7 +12,7 @@ from vgg_viz.commands.saying import DONE, PARTS_MISSING, as_typed, landed, print
 
 def words(parser: Parser) -> None:
     """The words that `explain` understands."""
-    parser.add_argument("checkpoint", help=CHECKPOINT.partition("; default")[0])
+    parser.add_argument("checkpoint", help=CHECKPOINT)
     parser.add_argument("image", metavar="IMAGE", help="a picture file")
     parser.add_argument("--method", action="append", default=[], metavar="NAME", dest="methods",
                         help="grad_cam, saliency, ...; several with commas; the first leads (default grad_cam,saliency)")  # fmt: skip

@@ -12,7 +12,7 @@ from vgg_viz.commands.saying import DONE, print_json
 
 def words(parser: Parser) -> None:
     """The words that `export` understands."""
-    parser.add_argument("checkpoint", help=CHECKPOINT.partition("; default")[0])
+    parser.add_argument("checkpoint", help=CHECKPOINT)
     parser.add_argument("file", metavar="FILE", help="where to: a name that ends in .safetensors or .onnx")
     parser.add_argument("--force", action="store_true", help="replace FILE where it exists")
 

@@ -6,13 +6,13 @@ import argparse
 import sys
 
 from vgg_viz.commands.opening import opened
-from vgg_viz.commands.parser import CHECKPOINT, Parser, command
+from vgg_viz.commands.parser import CHECKPOINT_OR_BUNDLED, Parser, command
 from vgg_viz.commands.saying import DONE, print_json
 
 
 def words(parser: Parser) -> None:
     """The words that `inspect` understands."""
-    parser.add_argument("checkpoint", nargs="?", help=CHECKPOINT)
+    parser.add_argument("checkpoint", nargs="?", help=CHECKPOINT_OR_BUNDLED)
     parser.add_argument("--images", metavar="DIR", help="pictures such as it was trained on: they tell which mean and std it expects")
 
 
@@ -36,5 +36,5 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(found)
     else:
-        print(as_text(found))
+        print(as_text(found, checkpoint.provenance))
     return DONE

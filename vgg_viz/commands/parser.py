@@ -127,8 +127,9 @@ def parser() -> Parser:
 
 CHECKPOINT = (
     "a checkpoint file or folder (.pt, .safetensors, TensorFlow.js, Keras), or a variant's name (vgg16, a_lrn, tiny_vgg) for random "
-    "weights; default: the bundled Tiny VGG"
+    "weights"
 )
+CHECKPOINT_OR_BUNDLED = f"{CHECKPOINT}; default: the bundled Tiny VGG"
 
 Commands = argparse._SubParsersAction
 

@@ -13,7 +13,7 @@ from vgg_viz.errors import ImageRefused, InputRefused
 
 def words(parser: Parser) -> None:
     """The words that `predict` understands."""
-    parser.add_argument("checkpoint", help=CHECKPOINT.partition("; default")[0])
+    parser.add_argument("checkpoint", help=CHECKPOINT)
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture files or folders")
 
 

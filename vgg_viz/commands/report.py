@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 
 from vgg_viz.commands.opening import overrides
-from vgg_viz.commands.parser import CHECKPOINT, Parser, command, seconds
+from vgg_viz.commands.parser import CHECKPOINT_OR_BUNDLED, Parser, command, seconds
 from vgg_viz.commands.saying import as_typed, landed
 
 
 def words(parser: Parser) -> None:
     """The words that `report` understands."""
-    parser.add_argument("checkpoint", nargs="?", help=CHECKPOINT)
+    parser.add_argument("checkpoint", nargs="?", help=CHECKPOINT_OR_BUNDLED)
     parser.add_argument("--images", metavar="DIR", help="pictures to look into: a folder, or one picture")
     parser.add_argument("--data", metavar="DIR", help="labelled pictures to measure on: an ImageFolder, or shapes")
     parser.add_argument("--out", default="gallery", metavar="DIR", help="where galleries land (default gallery)")

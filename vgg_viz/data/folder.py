@@ -197,12 +197,12 @@ def read_images(path: str | os.PathLike[str], *, image_side: int = 224, limit: i
     return Batch(torch.stack(images), None, tuple(names), whole.masks, tuple(skipped), whole.boxed, whole.told, whole.doubts)
 
 
-def match_classes(folder_classes: Sequence[str], checkpoint_classes: Sequence[str]) -> tuple[int, ...]:
+def match_classes(folder_classes: Sequence[str], checkpoint_classes: Sequence[str], *, named: bool = True) -> tuple[int, ...]:
     """For each class of a folder, its index in the checkpoint; a folder may hold some of the classes only.
 
     Names agree when they are equal but for case and for "_", "-" and spaces; "n02123045_tabby" and "tabby, tabby cat"
-    agree with "tabby". A checkpoint without names ("class 0", ...) and a folder with as many classes agree by order, and
-    so do 1,000 WordNet ids with 1,000 names, which is ImageNet's order.
+    agree with "tabby". A checkpoint whose classes nobody named (`named` is False) and a folder with as many classes agree by
+    order, and so do 1,000 WordNet ids with 1,000 names, which is ImageNet's order.
     raises  DataRefused, naming what the checkpoint does not know
     """
     known: dict[str, set[int]] = {}
@@ -218,9 +218,8 @@ def match_classes(folder_classes: Sequence[str], checkpoint_classes: Sequence[st
     if len(matched) == len(found) == len(set(matched)):
         return matched
     if len(folder_classes) == len(checkpoint_classes) and not matched:
-        nameless = all(re.fullmatch(r"class \d+", name) for name in checkpoint_classes)
         wordnet = len(folder_classes) == 1000 and all(re.fullmatch(r"n\d{8}", name) for name in folder_classes)
-        if nameless or wordnet:
+        if wordnet or not named:
             return tuple(range(len(folder_classes)))
     strangers = [name for name, index in zip(folder_classes, found, strict=True) if index is None] or list(folder_classes)
     raise DataRefused(

@@ -25,11 +25,16 @@ PREDICTED, EXPECTED, OTHER = LIGHT.series[1], LIGHT.series[0], LIGHT.muted  # or
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One line of what the network says: a class, its probability, and its part in the question ("predicted", "expected", "")."""
+    """One line of what the network says: a class and its probability.
+
+    part       what the class is to the question, in words; "" where it is nothing to it
+    predicted  whether it is the network's answer
+    """
 
     name: str
     probability: float
     part: str = ""
+    predicted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +178,7 @@ def _answers(figure: Figure, said: Sequence[Said], left: int, top: int, room: in
     axes.set_ylim(len(said), 0)
     places = [n + 0.74 for n in range(len(said))]
     axes.barh(places, 1, 0.2, color=LIGHT.wash)
-    tints = [OTHER if not one.part else PREDICTED if one.part.startswith("predicted") else EXPECTED for one in said]
+    tints = [OTHER if not one.part else PREDICTED if one.predicted else EXPECTED for one in said]
     axes.barh(places, [one.probability for one in said], 0.2, color=tints)
 
 

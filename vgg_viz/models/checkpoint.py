@@ -21,10 +21,9 @@ from vgg_viz.models.containers import model_files, open_file, shown
 from vgg_viz.models.finite import require_finite
 from vgg_viz.models.formats import FORMATS, recognise
 from vgg_viz.models.formats.own import pack
-from vgg_viz.models.notes import FOUND_CLASSES
 from vgg_viz.models.overrides import noted, overridden
 from vgg_viz.models.vgg import canonical
-from vgg_viz.records import Checkpoint, Provenance
+from vgg_viz.records import Checkpoint, Evidence, Provenance
 
 BUNDLED = Path(__file__).parent.parent / "assets" / "sample.pt"
 
@@ -80,7 +79,7 @@ def load(
         checkpoint = _untrained(name, len(classes) if classes else None, seed, overrides)
     else:
         path = BUNDLED if source is None else Path(source)
-        checkpoint = _read(path, key=key, weights=weights, arch=arch, overrides=overrides)
+        checkpoint = _read(path, key=key, weights=weights, arch=arch, overrides=overrides, names=classes is None)
         require_finite(checkpoint.weights, path)
     return _named(checkpoint, classes, folder_classes)
 
@@ -100,6 +99,7 @@ def _read(
     weights: str | None = None,
     arch: str | None = None,
     overrides: Mapping[str, Any] | None = None,
+    names: bool = True,
 ) -> Checkpoint:
     stored = open_file(path)
     reading = recognise(stored.value, key=key, weights=weights)
@@ -109,15 +109,17 @@ def _read(
             "expected a state dict of a VGG or Tiny VGG, or a file written by `vgg_viz train`."
         )
     if reading.format not in FORMATS:  # formats of whole files know what stands beside their weights
-        reading = noted(reading, stored.value)
+        reading = noted(reading, stored.value, names=names)
     reading = overridden(reading, arch, dict(overrides or {}))
     single, converted = _single_precision(reading.weights, path)
     provenance = Provenance(
         Path(os.path.abspath(path)).name, "",  # "." is a folder with a name
-        reading.format, (*stored.evidence, *reading.evidence, *converted), reading.alternatives, reading.ignored_keys,
-        reading.data, reading.training,
+        reading.format, (*map(Evidence, stored.evidence), *reading.evidence, *map(Evidence, converted)),
+        reading.alternatives, reading.ignored_keys, reading.data, reading.training,
     )  # fmt: skip
-    return Checkpoint(checked(reading.architecture), reading.classes, single, reading.history, reading.specimens, provenance)
+    return Checkpoint(
+        checked(reading.architecture), reading.classes, single, reading.history, reading.specimens, provenance, reading.named
+    )
 
 
 def read_extra(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -181,7 +183,7 @@ def _untrained(name: str, num_classes: int | None, seed: int, overrides: Mapping
     wanted = usual_architecture(name, **overrides, **({"num_classes": num_classes} if num_classes else {}))
     weights = build(wanted, seed=seed).state_dict()
     provenance = Provenance(
-        name, "", "untrained", (f"{name!r} is a variant's name, not a file: seeded random weights (seed {seed}).",),
+        name, "", "untrained", (Evidence(f"{name!r} is a variant's name, not a file: seeded random weights (seed {seed})."),),
         training={"untrained": True, "seed": seed},
     )  # fmt: skip
     return Checkpoint(wanted, (), weights, provenance=provenance)
@@ -189,24 +191,23 @@ def _untrained(name: str, num_classes: int | None, seed: int, overrides: Mapping
 
 def _named(checkpoint: Checkpoint, given: Sequence[str] | None, folder: Sequence[str]) -> Checkpoint:
     """The checkpoint with a name for each class: given, from the file, from the folder of pictures, ImageNet's, or numbers."""
-    count, said = checkpoint.architecture.num_classes, ""
+    count, said, named = checkpoint.architecture.num_classes, None, True
     if given is not None:
         names = class_names.expected(tuple(given), count)
-        said = "You gave the class names."
+        said = Evidence("You gave the class names.")
     elif checkpoint.classes:
-        names = class_names.expected(checkpoint.classes, count)
+        names, named = class_names.expected(checkpoint.classes, count), checkpoint.named
     elif len(folder) == count:
         names = tuple(folder)
-        said = "The class names are the folders of --data in alphabetical order, as ImageFolder numbers them (--classes)."
+        said = Evidence("The class names are the folders of --data in alphabetical order, as ImageFolder numbers them.", ("--classes",))
     elif count == 1000:
         names = class_names.imagenet()
-        said = "The class names are ImageNet-1k's in torchvision's order, because there are 1,000 classes (--classes)."
+        said = Evidence("The class names are ImageNet-1k's in torchvision's order, because there are 1,000 classes.", ("--classes",))
     else:
-        names = tuple(f"class {i}" for i in range(count))
-        untrained = checkpoint.provenance.format == "untrained"
-        said = "" if untrained else "The classes are called by their numbers, because the file carries no names (--classes)."
+        names, named = class_names.numbered(count), False
+        if checkpoint.provenance.format != "untrained":
+            said = Evidence("The classes are called by their numbers, because the file carries no names.", ("--classes",))
     provenance = checkpoint.provenance
-    if said:
-        before = [text for text in provenance.evidence if not text.startswith(FOUND_CLASSES)]  # overruled
-        provenance = replace(provenance, evidence=(*before, said))
-    return replace(checkpoint, classes=names, provenance=provenance)
+    if said is not None:
+        provenance = replace(provenance, evidence=(*provenance.evidence, said))
+    return replace(checkpoint, classes=names, provenance=provenance, named=named)

@@ -130,6 +130,11 @@ def expected(names: tuple[str, ...], count: int) -> tuple[str, ...]:
     return names
 
 
+def numbered(count: int) -> tuple[str, ...]:
+    """What classes are called that nobody has named; `Checkpoint.named` is False then."""
+    return tuple(f"class {index}" for index in range(count))
+
+
 def imagenet() -> tuple[str, ...]:
     """The 1,000 names of ImageNet-1k in torchvision's order; raises InputRefused when torchvision does not carry them."""
     from torchvision.models import VGG16_Weights

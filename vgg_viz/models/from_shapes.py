@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.build import skeleton
 from vgg_viz.models.vgg import VARIANTS, steps
-from vgg_viz.records import Architecture
+from vgg_viz.records import Architecture, Evidence
 
 # What profilers and counters leave among the weights: it changes no answer.
 HARMLESS = ("num_batches_tracked", "total_ops", "total_params", "n_averaged")
-UNSEEN = "Max-pooling, ReLU and RGB order are assumed; average pooling or BGR order would leave the same shapes."
+UNSEEN = Evidence("Max-pooling, ReLU and RGB order are assumed; average pooling or BGR order would leave the same shapes.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class Deduced:
 
     architecture: Architecture
     weights: dict[str, Tensor]
-    evidence: tuple[str, ...]
-    alternatives: tuple[str, ...] = ()
+    evidence: tuple[Evidence, ...]
+    alternatives: tuple[Evidence, ...] = ()
     ignored: tuple[str, ...] = ()
 
 
@@ -139,14 +139,13 @@ def deduced(weights: Mapping[str, Tensor], chain: Chain, base: Architecture) -> 
         f"The classifier reads {inputs:,} values (a {side} × {side} map of {last} channels){between} and gives "
         f"{found.num_classes:,} {'class' if found.num_classes == 1 else 'classes'}.",
         *filled,
-        f"Image side: {image_side} px is assumed, the usual one for a {side} × {side} map (--image-size).",
     ]
-    alternatives = (
+    guess = Evidence(f"Image side: {image_side} px is assumed, the usual one for a {side} × {side} map.", ("--image-size",))
+    others = Evidence(
         f"Other image sides: an average pool, as in torchvision, makes {side} × {side} of any map; without one, {32 * side} to "
-        f"{32 * side + 31} px fit (--image-size).",
-        UNSEEN,
-    )
-    return Deduced(found, named, tuple(evidence), alternatives, ignored)
+        f"{32 * side + 31} px fit.", ("--image-size",),
+    )  # fmt: skip
+    return Deduced(found, named, (*map(Evidence, evidence), guess), (others, UNSEEN), ignored)
 
 
 def _about_kernels(kernels: Sequence[Tensor], found: Architecture) -> str:

@@ -21,7 +21,6 @@ SIDE_KEYS = (
 MEAN_KEYS = ("mean", "image_mean", "img_mean", "pixel_mean", "norm_mean", "normalize_mean", "dataset_mean")
 STD_KEYS = ("std", "image_std", "img_std", "pixel_std", "norm_std", "normalize_std", "dataset_std")
 DEEPEST = 3
-FOUND_CLASSES = "The class names stand in the file under"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +37,15 @@ class Notes:
     evidence: tuple[str, ...] = ()
 
 
-def notes(stored: object, *, num_classes: int, channels: int) -> Notes:
+def notes(stored: object, *, num_classes: int, channels: int, names: bool = True) -> Notes:
     """Read what stands beside the weights.
 
     num_classes, channels  of the network: what fits neither is named and not used
+    names                  whether to look for those of the classes
     """
     near = [(path, bag) for path, bag in bags(stored) if len(path) <= DEEPEST]
     said = [text for text in [_maker(stored)] if text]
-    classes, about_classes = _classes(near, num_classes)
+    classes, about_classes = _classes(near, num_classes) if names else ((), [])
     side, about_side = _side(near)
     mean, std, about_values = _preprocessing(near, channels)
     return Notes(classes, side, mean, std, (*said, *about_classes, *about_side, *about_values))
@@ -71,7 +71,7 @@ def _classes(near: list[tuple[tuple[str, ...], Mapping[Any, Any]]], count: int) 
                 said.append(f"Class names were not taken from the file: {error}")
                 continue
             if len(names) == count:
-                return names, [f"{FOUND_CLASSES} {place}."]
+                return names, [f"The class names stand in the file under {place}."]
             said.append(f"The file's {place} has {len(names):,} entries for {count:,} classes and was not used.")
     return (), said[:3]
 

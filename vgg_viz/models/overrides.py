@@ -1,8 +1,7 @@
-"""What the file's notes and the user say, put over what shapes said; the guesses that remain, in sentences."""
+"""What the file's notes and the user say, put over what shapes said; the guesses that remain."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,18 +12,20 @@ from vgg_viz.models.formats import Reading
 from vgg_viz.models.from_shapes import moved
 from vgg_viz.models.notes import notes
 from vgg_viz.models.vgg import canonical, dense_weights, feature_map
-from vgg_viz.records import Architecture
+from vgg_viz.records import Architecture, Evidence
 
 OPTIONS = {"arch": "--arch", "image_side": "--image-size", "padding": "--padding", "mean": "--mean", "std": "--std"}
 USUAL_SIDES = (28, 32, 64, 96, 128, 224)
 
 
-def noted(reading: Reading, stored: object) -> Reading:
+def noted(reading: Reading, stored: object, *, names: bool = True) -> Reading:
     """A foreign reading with what the file says beside its weights: class names, image side, mean and std.
 
     A side that the weights cannot come from is named and not used.
+
+    names  whether to look for class names: not where the user has given them
     """
-    found = notes(stored, num_classes=reading.architecture.num_classes, channels=reading.architecture.in_channels)
+    found = notes(stored, num_classes=reading.architecture.num_classes, channels=reading.architecture.in_channels, names=names)
     wanted = {name: value for name, value in [("image_side", found.image_side), ("mean", found.mean), ("std", found.std)] if value}
     said = list(found.evidence)
     if "image_side" in wanted and _fitting(reading, {"image_side": wanted["image_side"]}) is None:
@@ -34,7 +35,7 @@ def noted(reading: Reading, stored: object) -> Reading:
     fits = tuple(replace(fit, mean=architecture.mean, std=architecture.std) for fit in _others(reading, architecture, wanted))
     return reading.but(
         architecture=architecture, fits=fits, classes=reading.classes or found.classes,
-        evidence=(*_open(reading.evidence, settled), *said), alternatives=_open(reading.alternatives, settled),
+        evidence=(*_open(reading.evidence, settled), *map(Evidence, said)), alternatives=_open(reading.alternatives, settled),
     )  # fmt: skip
 
 
@@ -59,10 +60,11 @@ def overridden(reading: Reading, arch: str | None, overrides: Mapping[str, Any])
         raise CheckpointRefused(_contradiction(reading, overrides))
     if reading.slides and feature_map(chosen)[1] > (chosen.pooled or 1):
         chosen, weights = dense_weights(chosen, dict(weights))
-        reading = reading.but(evidence=(*reading.evidence, f"At {chosen.image_side} px the classifier slides: the dense form."))
+        slides = Evidence(f"At {chosen.image_side} px the classifier slides: the dense form.")
+        reading = reading.but(evidence=(*reading.evidence, slides))
     settled = {OPTIONS[name] for name in overrides} | ({"--arch"} if arch else set())
     given = [("arch", arch), *overrides.items()]
-    said = tuple(f"You set {name.replace('_', ' ')} to {_plain(value)}." for name, value in given if value is not None)
+    said = tuple(Evidence(f"You set {name.replace('_', ' ')} to {_plain(value)}.") for name, value in given if value is not None)
     fits = _others(reading, chosen, overrides)
     place, others = _about_fits(chosen, fits, settled)
     return reading.but(
@@ -114,19 +116,21 @@ def _contradiction(reading: Reading, overrides: Mapping[str, Any]) -> str:
     )
 
 
-def _about_fits(chosen: Architecture, fits: tuple[Architecture, ...], settled: set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _about_fits(
+    chosen: Architecture, fits: tuple[Architecture, ...], settled: set[str]
+) -> tuple[tuple[Evidence, ...], tuple[Evidence, ...]]:  # fmt: skip
     """What was chosen among several paddings and sides, and the others."""
     if not fits:
         return (), ()
     usual = "a usual side" if chosen.image_side in USUAL_SIDES else "the first side that fits; no usual one does"
-    options = ", ".join(option for option in ("--padding", "--image-size") if option not in settled)
-    place = f"Padding {chosen.padding} at {chosen.image_side} px gives this map, {usual} ({options})."
+    options = tuple(option for option in ("--padding", "--image-size") if option not in settled)
+    place = Evidence(f"Padding {chosen.padding} at {chosen.image_side} px gives this map, {usual}.", options)
     others = []
     for padding in (0, 1):
         sides = sorted({fit.image_side for fit in fits if fit.padding == padding})
         if sides:
             others.append(f"padding {padding} at {_range(sides)} px")
-    return (place,), (f"{' or '.join(others).capitalize()} gives the same map ({options}).",)
+    return (place,), (Evidence(f"{' or '.join(others).capitalize()} gives the same map.", options),)
 
 
 def _range(sides: list[int]) -> str:
@@ -134,9 +138,8 @@ def _range(sides: list[int]) -> str:
     return f"{sides[0]} to {sides[-1]}" if whole else ", ".join(map(str, sides))
 
 
-def _open(sentences: tuple[str, ...], settled: set[str]) -> tuple[str, ...]:
-    """The sentences whose question is still open: those that name no option, or one that nobody has set."""
-    return tuple(text for text in sentences if not (asked := set(re.findall(r"--[a-z-]+(?=[,)])", text))) or asked - settled)
+def _open(evidence: tuple[Evidence, ...], settled: set[str]) -> tuple[Evidence, ...]:
+    return tuple(one for one in evidence if one.open(settled))
 
 
 def _plain(value: object) -> str:

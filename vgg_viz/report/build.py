@@ -133,7 +133,8 @@ def build(
             tuple(_footer(study, command, time.perf_counter() - started, course)), explorer_href=EXPLORER if explorer else "",
             explorer_name=study.explorer_name, explorer_note=no_explorer or (explorer.stored if explorer else ""),
         )  # fmt: skip
-        warnings = (*built.warnings, *publish(folder, built))
+        weighed = publish(folder, built)
+        warnings = (*built.warnings, *weighed)
         single = f"{study.folder}-alone.html"
         if one_file and (too_heavy := standalone(folder, built, explorer, single)):
             missing = (*missing, ("One file", too_heavy))
@@ -145,7 +146,7 @@ def build(
         })  # fmt: skip
     write_index(out)
     elsewhere = _elsewhere(study.folder, place.target)
-    others = tuple(warning for warning in warnings if warning not in said)
+    others = (*study.warnings, *weighed)
     alone = place.target / single if (place.target / single).is_file() else None
     # Stderr hears what a budget cost with what it took as well, which the page cannot know.
     ended = (course.ended(),) if course else ()

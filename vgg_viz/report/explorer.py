@@ -190,7 +190,7 @@ def network(model: nn.Module, classes: Iterable[str]) -> dict[str, Any]:
     block: list[Tensor] = []
     filled = 0
     rows = geometry(model)
-    convolution, why = choose_layer(rows, architecture.image_side)
+    usual = choose_layer(rows, architecture.image_side)
     for layer, row in zip(layers(model), rows, strict=True):
         if layer.kind == "drop":
             continue  # does nothing after training
@@ -205,7 +205,7 @@ def network(model: nn.Module, classes: Iterable[str]) -> dict[str, Any]:
         "side": architecture.image_side,
         "channels": architecture.in_channels,
         "classes": list(classes),
-        "cam": {"layer": after_relu(rows, convolution), "why": why},
+        "cam": {"layer": after_relu(rows, usual.name), "why": str(usual)},
         "steps": steps,
         "weights": base64.b64encode(numbers.tobytes()).decode("ascii"),
     }

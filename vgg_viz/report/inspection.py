@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -11,7 +10,7 @@ from torch import nn
 
 from vgg_viz.models.geometry import geometry
 from vgg_viz.models.vgg import title
-from vgg_viz.records import Checkpoint
+from vgg_viz.records import Checkpoint, Provenance
 
 MOST_KEYS, LONGEST_KEY = 12, 80
 
@@ -36,8 +35,8 @@ def facts(checkpoint: Checkpoint, model: nn.Module) -> dict[str, Any]:
         "parameters": sum(row.parameters for row in rows),
         "macs": sum(row.macs for row in rows),
         "format": provenance.format,
-        "evidence": provenance.evidence,
-        "alternatives": provenance.alternatives,
+        "evidence": [str(one) for one in provenance.evidence],
+        "alternatives": [str(one) for one in provenance.alternatives],
         "ignored_keys": provenance.ignored_keys,
         "data": provenance.data,
         "training": provenance.training,
@@ -54,11 +53,6 @@ def facts(checkpoint: Checkpoint, model: nn.Module) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def assumed(sentence: str) -> bool:
-    """Whether a sentence of the evidence is a guess: those end with the options that would settle it."""
-    return re.search(r"\(--[a-z-]+(, --[a-z-]+)*\)\.$", sentence) is not None
-
-
 def ignored(keys: Sequence[str]) -> str:
     """The keys of a file that belong to no layer, as a line: how many, and the first of them."""
     shown = ", ".join(key if len(key) <= LONGEST_KEY else f"{key[: LONGEST_KEY - 3]}..." for key in keys[:MOST_KEYS])
@@ -66,15 +60,15 @@ def ignored(keys: Sequence[str]) -> str:
     return f"{len(keys):,} {'key' if len(keys) == 1 else 'keys'}: {shown}{more}"
 
 
-def as_text(found: Mapping[str, Any]) -> str:
+def as_text(found: Mapping[str, Any], provenance: Provenance) -> str:
     """The same for a reader at a terminal: a head, the evidence, a table of layers."""
     classes = ", ".join(found["classes"][:12]) + (", ..." if found["num_classes"] > 12 else "")
     lines = [
         f"{found['title']}, {found['image_side']} px, {found['num_classes']} classes: {classes}",
         f"{found['parameters']:,} parameters, {found['macs'] / 1e6:,.1f} M multiply-adds a picture",
-        *(f"known:       {sentence}" for sentence in found["evidence"] if not assumed(sentence)),
-        *(f"assumed:     {sentence}" for sentence in found["evidence"] if assumed(sentence)),
-        *(f"or else:     {sentence}" for sentence in found["alternatives"]),
+        *(f"known:       {one}" for one in provenance.evidence if not one.assumed),
+        *(f"assumed:     {one}" for one in provenance.evidence if one.assumed),
+        *(f"or else:     {one}" for one in provenance.alternatives),
         *([f"not loaded:  {ignored(found['ignored_keys'])}"] if found["ignored_keys"] else []),
         *([f"pictures:    {found['preprocessing']['sentence']}"] if "preprocessing" in found else []),
         "",

@@ -14,7 +14,7 @@ from vgg_viz.data.shortcuts import from_provenance
 from vgg_viz.data.truth import Truth, stacked
 from vgg_viz.errors import DataRefused, ImageRefused
 from vgg_viz.maths.images import decode, decode_mask, resize
-from vgg_viz.records import Batch, Checkpoint, Specimen
+from vgg_viz.records import Batch, Checkpoint, Origin, Specimen
 from vgg_viz.report.preset import Preset
 
 MOST_GIVEN = 64  # pictures of --images that are answered; the preset says how many of them are looked into
@@ -25,18 +25,29 @@ RED, GREEN, BLUE = 0.299, 0.587, 0.114  # luma, ITU-R BT.601
 class Material:
     """What there is to look at.
 
-    labelled, labelled_from  pictures with known classes, and where they come from in one phrase; None, ""
-    given                    all pictures of --images that were read, or None
-    looked, looked_from      those of them to look into; None: the report chooses among the labelled ones
-    warnings                 one sentence each, for the page and for stderr
+    labelled, measured_on  pictures with known classes, and where they come from; both None where there are none
+    given                  all pictures of --images that were read, or None
+    looked, looked_into    those of them to look into, and where they come from; looked is None where the report chooses
+                           among the labelled ones
+    warnings               one sentence each, for the page and for stderr
     """
 
     labelled: Batch | None
-    labelled_from: str
+    measured_on: Origin | None
     given: Batch | None
     looked: Batch | None
-    looked_from: str
+    looked_into: Origin | None
     warnings: tuple[str, ...]
+
+    @property
+    def labelled_from(self) -> str:
+        """Where the labelled pictures come from, in one phrase; "" where there are none."""
+        return phrase(self.measured_on)
+
+    @property
+    def looked_from(self) -> str:
+        """Where those looked into come from, in one phrase; "" where there are none."""
+        return phrase(self.looked_into)
 
     @property
     def objects(self) -> str:
@@ -55,16 +66,16 @@ def gather(
 ) -> Material:
     """Read, or paint, what the report will look at; raises DataRefused and ImageRefused for what the user named."""
     limit = max(min(16, preset.evaluated), min(preset.evaluated, int(preset.gigamacs / max(gigamacs, 1e-9))))
-    labelled, labelled_from = labelled_pictures(checkpoint, data, limit=limit, seed=seed)
+    labelled, measured_on = labelled_pictures(checkpoint, data, limit=limit, seed=seed)
     warnings = list(left_out(labelled))
     given = looked = None
-    looked_from = f"mistakes and successes among them, chosen by confidence ({preset.pictures} at most)" if labelled else ""
+    looked_into = Origin("by confidence", preset.pictures) if labelled else None
     if images is not None:
         given = in_channels(read_images(images, image_side=checkpoint.architecture.image_side, limit=MOST_GIVEN), checkpoint)
         warnings += left_out(given)
         looked = spread(given, preset.pictures)
-        looked_from = f"{len(looked)} of {len(given)} pictures given with --images"
-    return Material(labelled, labelled_from, given, looked, looked_from, tuple(warnings))
+        looked_into = Origin("given", len(looked), len(given))
+    return Material(labelled, measured_on, given, looked, looked_into, tuple(warnings))
 
 
 def folder_classes(data: str | os.PathLike[str] | None) -> tuple[str, ...]:
@@ -72,9 +83,27 @@ def folder_classes(data: str | os.PathLike[str] | None) -> tuple[str, ...]:
     return () if data is None or str(data) == "shapes" else open_folder(data).classes
 
 
+def phrase(origin: Origin | None) -> str:
+    """Where pictures come from, as a reader is told; "" for none."""
+    if origin is None:
+        return ""
+    some = f"{origin.count:,}" if origin.of is None else f"{origin.count:,} of {origin.of:,}"
+    inside = " and ".join(f"{count} inside {letter}" for letter, count in origin.inside.items())
+    phrases = {
+        "folder": f"{some} pictures of the folder {origin.name!r}" + (f", {origin.split}/" if origin.split else ""),
+        "painted": f"{some} pictures of the painted set shapes, test split, seed {origin.seed}",
+        "specimens": f"the held-out specimens of the checkpoints ({inside})" if inside
+        else f"the {origin.count} held-out specimens inside the checkpoint",
+        "given": f"{some} pictures given with --images",
+        "by confidence": f"mistakes and successes among them, chosen by confidence ({origin.count} at most)",
+        "by change": "pictures whose answer changed, then some whose did not",
+    }  # fmt: skip
+    return phrases[origin.kind]
+
+
 def labelled_pictures(
     checkpoint: Checkpoint, data: str | os.PathLike[str] | None, *, limit: int, seed: int = 0
-) -> tuple[Batch | None, str]:
+) -> tuple[Batch | None, Origin | None]:
     """Pictures with labels in the checkpoint's order, and where they come from.
 
     data  an ImageFolder, "shapes", or None: what the checkpoint carries. A checkpoint that was trained on `shapes`
@@ -85,12 +114,11 @@ def labelled_pictures(
     painted = trained_on.get("kind") == "shapes" and set(checkpoint.classes) == set(shapes.CLASSES)
     if data is not None and str(data) != "shapes":
         folder = open_folder(data)
-        order = match_classes(folder.classes, checkpoint.classes)
+        order = match_classes(folder.classes, checkpoint.classes, named=checkpoint.named)
         batch = read_folder(folder, image_side=side, limit=limit, seed=seed)
         batch = replace(batch, labels=torch.tensor(order)[batch.labels])
-        part = f", {folder.split}/" if folder.split else ""
-        of = f" of {len(folder.items):,}" if len(batch) < len(folder.items) else ""
-        return in_channels(batch, checkpoint), f"{len(batch):,}{of} pictures of the folder {folder.root.name!r}{part}"
+        of = len(folder.items) if len(batch) < len(folder.items) else None
+        return in_channels(batch, checkpoint), Origin("folder", len(batch), of, folder.root.name, folder.split)
     if data is not None and not set(checkpoint.classes) == set(shapes.CLASSES):
         raise DataRefused(
             f"--data shapes has the classes {', '.join(shapes.CLASSES)}, the checkpoint has others; give its own pictures as a folder."
@@ -101,11 +129,11 @@ def labelled_pictures(
         batch = cache.painted(limit, seed=dataset_seed, split="test", side=side, shortcut=planted).as_batch()
         order = tuple(checkpoint.classes.index(name) for name in shapes.CLASSES)
         batch = replace(batch, labels=torch.tensor(order)[batch.labels])
-        return in_channels(batch, checkpoint), f"{len(batch):,} pictures of the painted set shapes, test split, seed {dataset_seed}"
+        return in_channels(batch, checkpoint), Origin("painted", len(batch), seed=dataset_seed)
     if checkpoint.specimens:
         batch = specimen_batch(checkpoint.specimens, side)
-        return in_channels(batch, checkpoint), f"the {len(batch)} held-out specimens inside the checkpoint"
-    return None, ""
+        return in_channels(batch, checkpoint), Origin("specimens", len(batch))
+    return None, None
 
 
 def specimen_batch(specimens: tuple[Specimen, ...], side: int) -> Batch:

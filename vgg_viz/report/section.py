@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -160,17 +160,20 @@ def spread(count: int, most: int) -> list[int]:
     return sorted({round(i * (count - 1) / max(1, most - 1)) for i in range(most)})
 
 
-def truth_word(batch: Batch | None) -> str:
-    """What is known of the objects' places: "outline", "box", "outline or box", or "" for nothing."""
+TruthKind = Literal["", "outline", "box", "both"]
+
+
+def truth_kind(batch: Batch | None) -> TruthKind:
+    """What is known of the objects' places: outlines, boxes, of some pictures the one and of some the other, or nothing."""
     if batch is None or not bool(batch.known.any()):
         return ""
     boxed = batch.known & False if batch.boxed is None else batch.boxed[batch.known]
-    return "outline" if not boxed.any() else "box" if boxed.all() else "outline or box"
+    return "outline" if not boxed.any() else "box" if boxed.all() else "both"
 
 
 def where_word(batch: Batch) -> str:
     """Where a share of a map is measured: "on the object", "in the box" or, where both are known, "on the object or in its box"."""
-    return {"box": "in the box", "outline or box": "on the object or in its box"}.get(truth_word(batch), "on the object")
+    return {"box": "in the box", "both": "on the object or in its box"}.get(truth_kind(batch), "on the object")
 
 
 def object_area(batch: Batch) -> Tensor | None:
@@ -180,11 +183,11 @@ def object_area(batch: Batch) -> Tensor | None:
 
 def true_line(batch: Batch, where: str = "") -> str:
     """What the line on a picture (`where`: such as " on the photo") is, as a sentence after a space; "" where none is drawn."""
-    word = truth_word(batch)
-    if not word:
+    kind = truth_kind(batch)
+    if not kind:
         return ""
     some = "" if bool(batch.known.all()) else ", where it is known"
-    name, meaning = ("outline", "mask") if word == "outline" else ("line", word)
+    name, meaning = {"outline": ("outline", "mask"), "box": ("line", "box"), "both": ("line", "outline or box")}[kind]
     return f" The {name}{where} is the object's true {meaning}{some}."
 
 

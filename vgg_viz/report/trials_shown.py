@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from vgg_viz.attribution import methods
 from vgg_viz.attribution.trust import Evidence
 from vgg_viz.attribution.trust_controls import CONTROLS
-from vgg_viz.attribution.trust_verdict import COMPLETENESS, DISCRIMINATION, FEWEST, RANDOMISED, SENSITIVITY, Measure
+from vgg_viz.attribution.trust_verdict import (
+    COMPLETENESS,
+    DISCRIMINATION,
+    FEWEST,
+    MASSES,
+    NAMES,
+    RANDOMISED,
+    SENSITIVITY,
+    Criterion,
+    Measure,
+)
 from vgg_viz.figures.trust import Asked, Curves, curves, trials
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 from vgg_viz.report.section import counted, listed
@@ -49,17 +59,13 @@ def _panel(found: Sequence[Evidence]) -> Exhibit:
     words = f"{len(passing)} of {counted(len(found), 'method')} {'passes' if len(passing) == 1 else 'pass'} every check"
     words += f": {', '.join(passing)}" if passing else ""
     on = _asked_on(found)
-    masses = [measure for one in found for measure in one.measures if measure.name.startswith("mass")]
-    where = {"mass on the object": "how much of the map lies on the object's mask", "mass in the box": "how much of the map lies in the object's box",
-             "mass on the object or in its box": "how much of the map lies on the object's mask or, where there is none, in its box", "mass in its quarter": "of four pictures tiled into one, how much of a class's map "
-             "lies in its own quarter"}.get(masses[0].name if masses else "", "")  # fmt: skip
-    boxed = any(measure.name.endswith("box") for measure in masses)
+    boxed = any(measure.criterion in BOXED for one in found for measure in one.measures)
     return Exhibit(
         "attention-trials",
         "Which of these maps to believe",
         Caption(
             see=f"Every method put to the test on this checkpoint with {on}, the most credible on top. "
-            f"{_small(columns)} A dot on the shaded ground passes, one beyond the dashed line fails. {_large(columns, where)} Lines are 95 % intervals over pictures.",
+            f"{_small(columns)} A dot on the shaded ground passes, one beyond the dashed line fails. {_large(columns)} Lines are 95 % intervals over pictures.",
             read=f"{words}. "
             + (f"{listed(failing)} {'fails' if len(failing) == 1 else 'fail'}: do not take {'this map' if len(failing) == 1 else 'these maps'} for evidence. " if failing else "")
             + (f"{listed(weak)} {'is' if len(weak) == 1 else 'are'} weak: a hint beside others. " if weak else "")
@@ -72,33 +78,37 @@ def _panel(found: Sequence[Evidence]) -> Exhibit:
         ),
         alt=f"Dot plot of {counted(len(found), 'attribution method')} and their checks: {words}"
         + (f"; {listed(failing)} {'fails' if len(failing) == 1 else 'fail'}." if failing else "."),
-        figure=trials([_title(one) for one in found], [one.verdict for one in found], columns, title=f"{counted(len(found), 'method')} on trial on this checkpoint"),
+        figure=trials([_title(one) for one in found], [one.verdict for one in found], list(columns.values()), title=f"{counted(len(found), 'method')} on trial on this checkpoint"),
         table=_table(found),
         numbers={one.method: _numbers(one) for one in found},
     )  # fmt: skip
 
 
-SMALL = {
-    "adds up": "how far the map adds up to something else than it promises", "upper half random": "how alike it stays when the upper half of the network's weights is noise",
-    "all weights random": "how alike it stays when all of its weights are noise", "other class": "how alike it is for the runner-up class",
-    "small noise": "how much noise that nobody sees changes it",
+SMALL: Mapping[Criterion, str] = {
+    "completeness": "how far the map adds up to something else than it promises", "upper": "how alike it stays when the upper half of the network's weights is noise",
+    "everything": "how alike it stays when all of its weights are noise", "discrimination": "how alike it is for the runner-up class",
+    "sensitivity": "how much noise that nobody sees changes it",
 }  # fmt: skip
-LARGE = {
-    "insertion less deletion": "the network's probability when the marked places come first and not last (insertion less deletion)",
-    "ROAD": "the same with the missing places filled in from their neighbours (ROAD)",
+LARGE: Mapping[Criterion, str] = {
+    "insertion": "the network's probability when the marked places come first and not last (insertion less deletion)",
+    "road": "the same with the missing places filled in from their neighbours (ROAD)",
+    "object": "how much of the map lies on the object's mask", "box": "how much of the map lies in the object's box",
+    "both": "how much of the map lies on the object's mask or, where there is none, in its box",
+    "quarter": "of four pictures tiled into one, how much of a class's map lies in its own quarter",
 }  # fmt: skip
+BOXED = ("box", "both")
 NUMBERS = ("", "One thing", "Two things", "Three things", "Four things", "Five things")
 
 
-def _small(columns: Sequence[Asked]) -> str:
+def _small(columns: Collection[Criterion]) -> str:
     """What should be small, of what was asked."""
-    told = [SMALL[column.title] for column in columns if column.title in SMALL]
+    told = [SMALL[what] for what in columns if what in SMALL]
     return f"{NUMBERS[len(told)]} should be small: {'; '.join(told)}." if told else ""
 
 
-def _large(columns: Sequence[Asked], where: str) -> str:
-    """What should be large; where: what the masses are of."""
-    told = [LARGE.get(column.title, where) for column in columns if column.title not in SMALL]
+def _large(columns: Collection[Criterion]) -> str:
+    """What should be large, of what was asked."""
+    told = [LARGE[what] for what in columns if what in LARGE]
     return f"{NUMBERS[len(told)]} should be large: {listed(told)}." if told else ""
 
 
@@ -114,36 +124,36 @@ def _asked_on(found: Sequence[Evidence]) -> str:
     return f"{counted(most, 'picture')}, for other classes, noise and random networks {compared} of them" + (f" ({'; '.join(dear)})" if dear else "")
 
 
-def _asked(found: Sequence[Evidence]) -> list[Asked]:
+def _asked(found: Sequence[Evidence]) -> dict[Criterion, Asked]:
     """The columns of the figure: those checks that some method was asked."""
-    small = [
-        ("adds up", "share", "completeness", COMPLETENESS, (0.0, 0.4), [one.completeness for one in found]),
-        ("upper half random", "rank corr.", "upper layers random", RANDOMISED, (0.0, 1.0), [one.randomised_upper for one in found]),
-        ("all weights random", "rank corr.", "all layers random", RANDOMISED, (0.0, 1.0), [one.randomised_all for one in found]),
-        ("other class", "rank corr.", "other class", DISCRIMINATION, (0.0, 1.0), [one.discrimination for one in found]),
-        ("small noise", "share", "small noise", SENSITIVITY, (0.0, 1.5), [one.sensitivity for one in found]),
+    small: list[tuple[Criterion, str, str, tuple[float, float], tuple[float, float], list[float | None]]] = [
+        ("completeness", "adds up", "share", COMPLETENESS, (0.0, 0.4), [one.completeness for one in found]),
+        ("upper", "upper half random", "rank corr.", RANDOMISED, (0.0, 1.0), [one.randomised_upper for one in found]),
+        ("everything", "all weights random", "rank corr.", RANDOMISED, (0.0, 1.0), [one.randomised_all for one in found]),
+        ("discrimination", "other class", "rank corr.", DISCRIMINATION, (0.0, 1.0), [one.discrimination for one in found]),
+        ("sensitivity", "small noise", "share", SENSITIVITY, (0.0, 1.5), [one.sensitivity for one in found]),
     ]
-    columns = [
-        Asked(title, unit, [_nan(value) for value in values], [_verdict(one, name) for one in found], span, limits=limits)
-        for title, unit, name, limits, span, values in small
+    columns = {
+        what: Asked(title, unit, [_nan(value) for value in values], [_verdict(one, what) for one in found], span, limits=limits)
+        for what, title, unit, limits, span, values in small
         if any(value is not None for value in values)
-    ]
-    for name in dict.fromkeys(measure.name for one in found for measure in one.measures):
-        held = [_measure(one, name) for one in found]
+    }
+    for what in dict.fromkeys(measure.criterion for one in found for measure in one.measures):
+        held = [_measure(one, what) for one in found]
         values = [math.nan if m is None else m.value for m in held]
         controls = {control: [math.nan if m is None else m.controls.get(control, math.nan) for m in held] for control in CONTROLS}
         # From nothing to everything where the score is a share; from as bad as it came to as good as can be where it has a sign.
-        span = (0.0, 1.0) if name.startswith("mass") else (-0.4, 1.0)
-        columns.append(Asked(
-            name, held[0].unit if held[0] else "", values, [_verdict(one, name) for one in found], span, controls=controls,
+        span = (0.0, 1.0) if what in MASSES else (-0.4, 1.0)
+        columns[what] = Asked(
+            NAMES[what], held[0].unit if held[0] else "", values, [_verdict(one, what) for one in found], span, controls=controls,
             lows=[math.nan if m is None else m.interval[0] for m in held], highs=[math.nan if m is None else m.interval[1] for m in held],
-        ))  # fmt: skip
+        )  # fmt: skip
     return columns
 
 
 def _table(found: Sequence[Evidence]) -> Table:
     """The numbers behind the dots, under the same names: those checks that some method was asked."""
-    asked = _asked(found)
+    asked = list(_asked(found).values())
     rows = [(_title(one), one.verdict, *(_rounded(column.values[row]) for column in asked)) for row, one in enumerate(found)]
     return Table((Column("method"), Column("verdict"), *(Column(column.title, column.unit, True) for column in asked)), tuple(rows))
 
@@ -151,9 +161,9 @@ def _table(found: Sequence[Evidence]) -> Table:
 def _reasons(found: Sequence[Evidence]) -> Exhibit:
     """Every verdict in a sentence. Beside the numbers it would push them off the page."""
     pointed = any(one.pointing is not None for one in found)
-    names = {measure.name for one in found for measure in one.measures}
-    boxed = any(name.endswith("box") for name in names)
-    place = "in the box" if "mass in the box" in names else "on the object"
+    asked = {measure.criterion for one in found for measure in one.measures}
+    boxed = not asked.isdisjoint(BOXED)
+    place = "in the box" if "box" in asked else "on the object"
     beside = (
         *((Column(f"peak {place}", "%", True), Column("best overlap", "IoU", True)) if pointed else ()),
         *((Column("best box", "IoU", True),) if boxed else ()),
@@ -208,7 +218,7 @@ def _curves(found: Sequence[Evidence]) -> Exhibit:
     }
     layers = [layer for layer, _ in max((one.cascade for one in found), key=len)]
     kept = {_title(one): [1.0, *(_nan(dict(one.cascade).get(layer)) for layer in layers)] for one in shown if one.cascade}
-    gaps = {_title(one): m for one in shown if (m := _measure(one, "insertion less deletion"))}
+    gaps = {_title(one): m for one in shown if (m := _measure(one, "insertion"))}
     best = max(gaps, key=lambda name: gaps[name].value, default="")
     words = f"{best} has the widest gap between the first two panels here, {gaps[best].value:.2f} on average; a spot in the centre has {gaps[best].controls['centre']:.2f}." if best else ""
     ends = {name: values[-1] for name, values in kept.items()}
@@ -252,12 +262,12 @@ def _title(one: Evidence) -> str:
     return methods()[one.method].title
 
 
-def _measure(one: Evidence, name: str) -> Measure | None:
-    return next((measure for measure in one.measures if measure.name == name), None)
+def _measure(one: Evidence, what: Criterion) -> Measure | None:
+    return next((measure for measure in one.measures if measure.criterion == what), None)
 
 
-def _verdict(one: Evidence, check: str) -> str:
-    return next((found.verdict for found in one.checks if found.name == check), "")
+def _verdict(one: Evidence, what: Criterion) -> str:
+    return next((check.verdict for check in one.checks if check.criterion == what), "")
 
 
 def _nan(value: float | None) -> float:

@@ -38,8 +38,9 @@ def _headline(subject: Subject) -> Finding:
     low, high = wilson_interval(right, total)
     chance = 1 / len(subject.classes)
     # A folder without parts may be what the network was trained on; who gave it knows, the report does not.
-    unknown = " of the folder " in subject.material.labelled_from and not subject.material.labelled_from.endswith("/")
-    pictures = f"{counted(total, 'labelled picture' if unknown else 'held-out picture')} {'is' if total == 1 else 'are'}"
+    origin = subject.material.measured_on
+    held_out = origin is not None and origin.held_out
+    pictures = f"{counted(total, 'held-out picture' if held_out else 'labelled picture')} {'is' if total == 1 else 'are'}"
     level: Literal["bad", "warn", "good"] = "bad" if low <= chance else "warn" if right / total < 0.5 else "good"
     judgement = " That cannot be told from guessing." if low <= chance else ""
     return Finding(

@@ -58,8 +58,7 @@ class Network:
         self.side = checkpoint.architecture.image_side
         self.fields = fields_of(rows)
         self.layers = tuple(dict.fromkeys(after_relu(rows, row.name) for row in rows if row.kind == "conv"))
-        convolution, self.reason = choose_layer(rows, self.side)
-        self.usual_layer = after_relu(rows, convolution)
+        self.usual_layer = after_relu(rows, choose_layer(rows, self.side).name)
         self.methods = methods()
 
     def prepared(self, data: bytes) -> Tensor:

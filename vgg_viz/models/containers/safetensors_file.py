@@ -93,15 +93,19 @@ def _metadata(path: Path) -> dict[str, str]:
         metadata = header.get("__metadata__", {})
         return {str(key): str(value) for key, value in metadata.items()}
     except (ValueError, RecursionError, AttributeError) as error:
-        why = f": {error}" if isinstance(error, KeyError | ValueError) and "twice" in str(error) else ""
+        why = f": {error}" if isinstance(error, _Twice) else ""
         raise CheckpointRefused(f"{shown(path)} has a header that cannot be read{why}; take another copy of the file.") from None
+
+
+class _Twice(ValueError):
+    """One name for two entries."""
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     # The library takes the last of two entries of one name, without a word.
     if len(dict(pairs)) != len(pairs):
         name, _ = Counter(key for key, _ in pairs).most_common(1)[0]
-        raise ValueError(f"{name[:60]!r} stands in it twice")
+        raise _Twice(f"{name[:60]!r} stands in it twice")
     return dict(pairs)
 
 

@@ -38,8 +38,8 @@ def torch_file(path: Path) -> Stored | None:
     """What torch.save wrote; raises CheckpointRefused with what the file is instead, or with the names of what it would run."""
     if path.is_dir():
         return None
-    zipped = zipfile.is_zipfile(path)
     try:
+        zipped = zipfile.is_zipfile(path)  # raises BadZipFile for one that claims to lie on several disks
         if zipped:
             _require_plain(path)
         _require_modest(path)

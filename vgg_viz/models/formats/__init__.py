@@ -22,7 +22,7 @@ from vgg_viz.models.from_shapes import Deduced
 from vgg_viz.models.reparametrised import folded
 from vgg_viz.models.unwrapping import Candidate, candidates
 from vgg_viz.models.vgg import title
-from vgg_viz.records import Architecture, Epoch, Specimen
+from vgg_viz.records import Architecture, Epoch, Evidence, Specimen
 from vgg_viz.registry import Registry
 
 
@@ -30,10 +30,11 @@ from vgg_viz.registry import Registry
 class Reading:
     """What a format made of a file.
 
-    evidence, alternatives  sentences: what was inferred and from what; what else would fit. A sentence that names options, such as
-                            (--image-size), is a guess: it is dropped when the user sets them all
+    evidence, alternatives  what was read or inferred, and from what; what else would fit. A guess is dropped when the user sets all
+                            options that settle it
     fits                    other architectures that the same weights fit (padding, image side), the likelier first
     slides                  above the usual side the classifier slides over the map, as in the dense form
+    named                   whether somebody named the classes
     """
 
     format: str
@@ -42,13 +43,14 @@ class Reading:
     classes: tuple[str, ...] = ()
     history: tuple[Epoch, ...] = ()
     specimens: tuple[Specimen, ...] = ()
-    evidence: tuple[str, ...] = ()
-    alternatives: tuple[str, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    alternatives: tuple[Evidence, ...] = ()
     ignored_keys: tuple[str, ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     fits: tuple[Architecture, ...] = ()
     slides: bool = False
+    named: bool = True
 
     def but(self, **changes: Any) -> Reading:
         """The same with other fields."""
@@ -56,18 +58,18 @@ class Reading:
 
 
 COMPACT_BELOW = 112  # px; above, ImageNet's statistics are what almost everybody used
-IMAGENET = "Preprocessing: ImageNet's mean and std are assumed; a state dict does not say (--mean, --std)."
-SMALL = (
+IMAGENET = Evidence("Preprocessing: ImageNet's mean and std are assumed; a state dict does not say.", ("--mean", "--std"))
+SMALL = Evidence(
     "Other preprocessing: CIFAR-10's (--mean 0.4914,0.4822,0.4465 --std 0.247,0.2435,0.2616), one half (--mean 0.5,0.5,0.5 "
-    "--std 0.5,0.5,0.5) or none (--mean 0,0,0 --std 1,1,1) is as usual for small pictures (--mean, --std)."
-)
+    "--std 0.5,0.5,0.5) or none (--mean 0,0,0 --std 1,1,1) is as usual for small pictures.", ("--mean", "--std"),
+)  # fmt: skip
 
 
-def standardised(name: str, found: Deduced, evidence: tuple[str, ...]) -> Reading:
+def standardised(name: str, found: Deduced, known: tuple[str, ...]) -> Reading:
     """What a format of ImageNet's or CIFAR's kind reads: with the usual preprocessing, and what else is usual."""
     small = found.architecture.image_side < COMPACT_BELOW and found.architecture.in_channels == 3
     return Reading(
-        name, found.architecture, found.weights, evidence=(*evidence, *found.evidence, IMAGENET),
+        name, found.architecture, found.weights, evidence=(*map(Evidence, known), *found.evidence, IMAGENET),
         alternatives=(*found.alternatives, *([SMALL] if small else [])), ignored_keys=found.ignored,
     )  # fmt: skip
 
@@ -129,7 +131,7 @@ def recognise(stored: object, *, key: str | None = None, weights: str | None = N
     rest = [pair for pair in known if pair[0] is not chosen]
     said = [*chosen.evidence, *_about_averages(chosen, [one for one, _ in rest])]
     return reading.but(
-        evidence=(*said, *reading.evidence),
+        evidence=(*map(Evidence, said), *reading.evidence),
         alternatives=(*(_alternative(chosen, one, other) for one, other in rest[:6]), *reading.alternatives),
         ignored_keys=(*reading.ignored_keys, *chosen.others),
     )
@@ -150,7 +152,7 @@ def _readings(found: list[Candidate]) -> tuple[list[tuple[Candidate, Reading]], 
                 refused = refused or error
                 continue
             if reading is not None:
-                known.append((one, reading.but(evidence=(*said, *reading.evidence))))
+                known.append((one, reading.but(evidence=(*map(Evidence, said), *reading.evidence))))
         if known:
             return known, None
         if refused is not None:
@@ -174,10 +176,10 @@ def _about_averages(chosen: Candidate, others: list[Candidate]) -> list[str]:
     return [f"These are averaged weights (EMA or SWA); {beside}."]
 
 
-def _alternative(chosen: Candidate, one: Candidate, reading: Reading) -> str:
+def _alternative(chosen: Candidate, one: Candidate, reading: Reading) -> Evidence:
     kind = "averaged" if one.averaged else "raw"
     how = f"--key {one.place}" if one.averaged == chosen.averaged and one.place else f"--weights {'ema' if one.averaged else 'raw'}"
-    return f"The file also holds {kind} weights of {title(reading.architecture)} at {_shown(one.place)} ({how[:80]})."
+    return Evidence(f"The file also holds {kind} weights of {title(reading.architecture)} at {_shown(one.place)} ({how[:80]}).")
 
 
 def _places(found: list[Candidate]) -> str:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from vgg_viz.errors import CheckpointRefused
+from vgg_viz.models.class_names import numbered
 from vgg_viz.models.containers.safetensors_file import LabelledTensors
 from vgg_viz.models.formats import Reading, checkpoint_format
 from vgg_viz.models.formats.own import record
-from vgg_viz.records import Architecture, Checkpoint, Epoch
+from vgg_viz.records import Architecture, Checkpoint, Epoch, Evidence
 
 SCHEMA = "1"
 MARK = "vgg_viz"  # the key that holds the schema
+SETTLED = "settled_by"  # the key that holds what would settle each guess; the sentences beside it are for readers
 
 
 @checkpoint_format("vgg_viz_safetensors")
@@ -32,7 +35,8 @@ def exported(stored: object) -> Reading | None:
         architecture = record(Architecture, {**said, "variant": stored.metadata["variant"]})
         classes = _texts(said["classes"])
         history = tuple(record(Epoch, epoch) for epoch in said.get("history", []))
-        before, alternatives = _texts(said.get("evidence", [])), _texts(said.get("alternatives", []))
+        before, alternatives = _evidence(said, "evidence"), _evidence(said, "alternatives")
+        named = said.get("named", classes != numbered(len(classes)))
         data, training = said.get("data", {}), said.get("training", {})
         if not isinstance(data, Mapping) or not isinstance(training, Mapping):
             raise TypeError("data and training must be objects")
@@ -43,24 +47,43 @@ def exported(stored: object) -> Reading | None:
         ) from None
     return Reading(
         "vgg_viz_safetensors", architecture, dict(stored), classes, history,
-        evidence=("vgg_viz exported this file: architecture, classes and preprocessing stand in its header.",
-                  *(f"Known at the export: {sentence}" for sentence in before)),
-        alternatives=alternatives, data=data, training=training,
+        evidence=(Evidence("vgg_viz exported this file: architecture, classes and preprocessing stand in its header."),
+                  *(replace(one, text=f"Known at the export: {one.text}") for one in before)),
+        alternatives=alternatives, data=data, training=training, named=bool(named),
     )  # fmt: skip
 
 
 def header(checkpoint: Checkpoint) -> dict[str, str]:
     """A checkpoint without weights and specimens as the texts of a safetensors header: one key a fact, JSON but for the variant.
 
-    What had been inferred stays marked so: evidence and alternatives travel with the facts.
+    What had been inferred stays marked so: evidence and alternatives travel with the facts, as sentences and as data.
     """
     provenance = checkpoint.provenance
     facts: dict[str, Any] = {key: value for key, value in asdict(checkpoint.architecture).items() if key != "variant"}
-    facts |= {"classes": checkpoint.classes, "evidence": provenance.evidence, "alternatives": provenance.alternatives}
+    known = {"evidence": provenance.evidence, "alternatives": provenance.alternatives}
+    facts |= {"classes": checkpoint.classes, "named": checkpoint.named}
+    facts |= {key: [str(one) for one in several] for key, several in known.items()}
+    facts |= {SETTLED: {key: [(one.text, one.settled_by) for one in several] for key, several in known.items()}}
     facts |= {"history": [asdict(epoch) for epoch in checkpoint.history]} if checkpoint.history else {}
     facts |= {key: dict(value) for key, value in (("data", provenance.data), ("training", provenance.training)) if value}
     texts = {"format": "pt", MARK: SCHEMA, "variant": checkpoint.architecture.variant}
     return texts | {key: json.dumps(value) for key, value in facts.items()}
+
+
+def _evidence(said: Mapping[str, Any], key: str) -> tuple[Evidence, ...]:
+    """Evidence or alternatives as data; of files from before they were written so, out of the sentences that this package wrote."""
+    sentences = _texts(said.get(key, []))
+    if SETTLED not in said:
+        return tuple(_of_old(text) for text in sentences)
+    if not isinstance(said[SETTLED], Mapping) or not isinstance(said[SETTLED].get(key), list):
+        raise TypeError(f"{SETTLED} must hold lists")
+    return tuple(Evidence(_texts([text])[0], _texts(options)) for text, options in said[SETTLED][key])
+
+
+def _of_old(sentence: str) -> Evidence:
+    """A sentence of schema 1 before `SETTLED`: a guess ended with its options, "... (--mean, --std)."."""
+    told = re.fullmatch(r"(.*) \((--[a-z-]+(?:, --[a-z-]+)*)\)(\.?)", sentence, re.DOTALL)
+    return Evidence(told[1] + told[3], tuple(told[2].split(", "))) if told else Evidence(sentence)
 
 
 def _texts(value: object) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from vgg_viz.models.formats import Reading, checkpoint_format
 from vgg_viz.models.formats.keras_chain import Chain, chain_of
 from vgg_viz.models.keras_model import KerasModel
 from vgg_viz.models.vgg import VARIANTS, feature_map, steps, title
-from vgg_viz.records import Architecture
+from vgg_viz.records import Architecture, Evidence
 
 USUAL_SIDES = (224, 64, 32, 28, 96, 128)  # tried where a file holds weights alone
 TORCH_EPSILON = 1e-5  # of batch norm; Keras adds 1e-3 unless told otherwise
@@ -27,7 +27,7 @@ EXPLAINER = "306666f2a1cc2a0a8f7b3422617daac5ecdca20c707ab44b721522be1fe3f630"
 EXPLAINER_CLASSES = (
     "lifeboat", "ladybug", "pizza", "bell pepper", "school bus", "koala", "espresso", "red panda", "orange", "sport car",
 )  # fmt: skip
-UNIT = "Preprocessing: pictures in [0, 1] without mean and std are assumed; a Keras model does not say (--mean, --std)."
+UNIT = Evidence("Preprocessing: pictures in [0, 1] without mean and std are assumed; a Keras model does not say.", ("--mean", "--std"))
 
 
 @checkpoint_format("keras")
@@ -51,7 +51,7 @@ def _read(stored: KerasModel) -> Reading:
     kernels = [_part(stored, name, "kernel") for name in chain.convs]
     architecture = _match(chain, kernels)
     architecture, evidence, alternatives = _head(stored, chain, architecture, int(kernels[-1].shape[3]))
-    evidence.insert(0, f"{chain.evidence} Shapes and order are those of {title(architecture)}.")
+    evidence.insert(0, Evidence(f"{chain.evidence} Shapes and order are those of {title(architecture)}."))
     weights = _translated(stored, chain, architecture)
     classes: tuple[str, ...] = ()
     caffe = chain.convs[0] == "block1_conv1" and chain.rescaled is None and architecture.in_channels == 3
@@ -59,27 +59,23 @@ def _read(stored: KerasModel) -> Reading:
         scale, offset = chain.rescaled
         channels = architecture.in_channels
         architecture = replace(architecture, mean=(-offset / (255 * scale),) * channels, std=(1 / (255 * scale),) * channels)
-        evidence.append(
-            f"Preprocessing: the layer Rescaling of the model multiplies values from 0 to 255 by {scale:g} and adds "
-            f"{offset:g}."
-        )
+        said = f"Preprocessing: the layer Rescaling of the model multiplies values from 0 to 255 by {scale:g} and adds {offset:g}."
+        evidence.append(Evidence(said))
     elif caffe:
         architecture = replace(architecture, mean=tuple(m / 255 for m in CAFFE), std=(1 / 255,) * 3)
         first = next(iter(weights))
         weights[first] = weights[first].flip(1)
-        evidence.append(
+        evidence.append(Evidence(
             "Preprocessing: that of keras.applications' VGG is assumed from the name block1_conv1: blue first, 0 to 255, less "
-            "103.939, 116.779, 123.68. Here it is mean = (123.68, 116.779, 103.939) / 255 and std = 1 / 255 of red, green, blue "
-            "(--mean, --std)."
-        )
-        evidence.append("The first kernels' input channels were turned round, from blue first to red first.")
-        alternatives = (*alternatives, "a network trained anew on other preprocessing, which the layers' names would hide")
+            "103.939, 116.779, 123.68. Here it is mean = (123.68, 116.779, 103.939) / 255 and std = 1 / 255 of red, green, blue.",
+            ("--mean", "--std"),
+        ))  # fmt: skip
+        evidence.append(Evidence("The first kernels' input channels were turned round, from blue first to red first."))
+        alternatives = (*alternatives, Evidence("a network trained anew on other preprocessing, which the layers' names would hide"))
     elif _is_explainer(stored):
         classes = EXPLAINER_CLASSES
-        evidence.append(
-            "The weights are CNN Explainer's, byte for byte: its class names, and its pictures in [0, 1] without mean "
-            "and std."
-        )
+        said = "The weights are CNN Explainer's, byte for byte: its class names, and its pictures in [0, 1] without mean and std."
+        evidence.append(Evidence(said))
     else:
         evidence.append(UNIT)
     used = {*chain.convs, *chain.norms, *chain.denses}
@@ -126,7 +122,7 @@ def _tiny(candidate: Architecture) -> Architecture:
 
 def _head(
     stored: KerasModel, chain: Chain, architecture: Architecture, channels: int
-) -> tuple[Architecture, list[str], tuple[str, ...]]:
+) -> tuple[Architecture, list[Evidence], tuple[Evidence, ...]]:
     """The classifier, and the side of the pictures; refuses models without one, and those that end in no square map."""
     units = [int(_part(stored, name, "kernel").shape[1]) for name in chain.denses]
     inputs = int(_part(stored, chain.denses[0], "kernel").shape[0])
@@ -154,11 +150,11 @@ def _head(
         image_side=chain.side or architecture.image_side,
     )  # fmt: skip
     evidence = [
-        f"The classifier reads {'the average of the last map' if chain.average else f'a {side} × {side} map'} through "
-        f"{f'hidden layers {tuple(units[:-1])}' if head else 'no hidden layer'} into {units[-1]} classes.",
-        "Kernels were turned from height, width, in, out to out, in, height, width"
-        + ("." if chain.average else "; the first dense layer from row, column, channel to channel, row, column."),
-    ]
+        Evidence(f"The classifier reads {'the average of the last map' if chain.average else f'a {side} × {side} map'} through "
+                 f"{f'hidden layers {tuple(units[:-1])}' if head else 'no hidden layer'} into {units[-1]} classes."),
+        Evidence("Kernels were turned from height, width, in, out to out, in, height, width"
+                 + ("." if chain.average else "; the first dense layer from row, column, channel to channel, row, column.")),
+    ]  # fmt: skip
     if chain.side is None:
         return _guessed_side(wanted, chain, side, evidence)
     rest = feature_map(checked(wanted))[1]
@@ -171,7 +167,7 @@ def _head(
         raise CheckpointRefused(
             f"its pools round odd maps up (padding same) at {chain.side} px, which a VGG's do not; only VGG networks can be read."
         )
-    return wanted, [*evidence, f"Image side: {chain.side} px stands in the model."], ()
+    return wanted, [*evidence, Evidence(f"Image side: {chain.side} px stands in the model.")], ()
 
 
 def _has_odd_maps(architecture: Architecture) -> bool:
@@ -183,12 +179,12 @@ def _has_odd_maps(architecture: Architecture) -> bool:
 
 
 def _guessed_side(
-    wanted: Architecture, chain: Chain, side: int, evidence: list[str]
-) -> tuple[Architecture, list[str], tuple[str, ...]]:
+    wanted: Architecture, chain: Chain, side: int, evidence: list[Evidence]
+) -> tuple[Architecture, list[Evidence], tuple[Evidence, ...]]:
     """The usual side and padding that leave such a last map, and the others as alternatives."""
     if chain.average:
-        sentence = f"Image side: {wanted.image_side} px is assumed, the model averages a map of any size (--image-size)."
-        return wanted, [*evidence, sentence], ("any other image side",)
+        guess = Evidence(f"Image side: {wanted.image_side} px is assumed, the model averages a map of any size.", ("--image-size",))
+        return wanted, [*evidence, guess], (Evidence("any other image side"),)
     paddings = (chain.padding,) if chain.padding is not None else (0, 1) if wanted.variant == "tiny_vgg" else (1, 0)
     fits = []
     for padding, image_side in product(paddings, dict.fromkeys((*USUAL_SIDES, 32 * side))):
@@ -204,11 +200,11 @@ def _guessed_side(
             "give the full model with its topology."
         )
     best, *others = fits
-    sentence = (
-        f"Weights alone say no image side: padding {best.padding} at {best.image_side} px leaves the {side} x "
-        f"{side} map ({'--image-size' if len(paddings) == 1 else '--padding, --image-size'})."
+    guess = Evidence(
+        f"Weights alone say no image side: padding {best.padding} at {best.image_side} px leaves the {side} x {side} map.",
+        ("--image-size",) if len(paddings) == 1 else ("--padding", "--image-size"),
     )
-    return best, [*evidence, sentence], tuple(f"padding {a.padding} at {a.image_side} px leaves the same map" for a in others)
+    return best, [*evidence, guess], tuple(Evidence(f"padding {a.padding} at {a.image_side} px leaves the same map") for a in others)
 
 
 # ---------------------------------------------------------------- its weights

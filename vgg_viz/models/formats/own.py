@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from vgg_viz.errors import CheckpointRefused
+from vgg_viz.models.class_names import numbered
 from vgg_viz.models.formats import Reading, checkpoint_format
-from vgg_viz.records import Architecture, Checkpoint, Epoch, Specimen
+from vgg_viz.records import Architecture, Checkpoint, Epoch, Evidence, Specimen
 
 FORMAT = "vgg_viz"
 SCHEMA = 1
@@ -31,6 +32,8 @@ def own(stored: object) -> Reading | None:
     try:
         architecture = record(Architecture, stored["architecture"])
         classes = tuple(str(name) for name in stored["classes"])
+        # Files from before that was written down: names that nobody gave are these.
+        named = bool(stored.get("named", classes != numbered(len(classes))))
         weights = {str(key): value for key, value in stored["weights"].items() if isinstance(value, Tensor)}
         history = tuple(record(Epoch, epoch) for epoch in stored["history"])
         specimens = _unpack(stored["specimens"])
@@ -41,8 +44,8 @@ def own(stored: object) -> Reading | None:
         ) from None
     return Reading(
         FORMAT, architecture, weights, classes, history, specimens,
-        evidence=("The file is a vgg_viz checkpoint: architecture, classes and preprocessing are written in it.",),
-        data=dict(stored.get("data") or {}), training=dict(stored.get("training") or {}),
+        evidence=(Evidence("The file is a vgg_viz checkpoint: architecture, classes and preprocessing are written in it."),),
+        data=dict(stored.get("data") or {}), training=dict(stored.get("training") or {}), named=named,
     )  # fmt: skip
 
 
@@ -53,6 +56,7 @@ def pack(checkpoint: Checkpoint) -> dict[str, Any]:
         "schema": SCHEMA,
         "architecture": asdict(checkpoint.architecture),
         "classes": list(checkpoint.classes),
+        "named": checkpoint.named,
         "weights": {key: value.detach().cpu().contiguous() for key, value in checkpoint.weights.items()},
         "history": [asdict(epoch) for epoch in checkpoint.history],
         "specimens": {

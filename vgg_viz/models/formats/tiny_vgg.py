@@ -12,11 +12,14 @@ from vgg_viz.errors import CheckpointRefused, InputRefused
 from vgg_viz.models.formats import Reading, state_dict_format
 from vgg_viz.models.from_shapes import UNSEEN, Chain, renamed, require_chain, strangers
 from vgg_viz.models.vgg import feature_map
-from vgg_viz.records import Architecture
+from vgg_viz.records import Architecture, Evidence
 
 USUAL_SIDES = (64, 224, 28, 32, 96, 128)  # the likelier first
 POSSIBLE_SIDES = range(4, 513)
-UNIT = "Preprocessing: pictures in [0, 1] without mean and std, as in the courses, are assumed; the file does not say (--mean, --std)."
+UNIT = Evidence(
+    "Preprocessing: pictures in [0, 1] without mean and std, as in the courses, are assumed; the file does not say.",
+    ("--mean", "--std"),
+)
 
 
 @state_dict_format("tiny_vgg_lab")
@@ -71,9 +74,11 @@ def tiny_chain(name: str, weights: Mapping[str, Tensor], chain: Chain, said: str
         f"The classifier reads {linear.shape[1]:,} values (a {side} × {side} map of {hidden} channels) and gives "
         f"{base.num_classes:,} {'class' if base.num_classes == 1 else 'classes'}.",
         *filled,
-        UNIT,
     )
-    return Reading(name, fits[0], named, evidence=evidence, alternatives=(UNSEEN,), ignored_keys=ignored, fits=tuple(fits[1:]))
+    return Reading(
+        name, fits[0], named, evidence=(*map(Evidence, evidence), UNIT), alternatives=(UNSEEN,), ignored_keys=ignored,
+        fits=tuple(fits[1:]),
+    )  # fmt: skip
 
 
 def _fits(base: Architecture, side: int, places: Iterable[tuple[int, int]]) -> list[Architecture]:

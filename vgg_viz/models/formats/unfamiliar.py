@@ -12,10 +12,13 @@ from vgg_viz.models.formats import Reading, standardised, state_dict_format
 from vgg_viz.models.formats.tiny_vgg import tiny_chain
 from vgg_viz.models.from_shapes import HARMLESS, Chain, deduced, require_chain, variant_of
 from vgg_viz.models.numbered import not_a_vgg, plan
+from vgg_viz.records import Evidence
 
 ORDER = "The keys are of no known convention; the layers were taken in the file's order, and their shapes follow each other."
-DEFINED = "A state dict lists layers as they were defined; layers that the forward pass calls in another order would be mixed up."
-LRN = "VGG A-LRN has the same shapes: normalisation has no weights (--arch a_lrn)."
+DEFINED = Evidence(
+    "A state dict lists layers as they were defined; layers that the forward pass calls in another order would be mixed up."
+)
+LRN = Evidence("VGG A-LRN has the same shapes: normalisation has no weights (--arch a_lrn).")
 POOLS = "Pools are assumed at the paper's places; the keys do not show them."
 MOST_LAYERS = 64
 

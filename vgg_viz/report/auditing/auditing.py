@@ -20,9 +20,9 @@ from vgg_viz.report.auditing.telling import as_json, leaning_as_json, told
 from vgg_viz.report.build import Result, Study, build
 from vgg_viz.report.exhibits import Progress
 from vgg_viz.report.index import require_index_place
-from vgg_viz.report.material import folder_classes, labelled_pictures, left_out
+from vgg_viz.report.material import folder_classes, labelled_pictures, left_out, phrase
 from vgg_viz.report.preset import PRESETS
-from vgg_viz.report.section import counted, truth_word
+from vgg_viz.report.section import counted, truth_kind
 from vgg_viz.report.source import opened
 from vgg_viz.report.writing import folder_name
 
@@ -70,13 +70,13 @@ def audited(
     study = Study(
         "audit", Case(model, seen, checkpoint.classes, seed), f"{folder_name(own.stem)}-audit", f"Audit of {checkpoint.provenance.file}",
         f"{title(checkpoint.architecture)}; where does it look?", {"": own}, PRESETS["standard"], seed, str(device),
-        facts=lambda: _facts(seen), verdict=lambda _made: told(seen, checkpoint.classes), classes=checkpoint.classes, measured_on=origin,
-        looked_into=origin, warnings=tuple(left_out(batch)), origin=(("Objects", _objects(seen)), ("Heat maps", _maps(seen))),
+        facts=lambda: _facts(seen), verdict=lambda _made: told(seen, checkpoint.classes), classes=checkpoint.classes, measured_on=phrase(origin),
+        looked_into=phrase(origin), warnings=tuple(left_out(batch)), origin=(("Objects", _objects(seen)), ("Heat maps", _maps(seen))),
         more=lambda: {"audit": found},
     )  # fmt: skip
     result = build(study, out=Path(out), command=command, started=started, progress=progress).result
     facts = {
-        "findings": found, "measured_on": origin, "pictures": len(seen.labels),
+        "findings": found, "measured_on": phrase(origin), "pictures": len(seen.labels),
         "right": float(seen.right.float().mean()), "searched": len(seen.suspects), "tried": len(seen.tried),
         "leanings": [leaning_as_json(suspect, verdict, checkpoint.classes) for suspect, verdict in seen.leanings],
         "not_searched": [checkpoint.classes[i] for i in seen.too_few], "index": str(result.index),
@@ -94,18 +94,18 @@ def _indices(names: Sequence[str], known: Sequence[str]) -> list[int] | None:
 def _facts(seen: Audit) -> tuple[tuple[str, str], ...]:
     return (
         ("Pictures", f"{len(seen.labels):,}"), ("Right", f"{100 * float(seen.right.float().mean()):.1f} %"),
-        ("Masks", {"outline": "yes", "": "no"}.get(truth_word(seen.batch), "boxes" if truth_word(seen.batch) == "box" else "and boxes")), ("Classes searched", str(len(seen.suspects))),
+        ("Masks", {"outline": "yes", "box": "boxes", "both": "and boxes", "": "no"}[truth_kind(seen.batch)]), ("Classes searched", str(len(seen.suspects))),
         ("Suspects tried", str(len(seen.tried))), ("Findings", str(len(seen.findings))),
     )  # fmt: skip
 
 
 def _objects(seen: Audit) -> str:
-    word = truth_word(seen.batch)
-    if not word and seen.batch.told:  # too few of them
+    kind = truth_kind(seen.batch)
+    if not kind and seen.batch.told:  # too few of them
         return "masks or boxes are known for too few pictures: the object's place is where the other classes' evidence lies"
-    if not word:
+    if not kind:
         return "no masks: the object's place is where the other classes' evidence lies"
-    known = {"outline": "masks are known", "box": "boxes are known, and what lies in a box counts as object"}.get(word, "masks or boxes are known")
+    known = {"outline": "masks are known", "box": "boxes are known, and what lies in a box counts as object"}.get(kind, "masks or boxes are known")
     known += f" ({seen.batch.told})" if seen.batch.told else ""
     count = int(seen.batch.known.sum())
     return known if count == len(seen.labels) else f"{known}, for {count:,} of {len(seen.labels):,} pictures; only those are searched and tried"

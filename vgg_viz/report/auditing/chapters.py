@@ -22,7 +22,7 @@ from vgg_viz.figures.pictures import picture_grid
 from vgg_viz.maths.heatmaps import MANY_INSIDE, PIXELS_INSIDE, shared_scale
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 from vgg_viz.report.auditing.telling import percent, place_of
-from vgg_viz.report.section import counted, pixels, section, truth_word
+from vgg_viz.report.section import counted, pixels, section, truth_kind
 
 ACROSS = 5  # pictures in a row of transplants and strategies
 RANKED = 20  # suspicious pictures shown
@@ -172,7 +172,7 @@ def attention(case: Case) -> Iterator[Exhibit]:
             "broad cloud in the middle is where "
             "objects lie. The table says how much of the evidence lies in the outer eighth of the pictures"
             + (f", and how much beside the {thing}." if seen.batch.masks is not None else ".")
-            + (" A box holds background too: what lies beside it is surely not the object." if thing == "box" else ""),
+            + (" A box holds background too: what lies beside it is surely not the object." if truth_kind(seen.batch) == "box" else ""),
             cannot="A place that stands out is a suspicion, not a finding: transplants decide. A background that is everywhere, and "
             "a colour, make no spot at all.",
         ),
@@ -191,7 +191,7 @@ def attention(case: Case) -> Iterator[Exhibit]:
 
 def thing_of(seen: Audit) -> str:
     """What is known of the objects' places, in a word."""
-    return {"box": "box", "outline or box": "object or its box"}.get(truth_word(seen.batch), "object")
+    return {"box": "box", "both": "object or its box"}.get(truth_kind(seen.batch), "object")
 
 
 @section(

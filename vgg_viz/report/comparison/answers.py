@@ -37,13 +37,14 @@ def changes(pair: Pair) -> Iterator[Exhibit]:
 def _transitions(a: Answers, b: Answers) -> Exhibit:
     wrong = ~a.correct & ~b.correct
     alike = wrong & (a.predicted == b.predicted)
-    parts = (
-        ("both right", int((a.correct & b.correct).sum())),
-        ("was wrong, now right (only B is right)", int((~a.correct & b.correct).sum())),
-        ("was right, now wrong (only A is right)", int((a.correct & ~b.correct).sum())),
-        ("both wrong, with the same answer", int(alike.sum())),
-        ("both wrong, with different answers", int((wrong & ~alike).sum())),
+    groups = (
+        ("both right", "", int((a.correct & b.correct).sum())),
+        ("was wrong, now right", " (only B is right)", int((~a.correct & b.correct).sum())),
+        ("was right, now wrong", " (only A is right)", int((a.correct & ~b.correct).sum())),
+        ("both wrong, with the same answer", "", int(alike.sum())),
+        ("both wrong, with different answers", "", int((wrong & ~alike).sum())),
     )  # fmt: skip
+    parts = tuple((name + meaning, pictures) for name, meaning, pictures in groups)
     total = len(a.labels)
     agree = int((a.predicted == b.predicted).sum())
     return Exhibit(
@@ -57,7 +58,7 @@ def _transitions(a: Answers, b: Answers) -> Exhibit:
             "that the change from A to B, rather than another run with another seed, made the difference.",
         ),
         alt="Bar of "
-        + ", ".join(f"{pictures:,} {name.split(' (')[0]}" for name, pictures in parts)
+        + ", ".join(f"{pictures:,} {name}" for name, _, pictures in groups)
         + f", of {counted(total, 'picture')}.",
         figure=transitions(parts, title="From A to B"),
         table=Table(

@@ -17,7 +17,7 @@ from vgg_viz.report.comparison.flipped import flipped
 from vgg_viz.report.comparison.maps import TIMES, GradCamPair, grad_cams
 from vgg_viz.report.comparison.pair import Pair, Pictures
 from vgg_viz.report.comparison.viewer import payload
-from vgg_viz.report.section import counted, object_area, picked, pixels, section, spread, true_line, where_word
+from vgg_viz.report.section import counted, object_area, picked, pixels, section, spread, true_line, truth_kind, where_word
 from vgg_viz.report.viewer import packed
 
 SAMPLED = 64  # pictures over which maps are compared in numbers; a large network gets as many as are looked into
@@ -139,7 +139,7 @@ def _sample(pair: Pair) -> tuple[Pictures, Tensor]:
     count = min(len(whole.a), SAMPLED if pair.a.macs + pair.b.macs < 2e9 else pair.preset.pictures)
     # Evenly over the set: a folder begins with its first class.
     chosen = spread(len(whole.a), count)
-    return Pictures(picked(whole.a, chosen), picked(whole.b, chosen), ""), whole.a.labels[chosen]
+    return Pictures(picked(whole.a, chosen), picked(whole.b, chosen)), whole.a.labels[chosen]
 
 
 def _agreement(pair: Pair, side: int, sample: Pictures, classes: Tensor) -> Exhibit:
@@ -149,7 +149,7 @@ def _agreement(pair: Pair, side: int, sample: Pictures, classes: Tensor) -> Exhi
     measured: list[tuple[str, Tensor]] = [("rank correlation of the two maps", ranks)]
     view = sample.b if pair.b.side > pair.a.side else sample.a
     masks, area, on = view.masks, object_area(view), where_word(view)
-    thing = "box" if on == "in the box" else "object"
+    thing = "box" if truth_kind(view) == "box" else "object"
     if masks is not None and area is not None:
         inside = [mass_inside(maps, masks) for maps in found.placed]
         measured += [
@@ -200,6 +200,6 @@ def _viewer(pair: Pair, batch: Batch, said: list[Tensor], asked: dict[str, Tenso
             cannot=_caveat(pair),
         ),
         alt=f"Interactive viewer of {counted(len(batch), 'picture')} with the maps of both networks and their difference; the figure below shows the same.",
-        numbers={"pictures": batch.names, "layers": {n.letter: {"layer": n.report_layer()[0], "why": n.report_layer()[1]} for n in (pair.a, pair.b)}},
+        numbers={"pictures": batch.names, "layers": {n.letter: {"layer": n.report_layer()[0], "why": str(n.report_layer()[1])} for n in (pair.a, pair.b)}},
         viewer=packed(payload(pair, batch, said, asked, maps)),
     )  # fmt: skip

@@ -19,6 +19,7 @@ from vgg_viz.report.comparison.pair import Network, Pair
 from vgg_viz.report.comparison.verdict import facts, headline, score, signed
 from vgg_viz.report.exhibits import Progress
 from vgg_viz.report.index import require_index_place
+from vgg_viz.report.material import phrase
 from vgg_viz.report.preset import preset_for
 from vgg_viz.report.source import opened as opened_source
 from vgg_viz.report.writing import folder_name
@@ -56,7 +57,7 @@ def compare(
         f"A: {a.name}, {a.title}; B: {b.name}, {b.title}; {len(pair.classes):,} shared classes", {"A": a.source, "B": b.source},
         pair.preset, seed, str(device), facts=lambda: _facts(pair),
         verdict=lambda made: [*headline(pair), *(finding for part in made for finding in part.findings)], classes=pair.classes,
-        measured_on=pair.labelled.origin if pair.labelled else "", warnings=tuple(warnings),
+        measured_on=phrase(pair.labelled.origin) if pair.labelled else "", warnings=tuple(warnings),
         looked_into=pair.looked_from, explorer=lambda: live(pair), explorer_name="both networks",
     )  # fmt: skip
     return build(study, out=Path(out), command=command, started=started, progress=progress).result

@@ -73,7 +73,7 @@ def flipped(pair: Pair) -> Exhibit | None:
     if found is None or pair.labelled is None:
         return None
     side = max(pair.a.side, pair.b.side)
-    sample = Pictures(picked(pair.labelled.a, found.places), picked(pair.labelled.b, found.places), "")
+    sample = Pictures(picked(pair.labelled.a, found.places), picked(pair.labelled.b, found.places))
     maps, strongest = contrast(pair, sample, found.right, found.wrong, side)
     view = sample.b if pair.b.side > pair.a.side else sample.a
     answers = pair.answered()

@@ -19,7 +19,7 @@ def live(pair: Pair) -> Explorer:
 
 def _subject(pair: Pair, network: Network, given: Batch | None) -> Subject:
     named = replace(network.checkpoint, provenance=replace(network.checkpoint.provenance, file=network.name))
-    return Subject(named, network.model, Material(None, "", given, None, "", ()), pair.preset, pair.seed)
+    return Subject(named, network.model, Material(None, None, given, None, None, ()), pair.preset, pair.seed)
 
 
 def _looked(pair: Pair) -> Batch | None:

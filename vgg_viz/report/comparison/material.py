@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,7 +14,7 @@ from torch import Tensor
 from vgg_viz.data import shapes
 from vgg_viz.data.folder import Folder, match_classes, open_folder, read_folder, read_images
 from vgg_viz.errors import DataRefused, InputRefused
-from vgg_viz.records import Batch, Checkpoint
+from vgg_viz.records import Batch, Checkpoint, Origin
 from vgg_viz.report.comparison.pair import Pictures
 from vgg_viz.report.material import MOST_GIVEN, in_channels, left_out, specimen_batch, spread
 from vgg_viz.report.preset import Preset
@@ -27,15 +26,17 @@ Places = dict[int, int]  # index of a class in A -> its index in B
 def shared_classes(a: Checkpoint, b: Checkpoint, folder: Folder | None) -> Places:
     """Which class of A is which class of B: by name, and by a folder whose classes both know.
 
-    The k-th of several classes with one name is the k-th of that name in the other: ImageNet has two cranes. "class 0" is no
-    name; two lists of such agree only as a whole.
+    The k-th of several classes with one name is the k-th of that name in the other: ImageNet has two cranes. Where nobody has
+    named the classes of one, their numbers are no names: two such lists agree only as a whole.
     raises  InputRefused when fewer than two classes are shared: between one class and itself nobody can be wrong
     """
     if a.classes == b.classes:
         places = {index: index for index in range(len(a.classes))}
-    else:
+    elif a.named and b.named:
         known = {name: index for index, name in enumerate(_numbered(b.classes))}
-        places = {index: known[name] for index, name in enumerate(_numbered(a.classes)) if name in known and not _nameless(name[0])}
+        places = {index: known[name] for index, name in enumerate(_numbered(a.classes)) if name in known}
+    else:
+        places = {}
     if folder is not None:
         in_a, in_b = _known(folder.classes, a), _known(folder.classes, b)
         for name in folder.classes:
@@ -58,14 +59,10 @@ def _numbered(names: Sequence[str]) -> list[tuple[str, int]]:
     return numbered
 
 
-def _nameless(name: str) -> bool:
-    return re.fullmatch(r"class \d+", name) is not None
-
-
 def _known(names: Sequence[str], checkpoint: Checkpoint) -> dict[str, int]:
     """Index in the checkpoint of each folder class that it knows."""
     with suppress(DataRefused):
-        return dict(zip(names, match_classes(names, checkpoint.classes), strict=True))
+        return dict(zip(names, match_classes(names, checkpoint.classes, named=checkpoint.named), strict=True))
     found = {}
     for name in names:
         with suppress(DataRefused):
@@ -100,7 +97,7 @@ def labelled(
     if shape and (painted or trained_on is not None):
         dataset_seed = int((trained_on or {}).get("seed", 0))
         found = _both(a, b, lambda side: _painted(shape, limit, dataset_seed, side))
-        return Pictures(*found, f"{len(found[0]):,} pictures of the painted set shapes, test split, seed {dataset_seed}"), []
+        return Pictures(*found, Origin("painted", len(found[0]), seed=dataset_seed)), []
     return _carried(a, b, places)
 
 
@@ -131,14 +128,13 @@ def _of_folder(
         return replace(batch, labels=torch.tensor(place)[batch.labels])
 
     found = _both(a, b, view)
-    of = f" of {len(kept):,}" if len(found[0]) < len(kept) else ""
-    where = f", {folder.split}/" if folder.split else ""
+    of = len(kept) if len(found[0]) < len(kept) else None
     strangers = [name for name, known in zip(folder.classes, place, strict=True) if known < 0]
     warnings = left_out(found[0])
     if strangers:
         are = "class of the folder is not known to both networks and was" if len(strangers) == 1 else "classes of the folder are not known to both networks and were"
         warnings.append(f"{len(strangers)} {are} left out: {_few(strangers)}.")
-    return Pictures(*found, f"{len(found[0]):,}{of} pictures of the folder {folder.root.name!r}{where}"), warnings
+    return Pictures(*found, Origin("folder", len(found[0]), of, folder.root.name, folder.split)), warnings
 
 
 def _painted(place: dict[str, int], limit: int, seed: int, side: int) -> Batch:
@@ -163,14 +159,14 @@ def _carried(a: Checkpoint, b: Checkpoint, places: Places) -> tuple[Pictures | N
         return None, []
     counts = Counter(letter for _, letter in found.values())
     batches = _both(a, b, lambda side: specimen_batch(tuple(specimens), side))
-    whose = " and ".join(f"{counts[letter]} inside {letter}" for letter in ("A", "B") if counts[letter])
     warnings = left_out(batches[0])
     if not (a.specimens and b.specimens):
         one, other = ("A", "B") if a.specimens else ("B", "A")
         warnings.append(
             f"The pictures travelled in {one} and were held out when {one} was trained; whether {other} has learned from them nobody can tell here."
         )
-    return Pictures(*batches, f"the held-out specimens of the checkpoints ({whose})"), warnings
+    inside = {letter: counts[letter] for letter in ("A", "B") if counts[letter]}
+    return Pictures(*batches, Origin("specimens", len(batches[0]), inside=inside)), warnings
 
 
 def given(a: Checkpoint, b: Checkpoint, images: str | os.PathLike[str] | None, preset: Preset) -> tuple[Pictures | None, list[str]]:
@@ -179,7 +175,7 @@ def given(a: Checkpoint, b: Checkpoint, images: str | os.PathLike[str] | None, p
         return None, []
     read = _both(a, b, lambda side: read_images(images, image_side=side, limit=MOST_GIVEN))
     some = spread(read[0], preset.pictures), spread(read[1], preset.pictures)
-    return Pictures(*some, f"{len(some[0])} of {len(read[0])} pictures given with --images"), left_out(read[0])
+    return Pictures(*some, Origin("given", len(some[0]), len(read[0]))), left_out(read[0])
 
 
 def opened(data: str | os.PathLike[str] | None) -> tuple[Folder | None, bool]:

@@ -13,7 +13,8 @@ from vgg_viz.capture.predict import predict_logits
 from vgg_viz.errors import SectionMissing
 from vgg_viz.models.geometry import LayerGeometry, geometry
 from vgg_viz.models.vgg import title
-from vgg_viz.records import Batch, Checkpoint
+from vgg_viz.records import Batch, Checkpoint, LayerChoice, Origin
+from vgg_viz.report.material import phrase
 from vgg_viz.report.preset import Preset
 from vgg_viz.report.section import Answers, picked
 from vgg_viz.report.source import Source
@@ -62,10 +63,10 @@ class Network:
     def macs(self) -> int:
         return sum(row.macs for row in self.rows)
 
-    def report_layer(self) -> tuple[str, str]:
-        """Where its own report takes Grad-CAM, and why, in one sentence."""
-        convolution, reason = choose_layer(self.rows, self.side)
-        return after_relu(self.rows, convolution), reason
+    def report_layer(self) -> tuple[str, LayerChoice]:
+        """Where its own report takes Grad-CAM, and the convolution before it with the reason."""
+        chosen = choose_layer(self.rows, self.side)
+        return after_relu(self.rows, chosen.name), chosen
 
     def answers(self, batch: Batch) -> Tensor:
         """Logits of the shared classes only: (N, S), on the CPU."""
@@ -77,12 +78,12 @@ class Pictures:
     """The same pictures twice, as either network's evaluation view shows them.
 
     a, b     of the side and channels of A and of B, in one order; labels are places among the shared classes, or None
-    origin   where they come from, in one phrase
+    origin   where they come from; None for a part of them
     """
 
     a: Batch
     b: Batch
-    origin: str
+    origin: Origin | None = None
 
 
 class Pair:
@@ -135,8 +136,8 @@ class Pair:
     def looked_from(self) -> str:
         """Where the pictures come from that are looked into, in one phrase; "" where there are none."""
         if self.given is not None:
-            return self.given.origin
-        return "pictures whose answer changed, then some whose did not" if self.labelled is not None else ""
+            return phrase(self.given.origin)
+        return phrase(Origin("by change")) if self.labelled is not None else ""
 
     @cached_property
     def looked(self) -> Pictures:
@@ -152,7 +153,7 @@ class Pair:
         steady = [*(a.correct & b.correct).nonzero()[:, 0].tolist(), *(~a.correct & ~b.correct).nonzero()[:, 0].tolist()]
         chosen += [i for i in (*steady[:1], *fixed[half:], *broken[half:], *steady[1:]) if i not in chosen]
         chosen = chosen[: self.preset.pictures]
-        return Pictures(picked(self.labelled.a, chosen), picked(self.labelled.b, chosen), self.looked_from)
+        return Pictures(picked(self.labelled.a, chosen), picked(self.labelled.b, chosen), Origin("by change"))
 
     @property
     def view(self) -> Batch:

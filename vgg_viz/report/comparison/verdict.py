@@ -9,6 +9,7 @@ from typing import Any
 from vgg_viz.maths.metrics import calibration, mcnemar_exact, paired_interval, wilson_interval
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 from vgg_viz.report.comparison.pair import Network, Pair
+from vgg_viz.report.material import phrase
 from vgg_viz.report.section import counted, section
 
 SURE = 0.05  # a disagreement that chance alone makes more rarely than this counts as a difference
@@ -148,7 +149,7 @@ def side_by_side(pair: Pair) -> Iterator[Exhibit]:
         table=Table((Column("what"), Column(f"A: {pair.a.name}"), Column(f"B: {pair.b.name}")), tuple(rows)),
         numbers={
             "a": _numbers(pair, pair.a), "b": _numbers(pair, pair.b), "shared_classes": pair.classes, "same_file": pair.same_file,
-            "measured_on": pair.labelled.origin if pair.labelled else None,
+            "measured_on": phrase(pair.labelled.origin) if pair.labelled else None,
             "answers": None if found is None else {
                 "n": found.n, "both_right": found.both, "only_a_right": found.only_a, "only_b_right": found.only_b, "neither_right": found.neither,
                 "difference": found.difference, "interval": found.interval, "mcnemar_p": found.p,

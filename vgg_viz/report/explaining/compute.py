@@ -17,7 +17,7 @@ from vgg_viz.attribution.targets import Target
 from vgg_viz.capture.hooks import evaluating, frozen, hearing, meeting
 from vgg_viz.errors import InputRefused
 from vgg_viz.models.geometry import LayerGeometry
-from vgg_viz.records import Attribution, Neuron
+from vgg_viz.records import Attribution, LayerChoice, Neuron
 from vgg_viz.report.explaining.question import Classes, Question, settled
 
 UNIT = -1  # in place of a class index where the maps are about a unit
@@ -85,7 +85,8 @@ def compute(model: nn.Module, image: Tensor, question: Question, rows: tuple[Lay
     rows      its geometry
     channels  whether to ask for the part of each channel too: one pass more
     """
-    layer, reason = _layer(model, image, question, rows)
+    at = _layer(model, image, question, rows)
+    layer = at.name
     every = list(dict.fromkeys([*_depths(model, question.unit, rows), layer]))
     cams = [name for name in question.methods if name in CAMS]
     first = gradient_bundle(model, image, question.unit or "predicted", layers=every, keep=[layer], cams=cams, relu=False)
@@ -114,19 +115,19 @@ def compute(model: nn.Module, image: Tensor, question: Question, rows: tuple[Lay
         passes += 2.0
     deep = {"grad_cam": first.grad_cam, **first.cams}[(cams or ["grad_cam"])[0]]
     return Maps(
-        logits, classes, said if question.unit else None, maps, layer, reason, {name: deep[name] for name in every}, activation.cpu(), parts, passes,
+        logits, classes, said if question.unit else None, maps, layer, at.reason, {name: deep[name] for name in every}, activation.cpu(), parts, passes,
     )  # fmt: skip
 
 
-def _layer(model: nn.Module, image: Tensor, question: Question, rows: tuple[LayerGeometry, ...]) -> tuple[str, str]:
-    """Where the layered methods look, and why, without a full stop."""
+def _layer(model: nn.Module, image: Tensor, question: Question, rows: tuple[LayerGeometry, ...]) -> LayerChoice:
+    """Where the layered methods look, and why."""
     if question.layer:
-        return question.layer, "as was asked for"
-    convolution, reason = choose_layer(rows, int(image.shape[-1]))
-    usual = after_relu(rows, convolution)
+        return LayerChoice(question.layer, "as was asked for")
+    chosen = choose_layer(rows, int(image.shape[-1]))
+    usual = after_relu(rows, chosen.name)
     if question.unit is not None and (below := layer_for(model, image, None, question.unit)) != usual:
-        return below, f"the highest that lies below {question.unit.layer}"
-    return usual, reason.removeprefix(f"{convolution}: ").removesuffix(".")
+        return LayerChoice(below, f"the highest that lies below {question.unit.layer}")
+    return LayerChoice(usual, chosen.reason)
 
 
 def _depths(model: nn.Module, unit: Neuron | None, rows: tuple[LayerGeometry, ...]) -> list[str]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from vgg_viz.records import Attribution
 from vgg_viz.report.explaining.compute import UNIT
 from vgg_viz.report.explaining.explanation import Explanation
-from vgg_viz.report.explaining.telling import is_flat, part, removed
+from vgg_viz.report.explaining.telling import is_flat, part, part_said, removed
 from vgg_viz.versions import reproducible
 
 TOP = 5  # classes that are named
@@ -58,7 +58,7 @@ def top(found: Explanation) -> list[dict[str, Any]]:
 
 def target(found: Explanation, index: int) -> str:
     """What a map is about, in the one word of the viewer and of receipts."""
-    return "unit" if index == UNIT else (part(found, index) or "other").split(",")[0]
+    return "unit" if index == UNIT else part(found, index)
 
 
 def peak(found: Attribution) -> tuple[int, int]:
@@ -75,7 +75,7 @@ def facts_of_maps(found: Explanation) -> list[dict[str, Any]]:
         row, column = peak(one)
         facts.append({
             "method": method, "class": None if index == UNIT else found.classes[index], "index": None if index == UNIT else index, "unit_of": one.unit_of,
-            "part": part(found, index), "layer": one.layer, "unit": one.unit, "signed": one.signed,
+            "part": part_said(found, index), "layer": one.layer, "unit": one.unit, "signed": one.signed,
             "low": float(one.values.min()), "high": float(one.values.max()), "flat": is_flat(one.values),
             "shape": list(one.values.shape[1:]), "peak": {"row": row, "column": column, "value": float(one.values[0, row, column])},
             "residual": None if one.residual is None else float(one.residual[0]), "passes": one.passes, "seconds": one.seconds,

@@ -19,7 +19,7 @@ from vgg_viz.report import receipts
 from vgg_viz.report.explaining.compute import UNIT
 from vgg_viz.report.explaining.explanation import Explanation
 from vgg_viz.report.explaining.facts import target
-from vgg_viz.report.explaining.telling import method_said, name_of, part
+from vgg_viz.report.explaining.telling import method_said, name_of, part_said, titled
 from vgg_viz.report.section import counted, pixels, section
 from vgg_viz.report.viewer import ViewerStart, method_of, of_attributions, packed
 
@@ -74,7 +74,7 @@ def _viewer(found: Explanation) -> Exhibit:
     names = found.question.methods
     leading = computed.asked[0]
     every = {
-        name: replace(method_of(METHODS[name]), signed=one.signed, unit=one.unit, title=method_said(found, name).split(", at ")[0])
+        name: replace(method_of(METHODS[name]), signed=one.signed, unit=one.unit, title=titled(found, name))
         for name in names if (one := computed.maps[name, leading])
     }
     # Layers first, and in their order: the viewer lists them as they come.
@@ -121,7 +121,7 @@ def _methods(found: Explanation) -> Exhibit:
             both = torch.stack([found.map(name, other) for other in computed.asked])
             scale = attribution_scale(both, one, over="all rows of each method")
             panels.append((method_said(found, name), found.map(name, index).numpy(), scale))
-        about = name_of(found, index) if index == UNIT else f"{name_of(found, index)} ({part(found, index)}, {percent(float(computed.probabilities[index]))})"
+        about = name_of(found, index) if index == UNIT else f"{name_of(found, index)} ({part_said(found, index)}, {percent(float(computed.probabilities[index]))})"
         rows.append(Row(photo, panels, f"for {about}"))
     alone = [method_said(found, name) for name in found.question.methods if computed.maps[name, computed.asked[0]].layer is None and METHODS[name].family == "gradient"]
     grain = " Maps with the grain of a gradient are shown without the picture." if alone else ""

@@ -17,7 +17,7 @@ from vgg_viz.report.explaining.compute import UNIT
 from vgg_viz.report.explaining.explanation import Explanation
 from vgg_viz.report.explaining.facts import facts_of_maps, ranked, shown_classes, top
 from vgg_viz.report.explaining.hiding import hidden
-from vgg_viz.report.explaining.telling import answer, method_said, name_of, part, removed
+from vgg_viz.report.explaining.telling import answer, method_said, name_of, part, part_said, removed
 from vgg_viz.report.section import counted, pixels, section
 
 MAPS = 4  # on the sheet, where there are no more classes
@@ -39,14 +39,14 @@ def sheet(found: Explanation) -> Iterator[Exhibit]:
             "evidence." + (" A hidden region is itself something that the network has hardly seen in training." if found.removal else "")),
         alt=f"The picture with {counted(len(panels), 'map')} on one scale. {_upper(found)}. {removed(found)}".strip(),
         figure=explanation(
-            pixels(found.batch.images)[0], panels, scale, [Said(found.classes[i], float(computed.probabilities[i]), part(found, i)) for i in shown_classes(found)],
+            pixels(found.batch.images)[0], panels, scale, [Said(found.classes[i], float(computed.probabilities[i]), part_said(found, i), i == computed.predicted) for i in shown_classes(found)],
             hidden(found), seen=_seen_by_unit(found), title=_upper(found), caveat=removed(found),
             subtitle=f"{found.name}; {title(found.checkpoint.architecture)}; {method_said(found, found.leading)}",
         ),
         kind="picture",
         table=Table(
             (Column("class"), Column("part"), Column("probability", "%", True), Column("logit", "", True), Column("rank", "", True)),
-            tuple((found.classes[i], part(found, i) or None, 100 * float(computed.probabilities[i]), float(computed.logits[i]), order.index(i) + 1) for i in shown_classes(found)),
+            tuple((found.classes[i], part_said(found, i) or None, 100 * float(computed.probabilities[i]), float(computed.logits[i]), order.index(i) + 1) for i in shown_classes(found)),
         ),
         numbers={
             "picture": found.name, "answer": answer(found), "method": found.leading, "layer": computed.maps[found.leading, computed.asked[0]].layer,
@@ -105,7 +105,7 @@ def hero(found: Explanation) -> tuple[list[Panel], Scale]:
     """The maps of the sheet, placed, and the one scale that they share."""
     computed, method = found.computed, found.leading
     maps: list[tuple[str, str, Tensor]] = [
-        (f"for {name_of(found, index)}", part(found, index) or ("what raises it" if index == UNIT else "class"), found.map(method, index)) for index in computed.asked
+        (f"for {name_of(found, index)}", part_said(found, index) or ("what raises it" if index == UNIT else "class"), found.map(method, index)) for index in computed.asked
     ]
     if computed.classes is not None and (difference := computed.difference(method)) is not None:
         first, second = (name_of(found, index) for index in computed.classes.pair)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from typing import Literal
 
 from torch import Tensor
 
@@ -23,18 +24,29 @@ def name_of(explanation: Explanation, index: int) -> str:
     return label(explanation.classes[index], 40)
 
 
-def part(explanation: Explanation, index: int) -> str:
-    """What a class is to the question: "predicted", "expected", "runner-up", "set against", or ""."""
+Part = Literal["predicted", "expected", "set against", "runner-up", "other"]
+
+
+def part(explanation: Explanation, index: int) -> Part:
+    """What a class is to the question."""
     classes = explanation.computed.classes
+    if index == explanation.computed.predicted:
+        return "predicted"
     if classes is None:
-        return "predicted" if index == explanation.computed.predicted else ""
-    if index == classes.predicted:
-        return "predicted, as expected" if agreed(explanation) else "predicted"
+        return "other"
     if index == classes.expected and classes.told and not agreed(explanation):
         return "expected"
     if index == classes.pair[1] and explanation.question.against is not None:
         return "set against"
-    return "runner-up" if index == classes.expected else ""
+    return "runner-up" if index == classes.expected else "other"
+
+
+def part_said(explanation: Explanation, index: int) -> str:
+    """The same in words; "" for a class that has no part in it."""
+    found = part(explanation, index)
+    if found == "predicted" and explanation.computed.classes is not None and agreed(explanation):
+        return "predicted, as expected"
+    return "" if found == "other" else found
 
 
 def agreed(explanation: Explanation) -> bool:
@@ -59,11 +71,16 @@ def answer(explanation: Explanation) -> str:
     return f"{said}, not {other}" if classes.told else f"{said} rather than {other}"
 
 
+def titled(explanation: Explanation, method: str) -> str:
+    """A method, and whether its maps have a sign here: "Grad-CAM, signed"."""
+    found = explanation.computed.maps[method, explanation.computed.asked[0]]
+    return METHODS[method].title + (", signed" if found.signed and not METHODS[method].signed else "")
+
+
 def method_said(explanation: Explanation, method: str) -> str:
     """A method with its layer: "Grad-CAM, signed, at relu5_3"."""
-    found = explanation.computed.maps[method, explanation.computed.asked[0]]
-    title = METHODS[method].title + (", signed" if found.signed and not METHODS[method].signed else "")
-    return title if found.layer is None else f"{title}, at {found.layer}"
+    layer = explanation.computed.maps[method, explanation.computed.asked[0]].layer
+    return titled(explanation, method) if layer is None else f"{titled(explanation, method)}, at {layer}"
 
 
 def removed(explanation: Explanation) -> str:

@@ -83,8 +83,8 @@ def compute(subject: Subject, looked: Looked, names: tuple[str, ...] = ()) -> At
     names  of methods, those that the viewer holds first; none: those of the preset
     """
     names = names or subject.preset.methods
-    convolution, reason = choose_layer(subject.geometry, looked.batch.images.shape[-1])
-    layer = after_relu(subject.geometry, convolution)
+    usual = choose_layer(subject.geometry, looked.batch.images.shape[-1])
+    layer = after_relu(subject.geometry, usual.name)
     every = [after_relu(subject.geometry, row.name) for row in subject.conv_layers]
     order = looked.logits.argsort(dim=1, descending=True, stable=True)
     first, second = order[:, 0], order[:, min(1, order.shape[1] - 1)]
@@ -104,7 +104,7 @@ def compute(subject: Subject, looked: Looked, names: tuple[str, ...] = ()) -> At
                 found = subject.maps.attribute(looked.batch, name, classes, target=target, layer=layer)
             if found is not None:
                 by_method[target, name] = found
-    return AttentionMaps(layer, reason.removeprefix(f"{convolution}: ").removesuffix("."), second, by_method, by_layer)
+    return AttentionMaps(layer, usual.reason, second, by_method, by_layer)
 
 
 def held(subject: Subject, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from vgg_viz.attribution import methods
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 from vgg_viz.report.detective import detected
-from vgg_viz.report.inspection import assumed, ignored
+from vgg_viz.report.inspection import ignored
 from vgg_viz.report.section import Subject, section
 
 
@@ -21,9 +21,9 @@ def evidence(subject: Subject) -> Iterator[Exhibit | Finding]:
     architecture = subject.checkpoint.architecture
     rows: list[tuple[str, str]] = [("file", provenance.file), ("format", provenance.format)]
     # What a reader may have to mend comes first.
-    rows += [("assumed", sentence) for sentence in provenance.evidence if assumed(sentence)]
-    rows += [("or else", sentence) for sentence in provenance.alternatives]
-    rows += [("known", sentence) for sentence in provenance.evidence if not assumed(sentence)]
+    rows += [("assumed", str(one)) for one in provenance.evidence if one.assumed]
+    rows += [("or else", str(one)) for one in provenance.alternatives]
+    rows += [("known", str(one)) for one in provenance.evidence if not one.assumed]
     if provenance.ignored_keys:
         rows.append(("not loaded", ignored(provenance.ignored_keys)))
     rows += [
@@ -50,7 +50,10 @@ def evidence(subject: Subject) -> Iterator[Exhibit | Finding]:
         ),
         alt=f"Table of {len(rows)} facts about the checkpoint {provenance.file}.",
         table=Table((Column("what"), Column("how it is known")), tuple(rows)),
-        numbers={"evidence": provenance.evidence, "alternatives": provenance.alternatives, "ignored_keys": provenance.ignored_keys},
+        numbers={
+            "evidence": [str(one) for one in provenance.evidence], "alternatives": [str(one) for one in provenance.alternatives],
+            "ignored_keys": provenance.ignored_keys,
+        },
     )
     known = methods()
     yield Exhibit(

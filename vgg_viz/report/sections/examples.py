@@ -17,7 +17,7 @@ from vgg_viz.maths.heatmaps import place
 from vgg_viz.maths.images import encode_webp, mosaic, resize, to_uint8
 from vgg_viz.maths.metrics import mass_inside
 from vgg_viz.records import Caption, Column, Exhibit, Table
-from vgg_viz.report.section import Answers, Subject, choose, counted, object_area, picked, section, where_word
+from vgg_viz.report.section import Answers, Subject, choose, counted, object_area, picked, section, truth_kind, where_word
 from vgg_viz.report.sections.mistakes import answers_of
 
 THUMB = 64  # largest side of a picture in the sheet [px]
@@ -91,7 +91,7 @@ def grid(subject: Subject, answers: Answers, chosen: list[int]) -> Exhibit:
         viewer={
             "kind": "examples", "classes": list(classes), "low": low, "of": len(batch), "layer": found.layer, "reason": found.reason,
             "sheet": sheet(batch.images[chosen]), "place": [i + 1 for i in chosen], "name": names, "true": labels.tolist(), "top": top,
-            "loss": losses, "inside": inside, "area": area, **({} if where_word(batch) != "in the box" else {"thing": "box"}), "photos": _photos(subject, answers, chosen),
+            "loss": losses, "inside": inside, "area": area, **({"thing": "box"} if truth_kind(batch) == "box" else {}), "photos": _photos(subject, answers, chosen),
         },
     )  # fmt: skip
 
@@ -111,7 +111,7 @@ def attention(subject: Subject, answers: Answers, chosen: list[int]) -> Attended
     if count < len(chosen):
         reason = f"Measured for the first {count} of these {len(chosen)} examples only: each costs two passes of a large network."
     side = batch.images.shape[-1]
-    layer = after_relu(subject.geometry, choose_layer(subject.geometry, side)[0])
+    layer = after_relu(subject.geometry, choose_layer(subject.geometry, side).name)
     field = next(row.field for row in subject.geometry if row.name == layer)
     if field is None or count == 0:
         why = reason if field is not None else f"The units of {layer} have no receptive field of one size, so its map cannot be placed."
@@ -194,7 +194,8 @@ def _words(answers: Answers, chosen: list[int], found: Attended, low: float) -> 
     measured = bool(len(found.inside))
     below = int((found.inside < found.area).sum())
     on = where_word(answers.batch)
-    thing = "box" if on == "in the box" else "object"
+    kind = truth_kind(answers.batch)
+    thing = "box" if kind == "box" else "object"
     return Caption(
         see=f"{_selection(answers, chosen)} Under each picture: what the network said, with which confidence, and where that is wrong what it is. "
         "Pictures are stored small and with loss; the network saw the originals."
@@ -205,7 +206,7 @@ def _words(answers: Answers, chosen: list[int], found: Attended, low: float) -> 
            f"{counted(int((~found.area.isnan()).sum()), 'example')}{'' if bool((~found.area.isnan()).all()) else ' whose place is known'}. An answer that is right with its attention outside may be right for a wrong reason. " if measured else "")
         + (found.reason if measured else ""),
         cannot="Mistakes were picked on purpose, so shares of this grid are not rates of the network: those stand under Mistakes. "
-        + (("A coarse map spills over the border of a small object even when it follows it." if on == "on the object" else
+        + (("A coarse map spills over the border of a small object even when it follows it." if kind in ("", "outline") else
            "A box holds background beside the object, so what lies in it flatters the network.") if measured else found.reason),
     )  # fmt: skip
 

@@ -18,7 +18,7 @@ from vgg_viz.maths.metrics import bootstrap_interval, wilson_interval
 from vgg_viz.maths.receptive_field import Box
 from vgg_viz.records import Batch, Caption, Column, Exhibit, Table
 from vgg_viz.report.preset import LARGE_GIGAMACS
-from vgg_viz.report.section import Subject, counted, picked, pixels, rows_of, section, spread, truth_word
+from vgg_viz.report.section import Subject, counted, picked, pixels, rows_of, section, spread, truth_kind
 from vgg_viz.report.sections.activations import looked_at
 
 MEASURED, FEW = 24, 4  # pictures with masks that are measured; of a large network
@@ -58,8 +58,8 @@ def _steps(batch: Batch, maps: Tensor, found: tuple[Localised, ...]) -> Exhibit:
         rows.append([photo, painted_map(maps[n].numpy(), scale)[..., :3], seeds.astype(np.float32), cut.astype(np.float32), framed])
         boxes.append(None if one.box is None else [one.box.x0, one.box.y0, one.box.x1, one.box.y1])
         captions.append(batch.names[n])
-    word = truth_word(batch)
-    true = {"outline": ", with the true outline of the object", "box": ", with the true box", "outline or box": ", with the true outline or box"}.get(word, "")
+    kind = truth_kind(batch)
+    true = {"outline": ", with the true outline of the object", "box": ", with the true box", "both": ", with the true outline or box"}.get(kind, "")
     return Exhibit(
         "localisation-steps",
         "From saliency to a box",
@@ -98,9 +98,9 @@ def _measured(subject: Subject, batch: Batch, masks: Tensor) -> Exhibit:
         f"{best} ({percent(lines[best]['overlap'])}; difference {100 * float(gain.mean()):+.0f} points, 95 % interval {100 * low:+.0f} to {100 * high:+.0f})."
     ).replace("-", "−")
     owed = "" if float((scores[OURS] - scores[CENTRE_CUT]).mean()) > 0 else ": here nothing"
-    word = truth_word(batch)
-    known = {"outline": "known masks", "box": "known boxes"}.get(word, "known masks or boxes")
-    target = {"outline": "the box around the object's mask", "box": "the object's true box (around all, where it has several)"}.get(word, "the box around the object")
+    kind = truth_kind(batch)
+    known = {"outline": "known masks", "box": "known boxes"}.get(kind, "known masks or boxes")
+    target = {"outline": "the box around the object's mask", "box": "the object's true box (around all, where it has several)"}.get(kind, "the box around the object")
     return Exhibit(
         "localisation-overlap",
         "How often is the box right?",

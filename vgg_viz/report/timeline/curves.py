@@ -100,8 +100,8 @@ def _order(walk: Walk, found: Measured) -> str:
     first, last = min(known.values()), max(known.values())
     if first == last:
         return f"Here all layers settle at one time (rank correlation {SETTLED} or more with the last epoch, from epoch {walk.epochs[first]} on)."
-    soon, late = (", ".join(name for name, since in known.items() if since == place) for place in (first, last))
-    return (f"Here {soon} settle{'s' if ',' not in soon else ''} first, from epoch {walk.epochs[first]} on, and {late} last, from epoch {walk.epochs[last]} on "
+    soon, late = ([name for name, since in known.items() if since == place] for place in (first, last))
+    return (f"Here {', '.join(soon)} settle{'s' if len(soon) == 1 else ''} first, from epoch {walk.epochs[first]} on, and {', '.join(late)} last, from epoch {walk.epochs[last]} on "
             f"(rank correlation {SETTLED} or more with the last epoch).")  # fmt: skip
 
 

@@ -44,7 +44,7 @@ def donors(walk: Walk) -> tuple[Batch, str]:
         folder = open_folder(data, split="train")
     except InputRefused:
         return walk.labelled, walk.material.labelled_from
-    order = torch.tensor(match_classes(folder.classes, walk.classes))
+    order = torch.tensor(match_classes(folder.classes, walk.classes, named=walk.run.checkpoint.named))
     count = max(DONORS, 40 * len(walk.classes))
     batch = in_channels(read_folder(folder, image_side=walk.side, limit=count, seed=walk.seed), walk.run.checkpoint)
     labels = None if batch.labels is None else order[batch.labels]

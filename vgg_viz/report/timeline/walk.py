@@ -78,7 +78,7 @@ class Walk:
     @cached_property
     def deep(self) -> str:
         """The layer of the run's own reports, at which maps are shown."""
-        return after_relu(self.rows, choose_layer(self.rows, self.side)[0])
+        return after_relu(self.rows, choose_layer(self.rows, self.side).name)
 
     @cached_property
     def early(self) -> str:
