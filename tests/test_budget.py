@@ -25,10 +25,10 @@ from vgg_viz.report import gallery, pacing
 from vgg_viz.report.budget import OVERHEAD, Detail, Plan, Speed, Task, Trials, cost_of, evaluated, plan, reductions
 from vgg_viz.report.calibration import Ratio, measured, painted
 from vgg_viz.report.gallery import Result, report
+from vgg_viz.report.map_cache import options_of
 from vgg_viz.report.pacing import FIRST, Pace, pace
 from vgg_viz.report.preset import PRESETS, preset_for
 from vgg_viz.report.section import Section
-from vgg_viz.report.shelf import options_of
 
 SPEED = Speed(0.1, 0.3)
 FULL = Detail(steps=32, samples=16, masks=1000, window=1 / 8, stride=0.5)
@@ -452,7 +452,7 @@ def test_a_report_ends_near_its_budget_and_says_what_it_cut(budget, slow_report)
 def test_a_budget_too_small_for_anything_still_gives_a_page_with_the_cheapest_maps(slow_report):
     result, manifest, _ = slow_report(0.01)
     assert "Even the least takes longer than that." in result.index.read_text(encoding="utf-8")
-    kept = {(one["method"], one["target"]) for one in manifest["receipts"]}
+    kept = {(one["method"], one["target"]) for one in manifest["maps"]}
     assert ("grad_cam", "predicted") in kept
     assert {name for name, _ in kept} <= set(SHARED)
     assert {title for title, _ in result.missing} == {"Mistakes", "Data"}
@@ -469,9 +469,9 @@ def test_an_interrupted_report_goes_on_with_more_seconds_from_the_maps_that_it_h
         slow_report(5_000.0)
     monkeypatch.setattr(builder, "_explorer", written)
     result, manifest, _ = slow_report(50_000.0)
-    count = len(manifest["receipts"])
+    count = len(manifest["maps"])
     assert count > 4
-    assert result.said[0] == f"{count} of {count} sets of maps were read from the receipts of an interrupted report."
+    assert result.said[0] == f"{count} of {count} sets of maps were read from what an interrupted report had left."
 
 
 def test_parts_that_a_budget_left_out_are_told_in_one_sentence_and_are_missing_all_the_same(capsys, tmp_path):
@@ -489,7 +489,7 @@ def test_without_a_budget_nothing_is_said_of_one(slow_report):
     result, manifest, _ = slow_report(None)
     assert "budget" not in manifest
     assert "budget" not in " ".join(result.said)
-    assert {one["method"] for one in manifest["receipts"]} >= {"integrated_gradients", "occlusion"}
+    assert {one["method"] for one in manifest["maps"]} >= {"integrated_gradients", "occlusion"}
 
 
 def test_what_the_shared_pass_gives_are_methods():

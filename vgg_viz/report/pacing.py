@@ -19,8 +19,8 @@ from vgg_viz.errors import InputRefused, SectionMissing
 from vgg_viz.report.budget import EVALUATION, Detail, Plan, Speed, Task, Trials, evaluated, least, plan, reductions
 from vgg_viz.report.calibration import WRITING, Ratio, measured, painted, painting
 from vgg_viz.report.cuts import NAMES, gone, sentence
+from vgg_viz.report.map_cache import options_of
 from vgg_viz.report.preset import LARGE_GIGAMACS, Preset
-from vgg_viz.report.shelf import options_of
 from vgg_viz.versions import reproducible
 
 # What a reader would miss most comes first; the others follow in the page's order.

@@ -12,11 +12,11 @@ from vgg_viz.attribution.shared import SHARED
 from vgg_viz.attribution.trust import Evidence, evidence
 from vgg_viz.attribution.trust_verdict import FEWEST
 from vgg_viz.records import Attribution, Batch
-from vgg_viz.report.kept_trials import remembered
+from vgg_viz.report.evaluation_cache import cached
+from vgg_viz.report.map_cache import options_of
 from vgg_viz.report.preset import LARGE_GIGAMACS
-from vgg_viz.report.receipts import pixels_of
+from vgg_viz.report.saved_maps import pixels_of
 from vgg_viz.report.section import Looked, Subject, picked
-from vgg_viz.report.shelf import Shelf, options_of
 
 TRIED, COMPARED = 16, 8  # pictures on which methods are put to the test, and those of them that get every check
 # Passes of the network that one method may spend on either kind of question; "full" does not bound those of a small network.
@@ -43,7 +43,7 @@ def tried(subject: Subject, looked: Looked) -> tuple[Evidence, ...]:
         options = options_of(subject.preset, subject.seed, part.images.shape[-1], None)
         extent |= {"window": options.window, "stride": options.stride, "least": 0, "levels": 3, "draws": 1}
         extent |= {} if full else {**THRIFTY, "most_passes": PASSES_OF_LARGE}
-    allowance = subject.maps.allowance if isinstance(subject.maps, Shelf) else None
+    allowance = subject.maps.allowance
 
     def hold() -> tuple[Evidence, ...]:
         return evidence(
@@ -53,14 +53,12 @@ def tried(subject: Subject, looked: Looked) -> tuple[Evidence, ...]:
             affords=allowance.tries if allowance else None, made=_made(subject, looked, places) if large else None, **extent,
         )  # fmt: skip
 
-    if not isinstance(subject.maps, Shelf):
-        return tuple(ranked(hold()))
     key = {
         "methods": subject.preset.methods, "seed": subject.seed, "steps": subject.preset.steps, "samples": subject.preset.samples,
-        "random masks": subject.preset.masks, **extent, "labels": part.labels, "origin": subject.maps.told(part),
+        "random masks": subject.preset.masks, **extent, "labels": part.labels, "origin": subject.maps.facts(part),
         "masks": None if part.masks is None else pixels_of(part.masks), "boxed": None if part.boxed is None else part.boxed.tolist(),
     }  # fmt: skip
-    return tuple(ranked(remembered(subject.maps.folder, key, hold, whole=len(subject.preset.methods))))
+    return tuple(ranked(cached(subject.maps.folder, key, hold, whole=len(subject.preset.methods))))
 
 
 def _part(batch: Batch, most: int) -> tuple[Batch, list[int]]:

@@ -48,7 +48,7 @@ def attention(subject: Subject) -> Iterator[Exhibit | Finding]:
     """Viewer, methods side by side, layers side by side, two classes, and the trials."""
     looked = looked_at(subject)
     trials = tried(subject, looked)
-    verdicts = {trial.method: (trial.verdict, trial.reason) for trial in trials} or subject.verdicts
+    verdicts = {trial.method: (trial.verdict, trial.reason) for trial in trials}
     names = (*(name for name in verdicts if name in subject.preset.methods), *(name for name in subject.preset.methods if name not in verdicts))
     maps = compute(subject, looked, names)
     names = tuple(name for name in names if ("predicted", name) in maps.by_method)

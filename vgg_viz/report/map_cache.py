@@ -16,30 +16,15 @@ from vgg_viz.attribution import attribute, methods
 from vgg_viz.attribution.blocks import CAMS
 from vgg_viz.attribution.method import Options
 from vgg_viz.attribution.shared import gradient_bundle
-from vgg_viz.errors import ReceiptRefused
+from vgg_viz.errors import MapRefused, OutputRefused
 from vgg_viz.plain_json import plain
 from vgg_viz.records import Attribution, Batch
 from vgg_viz.report.preset import Preset
-from vgg_viz.report.receipts import Origin, matches, network_of, origin, read, slug, told_of, write
-
-
-class Maps(Protocol):
-    """What a chapter asks of the place where maps come from: a `Shelf`, or receipts without a network."""
-
-    def offers(self, method: str, target: str) -> bool:
-        """Whether there is, or may be, a map of this method for this target."""
-
-    def attribute(self, batch: Batch, method: str, classes: Tensor, *, target: str, layer: str | None = None) -> Attribution:
-        """The map set of a method for `classes` (B,), which the report calls `target`."""
-
-    def shared(
-        self, batch: Batch, classes: Tensor, *, target: str, layers: Sequence[str], also: Sequence[str] = (), layer: str | None = None
-    ) -> dict[tuple[str, str | None], Attribution]:
-        """Grad-CAM of `layers`, and `also` other methods of that pass, those of layers at `layer`."""
+from vgg_viz.report.saved_maps import SUFFIX, Origin, facts_of, matches, network_of, origin, read, slug, write
 
 
 class Allowance(Protocol):
-    """What a report under a budget lets the shelf do."""
+    """What a report under a budget lets the cache do."""
 
     def offers(self, method: str, target: str) -> bool:
         """Whether there is time for this map."""
@@ -53,17 +38,17 @@ class Allowance(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """One map set on the shelf, the word for its target, and what it was made from."""
+    """One map set, the word for its target, and what it was made from."""
 
     found: Attribution
     target: str
     here: Origin
 
 
-class Shelf:
+class MapCache:
     """All maps of one report.
 
-    folder     where receipts are written as soon as a map exists, and looked for before it is computed; None: nowhere
+    folder     where maps are saved as soon as they exist, and looked for before they are computed; None: nowhere
     allowance  what a budget allows, asked before each map; None: everything
     read_back  how many map sets were found there
     """
@@ -124,9 +109,9 @@ class Shelf:
         return {key: found for key, found in known.items() if found is not None}
 
     def deliver(self, folder: Path) -> list[dict[str, Any]]:
-        """Put a receipt of every map set into `folder`; returns what the manifest says of them.
+        """Save every map set into `folder`; returns what the manifest says of them.
 
-        raises  OSError when the disk says no
+        raises  OutputRefused when the disk says no
         """
         for kept in self.kept.values():
             write(folder, kept.found, kept.here, target=kept.target)
@@ -140,11 +125,11 @@ class Shelf:
         """What the user should know: that maps were not computed, but read from where an interrupted report had left them."""
         if not self.read_back:
             return ()
-        return (f"{self.read_back} of {len(self.kept)} sets of maps were read from the receipts of an interrupted report.",)
+        return (f"{self.read_back} of {len(self.kept)} sets of maps were read from what an interrupted report had left.",)
 
-    def told(self, batch: Batch) -> dict[str, Any]:
+    def facts(self, batch: Batch) -> dict[str, Any]:
         """What everything computed here on `batch` depends on besides its own settings, as plain values."""
-        return told_of(self._origin(batch))
+        return facts_of(self._origin(batch))
 
     # ------------------------------------------------------------ inside
 
@@ -160,23 +145,23 @@ class Shelf:
         return origin(self.model, batch.images, batch.names, self.classes, checkpoint=self.checkpoint, network=self._network)
 
     def _known(self, batch: Batch, method: str, options: Options, classes: Tensor, target: str) -> Attribution | None:
-        """The map set as it stands on the shelf, or as a receipt of the same origin and settings in the folder tells it."""
+        """The map set as it was made or read before, or as a file of the same origin and settings in the folder holds it."""
         here, settings = self._origin(batch), _settings(method, options)
         name = slug(_stub(method, options, classes), target)
         kept = self.kept.get(name)
         if kept is not None and kept.here == here and _same(kept.found, classes, settings):
             return kept.found
-        if self.folder is None or not (self.folder / f"{name}.json").exists():
+        if self.folder is None or not (file := self.folder / f"{name}{SUFFIX}").exists():
             return None
         try:
-            receipt = read(self.folder / f"{name}.json")
-        except ReceiptRefused:
+            saved = read(file)
+        except MapRefused:
             return None  # half of another report's, or damaged: computed again and written over
-        if not matches(receipt, here, method=method, targets=classes, settings=settings) or receipt.target != target:
+        if not matches(saved, here, method=method, targets=classes, settings=settings) or saved.target != target:
             return None
         self.read_back += 1
-        self.kept[name] = Kept(receipt.found, target, here)
-        return receipt.found
+        self.kept[name] = Kept(saved.found, target, here)
+        return saved.found
 
     def _put(self, batch: Batch, found: Attribution, target: str) -> Attribution:
         found = replace(found, values=found.values.cpu(), targets=found.targets.cpu(),
@@ -185,7 +170,7 @@ class Shelf:
         if self.folder is not None:
             try:
                 write(self.folder, found, here, target=target)
-            except FileNotFoundError:  # another report of the same checkpoint has ended, and removed the folder under our hands
+            except OutputRefused:  # another report of the same checkpoint may have ended, and removed the folder under our hands
                 write(self.folder, found, here, target=target)
         self.kept[slug(found, target)] = Kept(found, target, here)
         return found
