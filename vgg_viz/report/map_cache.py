@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,25 +15,13 @@ from torch import Tensor, nn
 from vgg_viz.attribution import attribute, methods
 from vgg_viz.attribution.blocks import CAMS
 from vgg_viz.attribution.method import Options
-from vgg_viz.attribution.shared import gradient_bundle
+from vgg_viz.attribution.shared import SHARED, gradient_bundle
 from vgg_viz.errors import MapRefused, OutputRefused
 from vgg_viz.plain_json import plain
 from vgg_viz.records import Attribution, Batch
+from vgg_viz.report.deadline import Deadline
 from vgg_viz.report.preset import Preset
 from vgg_viz.report.saved_maps import SUFFIX, Origin, facts_of, matches, network_of, origin, read, slug, write
-
-
-class Allowance(Protocol):
-    """What a report under a budget lets the cache do."""
-
-    def offers(self, method: str, target: str) -> bool:
-        """Whether there is time for this map."""
-
-    def tries(self, names: Sequence[str]) -> bool:
-        """Whether there is time to put these methods to the test."""
-
-    def made(self, method: str, seconds: float) -> None:
-        """A map set was made, or all those of one shared pass, of which `method` is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +37,30 @@ class MapCache:
     """All maps of one report.
 
     folder     where maps are saved as soon as they exist, and looked for before they are computed; None: nowhere
-    allowance  what a budget allows, asked before each map; None: everything
+    deadline   asked before each map; None: there is time for everything
     read_back  how many map sets were found there
     """
 
     def __init__(
-        self, model: nn.Module, classes: Sequence[str], preset: Preset, seed: int, *, checkpoint: str = "", folder: Path | None = None
-    ) -> None:
+        self, model: nn.Module, classes: Sequence[str], preset: Preset, seed: int, *, checkpoint: str = "", folder: Path | None = None,
+        deadline: Deadline | None = None,
+    ) -> None:  # fmt: skip
         self.model, self.classes, self.preset, self.seed = model, tuple(classes), preset, seed
-        self.checkpoint, self.folder = checkpoint, folder
+        self.checkpoint, self.folder, self.deadline = checkpoint, folder, deadline
         self.kept: dict[str, Kept] = {}
-        self.allowance: Allowance | None = None
         self.read_back = 0
 
-    def offers(self, method: str, target: str) -> bool:
-        """Everything can be computed, unless a budget has no time for it."""
-        return self.allowance is None or self.allowance.offers(method, target)
+    def offers(self, batch: Batch, method: str, target: str) -> bool:
+        """Whether there is time for this map set; what the shared pass gives is made in any case."""
+        if self.deadline is None or method in SHARED:
+            return True
+        what = methods()[method].title + ("" if target == "predicted" else f" for the {target} class")
+        return self.deadline.allows_map(what, self.passes(method, batch.images.shape[-1]) * len(batch))
+
+    def passes(self, method: str, side: int) -> float:
+        """Passes that one map of a picture of `side` [px] costs, before it is made."""
+        cost = methods()[method].cost(self.model, options_of(self.preset, self.seed, side, None), side)
+        return 2.0 if cost is None else cost
 
     def attribute(self, batch: Batch, method: str, classes: Tensor, *, target: str, layer: str | None = None) -> Attribution:
         """The map set of a method for `classes` (B,), which the report calls `target`; layer for layered methods only."""
@@ -76,8 +72,6 @@ class MapCache:
             seed=options.seed, steps=options.steps, samples=options.samples, masks=options.masks, window=options.window,
             stride=options.stride,
         )  # fmt: skip
-        if self.allowance is not None:
-            self.allowance.made(method, found.seconds)
         return self._put(batch, replace(found, settings=_settings(method, options)), target)
 
     def shared(
@@ -97,8 +91,6 @@ class MapCache:
             cams = [name for name in also if name in CAMS and name != "grad_cam"]
             bundle = gradient_bundle(self.model, images, classes.to(self._device), layers=list(layers), cams=cams)
             seconds = time.perf_counter() - started
-            if self.allowance is not None:
-                self.allowance.made("saliency", seconds)
             made: dict[tuple[str, str | None], Attribution] = {("grad_cam", name): bundle.grad_cam[name] for name in layers}
             made |= {("saliency", None): bundle.saliency, ("input_x_gradient", None): bundle.input_x_gradient}
             made |= {(name, layer): found[layer] for name, found in bundle.cams.items() if layer is not None}
