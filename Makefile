@@ -6,7 +6,7 @@ RUN     = $(VENV)/bin/python
 .PHONY: report test setup lint benchmarks clean
 
 report: $(VENV)/ready
-	$(RUN) -m vgg_viz report --no-receipts
+	$(RUN) -m vgg_viz report --no-maps
 
 test: $(VENV)/ready lint
 	$(RUN) -m pytest -n 2 --dist loadfile

@@ -4,7 +4,7 @@
 
 Random weights, one photograph (a seeded one is painted where none is given). The parts are imports, loading, reading, network
 (Grad-CAM of every layer and saliency, for two classes), removal (parts of the picture hidden; not in quick), painting (figures made,
-and encoded as PNG and SVG) and writing (receipts, page, manifest). Bare is one forward and one backward pass to the pixels with
+and encoded as PNG and SVG) and writing (raw maps, page, manifest). Bare is one forward and one backward pass to the pixels with
 frozen weights, taken in turn with the runs. Nothing is asserted; medians over the repeats. On a machine that others use too, pass
 --threads 1 and read the CPU seconds: wall seconds then measure the neighbours as well.
 """

@@ -20,7 +20,7 @@ from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load, save
 from vgg_viz.report.index import require_index_place, write_index
-from vgg_viz.report.receipts import read
+from vgg_viz.report.saved_maps import read
 
 
 def lab_weights(side: int = 64, classes: int = 3) -> dict[str, torch.Tensor]:
@@ -141,7 +141,7 @@ def test_the_figures_of_a_gallery_are_no_pictures_to_look_into(picture, tmp_path
 
 
 @pytest.mark.parametrize(("ending", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_report_that_is_ended_half_way_leaves_no_half_gallery_and_only_whole_receipts(ending, status, tmp_path):
+def test_a_report_that_is_ended_half_way_leaves_no_half_gallery_and_only_whole_maps(ending, status, tmp_path):
     run = subprocess.Popen(
         [sys.executable, "-m", "vgg_viz", "report", "--out", str(tmp_path / "out")], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         preexec_fn=hears_ctrl_c,
@@ -155,8 +155,8 @@ def test_a_report_that_is_ended_half_way_leaves_no_half_gallery_and_only_whole_r
     assert run.returncode in (status, -signal.SIGINT)  # Python ends so when the signal met an import; a shell sees 130 in both
     assert b"Traceback" not in said
     # A gallery is there whole or not at all; what may stay are maps that were finished, each of which can be read.
-    assert {entry.name for entry in tmp_path.glob("out/*")} <= {".sample.receipts"}
+    assert {entry.name for entry in tmp_path.glob("out/*")} <= {".sample.maps"}
     assert not (tmp_path / "out").exists() or any((tmp_path / "out").iterdir()), "a folder that was made for nothing stays"
-    left = [path for path in tmp_path.glob("out/.sample.receipts/**/*") if path.is_file()]
-    assert all(read(path.with_suffix(".json")) for path in left if path.suffix == ".json")
-    assert {path.suffix for path in left} <= {".json", ".npz"}
+    left = [path for path in tmp_path.glob("out/.sample.maps/**/*") if path.is_file()]
+    assert all(read(path) for path in left if path.suffix == ".safetensors")
+    assert {path.suffix for path in left} <= {".safetensors", ".json"}

@@ -27,7 +27,6 @@ from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load, save
 from vgg_viz.records import Batch, Checkpoint, Specimen
 from vgg_viz.report.material import specimen_batch
-from vgg_viz.report.scene import read_scene, write_scene
 from vgg_viz.report.section import object_area, picked, true_line, truth_kind, where_word
 from vgg_viz.report.trials import _part
 
@@ -164,7 +163,7 @@ def test_outlines_stay_all_or_none_and_say_so():
     assert some.doubts == ("Only 1 of 2 pictures have a mask, so none is used.",)
 
 
-def test_boxes_survive_a_checkpoint_and_a_scene(tmp_path):
+def test_boxes_survive_a_checkpoint(tmp_path):
     picture, mask = encode_png(torch.rand(3, 8, 8)), encode_png(torch.ones(1, 8, 8))
     held = (Specimen(picture, 0, "a", mask, True), Specimen(picture, 0, "b", None))
     model = build("tiny_vgg", num_classes=2, image_side=32)
@@ -175,10 +174,6 @@ def test_boxes_survive_a_checkpoint_and_a_scene(tmp_path):
     assert batch.boxed.tolist() == [True, False]
     assert batch.known.tolist() == [True, False]
     assert "they travel in the checkpoint" in batch.told
-    write_scene(tmp_path, batch, torch.zeros(2, 2), ("x", "y"), (), checkpoint="")
-    again = read_scene(tmp_path).batch
-    assert again.boxed.tolist() == [True, False]
-    assert torch.equal(again.masks, batch.masks)
 
 
 class Corner(nn.Module):

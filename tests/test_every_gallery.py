@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 SIDE = 24
 HOSTILE = ("</script><script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "{{ 7 * 7 }}{% raise %}", "$\\frac{")
 OWN = {  # keys that one kind has and no other
-    "report": {"checkpoint", "receipts"}, "comparison": {"checkpoints"}, "timeline": {"checkpoint", "epochs"},
+    "report": {"checkpoint", "maps"}, "comparison": {"checkpoints"}, "timeline": {"checkpoint", "epochs"},
     "explanation": {"checkpoint", "explanation"}, "audit": {"checkpoint", "audit"},
 }  # fmt: skip
 FOLDERS = {

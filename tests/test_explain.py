@@ -24,7 +24,7 @@ from vgg_viz.maths.images import decode, encode_png
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.records import Checkpoint, Neuron
-from vgg_viz.report import receipts
+from vgg_viz.report import saved_maps
 from vgg_viz.report.explaining import depth, hiding, maps, sheet
 from vgg_viz.report.explaining.compute import UNIT
 from vgg_viz.report.explaining.explain import explain
@@ -431,7 +431,7 @@ def test_a_figure_of_a_kind_that_is_not_written_does_not_become_a_folder_of_that
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_gallery_has_a_page_figures_numbers_and_receipts_that_agree(files, tmp_path, capsys):
+def test_the_gallery_has_a_page_figures_numbers_and_raw_maps_that_agree(files, tmp_path, capsys):
     words = ["explain", str(files / "red.pt"), str(files / "patch.png"), "--target", "grey", "--out", str(tmp_path), "--json"]
     assert main(words) == 0
     told = json.loads(capsys.readouterr().out)
@@ -453,8 +453,8 @@ def test_the_gallery_has_a_page_figures_numbers_and_receipts_that_agree(files, t
     assert str(tmp_path) not in json.dumps(manifest)
     assert "red-patch" in (tmp_path / "index.html").read_text(encoding="utf-8")
     arrays = json.loads((folder / "data" / "explain-arrays.json").read_text(encoding="utf-8"))["files"]
-    assert sorted(arrays) == sorted(f"data/{path.name}" for path in (folder / "data").glob("*.npz"))
-    kept = {path.stem: receipts.read(path) for path in (folder / "data").glob("map-*.json")}
+    assert sorted(arrays) == sorted(f"data/{path.name}" for path in (folder / "data").glob("*.safetensors"))
+    kept = {path.stem: saved_maps.read(path) for path in (folder / "data").glob("map-*.safetensors")}
     assert {one.target for one in kept.values()} == {"predicted", "expected", "difference"}
     for entry in told["maps"]:
         wanted = (entry["method"], entry["part"], entry["layer"])

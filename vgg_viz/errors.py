@@ -7,7 +7,7 @@
     │   ├── DataRefused       a folder that holds no usable pictures
     │   ├── BoxesRefused      a file beside pictures whose boxes cannot be believed
     │   ├── OutputRefused     a place where nothing may be written
-    │   ├── ReceiptRefused    a stored map that is damaged, or none
+    │   ├── MapRefused        a saved map that is damaged, or none
     │   └── UnknownName       a layer, class, method or variant that does not exist
     └── SectionMissing        a part of a report that cannot be made from what is there
 
@@ -48,8 +48,8 @@ class OutputRefused(InputRefused):
     """A place where nothing may be written."""
 
 
-class ReceiptRefused(InputRefused):
-    """A stored map that is damaged, too large, or no map at all."""
+class MapRefused(InputRefused):
+    """A saved map that is damaged, too large, or no map at all."""
 
 
 class UnknownName(InputRefused):

@@ -23,11 +23,11 @@ def made_at() -> str:
 
 
 def versions() -> dict[str, str]:
-    """What made the numbers, for the footer, the manifest and the receipts."""
+    """What made the numbers, for the footer, the manifest and the saved maps."""
     return dict(_versions())
 
 
-@cache  # every receipt asks, and each answer is read from nine files
+@cache  # every saved map asks, and each answer is read from nine files
 def _versions() -> tuple[tuple[str, str], ...]:
     from importlib.metadata import PackageNotFoundError, version
 

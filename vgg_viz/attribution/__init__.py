@@ -125,7 +125,7 @@ def attribute(
 
 
 def _plain(value: object) -> object:
-    """A setting as a receipt can hold it: a baseline given as a tensor by its shape and mean."""
+    """A setting as a saved map can hold it: a baseline given as a tensor by its shape and mean."""
     return f"tensor {tuple(value.shape)}, mean {float(value.mean()):.6g}" if isinstance(value, Tensor) else value
 
 

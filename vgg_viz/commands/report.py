@@ -18,7 +18,7 @@ def words(parser: Parser) -> None:
     parser.add_argument("--preset", default="standard", choices=("quick", "standard", "full"), help="how much to compute")
     parser.add_argument("--budget", type=seconds, metavar="SECONDS",
                         help="be done so long after the start, loading included: what does not fit is left out, and said")  # fmt: skip
-    parser.add_argument("--no-receipts", action="store_true", help="leave the raw maps out of the gallery")
+    parser.add_argument("--no-maps", action="store_true", help="leave the raw maps out of the gallery")
     parser.add_argument("--standalone", action="store_true", help="one file to mail as well: the gallery with all that lies beside it")
     parser.add_argument("--open", action="store_true", help="open the page in a browser when done")
 
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
         result = report(
             options.checkpoint, images=options.images, data=options.data, out=options.out, preset=options.preset,
             seed=options.seed, device=module_device(options.device), overrides=overrides(options),
-            one_file=options.standalone, keep=not options.no_receipts, budget=options.budget,
+            one_file=options.standalone, keep=not options.no_maps, budget=options.budget,
             began=options.began, command=as_typed(options), progress=steps,
         )  # fmt: skip
     return landed(options, result)

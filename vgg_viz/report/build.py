@@ -13,13 +13,13 @@ from typing import Any
 from vgg_viz._version import __version__
 from vgg_viz.errors import InputRefused
 from vgg_viz.plain_json import write_json
-from vgg_viz.records import Exhibit, Finding
+from vgg_viz.records import Finding
 from vgg_viz.report import page
+from vgg_viz.report.deadline import Deadline
 from vgg_viz.report.exhibits import Made, Progress, failure, make_chapter, manifest_entries, write_chapter
 from vgg_viz.report.explorer import FILE as EXPLORER
 from vgg_viz.report.explorer import Explorer, render_explorer
 from vgg_viz.report.index import write_index
-from vgg_viz.report.pacing import Pace
 from vgg_viz.report.preset import Preset
 from vgg_viz.report.publishing import publish, standalone
 from vgg_viz.report.section import Section, sections_of
@@ -105,7 +105,7 @@ class Built:
 
 
 def build(
-    study: Study, *, out: Path, command: str, started: float, progress: Progress | None = None, course: Pace | None = None,
+    study: Study, *, out: Path, command: str, started: float, progress: Progress | None = None, deadline: Deadline | None = None,
     one_file: bool = False,
 ) -> Built:  # fmt: skip
     """`<out>/<study.folder>/index.html` with its figures and numbers, and the page over all galleries of `out`.
@@ -113,6 +113,7 @@ def build(
     Where the gallery of another checkpoint has that name, the next free one is taken, and that is said.
 
     command   as the reader would type it; started: when it began, by time.perf_counter
+    deadline  asked for the order of the sections, and before each of them; None: there is time for everything
     one_file  write the gallery as one file to mail too, where that is light enough
     raises    OutputRefused when writing fails: nothing has changed then
     """
@@ -121,16 +122,16 @@ def build(
         for name in ("figures", "data"):
             (folder / name).mkdir()
         begun = time.perf_counter()
-        made, shown = _sections(study, folder, course, progress)
+        made, shown = _sections(study, folder, deadline, progress)
         painted = time.perf_counter()
         missing = tuple((part.title, reason) for part, section in made for reason, _ in part.missing if not section.optional)
         parts = tuple(part for part, _ in made)
-        explorer, no_explorer = _explorer(study, folder, course)
-        said = course.sentences() if course and course.cut else ()
+        explorer, no_explorer = _explorer(study, folder, deadline)
+        said = (deadline.sentence(),) if deadline and deadline.cut else ()
         findings = tuple(study.verdict(parts))
         built = page.Page(
             study.title, study.subtitle, findings, study.facts(), (*study.warnings, *said), shown,
-            tuple(_footer(study, command, time.perf_counter() - started, course)), explorer_href=EXPLORER if explorer else "",
+            tuple(_footer(study, command, time.perf_counter() - started, deadline)), explorer_href=EXPLORER if explorer else "",
             explorer_name=study.explorer_name, explorer_note=no_explorer or (explorer.stored if explorer else ""),
         )  # fmt: skip
         weighed = publish(folder, built)
@@ -142,18 +143,17 @@ def build(
         live = {"file": EXPLORER if explorer else None, "live": bool(explorer and not explorer.stored), "reason": built.explorer_note}
         write_json(folder / MANIFEST, {
             **_manifest(study, built, parts, command), "explorer": live, "warnings": warnings, **study.more(), **beside,
-            **({"budget": course.told()} if course else {}),
+            **({"budget": deadline.facts()} if deadline else {}),
         })  # fmt: skip
     write_index(out)
     elsewhere = _elsewhere(study.folder, place.target)
     others = (*study.warnings, *weighed)
     alone = place.target / single if (place.target / single).is_file() else None
     # Stderr hears what a budget cost with what it took as well, which the page cannot know.
-    ended = (course.ended(),) if course else ()
-    cut = bool(course and course.cut)
+    ended = (deadline.ended(),) if deadline else ()
     result = Result(
-        place.target / "index.html", missing, (*others, *elsewhere, *(ended if cut else ())), alone, () if cut else ended,
-        frozenset(course.refused) if course else frozenset(),
+        place.target / "index.html", missing, (*others, *elsewhere, *(ended if said else ())), alone, () if said else ended,
+        frozenset(part for part in missing if deadline and part[1] == deadline.reason),
     )  # fmt: skip
     return Built(result, parts, findings, {"painting": painted - begun, "writing": time.perf_counter() - painted})
 
@@ -180,38 +180,29 @@ def _elsewhere(wanted: str, landed: Path) -> tuple[str, ...]:
 
 
 def _sections(
-    study: Study, folder: Path, course: Pace | None, progress: Progress | None
+    study: Study, folder: Path, deadline: Deadline | None, progress: Progress | None
 ) -> tuple[list[tuple[Made, Section]], tuple[page.Section, ...]]:  # fmt: skip
-    """Every section made and written in its turn, in the page's order; under a budget the most important are made first."""
+    """Every section made and written in its turn, in the page's order; under a deadline the most important are made first."""
     sections = [one for one in sections_of(study.kind) if one.when(study.subject)]
     done: dict[str, tuple[Made, page.Section]] = {}
-    for number, section in enumerate(course.ordered(sections, lambda one: one.slug) if course else sections):
+    for number, section in enumerate(sorted(sections, key=lambda one: deadline.rank(one.slug)) if deadline else sections):
         if progress:
             progress(section.title, number, len(sections))
-        if course and (no_time := course.refusal(section.slug, section.title)):
+        if deadline and (no_time := deadline.refusal(section.slug, section.title)):
             part = Made(section.slug, section.title, section.lead, missing=[(no_time, "python -m vgg_viz report CHECKPOINT")])
         else:
-            part = make_chapter(section.slug, section.title, section.lead, partial(_in_time, course, section, study.subject))
-        begun = time.perf_counter()
+            part = make_chapter(section.slug, section.title, section.lead, partial(section.make, study.subject))
         done[section.slug] = part, write_chapter(part, folder, study.preset)
-        if course and part.seconds:
-            course.learn(section.slug, part.seconds + time.perf_counter() - begun)
     if progress:
         progress("Writing", len(sections), len(sections))
     return [(done[one.slug][0], one) for one in sections], tuple(done[one.slug][1] for one in sections)
 
 
-def _in_time(course: Pace | None, section: Section, subject: Any) -> Iterable[Exhibit | Finding]:
-    """A section's exhibits; under a budget as many as there is time for."""
-    exhibits = section.make(subject)
-    return course.watched(exhibits, section.title) if course else exhibits
-
-
-def _explorer(study: Study, folder: Path, course: Pace | None) -> tuple[Explorer | None, str]:
+def _explorer(study: Study, folder: Path, deadline: Deadline | None) -> tuple[Explorer | None, str]:
     """Write the network as a page to touch; returns it, or why there is none."""
     if study.explorer is None:
         return None, ""
-    if course and (no_time := course.refusal("explorer", "")):
+    if deadline and (no_time := deadline.refusal("explorer", "Explorer")):
         return None, no_time
     try:
         explorer = study.explorer()
@@ -231,15 +222,15 @@ def _explorer(study: Study, folder: Path, course: Pace | None) -> tuple[Explorer
 # ---------------------------------------------------------------- what is said of it
 
 
-def _footer(study: Study, command: str, seconds: float, course: Pace | None) -> Iterable[tuple[str, str]]:
+def _footer(study: Study, command: str, seconds: float, deadline: Deadline | None) -> Iterable[tuple[str, str]]:
     yield "Command", command or "vgg_viz"
     yield "Made", made_at()
     yield "Versions", ", ".join(f"{name} {version}" for name, version in versions().items())
     yield "Device and numbers", f"{study.device}, float32"
     yield "Seed", str(study.seed)
     yield "Preset", study.preset.name
-    if course:
-        yield "Budget", course.footer()
+    if deadline:
+        yield "Budget", f"{deadline.seconds:g} s from the start of the command"
     for letter, source in study.sources.items():
         yield f"Checkpoint {letter}".strip(), source.checkpoint.provenance.file
         yield f"SHA-256 of {letter}" if letter else "Checkpoint SHA-256", source.sha256 or "not a file"

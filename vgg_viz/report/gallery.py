@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +15,20 @@ from vgg_viz.errors import InputRefused
 from vgg_viz.models.build import build as network
 from vgg_viz.models.geometry import geometry
 from vgg_viz.report.build import Result, Study, build
+from vgg_viz.report.deadline import deadline_of
 from vgg_viz.report.exhibits import Progress
 from vgg_viz.report.explorer import explore
 from vgg_viz.report.index import require_index_place
+from vgg_viz.report.map_cache import MapCache
 from vgg_viz.report.material import folder_classes, gather
-from vgg_viz.report.pacing import pace
 from vgg_viz.report.preset import fitting, preset_for
-from vgg_viz.report.resuming import resumable
-from vgg_viz.report.scene import write_scene
+from vgg_viz.report.resume import resumable
 from vgg_viz.report.section import Subject
-from vgg_viz.report.shelf import Shelf
 from vgg_viz.report.source import opened
 from vgg_viz.report.verdict import facts, subtitle, verdict
 from vgg_viz.report.writing import folder_name
 
-RECEIPTS = "data/map-*.npz hold every map raw, as float; data/map-*.json say what each depends on"
+RAW_MAPS = "data/map-*.safetensors hold every map raw, as float, and in their headers what each depends on"
 
 
 def report(
@@ -57,46 +55,38 @@ def report(
     data       an ImageFolder: what the report measures on
     overrides  keywords of `load` (arch, classes, image_size, padding, mean, std, key, weights)
     one_file   write the gallery as one file to mail too, where that is light enough
-    keep       the receipts of all maps beside the page, and those of finished maps where the report is interrupted
-    budget     seconds that it may take: methods, pictures and chapters are cut to fit, and what was cut is said; None: all of it
+    keep       all maps raw beside the page, and finished maps where the report is interrupted
+    budget     seconds that it may take: maps and sections that do not fit are left out, and that is said; None: all of it
     began      when the budget began to run (time.perf_counter), for a command that had to load first; None: now
     command    as the reader would type it; shown on the page
     raises     InputRefused and its kin before anything is written; OutputRefused when writing fails: nothing has changed then
     """
-    started, course = time.perf_counter(), pace(budget, began)
+    started, deadline = time.perf_counter(), deadline_of(budget, began)
     require_index_place(Path(out))
     own = opened(source, seed=seed, overrides={"folder_classes": folder_classes(data), **(overrides or {})})
     checkpoint = own.checkpoint
     model = network(checkpoint).to(device)
     gigamacs = sum(row.macs for row in geometry(model)) / 1e9
     chosen = fitting(preset_for(preset, gigamacs), model)
-    if course:
-        chosen = course.prepare(chosen, model, checkpoint.architecture.image_side, gigamacs)
+    if deadline:
+        chosen = deadline.shorten(chosen, model, checkpoint.architecture.image_side)
     material = gather(checkpoint, images=images, data=data, preset=chosen, gigamacs=gigamacs, seed=seed)
     folder = folder_name(own.stem)
-    with resumable(Path(out) / folder, settings=(own.sha256, chosen.name, seed, str(device))) as receipts:
-        shelf = Shelf(model, checkpoint.classes, chosen, seed, checkpoint=own.sha256, folder=receipts if keep else None)
-        if course:
-            shelf.allowance = course
-            course.answers(len(material.labelled or ()))
-        subject = Subject(checkpoint, model, material, chosen, seed, maps=shelf)
+    with resumable(Path(out) / folder, settings=(own.sha256, chosen.name, seed, str(device))) as finished:
+        maps = MapCache(
+            model, checkpoint.classes, chosen, seed, checkpoint=own.sha256, folder=finished if keep else None, deadline=deadline,
+        )  # fmt: skip
+        subject = Subject(checkpoint, model, material, chosen, seed, maps=maps)
         study = Study(
             "report", subject, folder, checkpoint.provenance.file or own.stem, subtitle(subject), {"": own}, chosen, seed, str(device),
             facts=lambda: facts(subject),
             verdict=lambda made: verdict(subject, [finding for part in made for finding in part.findings]), classes=checkpoint.classes,
             measured_on=material.labelled_from, looked_into=material.looked_from, warnings=material.warnings,
-            origin=(*([("Objects", material.objects)] if material.objects else []), ("Receipts", RECEIPTS if keep else "none")),
-            deliver=partial(_deliver, subject, shelf) if keep else lambda _data: {"receipts": []}, explorer=lambda: explore(subject),
+            origin=(*([("Objects", material.objects)] if material.objects else []), ("Raw maps", RAW_MAPS if keep else "none")),
+            deliver=lambda data: {"maps": maps.deliver(data) if keep else []}, explorer=lambda: explore(subject),
         )  # fmt: skip
-        built = build(study, out=Path(out), command=command, started=started, progress=progress, course=course, one_file=one_file)
-    return replace(built.result, said=(*shelf.said(), *built.result.said))
-
-
-def _deliver(subject: Subject, shelf: Shelf, folder: Path) -> dict[str, Any]:
-    """The receipts of all maps, and the scene that they lie on; what the manifest says of them."""
-    if shelf.kept and subject.looked is not None:
-        write_scene(folder, subject.looked.batch, subject.looked.logits, subject.classes, subject.geometry, checkpoint=shelf.checkpoint)
-    return {"receipts": shelf.deliver(folder)}
+        built = build(study, out=Path(out), command=command, started=started, progress=progress, deadline=deadline, one_file=one_file)
+    return replace(built.result, said=(*maps.said(), *built.result.said))
 
 
 def module_device(name: str) -> str:

@@ -19,9 +19,9 @@ from vgg_viz.errors import UnknownName
 from vgg_viz.models.geometry import LayerGeometry, geometry
 from vgg_viz.records import Activations, Batch, Checkpoint, Exhibit, Finding
 from vgg_viz.registry import Registry
+from vgg_viz.report.map_cache import MapCache
 from vgg_viz.report.material import Material
 from vgg_viz.report.preset import Preset
-from vgg_viz.report.shelf import Maps, Shelf
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,11 @@ class Subject:
     """One checkpoint under study: what several sections need is computed once, when the first of them asks."""
 
     def __init__(
-        self, checkpoint: Checkpoint, model: nn.Module, material: Material, preset: Preset, seed: int, *, maps: Maps | None = None
+        self, checkpoint: Checkpoint, model: nn.Module, material: Material, preset: Preset, seed: int, *, maps: MapCache | None = None
     ) -> None:
-        """maps  where the maps of the report come from; None: a shelf that keeps no receipts"""
+        """maps  where the maps of the report come from; None: a cache that writes nothing"""
         self.checkpoint, self.model, self.material, self.preset, self.seed = checkpoint, model, material, preset, seed
-        self.maps: Maps = Shelf(model, checkpoint.classes, preset, seed) if maps is None else maps
-        # (verdict, reason) of each method, the most credible first, where an older gallery tells them and nothing can be tried.
-        self.verdicts: dict[str, tuple[str, str]] = {}
+        self.maps = MapCache(model, checkpoint.classes, preset, seed) if maps is None else maps
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,13 +10,14 @@ from vgg_viz.attribution import methods
 from vgg_viz.attribution.cam import default_layer
 from vgg_viz.attribution.shared import SHARED
 from vgg_viz.attribution.trust import Evidence, evidence
+from vgg_viz.attribution.trust_removal import SHARES
 from vgg_viz.attribution.trust_verdict import FEWEST
 from vgg_viz.records import Attribution, Batch
-from vgg_viz.report.kept_trials import remembered
+from vgg_viz.report.evaluation_cache import cached
+from vgg_viz.report.map_cache import options_of
 from vgg_viz.report.preset import LARGE_GIGAMACS
-from vgg_viz.report.receipts import pixels_of
+from vgg_viz.report.saved_maps import pixels_of
 from vgg_viz.report.section import Looked, Subject, picked
-from vgg_viz.report.shelf import Shelf, options_of
 
 TRIED, COMPARED = 16, 8  # pictures on which methods are put to the test, and those of them that get every check
 # Passes of the network that one method may spend on either kind of question; "full" does not bound those of a small network.
@@ -43,24 +44,39 @@ def tried(subject: Subject, looked: Looked) -> tuple[Evidence, ...]:
         options = options_of(subject.preset, subject.seed, part.images.shape[-1], None)
         extent |= {"window": options.window, "stride": options.stride, "least": 0, "levels": 3, "draws": 1}
         extent |= {} if full else {**THRIFTY, "most_passes": PASSES_OF_LARGE}
-    allowance = subject.maps.allowance if isinstance(subject.maps, Shelf) else None
+    deadline = subject.maps.deadline
+
+    def affords(names: Sequence[str]) -> bool:
+        """Whether a report that must end in time has the time for these."""
+        passes = sum(passes_of(subject.maps.passes(name, part.images.shape[-1]), len(part), extent) for name in names)
+        return deadline is None or deadline.allows_trials([methods()[name].title for name in names], passes)
 
     def hold() -> tuple[Evidence, ...]:
         return evidence(
             subject.model, part.images.to(subject.device), names=subject.preset.methods,
             labels=part.labels, masks=part.masks, boxed=part.boxed,
             seed=subject.seed, steps=subject.preset.steps, samples=subject.preset.samples, random_masks=subject.preset.masks,
-            affords=allowance.tries if allowance else None, made=_made(subject, looked, places) if large else None, **extent,
+            affords=affords if deadline else None, made=_made(subject, looked, places) if large else None, **extent,
         )  # fmt: skip
 
-    if not isinstance(subject.maps, Shelf):
-        return tuple(ranked(hold()))
     key = {
         "methods": subject.preset.methods, "seed": subject.seed, "steps": subject.preset.steps, "samples": subject.preset.samples,
-        "random masks": subject.preset.masks, **extent, "labels": part.labels, "origin": subject.maps.told(part),
+        "random masks": subject.preset.masks, **extent, "labels": part.labels, "origin": subject.maps.facts(part),
         "masks": None if part.masks is None else pixels_of(part.masks), "boxed": None if part.boxed is None else part.boxed.tolist(),
     }  # fmt: skip
-    return tuple(ranked(remembered(subject.maps.folder, key, hold, whole=len(subject.preset.methods))))
+    return tuple(ranked(cached(subject.maps.folder, key, hold, whole=len(subject.preset.methods))))
+
+
+def passes_of(cost: float, pictures: int, extent: Mapping[str, Any]) -> float:
+    """Passes of the network that the trial of a method takes, whose map costs `cost`; `extent` as keywords of `evidence`.
+
+    Its maps (of all pictures, and of those that are compared for the runner-up, under noise and with random weights), and the
+    pictures with parts gone or back in the order of the map and of its blur-matched control.
+    """
+    maps: int = pictures + min(pictures, extent["compared"]) * (extent["levels"] + extent["draws"] + 1)
+    most: float | None = extent["most_passes"]
+    apart: int = 4 * pictures * len(extent.get("shares", SHARES))
+    return (cost * maps if most is None else min(cost * maps, 2 * most)) + apart
 
 
 def _part(batch: Batch, most: int) -> tuple[Batch, list[int]]:

@@ -18,7 +18,7 @@ from vgg_viz.figures.write import pdf, png, svg
 from vgg_viz.maths.images import SUFFIXES
 from vgg_viz.models.checkpoint import sha256
 from vgg_viz.models.vgg import title
-from vgg_viz.report import receipts
+from vgg_viz.report import saved_maps
 from vgg_viz.report.build import Result, Study, build
 from vgg_viz.report.exhibits import Progress
 from vgg_viz.report.explaining import maps, sheet
@@ -140,9 +140,9 @@ def _study(found: Explanation, image: Path, device: str) -> Study:
 
 def _deliver(found: Explanation, folder: Path) -> dict[str, Any]:
     """Every map with what it depends on, raw, signed and float."""
-    here = receipts.origin(found.model, found.batch.images, found.batch.names, found.classes, checkpoint=found.source.sha256)
+    here = saved_maps.origin(found.model, found.batch.images, found.batch.names, found.classes, checkpoint=found.source.sha256)
     for word, one in maps.raw(found).values():
-        receipts.write(folder, one, here, target=word)
+        saved_maps.write(folder, one, here, target=word)
     return {}
 
 

@@ -57,7 +57,7 @@ def top(found: Explanation) -> list[dict[str, Any]]:
 
 
 def target(found: Explanation, index: int) -> str:
-    """What a map is about, in the one word of the viewer and of receipts."""
+    """What a map is about, in the one word of the viewer and of saved maps."""
     return "unit" if index == UNIT else part(found, index)
 
 

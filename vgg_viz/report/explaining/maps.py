@@ -15,7 +15,7 @@ from vgg_viz.figures.style import percent
 from vgg_viz.maths.heatmaps import Scale, attribution_scale
 from vgg_viz.models.geometry import fields_of
 from vgg_viz.records import Attribution, Caption, Column, Exhibit, Table
-from vgg_viz.report import receipts
+from vgg_viz.report import saved_maps
 from vgg_viz.report.explaining.compute import UNIT
 from vgg_viz.report.explaining.explanation import Explanation
 from vgg_viz.report.explaining.facts import target
@@ -42,12 +42,12 @@ def raw(found: Explanation) -> dict[str, tuple[str, Attribution]]:
     all_maps = [(target(found, index), one) for (_, index), one in computed.maps.items()]
     all_maps += [(target(found, computed.asked[0]), one) for one in computed.by_layer.values()]
     all_maps += [("difference", one) for method in found.question.methods if (one := computed.difference(method)) is not None]
-    return {receipts.slug(one, word): (word, one) for word, one in all_maps}
+    return {saved_maps.slug(one, word): (word, one) for word, one in all_maps}
 
 
 def _arrays(found: Explanation) -> Exhibit:
     told = [
-        (f"data/{stem}.npz", METHODS[one.method].title, word, one.layer or "pixels", f"{one.values.shape[1]} × {one.values.shape[2]}", one.unit,
+        (f"data/{stem}{saved_maps.SUFFIX}", METHODS[one.method].title, word, one.layer or "pixels", f"{one.values.shape[1]} × {one.values.shape[2]}", one.unit,
          float(one.values.min()), float(one.values.max()))
         for stem, (word, one) in raw(found).items()
     ]  # fmt: skip
@@ -55,9 +55,9 @@ def _arrays(found: Explanation) -> Exhibit:
         "explain-arrays",
         "The raw maps",
         Caption(
-            see=f"{counted(len(told), 'map')} as the methods gave them: 32-bit floats with their signs, not clamped, rescaled or resized. Each lies beside this page as a NumPy archive "
-            "(values), with a JSON of the same name that says what it depends on.",
-            read="In Python: numpy.load(file)[\"values\"][0]. The rows and columns are those of the layer's own map; where its units look in the picture is told by their receptive field.",
+            see=f"{counted(len(told), 'map')} as the methods gave them: 32-bit floats with their signs, not clamped, rescaled or resized. Each lies beside this page as a safetensors "
+            "file (values), whose header says what it depends on.",
+            read="In Python: safetensors.numpy.load_file(file)[\"values\"][0]. The rows and columns are those of the layer's own map; where its units look in the picture is told by their receptive field.",
             cannot="Maps of different methods have different units, and can be compared by order only.",
         ),
         alt=f"Table of the files of {counted(len(told), 'map')}.",

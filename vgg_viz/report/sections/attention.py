@@ -48,7 +48,7 @@ def attention(subject: Subject) -> Iterator[Exhibit | Finding]:
     """Viewer, methods side by side, layers side by side, two classes, and the trials."""
     looked = looked_at(subject)
     trials = tried(subject, looked)
-    verdicts = {trial.method: (trial.verdict, trial.reason) for trial in trials} or subject.verdicts
+    verdicts = {trial.method: (trial.verdict, trial.reason) for trial in trials}
     names = (*(name for name in verdicts if name in subject.preset.methods), *(name for name in subject.preset.methods if name not in verdicts))
     maps = compute(subject, looked, names)
     names = tuple(name for name in names if ("predicted", name) in maps.by_method)
@@ -94,13 +94,12 @@ def compute(subject: Subject, looked: Looked, names: tuple[str, ...] = ()) -> At
     by_layer: dict[tuple[str, str], Attribution] = {}
     for target, classes in (("predicted", first), ("second", second)):
         wanted = [name for name in held(subject, names) if about_a_class(name)] if target == "second" else list(names)
-        wanted = [name for name in wanted if subject.maps.offers(name, target)]
         also = [name for name in wanted if name in SHARED]
         ready = subject.maps.shared(looked.batch, classes, target=target, layers=every, also=also, layer=layer)
         by_layer.update({(target, name): ready["grad_cam", name] for name in every})
         for name in wanted:
             found = ready.get((name, layer if methods()[name].layered else None))
-            if found is None and subject.maps.offers(name, target):  # asked again: under a budget time has passed
+            if found is None and subject.maps.offers(looked.batch, name, target):
                 found = subject.maps.attribute(looked.batch, name, classes, target=target, layer=layer)
             if found is not None:
                 by_method[target, name] = found

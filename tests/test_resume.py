@@ -1,4 +1,4 @@
-"""A report that was interrupted goes on from its receipts, and ends where an uninterrupted one ends: byte for byte."""
+"""A report that was interrupted goes on from its finished maps, and ends where an uninterrupted one ends: byte for byte."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import Literal
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save as packed
 from test_report import EPOCH, trained
 
 from vgg_viz.attribution.trust_verdict import Check
@@ -20,12 +22,13 @@ from vgg_viz.cli import main
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.records import Batch, Caption, Exhibit
-from vgg_viz.report import shelf
+from vgg_viz.report import map_cache
+from vgg_viz.report.evaluation_cache import decoded
 from vgg_viz.report.gallery import report
-from vgg_viz.report.kept_trials import decoded
+from vgg_viz.report.map_cache import MapCache
 from vgg_viz.report.preset import PRESETS, preset_for
-from vgg_viz.report.receipts import read
-from vgg_viz.report.resuming import STALE, resumable
+from vgg_viz.report.resume import STALE, resumable
+from vgg_viz.report.saved_maps import KEY, SUFFIX, read
 from vgg_viz.report.section import Section, sections_of
 from vgg_viz.report.sections import attention
 
@@ -45,7 +48,7 @@ def attention_alone():
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("checkpoint") / "net.pt"
+    path = tmp_path_factory.mktemp("checkpoint") / "tiny.pt"
     save(path, trained(specimens=6))
     return path
 
@@ -67,24 +70,24 @@ def interrupted(monkeypatch, after: int) -> None:
     def failing(*arguments, **options):
         if len(written) >= after:
             raise KeyboardInterrupt
-        written.append(shelf_write(*arguments, **options))
+        written.append(plain_write(*arguments, **options))
         return written[-1]
 
-    shelf_write = shelf.write
-    monkeypatch.setattr(shelf, "write", failing)
+    plain_write = map_cache.write
+    monkeypatch.setattr(map_cache, "write", failing)
 
 
 def counted(monkeypatch) -> list[str]:
     """The methods that are really computed from now on."""
     made: list[str] = []
-    attribute, bundle = shelf.attribute, shelf.gradient_bundle
-    monkeypatch.setattr(shelf, "attribute", lambda *a, **o: (made.append(o["method"]), attribute(*a, **o))[1])
-    monkeypatch.setattr(shelf, "gradient_bundle", lambda *a, **o: (made.append("shared"), bundle(*a, **o))[1])
+    attribute, bundle = map_cache.attribute, map_cache.gradient_bundle
+    monkeypatch.setattr(map_cache, "attribute", lambda *a, **o: (made.append(o["method"]), attribute(*a, **o))[1])
+    monkeypatch.setattr(map_cache, "gradient_bundle", lambda *a, **o: (made.append("shared"), bundle(*a, **o))[1])
     return made
 
 
 def test_a_report_killed_at_any_map_goes_on_and_ends_with_the_same_bytes(source, whole, tmp_path, monkeypatch, capsys):
-    sets = sum(name.startswith("data/map-") and name.endswith(".npz") for name in whole)
+    sets = sum(name.startswith("data/map-") for name in whole)
     assert sets >= 10
     after = random.randrange(1, sets)
     line = ["report", str(source), "--out", str(tmp_path), "--preset", "quick"]
@@ -94,8 +97,8 @@ def test_a_report_killed_at_any_map_goes_on_and_ends_with_the_same_bytes(source,
     said = capsys.readouterr().err
     assert f"{after} finished set" in said
     assert "the same command goes on from there" in said
-    assert [entry.name for entry in tmp_path.iterdir()] == [".net.receipts"]
-    kept = sorted(tmp_path.glob(".net.receipts/*/*.json"))
+    assert [entry.name for entry in tmp_path.iterdir()] == [".tiny.maps"]
+    kept = sorted(tmp_path.glob(".tiny.maps/*/*.safetensors"))
     assert len(kept) == after
     assert all(read(path) for path in kept)
 
@@ -103,8 +106,8 @@ def test_a_report_killed_at_any_map_goes_on_and_ends_with_the_same_bytes(source,
     assert main(line) == 0
     assert f"{after} of {sets} sets of maps were read" in capsys.readouterr().err
     assert len(made) <= sets - after
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["index.html", "net"]
-    again = files(tmp_path / "net")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["index.html", "tiny"]
+    again = files(tmp_path / "tiny")
     assert again.keys() == whole.keys()
     # The command is told on the page and in the manifest; all else is the same.
     assert [name for name in whole if again[name] != whole[name]] == ["index.html", "manifest.json"]
@@ -127,7 +130,7 @@ def left_by(source, out, monkeypatch, after=4, **options):
         interrupted(patch, after)
         with pytest.raises(KeyboardInterrupt):
             report(source, out=out, preset="quick", **options)
-    return sorted(out.glob(".net.receipts/*/*.json"))
+    return sorted(out.glob(".tiny.maps/*/*.safetensors"))
 
 
 def test_nothing_is_computed_twice_and_nothing_is_read_that_is_not_there(unpainted, source, tmp_path, monkeypatch):
@@ -140,18 +143,19 @@ def test_nothing_is_computed_twice_and_nothing_is_read_that_is_not_there(unpaint
 
 
 def edit(path: Path, **changes) -> None:
-    told = json.loads(path.read_text(encoding="utf-8"))
+    with safe_open(path, framework="pt") as file:
+        facts, arrays = json.loads(file.metadata()[KEY]), {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     for name, value in changes.items():
-        place = told["origin"] if name in told["origin"] else told
+        place = facts["origin"] if name in facts["origin"] else facts
         place[name] = value
-    path.write_text(json.dumps(told), encoding="utf-8")
+    path.write_bytes(packed(arrays, metadata={KEY: json.dumps(facts)}))
 
 
 @pytest.mark.parametrize("changes", [
     {"checkpoint": "0" * 64}, {"network": "0" * 64}, {"pixels": "0" * 64}, {"versions": {"torch": "1.0"}}, {"device": "cuda"},
-    {"target": "second"}, {"settings": {"steps": 7}}, {"arrays": {"file": "x", "sha256": "0" * 64}},
+    {"target": "second"}, {"settings": {"steps": 7}}, {"sha256": "0" * 64},
 ], ids=lambda changes: next(iter(changes)))  # fmt: skip
-def test_receipts_that_are_stale_or_foreign_are_never_used(changes, unpainted, source, whole, tmp_path, monkeypatch):
+def test_maps_that_are_stale_or_foreign_are_never_used(changes, unpainted, source, whole, tmp_path, monkeypatch):
     for path in left_by(source, tmp_path, monkeypatch):
         edit(path, **changes)
     result = report(source, out=tmp_path, preset="quick")
@@ -160,45 +164,44 @@ def test_receipts_that_are_stale_or_foreign_are_never_used(changes, unpainted, s
     assert all(again[name] == whole[name] for name in whole if name.startswith("data/map-"))
 
 
-def test_damaged_receipts_are_computed_again(unpainted, source, whole, tmp_path, monkeypatch):
+def test_damaged_maps_are_computed_again(unpainted, source, whole, tmp_path, monkeypatch):
     dice = random.Random(5)
     for path in left_by(source, tmp_path, monkeypatch, after=6):
-        file = path.with_suffix(dice.choice([".npz", ".json"]))
-        content = file.read_bytes()
-        file.write_bytes(content[: dice.randrange(len(content))])
+        content = path.read_bytes()
+        path.write_bytes(content[: dice.randrange(len(content))])
     result = report(source, out=tmp_path, preset="quick")
     assert result.said == ()
     assert all(content == whole[name] for name, content in files(result.index.parent).items() if name.startswith("data/map-"))
 
 
-def test_a_report_with_another_seed_or_preset_reads_nothing_and_leaves_the_others_receipts(unpainted, source, tmp_path, monkeypatch):
+def test_a_report_with_another_seed_or_preset_reads_nothing_and_leaves_the_others_maps(unpainted, source, tmp_path, monkeypatch):
     left_by(source, tmp_path, monkeypatch)
     assert report(source, out=tmp_path, preset="quick", seed=3).said == ()
-    assert len(list(tmp_path.glob(".net.receipts/*/*.json"))) == 4
+    assert len(list(tmp_path.glob(".tiny.maps/*/*.safetensors"))) == 4
     assert report(source, out=tmp_path, preset="quick").said != ()
-    assert not list(tmp_path.glob(".net.receipts"))
+    assert not list(tmp_path.glob(".tiny.maps"))
 
 
 def test_the_page_over_all_galleries_ignores_what_an_interrupted_report_left(unpainted, source, tmp_path, monkeypatch):
     left_by(source, tmp_path, monkeypatch)
     other = source.with_name("other.pt")
     other.write_bytes(source.read_bytes())
-    assert ".net.receipts" not in report(other, out=tmp_path, preset="quick").index.parent.parent.joinpath("index.html").read_text()
+    assert ".tiny.maps" not in report(other, out=tmp_path, preset="quick").index.parent.parent.joinpath("index.html").read_text()
 
 
 def test_a_folder_that_vanishes_under_a_report_costs_nothing(unpainted, source, whole, tmp_path, monkeypatch):
     """As when a second report of the same checkpoint ends first."""
     import shutil
 
-    shelf_write = shelf.write
+    plain_write = map_cache.write
 
     def vanishing(folder, *arguments, **options):
-        name = shelf_write(folder, *arguments, **options)
-        if ".receipts" in str(folder):
+        name = plain_write(folder, *arguments, **options)
+        if ".maps" in str(folder):
             shutil.rmtree(folder.parent)
         return name
 
-    monkeypatch.setattr(shelf, "write", vanishing)
+    monkeypatch.setattr(map_cache, "write", vanishing)
     again = files(report(source, out=tmp_path, preset="quick").index.parent)
     assert all(again[name] == whole[name] for name in whole if name.startswith("data/map-"))
 
@@ -207,28 +210,28 @@ def test_a_folder_that_vanishes_under_a_report_costs_nothing(unpainted, source, 
 
 
 def test_the_folder_goes_when_all_is_well_and_stays_with_finished_maps_only(tmp_path):
-    with resumable(tmp_path / "net", settings=1) as mine:
+    with resumable(tmp_path / "tiny", settings=1) as mine:
         mine.mkdir(parents=True)
-        (mine / "map-a.json").write_text("{}")
+        (mine / f"map-a{SUFFIX}").write_bytes(b"")
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(KeyboardInterrupt), resumable(tmp_path / "net", settings=1):
+    with pytest.raises(KeyboardInterrupt), resumable(tmp_path / "tiny", settings=1):
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
 
     def ended_after_one_map() -> None:
-        with resumable(tmp_path / "net", settings=1) as mine:
+        with resumable(tmp_path / "tiny", settings=1) as mine:
             mine.mkdir(parents=True)
-            (mine / "map-a.json").write_text("{}")
+            (mine / f"map-a{SUFFIX}").write_bytes(b"")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt) as ended:
         ended_after_one_map()
     assert ended.value.__notes__ == ["1 finished set of maps is kept: the same command goes on from there."]
-    assert len(list(tmp_path.glob(".net.receipts/*/map-a.json"))) == 1
+    assert len(list(tmp_path.glob(".tiny.maps/*/map-a.safetensors"))) == 1
 
 
 def test_two_reports_have_a_folder_each_and_old_leftovers_go(tmp_path):
-    with resumable(tmp_path / "net", settings="a") as first, resumable(tmp_path / "net", settings="b") as second:
+    with resumable(tmp_path / "tiny", settings="a") as first, resumable(tmp_path / "tiny", settings="b") as second:
         assert first != second
         for mine in (first, second):
             mine.mkdir(parents=True)
@@ -238,11 +241,11 @@ def test_two_reports_have_a_folder_each_and_old_leftovers_go(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_map_on_the_shelf_is_computed_once(monkeypatch):
+def test_a_map_in_the_cache_is_computed_once(monkeypatch):
     made = counted(monkeypatch)
     model = build("tiny_vgg", seed=1, image_side=32, width=0.4, num_classes=4)
     batch = Batch(torch.rand(2, 3, 32, 32), None, ("a", "b"))
-    one = shelf.Shelf(model, ("a", "b", "c", "d"), PRESETS["quick"], 0)
+    one = MapCache(model, ("a", "b", "c", "d"), PRESETS["quick"], 0)
     classes = torch.tensor([1, 2])
     first = one.attribute(batch, "guided_backprop", classes, target="predicted")
     assert one.attribute(batch, "guided_backprop", classes, target="predicted") is first
@@ -278,12 +281,12 @@ def test_trials_that_were_held_are_not_held_again_and_come_back_to_the_bit(unpai
         with pytest.raises(KeyboardInterrupt) as ended:
             report(source, out=tmp_path, preset="quick")
     assert ended.value.__notes__ == ["the trials are kept: the same command goes on from there."]
-    (kept,) = tmp_path.glob(".net.receipts/*/trials.json")
+    (kept,) = tmp_path.glob(".tiny.maps/*/trials.json")
     text = kept.read_text(encoding="utf-8")
     report(source, out=tmp_path, preset="quick")
     assert held == [("grad_cam", "saliency", "integrated_gradients")]
     assert repr(known[0]) == repr(known[1])
-    assert not list(tmp_path.glob(".net.receipts"))
+    assert not list(tmp_path.glob(".tiny.maps"))
     swaps = (('"verdict": "', '"verdict": "x'), ('"seed": 0', '"seed": 1'))
     for damage in (text[:200], *(text.replace(*swap) for swap in swaps)):
         assert damage != text
@@ -305,7 +308,7 @@ def test_what_a_stranger_wrote_in_the_place_of_trials_is_no_record(kind, told):
 
 
 def test_a_map_of_every_method_is_found_again(tmp_path):
-    """Whatever a method answers, its receipt must have the name under which it is looked for."""
+    """Whatever a method answers, its file must have the name under which it is looked for."""
     model = build("tiny_vgg", seed=1, image_side=32, width=0.4, num_classes=4)
     batch = Batch(torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(3)), None, ("a",))
     preset = replace(preset_for("full", 0.01), steps=2, samples=2)
@@ -313,6 +316,6 @@ def test_a_map_of_every_method_is_found_again(tmp_path):
         if name == "rise":
             continue  # its masks cannot be fewer by a preset yet
         for known in (0, 1):
-            one = shelf.Shelf(model, ("a", "b", "c", "d"), preset, 0, folder=tmp_path)
+            one = MapCache(model, ("a", "b", "c", "d"), preset, 0, folder=tmp_path)
             one.attribute(batch, name, torch.tensor([1]), target="predicted", layer="relu2_2")
             assert one.read_back == known, name

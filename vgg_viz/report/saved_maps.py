@@ -1,21 +1,20 @@
-"""Receipts: each map raw, signed and float, with all that it depends on, as a pair of files.
+"""Saved maps: each map set raw, signed and float, in one safetensors file with all that it depends on.
 
-A receipt is one map set of one method, layer and target over some pictures: `<slug>.npz` holds the arrays, `<slug>.json`
-says what they are. It is written and read in three lines:
+A map set is that of one method, layer and target over some pictures. The arrays of `<slug>.safetensors` are its tensors, the text
+`vgg_viz_map` of its header says as JSON what they are. It is written and read in three lines:
 
-    here = origin(model, batch.images, batch.names, classes, checkpoint=sha256)    what all receipts of one report share
-    name = write(folder, attribution, here, target="predicted")                    both files whole, or none
-    kept = read(folder / f"{name}.json");  matches(kept, here)                     refused when damaged; stale when it does not match
+    here = origin(model, batch.images, batch.names, classes, checkpoint=sha256)    what all maps of one report share
+    name = write(folder, attribution, here, target="predicted")                    the file whole, or none
+    saved = read(folder / f"{name}.safetensors");  matches(saved, here)            refused when damaged; stale when it does not match
 
-The same map gives the same bytes: no clock in the archive, and no seconds where SOURCE_DATE_EPOCH is set.
+The same map gives the same bytes: no clock in the file, and no seconds where SOURCE_DATE_EPOCH is set.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
+import json
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,21 +27,25 @@ from torch import Tensor, nn
 
 from vgg_viz.atomic import whole_file
 from vgg_viz.attribution import methods
-from vgg_viz.errors import ReceiptRefused
 from vgg_viz.plain_json import json_text, plain
 from vgg_viz.records import Attribution
-from vgg_viz.report.stored import arrays_of, told_in
+from vgg_viz.report.safe_reading import MOST_TEXT, parse_json, read_bytes, refused
 from vgg_viz.versions import reproducible, versions
 
 SCHEMA = 1
+SUFFIX = ".safetensors"
+KEY = "vgg_viz_map"  # one text only: safetensors keeps several in no order, and the same map must give the same bytes
 SAMPLED = 256  # values of each weight that tell which network was built
 DEPENDS_ON = ("vgg_viz", "torch", "captum")  # versions under which a map is another map
-ARRAYS = {"values": ("<f4", 3), "targets": ("<i8", 1), "residual": ("<f4", 1), "against": ("<i8", 1)}  # type and axes
+MOST_BYTES = 2**28  # of one file: 64 maps of 1024 x 1024 are this many
+ARRAYS = {  # type and axes
+    "values": (torch.float32, 3), "targets": (torch.int64, 1), "residual": (torch.float32, 1), "against": (torch.int64, 1),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What all receipts of one report share; where any of it differs, a map would be another map.
+    """What all maps of one report share; where any of it differs, a map would be another map.
 
     checkpoint  SHA-256 of the file; "" for random weights
     network     SHA-256 of what was built from it: architecture (mean and std included) and values sampled from every weight
@@ -62,14 +65,14 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class SavedMap:
     """One map set as it was written; every text in it comes from a file and is hostile until escaped.
 
     found   values (B, h, w) float32 and all that `attribute` said, on the CPU
     target  the word that was asked: "predicted", "second", the name of a class
     title   of the method; family: gradient, cam, relevance, perturbation
     origin  of the maps, as the file tells it (see `Origin`; of the classes only a SHA-256)
-    slug    the stem of its files
+    slug    the stem of its file
     """
 
     found: Attribution
@@ -88,7 +91,7 @@ class Receipt:
 def origin(
     model: nn.Module, images: Tensor, names: Sequence[str], classes: Sequence[str], *, checkpoint: str, network: str | None = None
 ) -> Origin:
-    """What the receipts of maps of `model` on `images` (B, C, H, W) in [0, 1] share.
+    """What the maps of `model` on `images` (B, C, H, W) in [0, 1] share.
 
     names       of the pictures; classes: names in the order of the outputs
     checkpoint  SHA-256 of the file, or "" for random weights
@@ -124,7 +127,7 @@ def pixels_of(images: Tensor) -> str:
 
 
 def slug(found: Attribution, target: str) -> str:
-    """The stem of a receipt's files: `map-grad-cam-relu4-3-second`; other settings of one method need a folder of their own.
+    """The stem of a map set's file: `map-grad-cam-relu4-3-second`; other settings of one method need a folder of their own.
 
     A target that is no plain word, such as the name of a class, is told apart by its checksum.
     """
@@ -138,17 +141,18 @@ def slug(found: Attribution, target: str) -> str:
 
 
 def write(folder: Path, found: Attribution, here: Origin, *, target: str) -> str:
-    """Write the receipt of a map set into `folder`: `<slug>.npz`, then `<slug>.json`, each whole; returns the slug.
+    """Write a map set into `folder` as `<slug>.safetensors`, whole; returns the slug.
 
     target  the word that was asked; the classes themselves are in `found.targets`
-    raises  OSError when the disk says no
+    raises  OutputRefused when the disk says no
     """
+    from safetensors.torch import save
+
     name = slug(found, target)
     arrays = _arrays(found)
-    content = packed(arrays)
     about = methods().get(found.method)
-    told = {
-        "receipt": SCHEMA,
+    facts = {
+        "schema": SCHEMA,
         "method": found.method,
         "title": about.title if about else found.method,
         "family": about.family if about else "",
@@ -161,37 +165,31 @@ def write(folder: Path, found: Attribution, here: Origin, *, target: str) -> str
         "unit": found.unit,
         "signed": found.signed,
         "shape": found.values.shape,
-        "residual": found.residual,
         "passes": found.passes,
         "seconds": None if reproducible() else round(found.seconds, 4),
-        "origin": told_of(here),
-        "arrays": {"file": f"{name}.npz", "sha256": hashlib.sha256(content).hexdigest()},
+        "origin": facts_of(here),
+        "sha256": _checksum(arrays),
     }
+    content = save(arrays, metadata={KEY: json_text(facts)})
     folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(folder / f"{name}.npz") as temporary:
+    with whole_file(folder / f"{name}{SUFFIX}") as temporary:
         temporary.write_bytes(content)
-    with whole_file(folder / f"{name}.json") as temporary:
-        temporary.write_text(json_text(told), encoding="utf-8")
     return name
 
 
-def _arrays(found: Attribution) -> dict[str, np.ndarray[Any, Any]]:
+def _arrays(found: Attribution) -> dict[str, Tensor]:
     given = {"values": found.values, "targets": found.targets, "residual": found.residual, "against": found.against}
-    plainly = {name: value.detach().cpu().numpy() for name, value in given.items() if value is not None}
-    return {name: np.ascontiguousarray(value, dtype=ARRAYS[name][0]) for name, value in plainly.items()}
+    there = {name: value.detach().cpu().to(ARRAYS[name][0]) for name, value in given.items() if value is not None}
+    # Copies, for the library refuses two that share memory, such as classes and those against which they are asked.
+    return {name: value.clone(memory_format=torch.contiguous_format) for name, value in there.items()}
 
 
-def packed(arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
-    """Arrays by name as what numpy calls npz: the same arrays give the same bytes, for no clock is asked."""
-    whole = io.BytesIO()
-    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-        for name, value in arrays.items():
-            one = io.BytesIO()
-            np.lib.format.write_array(one, value, allow_pickle=False)
-            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            entry.compress_type, entry.create_system = zipfile.ZIP_DEFLATED, 3
-            archive.writestr(entry, one.getvalue())
-    return whole.getvalue()
+def _checksum(arrays: Mapping[str, Tensor]) -> str:
+    """SHA-256 of all arrays: the format itself would not notice a number that was changed."""
+    digest = hashlib.sha256()
+    for name, value in sorted(arrays.items()):
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode() + value.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _classes(indices: Tensor, here: Origin) -> dict[str, Any]:
@@ -199,60 +197,80 @@ def _classes(indices: Tensor, here: Origin) -> dict[str, Any]:
     return {"classes": every, "names": [here.classes[index] if 0 <= index < len(here.classes) else str(index) for index in every]}
 
 
-def told_of(here: Origin) -> dict[str, Any]:
-    """An origin as a receipt holds it: a thousand class names once a map would outweigh the map."""
+def facts_of(here: Origin) -> dict[str, Any]:
+    """An origin as a file holds it: a thousand class names once a map would outweigh the map."""
     named = hashlib.sha256(json_text(here.classes).encode()).hexdigest()
-    told: dict[str, Any] = plain({
+    facts: dict[str, Any] = plain({
         "checkpoint": here.checkpoint, "network": here.network, "pictures": here.pictures, "pixels": here.pixels, "classes": named,
         "device": here.device, "dtype": here.dtype, "versions": here.versions,
     })  # fmt: skip
-    return told
+    return facts
 
 
 # ---------------------------------------------------------------- reading
 
 
-def read(path: Path) -> Receipt:
-    """The receipt whose JSON lies at `path`, its arrays beside it.
+def read(path: Path) -> SavedMap:
+    """The map set in the safetensors file at `path`.
 
-    raises  ReceiptRefused, in one sentence, for a file that is damaged, too large or no receipt; nothing in it is run, and no
-            room is made for more than it may hold
+    raises  MapRefused, in one sentence, for a file that is damaged, too large or no map set; nothing in it is run, and no room is
+            made for more than it holds
     """
-    told = told_in(path, _FIELDS)
-    arrays = arrays_of(path.with_suffix(".npz"), ARRAYS, sha256=str(told["arrays"].get("sha256")))
-    if not {"values", "targets"} <= set(arrays):
-        raise ReceiptRefused(f"the receipt {path.stem!r} holds no maps; make the report again.")
-    count = len(arrays["values"])
-    names = told["origin"].get("pictures")
-    agree = all(len(value) == count for value in arrays.values()) and isinstance(names, list) and len(names) == count
-    if not (agree and all(isinstance(name, str) for name in names) and list(arrays["values"].shape) == told["shape"]):
-        raise ReceiptRefused(f"the receipt {path.stem!r} contradicts itself: its parts are about different numbers of pictures; "
-                             "make the report again.")  # fmt: skip
-    tensors = {name: torch.from_numpy(value) for name, value in arrays.items()}
+    facts, tensors = _opened(path)
+    if not {"values", "targets"} <= set(tensors):
+        raise refused(path, "it holds no maps")
+    if facts["sha256"] != _checksum(tensors):
+        raise refused(path, "the checksum of its arrays is not the one that it tells")
+    count = len(tensors["values"])
+    names = facts["origin"].get("pictures")
+    agree = all(len(value) == count for value in tensors.values()) and isinstance(names, list) and len(names) == count
+    if not (agree and all(isinstance(name, str) for name in names) and list(tensors["values"].shape) == facts["shape"]):
+        raise refused(path, "its parts are about different numbers of pictures")
     found = Attribution(
-        method=told["method"], values=tensors["values"], unit=told["unit"], signed=told["signed"], layer=told["layer"],
-        targets=tensors["targets"], residual=tensors.get("residual"), passes=told["passes"],
-        seconds=float(told["seconds"] or 0.0), settings=told["settings"], against=tensors.get("against"), unit_of=told["unit_of"],
+        method=facts["method"], values=tensors["values"], unit=facts["unit"], signed=facts["signed"], layer=facts["layer"],
+        targets=tensors["targets"], residual=tensors.get("residual"), passes=facts["passes"],
+        seconds=float(facts["seconds"] or 0.0), settings=facts["settings"], against=tensors.get("against"), unit_of=facts["unit_of"],
     )  # fmt: skip
-    return Receipt(found, told["target"], told["title"], told["family"], told["origin"], path.stem)
+    return SavedMap(found, facts["target"], facts["title"], facts["family"], facts["origin"], path.stem)
 
 
 _TEXT, _MAYBE = (str,), (str, type(None))
 _FIELDS: Mapping[str, tuple[type, ...]] = {
-    "receipt": (int,), "method": _TEXT, "title": _TEXT, "family": _TEXT, "layer": _MAYBE, "target": _TEXT, "unit_of": _MAYBE,
+    "schema": (int,), "method": _TEXT, "title": _TEXT, "family": _TEXT, "layer": _MAYBE, "target": _TEXT, "unit_of": _MAYBE,
     "settings": (dict,), "unit": _TEXT, "signed": (bool,), "shape": (list,), "passes": (int, float),
-    "seconds": (int, float, type(None)), "origin": (dict,), "arrays": (dict,),
+    "seconds": (int, float, type(None)), "origin": (dict,), "sha256": _TEXT,
 }  # fmt: skip
 
 
+def _opened(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The facts and the arrays of a file. The library holds its header against its bytes; here its length, names, types and axes."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    content = read_bytes(path, MOST_BYTES)
+    length = int.from_bytes(content[:8], "little")
+    if length > MOST_TEXT:
+        raise refused(path, f"its header is larger than {MOST_TEXT >> 20} MB")
+    try:
+        tensors: dict[str, Tensor] = load(content)
+        header = json.loads(content[8 : 8 + length])
+    except (SafetensorError, ValueError, RuntimeError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise refused(path, f"it is no safetensors file: {str(error)[:80]}") from None
+    facts = parse_json((header.get("__metadata__") or {}).get(KEY, "").encode(), _FIELDS, path)
+    for name, value in tensors.items():
+        if name not in ARRAYS or (value.dtype, value.ndim) != ARRAYS[name]:
+            raise refused(path, f"the array {name[:40]!r} in it is not what was expected")
+    return facts, tensors
+
+
 def matches(
-    kept: Receipt, here: Origin, *, method: str | None = None, layer: str | None = None, targets: Tensor | None = None,
+    saved: SavedMap, here: Origin, *, method: str | None = None, layer: str | None = None, targets: Tensor | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> bool:  # fmt: skip
-    """Whether a receipt is of this origin, and where they are given of this method, layer, classes (B,) and settings."""
-    found = kept.found
+    """Whether a map set is of this origin, and where they are given of this method, layer, classes (B,) and settings."""
+    found = saved.found
     return (
-        dict(kept.origin) == told_of(here)
+        dict(saved.origin) == facts_of(here)
         and (method is None or found.method == method)
         and (layer is None or found.layer == layer)
         and (targets is None or found.targets.tolist() == targets.tolist())

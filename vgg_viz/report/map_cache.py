@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,71 +15,52 @@ from torch import Tensor, nn
 from vgg_viz.attribution import attribute, methods
 from vgg_viz.attribution.blocks import CAMS
 from vgg_viz.attribution.method import Options
-from vgg_viz.attribution.shared import gradient_bundle
-from vgg_viz.errors import ReceiptRefused
+from vgg_viz.attribution.shared import SHARED, gradient_bundle
+from vgg_viz.errors import MapRefused, OutputRefused
 from vgg_viz.plain_json import plain
 from vgg_viz.records import Attribution, Batch
+from vgg_viz.report.deadline import Deadline
 from vgg_viz.report.preset import Preset
-from vgg_viz.report.receipts import Origin, matches, network_of, origin, read, slug, told_of, write
-
-
-class Maps(Protocol):
-    """What a chapter asks of the place where maps come from: a `Shelf`, or receipts without a network."""
-
-    def offers(self, method: str, target: str) -> bool:
-        """Whether there is, or may be, a map of this method for this target."""
-
-    def attribute(self, batch: Batch, method: str, classes: Tensor, *, target: str, layer: str | None = None) -> Attribution:
-        """The map set of a method for `classes` (B,), which the report calls `target`."""
-
-    def shared(
-        self, batch: Batch, classes: Tensor, *, target: str, layers: Sequence[str], also: Sequence[str] = (), layer: str | None = None
-    ) -> dict[tuple[str, str | None], Attribution]:
-        """Grad-CAM of `layers`, and `also` other methods of that pass, those of layers at `layer`."""
-
-
-class Allowance(Protocol):
-    """What a report under a budget lets the shelf do."""
-
-    def offers(self, method: str, target: str) -> bool:
-        """Whether there is time for this map."""
-
-    def tries(self, names: Sequence[str]) -> bool:
-        """Whether there is time to put these methods to the test."""
-
-    def made(self, method: str, seconds: float) -> None:
-        """A map set was made, or all those of one shared pass, of which `method` is one."""
+from vgg_viz.report.saved_maps import SUFFIX, Origin, facts_of, matches, network_of, origin, read, slug, write
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """One map set on the shelf, the word for its target, and what it was made from."""
+    """One map set, the word for its target, and what it was made from."""
 
     found: Attribution
     target: str
     here: Origin
 
 
-class Shelf:
+class MapCache:
     """All maps of one report.
 
-    folder     where receipts are written as soon as a map exists, and looked for before it is computed; None: nowhere
-    allowance  what a budget allows, asked before each map; None: everything
+    folder     where maps are saved as soon as they exist, and looked for before they are computed; None: nowhere
+    deadline   asked before each map; None: there is time for everything
     read_back  how many map sets were found there
     """
 
     def __init__(
-        self, model: nn.Module, classes: Sequence[str], preset: Preset, seed: int, *, checkpoint: str = "", folder: Path | None = None
-    ) -> None:
+        self, model: nn.Module, classes: Sequence[str], preset: Preset, seed: int, *, checkpoint: str = "", folder: Path | None = None,
+        deadline: Deadline | None = None,
+    ) -> None:  # fmt: skip
         self.model, self.classes, self.preset, self.seed = model, tuple(classes), preset, seed
-        self.checkpoint, self.folder = checkpoint, folder
+        self.checkpoint, self.folder, self.deadline = checkpoint, folder, deadline
         self.kept: dict[str, Kept] = {}
-        self.allowance: Allowance | None = None
         self.read_back = 0
 
-    def offers(self, method: str, target: str) -> bool:
-        """Everything can be computed, unless a budget has no time for it."""
-        return self.allowance is None or self.allowance.offers(method, target)
+    def offers(self, batch: Batch, method: str, target: str) -> bool:
+        """Whether there is time for this map set; what the shared pass gives is made in any case."""
+        if self.deadline is None or method in SHARED:
+            return True
+        what = methods()[method].title + ("" if target == "predicted" else f" for the {target} class")
+        return self.deadline.allows_map(what, self.passes(method, batch.images.shape[-1]) * len(batch))
+
+    def passes(self, method: str, side: int) -> float:
+        """Passes that one map of a picture of `side` [px] costs, before it is made."""
+        cost = methods()[method].cost(self.model, options_of(self.preset, self.seed, side, None), side)
+        return 2.0 if cost is None else cost
 
     def attribute(self, batch: Batch, method: str, classes: Tensor, *, target: str, layer: str | None = None) -> Attribution:
         """The map set of a method for `classes` (B,), which the report calls `target`; layer for layered methods only."""
@@ -91,8 +72,6 @@ class Shelf:
             seed=options.seed, steps=options.steps, samples=options.samples, masks=options.masks, window=options.window,
             stride=options.stride,
         )  # fmt: skip
-        if self.allowance is not None:
-            self.allowance.made(method, found.seconds)
         return self._put(batch, replace(found, settings=_settings(method, options)), target)
 
     def shared(
@@ -112,8 +91,6 @@ class Shelf:
             cams = [name for name in also if name in CAMS and name != "grad_cam"]
             bundle = gradient_bundle(self.model, images, classes.to(self._device), layers=list(layers), cams=cams)
             seconds = time.perf_counter() - started
-            if self.allowance is not None:
-                self.allowance.made("saliency", seconds)
             made: dict[tuple[str, str | None], Attribution] = {("grad_cam", name): bundle.grad_cam[name] for name in layers}
             made |= {("saliency", None): bundle.saliency, ("input_x_gradient", None): bundle.input_x_gradient}
             made |= {(name, layer): found[layer] for name, found in bundle.cams.items() if layer is not None}
@@ -124,9 +101,9 @@ class Shelf:
         return {key: found for key, found in known.items() if found is not None}
 
     def deliver(self, folder: Path) -> list[dict[str, Any]]:
-        """Put a receipt of every map set into `folder`; returns what the manifest says of them.
+        """Save every map set into `folder`; returns what the manifest says of them.
 
-        raises  OSError when the disk says no
+        raises  OutputRefused when the disk says no
         """
         for kept in self.kept.values():
             write(folder, kept.found, kept.here, target=kept.target)
@@ -140,11 +117,11 @@ class Shelf:
         """What the user should know: that maps were not computed, but read from where an interrupted report had left them."""
         if not self.read_back:
             return ()
-        return (f"{self.read_back} of {len(self.kept)} sets of maps were read from the receipts of an interrupted report.",)
+        return (f"{self.read_back} of {len(self.kept)} sets of maps were read from what an interrupted report had left.",)
 
-    def told(self, batch: Batch) -> dict[str, Any]:
+    def facts(self, batch: Batch) -> dict[str, Any]:
         """What everything computed here on `batch` depends on besides its own settings, as plain values."""
-        return told_of(self._origin(batch))
+        return facts_of(self._origin(batch))
 
     # ------------------------------------------------------------ inside
 
@@ -160,23 +137,23 @@ class Shelf:
         return origin(self.model, batch.images, batch.names, self.classes, checkpoint=self.checkpoint, network=self._network)
 
     def _known(self, batch: Batch, method: str, options: Options, classes: Tensor, target: str) -> Attribution | None:
-        """The map set as it stands on the shelf, or as a receipt of the same origin and settings in the folder tells it."""
+        """The map set as it was made or read before, or as a file of the same origin and settings in the folder holds it."""
         here, settings = self._origin(batch), _settings(method, options)
         name = slug(_stub(method, options, classes), target)
         kept = self.kept.get(name)
         if kept is not None and kept.here == here and _same(kept.found, classes, settings):
             return kept.found
-        if self.folder is None or not (self.folder / f"{name}.json").exists():
+        if self.folder is None or not (file := self.folder / f"{name}{SUFFIX}").exists():
             return None
         try:
-            receipt = read(self.folder / f"{name}.json")
-        except ReceiptRefused:
+            saved = read(file)
+        except MapRefused:
             return None  # half of another report's, or damaged: computed again and written over
-        if not matches(receipt, here, method=method, targets=classes, settings=settings) or receipt.target != target:
+        if not matches(saved, here, method=method, targets=classes, settings=settings) or saved.target != target:
             return None
         self.read_back += 1
-        self.kept[name] = Kept(receipt.found, target, here)
-        return receipt.found
+        self.kept[name] = Kept(saved.found, target, here)
+        return saved.found
 
     def _put(self, batch: Batch, found: Attribution, target: str) -> Attribution:
         found = replace(found, values=found.values.cpu(), targets=found.targets.cpu(),
@@ -185,7 +162,7 @@ class Shelf:
         if self.folder is not None:
             try:
                 write(self.folder, found, here, target=target)
-            except FileNotFoundError:  # another report of the same checkpoint has ended, and removed the folder under our hands
+            except OutputRefused:  # another report of the same checkpoint may have ended, and removed the folder under our hands
                 write(self.folder, found, here, target=target)
         self.kept[slug(found, target)] = Kept(found, target, here)
         return found

@@ -1,4 +1,4 @@
-"""Trials of methods, kept beside the receipts of finished maps, so that an interrupted report need not hold them twice."""
+"""Trials of methods, kept beside finished maps, so that an interrupted report need not hold them twice."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from vgg_viz.atomic import whole_file
 from vgg_viz.attribution.trust import Evidence
-from vgg_viz.errors import ReceiptRefused
+from vgg_viz.errors import MapRefused
 from vgg_viz.plain_json import json_text, plain
-from vgg_viz.report.stored import told_in
+from vgg_viz.report.safe_reading import read_json
 
 FILE = "trials.json"
 
 
-def remembered(
+def cached(
     folder: Path | None, key: Mapping[str, Any], hold: Callable[[], tuple[Evidence, ...]], *, whole: int | None = None
 ) -> tuple[Evidence, ...]:
     """The trials as `folder` tells them, where they were held under the very same `key`; else held now, and written down.
@@ -27,15 +27,15 @@ def remembered(
     key     all that they depend on, as plain values
     folder  None: nothing is kept
     whole   how many there should be: where a budget left some out they are not written down, for the next report may have the time
-    raises  OSError when the disk says no
+    raises  OutputRefused when the disk says no
     """
     wanted = plain(key)
     if folder is not None and (folder / FILE).exists():
         try:
-            told = told_in(folder / FILE, {"key": (dict,), "found": (list,)})
+            told = read_json(folder / FILE, {"key": (dict,), "found": (list,)})
             if told["key"] == wanted:
                 return tuple(decoded(Evidence, one) for one in told["found"])
-        except (ReceiptRefused, ValueError):
+        except (MapRefused, ValueError):
             pass  # damaged, or of another version: held again and written over
     found = hold()
     if folder is not None and (whole is None or len(found) == whole):
