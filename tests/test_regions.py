@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from test_timeline import NAMES, PATCH, handmade, painted, run_of, walk_of
@@ -13,15 +14,14 @@ from vgg_viz.audit.region import Region, background, border
 from vgg_viz.audit.region_text import as_json, checked, parse_region, place_of, region_of
 from vgg_viz.audit.sampling import group_of
 from vgg_viz.cli import main
-from vgg_viz.data.shape_files import write as write_shapes
 from vgg_viz.data.shortcuts import KINDS, Shortcut, truth
 from vgg_viz.errors import InputRefused
+from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import build
+from vgg_viz.records import Batch
 from vgg_viz.report.timeline.parts import parts
 from vgg_viz.report.timeline.shortcut import trials
 from vgg_viz.report.timeline.suspects import Suspect
-from vgg_viz.training.loop import train
-from vgg_viz.training.recipe import Recipe
 
 SIDE = 32
 
@@ -46,24 +46,32 @@ def test_the_same_region_has_the_same_effect_in_an_audit_and_at_the_same_epoch_o
     assert any(0 < abs(verdict.control) < abs(verdict.turned) for _, verdict in seen.tried)
 
 
-def test_the_two_commands_give_the_same_numbers_for_a_finding_on_the_same_folder(tmp_path, capsys):
-    tag = Shortcut("corner", "star", held_out=0.9, seed=6)
-    data = write_shapes(tmp_path / "set", train=400, val=40, test=300, seed=4, side=SIDE, shortcut=tag)
-    recipe = Recipe(epochs=2, batch_size=32, augment="none", seed=5, learning_rate=0.004)
-    train(data, out=tmp_path / "run", recipe=recipe, image_side=SIDE, quiet=True)
-    last = sorted((tmp_path / "run" / "epochs").glob("*.pt"))[-1]
-    shared = ["--data", str(data), "--out", str(tmp_path / "g"), "--json", "--quiet"]
-    assert main(["audit", str(last), *shared]) == 0
+def folder_of(batch: Batch, place: Path) -> Path:
+    for name, label, image in zip(batch.names, batch.labels.tolist(), batch.images, strict=True):
+        (place / NAMES[label]).mkdir(parents=True, exist_ok=True)
+        (place / NAMES[label] / f"{name}.png").write_bytes(encode_png(image))
+    return place
+
+
+def test_the_two_commands_give_the_same_numbers_for_a_finding_and_for_its_region_on_the_same_folder(tmp_path, capsys):
+    batch = painted(240)
+    batch.images[:20:2, 2, :8, :8] = 1.0  # discs that carry the tag as well
+    run = run_of(tmp_path / "run", handmade(0.0), handmade(0.3), handmade(0.6))
+    shared = ["--data", str(folder_of(batch, tmp_path / "pictures")), "--out", str(tmp_path / "g"), "--json", "--quiet"]
+    assert main(["audit", str(run / "epochs" / "epoch-002.pt"), *shared]) == 0
     told = json.loads(capsys.readouterr().out)
     (tmp_path / "audit.json").write_text(json.dumps(told), encoding="utf-8")
-    assert told["findings"], "the network was taught a tag"
-    assert main(["compare", str(tmp_path / "run"), *shared, "--preset", "quick", "--findings", str(tmp_path / "audit.json")]) == 0
-    series = json.loads(capsys.readouterr().out)["series"]
-    for number, finding in enumerate(told["findings"][:4]):
-        shown = series["timeline-shortcut" + (f"-{number + 1}" if number else "")]
-        assert (shown["class"], shown["kind"], shown["region"]) == (finding["class"], finding["kind"], finding["region"])
-        for key in ("turned", "control", "effect", "interval", "log_odds", "donors", "controls", "recipients"):
-            assert shown[key][-1] == pytest.approx(finding[key], abs=1e-5), key
+    finding = next(one for one in told["findings"] if one["class"] == "boat")
+    named = ["--region", ",".join(map(str, finding["region"])), "--class", "boat"]
+    for words in (["--findings", str(tmp_path / "audit.json")], named):
+        assert main(["compare", str(run), *shared, "--preset", "quick", *words]) == 0
+        series = json.loads(capsys.readouterr().out)["series"]
+        shown = next(part for slug, part in series.items() if part.get("class") == "boat" and "turned" in part and "used" in part)
+        assert (shown["kind"], shown["region"]) == (finding["kind"], finding["region"])
+        for key in ("turned", "control", "effect", "interval", "log_odds", "p", "donors", "controls", "recipients"):
+            tries = len(told["findings"]) if key == "p" and "--findings" in words else 1
+            assert shown[key][-1] == pytest.approx(finding[key] if key != "p" else tries / 5000, abs=1e-6), key
+        assert shown["used"][-1]
 
 
 def test_donors_of_the_class_and_of_others_on_recipients_of_others_are_all_that_is_needed_and_nothing_less_will_do():

@@ -104,6 +104,24 @@ def cast(group: Group, right: Tensor, size: Size, seed: int) -> tuple[Group, Gro
     right  (N,) bool, of the pictures of `group`
     """
     dice = torch.Generator().manual_seed(seed)
+    counts = torch.bincount(group.labels).tolist()
+    left, receiving = list(counts), []
+    for place in _in_turn(group, right, dice):
+        label = int(group.labels[place])
+        if len(receiving) < size.recipients and left[label] > counts[label] / 2 + 1:
+            receiving.append(place)
+            left[label] -= 1
+    taken = set(receiving)
+    giving = [place for place in torch.randperm(len(group), generator=dice).tolist() if place not in taken]
+    return group.part(torch.tensor(giving, dtype=torch.long)), group.part(torch.tensor(receiving, dtype=torch.long))
+
+
+def in_turn(group: Group, right: Tensor, seed: int) -> Group:
+    """All pictures in random order, a class after the other, those that are answered rightly, (N,) bool, first."""
+    return group.part(torch.tensor(_in_turn(group, right, torch.Generator().manual_seed(seed)), dtype=torch.long))
+
+
+def _in_turn(group: Group, right: Tensor, dice: torch.Generator) -> list[int]:
     order = torch.randperm(len(group), generator=dice)
     order = order[right[order].float().argsort(descending=True, stable=True)]
     turns: dict[int, int] = {}
@@ -112,16 +130,7 @@ def cast(group: Group, right: Tensor, size: Size, seed: int) -> tuple[Group, Gro
         label = int(group.labels[place])
         turns[label] = turns.get(label, 0) + 1
         ranked.append((turns[label], len(ranked), place))
-    counts = dict(turns)
-    receiving: list[int] = []
-    for _, _, place in sorted(ranked):
-        label = int(group.labels[place])
-        if len(receiving) < size.recipients and counts[label] > turns[label] / 2 + 1:
-            receiving.append(place)
-            counts[label] -= 1
-    taken = set(receiving)
-    giving = [place for place in torch.randperm(len(group), generator=dice).tolist() if place not in taken]
-    return group.part(torch.tensor(giving, dtype=torch.long)), group.part(torch.tensor(receiving, dtype=torch.long))
+    return [place for _, _, place in sorted(ranked)]
 
 
 def between(donors: Group, wanted: int, size: Size) -> Group:

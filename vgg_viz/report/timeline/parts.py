@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vgg_viz.audit.intervention import Group
-from vgg_viz.audit.sampling import FEWEST, Size, between, cast, group_of, groups, searchable, size_of, usable
+from vgg_viz.audit.sampling import FEWEST, Size, between, group_of, groups, in_turn, searchable, size_of, usable
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.data import cache, shapes
 from vgg_viz.data.folder import match_classes, open_folder, read_folder
@@ -44,9 +44,9 @@ class Parts:
 def parts(walk: Walk, suspect: Suspect, data: str | os.PathLike[str] | None) -> Parts:
     """Donors and recipients of a suspect.
 
-    Recipients are those of the trial that `audit` of the last epoch makes on the same pictures. Donors are as well where an audit
-    told the suspect, so that its numbers are met again; else they come from the training part where there is one, for a planted
-    mark need not lie in the held-out pictures. Earlier epochs get an even part of both, which keeps a timeline as fast as one batch.
+    They are those of the trial that `audit` of the last epoch makes on the same pictures, so that its numbers are met again. Only a
+    suspect that no audit told gets donors from the training part where there is one, for a planted mark need not lie in held-out
+    pictures, and then recipients from all of these. What an audit did not choose, and epochs before the last, get an even part.
     raises  SectionMissing where there are too few, or no masks where the background is to be carried
     """
     batch, right = _audited(walk, suspect.pictures, data)
@@ -57,18 +57,20 @@ def parts(walk: Walk, suspect: Suspect, data: str | os.PathLike[str] | None) -> 
         raise TypeError("labelled pictures were expected")
     size, _ = size_of(walk.model, len(batch), len(searchable(batch.labels, placed)[1]))
     donors, recipients = groups(batch, placed, right, size, walk.seed)[1]
-    if pool is not None:
-        pool, known = usable(pool)
-        giving = group_of(pool).part(known.nonzero()[:, 0])
-        donors = cast(giving, torch.ones(len(giving)).bool(), replace(size, recipients=0), walk.seed)[0]  # in random order
+    as_audited = pool is None and bool((recipients.labels != suspect.index).any())  # of few pictures an audit makes all donors
+    if not as_audited:
+        places = placed.nonzero()[:, 0]
+        recipients = in_turn(group_of(batch).part(places), right[places], walk.seed)
+        given, known = usable(pool or batch)
+        giving = group_of(given).part(known.nonzero()[:, 0])
+        donors = in_turn(giving, torch.ones(len(giving)).bool(), walk.seed)
     if suspect.region.kind == "background" and not suspect.region.width and (donors.masks is None or recipients.masks is None):
         raise SectionMissing("A background can be moved only where masks or boxes of the objects are known.", "python -m vgg_viz compare RUN_DIR --data DIR (with masks/ or boxes)")
     recipients = recipients.part((recipients.labels != suspect.index).nonzero()[:, 0])
-    all_of_trial = between(donors, suspect.index, size.of_trial)
     others = int((batch.labels != suspect.index).sum())
     few = _few(donors, recipients, suspect.index, min(CARRIED, 2 * others))
-    donors, recipients = (all_of_trial, recipients) if pool is None else few
-    return Parts(donors, recipients, few, origin or walk.material.labelled_from)
+    most = (between(donors, suspect.index, size.of_trial), recipients) if as_audited else few
+    return Parts(*most, few, origin or walk.material.labelled_from)
 
 
 def _require_enough(batch: Batch, pool: Batch, suspect: Suspect) -> None:
@@ -83,8 +85,8 @@ def _require_enough(batch: Batch, pool: Batch, suspect: Suspect) -> None:
 
 def _few(donors: Group, recipients: Group, wanted: int, carried: int) -> tuple[Group, Group]:
     """So many of both that about `carried` pictures are made: two donors of the class to three others, all classes in turn."""
-    receiving = max(1, min(len(recipients), round((carried * 16 / 25) ** 0.5)))
-    giving = max(12, carried // receiving)  # of fewer than 12, exchanges of labels could hardly reach the p of a finding
+    receiving = min(len(recipients), max(1, round((carried * 16 / 25) ** 0.5)))
+    giving = max(12, carried // max(1, receiving))  # of fewer than 12, exchanges of labels could hardly reach the p of a finding
     own = min(round(giving * 2 / 5), int((donors.labels == wanted).sum()))
     return between(donors, wanted, Size(own, giving - own, receiving)), recipients.part(torch.arange(receiving))
 
