@@ -40,7 +40,7 @@ def test_the_same_region_has_the_same_effect_in_an_audit_and_at_the_same_epoch_o
     walk = walk_of(run_of(tmp_path / "run", handmade(0.0), handmade(0.3), handmade(0.6)), batch)
     for tried, verdict in seen.tried:
         suspect = Suspect(tried.region, tried.wanted, NAMES[tried.wanted], "told by an audit", len(batch))
-        found = trials(walk, suspect, parts(walk, suspect, None), len(seen.tried))
+        found = trials(walk, suspect, parts(walk, suspect), len(seen.tried))
         assert found.verdicts[-1] == verdict
         assert found.used[-1] == any((one.wanted, one.region) == (tried.wanted, tried.region) for one in seen.findings)
     assert any(0 < abs(verdict.control) < abs(verdict.turned) for _, verdict in seen.tried)

@@ -194,7 +194,7 @@ def test_answers_are_those_of_the_network_of_each_epoch(mixed):
 def tried(folder: Path, region: Region, *corners: float, batch: Batch | None = None) -> tuple[Trials, Walk]:
     walk = walk_of(run_of(folder, *(handmade(corner) for corner in corners)), batch or painted())
     suspect = Suspect(region, 1, "boat", "made by hand")
-    return trials(walk, suspect, parts(walk, suspect, None)), walk
+    return trials(walk, suspect, parts(walk, suspect)), walk
 
 
 def test_the_first_epoch_that_uses_a_shortcut_is_found_and_its_effect_is_what_was_built_in(tmp_path):
@@ -249,7 +249,7 @@ def test_an_epoch_uses_a_shortcut_by_the_rule_of_the_audits_findings():
 def test_earlier_epochs_are_asked_about_a_part_of_the_donors_and_recipients_of_the_last(tmp_path):
     walk = walk_of(run_of(tmp_path / "run", handmade(1.0), handmade(1.0)), painted(200))
     suspect = Suspect(PATCH, 1, "boat", "")
-    who = parts(walk, suspect, None)
+    who = parts(walk, suspect)
     few, most = ({int(place) for place in group.places} for group in (who.few[0], who.donors))
     assert few < most
     assert not most & {int(place) for place in who.recipients.places}
@@ -262,19 +262,19 @@ def test_earlier_epochs_are_asked_about_a_part_of_the_donors_and_recipients_of_t
 def test_the_share_of_the_map_in_the_region_follows_what_the_network_uses(tmp_path):
     walk = walk_of(run_of(tmp_path / "run", handmade(0.0), handmade(1.0)), painted())
     suspect = Suspect(PATCH, 1, "boat", "")
-    share, area = attended(walk, suspect, parts(walk, suspect, None).donors)
+    share, area = attended(walk, suspect, parts(walk, suspect).donors)
     assert area == pytest.approx(64 / SIDE**2)
     assert share.pictures[0] == 0 < share.pictures[1]  # without a weight on blue nothing speaks for a boat
     assert share.mean[1] > 0.9
-    assert attended(walk, Suspect(Region("colour"), 1, "boat", ""), parts(walk, suspect, None).donors) is None
+    assert attended(walk, Suspect(Region("colour"), 1, "boat", ""), parts(walk, suspect).donors) is None
 
 
 def test_too_few_pictures_or_missing_masks_leave_the_chapter_out_with_a_reason(tmp_path):
     folder = run_of(tmp_path / "run", handmade(), handmade())
     with pytest.raises(SectionMissing, match=r"There are 3 pictures of other classes than boat, and 8 or more are needed"):
-        parts(walk_of(folder, painted(6)), Suspect(PATCH, 1, "boat", ""), None)
+        parts(walk_of(folder, painted(6)), Suspect(PATCH, 1, "boat", ""))
     with pytest.raises(SectionMissing, match="where masks or boxes of the objects are known"):
-        parts(walk_of(folder, replace(painted(), masks=None)), Suspect(Region("background"), 1, "boat", ""), None)
+        parts(walk_of(folder, replace(painted(), masks=None)), Suspect(Region("background"), 1, "boat", ""))
 
 
 # ---------------------------------------------------------------- suspects

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 
 import torch
@@ -41,7 +40,7 @@ class Parts:
     origin: str
 
 
-def parts(walk: Walk, suspect: Suspect, data: str | os.PathLike[str] | None) -> Parts:
+def parts(walk: Walk, suspect: Suspect) -> Parts:
     """Donors and recipients of a suspect.
 
     They are those of the trial that `audit` of the last epoch makes on the same pictures, so that its numbers are met again. Only a
@@ -49,8 +48,8 @@ def parts(walk: Walk, suspect: Suspect, data: str | os.PathLike[str] | None) -> 
     pictures, and then recipients from all of these. What an audit did not choose, and epochs before the last, get an even part.
     raises  SectionMissing where there are too few, or no masks where the background is to be carried
     """
-    batch, right = _audited(walk, suspect.pictures, data)
-    pool, origin = (None, "") if suspect.pictures is not None else _training(walk, data)
+    batch, right = _audited(walk, suspect.pictures)
+    pool, origin = (None, "") if suspect.pictures is not None else _training(walk)
     _require_enough(batch, pool or batch, suspect)
     batch, placed = usable(batch)
     if batch.labels is None:
@@ -91,12 +90,12 @@ def _few(donors: Group, recipients: Group, wanted: int, carried: int) -> tuple[G
     return between(donors, wanted, Size(own, giving - own, receiving)), recipients.part(torch.arange(receiving))
 
 
-def _audited(walk: Walk, count: int | None, data: str | os.PathLike[str] | None) -> tuple[Batch, Tensor]:
+def _audited(walk: Walk, count: int | None) -> tuple[Batch, Tensor]:
     """The pictures that an audit of `count` looked at, and (N,) bool which of them the last epoch answers rightly.
 
     Where no audit is meant, and of a large network or of very many pictures, they are those that the run is measured on.
     """
-    whole = walk.labelled
+    whole, data = walk.labelled, walk.data
     affordable = (count or 0) * sum(row.macs for row in walk.rows) / 1e9 * AUDITED <= walk.preset.gigamacs
     if count is None or count == len(whole) or count > max(600, walk.preset.evaluated) or not affordable:
         return whole, walk.right[-1]
@@ -109,9 +108,9 @@ def _audited(walk: Walk, count: int | None, data: str | os.PathLike[str] | None)
     return batch, predict_logits(walk.model, batch.images).argmax(1) == batch.labels
 
 
-def _training(walk: Walk, data: str | os.PathLike[str] | None) -> tuple[Batch | None, str]:
+def _training(walk: Walk) -> tuple[Batch | None, str]:
     """The training part of --data or of the painted set, where a shortcut lies, and what it is; None where there is none."""
-    told = walk.run.checkpoint.provenance.data
+    data, told = walk.data, walk.run.checkpoint.provenance.data
     if (data is None or str(data) == "shapes") and told.get("kind") == "shapes" and set(walk.classes) == set(shapes.CLASSES):
         count = min(max(TRAINING, 40 * len(walk.classes)), int(told.get("train", TRAINING)))
         painted = cache.painted(count, seed=int(told.get("seed", 0)), split="train", side=walk.side, shortcut=from_provenance(told)).as_batch()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import torch
@@ -20,7 +19,7 @@ from vgg_viz.maths.heatmaps import place
 from vgg_viz.maths.metrics import mass_inside
 from vgg_viz.number_text import percent
 from vgg_viz.records import Batch, Caption, Exhibit, Finding
-from vgg_viz.report.section import counted, pixels
+from vgg_viz.report.section import counted, pixels, section
 from vgg_viz.report.timeline.parts import Parts, parts
 from vgg_viz.report.timeline.series import Series, series_of_values
 from vgg_viz.report.timeline.suspects import Suspect
@@ -114,11 +113,15 @@ def sentence(suspect: Suspect, found: Trials, epochs: tuple[int, ...], side: int
 # ---------------------------------------------------------------- the chapter
 
 
-def shortcuts(walk: Walk, named: Sequence[Suspect], data: str | os.PathLike[str] | None) -> Iterator[Exhibit | Finding]:
+@section(
+    "shortcut", study="timeline", title="A shortcut", order=40, when=lambda walk: bool(walk.suspects),
+    lead="Something other than the object may give a class away: from which epoch on does the network use it?",
+)  # fmt: skip
+def shortcuts(walk: Walk) -> Iterator[Exhibit | Finding]:
     """For every suspect a chart over the epochs and the pictures that it was tried on; the sentence goes into the verdict."""
-    for number, suspect in enumerate(named):
-        who = parts(walk, suspect, data)
-        found = trials(walk, suspect, who, len(named))
+    for number, suspect in enumerate(walk.suspects):
+        who = parts(walk, suspect)
+        found = trials(walk, suspect, who, len(walk.suspects))
         told = sentence(suspect, found, walk.epochs, walk.side)
         unused = "good" if found.elsewhere is None else "note"
         yield Finding(unused if found.first is None else "bad" if found.used[-1] else "warn", told)
