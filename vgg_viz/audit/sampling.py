@@ -105,7 +105,8 @@ def cast(group: Group, right: Tensor, size: Size, seed: int) -> tuple[Group, Gro
     """
     dice = torch.Generator().manual_seed(seed)
     counts = torch.bincount(group.labels).tolist()
-    left, receiving = list(counts), []
+    left = list(counts)
+    receiving: list[int] = []
     for place in _in_turn(group, right, dice):
         label = int(group.labels[place])
         if len(receiving) < size.recipients and left[label] > counts[label] / 2 + 1:

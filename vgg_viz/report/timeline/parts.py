@@ -102,7 +102,7 @@ def _audited(walk: Walk, count: int | None) -> tuple[Batch, Tensor]:
     if (data is None or str(data) == "shapes") and count < len(whole):  # painted pictures come in one order
         return picked(whole, list(range(count))), walk.right[-1][:count]
     batch, _ = labelled_pictures(walk.run.checkpoint, data, limit=count, seed=walk.seed)
-    if batch is None:
+    if batch is None or batch.labels is None:
         return whole, walk.right[-1]
     wear(walk.model, walk.run.checkpoint)
     return batch, predict_logits(walk.model, batch.images).argmax(1) == batch.labels

@@ -123,8 +123,10 @@ def shortcuts(walk: Walk) -> Iterator[Exhibit | Finding]:
         who = parts(walk, suspect)
         found = trials(walk, suspect, who, len(walk.suspects))
         told = sentence(suspect, found, walk.epochs, walk.side)
-        unused = "good" if found.elsewhere is None else "note"
-        yield Finding(unused if found.first is None else "bad" if found.used[-1] else "warn", told)
+        if found.first is None:
+            yield Finding("good" if found.elsewhere is None else "note", told)
+        else:
+            yield Finding("bad" if found.used[-1] else "warn", told)
         yield _chart(walk, suspect, found, who, told, number)
         yield _examples(walk, suspect, found, who, number)
 
