@@ -253,7 +253,7 @@ def test_earlier_epochs_are_asked_about_a_part_of_the_donors_and_recipients_of_t
     few, most = ({int(place) for place in group.places} for group in (who.few[0], who.donors))
     assert few < most
     assert not most & {int(place) for place in who.recipients.places}
-    assert len(who.few[0]) * len(who.few[1]) <= 320 < len(who.donors) * len(who.recipients)
+    assert len(who.few[0]) * len(who.few[1]) <= 240 < len(who.donors) * len(who.recipients)
     assert (who.recipients.labels != 1).all()
     verdict = intervene(walk.model, PATCH, *who.few, 1, seed=0)[1]
     assert trials(walk, suspect, who).verdicts[0] == verdict

@@ -22,7 +22,7 @@ from vgg_viz.report.timeline.suspects import Suspect
 from vgg_viz.report.timeline.walk import Walk
 
 TRAINING = 400  # pictures of the training part that regions are taken from, evenly over the classes
-CARRIED = 320  # pictures that an epoch before the last is asked about: 8 donors of the class and 12 others on 16 recipients
+CARRIED = 240  # pictures that an epoch before the last is asked about: 8 donors of the class and 8 others on 15 recipients
 AUDITED = 10  # times the multiply-adds of reading an audit's pictures must fit into what the preset may measure
 
 
@@ -83,10 +83,10 @@ def _require_enough(batch: Batch, pool: Batch, suspect: Suspect) -> None:
 
 
 def _few(donors: Group, recipients: Group, wanted: int, carried: int) -> tuple[Group, Group]:
-    """So many of both that about `carried` pictures are made: two donors of the class to three others, all classes in turn."""
-    receiving = min(len(recipients), max(1, round((carried * 16 / 20) ** 0.5)))
+    """So many of both that about `carried` pictures are made: as many donors of the class as others, all classes in turn."""
+    receiving = min(len(recipients), max(1, round(carried**0.5)))
     giving = max(12, carried // max(1, receiving))  # of fewer than 12, exchanges of labels could hardly reach the p of a finding
-    own = min(round(giving * 2 / 5), int((donors.labels == wanted).sum()))
+    own = min(giving // 2, int((donors.labels == wanted).sum()))
     return between(donors, wanted, Size(own, giving - own, receiving)), recipients.part(torch.arange(receiving))
 
 
