@@ -6,7 +6,7 @@ training and carry the mark as often. It is right when a finding names the marke
 (intersection over union of 0.25 or more, or four fifths of the named patch inside the true one). A clean network with any finding
 is a false alarm. The audit was made with the tuning zoo in sight; the fresh one, with other seeds, measures it.
 
-    python benchmarks/audit.py --zoo fresh [--part 0/1] [--masks with|without|boxes] [--table]
+    python benchmarks/audit.py --zoo fresh [--part 0/1] [--sample SEED] [--masks with|without|boxes] [--table]
 
 What was audited is kept beside the checkpoints and not audited again; --table prints without auditing.
 """
@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from audit_zoo import ZOOS, Animal, animals, audited_shortcut, reliance, trained
+from audit_zoo import ZOOS, Animal, animals, audited_shortcut, reliance, sample, trained
 
 from vgg_viz.audit.findings import audit
 from vgg_viz.audit.region import overlap
+from vgg_viz.audit.region_text import PLANTED
 from vgg_viz.data.cache import painted
 from vgg_viz.data.shapes import CLASSES
 from vgg_viz.data.shortcuts import KINDS, region
@@ -38,7 +39,6 @@ from vgg_viz.records import Batch
 USES = 0.10  # share of other classes' pictures that the true mark turns, from which a network is a user
 PICTURES = 600
 SUFFIXES = {"with": ".masks.json", "without": ".json", "boxes": ".boxes.json"}
-NAMES = {"corner": "patch", "border": "border", "texture": "background", "cast": "colour"}
 
 
 def boxed(batch: Batch) -> Batch:
@@ -81,7 +81,7 @@ def audited(animal: Animal, path: Path, objects: str) -> dict[str, Any]:
 
 def named(told: dict[str, Any]) -> bool:
     """Whether a finding names class, kind and place."""
-    same = [one for one in told["found"] if one["class"] == told["class"] and one["kind"] == NAMES[told["kind"]]]
+    same = [one for one in told["found"] if one["class"] == told["class"] and one["kind"] == PLANTED[told["kind"]]]
     return any(placed(one["box"], told) for one in same)
 
 
@@ -124,6 +124,7 @@ def main() -> None:
     options.add_argument("--only", nargs="*", help="names of networks")
     options.add_argument("--masks", choices=("with", "without", "both", "boxes"), default="both", help="of the objects, or their boxes")
     options.add_argument("--part", default="0/1", help="i/n: only every n-th network, from the i-th")
+    options.add_argument("--sample", type=int, metavar="SEED", help="24 networks of the zoo: 4 of each kind and 8 clean ones")
     options.add_argument("--side", type=int, default=32, help="of the pictures [px]")
     options.add_argument("--table", action="store_true", help="print what is there")
     given = options.parse_args()
@@ -131,7 +132,8 @@ def main() -> None:
     folder = given.folder or Path(f"runs/audit-{given.zoo}")
     folder.mkdir(parents=True, exist_ok=True)
     first, step = (int(number) for number in given.part.split("/"))
-    chosen = [animal for animal in animals(given.zoo)[first::step] if not given.only or animal.name in given.only]
+    every = animals(given.zoo) if given.sample is None else sample(given.zoo, given.sample)
+    chosen = [animal for animal in every[first::step] if not given.only or animal.name in given.only]
     for objects in ("with", "without") if given.masks == "both" else (given.masks,):
         results = []
         for animal in chosen:

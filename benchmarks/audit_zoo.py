@@ -3,7 +3,7 @@
 What each network really uses is measured here by intervention, without any of the audit's code: the true mark is painted on
 held-out pictures of other classes, and the share of them that turns into the marked class is counted (`reliance`).
 
-    python benchmarks/audit_zoo.py [--zoo tuning] [--part 0/1]
+    python benchmarks/audit_zoo.py [--zoo tuning] [--part 0/1] [--sample SEED]
 
 Three of four planted networks and half of the clean ones start from random weights (5 epochs on 1,500 pictures), the others from
 the convolutions of the bundled network with a fresh classifier (3 epochs): small data and few epochs, at 32 px unless asked otherwise,
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -63,6 +64,16 @@ def animals(zoo: str = "tuning") -> list[Animal]:
             found.append((i, Animal(f"{kind}-{i:02d}", seed, i % 4 == 3, shortcut)))
     found += [(i * planted / clean, Animal(f"clean-{i:02d}", start + 900 + i, i % 2 == 1, None)) for i in range(clean)]
     return [animal for _, animal in sorted(found, key=lambda pair: pair[0])]
+
+
+def sample(zoo: str, seed: int, *, planted: int = 4, clean: int = 8) -> list[Animal]:
+    """Some networks of a zoo, drawn before anything of them is known: so many of each kind and of the clean ones, kinds in turn."""
+    dice = random.Random(seed)
+    every = animals(zoo)
+    drawn = [dice.sample([one for one in every if one.name.startswith(kind)], planted) for kind in KINDS]
+    bare = dice.sample([one for one in every if one.shortcut is None], clean)
+    turns = [(*kinds, *bare[2 * n : 2 * n + 2]) for n, kinds in enumerate(zip(*drawn, strict=True))]
+    return [one for turn in turns for one in turn]
 
 
 def trained(animal: Animal, folder: Path, side: int) -> Path:
@@ -131,13 +142,15 @@ def main() -> None:
     options.add_argument("--zoo", choices=sorted(ZOOS), default="tuning")
     options.add_argument("--folder", type=Path, help="of the networks, by default runs/audit-<zoo>")
     options.add_argument("--part", default="0/1", help="i/n: only every n-th network, from the i-th")
+    options.add_argument("--sample", type=int, metavar="SEED", help="24 networks of the zoo: 4 of each kind and 8 clean ones")
     options.add_argument("--side", type=int, default=32, help="of the pictures [px]")
     given = options.parse_args()
     torch.set_num_threads(1)
     folder = given.folder or Path(f"runs/audit-{given.zoo}")
     folder.mkdir(parents=True, exist_ok=True)
     first, step = (int(number) for number in given.part.split("/"))
-    for animal in animals(given.zoo)[first::step]:
+    chosen = animals(given.zoo) if given.sample is None else sample(given.zoo, given.sample)
+    for animal in chosen[first::step]:
         started = time.perf_counter()
         path = trained(animal, folder, given.side)
         history = load(path).history

@@ -9,11 +9,10 @@ import torch
 from torch import nn
 
 from vgg_viz.audit.findings import audit, suspicion
+from vgg_viz.audit.intervention import Reading, judged, log_odds, standing_out
 from vgg_viz.audit.region import Region, carried, emptied, overlap, removed, tiled
 from vgg_viz.audit.search import Suspect, narrowest, steady, within
 from vgg_viz.audit.strategies import strategies
-from vgg_viz.audit.transplant import log_odds
-from vgg_viz.audit.trial import Reading, judged, standing_out
 from vgg_viz.cli import main
 from vgg_viz.data.cache import painted
 from vgg_viz.data.shape_files import write
@@ -322,7 +321,8 @@ def test_the_command_names_class_and_place_and_leaves_a_page(taught, capsys):
     (folder / "audit.json").write_text(json.dumps(told), encoding="utf-8")
     classes = sorted(path.name for path in (taught / "pictures" / "test").iterdir())
     suspected = suspects(None, None, folder / "audit.json", classes, SIDE)
-    assert (suspected[0].name, suspected[0].region.kind, list(suspected[0].region.box)) == ("star", "box", first["region"])
+    assert (suspected[0].name, suspected[0].region.kind, list(suspected[0].region.box)) == ("star", "patch", first["region"])
+    assert suspected[0].pictures == told["pictures"]
     assert len(suspected) == min(4, len(told["findings"]))
     assert {"finding-1", "class-attention", "suspicion"} <= {exhibit["slug"] for exhibit in manifest["exhibits"]}
     assert str(taught) not in page

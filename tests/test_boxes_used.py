@@ -15,7 +15,8 @@ from torch import nn
 
 from vgg_viz.attribution.pointing import THRESHOLDS, best_box_iou, controls_for, pointing_of
 from vgg_viz.attribution.trust import evidence
-from vgg_viz.audit.findings import audit, beside, forms, suspicion
+from vgg_viz.audit.findings import audit, beside, suspicion
+from vgg_viz.audit.sampling import forms
 from vgg_viz.cli import main
 from vgg_viz.data.folder import open_folder, read_folder
 from vgg_viz.data.shape_files import write

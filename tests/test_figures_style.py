@@ -27,7 +27,6 @@ from vgg_viz.figures.style import (
     label,
     limits,
     number,
-    percent,
 )
 from vgg_viz.maths.heatmaps import Scale
 
@@ -136,12 +135,6 @@ def test_numbers_are_written_for_readers(value: float, text: str) -> None:
                                              (15_470_264_320, "15.5 G")])  # fmt: skip
 def test_counts_are_written_in_three_digits(value: int, text: str) -> None:
     assert count(value) == text
-
-
-@pytest.mark.parametrize(("share", "text"), [(0, "0 %"), (0.0001, "<0.1 %"), (0.0234, "2.3 %"), (0.5, "50 %"), (0.985, "98.5 %"),
-                                             (0.9999, "<100 %"), (1, "100 %"), (float("nan"), "–")])  # fmt: skip
-def test_a_share_never_rounds_to_all_or_nothing(share: float, text: str) -> None:
-    assert percent(share) == text
 
 
 @pytest.mark.parametrize("value", [-3.0, 0.0, 7.5])

@@ -16,7 +16,7 @@ import vgg_viz
 
 HOUSE = Path(vgg_viz.__file__).parent
 FLOORS = (
-    {"errors", "registry", "records", "atomic", "plain_json", "versions", "_version"},
+    {"errors", "registry", "records", "atomic", "plain_json", "number_text", "versions", "_version"},
     {"maths"}, {"models", "data"}, {"capture", "training", "figures"}, {"attribution"},
     {"units", "audit"},
     {"report"}, {"atlas", "serve"}, {"cli", "commands", "doctor", "__main__"},

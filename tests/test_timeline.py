@@ -14,6 +14,8 @@ from matplotlib.text import Text
 from test_compare import HOSTILE
 from viewer_data import unpacked
 
+from vgg_viz.audit.intervention import Reading, intervene, judged
+from vgg_viz.audit.region import Region, border
 from vgg_viz.capture.hooks import centring
 from vgg_viz.cli import main
 from vgg_viz.data.shape_files import write as write_shapes
@@ -22,16 +24,16 @@ from vgg_viz.errors import CheckpointRefused, InputRefused, SectionMissing, Unkn
 from vgg_viz.figures import timeline as paint
 from vgg_viz.figures.strips import Strip, maps_in_rows
 from vgg_viz.maths.heatmaps import Scale, relative
-from vgg_viz.maths.transplant import Region
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import load, save
 from vgg_viz.records import Batch, Checkpoint, Epoch, Origin, Provenance
 from vgg_viz.report.material import Material
 from vgg_viz.report.preset import PRESETS
 from vgg_viz.report.timeline.kept_run import MOST_EPOCHS, open_run, wear
+from vgg_viz.report.timeline.parts import parts
 from vgg_viz.report.timeline.pictures import evenly, payload
 from vgg_viz.report.timeline.series import Series, first_above, measured
-from vgg_viz.report.timeline.shortcut import attended, effect_of, effects, elsewhere_more, first_use, log_odds, moved, sentence
+from vgg_viz.report.timeline.shortcut import Trials, attended, sentence, trials
 from vgg_viz.report.timeline.suspects import Suspect, suspects
 from vgg_viz.report.timeline.timeline import timeline
 from vgg_viz.report.timeline.walk import Walk
@@ -41,7 +43,7 @@ from vgg_viz.training.loop import train
 from vgg_viz.training.recipe import Recipe
 
 SIDE, NAMES = 32, ("disc", "boat")
-TAG = (0, 0, 8, 8)
+PATCH = Region("patch", (0, 0, 8, 8))  # where boats carry a tag
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -110,15 +112,15 @@ def mixed(tmp_path_factory) -> Walk:
 
 
 def test_nothing_drifts_while_the_weights_stand_still_and_every_map_is_like_itself(mixed):
-    for layer, parts in measured(mixed).layers.items():
-        drifts, last = parts["drift"].mean.tolist(), parts["with_last"].mean.tolist()
+    for layer, series in measured(mixed).layers.items():
+        drifts, last = series["drift"].mean.tolist(), series["with_last"].mean.tolist()
         assert math.isnan(drifts[0])
         assert (drifts[1], drifts[4]) == (0, 0), layer
         assert drifts[2] > 0.01
         assert drifts[3] > 0.01
         assert last[3:] == pytest.approx([1, 1])
         assert last[0] == last[1] < 0.99
-        assert parts["entropy"].mean[0] == parts["entropy"].mean[1]
+        assert series["entropy"].mean[0] == series["entropy"].mean[1]
 
 
 def test_all_of_the_mass_lies_inside_where_the_map_is_the_mask(tmp_path):
@@ -189,87 +191,90 @@ def test_answers_are_those_of_the_network_of_each_epoch(mixed):
 # ---------------------------------------------------------------- the first epoch of a shortcut
 
 
-def effects_of(folder: Path, *corners: float) -> tuple[list, Walk]:
-    walk = walk_of(run_of(folder, *(handmade(corner) for corner in corners)), painted())
-    suspect = Suspect(Region("box", TAG), 1, "boat", "made by hand")
-    return effects(walk, suspect, moved(suspect, walk.labelled, walk.labelled, seed=0)), walk
+def tried(folder: Path, region: Region, *corners: float, batch: Batch | None = None) -> tuple[Trials, Walk]:
+    walk = walk_of(run_of(folder, *(handmade(corner) for corner in corners)), batch or painted())
+    suspect = Suspect(region, 1, "boat", "made by hand")
+    return trials(walk, suspect, parts(walk, suspect)), walk
 
 
 def test_the_first_epoch_that_uses_a_shortcut_is_found_and_its_effect_is_what_was_built_in(tmp_path):
-    found, walk = effects_of(tmp_path / "run", 0.0, 0.02, 1.0, 0.0, 1.0)
-    assert [part.used for part in found] == [False, False, True, False, True]
-    assert first_use(found) == 2
+    found, walk = tried(tmp_path / "run", PATCH, 0.0, 0.02, 1.0, 0.0, 1.0)
+    assert found.used == [False, False, True, False, True]
+    assert found.first == 2
     # 4 cells of blue at 1.0: the log-odds of two classes are the difference of their logits. No red lies under the tag.
-    assert found[2].effect == pytest.approx(4.0, abs=1e-4)
-    assert found[2].control == pytest.approx(0.0, abs=1e-4)
-    assert found[2].flips == (1.0, 0.0)
-    assert found[1].effect == pytest.approx(0.08, abs=1e-4)  # it pulls already, but turns nothing
-    assert found[1].interval[0] > 0
-    said = sentence(Suspect(Region("box", TAG), 1, "boat", ""), found, walk.epochs, 20)
-    assert "is first used in epoch 2: moving it to 20 pictures of other classes" in said
+    assert found.verdicts[2].odds == pytest.approx(4.0, abs=1e-4)
+    assert (found.verdicts[2].turned, found.verdicts[2].control, found.verdicts[2].effect) == (1.0, 0.0, 1.0)
+    assert found.verdicts[1].odds == pytest.approx(0.08, abs=1e-4)  # it pulls already, and beyond chance, but turns nothing
+    assert found.verdicts[1].p < 0.02
+    said = sentence(Suspect(PATCH, 1, "boat", ""), found, walk.epochs, SIDE)
+    assert "is first used in epoch 2: " in said
     assert "1 of the 2 later epochs use it too" in said
 
 
 def test_a_network_that_never_uses_it_is_said_to_be_innocent(tmp_path):
-    found, walk = effects_of(tmp_path / "run", 0.0, 0.0)
-    assert first_use(found) is None
-    said = sentence(Suspect(Region("border", width=4), 1, "boat", ""), found, walk.epochs, 20)
-    assert "is not shown to be used in any of 2 epochs" in said
+    found, walk = tried(tmp_path / "run", border(SIDE, 4), 0.0, 0.0)
+    assert (found.first, found.used, found.elsewhere) == (None, [False, False], None)
+    assert "is not shown to be used in any of 2 epochs" in sentence(Suspect(border(SIDE, 4), 1, "boat", ""), found, walk.epochs, SIDE)
 
 
-def test_where_another_place_gives_the_class_away_the_innocence_of_the_named_one_is_no_good_news():
-    logits = torch.zeros(20, 2)
-    turned = logits.clone()
-    turned[:, 1] = 3.0
-    wrong = effect_of((logits, logits, turned), 1, 0)
-    suspect = Suspect(Region("box", TAG), 1, "boat", "")
-    said = sentence(suspect, [wrong, wrong], (0, 1), 20)
-    assert "is not shown to be used" in said
-    assert "another place of the same pictures, does more: it turns 100 % of them" in said
-    nothing = effect_of((logits, logits, logits), 1, 0)
-    assert "does more" not in sentence(suspect, [wrong, nothing], (0, 1), 20)
-    assert not elsewhere_more(Suspect(Region("background"), 1, "boat", ""), wrong), "a background has no other place"
-
-
-def test_a_region_elsewhere_does_not_carry_the_shortcut(tmp_path):
-    walk = walk_of(run_of(tmp_path / "run", handmade(1.0), handmade(1.0)), painted())
-    suspect = Suspect(Region("box", (24, 24, 32, 32)), 1, "boat", "")
-    assert first_use(effects(walk, suspect, moved(suspect, walk.labelled, walk.labelled, seed=0))) is None
+def test_where_another_place_gives_the_class_away_the_innocence_of_the_named_one_is_no_good_news(tmp_path):
+    wrong = Region("patch", (24, 24, 32, 32))  # the tag's mirror image
+    found, walk = tried(tmp_path / "run", wrong, 1.0, 1.0)
+    assert found.first is None
+    assert (found.elsewhere.turned, found.elsewhere.control) == (1.0, 0.0)
+    said = sentence(Suspect(wrong, 1, "boat", ""), found, walk.epochs, SIDE)
+    assert "another place of the same pictures does more: it turns 100 % of them" in said
+    nothing, walk = tried(tmp_path / "other", wrong, 1.0, 0.0)
+    assert nothing.elsewhere is None
+    assert "does more" not in sentence(Suspect(wrong, 1, "boat", ""), nothing, walk.epochs, SIDE)
 
 
 def test_a_border_is_tested_against_those_of_other_classes_and_is_found_where_the_tag_lies_in_it(tmp_path):
     batch = painted()
     batch.images[:, 2, 4:8, :8] = 0  # what is left of the tag lies in the outermost 4 px
-    walk = walk_of(run_of(tmp_path / "run", handmade(0.0), handmade(3.0)), batch)
-    suspect = Suspect(Region("border", width=4), 1, "boat", "")
-    assert first_use(effects(walk, suspect, moved(suspect, walk.labelled, walk.labelled, seed=0))) == 1
+    found, _ = tried(tmp_path / "run", border(SIDE, 4), 0.0, 3.0, batch=batch)
+    assert found.first == 1
 
 
-def test_the_effect_is_paired_and_flips_count_only_pictures_that_turn():
-    plain = torch.tensor([[2.0, 0.0, 0.0], [0.0, 3.0, 0.0], [1.0, 0.0, 0.0]])
-    treated = plain + torch.tensor([0.0, 5.0, 0.0])
-    found = effect_of((plain, treated, plain), 1, seed=0)
-    assert (found.effect, found.control, *found.interval) == pytest.approx((5.0, 0.0, 5.0, 5.0))
-    assert found.flips == (pytest.approx(2 / 3), 0.0)  # the second was called that before
-    shifted = effect_of((plain, treated + 7, plain - 2), 1, seed=0)
-    assert shifted.effect == pytest.approx(5.0)  # what is added to all logits says nothing
-    assert float(log_odds(torch.tensor([[0.0, 0.0]]), 0)) == 0
+def test_an_epoch_uses_a_shortcut_by_the_rule_of_the_audits_findings():
+    own = torch.arange(24) < 10
+    turn = torch.zeros(24, 16)
+    turn[own, 0] = 1.0  # one recipient in sixteen turns: 6.25 %, and always the same one
+    for odds, grade in ((3.0, "finding"), (0.4, "nothing")):
+        verdict = judged(Reading(own, odds * own[:, None] + torch.zeros(24, 16), turn))
+        assert (verdict.grade(1), verdict.grade(5), verdict.grade(200)) == (grade, grade, "nothing")
+        assert Trials((verdict,), 1, Reading(own, turn, turn), None).used == [grade == "finding"]
+
+
+def test_earlier_epochs_are_asked_about_a_part_of_the_donors_and_recipients_of_the_last(tmp_path):
+    walk = walk_of(run_of(tmp_path / "run", handmade(1.0), handmade(1.0)), painted(200))
+    suspect = Suspect(PATCH, 1, "boat", "")
+    who = parts(walk, suspect)
+    few, most = ({int(place) for place in group.places} for group in (who.few[0], who.donors))
+    assert few < most
+    assert not most & {int(place) for place in who.recipients.places}
+    assert len(who.few[0]) * len(who.few[1]) <= 240 < len(who.donors) * len(who.recipients)
+    assert (who.recipients.labels != 1).all()
+    verdict = intervene(walk.model, PATCH, *who.few, 1, seed=0)[1]
+    assert trials(walk, suspect, who).verdicts[0] == verdict
 
 
 def test_the_share_of_the_map_in_the_region_follows_what_the_network_uses(tmp_path):
     walk = walk_of(run_of(tmp_path / "run", handmade(0.0), handmade(1.0)), painted())
-    share, area = attended(walk, Suspect(Region("box", TAG), 1, "boat", ""), walk.labelled)
+    suspect = Suspect(PATCH, 1, "boat", "")
+    share, area = attended(walk, suspect, parts(walk, suspect).donors)
     assert area == pytest.approx(64 / SIDE**2)
-    assert share.pictures.tolist() == [0, 20]  # without a weight on blue nothing speaks for a boat
+    assert share.pictures[0] == 0 < share.pictures[1]  # without a weight on blue nothing speaks for a boat
     assert share.mean[1] > 0.9
-    assert attended(walk, Suspect(Region("colours"), 1, "boat", ""), walk.labelled) is None
+    assert attended(walk, Suspect(Region("colour"), 1, "boat", ""), parts(walk, suspect).donors) is None
 
 
-def test_too_few_pictures_or_missing_masks_leave_the_chapter_out_with_a_reason():
-    with pytest.raises(SectionMissing, match=r"There are 3 pictures of boat, and 8 or more are needed"):
-        moved(Suspect(Region("box", TAG), 1, "boat", ""), painted(), replace(painted(6)), 0)
+def test_too_few_pictures_or_missing_masks_leave_the_chapter_out_with_a_reason(tmp_path):
+    folder = run_of(tmp_path / "run", handmade(), handmade())
+    with pytest.raises(SectionMissing, match=r"There are 3 pictures of other classes than boat, and 8 or more are needed"):
+        parts(walk_of(folder, painted(6)), Suspect(PATCH, 1, "boat", ""))
     with pytest.raises(SectionMissing, match="where masks or boxes of the objects are known"):
-        moved(Suspect(Region("background"), 1, "boat", ""), replace(painted(), masks=None), painted(), 0)
+        parts(walk_of(folder, replace(painted(), masks=None)), Suspect(Region("background"), 1, "boat", ""))
 
 
 # ---------------------------------------------------------------- suspects
@@ -280,9 +285,9 @@ def test_regions_are_understood_as_they_are_written():
         (found,) = suspects(text, "boat", None, NAMES, 32)
         return found.region
 
-    assert understood("0,0, 8,8") == Region("box", (0, 0, 8, 8))
-    assert [understood("border"), understood("border:3")] == [Region("border", width=2), Region("border", width=3)]
-    assert [understood("background").kind, understood("COLOURS").kind] == ["background", "colours"]
+    assert understood("0,0, 8,8") == PATCH
+    assert [understood("border"), understood("border:3")] == [border(SIDE), border(SIDE, 3)]
+    assert [understood("background").kind, understood("COLOURS").kind] == ["background", "colour"]
     assert suspects(None, None, None, NAMES, 32) == ()
     assert suspects("border", "BOAT", None, NAMES, 32)[0].name == "BOAT"
 
@@ -309,11 +314,11 @@ def test_findings_of_the_audit_and_the_truth_of_planted_shapes_are_read(tmp_path
     ]  # fmt: skip
     file.write_text(json.dumps({"findings": findings}), encoding="utf-8")
     assert [(part.region, part.name) for part in suspects(None, None, file, NAMES, 32)] == [
-        (Region("box", (0, 0, 8, 8)), "boat"), (Region("border", width=3), "disc"), (Region("background"), "boat"),
+        (PATCH, "boat"), (border(32, 3), "disc"), (Region("background"), "boat"),
     ]  # fmt: skip
     truth = {"kind": "corner", "class": "boat", "strength": 1.0, "region": [2, 2, 9, 9], "width": None}
     file.write_text(json.dumps(truth), encoding="utf-8")
-    assert suspects(None, None, file, NAMES, 32)[0].region == Region("box", (2, 2, 9, 9))
+    assert suspects(None, None, file, NAMES, 32)[0].region == Region("patch", (2, 2, 9, 9))
     file.write_text('{"findings": []}', encoding="utf-8")
     assert suspects(None, None, file, NAMES, 32) == ()  # an audit that found nothing
 
@@ -475,7 +480,7 @@ def test_a_run_becomes_a_page_and_a_document_of_its_series(trained, tmp_path, ca
     assert [len(part["mean"]) for part in numbers["layers"][numbers["deep"]].values()] == [3] * 4
     assert numbers["layers"][numbers["deep"]]["drift"]["mean"][0] is None
     shortcut = told["series"]["timeline-shortcut"]
-    assert (shortcut["class"], shortcut["region"], len(shortcut["flips"])) == ("star", [0, 0, 8, 8], 3)
+    assert (shortcut["class"], shortcut["region"], len(shortcut["turned"])) == ("star", [0, 0, 8, 8], 3)
     assert told["findings"][1]["text"] == shortcut["sentence"]
     assert numbers["measured_on"] == 40
     assert "training pictures of the folder" in (tmp_path / "g" / "run-timeline" / "index.html").read_text(encoding="utf-8")

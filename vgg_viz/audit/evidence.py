@@ -41,7 +41,12 @@ class Evidence:
 
 
 def evidence_of(model: nn.Module, images: Tensor, labels: Tensor, *, steps: int) -> Evidence:
-    """Two methods on every picture: integrated gradients of `steps` points, and Grad-CAM for a second opinion."""
+    """Two methods on every picture: integrated gradients of `steps` points, and Grad-CAM for a second opinion.
+
+    images, labels  (N, C, S, S), (N,): asked about on the model's device; what comes back lies on the CPU
+    """
+    device = next(model.parameters()).device
+    images, labels = images.to(device), labels.to(device)
     found = attribute(model, images, method="integrated_gradients", target="true", labels=labels, steps=steps, baseline="mean")
     cam = attribute(model, images, method="grad_cam", target="true", labels=labels)
     placed = on_pixels(model, cam.layer, cam.values, images.shape[-2:])

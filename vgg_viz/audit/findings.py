@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from vgg_viz.audit.evidence import FRAME, Evidence, evidence_of
+from vgg_viz.audit.intervention import Group, Verdict, intervene, shift
 from vgg_viz.audit.region import Region, removed
-from vgg_viz.audit.search import Size, Suspect, between, cast, keeping, narrowest, suspects
-from vgg_viz.audit.transplant import Group, shift
-from vgg_viz.audit.trial import Verdict, judged, reading
+from vgg_viz.audit.sampling import FEWEST, between, groups, searchable, size_of, usable
+from vgg_viz.audit.search import Suspect, keeping, narrowest, suspects
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.errors import DataRefused
-from vgg_viz.maths.segmentation import box_of
-from vgg_viz.models.geometry import geometry
-from vgg_viz.records import Architecture, Batch
+from vgg_viz.records import Batch
 
-CERTAIN = 0.02  # p of a finding, after multiplying by the number of suspects that were tried
-LEAST = 0.5  # log-odds that a region must move beyond its control [logit]: a certain trifle is no finding
-PLACED = 0.5  # share of the pictures whose object must be known, or none is used
-TURNED = 0.05  # share of pictures that a finding turns beyond its control, or any that is clearly more than none
-FEWEST = 8  # pictures of a class below which it is not searched
 ENOUGH = 2  # pictures without which there is nothing to look at or to compare
 SHOWN = 12  # pictures named with a finding
-PASSES = 60_000  # forward passes that an audit of a small network may take ...
-GIGAMACS = 1200.0  # ... and multiply-adds that it may take of any network
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +92,8 @@ def audit(
     if batch.labels is None:
         raise DataRefused("the pictures have no labels; an audit needs a folder with one folder of pictures for each class.")
     labels = batch.labels
-    placed = batch.known
-    if batch.masks is None or placed.double().mean() < PLACED:
-        batch, placed = replace(batch, masks=None, boxed=None), torch.ones(len(batch), dtype=torch.bool)
-    counts = {label: int((labels[placed] == label).sum()) for label in sorted(set(labels.tolist()))}
-    asked = sorted(counts) if classes is None else list(classes)
-    enough = [label for label in asked if counts.get(label, 0) >= FEWEST] if len(counts) > 1 else []
+    batch, placed = usable(batch)
+    asked, enough = searchable(labels, placed, classes)
     if len(batch) < ENOUGH:
         raise DataRefused(
             f"{len(batch)} labelled picture came; an audit compares pictures, so it needs {ENOUGH} at least, and {FEWEST} of a class "
@@ -115,37 +102,32 @@ def audit(
     tell("answers")
     logits = predict_logits(model, batch.images)
     right = logits.argmax(1) == labels
-    size, steps = _size(model, batch, enough)
+    size, steps = size_of(model, len(batch), len(enough))
     tell("heat maps")
     evidence = evidence_of(model, batch.images, labels, steps=steps)
     if not enough:
         return Audit(batch, labels, logits, evidence, (), (), (), tuple(asked))
-    first, second = (_group(batch, places) for places in _halves(labels, placed, seed))
+    (donors, recipients), (givers, receivers) = groups(batch, placed, right, size, seed)
     tell("search")
-    donors, recipients = cast(first, right[first.places], size, seed)
     searched = suspects(model, donors, recipients, evidence.part(donors.places), enough, size)
     left = keeping(model, donors, recipients, size)
     chosen = [best for tried in searched if (best := narrowest(tried, left)) is not None]
     tell("trial")
-    donors, recipients = cast(second, right[second.places], _doubled(size), seed + 1)
     tried, findings, leanings = [], [], []
     for suspect in chosen:
-        some = between(donors, suspect.wanted, _doubled(size))
-        found = shift(model, suspect.region, some, recipients)
-        read = reading(found, some.labels, recipients.labels, suspect.wanted)
-        if not read.own.any() or not read.turn.shape[1]:
+        some = between(givers, suspect.wanted, size.of_trial)
+        found = intervene(model, suspect.region, some, receivers, suspect.wanted, seed=seed)
+        if found is None:
             continue
-        verdict = judged(read, seed=seed)
+        read, verdict = found
         tried.append((suspect, verdict))
-        # Its own region must move the class: where one class has a mark, the others stand out by not having it.
-        if verdict.p * len(chosen) > CERTAIN or min(verdict.odds, verdict.moved) < LEAST:
-            continue
-        # On photographs half of the classes lean on their colours, by about a logit. What turns hardly a picture is no shortcut.
-        if verdict.effect < TURNED and verdict.interval[0] <= 0:
+        grade = verdict.grade(len(chosen))
+        if grade == "leaning":
             leanings.append((suspect, verdict))
-        else:
+        elif grade == "finding":
             ranked = some.places[read.own][read.odds[read.own].mean(1).argsort(descending=True, stable=True)]
-            findings.append(_found(model, batch, labels, evidence, suspect, verdict, len(chosen), ranked, some, recipients, second))
+            tested = torch.cat([givers.places, receivers.places]).sort().values
+            findings.append(_found(model, batch, labels, evidence, suspect, verdict, len(chosen), ranked, some, receivers, tested))
     findings.sort(key=lambda one: (-one.verdict.effect, -one.verdict.odds))
     return Audit(
         batch, labels, logits, evidence, tuple(map(tuple, searched)), tuple(tried), tuple(findings),
@@ -155,7 +137,7 @@ def audit(
 
 def _found(
     model: nn.Module, batch: Batch, labels: Tensor, evidence: Evidence, suspect: Suspect, verdict: Verdict, trials: int, ranked: Tensor,
-    some: Group, recipients: Group, second: Group,
+    some: Group, recipients: Group, tested: Tensor,
 ) -> Found:  # fmt: skip
     """The finding with what else is worth knowing about it, all on pictures that were not searched."""
     wanted, region = suspect.wanted, suspect.region
@@ -169,7 +151,7 @@ def _found(
     for place in region.moved(side):
         turned = shift(model, place, own, recipients).turn[:, recipients.labels != wanted, wanted]
         moved.append(float(turned.mean()) - verdict.control)
-    pictures = second.images[second.labels == wanted]
+    pictures = batch.images[tested[labels[tested] == wanted]]
     shown = pictures, removed(region, pictures)
     before, after = (float((predict_logits(model, images).argmax(1) == wanted).float().mean()) for images in shown)
     return Found(
@@ -208,57 +190,3 @@ def _beyond(values: Tensor) -> Tensor:
     middle = values.nanmedian()
     spread = (values - middle).abs().nanmedian() * 1.4826
     return ((values - middle) / (4 * spread).clamp(min=1e-6)).clamp(0, 1)
-
-
-def _halves(labels: Tensor, placed: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """Two halves of the pictures that are `placed` (N,) bool, each class divided evenly."""
-    dice = torch.Generator().manual_seed(seed)
-    first, second = [], []
-    for label in sorted(set(labels.tolist())):
-        own = ((labels == label) & placed).nonzero()[:, 0]
-        own = own[torch.randperm(len(own), generator=dice)]
-        first.append(own[: len(own) // 2])
-        second.append(own[len(own) // 2 :])
-    return torch.cat(first).sort().values, torch.cat(second).sort().values
-
-
-def _group(batch: Batch, places: Tensor) -> Group:
-    labels = batch.labels if batch.labels is not None else torch.zeros(len(batch), dtype=torch.long)
-    return Group(batch.images, labels, forms(batch), torch.arange(len(batch))).part(places)
-
-
-def forms(batch: Batch) -> Tensor | None:
-    """Masks (N, S, S) bool as transplants need them: of a box its inscribed ellipse, for its corners are background.
-
-    A donor's object is taken out as a disc that reaches to the farthest pixel of its mask: to a box's corners, that leaves little
-    background to carry.
-    """
-    if batch.masks is None or batch.boxed is None:
-        return batch.masks
-    found = batch.masks.clone()
-    steps = torch.arange(batch.masks.shape[-1], dtype=torch.float32)
-    for place in (batch.boxed & batch.known).nonzero()[:, 0].tolist():
-        box = box_of(batch.masks[place].cpu().numpy())
-        if box is not None:  # several boxes become one: they are the object together
-            across = (steps + 0.5 - (box.x0 + box.x1) / 2) / ((box.x1 - box.x0) / 2)
-            down = (steps + 0.5 - (box.y0 + box.y1) / 2) / ((box.y1 - box.y0) / 2)
-            found[place] &= (across.square() + down[:, None].square() <= 1).to(found.device)
-    return found
-
-
-def _size(model: nn.Module, batch: Batch, classes: Sequence[int]) -> tuple[Size, int]:
-    """How many pictures play a part, and points on the path of integrated gradients, so that a large network takes minutes."""
-    cost = 0.01
-    if isinstance(getattr(model, "architecture", None), Architecture):
-        cost = sum(row.macs for row in geometry(model)) / 1e9
-    passes = min(PASSES, int(GIGAMACS / max(cost, 1e-6)))
-    steps = max(1, min(8, passes // (12 * len(batch))))
-    # A search carries 3 regions from every donor and 4 from each class's and its controls to all recipients; a trial costs less.
-    for recipients, donors, controls in ((16, 30, 40), (12, 20, 30), (10, 12, 24), (8, 8, 16), (6, 6, 12), (4, 4, 8)):
-        if recipients * len(classes) * (3 * donors + 4 * (donors + controls)) <= passes:
-            return Size(donors, controls, recipients), steps
-    return Size(4, 6, 3, patches=1), steps
-
-
-def _doubled(size: Size) -> Size:
-    return Size(size.donors * 2, size.controls * 3, size.recipients * 2, size.patches)

@@ -16,6 +16,8 @@ Kind = Literal["patch", "border", "background", "colour"]
 # Of the side: the square that stands for a picture's background where nobody knows its object, and how far from the corner it begins,
 # so that a border is not taken for a background.
 TILE, TILE_FROM = 12 / 64, 5 / 64
+# Of the side: widths of a border, and of the frame that stands for a background where no object is known.
+BORDER, AROUND = 5 / 64, 1 / 5
 MOST_GAIN = 3.0  # a colour transfer multiplies a channel by no more than this, nor divides
 SOFT = 1 / 32  # of the side: how far a transplant's rim is blended, to either side of its middle
 NEAR = 1 / 32  # of the side: how far around an object nothing is exchanged, because edges are antialiased
@@ -67,6 +69,16 @@ class Region:
         places = {(across[0], y0, across[1], y1), (x0, down[0], x1, down[1]), (across[0], down[0], across[1], down[1])}
         apart = [place for place in sorted(places) if _overlap(place, self.box) == 0]
         return tuple(Region("patch", place) for place in apart)
+
+
+def border(side: int, width: int | None = None) -> Region:
+    """The outermost pixels of a picture; None: as wide as is tried for every class."""
+    return Region("border", (0, 0, side, side), max(1, round(BORDER * side)) if width is None else width)
+
+
+def background(side: int, *, masks: bool) -> Region:
+    """All but the object where masks are known, else a frame that holds hardly a part of it."""
+    return Region("background") if masks else Region("background", None, max(1, round(AROUND * side)))
 
 
 def carried(region: Region, donors: Tensor, recipients: Tensor, masks: tuple[Tensor, Tensor] | None = None) -> Tensor:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from vgg_viz.audit.evidence import COVERED, Evidence, covered, suspected_patches
-from vgg_viz.audit.region import Region
-from vgg_viz.audit.transplant import Group, shift
-from vgg_viz.audit.trial import effect_of, reading, standing_out
+from vgg_viz.audit.intervention import Group, effect_of, reading, shift, standing_out
+from vgg_viz.audit.region import Region, background, border
+from vgg_viz.audit.sampling import Size, between
 
 STANDS_OUT = 2.5  # standard errors from which a suspect is worth a trial
 LOOKED_AT = 2.0  # standard errors of the heat maps from which a patch is tried at all
@@ -19,7 +19,6 @@ GROWN = 1.2  # a patch half as wide again is preferred when it does this many ti
 PARSIMONY = 0.45  # a narrower region is preferred when it does this share of what the best does, in log-odds
 KEPT = 0.5  # a region that keeps this share of what it does without a narrower one in it is not explained by that one
 STEADY = 0.7  # a patch whose pixels differ within the class by more than this share of what they do elsewhere holds no mark
-BORDERS = (5 / 64, 1 / 5)  # widths of a border, and of the frame that gets another background, in shares of the side
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,61 +38,9 @@ class Suspect:
     attention: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
-    """How many pictures play which part.
-
-    donors      of each class; controls of all others together; recipients in all
-    patches     suspected patches that are tried for each class
-    """
-
-    donors: int
-    controls: int
-    recipients: int
-    patches: int = 2
-
-
-def cast(group: Group, right: Tensor, size: Size, seed: int) -> tuple[Group, Group]:
-    """Donors and recipients out of some pictures, sharing none: recipients evenly over classes, rightly answered where possible.
-
-    right  (N,) bool, of the pictures of `group`
-    """
-    dice = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(group), generator=dice)
-    order = order[right[order].float().argsort(descending=True, stable=True)]
-    turns: dict[int, int] = {}
-    ranked: list[tuple[int, int, int]] = []
-    for place in order.tolist():
-        label = int(group.labels[place])
-        turns[label] = turns.get(label, 0) + 1
-        ranked.append((turns[label], len(ranked), place))
-    counts = dict(turns)
-    receiving: list[int] = []
-    for _, _, place in sorted(ranked):
-        label = int(group.labels[place])
-        if len(receiving) < size.recipients and counts[label] > turns[label] / 2 + 1:
-            receiving.append(place)
-            counts[label] -= 1
-    taken = set(receiving)
-    giving = [place for place in torch.randperm(len(group), generator=dice).tolist() if place not in taken]
-    return group.part(torch.tensor(giving, dtype=torch.long)), group.part(torch.tensor(receiving, dtype=torch.long))
-
-
-def between(donors: Group, wanted: int, size: Size) -> Group:
-    """The donors of one class, and controls evenly out of the others."""
-    own = (donors.labels == wanted).nonzero()[:, 0][: size.donors]
-    rest = (donors.labels != wanted).nonzero()[:, 0]
-    return donors.part(torch.cat([own, rest[: size.controls]]))
-
-
 def common_regions(side: int, *, masks: bool) -> list[Region]:
     """What is tried for every class: a thin border, all colours, and the background, which without masks is a wide frame."""
-    thin, wide = (max(1, round(share * side)) for share in BORDERS)
-    return [
-        Region("colour"),
-        Region("border", (0, 0, side, side), thin),
-        Region("background") if masks else Region("background", None, wide),
-    ]
+    return [Region("colour"), border(side), background(side, masks=masks)]
 
 
 def suspects(

@@ -9,6 +9,7 @@ from vgg_viz.commands.opening import opened
 from vgg_viz.commands.parser import CHECKPOINT, Parser, command
 from vgg_viz.commands.saying import DONE, PARTS_MISSING, print_json
 from vgg_viz.errors import ImageRefused, InputRefused
+from vgg_viz.number_text import percent
 
 
 def words(parser: Parser) -> None:
@@ -54,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
         ]
         found.append({"file": name, "top": top, "logits": row.tolist()})
         if not options.json:
-            print(visible(f"{name}: " + ", ".join(f"{entry['class']} {entry['probability'] * 100:.1f} %" for entry in top)))
+            print(visible(f"{name}: " + ", ".join(f"{entry['class']} {percent(entry['probability'], decimals=1)}" for entry in top)))
     if options.json:
         print_json({"images": found})
     return PARTS_MISSING if skipped else DONE

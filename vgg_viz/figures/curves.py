@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from vgg_viz.errors import VggVizError
 from vgg_viz.figures.canvas import MARGIN, WIDE, canvas, end_labels, head, panel, quiet
 from vgg_viz.figures.style import LIGHT, SMALL, Array, number, painted
+from vgg_viz.number_text import percent
 from vgg_viz.records import Epoch
 
 _PARTS = (("train", LIGHT.series[0]), ("val", LIGHT.series[1]))
@@ -54,7 +55,7 @@ def _told(history: Sequence[Epoch], best: int | None) -> str:
     epochs = f"{len(history)} epoch" + ("s" if len(history) > 1 else "")
     if kept is None:
         return epochs
-    return f"{epochs}; epoch {kept.epoch} was kept, its validation accuracy is {100 * kept.val_accuracy:.1f} %"
+    return f"{epochs}; epoch {kept.epoch} was kept, its validation accuracy is {percent(kept.val_accuracy, decimals=1)}"
 
 
 def _ceiling(pair: list[Array], chance: float | None) -> float:

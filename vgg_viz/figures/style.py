@@ -16,6 +16,7 @@ from matplotlib.font_manager import findfont, get_font
 from numpy.typing import NDArray
 
 from vgg_viz.maths.heatmaps import Scale
+from vgg_viz.number_text import percent as percent  # painters take all they write with from here
 
 Array = NDArray[Any]
 Painter = ParamSpec("Painter")
@@ -181,16 +182,3 @@ def count(value: float) -> str:
         if abs(value) >= 0.9995 * size:
             return f"{float(f'{value / size:.3g}'):g} {letter}"
     return f"{value:g}"
-
-
-def percent(share: float) -> str:
-    """A share of [0, 1] as per cent, one decimal near its ends; a little is never 0 %, not quite all never 100 %."""
-    if share != share:
-        return "–"
-    value = 100 * share
-    if 0 < value < 0.05:
-        return "<0.1 %"
-    if 99.95 <= value < 100:
-        return "<100 %"
-    text = f"{value:.1f}" if 0 < abs(value) < 10 or 90 < value < 100 else f"{value:.0f}"
-    return text.replace("-", "−") + " %"

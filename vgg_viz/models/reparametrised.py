@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vgg_viz.errors import CheckpointRefused
+from vgg_viz.number_text import percent
 
 
 def folded(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
@@ -46,7 +47,7 @@ def folded(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str,
             total += weights[pieces[1]].numel()
     said = [f"{count} tensors were kept as {_PIECES[kind]} ({kind}) and were put together." for kind, count in met.items()]
     if total:
-        said.append(f"Pruning has set {zeros / total * 100:.1f} % of the masked weights to zero.")
+        said.append(f"Pruning has set {percent(zeros / total, decimals=1)} of the masked weights to zero.")
     return found, tuple(said)
 
 

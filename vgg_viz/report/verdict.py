@@ -7,6 +7,7 @@ from typing import Literal
 
 from vgg_viz.maths.metrics import wilson_interval
 from vgg_viz.models.vgg import title
+from vgg_viz.number_text import percent
 from vgg_viz.records import Finding
 from vgg_viz.report.section import Subject, counted
 
@@ -45,7 +46,7 @@ def _headline(subject: Subject) -> Finding:
     judgement = " That cannot be told from guessing." if low <= chance else ""
     return Finding(
         level,
-        f"{100 * right / total:.1f} % of {pictures} classified right (95 % interval {100 * low:.1f} to "
+        f"{percent(right / total, decimals=1)} of {pictures} classified right (95 % interval {100 * low:.1f} to "
         f"{100 * high:.1f} %; guessing gives {100 * chance:.2g} %).{judgement}",
     )
 
@@ -77,7 +78,7 @@ def facts(subject: Subject) -> tuple[tuple[str, str], ...]:
     ]
     answers = subject.answers
     if answers is not None:
-        found.append(("Accuracy", f"{float(answers.correct.float().mean()) * 100:.1f} %"))
+        found.append(("Accuracy", percent(float(answers.correct.float().mean()), decimals=1)))
     if subject.checkpoint.history:
         found.append(("Epochs", str(len(subject.checkpoint.history))))
     return tuple(found)

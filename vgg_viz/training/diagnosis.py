@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from vgg_viz.number_text import percent
 from vgg_viz.records import Epoch, Finding
 
 AT_CHANCE = 0.97  # validation loss above this share of ln K: the network knows nothing that the class counts do not say
@@ -59,14 +60,14 @@ def _at_chance(history: Sequence[Epoch], num_classes: int) -> Finding:
     lowest = min(epoch.val_loss for epoch in history)
     learned = history[-1].train_accuracy
     why = (
-        f"it does know its training pictures ({_percent(learned)}): what it learned does not carry over"
+        f"it does know its training pictures ({_share(learned)}): what it learned does not carry over"
         if learned > 2 / num_classes and learned > best.val_accuracy + GAP
         else "it has not learned its training pictures either: try another learning rate, more epochs, or check the labels"
     )
     return Finding(
         "bad",
-        f"At chance: after {len(history)} epochs the best validation accuracy is {_percent(best.val_accuracy)}, where guessing "
-        f"among {num_classes} classes gives {_percent(1 / num_classes)}, and the lowest loss {lowest:.3f}, where guessing gives "
+        f"At chance: after {len(history)} epochs the best validation accuracy is {_share(best.val_accuracy)}, where guessing "
+        f"among {num_classes} classes gives {_share(1 / num_classes)}, and the lowest loss {lowest:.3f}, where guessing gives "
         f"ln {num_classes} = {math.log(num_classes):.3f}; {why}.",
     )
 
@@ -80,7 +81,7 @@ def _overfitting(history: Sequence[Epoch]) -> Finding | None:
         "warn",
         f"Overfitting since epoch {lowest.epoch}: the validation loss rose from {lowest.val_loss:.3f} to {last.val_loss:.3f} "
         f"while the training loss went on to {last.train_loss:.3f}; training accuracy ends {gap * 100:.1f} points above "
-        f"validation ({_percent(last.train_accuracy)} against {_percent(last.val_accuracy)}). "
+        f"validation ({_share(last.train_accuracy)} against {_share(last.val_accuracy)}). "
         "More pictures, augmentation or decay help.",
     )
 
@@ -96,8 +97,8 @@ def _still_improving(history: Sequence[Epoch]) -> Finding | None:
         return None
     return Finding(
         "note",
-        f"Still improving: over the last {LAST} epochs the validation loss fell by {_percent(fell)}, to {last.val_loss:.3f}, "
-        f"and accuracy reached {_percent(last.val_accuracy)}; more epochs would probably help.",
+        f"Still improving: over the last {LAST} epochs the validation loss fell by {_share(fell)}, to {last.val_loss:.3f}, "
+        f"and accuracy reached {_share(last.val_accuracy)}; more epochs would probably help.",
     )
 
 
@@ -111,11 +112,11 @@ def _healthy(history: Sequence[Epoch]) -> Finding:
     )
     return Finding(
         "good",
-        f"Training went well: the best validation accuracy is {_percent(best.val_accuracy)}, in epoch {best.epoch} of "
+        f"Training went well: the best validation accuracy is {_share(best.val_accuracy)}, in epoch {best.epoch} of "
         f"{len(history)}; {beside}, and the validation loss ends at {last.val_loss:.3f} "
         f"(lowest {min(epoch.val_loss for epoch in history):.3f}).",
     )
 
 
-def _percent(share: float) -> str:
-    return f"{share * 100:.1f} %"
+def _share(share: float) -> str:
+    return percent(share, decimals=1)

@@ -15,6 +15,7 @@ from vgg_viz.audit.findings import Audit, audit
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.models.build import build as network
 from vgg_viz.models.vgg import title
+from vgg_viz.number_text import percent
 from vgg_viz.report.auditing.chapters import Case
 from vgg_viz.report.auditing.telling import as_json, leaning_as_json, told
 from vgg_viz.report.build import Result, Study, build
@@ -93,7 +94,7 @@ def _indices(names: Sequence[str], known: Sequence[str]) -> list[int] | None:
 
 def _facts(seen: Audit) -> tuple[tuple[str, str], ...]:
     return (
-        ("Pictures", f"{len(seen.labels):,}"), ("Right", f"{100 * float(seen.right.float().mean()):.1f} %"),
+        ("Pictures", f"{len(seen.labels):,}"), ("Right", percent(float(seen.right.float().mean()), decimals=1)),
         ("Masks", {"outline": "yes", "box": "boxes", "both": "and boxes", "": "no"}[truth_kind(seen.batch)]), ("Classes searched", str(len(seen.suspects))),
         ("Suspects tried", str(len(seen.tried))), ("Findings", str(len(seen.findings))),
     )  # fmt: skip

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.audit.findings import CERTAIN, LEAST, TURNED, Audit, Found, beside, suspicion
+from vgg_viz.audit.findings import Audit, Found, beside, suspicion
+from vgg_viz.audit.intervention import CERTAIN, LEAST, TURNED
 from vgg_viz.audit.region import Region, carried, removed
+from vgg_viz.audit.region_text import place_of
 from vgg_viz.audit.search import STANDS_OUT
 from vgg_viz.audit.strategies import GRID, STABLE, strategies
 from vgg_viz.capture.predict import predict_logits
@@ -20,8 +22,8 @@ from vgg_viz.figures.comparison import Told, picture_rows
 from vgg_viz.figures.mosaic import outlined, overlay
 from vgg_viz.figures.pictures import picture_grid
 from vgg_viz.maths.heatmaps import MANY_INSIDE, PIXELS_INSIDE, shared_scale
+from vgg_viz.number_text import percent
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
-from vgg_viz.report.auditing.telling import percent, place_of
 from vgg_viz.report.section import counted, pixels, section, truth_kind
 
 ACROSS = 5  # pictures in a row of transplants and strategies
@@ -112,7 +114,7 @@ def _answers(case: Case, images: Tensor, labels: Tensor, region: Region | None =
     for picture, row, label in zip(pixels(images), probability, labels.tolist(), strict=True):
         best = int(row.argmax())
         shown = framed(picture, region) if region else enlarged(picture)
-        told.append((shown, [(f"{case.classes[best]} {100 * float(row[best]):.0f} %", best == label), (f"shows {case.classes[label]}", None)]))
+        told.append((shown, [(f"{case.classes[best]} {percent(float(row[best]))}", best == label), (f"shows {case.classes[label]}", None)]))
     return told
 
 
@@ -209,7 +211,7 @@ def ranking(case: Case) -> Iterator[Exhibit]:
     for place in order:
         best = int(probability[place].argmax())
         cells.append(enlarged(overlay(pixels(seen.batch.images[place : place + 1])[0], seen.evidence.share[place].numpy(), scale)))
-        captions.append(f"{case.classes[best]} {100 * float(probability[place, best]):.0f} %\n{', '.join(why[place]) or 'nothing in particular'}")
+        captions.append(f"{case.classes[best]} {percent(float(probability[place, best]))}\n{', '.join(why[place]) or 'nothing in particular'}")
         borders.append("good" if bool(seen.right[place]) else "bad")
         rows.append((seen.batch.names[place], case.classes[int(seen.labels[place])], case.classes[best], float(probability[place, best]), float(score[place]), ", ".join(why[place]) or "nothing in particular"))
     wrong = sum(border == "bad" for border in borders)

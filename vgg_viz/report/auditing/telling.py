@@ -5,23 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vgg_viz.audit.findings import FEWEST, Audit, Found
-from vgg_viz.audit.region import Region
+from vgg_viz.audit.findings import Audit, Found
+from vgg_viz.audit.intervention import Verdict
+from vgg_viz.audit.region_text import as_json as region_as_json
+from vgg_viz.audit.region_text import place_of
+from vgg_viz.audit.sampling import FEWEST
 from vgg_viz.audit.search import Suspect
-from vgg_viz.audit.trial import Verdict
+from vgg_viz.number_text import percent
 from vgg_viz.records import Finding
 from vgg_viz.report.section import counted
-
-
-def place_of(region: Region, side: int) -> str:
-    """Where a region is: "the lower left 12 × 12 px", "the border of 5 px", "the background", "the colours of the whole picture"."""
-    if region.kind == "patch" and region.box:
-        x0, y0, x1, y1 = region.box
-        across = ("left", "middle", "right")[min(2, 3 * (x0 + x1) // (2 * side))]
-        down = ("upper", "middle", "lower")[min(2, 3 * (y0 + y1) // (2 * side))]
-        where = "very middle" if across == down == "middle" else " ".join(word for word in (down, across) if word != "middle")
-        return f"the {where} {x1 - x0} × {y1 - y0} px"
-    return {"border": f"the border of {region.width} px", "background": "the background", "colour": "the colours of the whole picture"}[region.kind]
 
 
 def sentence(found: Found, classes: Sequence[str], side: int) -> str:
@@ -49,12 +41,6 @@ def _rightful(found: Found, name: str) -> str:
     if found.region.kind == "background":
         return f" Whether that is a shortcut depends on whether {name} is found before such backgrounds in the world, too."
     return ""
-
-
-def percent(share: float) -> str:
-    """A share as a reader wants it: whole percents, one decimal below ten."""
-    value = 100 * share
-    return f"{value:.1f} %".replace("-", "−") if abs(value) < 9.95 and round(value, 1) != round(value) else f"{value:.0f} %".replace("-", "−")
 
 
 def told(seen: Audit, classes: Sequence[str]) -> list[Finding]:
@@ -92,8 +78,7 @@ def as_json(found: Found, seen: Audit, classes: Sequence[str]) -> dict[str, Any]
     """A finding as `--json` gives it."""
     verdict = found.verdict
     return {
-        "kind": found.region.kind, "class": classes[found.wanted], "index": found.wanted,
-        "region": list(found.region.box) if found.region.box else None, "width": found.region.width or None,
+        **region_as_json(found.region), "class": classes[found.wanted], "index": found.wanted,
         "effect": verdict.effect, "interval": list(verdict.interval), "turned": verdict.turned, "control": verdict.control,
         "elsewhere": found.elsewhere, "log_odds": verdict.odds, "p": found.adjusted,
         "mass": found.mass[0] if found.mass else None, "mass_of_others": found.mass[1] if found.mass else None,
@@ -107,7 +92,6 @@ def as_json(found: Found, seen: Audit, classes: Sequence[str]) -> dict[str, Any]
 def leaning_as_json(suspect: Suspect, verdict: Verdict, classes: Sequence[str]) -> dict[str, Any]:
     """A leaning as `--json` gives it."""
     return {
-        "kind": suspect.region.kind, "class": classes[suspect.wanted], "index": suspect.wanted,
-        "region": list(suspect.region.box) if suspect.region.box else None, "width": suspect.region.width or None,
+        **region_as_json(suspect.region), "class": classes[suspect.wanted], "index": suspect.wanted,
         "effect": verdict.effect, "interval": list(verdict.interval), "log_odds": verdict.odds,
     }  # fmt: skip

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vgg_viz.maths.metrics import calibration, mcnemar_exact, paired_interval, wilson_interval
+from vgg_viz.number_text import percent
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 from vgg_viz.report.comparison.pair import Network, Pair
 from vgg_viz.report.material import phrase
@@ -87,7 +88,7 @@ def _verdict(pair: Pair) -> list[Finding]:
     if found is None:
         return [*same, Finding("note", "No labelled pictures were given, so nobody can say which of the two is better (add --data DIR).")]
     if pair.same_file:
-        return [*same, Finding("note", f"It is right on {100 * found.accuracies[0]:.1f} % of {counted(found.n, 'picture')}.")]
+        return [*same, Finding("note", f"It is right on {percent(found.accuracies[0], decimals=1)} of {counted(found.n, 'picture')}.")]
     low, high = (signed(100 * end) for end in found.interval)
     shares = [100 * share for share in found.accuracies]
     unsure = found.p >= SURE
@@ -168,9 +169,9 @@ def _facts(pair: Pair, net: Network) -> Iterator[tuple[str, str]]:
     yield "last convolution", f"{numbers['last_convolution']}, a field of {numbers['receptive_field']} px" if numbers["receptive_field"] else "–"
     if pair.answers is not None:
         low, high = numbers["interval"]
-        yield "accuracy", f"{100 * numbers['accuracy']:.1f} % ({100 * low:.1f} to {100 * high:.1f} %)"
+        yield "accuracy", f"{percent(numbers['accuracy'], decimals=1)} ({100 * low:.1f} to {100 * high:.1f} %)"
         yield "calibration error", f"{100 * numbers['calibration_error']:.1f} percentage points"
-        yield "mean confidence", f"{100 * numbers['confidence']:.1f} %"
+        yield "mean confidence", percent(numbers['confidence'], decimals=1)
     yield "epochs in its history", f"{len(net.checkpoint.history):,}" if net.checkpoint.history else "not in the file"
     yield "trained on", _trained_on(net)
     yield "format", net.checkpoint.provenance.format

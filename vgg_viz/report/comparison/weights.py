@@ -12,6 +12,7 @@ from torch import Tensor
 from vgg_viz.errors import SectionMissing
 from vgg_viz.figures.comparison import kernels_of_both, layer_distances, two_histories
 from vgg_viz.models.names import find
+from vgg_viz.number_text import percent
 from vgg_viz.records import Caption, Column, Epoch, Exhibit, Table
 from vgg_viz.report.comparison.pair import Network, Pair
 from vgg_viz.report.section import counted, section
@@ -39,7 +40,7 @@ def trainings(pair: Pair) -> Iterator[Exhibit]:
         "Loss and accuracy over the epochs",
         Caption(
             see="Validation curves as solid lines, training curves dotted, both networks on one axis. "
-            + " ".join(f"{letter} trained for {counted(len(history), 'epoch')}; its best is {found.epoch} with {100 * found.val_accuracy:.1f} % of its validation pictures right."
+            + " ".join(f"{letter} trained for {counted(len(history), 'epoch')}; its best is {found.epoch} with {percent(found.val_accuracy, decimals=1)} of its validation pictures right."
                        for letter, history, found in zip("AB", histories, best, strict=True)),
             read="Which learns faster, and does either still rise at its end? A curve that still rises was stopped early. A training curve well below its validation curve "
             "in loss is learned by heart.",
@@ -47,7 +48,7 @@ def trainings(pair: Pair) -> Iterator[Exhibit]:
             "on changed answers compares the two on the same pictures.",
         ),
         alt="Line charts of loss and accuracy of both; "
-        + ", ".join(f"{letter} reaches {100 * found.val_accuracy:.1f} % in epoch {found.epoch}" for letter, found in zip("AB", best, strict=True)) + ".",
+        + ", ".join(f"{letter} reaches {percent(found.val_accuracy, decimals=1)} in epoch {found.epoch}" for letter, found in zip("AB", best, strict=True)) + ".",
         figure=two_histories(*histories),
         numbers={letter: _history(history) for letter, history in zip("ab", histories, strict=True)},
     )  # fmt: skip

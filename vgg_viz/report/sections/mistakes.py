@@ -10,8 +10,8 @@ from vgg_viz.errors import SectionMissing
 from vgg_viz.figures.calibration import reliability
 from vgg_viz.figures.confusion import MOST, confusion_matrix
 from vgg_viz.figures.pictures import picture_grid
-from vgg_viz.figures.style import percent
 from vgg_viz.maths.metrics import calibration, confusion_counts, wilson_interval
+from vgg_viz.number_text import percent
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 from vgg_viz.report.section import Answers, Subject, counted, pixels, section
 
@@ -31,7 +31,7 @@ def findings(subject: Subject) -> Iterator[Finding]:
     pairs = _pairs(subject, answers)
     if pairs:
         true, predicted, count, share = pairs[0]
-        yield Finding("note", f"Most frequent confusion: {true} taken for {predicted} ({often(count)}, {share * 100:.1f} % of the class).")
+        yield Finding("note", f"Most frequent confusion: {true} taken for {predicted} ({often(count)}, {percent(share, decimals=1)} of the class).")
     measured = calibration(answers.confidence, answers.correct)
     gap = float(answers.confidence.mean() - answers.correct.float().mean())
     if len(answers.labels) >= 100 and measured.error > 0.05:
@@ -91,12 +91,12 @@ def _confusion(subject: Subject, answers: Answers) -> Exhibit:
             see="Rows are the true classes, columns what the network said; a number counts pictures, a colour is its share of the row, on a "
             "scale that is stretched at its low end so that rare confusions show. "
             + (f"Of {len(subject.classes):,} classes, the {shown} that take part in most confusions are shown. " if shown < len(subject.classes) else "")
-            + f"{right:,} of {total:,} pictures were named right, on the diagonal: {right / total * 100:.1f} % (95 % interval {low * 100:.1f} to {high * 100:.1f} %).",
+            + f"{right:,} of {total:,} pictures were named right, on the diagonal: {percent(right / total, decimals=1)} (95 % interval {low * 100:.1f} to {high * 100:.1f} %).",
             read=f"Read along a row: where did the pictures of a class go? {worst}{both} A column that is bright away "
             "from the diagonal is a class the network says too readily.",
             cannot="It does not say why two classes are confused: for that, look at the pictures, and at the maps of the attention section.",
         ),
-        alt=f"Confusion matrix of {len(subject.classes)} classes over {total:,} pictures: {right / total * 100:.1f} % on the diagonal. {worst}",
+        alt=f"Confusion matrix of {len(subject.classes)} classes over {total:,} pictures: {percent(right / total, decimals=1)} on the diagonal. {worst}",
         figure=confusion_matrix(counts.numpy(), subject.classes) if len(subject.classes) > 1 else None,
         numbers={
             "n": total, "right": right, "accuracy": right / total, "interval": [low, high], "classes": subject.classes,
@@ -130,7 +130,7 @@ def _errors(subject: Subject, answers: Answers) -> Exhibit:
             cannot="The probability is the network's own claim, not a measured frequency: the calibration chart below checks that claim.",
         ),
         alt=f"Grid of {counted(len(shown), 'misclassified picture')}; the most confident is {names[int(answers.labels[worst])]} taken for "
-        f"{names[int(answers.predicted[worst])]} with {float(answers.confidence[worst]) * 100:.1f} %.",
+        f"{names[int(answers.predicted[worst])]} with {percent(float(answers.confidence[worst]), decimals=1)}.",
         figure=picture_grid(pixels(answers.batch.images[shown]), captions, borders=["bad"] * len(shown), side=136),
         kind="picture",
         numbers={
@@ -163,7 +163,7 @@ def _calibration(answers: Answers) -> Exhibit:
             see="Predictions sorted by the confidence the network claimed. Bar height: how many of them were right, with a 95 % interval; the "
             "hatched part is the gap to the mean confidence of the bin. On the dashed diagonal, claim and truth agree. Below: how many predictions fall "
             "into each bin, the wrong ones in red.",
-            read=f"Mean confidence {mean * 100:.1f} %, accuracy {accuracy * 100:.1f} %: on the whole the network is {side}. The expected calibration error, the mean gap "
+            read=f"Mean confidence {percent(mean, decimals=1)}, accuracy {percent(accuracy, decimals=1)}: on the whole the network is {side}. The expected calibration error, the mean gap "
             f"weighted by pictures, is {measured.error * 100:.1f} percentage points. Bars below the diagonal: too sure. Above: too modest.",
             cannot=("With so few pictures the intervals are wide: do not read single bars. " if small else "")
             + "Calibration holds for pictures like these; on other kinds of pictures networks are often far too sure.",

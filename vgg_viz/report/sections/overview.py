@@ -9,6 +9,7 @@ from torchinfo import summary
 
 from vgg_viz.figures.network import parameters_and_macs
 from vgg_viz.models.build import assemble
+from vgg_viz.number_text import percent
 from vgg_viz.records import Caption, Column, Exhibit, Table
 from vgg_viz.report.section import Subject, counted, section
 
@@ -49,14 +50,14 @@ def overview(subject: Subject) -> Iterator[Exhibit]:
         Caption(
             see="One row per convolution or fully connected layer. Left: its share of their parameters, weights and biases. Right: its share of "
             "the multiply-adds (MACs), the arithmetic for one picture.",
-            read=f"{contrast} The fully connected layers hold {fc_share * 100:.1f} % of the parameters and the convolutions do "
-            f"{conv_share * 100:.1f} % of the multiply-adds. Largest: {heaviest.name} ({heaviest.parameters:,} parameters); "
+            read=f"{contrast} The fully connected layers hold {percent(fc_share, decimals=1)} of the parameters and the convolutions do "
+            f"{percent(conv_share, decimals=1)} of the multiply-adds. Largest: {heaviest.name} ({heaviest.parameters:,} parameters); "
             f"busiest: {busiest.name} ({busiest.macs / 1e6:,.1f} M multiply-adds).",
             cannot="Multiply-adds are arithmetic, not seconds: early layers move far more memory for the same sums. Nor does a layer with "
             "many weights matter more to the answer.",
         ),
-        alt=f"Bar chart of {len(costly)} layers: fully connected layers hold {fc_share * 100:.1f} % of {weights:,} parameters, "
-        f"convolutions do {conv_share * 100:.1f} % of {macs / 1e6:,.1f} million multiply-adds.",
+        alt=f"Bar chart of {len(costly)} layers: fully connected layers hold {percent(fc_share, decimals=1)} of {weights:,} parameters, "
+        f"convolutions do {percent(conv_share, decimals=1)} of {macs / 1e6:,.1f} million multiply-adds.",
         figure=parameters_and_macs(
             [row.name for row in costly], [row.parameters for row in costly], [row.macs for row in costly],
             title=f"{counted(len(costly), 'layer')} with weights, from the picture to the scores",

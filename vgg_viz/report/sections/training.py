@@ -7,6 +7,7 @@ from math import log
 
 from vgg_viz.errors import SectionMissing
 from vgg_viz.figures.curves import training_curves
+from vgg_viz.number_text import percent
 from vgg_viz.records import Caption, Column, Epoch, Exhibit, Finding, Table
 from vgg_viz.report.section import Subject, counted, section
 from vgg_viz.training.diagnosis import diagnose
@@ -42,8 +43,8 @@ def training(subject: Subject) -> Iterator[Exhibit | Finding]:
             f"lines are what guessing among {classes} classes gives: a loss of ln {classes} = {log(classes):.2f} nat, "
             f"{100 / classes:.3g} % right.",
             read=f"Both losses falling together: it learns. The training loss falling while the validation loss rises: it overfits. Best epoch: "
-            f"{best.epoch}, {best.val_accuracy * 100:.1f} % right on the validation pictures"
-            + (", which is also the last. " if best is last else f"; last epoch: {last.val_accuracy * 100:.1f} %. ")
+            f"{best.epoch}, {percent(best.val_accuracy, decimals=1)} right on the validation pictures"
+            + (", which is also the last. " if best is last else f"; last epoch: {percent(last.val_accuracy, decimals=1)}. ")
             + "Doing worse on the training pictures than on the validation ones is no mistake: training pictures are augmented and dropout is "
             "on where there is any, and their numbers are averaged over an epoch in which the weights still improve.",
             cannot="One run is one throw of the dice: another seed moves these curves. The best epoch was picked by these very validation pictures, "
@@ -51,7 +52,7 @@ def training(subject: Subject) -> Iterator[Exhibit | Finding]:
             "can be right for a wrong reason, which the attention section looks for.",
         ),
         alt=f"Line charts of loss and accuracy over {counted(len(history), 'epoch')}; validation accuracy peaks at "
-        f"{best.val_accuracy * 100:.1f} % in epoch {best.epoch} and ends at {last.val_accuracy * 100:.1f} %.",
+        f"{percent(best.val_accuracy, decimals=1)} in epoch {best.epoch} and ends at {percent(last.val_accuracy, decimals=1)}.",
         figure=training_curves(history, chance_loss=log(classes), chance_accuracy=1 / classes, best_epoch=best.epoch,
                                title="Training and validation side by side"),
         numbers={

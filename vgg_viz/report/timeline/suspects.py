@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vgg_viz.audit.region import Region
+from vgg_viz.audit.region_text import parse_region, region_of
 from vgg_viz.data.shortcuts import from_provenance, truth
 from vgg_viz.errors import InputRefused, UnknownName
-from vgg_viz.maths.transplant import Region, checked_region
 
 MOST = 4  # suspects of one file that are tested
-BORDER = 1 / 16  # of the side, where nobody says how wide a border is
 LARGEST_FILE = 20_000_000  # bytes
-KINDS = {
-    "corner": "box", "box": "box", "tag": "box", "region": "box", "patch": "box", "border": "border", "background": "background",
-    "texture": "background", "ground": "background", "cast": "colours", "colours": "colours", "colour": "colours", "color": "colours",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +23,20 @@ class Suspect:
 
     index, name  of the class
     origin       who says so, in one phrase
+    pictures     how many an audit looked at that told it; None where no audit did
     """
 
     region: Region
     index: int
     name: str
     origin: str
+    pictures: int | None = None
 
 
 def suspects(region: str | None, name: str | None, file: str | Path | None, classes: Sequence[str], side: int) -> tuple[Suspect, ...]:
     """The suspects of the user's options; () where none is named.
 
-    region  "x0,y0,x1,y1" [px], "border" or "border:WIDTH", "background" or "colours"
+    region  as `parse_region` reads it
     name    of the class; needed with a region
     file    JSON of `audit --json`, or the truth that `data shapes --shortcut` writes
     raises  InputRefused, UnknownName
@@ -49,7 +46,7 @@ def suspects(region: str | None, name: str | None, file: str | Path | None, clas
         raise InputRefused(f"{given} came without {lacking}; a shortcut is a region of one class, give both.")
     found = []
     if region is not None and name is not None:
-        found.append(Suspect(checked_region(_understood(region, side), side), _index(name, classes), name, "named with --region"))
+        found.append(Suspect(parse_region(region, side), _index(name, classes), name, "named with --region"))
     return (*found, *(_of_file(Path(file), classes, side) if file is not None else ()))
 
 
@@ -58,18 +55,6 @@ def planted(data: Mapping[str, Any], classes: Sequence[str], side: int) -> tuple
     shortcut = from_provenance(data)
     found = None if shortcut is None else _suspect(truth(shortcut, side), "the one planted in the training pictures of this run", classes, side)
     return () if found is None else (found,)
-
-
-def _understood(text: str, side: int) -> Region:
-    word, _, number = text.strip().lower().partition(":")
-    if word == "border" and (not number or (number.isascii() and number.isdigit())):
-        return Region("border", width=int(number[:6]) if number else max(1, round(BORDER * side)))
-    if not number and word in ("background", "colours", "colour", "colors", "color"):
-        return Region("background" if word == "background" else "colours")
-    if re.fullmatch(r"\d{1,6}(,\d{1,6}){3}", text.replace(" ", ""), flags=re.ASCII):
-        x0, y0, x1, y1 = (int(part) for part in text.replace(" ", "").split(","))
-        return Region("box", (x0, y0, x1, y1))
-    raise InputRefused(f"--region {text[:60]!r} came; x0,y0,x1,y1 in pixels, border, border:WIDTH, background or colours was expected.")
 
 
 def _index(name: str, classes: Sequence[str]) -> int:
@@ -86,9 +71,11 @@ def _of_file(file: Path, classes: Sequence[str], side: int) -> tuple[Suspect, ..
     told = stored.get("findings", [stored]) if isinstance(stored, Mapping) else stored
     if not isinstance(told, list):
         raise InputRefused(f"{file.name!r} holds no list of findings; give what `audit --json` printed, or the truth file of `data shapes --shortcut`.")
+    count = stored.get("pictures") if isinstance(stored, Mapping) else None
+    pictures = count if isinstance(count, int) and count > 0 else None
     found: list[Suspect] = []
     for entry in told:
-        suspect = _suspect(entry, f"told by {file.name}", classes, side) if isinstance(entry, Mapping) else None
+        suspect = _suspect(entry, f"told by {file.name}", classes, side, pictures) if isinstance(entry, Mapping) else None
         if suspect is not None and all((suspect.region, suspect.index) != (other.region, other.index) for other in found):
             found.append(suspect)
     if told and not found:
@@ -107,27 +94,12 @@ def _opened(file: Path) -> Any:
         raise InputRefused(f"{file.name!r} is no JSON; --findings takes what `audit --json` printed.") from None
 
 
-def _suspect(entry: Mapping[str, Any], origin: str, classes: Sequence[str], side: int) -> Suspect | None:
+def _suspect(entry: Mapping[str, Any], origin: str, classes: Sequence[str], side: int, pictures: int | None = None) -> Suspect | None:
     """One finding as a suspect; None where it is about no region, or about a class that the run does not know."""
-    name, box = entry.get("class"), entry.get("region")
-    kind = next((KINDS[word] for word in re.findall("[a-z]+", str(entry.get("kind", "")).lower()) if word in KINDS), "box" if box else None)
-    if not isinstance(name, str) or name not in classes or kind is None:
+    name = entry.get("class")
+    if not isinstance(name, str) or name not in classes:
         return None
-    width = entry.get("width")
     try:
-        if kind == "box":
-            region = Region("box", _four(box))
-        elif kind == "border":
-            region = Region("border", width=width if isinstance(width, int) and not isinstance(width, bool) else max(1, round(BORDER * side)))
-        else:
-            region = Region("background" if kind == "background" else "colours")
-        return Suspect(checked_region(region, side), list(classes).index(name), name, origin)
+        return Suspect(region_of(entry, side), list(classes).index(name), name, origin, pictures)
     except InputRefused:
         return None
-
-
-def _four(box: object) -> tuple[int, int, int, int]:
-    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(value, int | float) and abs(value) < 1e6 for value in box):
-        raise InputRefused("a region of four numbers was expected.")
-    x0, y0, x1, y1 = (round(value) for value in box)
-    return x0, y0, x1, y1
