@@ -6,6 +6,7 @@ import argparse
 import importlib
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,32 @@ def test_the_commands_for_people_without_make_are_those_of_the_makefile():
         assert f".venv/bin/python -m {recipe.replace(' --quiet', '')}" in shell_lines(), recipe
     for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def recipe(target: str) -> str:
+    """The commands of a target of the Makefile."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    return re.search(rf"^{target}:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)[1]
+
+
+def test_make_report_writes_nothing_that_git_would_call_modified_and_make_sample_does():
+    if not (ROOT / ".git").exists():
+        pytest.skip("no checkout of git")
+    outs = {target: parser().parse_args(shlex.split(recipe(target).split("-m vgg_viz")[1])).out for target in ("report", "sample")}
+    pages = {target: f"{out}/sample/index.html" for target, out in outs.items()}  # the bundled checkpoint is sample.pt
+    ignored = {target: not subprocess.run(["git", "check-ignore", "--quiet", page], cwd=ROOT, check=False).returncode
+               for target, page in pages.items()}  # fmt: skip
+    assert ignored == {"report": True, "sample": False}
+    assert pages["report"] in README
+
+
+def test_a_report_is_installed_without_what_only_tests_need():
+    assert "--editable ." in recipe(r"\$\(VENV\)/report-ready").splitlines()[0]
+    assert '--editable ".[test]"' in recipe(r"\$\(VENV\)/test-ready").splitlines()[0]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.findall(r"^(report|test|lint): (.*)$", makefile, re.MULTILINE) == [
+        ("report", "$(VENV)/report-ready"), ("test", "lint"), ("lint", "$(VENV)/test-ready"),
+    ]  # fmt: skip
 
 
 @PAGES
