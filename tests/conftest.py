@@ -11,11 +11,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.envi
 
 import pytest
 import torch
+from hypothesis import settings
 from torch import nn
 
 from vgg_viz.models.build import build
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+# `make test` looks at few examples, `make test-all` asks for the profile thorough.
+settings.register_profile("gate", max_examples=25, deadline=None)
+settings.register_profile("thorough", max_examples=150, deadline=None)
+settings.load_profile("gate")
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 

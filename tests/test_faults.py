@@ -117,7 +117,7 @@ VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dic
 JUNK = st.dictionaries(NAMES, VALUES, max_size=3)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(suppress_health_check=list(HealthCheck), derandomize=True)
 @given(prefixes=st.lists(NAMES, max_size=4), wrappers=st.lists(st.tuples(NAMES, JUNK), max_size=5))
 def test_weights_below_any_names_load_bit_equal_or_are_refused(prefixes, wrappers, tmp_path_factory):
     state: Any = faults.weights()
