@@ -72,7 +72,7 @@ def test_the_few_mutants_meet_every_way_of_every_kind_in_every_container():
     assert {faults.planned(number) for number in range(FEW)} == wanted
     assert {kind.make for kind in faults.KINDS} == {made for made in vars(faults).values() if _makes_mutants(made)}
     shares = Counter(faults.planned(number)[0] for number in range(FEW))
-    assert {kind: count / FEW * 100 for kind, count in shares.items()} == {kind: kind.share for kind in faults.KINDS}
+    assert shares == {kind: kind.share * FEW // 100 for kind in faults.KINDS}
 
 
 def _makes_mutants(thing: object) -> bool:
