@@ -11,8 +11,6 @@ from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import BUNDLED, load
 from vgg_viz.records import Checkpoint
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def sample() -> Checkpoint:

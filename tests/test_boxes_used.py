@@ -33,9 +33,6 @@ from vgg_viz.report.trials import _part
 SIDE = 64
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 def boxes_of(folder, split="test"):
     """(picture's path below the split, its box) for every mask of a painted folder."""
     for mask in sorted((folder / "masks" / split).rglob("*.png")):

@@ -72,9 +72,6 @@ def trained(steps: int, *, seed: int = 3, side: int = SIDE, names: tuple[str, ..
     return Checkpoint(wanted, names, model.eval().state_dict(), HISTORY, specimens)
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 def saved(folder: Path, **checkpoints: Checkpoint) -> list[Path]:
     for name, checkpoint in checkpoints.items():
         save(folder / f"{name}.pt", checkpoint)

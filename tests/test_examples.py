@@ -29,9 +29,6 @@ from vgg_viz.report.sections.examples import examples, sheet
 PICTURES, SHOWN = 160, 40
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 @pytest.fixture(scope="module")
 def checkpoint():
     return load(None)

@@ -37,9 +37,6 @@ SIDE, PATCH = 32, (12, 10, 20, 18)  # x0, y0, x1, y1 [px]
 HOSTILE = ("</script><script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "safe\u202egpj.exe", "W" * 300, "", "{{ 7 * 7 }}")
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 def redness() -> Checkpoint:
     """A Tiny VGG that says "red" where there is something red, however small, and "grey" otherwise: made by hand."""
     model = build(architecture("tiny_vgg", image_side=SIDE, num_classes=3, width=0.2, mean=(0, 0, 0), std=(1, 1, 1)), seed=0)

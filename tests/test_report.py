@@ -49,9 +49,6 @@ MARKUP = ("<script>alert", "<img src=x", "onerror=alert(1)>")
 EPOCH = "1700000000"
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 @cache
 def trained(names: tuple[str, ...] = shapes.CLASSES, *, specimens: int = 16, channels: int = 3, named: bool = False) -> Checkpoint:
     """A Tiny VGG taught for some steps, so that its answers differ, with painted specimens it never saw."""

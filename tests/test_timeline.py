@@ -44,9 +44,6 @@ SIDE, NAMES = 32, ("disc", "boat")
 TAG = (0, 0, 8, 8)
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 # ---------------------------------------------------------------- networks and pictures made by hand
 
 

@@ -29,9 +29,6 @@ from vgg_viz.training.run_folder import RunFolder
 SHORT = Recipe(epochs=3, batch_size=32, augment="paper", seed=5)
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 def run(out, **options) -> Checkpoint:
     given = {"recipe": SHORT, "train_count": 90, "val_count": 40, "image_side": 32, "quiet": True, **options}
     return loop.train("shapes", out=out, **given)
