@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 # Two workers with two OpenMP threads each spin for cores that the other holds: singular values of 300 x 300 take 20 times as long.
@@ -15,6 +16,7 @@ from hypothesis import settings
 from torch import nn
 
 from vgg_viz.models.build import build
+from vgg_viz.report.section import sections_of
 
 torch.set_num_threads(1)
 # `make test` looks at few examples, `make test-all` asks for the profile thorough.
@@ -29,6 +31,16 @@ SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 def tiny() -> nn.Module:
     """A Tiny VGG with seeded random weights, 64 px, ten classes."""
     return build("tiny_vgg", seed=1)
+
+
+@pytest.fixture
+def few_sections(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Galleries of the named sections alone, for tests that are about something else than a whole page."""
+
+    def these(*slugs: str) -> None:
+        monkeypatch.setattr("vgg_viz.report.build.sections_of", lambda kind: [one for one in sections_of(kind) if one.slug in slugs])
+
+    return these
 
 
 @pytest.fixture(scope="session")

@@ -214,8 +214,9 @@ def test_an_audit_searches_pictures_whose_box_is_known_and_goes_without_where_fe
     assert not score.isnan().any()
 
 
-def test_report_and_audit_say_box_all_through(folders, tmp_path, capsys):
+def test_report_and_audit_say_box_all_through(folders, tmp_path, capsys, few_sections):
     table, _ = folders
+    few_sections("overview", "data", "examples", "attention", "relevance", "localisation", "findings", "suspicion", "search")
     assert main(["report", "--data", str(table), "--preset", "quick", "--out", str(tmp_path), "--quiet"]) == 0
     page = (tmp_path / "sample" / "index.html").read_text(encoding="utf-8")
     manifest = json.loads((tmp_path / "sample" / "manifest.json").read_text(encoding="utf-8"))

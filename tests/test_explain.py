@@ -477,13 +477,6 @@ def test_hostile_names_are_text_on_the_page_and_in_no_path(tmp_path):
     assert all(file.relative_to(tmp_path / "out").as_posix().isascii() for file in told.files)
 
 
-def test_the_same_question_gives_the_same_bytes_where_the_clock_is_told(files, tmp_path, monkeypatch):
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
-    pages = [explain(files / "red.pt", files / "patch.png", out=tmp_path / name, seed=3) for name in ("one", "two")]
-    first, second = ({file.name: file.read_bytes() for file in one.files} for one in pages)
-    assert first == second
-
-
 def test_a_disk_that_fails_leaves_what_was_there(files, tmp_path, capsys, monkeypatch):
     words = ["explain", str(files / "red.pt"), str(files / "patch.png"), "--out", str(tmp_path), "--preset", "quick", "--quiet"]
     assert main(words) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,14 +23,15 @@ def test_the_one_file_is_the_result_and_names_no_neighbour(tmp_path: Path, capsy
 
 
 def test_what_cannot_be_mailed_stays_a_folder_and_is_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, few_sections: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr(publishing, "HEAVY", 1_500_000)  # the page itself is lighter
+    few_sections("mistakes")
+    monkeypatch.setattr(publishing, "HEAVY", 300_000)  # the page itself is lighter
     assert main(["report", "--preset", "quick", "--quiet", "--standalone", "--json", "--out", str(tmp_path)]) == 1
     said = capsys.readouterr()
     facts = json.loads(said.out)
     assert facts["standalone"] is None
     assert facts["index"] == str(tmp_path / "sample" / "index.html")
-    assert "more than the 1.5 MB that can be mailed" in said.err
+    assert "more than the 0.3 MB that can be mailed" in said.err
     assert (tmp_path / "sample" / "index.html").is_file()
     assert list(tmp_path.rglob("*-alone.html")) == []
