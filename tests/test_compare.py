@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from telling import tells
 from viewer_data import told_to_viewer, unpacked
 
 from vgg_viz.attribution import attribute
@@ -152,7 +153,7 @@ def test_only_shared_classes_are_compared_each_in_its_own_place(files, painted, 
     a, b = pair.answers
     assert set(a.labels.tolist()) == set(range(8))
     assert len(a.labels) == 64
-    assert any("2 classes of the folder are not known to both networks" in line and "arrow, circle" in line for line in warnings)
+    assert any(tells(line, "2 classes", "arrow, circle") for line in warnings)
     whole = predict_logits(build(other), b.batch.images)
     for place_of, name in enumerate(pair.classes):
         assert torch.equal(b.logits[:, place_of], whole[:, other.classes.index(name)])
@@ -225,8 +226,8 @@ def test_the_four_counts_and_the_test_are_those_of_a_count_by_hand(made, files, 
     assert told["interval"][0] < told["difference"] < told["interval"][1]
     found = made.manifest["findings"]
     assert found[0]["level"] == "good"
-    assert found[0]["text"].startswith("B is better: of the same 80 pictures")
-    assert f"right on {fixed} pictures that A gets wrong" in found[1]["text"]
+    assert tells(found[0]["text"], "B is better", " 80 ")
+    assert tells(found[1]["text"], f"right on {fixed} ")
     changed = made.numbers["compare-changed"]
     assert (changed["was_wrong_now_right"], changed["was_right_now_wrong"]) == (fixed, broken)
     for shown in changed["shown"][0]:
@@ -461,7 +462,7 @@ def test_random_weights_are_called_that(files):
     pair, _ = _paired(files / "late.pt", "tiny_vgg", None, None, "quick", 0, "cpu", options)
     found = headline(pair)
     assert found[0].text.startswith("A is better")
-    assert found[-1].text.startswith("B has random weights")
+    assert tells(found[-1].text, "B ", "random weights")
     assert not any("random" in finding.text for finding in headline(paired(files / "early.pt", files / "late.pt")[0]))
 
 
@@ -478,7 +479,7 @@ def test_pictures_without_labels_are_looked_into_for_the_classes_that_either_cho
     pair, _ = paired(files / "early.pt", files / "late.pt", images=painted / "test" / "star")
     shown = {exhibit.slug: exhibit for exhibit in attention(pair)}
     assert {entry["target"] for entry in unpacked(shown["compare-viewer"].viewer)["maps"]} == {"A-chosen", "B-chosen"}
-    assert "class that A chose" in shown["compare-attention"].caption.see
+    assert tells(shown["compare-attention"].caption.see, "A chose")
     assert shown["compare-attention"].numbers["inside_mask"] is None
 
 
