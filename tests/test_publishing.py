@@ -13,7 +13,10 @@ from vgg_viz.cli import main
 from vgg_viz.report import publishing
 
 
-def test_the_one_file_is_the_result_and_names_no_neighbour(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_one_file_is_the_result_and_names_no_neighbour(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], few_sections: Callable[..., None]
+) -> None:
+    few_sections("training", "data", "mistakes", "examples", "attention", "evidence")  # figures, tables, a grid, a viewer, a list
     assert main(["report", "--preset", "quick", "--quiet", "--standalone", "--out", str(tmp_path)]) == 0
     file = Path(capsys.readouterr().out.strip())
     assert file == tmp_path / "sample" / "sample-alone.html"
