@@ -219,7 +219,7 @@ def test_a_thousand_classes_show_the_most_confused_and_say_so() -> None:
     matrix[700, 3] = 40
     figure = confusion.confusion_matrix(matrix, [f"class {n}" for n in range(1000)])
     shown = [text.get_text() for text in texts(figure)]
-    assert tells(shown, "20 most confused", "1000 classes")
+    assert any(tells(text, "20 most confused", "1000 classes") for text in shown)
     assert {"class 3", "class 700"} <= set(shown)
 
 
