@@ -1,30 +1,46 @@
-# Two commands: `make report` and `make test`. Both set up .venv first, once.
+# Two commands: `make report` and `make test`. Each sets up .venv first, once, with what it needs.
 PYTHON ?= python3
 VENV   ?= .venv
 RUN     = $(VENV)/bin/python
 
-.PHONY: report test setup lint benchmarks clean
+.PHONY: report sample test test-all setup lint benchmarks clean
 
-report: $(VENV)/ready
+# gallery/sample is committed: `make report` leaves it alone.
+report: $(VENV)/report-ready
+	$(RUN) -m vgg_viz report --out gallery/made
+
+# The committed sample again, without raw maps, and dated by the last commit of the package: the same source gives the same bytes.
+sample: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct -- vgg_viz)
+sample: $(VENV)/report-ready
 	$(RUN) -m vgg_viz report --no-maps
 
-test: $(VENV)/ready lint
+test: lint
 	$(RUN) -m pytest -n 2 --dist loadfile
 
-lint: $(VENV)/ready
+test-all: lint
+	$(RUN) -m pytest -n 2 --dist loadfile -m "slow or not slow" --hypothesis-profile thorough
+
+lint: $(VENV)/test-ready
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 
-setup: $(VENV)/ready
+setup: $(VENV)/test-ready
+
+$(RUN):
+	$(PYTHON) -m venv $(VENV)
 
 # The doctor swaps opencv-python for its headless twin where libGL is missing, and says so.
-$(VENV)/ready: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --editable ".[test]"
+$(VENV)/report-ready: pyproject.toml | $(RUN)
+	$(RUN) -m pip install --quiet --editable .
 	$(RUN) -m vgg_viz doctor --fix
 	touch $@
 
-benchmarks: $(VENV)/ready
+$(VENV)/test-ready: pyproject.toml | $(RUN)
+	$(RUN) -m pip install --quiet --editable ".[test]"
+	$(RUN) -m vgg_viz doctor --fix
+	touch $@ $(VENV)/report-ready
+
+benchmarks: $(VENV)/test-ready
 	$(RUN) benchmarks/attribution.py
 	$(RUN) benchmarks/report.py
 

@@ -1,21 +1,28 @@
-"""What all tests share: few threads, a seeded tiny network, the optional real data beside the checkout."""
+"""What all tests share: one thread, a seeded tiny network, the optional real data beside the checkout."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-# Two contended OpenMP threads can collapse a tiny net: on two cores one worker may have two, two workers one each.
-os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
+# Two workers with two OpenMP threads each spin for cores that the other holds: singular values of 300 x 300 take 20 times as long.
+# Set, not left as it is: workers inherit what the process that starts them has read here before.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 import torch
+from hypothesis import settings
 from torch import nn
 
 from vgg_viz.models.build import build
+from vgg_viz.report.section import sections_of
 
-torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+torch.set_num_threads(1)
+# `make test` looks at few examples, `make test-all` asks for the profile thorough.
+settings.register_profile("gate", max_examples=25, deadline=None)
+settings.register_profile("thorough", max_examples=150, deadline=None)
+settings.load_profile("gate")
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 
@@ -26,13 +33,14 @@ def tiny() -> nn.Module:
     return build("tiny_vgg", seed=1)
 
 
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """For modules whose work is so small that it gains nothing from a second thread, and waits for it on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+@pytest.fixture
+def few_sections(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Galleries of the named sections alone, for tests that are about something else than a whole page."""
+
+    def these(*slugs: str) -> None:
+        monkeypatch.setattr("vgg_viz.report.build.sections_of", lambda kind: [one for one in sections_of(kind) if one.slug in slugs])
+
+    return these
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,8 @@
 
     python tests/faults.py FIRST LAST REPORT      mutants number FIRST to LAST - 1; a line of JSON for each on REPORT
 
-A mutant is made from (number) alone. Its outcome is "loaded" (a right load), "refused" (one sentence of the InputRefused tree), or what
+A mutant is made from (number) alone, and the numbers are stratified: kinds, containers and ways come in turn, so that every way of every
+kind in every container is among the first 600, and dice say the rest. Its outcome is "loaded" (a right load), "refused" (one sentence of the InputRefused tree), or what
 went wrong. A right load of a file with flipped bits: every weight is bit-equal to the sound file's except where a flip landed, and there
 it differs in exactly the flipped bits. A right load of a file that was written otherwise: the weights that were written, as float32.
 """
@@ -143,19 +144,19 @@ def _flipped(dice: random.Random, sound: Sound, kind: str, spots: list[tuple[str
     return Mutant(kind, sound, files, tuple(flips))
 
 
-def flip_weights(dice: random.Random, sound: Sound) -> Mutant:
+def flip_weights(dice: random.Random, sound: Sound, way: int) -> Mutant:
     """One to eight bits of the weights themselves."""
     chosen = dice.choices([place for place in sound.places if place[2] > place[1]], k=dice.randint(1, 8))
     return _flipped(dice, sound, "bits of weights", [(name, dice.randrange(first, last)) for name, first, last in chosen])
 
 
-def flip_anywhere(dice: random.Random, sound: Sound) -> Mutant:
+def flip_anywhere(dice: random.Random, sound: Sound, way: int) -> Mutant:
     """One to eight bits anywhere in the files."""
     names = dice.choices(list(sound.files), k=dice.randint(1, 8))
     return _flipped(dice, sound, "bits anywhere", [(name, dice.randrange(len(sound.files[name]))) for name in names])
 
 
-def flip_structure(dice: random.Random, sound: Sound) -> Mutant:
+def flip_structure(dice: random.Random, sound: Sound, way: int) -> Mutant:
     """One to three bits outside of the weights: pickles, headers, JSON, zip directories."""
     spots: list[tuple[str, int]] = []
     while not spots:
@@ -167,26 +168,26 @@ def flip_structure(dice: random.Random, sound: Sound) -> Mutant:
     return _flipped(dice, sound, "bits of structure", spots)
 
 
-def truncated(dice: random.Random, sound: Sound) -> Mutant:
+def truncated(dice: random.Random, sound: Sound, way: int) -> Mutant:
     """Cut off anywhere."""
     name = dice.choice(list(sound.files))
     cut = sound.files[name][: dice.randrange(len(sound.files[name]))]
     return Mutant("truncated", sound, {**sound.files, name: cut}, never=True)
 
 
-def appended(dice: random.Random, sound: Sound) -> Mutant:
+def appended(dice: random.Random, sound: Sound, way: int) -> Mutant:
     """Something after the end: a load must give the sound weights."""
     name = dice.choice(list(sound.files))
-    more = dice.choice([b"\0" * 64, b"<html>", dice.randbytes(200), sound.files[name]])
+    more = (b"\0" * 64, b"<html>", dice.randbytes(200), sound.files[name])[way]
     return Mutant("appended", sound, {**sound.files, name: sound.files[name] + more})
 
 
-def overwritten(dice: random.Random, sound: Sound) -> Mutant:
+def overwritten(dice: random.Random, sound: Sound, way: int) -> Mutant:
     """A block of noise or zeros over the front of a file."""
     name = dice.choice(list(sound.files))
     raw = sound.files[name]
     length = dice.randint(1, 200)
-    block = dice.choice([b"\0" * length, b"\xff" * length, dice.randbytes(length)])[: len(raw)]
+    block = (b"\0" * length, b"\xff" * length, dice.randbytes(length))[way][: len(raw)]
     flips = tuple((name, at, raw[at] ^ block[at]) for at in range(len(block)) if raw[at] != block[at])
     return Mutant("overwritten", sound, {**sound.files, name: block + raw[len(block) :]}, flips)
 
@@ -209,7 +210,7 @@ def _written(kind: str, sound: Sound, state: Any, **rest: Any) -> Mutant:
     return Mutant(kind, sound, {sound.main: raw}, **rest)
 
 
-def swapped_shapes(dice: random.Random, sound: Sound) -> Mutant:
+def swapped_shapes(dice: random.Random, sound: Sound, way: int) -> Mutant:
     """A weight of another shape: transposed, flattened, one row more or less, exchanged with another."""
     state = weights()
     key = dice.choice(list(state))
@@ -219,87 +220,83 @@ def swapped_shapes(dice: random.Random, sound: Sound) -> Mutant:
         lambda: {key: value.flatten()[:-1]}, lambda: {key: value[None]}, lambda: {key: state[other], other: value},
         lambda: {key: value.new_zeros(0)}, lambda: {key: value.sum()}, lambda: {key: torch.cat([value, value])},
     ]  # fmt: skip
-    return _written("swapped shapes", sound, {**state, **dice.choice(ways)()}, never=True)
+    return _written("swapped shapes", sound, {**state, **ways[way]()}, never=True)
 
 
-def wrong_dtypes(dice: random.Random, sound: Sound) -> Mutant:
+def wrong_dtypes(dice: random.Random, sound: Sound, way: int) -> Mutant:
     """Another number type for one weight or for all: floats load as their float32 values, others are refused."""
     state = weights()
-    kinds = [torch.float16, torch.bfloat16, torch.float64, torch.int8, torch.int64, torch.bool, torch.uint8]
-    kinds += [] if sound.name.endswith(".safetensors") else [torch.complex64]
-    if not sound.name.endswith(".safetensors") and dice.random() < 0.2:
+    # From complex64 on, what safetensors cannot hold.
+    kinds = (torch.float16, torch.bfloat16, torch.float64, torch.int8, torch.int64, torch.bool, torch.uint8, torch.complex64)
+    if way >= len(kinds):
         key = dice.choice([key for key in state if key.endswith("weight")])
-        other = state[key].to_sparse() if dice.random() < 0.5 else torch.quantize_per_tensor(state[key], 0.01, 0, torch.qint8)
+        other = state[key].to_sparse() if way == len(kinds) else torch.quantize_per_tensor(state[key], 0.01, 0, torch.qint8)
         return _written("wrong dtypes", sound, {**state, key: other}, never=True)
-    kind = dice.choice(kinds)
+    kind = kinds[way]
     chosen = dice.sample(list(state), dice.choice([1, len(state)]))
     state |= {key: state[key].to(kind) for key in chosen}
     return _written("wrong dtypes", sound, state, wanted={k: v.float() for k, v in state.items()} if kind.is_floating_point else None,
                     never=not kind.is_floating_point)  # fmt: skip
 
 
-def not_finite(dice: random.Random, sound: Sound) -> Mutant:
+def not_finite(dice: random.Random, sound: Sound, way: int) -> Mutant:
     """NaN or infinity somewhere: never loaded."""
     state = {key: value.clone() for key, value in weights().items()}
     value = state[dice.choice(list(state))].view(-1)
-    value[dice.randrange(len(value))] = dice.choice([float("nan"), float("inf"), float("-inf")])
+    value[dice.randrange(len(value))] = (float("nan"), float("inf"), float("-inf"))[way]
     return _written("NaN and infinity", sound, state, never=True)
 
 
-def nested(dice: random.Random, sound: Sound) -> Mutant:
+def nested(dice: random.Random, sound: Sound, way: int) -> Mutant:
     """Prefixes and wrappers of any depth around the sound weights."""
     state: Any = weights()
     for _ in range(dice.randint(1, 6)):
         word = dice.choice(["module", "_orig_mod", "model", "net", "student.backbone", "x" * 300])
         state = {f"{word}.{key}": value for key, value in state.items()}
     if not sound.name.endswith(".safetensors"):
-        for _ in range(dice.choice([0, 1, 3, 40])):
+        for _ in range((0, 1, 3, 40)[way]):
             state = {dice.choice(["state_dict", "model", "net", "weights"]): state, "epoch": 3}
     return _written("nested prefixes", sound, state)
 
 
-def missing_or_more(dice: random.Random, sound: Sound) -> Mutant:
+def missing_or_more(dice: random.Random, sound: Sound, way: int) -> Mutant:
     """A weight gone: refused; a stranger beside them: the sound weights."""
     state = weights()
-    if dice.random() < 0.6:
-        key = dice.choice(list(state))
+    if way < 2:
+        key = dice.choice([key for key in state if key.endswith(("weight", "bias")[way])])
         gone = state.pop(key)
-        if key.endswith("bias"):  # zeros may stand in for it where that is said
+        if way == 1:  # zeros may stand in for a bias where that is said
             return _written("missing or more", sound, state, wanted={**state, key: torch.zeros_like(gone)}, said="no bias in the file")
         return _written("missing or more", sound, state, never=True)
-    return _written(
-        "missing or more", sound, {**state, dice.choice(["extra", "conv_block_3.0.weight", "n_averaged", ""]): torch.ones(2, 2)}
-    )
+    stranger = ("extra", "conv_block_3.0.weight", "n_averaged", "")[way - 2]
+    return _written("missing or more", sound, {**state, stranger: torch.ones(2, 2)})
 
 
 # ---------------------------------------------------------------- hostile ones
 
 
-def huge(dice: random.Random, sound: Sound) -> Mutant:
+def huge(dice: random.Random, sound: Sound, way: int) -> Mutant:
     """Sizes that no file of this length can hold: shapes, storages, arrays, headers, JSON numbers."""
     many = dice.choice([2**31, 2**33, 2**40, 2**62])
     if sound.name.endswith(".safetensors"):
         raw = sound.files[sound.main]
         length = struct.unpack("<Q", raw[:8])[0]
         header = json.loads(raw[8 : 8 + length])
-        if dice.random() < 0.3:
+        if way == 3:
             return Mutant("huge sizes", sound, {sound.main: struct.pack("<Q", many) + raw[8:]}, never=True)
         entry = header[dice.choice([key for key in header if key != "__metadata__"])]
-        entry.update(
-            dice.choice([{"shape": [many, *entry["shape"][1:]]}, {"data_offsets": [0, many]}, {"data_offsets": [many, many + 4]}])
-        )
+        entry.update(({"shape": [many, *entry["shape"][1:]]}, {"data_offsets": [0, many]}, {"data_offsets": [many, many + 4]})[way])
         text = json.dumps(header).encode()
         return Mutant("huge sizes", sound, {sound.main: struct.pack("<Q", len(text)) + text + raw[8 + length :]}, never=True)
     if sound.name == "tfjs":
         described = json.loads(sound.files["tfjs/model.json"])
         group = described["weightsManifest"][0]
         entry = dice.choice(group["weights"])
-        dice.choice([lambda: entry.update(shape=[many]), lambda: entry.update(shape=[many, 0]), lambda: group.update(paths=group["paths"] * 1000),
-                     lambda: entry.update(shape=[-1, many]), lambda: entry.update(shape=[1e300])])()  # fmt: skip
+        (lambda: entry.update(shape=[many]), lambda: entry.update(shape=[many, 0]), lambda: group.update(paths=group["paths"] * 1000),
+         lambda: entry.update(shape=[-1, many]), lambda: entry.update(shape=[1e300]))[way]()  # fmt: skip
         return Mutant("huge sizes", sound, {**sound.files, "tfjs/model.json": json.dumps(described).encode()}, never=True)
     state: Any = weights()
     key = dice.choice(list(state))
-    way = dice.randrange(6)
     if way == 0:  # one number seen a billion times: four bytes on disk
         state[key] = torch.zeros(1).expand(many % 2**31 + 10**6, *state[key].shape[1:])
     elif way == 1:
@@ -327,22 +324,22 @@ class Called:
         return self.call
 
 
-def hostile(dice: random.Random, sound: Sound) -> Mutant:
+def hostile(dice: random.Random, sound: Sound, way: int) -> Mutant:
     """Pickles that would leave a file or a folder called `owned` behind, alone or beside sound weights."""
-    bait = dice.choice([
+    bait = (
         Called(os.mkdir, "owned"), Called(os.system, "touch owned"), Called(eval, "open('owned', 'w')"),
         Called(exec, "import os; os.mkdir('owned')"), Called(open, "owned", "w"), Called(__import__("subprocess").call, ["touch", "owned"]),
         Called(torch.load, "owned"), Called(shutil.copy, "/etc/hostname", "owned"), Called(pickle.loads, pickle.dumps(Called(os.mkdir, "owned"))),
-    ])  # fmt: skip
+    )[way]  # fmt: skip
     state = {"state_dict": weights(), "bait": bait} if dice.random() < 0.7 else bait
     if dice.random() < 0.3:
         return Mutant("hostile pickles", sound, {sound.main: pickle.dumps(state)}, never=True)
     return _written("hostile pickles", sound, state, never=True)
 
 
-def bomb(dice: random.Random, sound: Sound) -> Mutant:
+def bomb(dice: random.Random, sound: Sound, way: int) -> Mutant:
     """Zip archives whose content is far larger than they are, or that were packed again."""
-    file, way = io.BytesIO(), dice.randrange(3)
+    file = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(sound.files[sound.main])) as archive, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
         for info in archive.infolist():
             content = archive.read(info)
@@ -355,9 +352,8 @@ def bomb(dice: random.Random, sound: Sound) -> Mutant:
 BIG = bytes(64 * 2**20)
 
 
-def no_file(dice: random.Random, sound: Sound) -> Mutant:
+def no_file(dice: random.Random, sound: Sound, way: int) -> Mutant:
     """Links in a circle, into nowhere, to a folder or a device; folders, pipes, sockets; all under the name of a checkpoint."""
-    way = dice.randrange(8)
     suffix = dice.choice([".pt", ".safetensors", ".json", ""])
 
     def place(folder: Path) -> Path:
@@ -387,26 +383,46 @@ def no_file(dice: random.Random, sound: Sound) -> Mutant:
     return Mutant("no files", sound, {}, never=True, place=place)
 
 
-# How often each is made, of 100, and from which sound files.
+Maker = Callable[[random.Random, Sound, int], Mutant]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of mutation: how many of every 100 mutants are of it, from which sound files, and how many ways it has in each of them."""
+
+    make: Maker
+    share: int
+    names: tuple[str, ...]
+    ways: tuple[int, ...]
+
+
 ALL = ("own.pt", "bare.pt", "older.pt", "bare.safetensors", "exported.safetensors", "tfjs")
-KINDS: tuple[tuple[Callable[[random.Random, Sound], Mutant], int, tuple[str, ...]], ...] = (
-    (flip_weights, 14, ALL), (flip_anywhere, 14, ALL), (flip_structure, 18, ALL),
-    (truncated, 10, ALL), (appended, 4, ALL), (overwritten, 6, ALL), (swapped_shapes, 5, WRITERS), (wrong_dtypes, 5, WRITERS),
-    (not_finite, 4, WRITERS), (nested, 4, WRITERS), (missing_or_more, 4, WRITERS),
-    (huge, 5, ("bare.pt", "older.pt", "bare.safetensors", "tfjs")), (hostile, 4, ("bare.pt", "older.pt")), (bomb, 1, ("own.pt", "bare.pt")),
-    (no_file, 2, ("bare.pt",)),
+KINDS = (
+    Kind(flip_weights, 14, ALL, (1,) * 6), Kind(flip_anywhere, 14, ALL, (1,) * 6), Kind(flip_structure, 18, ALL, (1,) * 6),
+    Kind(truncated, 10, ALL, (1,) * 6), Kind(appended, 4, ALL, (4,) * 6), Kind(overwritten, 6, ALL, (3,) * 6),
+    Kind(swapped_shapes, 5, WRITERS, (6,) * 3), Kind(wrong_dtypes, 5, WRITERS, (10, 10, 7)), Kind(not_finite, 4, WRITERS, (3,) * 3),
+    Kind(nested, 4, WRITERS, (4, 4, 1)), Kind(missing_or_more, 4, WRITERS, (6,) * 3),
+    Kind(huge, 5, ("bare.pt", "older.pt", "bare.safetensors", "tfjs"), (6, 6, 4, 5)), Kind(hostile, 4, ("bare.pt", "older.pt"), (9, 9)),
+    Kind(bomb, 1, ("own.pt", "bare.pt"), (3, 3)), Kind(no_file, 2, ("bare.pt",), (8,)),
 )  # fmt: skip
 
 
-def mutant(number: int, sound: Mapping[str, Sound]) -> Mutant:
-    """The mutant of that number: kinds and containers in a fixed turn, the rest by dice."""
+def planned(number: int) -> tuple[Kind, str, int]:
+    """The kind, the sound file and the way of the mutant of that number: each in its turn, none left to luck."""
     turn = number * 37 % 100  # a walk through all hundred shares
-    for make, share, names in KINDS:
-        if turn < share:
-            dice = random.Random(number)
-            return make(dice, sound[names[dice.randrange(len(names))]])
-        turn -= share
+    for kind in KINDS:
+        if turn < kind.share:
+            before = number // 100 * kind.share + turn  # so many of this kind came earlier, at most a round out of order
+            place = before % len(kind.names)
+            return kind, kind.names[place], before // len(kind.names) % kind.ways[place]
+        turn -= kind.share
     raise AssertionError("the shares do not add up to 100")
+
+
+def mutant(number: int, sound: Mapping[str, Sound]) -> Mutant:
+    """The mutant of that number: as planned, the rest by dice."""
+    kind, name, way = planned(number)
+    return kind.make(random.Random(number), sound[name], way)
 
 
 # ---------------------------------------------------------------- judging

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import pytest
 import torch
+import torchvision
 from torch import Tensor, nn
+from torchvision.models.vgg import cfgs, make_layers
 
 PLANS = {
     "vgg11": "64 M 128 M 256 256 M 512 512 M 512 512 M",
@@ -62,6 +65,26 @@ class PlainVGG(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.classifier(self.avgpool(self.features(images)).flatten(1))
         return logits
+
+
+def of_torchvision(name: str, *, narrow: int = 1, classes: int = 1000) -> nn.Module:
+    """torchvision's own network, on the meta device; `narrow` divides its channels and the widths of its head."""
+    with torch.device("meta"):
+        network: nn.Module = getattr(torchvision.models, name)(num_classes=classes, init_weights=False)
+        if narrow > 1:
+            depth, _, norm = name.removeprefix("vgg").partition("_")
+            plan = cfgs[{"11": "A", "13": "B", "16": "D", "19": "E"}[depth]]
+            network.features = make_layers([word if word == "M" else int(word) // narrow for word in plan], batch_norm=bool(norm))
+            network.classifier = mlp(512 // narrow * 49, 4096 // narrow, 4096 // narrow, classes)
+    return network
+
+
+# One at its full size; all others of the same code eight times as narrow, and at their full size where there is time.
+EVERY_TORCHVISION = [f"vgg{depth}{suffix}" for depth in (11, 13, 16, 19) for suffix in ("", "_bn")]
+NARROW_AND_FULL = [
+    *((name, 8) for name in EVERY_TORCHVISION), ("vgg16", 1),
+    *(pytest.param(name, 1, marks=pytest.mark.slow) for name in EVERY_TORCHVISION if name != "vgg16"),
+]  # fmt: skip
 
 
 class CourseTiny(nn.Module):

@@ -359,7 +359,8 @@ def test_data_shapes_of_impossible_size_is_refused(arguments, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_was_trained_can_be_evaluated_inspected_and_reported(painted, tmp_path, capsys):
+def test_what_was_trained_can_be_evaluated_inspected_and_reported(painted, tmp_path, capsys, few_sections):
+    few_sections("overview", "training", "data", "mistakes")  # all of them stand in test_report
     run = tmp_path / "erster lauf ü"
     small = ("--epochs", 1, "--image-size", SIDE, "--width", 0.4)
     trained = document(capsys, "train", "--data", painted, *small, "--out", run, "--quiet", "--json")

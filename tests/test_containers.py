@@ -533,7 +533,7 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_mutated_file_loads_rightly_or_is_refused_in_a_sentence(tmp_path: Path, seeds: dict[str, bytes], data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(seeds)))

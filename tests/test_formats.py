@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-import torchvision
-from networks import CourseTiny, PlainVGG, mlp, prepared, settled
+from networks import NARROW_AND_FULL, CourseTiny, PlainVGG, mlp, of_torchvision, prepared, settled
 from torch import nn
 
 from vgg_viz.errors import CheckpointRefused
@@ -17,8 +16,6 @@ from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.models.formats import recognise
 from vgg_viz.records import Checkpoint
-
-VARIANTS = [f"vgg{depth}{suffix}" for depth in (11, 13, 16, 19) for suffix in ("", "_bn")]
 
 
 def opened(stored: Any, folder: Path, **options: Any) -> Checkpoint:
@@ -44,21 +41,20 @@ def evidence(checkpoint: Checkpoint) -> str:
 # ---------------------------------------------------------------- torchvision and timm, at their full size
 
 
-def torchvision_network(name: str, classes: int = 5) -> nn.Module:
-    with torch.device("meta"):
-        network = getattr(torchvision.models, name)(num_classes=classes, init_weights=False)
-    return settled(network.to_empty(device="cpu"))
+def torchvision_network(name: str, narrow: int = 1) -> nn.Module:
+    return settled(of_torchvision(name, narrow=narrow, classes=5).to_empty(device="cpu"))
 
 
-@pytest.mark.parametrize("name", VARIANTS)
-def test_every_torchvision_variant_opens_with_its_own_logits(name: str) -> None:
-    network = torchvision_network(name)
+@pytest.mark.parametrize(("name", "narrow"), NARROW_AND_FULL)
+def test_every_torchvision_variant_opens_with_its_own_logits(name: str, narrow: int) -> None:
+    network = torchvision_network(name, narrow)
     reading = recognise(OrderedDict(network.state_dict()))
     assert reading is not None
     assert reading.format == "torchvision"
     found = Checkpoint(reading.architecture, (), reading.weights)
     assert found.architecture.variant + ("_bn" if found.architecture.batch_norm else "") == name
-    assert (found.architecture.num_classes, found.architecture.image_side, found.architecture.head) == (5, 224, (4096, 4096))
+    assert (found.architecture.num_classes, found.architecture.image_side) == (5, 224)
+    assert [round(width * found.architecture.width) for width in found.architecture.head] == [4096 // narrow] * 2
     assert same_logits(found, network, 64)
     assert sum(p.numel() for p in build(found).parameters()) == sum(p.numel() for p in network.parameters())
 
@@ -97,7 +93,8 @@ def test_timms_own_network_answers_alike_below_at_and_above_its_usual_side(side:
 
 
 def test_a_timm_network_without_a_classifier_is_refused(tmp_path: Path) -> None:
-    weights = {key: value for key, value in as_timm(torchvision_network("vgg11").state_dict()).items() if not key.startswith("head.")}
+    whole = as_timm(torchvision_network("vgg11", narrow=8).state_dict())
+    weights = {key: value for key, value in whole.items() if not key.startswith("head.")}
     with pytest.raises(CheckpointRefused, match="timm VGG without a classifier"):
         opened(weights, tmp_path)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,7 @@ def house() -> Iterator[Module]:
         yield Module(file.relative_to(HOUSE).as_posix(), ast.parse(text), len(text.splitlines()))
 
 
+@cache
 def imports(module: Module) -> list[Import]:
     """All imports of a module, also those inside functions; relative ones written in full."""
     found: list[Import] = []
@@ -88,9 +90,14 @@ def imports(module: Module) -> list[Import]:
     return found
 
 
+def _last_name(call: ast.Call) -> str:
+    """What is called, without where it comes from."""
+    return str(getattr(call.func, "attr", getattr(call.func, "id", "")))
+
+
 def _imported_by_call(call: ast.Call) -> str:
     """What a dynamic import brings, where its name can be read: it is an import all the same."""
-    dynamic = ast.unparse(call.func).split(".")[-1] in ("import_module", "__import__")
+    dynamic = _last_name(call) in ("import_module", "__import__")
     return str(call.args[0].value) if dynamic and call.args and isinstance(call.args[0], ast.Constant) else ""
 
 
@@ -123,11 +130,10 @@ def broken_floors(module: Module) -> list[str]:
 
 
 MODULES = list(house())
-everywhere = pytest.mark.parametrize("module", MODULES, ids=lambda module: module.place)
 
 
 def planted(place: str, source: str) -> Module:
-    return Module(place, ast.parse(source), 1)
+    return Module(place, ast.parse(source), len(source.splitlines()))
 
 
 # ---------------------------------------------------------------- floors
@@ -137,9 +143,8 @@ def test_every_room_stands_on_a_floor():
     assert {module.room for module in MODULES} - {""} <= set(FLOOR)
 
 
-@everywhere
-def test_a_module_imports_only_from_rooms_below_its_own(module):
-    assert broken_floors(module) == []
+def test_every_module_imports_only_from_rooms_below_its_own():
+    assert [fault for module in MODULES for fault in broken_floors(module)] == []
 
 
 @pytest.mark.parametrize(("place", "source", "rooms"), [
@@ -197,68 +202,108 @@ def test_a_circle_is_told_by_its_modules():
 # ---------------------------------------------------------------- doors
 
 
-@everywhere
-def test_a_heavy_library_enters_by_its_own_door(module):
-    for found in imports(module):
-        library = found.name.split(".")[0]
-        if library in DOORS and not (module.place == "records.py" and found.for_types):
-            assert module.place.startswith(DOORS[library]), f"{module.place} imports {found.name}; its door is {DOORS[library]}"
+def strays(modules: Sequence[Module]) -> list[str]:
+    """A sentence for every import of a heavy library outside of its door."""
+    found = [(module.place, one.name, DOORS[one.name.split(".")[0]]) for module in modules for one in imports(module)
+             if one.name.split(".")[0] in DOORS and not (module.place == "records.py" and one.for_types)]  # fmt: skip
+    return [f"{place} imports {name}; its door is {door}" for place, name, door in found if not place.startswith(door)]
 
 
-@everywhere
-def test_nobody_draws_through_the_state_of_pyplot(module):
-    assert [found.name for found in imports(module) if "pyplot" in found.name or found.name.startswith("pylab")] == []
+def test_a_heavy_library_enters_by_its_own_door():
+    assert strays(MODULES) == []
 
 
-@everywhere
-def test_hooks_are_put_on_modules_in_one_file_only(module):
-    hooks = [node.attr for node in ast.walk(module.tree) if isinstance(node, ast.Attribute) and node.attr.startswith("register_")
-             and node.attr.endswith("_hook")]  # fmt: skip
-    assert not hooks or module.place == "capture/hooks.py", f"{module.place} calls {hooks}"
+def pyplots(modules: Sequence[Module]) -> list[str]:
+    """Where figures would be drawn through the state of pyplot."""
+    return [f"{module.place} imports {found.name}" for module in modules for found in imports(module)
+            if "pyplot" in found.name or found.name.startswith("pylab")]  # fmt: skip
 
 
-@everywhere
-def test_files_are_opened_by_torch_in_one_place_and_never_run(module):
-    openers = ("torch.load", "pickle.load", "pickle.loads")
-    for call in ast.walk(module.tree):
-        if isinstance(call, ast.Call) and ast.unparse(call.func) in openers:
-            assert module.place == "models/containers/torch_file.py", f"{module.place} calls {ast.unparse(call.func)}"
-            assert ast.unparse(call.func) == "torch.load"
-            assert {word.arg: ast.unparse(word.value) for word in call.keywords}.get("weights_only") == "True"
+def test_nobody_draws_through_the_state_of_pyplot():
+    assert pyplots(MODULES) == []
 
 
-@everywhere
-def test_user_input_is_never_checked_by_an_assert(module):
-    # python -O removes them, and an AssertionError is no sentence.
-    assert [node.lineno for node in ast.walk(module.tree) if isinstance(node, ast.Assert)] == []
+def hooked(modules: Sequence[Module]) -> list[str]:
+    """Where hooks are put on modules, outside of the one file for it."""
+    return [f"{module.place} calls {node.attr}" for module in modules if module.place != "capture/hooks.py"
+            for node in ast.walk(module.tree)
+            if isinstance(node, ast.Attribute) and node.attr.startswith("register_") and node.attr.endswith("_hook")]  # fmt: skip
+
+
+def test_hooks_are_put_on_modules_in_one_file_only():
+    assert hooked(MODULES) == []
+
+
+def opened(modules: Sequence[Module]) -> list[str]:
+    """Where a pickle is opened otherwise than by torch, in its one place, without running it."""
+    calls = [(module.place, call, ast.unparse(call.func)) for module in modules for call in ast.walk(module.tree)
+             if isinstance(call, ast.Call) and _last_name(call).startswith("load")]  # fmt: skip
+    return [f"{place} calls {ast.unparse(call)}" for place, call, name in calls if name in ("torch.load", "pickle.load", "pickle.loads")
+            and (place != "models/containers/torch_file.py" or name != "torch.load"
+                 or {word.arg: ast.unparse(word.value) for word in call.keywords}.get("weights_only") != "True")]  # fmt: skip
+
+
+def test_files_are_opened_by_torch_in_one_place_and_never_run():
+    assert opened(MODULES) == []
+
+
+def asserted(modules: Sequence[Module]) -> list[str]:
+    """Where a module asserts: python -O removes that, and an AssertionError is no sentence."""
+    return [f"{module.place}:{node.lineno}" for module in modules for node in ast.walk(module.tree) if isinstance(node, ast.Assert)]
+
+
+def test_user_input_is_never_checked_by_an_assert():
+    assert asserted(MODULES) == []
 
 
 # ---------------------------------------------------------------- words
 
 
-def unexplained(module: Module) -> Iterator[str]:
-    """Public functions and classes at the top of a module, and methods with behaviour, that have no docstring."""
-    for node in module.tree.body:
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or node.name.startswith("_"):
-            continue
-        if not ast.get_docstring(node):
-            yield node.name
+def unexplained(modules: Sequence[Module]) -> list[str]:
+    """Modules, and public functions and classes at the top of one, that have no docstring."""
+    public = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    explained = [(f"{module.place}: {node.name}", node) for module in modules for node in module.tree.body
+                 if isinstance(node, public) and not node.name.startswith("_")]  # fmt: skip
+    return [place for place, node in [*((module.place, module.tree) for module in modules), *explained] if not ast.get_docstring(node)]
 
 
-@everywhere
-def test_a_module_and_everything_public_in_it_explain_themselves(module):
-    assert ast.get_docstring(module.tree), f"{module.place} has no docstring"
-    assert list(unexplained(module)) == [], module.place
+def test_every_module_and_everything_public_in_it_explain_themselves():
+    assert unexplained(MODULES) == []
 
 
-@everywhere
-def test_a_module_is_short_enough_to_hold_one_idea(module):
-    assert module.lines <= LONGEST, f"{module.place} has {module.lines} lines; split it"
+def long(modules: Sequence[Module]) -> list[str]:
+    """Modules that must be split."""
+    return [f"{module.place} has {module.lines} lines; split it" for module in modules if module.lines > LONGEST]
 
 
-@everywhere
-def test_a_module_is_named_after_an_idea(module):
-    assert not {"utils", "util", "helpers", "common", "misc", "manager"} & set(module.place.removesuffix(".py").split("/"))
+def test_every_module_is_short_enough_to_hold_one_idea():
+    assert long(MODULES) == []
+
+
+def nameless(modules: Sequence[Module]) -> list[str]:
+    """Modules whose name, or whose folder's, says nothing."""
+    nothing = {"utils", "util", "helpers", "common", "misc", "manager"}
+    return [module.place for module in modules if nothing & set(module.place.removesuffix(".py").split("/"))]
+
+
+def test_every_module_is_named_after_an_idea():
+    assert nameless(MODULES) == []
+
+
+# ---------------------------------------------------------------- the checks themselves
+
+
+@pytest.mark.parametrize(("check", "place", "source"), [
+    (strays, "report/new.py", "def late():\n    import cv2"), (strays, "models/new.py", "from captum.attr import IntegratedGradients"),
+    (pyplots, "figures/new.py", "import matplotlib.pyplot"), (hooked, "attribution/new.py", "m.register_forward_hook(print)"),
+    (opened, "data/new.py", "torch.load('x', weights_only=True)"), (opened, "models/containers/torch_file.py", "torch.load('x')"),
+    (opened, "models/containers/torch_file.py", "pickle.loads(b'')"), (asserted, "cli.py", "def f(x):\n    assert x"),
+    (unexplained, "maths/new.py", "'New.'\ndef public():\n    pass"), (unexplained, "maths/new.py", "x = 1"),
+    (long, "maths/new.py", "x = 1\n" * (LONGEST + 1)), (nameless, "maths/utils.py", ""), (nameless, "misc/new.py", ""),
+])  # fmt: skip
+def test_each_check_of_the_house_tells_a_planted_fault_with_its_file(check, place, source):
+    (fault,) = check([planted(place, source)])
+    assert fault.startswith(place)
 
 
 # ---------------------------------------------------------------- the front door
@@ -285,12 +330,22 @@ def test_every_name_of_the_front_door_opens():
     assert set(dir(vgg_viz)) == set(vgg_viz.__all__)
 
 
-@pytest.mark.parametrize("before", ["", "import vgg_viz.report.gallery; "])
-def test_a_name_of_the_front_door_stays_the_function_however_often_it_is_used(before):
+USED_TWICE = """
+import sys
+for before in ("vgg_viz", "vgg_viz.report.gallery"):
+    for name in [name for name in sys.modules if name.split(".")[0] == "vgg_viz"]:
+        del sys.modules[name]
+    __import__(before)
+    import vgg_viz
+    vgg_viz.report, vgg_viz.train
+    if not (callable(vgg_viz.report) and callable(vgg_viz.train)):
+        sys.exit(f"after {before} a room stands in the place of its function")
+"""
+
+
+def test_a_name_of_the_front_door_stays_the_function_however_often_it_is_used():
     # A room's module takes the place of a name that is spelt like it, as soon as the room is imported.
-    used = "[vgg_viz.report, vgg_viz.train]; sys.exit(not (callable(vgg_viz.report) and callable(vgg_viz.train)))"
-    program = f"import sys; {before}import vgg_viz; {used}"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", USED_TWICE], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torchvision
+from networks import NARROW_AND_FULL, of_torchvision
 from torch import nn
 
 from vgg_viz.errors import InputRefused, UnknownName
@@ -47,13 +47,10 @@ def test_macs_equal_torchinfo_less_the_biases_that_it_counts() -> None:
     assert sum(row.macs for row in geometry(model)) == counted - biases
 
 
-@pytest.mark.parametrize("depth", [11, 13, 16, 19])
-@pytest.mark.parametrize("suffix", ["", "_bn"])
-def test_logits_equal_torchvision_bit_for_bit(depth: int, suffix: str) -> None:
-    name = f"vgg{depth}{suffix}"
-    with torch.device("meta"):
-        theirs = getattr(torchvision.models, name)(init_weights=False)
-    ours = build(name, seed=depth)
+@pytest.mark.parametrize(("name", "narrow"), NARROW_AND_FULL)
+def test_logits_equal_torchvision_bit_for_bit(name: str, narrow: int) -> None:
+    theirs = of_torchvision(name, narrow=narrow)
+    ours = build(name, seed=int(name[3:5]), width=1 / narrow)
     # Head weights scaled up: torchvision's initial logits are nearly constant, and a constant equals anything.
     with torch.no_grad():
         for module in ours.classifier:

@@ -11,8 +11,6 @@ from torchvision.transforms.v2 import functional as reference
 from vgg_viz.data import shapes
 from vgg_viz.data.transforms import AUGMENTATIONS, Augmentation, ColourAxes, augment, colour_axes, evaluation_view, steps
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def pictures() -> torch.Tensor:
