@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from fake_page import HOSTILE
-from test_accessibility import problems
+from pages import problems
 
 from vgg_viz.data import shapes
 from vgg_viz.maths.images import encode_png

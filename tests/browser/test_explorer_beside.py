@@ -11,8 +11,8 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
-from test_accessibility import problems
-from test_live_explorer import Net, go, number, ready, text
+from pages import go, problems
+from test_live_explorer import Net, number, ready, text
 
 from vgg_viz.capture.hooks import capture
 from vgg_viz.data import shapes

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_accessibility import problems
-from test_live_explorer import Net, deep_net, go, number, numbers, ready, sample_net, text
+from pages import go, problems
+from test_live_explorer import Net, deep_net, number, numbers, ready, sample_net, text
 from torch import Tensor
 from torch.nn.functional import pad
 

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 from fake_page import HOSTILE, attention
+from pages import go
 from PIL import Image
 from test_explorer_beside import said, wait
-from test_live_explorer import Net, go, number, numbers, ready, text
+from test_live_explorer import Net, number, numbers, ready, text
 from test_viewer import show
 
 from vgg_viz.data import shapes
@@ -154,20 +155,22 @@ def test_an_svg_is_refused_without_asking_anyone_outside(opened, net):
     drawing = b'<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64">' + outside + b"</svg>"
     bring(page, "drop", drawing, "a.svg", "image/svg+xml")
     wait(page, "verdict", NO_PICTURE)
-    page.wait_for_timeout(200)
+    painted(page)
     assert page.title() != "owned"  # and `opened` sees to the requests
 
 
 def test_text_that_is_pasted_is_left_alone(opened, net):
     page = ready(opened(net.file))
     before = text(page, "verdict")
-    page.evaluate("""() => {
+    prevented = page.evaluate("""() => {
         const clipboardData = new DataTransfer();
         clipboardData.setData("text/plain", "12");
         const event = new ClipboardEvent("paste", { bubbles: true, cancelable: true, clipboardData });
         document.querySelector("[data-part=unit]").dispatchEvent(event);
+        return event.defaultPrevented;
     }""")
-    page.wait_for_timeout(100)
+    assert not prevented
+    painted(page)
     assert text(page, "verdict") == before
 
 
@@ -207,16 +210,21 @@ def fingers(page: Any) -> Any:
     return page.context.new_cdp_session(page)
 
 
+def painted(page: Any) -> None:
+    """Wait until what was sent has been handled and painted: the second frame from now begins after the first is done."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))")
+
+
 def drag(page: Any, start: tuple[float, float], by: tuple[float, float], steps: int = 8) -> list[str]:
     """One finger drawn over the screen; what the read-out said on the way."""
     session, heard = fingers(page), []
     for i in range(steps + 1):
         point = {"x": start[0] + by[0] * i / steps, "y": start[1] + by[1] * i / steps}
         session.send("Input.dispatchTouchEvent", {"type": "touchMove" if i else "touchStart", "touchPoints": [point]})
-        page.wait_for_timeout(40)
+        painted(page)
         heard.append(text(page, "value"))
     session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    page.wait_for_timeout(100)
+    painted(page)
     return heard
 
 
@@ -226,15 +234,14 @@ def apart(page: Any, x: float, y: float) -> None:
     for i in range(13):
         points = [{"x": x + side * (20 + 8 * i), "y": y + side * (10 + 5 * i), "id": max(0, side)} for side in (-1, 1)]
         session.send("Input.dispatchTouchEvent", {"type": "touchMove" if i else "touchStart", "touchPoints": points})
-        page.wait_for_timeout(30)
+        painted(page)
     session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    page.wait_for_timeout(100)
 
 
 def middle(page: Any, selector: str) -> tuple[float, float, float]:
     element = page.locator(selector).first
     element.evaluate("(one) => one.scrollIntoView({ block: 'center', behavior: 'instant' })")
-    page.wait_for_timeout(50)
+    painted(page)
     box = element.bounding_box()
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, box["width"]
 
@@ -287,12 +294,10 @@ def test_the_board_scrolls_under_one_finger_and_under_two_and_the_page_does_not(
     for i in range(11):
         points = [{"x": x + 120 - 20 * i, "y": y + 60 * finger, "id": finger} for finger in range(count)]
         session.send("Input.dispatchTouchEvent", {"type": "touchMove" if i else "touchStart", "touchPoints": points})
-        page.wait_for_timeout(30)
+        painted(page)
     session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    page.wait_for_timeout(200)
-    after = scrolled(page)
-    assert after[0] == before[0]
-    assert after[2] > before[2] + 100
+    page.wait_for_function("(least) => document.querySelector('[data-part=board-scroll]').scrollLeft > least", arg=before[2] + 100)
+    assert scrolled(page)[0] == before[0]
     assert page.evaluate("visualViewport.scale") == pytest.approx(1, abs=0.05)
 
 
@@ -305,9 +310,7 @@ def test_two_fingers_apart_enlarge_the_page_everywhere(opened, net, part):
 
 
 def test_the_gallerys_viewer_is_read_with_a_finger_and_can_be_enlarged(opened, folder):
-    show(opened, folder, attention(1, hostile=False)).close()
-    page = opened(folder / "viewer.html", **PHONE)
-    page.wait_for_function("() => document.querySelector('[data-part=picture]').width > 300")
+    page = show(opened, folder, attention(1, hostile=False), **PHONE)
     x, y, width = middle(page, "[data-part=stage]")
     before = page.evaluate("[scrollX, scrollY]")
     heard = drag(page, (x - 0.3 * width, y), (0.6 * width, 0))

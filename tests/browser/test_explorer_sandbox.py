@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_accessibility import problems
-from test_live_explorer import Net, go, number, ready, sample_net, text
+from pages import go, problems, stop_the_clock
+from test_live_explorer import Net, number, ready, sample_net, text
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, max_pool2d
 
@@ -40,6 +40,7 @@ CORNERS = """(canvas) => {
     return [...data.slice(from, from + 3)];
   });
 }"""
+TICK = 420  # of the player [ms]
 PRESETS = {"vgg": 8, "tiny": 6, "pool": 4, "alexnet": 55, "dilated": 11}
 
 
@@ -254,28 +255,31 @@ def test_pointing_at_the_output_moves_the_window_and_a_click_keeps_it(opened, sa
 
 
 def test_playing_walks_through_the_output_until_it_is_halted(opened, sample):
-    page = ready(opened(sample.file, "#sandbox-cell=1,7"))
+    page = ready(opened(sample.file, "#sandbox-cell=1,7", own=True))
+    stop_the_clock(page)
     page.emulate_media(reduced_motion="no-preference")
     button = page.locator("[data-part=sandbox-play]")
     page.wait_for_function("() => document.querySelector('[data-part=sandbox-play]').textContent === 'Play'")
     button.click()
+    page.clock.run_for(2 * TICK)
     at_cell(page, 2, 1)
     assert button.inner_text() == "Pause"
     button.click()
     said = text(page, "sandbox-cell")
     assert button.inner_text() == "Play"
-    page.wait_for_timeout(900)
+    page.clock.run_for(60_000)
     assert text(page, "sandbox-cell") == said
 
 
 def test_whoever_wants_no_motion_gets_one_cell_a_click(opened, sample):
-    page = ready(opened(sample.file, "#sandbox-cell=1,7"))
+    page = ready(opened(sample.file, "#sandbox-cell=1,7", own=True))
+    stop_the_clock(page)
     button = page.locator("[data-part=sandbox-play]")
     assert button.inner_text() == "Next cell"
     button.click()
     button.click()
     assert text(page, "sandbox-cell").startswith("Output row 2, column 1 is ")
-    page.wait_for_timeout(900)
+    page.clock.run_for(60_000)
     assert text(page, "sandbox-cell").startswith("Output row 2, column 1 is ")
 
 

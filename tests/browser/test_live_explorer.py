@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from fake_page import HOSTILE
-from test_accessibility import problems
+from pages import go, problems
 
 from vgg_viz.capture.hooks import capture
 from vgg_viz.data import shapes
@@ -62,14 +62,6 @@ def ready(page: Any) -> Any:
 
 def numbers(page: Any) -> dict[str, np.ndarray]:
     return {name: np.frombuffer(base64.b64decode(text), "<f4") for name, text in page.evaluate(READ)}
-
-
-def go(page: Any, address: str) -> None:
-    """Another address in the same page, and wait until it is shown."""
-    page.evaluate("""(address) => new Promise((done) => {
-        addEventListener("hashchange", done, { once: true });
-        location.hash = address;
-    })""", address)
 
 
 def text(page: Any, part: str) -> str:

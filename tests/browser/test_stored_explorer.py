@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 from fake_page import HOSTILE
-from test_accessibility import problems
-from test_live_explorer import go, numbers, ready, text
+from pages import go, problems
+from test_live_explorer import numbers, ready, text
 from torch import nn
 
 from vgg_viz.capture.hooks import capture
