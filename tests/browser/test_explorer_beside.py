@@ -293,7 +293,7 @@ def test_the_second_picture_and_network_stand_in_the_address(opened, pair):
 
 
 def test_a_second_picture_of_ones_own_is_compared_and_survives_another_first(opened, one):
-    page = ready(opened(one.file, "#layer=conv1_1&unit=1&cell=8,8"))
+    page = ready(opened(one.file, "#layer=conv1_1&unit=1&cell=8,8", anew=True))
     image = one.batch.images[5]
     mine = {"name": "</b>mine.png", "mimeType": "image/png", "buffer": encode_png(image)}
     page.locator("[data-part=second-file]").set_input_files(mine)
@@ -308,7 +308,7 @@ def test_a_second_picture_of_ones_own_is_compared_and_survives_another_first(ope
 
 
 def test_the_first_picture_of_ones_own_can_be_the_second_too(opened, one):
-    page = ready(opened(one.file, "#layer=conv1_1&unit=1&cell=8,8"))
+    page = ready(opened(one.file, "#layer=conv1_1&unit=1&cell=8,8", anew=True))
     mine = {"name": "a.png", "mimeType": "image/png", "buffer": encode_png(one.batch.images[4])}
     page.locator("[data-part=file]").set_input_files(mine)
     page.wait_for_selector("[role=option][aria-label*='Your own'][aria-selected=true]")

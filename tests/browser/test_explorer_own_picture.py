@@ -63,9 +63,9 @@ def twenty(tmp_path_factory: pytest.TempPathFactory) -> tuple[Net, tuple[str, ..
     return Net(file, model, names, Batch(images, torch.arange(20), names)), names
 
 
-def png(pixels: np.ndarray) -> bytes:
+def png(image: Image.Image) -> bytes:
     held = io.BytesIO()
-    Image.fromarray(pixels).save(held, "PNG")
+    image.save(held, "PNG", compress_level=1)  # 64 million pixels of two colours
     return held.getvalue()
 
 
@@ -98,7 +98,7 @@ def same_numbers(page: Any, net: Net, image: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("way", ["drop", "paste", "file"])
 def test_a_picture_of_the_networks_size_goes_through_as_it_is(opened, net, way):
-    page = ready(opened(net.file))
+    page = ready(opened(net.file, anew=True))
     image = net.batch.images[3]
     bring(page, way, encode_png(image))
     assert torch.equal(taken(page), (image * 255).round() / 255)
@@ -112,13 +112,11 @@ def test_a_picture_of_the_networks_size_goes_through_as_it_is(opened, net, way):
 
 @pytest.mark.parametrize(("width", "height"), [(8000, 8000), (300, 90), (70, 400), (1, 1)])
 def test_a_picture_of_any_size_is_cut_to_its_middle_and_its_numbers_are_pytorchs(opened, net, width, height):
-    page = ready(opened(net.file))
+    page = ready(opened(net.file, anew=True))
     page.set_default_timeout(60000)
-    y, x = np.mgrid[:height, :width]
-    side = min(width, height)
-    inside = (abs(2 * x + 1 - width) < side) & (abs(2 * y + 1 - height) < side)
-    pixels = np.where(inside[..., None], [[[40, 160, 220]]], [[[255, 0, 0]]]).astype(np.uint8)
-    bring(page, "file", png(pixels))
+    side, whole = min(width, height), Image.new("RGB", (width, height), (255, 0, 0))
+    whole.paste((40, 160, 220), ((width - side) // 2, (height - side) // 2, (width + side) // 2, (height + side) // 2))
+    bring(page, "file", png(whole))
     image = taken(page)
     middle = image[:, 8:56, 8:56].reshape(3, -1)
     assert torch.equal((middle * 255).round().unique(dim=1).squeeze(1), torch.tensor([40.0, 160.0, 220.0]))
@@ -126,10 +124,10 @@ def test_a_picture_of_any_size_is_cut_to_its_middle_and_its_numbers_are_pytorchs
 
 
 def test_transparent_parts_are_white(opened, net):
-    page = ready(opened(net.file))
+    page = ready(opened(net.file, anew=True))
     pixels = np.zeros((64, 64, 4), np.uint8)
     pixels[:, 32:] = (0, 0, 0, 255)
-    bring(page, "drop", png(pixels))
+    bring(page, "drop", png(Image.fromarray(pixels)))
     image = taken(page)
     assert image[:, :, :32].min() == 1
     assert image[:, :, 32:].max() == 0
@@ -140,7 +138,7 @@ def test_transparent_parts_are_white(opened, net):
     (b"just words", "text/plain"), (b"\x89PNG\r\n\x1a\n cut short", "image/png"), (b"", "image/png"),
 ])  # fmt: skip
 def test_what_is_no_picture_is_said_to_be_none_and_changes_nothing(opened, net, way, data, kind):
-    page = ready(opened(net.file, "#picture=2"))
+    page = ready(opened(net.file, "#picture=2", anew=True))
     before = text(page, "value")
     bring(page, way, data, "notes.txt", kind)
     wait(page, "verdict", NO_PICTURE)
@@ -150,7 +148,7 @@ def test_what_is_no_picture_is_said_to_be_none_and_changes_nothing(opened, net, 
 
 
 def test_an_svg_is_refused_without_asking_anyone_outside(opened, net):
-    page = ready(opened(net.file))
+    page = ready(opened(net.file, anew=True))
     outside = b'<image href="https://example.invalid/x.png" width="9" height="9"/><script>document.title="owned"</script>'
     drawing = b'<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64">' + outside + b"</svg>"
     bring(page, "drop", drawing, "a.svg", "image/svg+xml")
@@ -179,7 +177,7 @@ def test_text_that_is_pasted_is_left_alone(opened, net):
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_focus_follows_the_page_reaches_everything_and_is_nowhere_trapped(opened, net, width):
-    page = ready(opened(net.file, "#layer=conv1_2", width=width))
+    page = ready(opened(net.file, "#layer=conv1_2", width=width, anew=True))
     stops = page.evaluate("""() => {
         const can = "a[href], button, select, input, [tabindex='0']";
         const all = [...document.querySelectorAll(can)].filter((one) => one.tabIndex >= 0 && !one.disabled && one.checkVisibility());
@@ -287,7 +285,7 @@ def test_a_finger_drawn_upwards_over_a_map_scrolls_the_page(opened, net):
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_the_board_scrolls_under_one_finger_and_under_two_and_the_page_does_not(opened, net, count):
-    page = ready(opened(net.file, "#layer=input", **PHONE))
+    page = ready(opened(net.file, "#layer=input", anew=True, **PHONE))
     x, y, _ = middle(page, "[data-part=board-scroll]")
     page.evaluate("document.querySelector('[data-part=board-scroll]').scrollLeft = 0")
     before, session = scrolled(page), fingers(page)
@@ -303,14 +301,14 @@ def test_the_board_scrolls_under_one_finger_and_under_two_and_the_page_does_not(
 
 @pytest.mark.parametrize("part", ["stage", "board-scroll", "beside-maps"])
 def test_two_fingers_apart_enlarge_the_page_everywhere(opened, net, part):
-    page = ready(opened(net.file, "#layer=conv1_1", **PHONE))
+    page = ready(opened(net.file, "#layer=conv1_1", anew=True, **PHONE))
     x, y, _ = middle(page, f"[data-part={part}]")
     apart(page, x, y)
     assert page.evaluate("visualViewport.scale") > 1.5
 
 
 def test_the_gallerys_viewer_is_read_with_a_finger_and_can_be_enlarged(opened, folder):
-    page = show(opened, folder, attention(1, hostile=False), **PHONE)
+    page = show(opened, folder, attention(1, hostile=False), anew=True, **PHONE)
     x, y, width = middle(page, "[data-part=stage]")
     before = page.evaluate("[scrollX, scrollY]")
     heard = drag(page, (x - 0.3 * width, y), (0.6 * width, 0))

@@ -91,7 +91,7 @@ def test_the_explorer_is_a_handout_of_a_few_full_sheets(opened, pair, theme):
 
 
 def test_paper_is_light_whatever_the_theme_and_the_screen_goes_back(opened, pair):
-    page = ready(opened(pair.file, "#layer=fc3&unit=2", color_scheme="dark"))
+    page = ready(opened(pair.file, "#layer=fc3&unit=2", color_scheme="dark", own=True))
     page.locator("label", has_text="Dark").click()
     dark = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
     shown = page.locator("[data-part=map]").evaluate("(canvas) => canvas.toDataURL()")
@@ -118,7 +118,7 @@ def strips(page: Any) -> list[dict[str, float]]:
 
 
 def test_the_whole_board_is_on_the_sheet(opened, pair):
-    page = ready(opened(pair.file, "#layer=conv2_1&unit=4"))
+    page = ready(opened(pair.file, "#layer=conv2_1&unit=4", anew=True))
     on_paper(page)
     (board,) = strips(page)
     assert board["left"] >= 0
@@ -129,7 +129,7 @@ def test_the_whole_board_is_on_the_sheet(opened, pair):
 
 
 def test_a_board_wider_than_a_sheet_is_cut_between_layers_and_nothing_is_lost(opened, wide):
-    page = ready(opened(wide.file, "#layer=conv4_1&unit=2"))
+    page = ready(opened(wide.file, "#layer=conv4_1&unit=2", anew=True))
     across = page.locator("[data-part=board]").evaluate("(board) => board.scrollWidth")
     assert across > 2000
     places = page.locator(".layer").evaluate_all("(all) => all.map((one) => [one.offsetLeft, one.offsetLeft + one.offsetWidth])")
@@ -150,7 +150,7 @@ def test_a_board_wider_than_a_sheet_is_cut_between_layers_and_nothing_is_lost(op
 
 def test_nothing_on_the_sheet_is_cut_at_its_right_edge_or_hidden_in_a_scroller(opened, wide, pair):
     for file, address in ((wide.file, "#layer=fc6"), (pair.file, "#layer=conv2_2"), (pair.file, "#layer=softmax")):
-        page = ready(opened(file, address))
+        page = ready(opened(file, address, anew=True))
         on_paper(page)
         over = page.evaluate("""(most) => [...document.querySelectorAll('main *')].filter((one) => one.checkVisibility() &&
             !one.closest('.visually-hidden') && one.getBoundingClientRect().right > most + 1)

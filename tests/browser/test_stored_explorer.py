@@ -109,10 +109,9 @@ def test_any_address_of_a_stored_network_is_a_view(written: Written, opened: Cal
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 320])
-@pytest.mark.parametrize("address", ["", "#layer=fc8", "#layer=relu6&unit=1"])
-def test_no_accessibility_problem_with_a_stored_network(
-    written: Written, opened: Callable[..., Any], theme: str, width: int, address: str
-) -> None:
-    page = ready(opened(written.file, address, width=width, color_scheme=theme))
-    assert problems(page) == []
-    assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+def test_no_accessibility_problem_with_a_stored_network(written: Written, opened: Callable[..., Any], theme: str, width: int) -> None:
+    page = ready(opened(written.file, width=width, color_scheme=theme))
+    for address in ("", "layer=fc8", "layer=relu6&unit=1"):
+        go(page, address)
+        assert problems(page) == [], address
+        assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
