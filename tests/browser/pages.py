@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa", "best-practice"]
+
+
+def page_of(folder: Path) -> Path:
+    """The page of the one gallery in `folder`/out."""
+    (page,) = (folder / "out").glob("*/index.html")
+    return page
 
 
 def problems(page: Any) -> list[str]:

@@ -275,8 +275,9 @@ def test_the_grid_is_one_tab_stop_and_arrows_walk_in_two_dimensions(opened, fold
     for key, place in walk:
         page.keyboard.press(key)
         if place is None:
-            assert int(page.evaluate("document.activeElement.dataset.index")) % across == 0
-            assert int(page.evaluate("document.activeElement.dataset.index")) > 0
+            index = int(page.evaluate("document.activeElement.dataset.index"))
+            assert index % across == 0
+            assert index > 0
         else:
             assert focused(page).endswith(f"; photo_{place:03d}.png"), key
     box = page.evaluate("""() => { const tile = document.activeElement.getBoundingClientRect(), grid = document.querySelector('[role=grid]').getBoundingClientRect();
@@ -458,11 +459,12 @@ def test_nothing_is_too_small_or_too_wide(opened, folder, width, state):
 
 def test_right_and_wrong_differ_by_sign_and_words_not_by_colour_alone(opened, folder, data):
     page = show(opened, folder, data)
-    for index, one in enumerate(facts(data)):
-        tile = page.locator(f"[data-index='{index}']")
-        label = tile.get_attribute("aria-label")
-        assert (", wrong, is " in label) == one["wrong"] == ("is " in tile.inner_text())
-        sign = tile.locator(".mark").evaluate("(mark) => getComputedStyle(mark, '::before').content")
+    tiles = page.evaluate("""(count) => Array.from({ length: count }, (_, index) => {
+        const tile = document.querySelector(`[data-index='${index}']`), mark = tile.querySelector(".mark");
+        return [tile.getAttribute("aria-label"), tile.innerText, getComputedStyle(mark, "::before").content];
+    })""", COUNT)
+    for (label, said, sign), one in zip(tiles, facts(data), strict=True):
+        assert (", wrong, is " in label) == one["wrong"] == ("is " in said)
         assert sign == ('"✗"' if one["wrong"] else '"✓"')
 
 

@@ -29,11 +29,13 @@ from vgg_viz.report.preset import preset_for
 from vgg_viz.report.section import Subject, picked
 
 pytestmark = pytest.mark.browser
-PIXEL = """([which, x, y]) => {
+PIXELS = """([which, places]) => {
   const canvas = document.querySelectorAll("[data-part=beside-maps] canvas")[which];
   const copy = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
-  copy.drawImage(canvas, Math.floor(x * canvas.width), Math.floor(y * canvas.height), 1, 1, 0, 0, 1, 1);
-  return [...copy.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  return places.map(([x, y]) => {
+    copy.drawImage(canvas, Math.floor(x * canvas.width), Math.floor(y * canvas.height), 1, 1, 0, 0, 1, 1);
+    return [...copy.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  });
 }"""
 
 
@@ -173,11 +175,12 @@ def test_the_scale_is_locked_and_the_legend_equals_the_data(opened, pair, layer,
     h, w = maps[0].shape
     for which, values in enumerate(maps):
         table = matplotlib.colormaps["RdBu_r" if which == 2 else colours]
-        for row, column in ((14, 20), (2, 2), (20, 9)):
+        cells = ((14, 20), (2, 2), (20, 9))
+        shown = page.evaluate(PIXELS, [which, [[(column + 0.5) / w, (row + 0.5) / h] for row, column in cells]])
+        for (row, column), seen in zip(cells, shown, strict=True):
             share = values[row, column] / top
             index = min(255, int((share if table.name == "viridis" else (share + 1) / 2) * 256))
             near = [np.array(table(np.clip(index + step, 0, 255))[:3]) * 255 for step in (-1, 0, 1)]
-            seen = page.evaluate(PIXEL, [which, (column + 0.5) / w, (row + 0.5) / h])
             assert min(np.abs(colour - seen).max() for colour in near) <= 1.01, (which, row, column)
 
 
@@ -185,7 +188,7 @@ def test_the_same_picture_in_the_same_network_differs_nowhere_and_looks_neutral(
     page = ready(opened(one.file, "#layer=conv2_2&unit=2&cell=5,9&second=same"))
     assert three(page)[2] == 0
     neutral = (np.array(matplotlib.colormaps["RdBu_r"](128)[:3]) * 255).round()
-    assert np.abs(neutral - page.evaluate(PIXEL, [2, 0.9, 0.9])).max() <= 1
+    assert np.abs(neutral - page.evaluate(PIXELS, [2, [[0.9, 0.9]]])[0]).max() <= 1
     assert {number(value) for value in page.locator("[data-part=beside-layers] .term-value").all_inner_texts()} == {0}
 
 
@@ -211,11 +214,11 @@ def test_probabilities_are_matched_by_the_names_of_the_classes(opened, renamed):
     page = ready(opened(renamed.file, "#picture=2"))
     a, b = (found["softmax"] for found in renamed.truth(1))
     names = (*renamed.first.classes, "yak")
-    rows = page.locator("[data-part=beside-classes] tr").all()
+    rows = page.locator("[data-part=beside-classes] tr").evaluate_all("""(rows) => rows.map((row) =>
+        [row.querySelector("th"), ...row.querySelectorAll("td")].map((cell) => cell.innerText))""")
     assert len(rows) == len(names)
-    for row, name in zip(rows, names, strict=True):
-        assert row.locator("th").inner_text().strip() == name
-        shown = row.locator("td").all_inner_texts()
+    for (head, *shown), name in zip(rows, names, strict=True):
+        assert head.strip() == name
         for cell, classes, shares in ((shown[0], renamed.first.classes, a), (shown[1], renamed.classes, b)):
             if name not in classes:
                 assert cell == "no such class"

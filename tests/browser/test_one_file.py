@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from fake_page import fake_page
+from shared_artefacts import shared_gallery
 
 from vgg_viz.report import publishing
 from vgg_viz.report.gallery import report
@@ -23,10 +24,13 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="session")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled network's gallery as one file, taken away from its folder."""
-    out = tmp_path_factory.mktemp("alone")
-    result = report(None, out=out / "gallery", preset="quick", one_file=True)
+    return shared_gallery(tmp_path_factory, "one-file", make) / "mailed.html"
+
+
+def make(folder: Path) -> None:
+    result = report(None, out=folder / "gallery", preset="quick", one_file=True)
     assert result.single is not None
-    return Path(shutil.move(result.single, out / "mailed.html"))
+    shutil.move(result.single, folder / "mailed.html")
 
 
 def test_the_one_file_shows_every_figure_without_its_folder(alone: Path, opened: Any) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from fake_page import HOSTILE
-from pages import problems
+from pages import page_of, problems
+from shared_artefacts import shared_gallery
 
 from vgg_viz.data import shapes
 from vgg_viz.maths.images import encode_png
@@ -22,11 +23,15 @@ pytestmark = pytest.mark.browser
 SIDE = 32
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def page_file(tmp_path_factory) -> Path:
+    return page_of(shared_gallery(tmp_path_factory, "timeline-page", make))
+
+
+def make(work: Path) -> None:
     """Three epochs of a Tiny VGG whose classes and pictures carry hostile names."""
     torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("timeline") / "run"
+    folder = work / "run"
     folder.mkdir()
     model = build(architecture("tiny_vgg", image_side=SIDE, num_classes=10, width=0.6), seed=3).train()
     batch = shapes.paint(100, seed=7, side=SIDE)
@@ -44,7 +49,7 @@ def page_file(tmp_path_factory) -> Path:
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(model(batch.images), batch.labels).backward()
             optimizer.step()
-    return timeline(folder, out=folder.parent / "out", preset="quick", region="0,0,8,8", of_class=HOSTILE[1]).result.index
+    timeline(folder, out=work / "out", preset="quick", region="0,0,8,8", of_class=HOSTILE[1])
 
 
 @pytest.mark.parametrize("width", [1280, 320])
