@@ -113,8 +113,7 @@ def test_a_window_that_fits_nowhere_is_explained(opened, sample, setting):
     page = ready(opened(sample.file, "#sandbox=" + ".".join(map(str, setting))))
     assert side_by_torch(*setting) == 0
     span = setting[4] * (setting[1] - 1) + 1
-    said = f"= {span} cells, but the input with its padding has only {setting[0] + 2 * setting[2]}: there is no place for it"
-    assert said in text(page, "sandbox-result")
+    assert [int(one) for one in re.findall(r"\d+", text(page, "sandbox-result"))][-2:] == [span, setting[0] + 2 * setting[2]]
     for part in ("sandbox-out", "sandbox-sums", "sandbox-costs"):
         assert not page.locator(f"[data-part={part}]").is_visible()
     page.locator("[data-part=sandbox-presets] button[value=pool]").click()
@@ -138,7 +137,7 @@ def test_field_and_cost_are_those_of_such_a_layer(opened, sample, setting):
     assert number(facts["First centre"].split(" ")[0]) == field.centre + 1
     reached = (side_by_torch(*setting) - 1) * stride + field.size
     left = size + 2 * padding - reached
-    assert facts["Never reached"] == ("nothing" if left == 0 else f"the last {left} of {size + 2 * padding} rows and columns")
+    assert [int(one) for one in re.findall(r"\d+", facts["Never reached"])] == ([] if left == 0 else [left, size + 2 * padding])
 
 
 # ---------------------------------------------------------------- the sums
@@ -170,7 +169,7 @@ def test_the_sum_of_a_cell_is_the_convolution_there(opened, sample, setting):
 
 def test_padding_cells_are_counted_and_named(opened, sample):
     page = ready(opened(sample.file, "#sandbox=8.3.1.1.1&sandbox-cell=1,1"))
-    assert "5 of its 9 cells are padding" in text(page, "sandbox-cell")
+    assert re.search(r"\b5 of its 9\b", text(page, "sandbox-cell"))
     assert page.locator("[data-part=sandbox-sum-row] table").first.inner_text().count("padding") == 5
 
 
@@ -182,7 +181,7 @@ def test_the_largest_of_a_window_is_the_pool(opened, sample, setting):
     for row, column in {(0, 0), (out.shape[0] - 1, 1)}:
         go(page, f"sandbox={'.'.join(map(str, setting))}&sandbox-rule=max&sandbox-cell={row + 1},{column + 1}")
         assert result(page) == float(out[row, column])
-    assert "none" in text(page, "sandbox-facts")
+    assert not re.search(r"\d", dict(page.evaluate(FACTS))["Parameters"])
 
 
 def test_the_values_and_the_kernel_can_be_the_networks_own(opened, sample):
@@ -204,7 +203,7 @@ def test_the_values_and_the_kernel_can_be_the_networks_own(opened, sample):
 def test_a_map_smaller_than_the_input_is_stretched_and_says_so(opened, sample):
     page = ready(opened(sample.file, "#picture=2&layer=pool2&unit=2&sandbox=26.1.0.1.1"
                         "&sandbox-rule=copy&sandbox-input=map&sandbox-cell=9,20"))  # fmt: skip
-    assert "The whole map, stretched to 26 × 26." in text(page, "sandbox-about")
+    assert "26 × 26" in text(page, "sandbox-about")
     assert result(page) == pytest.approx(sample.truth(1)["pool2"][1, 4, 9], abs=1e-4)
 
 
@@ -257,10 +256,10 @@ def test_playing_walks_through_the_output_until_it_is_halted(opened, sample):
     button.click()
     page.clock.run_for(2 * TICK)
     at_cell(page, 2, 1)
-    assert button.inner_text() == "Pause"
+    assert button.get_attribute("aria-pressed") == "true"
     button.click()
     said = text(page, "sandbox-cell")
-    assert button.inner_text() == "Play"
+    assert button.get_attribute("aria-pressed") == "false"
     page.clock.run_for(60_000)
     assert text(page, "sandbox-cell") == said
 
