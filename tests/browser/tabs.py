@@ -8,23 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from guard import leaks
+from pages import GO
 
 # A page begins anew: nothing focused, selected, open or said, the top in sight, and every view told of the address as by a reader.
-ANEW = """async (address) => {
-  for (const dialog of document.querySelectorAll("dialog[open]")) {
-    await new Promise((closed) => { dialog.addEventListener("close", closed, { once: true }); dialog.close(); });
-  }
+ANEW = f"""async (address) => {{
+  for (const dialog of document.querySelectorAll("dialog[open]")) {{
+    await new Promise((closed) => {{ dialog.addEventListener("close", closed, {{ once: true }}); dialog.close(); }});
+  }}
   document.activeElement?.blur();
   getSelection().removeAllRanges();
   for (const live of document.querySelectorAll("[data-part=live]")) live.textContent = "";
   scrollTo(0, 0);
-  await new Promise((told) => {
-    const before = location.href;
-    addEventListener("hashchange", told, { once: true });
-    location.hash = address;
-    if (location.href === before) dispatchEvent(new HashChangeEvent("hashchange"));
-  });
-}"""
+  await ({GO})(address);
+}}"""
 # Answered after all that the page has said so far; what a test left in the browser's store is gone for the next.
 SETTLED = "() => { try { localStorage.clear(); sessionStorage.clear(); } catch { /* no store here */ } }"
 
@@ -123,7 +119,8 @@ class Opened:
         self.held.append(tab)
         if own:
             self.spent.append(tab)
-        assert tab.faults() == [], "between two tests"
+        late = tab.faults()
+        assert not late, f"between two tests: {late}"
         size = {"width": width, "height": height}
         if tab.page.viewport_size != size:
             tab.page.set_viewport_size(size)
