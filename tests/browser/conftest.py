@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_page import fake_page, fake_rows
-from guard import leaks
+from tabs import Opened, Tabs
 
 from vgg_viz.report.page import render, render_index
 
@@ -41,43 +41,30 @@ if CHROMIUM and PLAYWRIGHT:
     def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]:
         return {**browser_context_args, "offline": True, "reduced_motion": "reduce"}
 
+    @pytest.fixture(scope="module")
+    def tabs(browser: Any, browser_context_args: dict[str, Any]) -> Iterator[Tabs]:
+        """The pages that the tests of a module hand on to each other."""
+        found = Tabs(lambda **options: browser.new_context(**{**browser_context_args, **options}))
+        yield found
+        assert found.close() == [], "after the last test"
+
 else:
 
     @pytest.fixture
     def new_context() -> None:
         refuse()
 
-
-class Opened:
-    """Pages of one test, with everything that they asked for and complained about."""
-
-    def __init__(self, new_context: Callable[..., Any]) -> None:
-        self.new_context = new_context
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        self.folders: set[Path] = set()
-
-    def __call__(self, path: Path, address: str = "", **options: Any) -> Any:
-        """Open a file in a fresh context; `width` and `height` are those of the window [px]."""
-        size = {"width": options.pop("width", 1280), "height": options.pop("height", 900)}
-        page = self.new_context(viewport=size, **options).new_page()
-        page.set_default_timeout(5000)
-        page.on("request", lambda request: self.requests.append(request.url))
-        page.on("console", lambda message: self.complaints.append(message.text) if message.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.folders.add(path.parent)
-        page.goto(path.as_uri() + address)
-        return page
+    @pytest.fixture
+    def tabs() -> None:
+        refuse()
 
 
 @pytest.fixture
-def opened(new_context: Callable[..., Any]) -> Iterator[Opened]:
+def opened(tabs: Tabs, request: pytest.FixtureRequest) -> Iterator[Opened]:
     """Opens pages; afterwards none may have called out or written an error to the console."""
-    pages = Opened(new_context)
+    pages, failed = Opened(tabs), request.session.testsfailed
     yield pages
-    for folder in pages.folders:
-        assert leaks(pages.requests, folder) == []
-    assert pages.complaints == []
+    assert pages.close(failed=request.session.testsfailed > failed) == []
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import base64
 import io
+from copy import deepcopy
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -67,7 +69,12 @@ def bump(units: int, jump: float, centre: float, at: tuple[float, float], width:
 
 
 def attention(photos: int = 12, hostile: bool = True) -> dict[str, Any]:
-    """What `told_by_hand` makes the payload of an attention viewer from, with the sizes of a Tiny VGG on 64 px."""
+    """What `told_by_hand` makes the payload of an attention viewer from, with the sizes of a Tiny VGG on 64 px; the caller's own."""
+    return deepcopy(_attention(photos, hostile))
+
+
+@cache
+def _attention(photos: int, hostile: bool) -> dict[str, Any]:
     noise = np.random.default_rng(0)
     classes = list(CLASSES)
     if hostile:
@@ -152,6 +159,7 @@ def files(slug: str, *extra: str) -> tuple[tuple[str, str], ...]:
     return (*((kind, f"figures/{slug}.{kind.lower()}") for kind in ("PNG", *extra)), ("JSON", f"data/{slug}.json"))
 
 
+@cache
 def exhibits(hostile: bool) -> dict[str, Shown]:
     """One exhibit of each kind."""
     names = HOSTILE if hostile else CLASSES

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 
-
-def leaks(requests: list[str], folder: Path) -> list[str]:
-    """The requests that left the folder of the page."""
-    return [url for url in requests if not url.startswith((folder.as_uri() + "/", "data:", "blob:"))]
+def leaks(requests: list[str], home: str) -> list[str]:
+    """The requests that left `home`: the address of the page's folder, or of its server."""
+    return [url for url in requests if not url.startswith((home + "/", "data:", "blob:"))]

