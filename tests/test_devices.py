@@ -28,7 +28,6 @@ from vgg_viz.report.show import show_activations, show_attribution
 from vgg_viz.serve.network import Network
 from vgg_viz.units.effective_field import effective_field
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = {"steps": 2, "samples": 2, "window": 16, "masks": 4}
 RANDOM = {"smoothgrad", "vargrad", "gradient_shap"}  # noise of the device's own generator
 
@@ -157,7 +156,7 @@ def test_a_run_of_the_device_is_a_run_of_the_cpu_and_goes_on(place):
 
 
 @pytest.mark.parametrize("line", [
-    "report run/best.pt --data painted --preset quick --no-receipts", "compare run/best.pt run/last.pt --data painted --preset quick",
+    "report run/best.pt --data painted --preset quick --no-maps", "compare run/best.pt run/last.pt --data painted --preset quick",
     "compare run --data painted --preset quick --region border --class ring",
     "explain run/best.pt p.png --method grad_cam,saliency,occlusion,lrp_epsilon_gamma_box",
     "explain run/best.pt p.png --preset quick --unit conv2_1:2",
