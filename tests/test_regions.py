@@ -25,8 +25,6 @@ from vgg_viz.report.timeline.suspects import Suspect
 
 SIDE = 32
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 # ---------------------------------------------------------------- the same region, the same effect
 
