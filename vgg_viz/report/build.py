@@ -121,41 +121,38 @@ def build(
         folder = place.folder
         for name in ("figures", "data"):
             (folder / name).mkdir()
-        begun = time.perf_counter()
+        clock = [time.perf_counter()]
         made, shown = _sections(study, folder, deadline, progress)
-        painted = time.perf_counter()
-        missing = tuple((part.title, reason) for part, section in made for reason, _ in part.missing if not section.optional)
+        clock.append(time.perf_counter())
         parts = tuple(part for part, _ in made)
         explorer, no_explorer = _explorer(study, folder, deadline)
-        said = (deadline.sentence(),) if deadline and deadline.cut else ()
-        findings = tuple(study.verdict(parts))
+        cut = (deadline.sentence(),) if deadline and deadline.cut else ()
         built = page.Page(
-            study.title, study.subtitle, findings, study.facts(), (*study.warnings, *said), shown,
+            study.title, study.subtitle, tuple(study.verdict(parts)), study.facts(), (*study.warnings, *cut), shown,
             tuple(_footer(study, command, time.perf_counter() - started, deadline)), explorer_href=EXPLORER if explorer else "",
             explorer_name=study.explorer_name, explorer_note=no_explorer or (explorer.stored if explorer else ""),
         )  # fmt: skip
-        weighed = publish(folder, built)
-        warnings = (*built.warnings, *weighed)
+        heavy = publish(folder, built)
         single = f"{study.folder}-alone.html"
-        if one_file and (too_heavy := standalone(folder, built, explorer, single)):
-            missing = (*missing, ("One file", too_heavy))
+        too_heavy = standalone(folder, built, explorer, single) if one_file else ""
         beside = study.deliver(folder / "data")
         live = {"file": EXPLORER if explorer else None, "live": bool(explorer and not explorer.stored), "reason": built.explorer_note}
         write_json(folder / MANIFEST, {
-            **_manifest(study, built, parts, command), "explorer": live, "warnings": warnings, **study.more(), **beside,
-            **({"budget": deadline.facts()} if deadline else {}),
+            **_manifest(study, built, parts, command), "explorer": live,
+            "warnings": (*built.warnings, *heavy), **study.more(), **beside, **({"budget": deadline.facts()} if deadline else {}),
         })  # fmt: skip
     write_index(out)
-    elsewhere = _elsewhere(study.folder, place.target)
-    others = (*study.warnings, *weighed)
-    alone = place.target / single if (place.target / single).is_file() else None
+    missing = [(part.title, reason) for part, section in made for reason, _ in part.missing if not section.optional]
     # Stderr hears what a budget cost with what it took as well, which the page cannot know.
     ended = (deadline.ended(),) if deadline else ()
     result = Result(
-        place.target / "index.html", missing, (*others, *elsewhere, *(ended if said else ())), alone, () if said else ended,
-        frozenset(part for part in missing if deadline and part[1] == deadline.reason),
+        place.target / "index.html", (*missing, *([("One file", too_heavy)] if too_heavy else [])),
+        (*study.warnings, *heavy, *_elsewhere(study.folder, place.target), *(ended if cut else ())),
+        place.target / single if one_file and not too_heavy else None, () if cut else ended,
+        frozenset(one for one in missing if deadline and one[0] in deadline.parts),
     )  # fmt: skip
-    return Built(result, parts, findings, {"painting": painted - begun, "writing": time.perf_counter() - painted})
+    seconds = {"painting": clock[1] - clock[0], "writing": time.perf_counter() - clock[1]}
+    return Built(result, parts, built.findings, seconds)
 
 
 def _same(study: Study, manifest: Mapping[str, Any]) -> bool:
@@ -173,7 +170,7 @@ def _same(study: Study, manifest: Mapping[str, Any]) -> bool:
 def _elsewhere(wanted: str, landed: Path) -> tuple[str, ...]:
     if landed.name == wanted:
         return ()
-    return (f"{wanted!r} holds the gallery of something else and was left alone; this one is {landed.name!r}.",)
+    return (f"{wanted!r} holds another gallery, which was left alone; this one is {landed.name!r}.",)
 
 
 # ---------------------------------------------------------------- making
