@@ -18,6 +18,7 @@ import pickle
 import random
 import resource
 import shutil
+import signal
 import struct
 import sys
 import zipfile
@@ -37,7 +38,7 @@ from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load, save
 from vgg_viz.records import Architecture, Checkpoint, Provenance
 
-SECONDS, GIGABYTE = 5.0, 2**30
+SECONDS, HANGS, GIGABYTE = 5.0, 60.0, 2**30  # of the processor; of the clock: a busy machine must not fail a mutant
 NETWORK = Architecture("tiny_vgg", 3, width=0.4, head=(), pooled=None, padding=0, image_side=32, mean=(0.0,) * 3, std=(1.0,) * 3)
 SPREAD = (
     "os.system",
@@ -510,6 +511,7 @@ def run(first: int, last: int, report: Path, folder: Path) -> None:
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (taken + GIGABYTE, resource.getrlimit(resource.RLIMIT_AS)[1]))
     sys.addaudithook(_watch)
+    faulthandler.register(signal.SIGPROF, chain=True)  # a traceback, then the end of the process
     os.chdir(folder)
     with open(report, "a", encoding="utf-8") as lines:
         for number in range(first, last):
@@ -518,8 +520,10 @@ def run(first: int, last: int, report: Path, folder: Path) -> None:
             lines.flush()
             place = folder / "case"
             place.mkdir()
-            faulthandler.dump_traceback_later(SECONDS, exit=True)
+            faulthandler.dump_traceback_later(HANGS, exit=True)
+            signal.setitimer(signal.ITIMER_PROF, SECONDS)
             outcome, said = judged(case, place, opened[case.sound.name])
+            signal.setitimer(signal.ITIMER_PROF, 0)
             faulthandler.cancel_dump_traceback_later()
             if touched or (folder / "owned").exists() or (place / "owned").exists():
                 outcome, said = "wrong", f"something ran: {touched[:3]}"
