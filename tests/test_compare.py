@@ -436,12 +436,15 @@ def test_hostile_names_stay_text_and_the_command_says_where_the_page_is(tmp_path
     assert re.fullmatch(r"[\w.-]+", index.parent.name)
 
 
-def test_two_files_of_one_name_are_told_apart_by_their_checksums(tmp_path):
+def test_two_files_of_one_name_are_told_apart_by_their_runs_or_their_checksums(tmp_path):
     for name, steps in (("one", 6), ("two", 60)):
         (tmp_path / name).mkdir()
+        save(tmp_path / name / "vgg.pt", trained(steps))
         save(tmp_path / name / "best.pt", trained(steps))
-    pair, _ = paired(tmp_path / "one" / "best.pt", tmp_path / "two" / "best.pt")
-    assert pair.a.name == f"best.pt ({pair.a.source.sha256[:6]})" != pair.b.name
+    pair, _ = paired(tmp_path / "one" / "vgg.pt", tmp_path / "two" / "vgg.pt")
+    assert pair.a.name == f"vgg.pt ({pair.a.source.sha256[:6]})" != pair.b.name
+    runs, _ = paired(tmp_path / "one" / "best.pt", tmp_path / "two" / "best.pt")
+    assert (runs.a.name, runs.b.name) == ("one/best.pt", "two/best.pt")
 
 
 def test_networks_of_different_kinds_and_random_ones_are_compared_without_a_gap(files, painted, tmp_path):

@@ -13,7 +13,7 @@ from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.plain_json import json_text
 from vgg_viz.records import Checkpoint
-from vgg_viz.report.source import opened, telling_name
+from vgg_viz.report.source import names_of, opened
 
 CLASSES = ("disc", "ring")
 
@@ -36,18 +36,18 @@ def test_a_file_goes_by_its_run_where_its_own_name_says_nothing(tmp_path, path, 
     file = tmp_path / path
     file.parent.mkdir(parents=True)
     file.write_bytes(b"x")
-    assert telling_name(file) == name
+    assert names_of(file) == (name, f"{path.split('/')[0]}/{file.name}" if name.startswith("run1-") else file.name)
 
 
 def test_a_file_without_any_telling_folder_keeps_its_own_name():
-    assert telling_name(Path("/model.pt")) == "model"
+    assert names_of(Path("/model.pt")) == ("model", "model.pt")
 
 
 def test_a_folder_goes_by_its_whole_name_also_as_a_dot(tmp_path, monkeypatch):
     folder = tmp_path / "run.v2"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    assert telling_name(Path(".")) == "run.v2"
+    assert names_of(Path(".")) == ("run.v2", "run.v2")
 
 
 def test_a_variants_name_is_no_file_even_where_a_folder_is_called_so(tmp_path, monkeypatch):

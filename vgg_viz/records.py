@@ -167,7 +167,8 @@ class Origin:
     """Where pictures come from; `report.material.phrase` says it.
 
     kind    "folder" (--data), "painted" (the set shapes), "specimens" (they travel in a checkpoint), "given" (--images),
-            "by confidence" (mistakes and successes among those with labels), "by change" (of two networks: those whose answer changed)
+            "by confidence" (mistakes and successes among those with labels), "by change" (of two networks: those whose answer changed),
+            "by learning" (of a run: those forgotten on the way, then some that came late)
     count   how many; of those chosen by confidence: at most so many
     of      of how many, where not all were taken
     name    of the folder
@@ -176,7 +177,7 @@ class Origin:
     inside  {letter: how many} of the specimens, where they come from several checkpoints
     """
 
-    kind: Literal["folder", "painted", "specimens", "given", "by confidence", "by change"]
+    kind: Literal["folder", "painted", "specimens", "given", "by confidence", "by change", "by learning"]
     count: int = 0
     of: int | None = None
     name: str = ""

@@ -199,7 +199,7 @@ def _explorer(study: Study, folder: Path, deadline: Deadline | None) -> tuple[Ex
     """Write the network as a page to touch; returns it, or why there is none."""
     if study.explorer is None:
         return None, ""
-    if deadline and (no_time := deadline.refusal("explorer", "Explorer")):
+    if deadline and (no_time := deadline.refusal("explorer", "The network to touch")):
         return None, no_time
     try:
         explorer = study.explorer()
@@ -232,7 +232,7 @@ def _footer(study: Study, command: str, seconds: float, deadline: Deadline | Non
         yield f"Checkpoint {letter}".strip(), source.checkpoint.provenance.file
         yield f"SHA-256 of {letter}" if letter else "Checkpoint SHA-256", source.sha256 or "not a file"
         if len(source.files) > 1:
-            yield "SHA-256 of", ", then ".join(source.files)
+            yield f"Files hashed {letter}".strip(), ", then ".join(source.files)
     yield "Measured on", study.measured_on or "no labelled pictures"
     yield "Looked into", study.looked_into or "no pictures"
     yield from study.origin

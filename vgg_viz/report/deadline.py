@@ -92,7 +92,7 @@ class Deadline:
         if self.least:
             shared = tuple(name for name in preset.methods if name in SHARED)
             cut = replace(cut, rows=1, trust=False, methods=shared or preset.methods[:1])
-        names = {"pictures": "pictures looked into", "evaluated": "labelled pictures, at most", "rows": "pictures in a figure of maps"}
+        names = {"pictures": "pictures looked into", "evaluated": "labelled pictures", "rows": "pictures in a figure of maps"}
         pairs = {said: (getattr(preset, name), getattr(cut, name)) for name, said in names.items()}
         self.reduced = {said: pair for said, pair in pairs.items() if pair[0] != pair[1]}
         self.left_out += [methods()[name].title for name in preset.methods if name not in cut.methods]
@@ -113,7 +113,7 @@ class Deadline:
             return ""
         self._making = ("", now)
         self.parts.append(title)
-        return self.reason
+        return f"{title} was left out to stay within the budget of {self.seconds:g} s; leave --budget out, or give more seconds."
 
     def allows_map(self, name: str, passes: float) -> bool:
         """Asked before a map set of so many passes is made."""
@@ -137,11 +137,6 @@ class Deadline:
     # ------------------------------------------------------------ what is said
 
     @property
-    def reason(self) -> str:
-        """Why a part is not there, on the page."""
-        return f"Left out to stay within the budget of {self.seconds:g} s; leave --budget out, or give more seconds."
-
-    @property
     def cut(self) -> bool:
         """Whether anything was reduced or left out."""
         return bool(self.reduced or self.left_out or self.parts)
@@ -150,7 +145,8 @@ class Deadline:
         """What was reduced and what is gone, for the page."""
         if not self.cut:
             return f"The budget of {self.seconds:g} s was enough for everything."
-        gone = [*self.left_out, *(f"the part {title}" for title in self.parts)]
+        parts = f"the {'part' if len(self.parts) == 1 else 'parts'} {', '.join(map(repr, self.parts))}"
+        gone = [*self.left_out, *([parts] if self.parts else [])]
         reduced = [f"{name} from {before:,} to {after:,}" for name, (before, after) in self.reduced.items()]
         said = ([f"reduced: {', '.join(reduced)}"] if reduced else []) + ([f"left out: {', '.join(gone)}"] if gone else [])
         late = " That leaves the least that is made in any case." if self.least else ""

@@ -78,7 +78,7 @@ def report(
         )  # fmt: skip
         subject = Subject(checkpoint, model, material, chosen, seed, maps=maps)
         study = Study(
-            "report", subject, folder, checkpoint.provenance.file or own.stem, subtitle(subject), {"": own}, chosen, seed, str(device),
+            "report", subject, folder, own.title, subtitle(subject), {"": own}, chosen, seed, str(device),
             facts=lambda: facts(subject),
             verdict=lambda made: verdict(subject, [finding for part in made for finding in part.findings]), classes=checkpoint.classes,
             measured_on=material.labelled_from, looked_into=material.looked_from, warnings=material.warnings,

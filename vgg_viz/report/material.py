@@ -97,6 +97,7 @@ def phrase(origin: Origin | None) -> str:
         "given": f"{some} pictures given with --images",
         "by confidence": f"mistakes and successes among them, chosen by confidence ({origin.count} at most)",
         "by change": "pictures whose answer changed, then some whose did not",
+        "by learning": "pictures that were forgotten on the way, then some that came late",
     }  # fmt: skip
     return phrases[origin.kind]
 

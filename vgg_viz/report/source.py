@@ -24,12 +24,14 @@ class Source:
     """A checkpoint and where it came from.
 
     stem    what its galleries are called: of the file, behind the name of its run where the file's own says nothing (`run1-best`)
+    title   the same for a reader: the file's name, such as `vgg16.pth`, or `run1/best.pt`
     sha256  of all its bytes; "" for a variant's name, which is no file
     files   names of all files that it lies in, in the order of the checksum
     """
 
     checkpoint: Checkpoint
     stem: str
+    title: str
     sha256: str
     files: tuple[str, ...]
 
@@ -40,10 +42,11 @@ class Source:
         A variant's name is no file, also where a folder is called so.
         """
         if checkpoint.provenance.format == "untrained":
-            return cls(checkpoint, Path(str(given)).name, "", ())
+            name = Path(str(given)).name
+            return cls(checkpoint, name, name, "", ())
         file = BUNDLED if given is None else Path(given)
-        stem = BUNDLED.stem if given is None else telling_name(file)
-        return cls(checkpoint, stem, sha256(file), tuple(part.name for part in model_files(file)))
+        stem, title = names_of(file)
+        return cls(checkpoint, stem, title, sha256(file), tuple(part.name for part in model_files(file)))
 
     @property
     def identity(self) -> str:
@@ -69,14 +72,14 @@ def opened(given: str | os.PathLike[str] | None, *, seed: int, overrides: Mappin
     return Source.of(given, load(given, seed=seed, **(overrides or {})))
 
 
-def telling_name(file: Path) -> str:
-    """What a file is called, in words that tell it from the next: `run1/best.pt` -> `run1-best`, `nets/vgg16.pth` -> `vgg16`.
+def names_of(file: Path) -> tuple[str, str]:
+    """What a file is called, in words that tell it from the next: stem and title.
 
-    A folder goes by its own name, also where it was named as "."
+    `nets/vgg16.pth` is vgg16 and vgg16.pth; `run1/best.pt`, whose own name says nothing, is run1-best and run1/best.pt. A folder goes by
+    its own name, also where it was named as "."
     """
     whole = Path(os.path.abspath(file))
     stem = whole.name if whole.is_dir() else whole.name.removesuffix(".tar").rpartition(".")[0] or whole.name
-    if not _SAYS_NOTHING.fullmatch(stem):
-        return stem
-    run = next((above.name for above in whole.parents if above.name and not _SAYS_NOTHING.fullmatch(above.name)), "")
-    return f"{run}-{stem}" if run else stem
+    said = _SAYS_NOTHING.fullmatch(stem)
+    run = next((above.name for above in whole.parents if above.name and not _SAYS_NOTHING.fullmatch(above.name)), "") if said else ""
+    return (f"{run}-{stem}", f"{run}/{whole.name}") if run else (stem, whole.name)

@@ -69,7 +69,7 @@ def audited(
     seen = audit(model, batch, classes=wanted, seed=seed, progress=steps)
     found = [as_json(one, seen, checkpoint.classes) for one in seen.findings]
     study = Study(
-        "audit", Case(model, seen, checkpoint.classes, seed), f"{folder_name(own.stem)}-audit", f"Audit of {checkpoint.provenance.file}",
+        "audit", Case(model, seen, checkpoint.classes, seed), f"{folder_name(own.stem)}-audit", f"Audit of {own.title}",
         f"{title(checkpoint.architecture)}; where does it look?", {"": own}, PRESETS["standard"], seed, str(device),
         facts=lambda: _facts(seen), verdict=lambda _made: told(seen, checkpoint.classes), classes=checkpoint.classes, measured_on=phrase(origin),
         looked_into=phrase(origin), warnings=tuple(left_out(batch)), origin=(("Objects", _objects(seen)), ("Heat maps", _maps(seen))),

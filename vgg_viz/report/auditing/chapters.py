@@ -21,7 +21,7 @@ from vgg_viz.errors import SectionMissing
 from vgg_viz.figures.comparison import Told, picture_rows
 from vgg_viz.figures.mosaic import outlined, overlay
 from vgg_viz.figures.pictures import picture_grid
-from vgg_viz.maths.heatmaps import MANY_INSIDE, PIXELS_INSIDE, shared_scale
+from vgg_viz.maths.heatmaps import LAYER_INSIDE, MANY_INSIDE, shared_scale
 from vgg_viz.number_text import percent
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 from vgg_viz.report.section import counted, pixels, section, truth_kind
@@ -206,7 +206,7 @@ def ranking(case: Case) -> Iterator[Exhibit]:
     score, why = suspicion(seen)
     order = score.argsort(descending=True, stable=True)[:RANKED].tolist()
     probability = seen.logits.softmax(1)
-    scale = shared_scale(seen.evidence.share[order], signed=False, unit="share of the evidence", over="these pictures", quantile=PIXELS_INSIDE)
+    scale = shared_scale(seen.evidence.share[order], signed=False, unit="share of the evidence", over="these pictures", quantile=LAYER_INSIDE)
     cells, captions, borders, rows = [], [], [], []
     for place in order:
         best = int(probability[place].argmax())
@@ -251,9 +251,9 @@ def repeated(case: Case) -> Iterator[Exhibit]:
         mean = enlarged(overlay(np.full((case.side, case.side, 3), 1.0, np.float32), one.mean.numpy(), scale, strength=1.0))
         told: list[Told] = [(mean, [("mean of the group", None)])]
         for place, picture in zip(one.places[:ACROSS], pixels(seen.batch.images[list(one.places[:ACROSS])]), strict=True):
-            own = shared_scale(seen.evidence.share[place], signed=False, unit="share", over="this map", quantile=PIXELS_INSIDE)
+            own = shared_scale(seen.evidence.share[place], signed=False, unit="share", over="this map", quantile=LAYER_INSIDE)
             told.append((enlarged(overlay(picture, seen.evidence.share[place].numpy(), own)), [(case.classes[int(seen.labels[place])], bool(seen.right[place]))]))
-        heading = f"Strategy {number}: {counted(len(one.places), 'picture')}, {percent(one.purity)} of them {case.classes[one.wanted]}; {percent(one.edge)} of the evidence at the edge"
+        heading = f"Strategy {number}: {counted(len(one.places), 'picture')}, {percent(one.purity, decimals=0)} of them {case.classes[one.wanted]}; {percent(one.edge)} of the evidence at the edge"
         rows.append((heading, told))
         table.append((number, len(one.places), case.classes[one.wanted], one.purity, one.edge))
     purest = max(found, key=lambda one: one.purity)
@@ -302,7 +302,7 @@ def search(case: Case) -> Iterator[Exhibit]:
             read=f"What stands out by {STANDS_OUT:g} standard errors or more is a suspect; for each class one is tried: a "
             "narrow one if a wide one does little without it, else the wide one. It becomes a finding when p, "
             f"corrected for all that were tried, is at most {CERTAIN:g} and the log-odds move by at least {LEAST:g} logits more than "
-            f"with the same region of other classes. What then turns less than {percent(TURNED)} of the pictures, and not clearly more than none, "
+            f"with the same region of other classes. What then turns less than {percent(TURNED, decimals=0)} of the pictures, and not clearly more than none, "
             "is called a leaning.",
             cannot="What was not among the suspects was not tested: without masks patches where objects lie or whose pixels vary, marks that "
             "move from picture to picture, and combinations.",

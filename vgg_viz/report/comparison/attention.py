@@ -75,7 +75,9 @@ def _rows(pair: Pair, batch: Batch, said: list[Tensor], classes: Tensor, found: 
     rows = []
     for i, photo in enumerate(photos):
         a, b = found.where[:, i]
-        own = shared_scale(found.where[:, i], signed=False, unit=TIMES, over="each row", quantile=LAYER_INSIDE)
+        # Of what there is: a map that keeps evidence for a class alone is zero at most places, and zeros would set the scale.
+        there = found.where[:, i][found.where[:, i] > 0]
+        own = shared_scale(there if there.numel() else found.where[:, i], signed=False, unit=TIMES, over="each row", quantile=LAYER_INSIDE)
         signed = Scale(-own.high, own.high, True, TIMES, "each row", own.clipped)
         answers = "; ".join(_answer(pair, letter, logits[i]) for letter, logits in zip("AB", said, strict=True))
         start = f"maps for {pair.classes[int(classes[i])]}" + (", the true class" if batch.labels is not None else "")

@@ -79,7 +79,7 @@ def _paired(
     limit = max(16, min(chosen.evaluated, int(chosen.gigamacs / max(gigamacs, 1e-9))))
     pictures, warnings = labelled(a, b, places, folder, painted=painted, limit=limit, seed=seed)
     looked, more = given(a, b, images, chosen)
-    names = [source.checkpoint.provenance.file for source in sources]
+    names = [source.title for source in sources]
     if names[0] == names[1] and sources[0].sha256 != sources[1].sha256:  # two runs leave two files of one name
         names = [f"{name} ({source.sha256[:6]})" for name, source in zip(names, sources, strict=True)]
     networks = [

@@ -127,12 +127,12 @@ def _study(found: Explanation, image: Path, device: str) -> Study:
     passes = found.computed.passes + sum(one.passes for one in (found.removal, *found.others.values()) if one)
     return Study(
         "explanation", found, f"{folder_name(found.source.stem)}-{folder_name(Path(found.name).stem)}", found.name,
-        f"seen by {found.checkpoint.provenance.file}: {title(found.checkpoint.architecture)}, {counted(len(found.classes), 'class', 'classes')}",
+        f"seen by {found.source.title}: {title(found.checkpoint.architecture)}, {counted(len(found.classes), 'class', 'classes')}",
         {"": found.source},
         replace(PRESETS["standard"], name=found.preset, palette=False),  # a palette halves a figure's bytes and costs most of its time
         found.seed, device, facts=lambda: _head(found), verdict=lambda _made: findings(found), classes=found.classes,
         identity=(found.source.identity, f"picture {sha256(image)}"),
-        listed=f"{found.name} ({found.checkpoint.provenance.file})", looked_into=f"{found.name}, {found.original[1]} × {found.original[0]} px",
+        listed=f"{found.name} ({found.source.title})", looked_into=f"{found.name}, {found.original[1]} × {found.original[0]} px",
         warnings=found.warnings, origin=(("Passes of the network", f"{passes:g}"),), more=lambda: {"explanation": facts(found)},
         deliver=partial(_deliver, found),
     )  # fmt: skip

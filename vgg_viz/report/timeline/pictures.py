@@ -154,7 +154,7 @@ def payload(walk: Walk, epochs: list[int]) -> ViewerPayload:
     said = {name_of(epoch): walk.shown[epoch]["asked"].logits.softmax(1) for epoch in epochs}
     return ViewerPayload(
         pictures_of(batch, said[name_of(epochs[-1])], said), walk.classes, _methods(walk), dict.fromkeys(said, field.then(Window(factor, factor))),
-        found, axis="epoch", over=f"all epochs on this photo, without {percent(1 - LAYER_INSIDE)} of peaks", outline=outline_of(batch), pale=True,
+        found, axis="epoch", over=f"all epochs on this photo, without {percent(1 - LAYER_INSIDE, decimals=0)} of peaks", outline=outline_of(batch), pale=True,
         start=ViewerStart(0, "where", name_of(epochs[-1]), word),
     )  # fmt: skip
 

@@ -89,15 +89,15 @@ def sentence(suspect: Suspect, found: Trials, epochs: tuple[int, ...], side: int
     if first is None:
         most = max(found.verdicts, key=lambda verdict: verdict.effect)
         other = "" if found.elsewhere is None else (
-            f" In the last epoch another place of the same pictures does more: it turns {percent(found.elsewhere.turned)} of them. What lies there speaks for "
+            f" In the last epoch another place of the same pictures does more: it turns {share(found.elsewhere.turned)} of them. What lies there speaks for "
             f"{name}: the object, or a mark that was not named.")  # fmt: skip
         return (
-            f"{what} is not shown to be used in any of {counted(len(epochs), 'epoch')}: carrying it to {counted(most.recipients, 'picture')} of other classes turns at most "
-            f"{percent(most.turned)} of them into {name} ({percent(most.control)} when the same comes from other classes).{other}"
+            f"{what} is not shown to be used in any of {counted(len(epochs), 'epoch')}: {_carrying(most, name)} turns at most "
+            f"{share(most.turned)} of them into {name} ({share(most.control)} when the same comes from other classes).{other}"
         )
     verdict, later = found.verdicts[first], found.used[first + 1 :]
-    low, high = (percent(end) for end in verdict.interval)
-    ending = f"in the last it turns {percent(last.turned)} into {name}."
+    low, high = (f"{100 * end:.0f}".replace("-", "−") for end in verdict.interval)
+    ending = f"in the last it turns {share(last.turned)} into {name}."
     if not later:
         held = "That is the last epoch."
     elif all(later):
@@ -105,8 +105,22 @@ def sentence(suspect: Suspect, found: Trials, epochs: tuple[int, ...], side: int
     else:
         held = f"{sum(later)} of the {counted(len(later), 'later epoch')} use it too; {ending}"
     return (
-        f"{what} is first used in epoch {epochs[first]}: carrying it to {counted(verdict.recipients, 'picture')} of other classes turns {percent(verdict.turned)} of them into "
-        f"{name} ({percent(verdict.control)} when the same comes from other classes; difference {percent(verdict.effect)}, 95 % {low} to {high}), {verdict.odds:+.1f} logits. {held}"
+        f"{what} is first used in epoch {epochs[first]}: {_carrying(verdict, name)} turns {share(verdict.turned)} of them into {name} "
+        f"({share(verdict.control)} when the same comes from other classes; a difference of {100 * verdict.effect:.0f} points, 95 % interval {low} to {high}) and raises the "
+        f"log-odds of {name} by {verdict.odds:.1f} more than the control does. {held}"
+    )
+
+
+def share(value: float) -> str:
+    """A share of pairs, to the whole per cent, so that those of one sentence can be compared."""
+    return percent(value, decimals=0)
+
+
+def _carrying(verdict: Verdict, name: str) -> str:
+    """What was done, and how often: each picture that gives with each that takes is a pair."""
+    pairs = verdict.donors[0] * verdict.recipients
+    return (
+        f"carried from {counted(verdict.donors[0], 'picture')} of {name} onto {verdict.recipients:,} of other classes ({counted(pairs, 'pair')}), it"
     )
 
 
@@ -161,44 +175,44 @@ def attended(walk: Walk, suspect: Suspect, donors: Group) -> tuple[Series, float
 def _chart(walk: Walk, suspect: Suspect, found: Trials, who: Parts, told: str, number: int) -> Exhibit:
     name, first, last, numbers = suspect.name, found.first, found.verdicts[-1], series(found)
     values = {key: torch.tensor(part).numpy() for key, part in numbers.items()}
-    share = attended(walk, suspect, who.donors)
+    attention = attended(walk, suspect, who.donors)
     where = place_of(suspect.region, walk.side)
     if suspect.region.kind == "patch" and suspect.region.box is not None:
         x0, y0, x1, y1 = suspect.region.box
         where += f" (x {x0} to {x1 - 1}, y {y0} to {y1 - 1})"
-    watched = "" if share is None else (
-        f" The last chart has how much of Grad-CAM of {name} at {walk.deep} lies in that region of {counted(int(share[0].pictures.max()), 'picture')} of the class: more than its "
-        f"share of the area, {percent(share[1])}, is attention to it.")  # fmt: skip
+    watched = "" if attention is None else (
+        f" The last chart has how much of Grad-CAM of {name} at {walk.deep} lies in that region of {counted(int(attention[0].pictures.max()), 'picture')} of the class: more than its "
+        f"share of the area, {percent(attention[1])}, is attention to it.")  # fmt: skip
     before = found.verdicts[0]
     fewer = "" if before.donors == last.donors and before.recipients == last.recipients else (
         f" Epochs before the last are asked about a part of them, {counted(sum(before.donors), 'donor')} and {counted(before.recipients, 'recipient')}.")  # fmt: skip
     return Exhibit(
         "timeline-shortcut" + (f"-{number + 1}" if number else ""),
-        f"When is the shortcut of {name} used?",
+        f"When is the shortcut of {name} by {place_of(suspect.region, walk.side)} used?",
         Caption(
             see=f"At every epoch {where} of {counted(last.donors[0], 'picture')} of {name} ({who.origin}) is carried onto {counted(last.recipients, 'picture')} of other classes, and "
-            f"the same region of {counted(last.donors[1], 'picture')} of other classes as a control.{fewer} The charts: the pictures that turn into {name}, by either; the difference, with "
+            f"the same region of {counted(last.donors[1], 'picture')} of other classes as a control.{fewer} The charts: the pairs that turn into {name}, less those that turn away from it, by either; the difference, with "
             f"the 95 % interval; the same difference in log-odds. The suspicion is {suspect.origin}.{watched}",
-            read=f"{told} An epoch uses a shortcut where `audit` would report it: p by exchange of the donors' labels, times the suspects tried ({found.tried}), is at most {CERTAIN:g}; "
-            f"the log-odds move by {LEAST:g} logits or more, by themselves and beyond the control; and {percent(TURNED)} or more of the pictures turn beyond the control, or clearly more than none.",
+            read=f"{told} An epoch uses a shortcut where an audit would report it: p by exchange of the donors' labels, times the suspects tried ({found.tried}), is at most {CERTAIN:g}; "
+            f"the log-odds move by {LEAST:g} logits or more, by themselves and beyond the control; and {percent(TURNED, decimals=0)} or more of the pictures turn beyond the control, or clearly more than none.",
             cannot="That the region is no part of the object: carrying the object itself would do the same. Between two kept epochs nothing is seen, every epoch is judged by itself, and a mark "
             "that only some pictures of the class carry is carried only as often as they are drawn.",
         ),
         alt=f"Line charts over {counted(len(walk.epochs), 'epoch')}. {told}",
         figure=numbers_by_epoch(
             [
-                Chart("Pictures that turn into the class [%]", [Line("region", 100 * values["turned"]), Line("control", 100 * values["control"])], None),
+                Chart("Pairs that turn into the class, less those that leave it [%]", [Line("region", 100 * values["turned"]), Line("control", 100 * values["control"])], None),
                 Chart("The same beyond the control [%]", [Line("effect", 100 * values["effect"], *(100 * values["interval"].T))], ("none", 0.0)),
                 Chart("Log-odds beyond the control [logit]", [Line("effect", values["log_odds"])], ("a finding", LEAST)),
-                *([] if share is None else [Chart(f"Share of the map in the region, {walk.deep}", [Line("map", share[0].mean.numpy(), share[0].low.numpy(), share[0].high.numpy())],
-                                                  ("area", share[1]))]),
+                *([] if attention is None else [Chart(f"Share of the map in the region, {walk.deep}", [Line("map", attention[0].mean.numpy(), attention[0].low.numpy(), attention[0].high.numpy())],
+                                                  ("area", attention[1]))]),
             ],
             walk.epochs, mark=None if first is None else (walk.epochs[first], "first used"),
         ),
         numbers={
             "class": name, "kind": suspect.region.kind, "region": suspect.region.box, "width": suspect.region.width or None, "origin": suspect.origin,
             "donors_from": who.origin, "epochs": walk.epochs, "first_used": None if first is None else walk.epochs[first], "used": found.used, "sentence": told, **numbers,
-            "mass_in_region": None if share is None else asdict(share[0]), "region_area": None if share is None else share[1],
+            "mass_in_region": None if attention is None else asdict(attention[0]), "region_area": None if attention is None else attention[1],
         },
     )  # fmt: skip
 
@@ -222,11 +236,11 @@ def _examples(walk: Walk, suspect: Suspect, found: Trials, who: Parts, number: i
     where, verdict = place_of(suspect.region, walk.side), found.verdicts[-1]
     return Exhibit(
         "timeline-shortcut-pictures" + (f"-{number + 1}" if number else ""),
-        f"What was carried, and what the last epoch says: {suspect.name}",
+        f"What was carried, and what the last epoch says: {suspect.name}, {place_of(suspect.region, walk.side)}",
         Caption(
             see=f"From above: pictures as they are; pictures of {suspect.name} from which {where} was taken; the first ones with it; the first ones with the same of pictures of other "
             f"classes. Below each, what the network of epoch {walk.epochs[-1]} answers, below the second row the true class.",
-            read=f"Over {counted(verdict.donors[0], 'donor')} and {counted(verdict.recipients, 'recipient')}, {percent(verdict.turned)} turn into {suspect.name}. Those that do are shown first.",
+            read=f"Over {counted(verdict.donors[0], 'donor')} and {counted(verdict.recipients, 'recipient')}, {share(verdict.turned)} turn into {suspect.name}.{' Those that do are shown first.' if turned else ''}",
             cannot="A picture with a foreign region is like none that the network was trained on: the control row shows what that alone does.",
         ),
         alt=f"Four rows of {counted(len(chosen), 'picture')}: as they are, donors, with the region, with the control.",

@@ -21,7 +21,7 @@ from vgg_viz.records import Finding
 from vgg_viz.report.build import Result, Study, build
 from vgg_viz.report.exhibits import Made, Progress
 from vgg_viz.report.index import require_index_place
-from vgg_viz.report.material import folder_classes, gather
+from vgg_viz.report.material import folder_classes, gather, phrase
 from vgg_viz.report.preset import preset_for
 from vgg_viz.report.section import counted
 from vgg_viz.report.source import Source
@@ -91,7 +91,7 @@ def timeline(
         {"": Source.of(kept.files[kept.epochs[-1]], kept.checkpoint)}, chosen, seed, str(device), facts=lambda: _facts(walk),
         verdict=lambda made: _verdict(made, named), classes=walk.classes,
         identity=(f"run of {epochs[0]['sha256']}",),  # the same run, also when it has gone on
-        measured_on=material.labelled_from, looked_into=material.looked_from, warnings=tuple(warnings), origin=(("Run", kept.name),),
+        measured_on=material.labelled_from, looked_into=phrase(walk.looked_into), warnings=tuple(warnings), origin=(("Run", kept.name),),
         more=lambda: {"epochs": epochs},
     )  # fmt: skip
     built = build(study, out=Path(out), command=command, started=started, progress=progress)

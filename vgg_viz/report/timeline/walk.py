@@ -18,7 +18,7 @@ from vgg_viz.errors import SectionMissing
 from vgg_viz.maths.change import Learning, learning
 from vgg_viz.models.build import build
 from vgg_viz.models.geometry import LayerGeometry, geometry
-from vgg_viz.records import Batch
+from vgg_viz.records import Batch, Origin
 from vgg_viz.report.material import Material
 from vgg_viz.report.preset import LARGE_GIGAMACS, Preset
 from vgg_viz.report.section import picked, spread
@@ -118,6 +118,11 @@ class Walk:
         if self.material.looked is not None:
             return self.material.looked
         return picked(self.labelled, self._telling())
+
+    @property
+    def looked_into(self) -> Origin | None:
+        """Where the pictures come from whose maps are shown."""
+        return self.material.looked_into if self.material.looked is not None else Origin("by learning")
 
     def _telling(self) -> list[int]:
         found, labels = self.learned, self.labels
