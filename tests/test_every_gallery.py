@@ -235,21 +235,16 @@ def test_a_variants_name_is_no_file_for_any_command_even_where_a_folder_is_calle
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (64, 64), (200, 30, 30)).save("a.png")
     words = {
-        "report": ["report", "tiny_vgg", "--preset", "quick"],
+        "report": ["report", "tiny_vgg", "--data", "shapes", "--preset", "quick"],
         "comparison": ["compare", "tiny_vgg", "tiny_vgg", "--data", "shapes", "--preset", "quick"],
         "explanation": ["explain", "tiny_vgg", "a.png", "--preset", "quick"],
         "audit": ["audit", "tiny_vgg", "--data", "shapes", "--limit", "20"],
     }[kind]  # fmt: skip
-    assert main([*words, "--classes", str(names(tmp_path)), "--out", "out"]) == 0
+    assert main([*words, "--out", "out"]) == 0
     (folder,) = (entry for entry in (tmp_path / "out").iterdir() if entry.is_dir())
     told = manifest(folder)
     for source in told.get("checkpoints", {"": told.get("checkpoint")}).values():
         assert (source["sha256"], source["files"], source["format"]) == ("", [], "untrained")
-
-
-def names(folder: Path) -> Path:
-    (folder / "names.txt").write_text("\n".join(shapes.CLASSES), encoding="utf-8")
-    return folder / "names.txt"
 
 
 # ---------------------------------------------------------------- a new section touches one file

@@ -199,7 +199,7 @@ def _named(checkpoint: Checkpoint, given: Sequence[str] | None, folder: Sequence
         names, named = class_names.expected(checkpoint.classes, count), checkpoint.named
     elif len(folder) == count:
         names = tuple(folder)
-        said = Evidence("The class names are the folders of --data in alphabetical order, as ImageFolder numbers them.", ("--classes",))
+        said = Evidence("The class names are those of --data in alphabetical order, as ImageFolder numbers them.", ("--classes",))
     elif count == 1000:
         names = class_names.imagenet()
         said = Evidence("The class names are ImageNet-1k's in torchvision's order, because there are 1,000 classes.", ("--classes",))

@@ -79,8 +79,10 @@ def gather(
 
 
 def folder_classes(data: str | os.PathLike[str] | None) -> tuple[str, ...]:
-    """The classes of an ImageFolder in the order that ImageFolder gives them; () for no folder and for `shapes`."""
-    return () if data is None or str(data) == "shapes" else open_folder(data).classes
+    """The classes of --data in the order that ImageFolder gives them, also those of `shapes`; () for none."""
+    if data is None:
+        return ()
+    return shapes.CLASSES if str(data) == "shapes" else open_folder(data).classes
 
 
 def phrase(origin: Origin | None) -> str:
@@ -122,7 +124,8 @@ def labelled_pictures(
         return in_channels(batch, checkpoint), Origin("folder", len(batch), of, folder.root.name, folder.split)
     if data is not None and not set(checkpoint.classes) == set(shapes.CLASSES):
         raise DataRefused(
-            f"--data shapes has the classes {', '.join(shapes.CLASSES)}, the checkpoint has others; give its own pictures as a folder."
+            f"--data shapes has the classes {', '.join(shapes.CLASSES)}, the checkpoint has others; give its own pictures as a "
+            "folder, or name its classes with --classes."
         )
     if data is not None or painted:
         dataset_seed = int(trained_on.get("seed", 0)) if painted else 0

@@ -75,8 +75,8 @@ def opened(given: str | os.PathLike[str] | None, *, seed: int, overrides: Mappin
 def names_of(file: Path) -> tuple[str, str]:
     """What a file is called, in words that tell it from the next: stem and title.
 
-    `nets/vgg16.pth` is vgg16 and vgg16.pth; `run1/best.pt`, whose own name says nothing, is run1-best and run1/best.pt. A folder goes by
-    its own name, also where it was named as "."
+    `nets/vgg16.pth` is vgg16 and vgg16.pth; `run1/best.pt`, whose own name says nothing, is run1-best and run1/best.pt.
+    A folder goes by its own name, also where it was named as "."
     """
     whole = Path(os.path.abspath(file))
     stem = whole.name if whole.is_dir() else whole.name.removesuffix(".tar").rpartition(".")[0] or whole.name

@@ -19,7 +19,7 @@ from vgg_viz.report.comparison.pair import Network, Pair
 from vgg_viz.report.comparison.verdict import facts, headline, score, signed
 from vgg_viz.report.exhibits import Progress
 from vgg_viz.report.index import require_index_place
-from vgg_viz.report.material import phrase
+from vgg_viz.report.material import folder_classes, phrase
 from vgg_viz.report.preset import preset_for
 from vgg_viz.report.source import opened as opened_source
 from vgg_viz.report.writing import folder_name
@@ -69,7 +69,7 @@ def _paired(
 ) -> tuple[Pair, list[str]]:  # fmt: skip
     """Everything that the user named, opened; whatever is refused is refused here."""
     folder, painted = opened(data)
-    named = {"folder_classes": folder.classes if folder else (), **overrides}
+    named = {"folder_classes": folder_classes(data), **overrides}
     sources = [opened_source(given, seed=seed, overrides=named) for given in (first, second)]
     a, b = (source.checkpoint for source in sources)
     places = shared_classes(a, b, folder)

@@ -89,7 +89,7 @@ def timeline(
         "timeline", walk, f"{folder_name(kept.name)}-timeline", f"{kept.name}, epoch by epoch",
         f"{title(wanted)}; {counted(len(kept.epochs), 'kept epoch')}, {kept.epochs[0]} to {kept.epochs[-1]}",
         {"": Source.of(kept.files[kept.epochs[-1]], kept.checkpoint)}, chosen, seed, str(device), facts=lambda: _facts(walk),
-        verdict=lambda made: _verdict(made, named), classes=walk.classes,
+        verdict=lambda made: _verdict(made, named, suspected), classes=walk.classes,
         identity=(f"run of {epochs[0]['sha256']}",),  # the same run, also when it has gone on
         measured_on=material.labelled_from, looked_into=phrase(walk.looked_into), warnings=tuple(warnings), origin=(("Run", kept.name),),
         more=lambda: {"epochs": epochs},
@@ -99,12 +99,13 @@ def timeline(
     return Timeline(built.result, kept.epochs, series, built.findings)
 
 
-def _verdict(made: Sequence[Made], named: Sequence[Suspect]) -> tuple[Finding, ...]:
+def _verdict(made: Sequence[Made], named: Sequence[Suspect], file: str | os.PathLike[str] | None) -> tuple[Finding, ...]:
     """What the chapters found; a shortcut comes right after the first line."""
     found = [(part.slug, finding) for part in made for finding in part.findings]
     first, rest = [finding for slug, finding in found if slug != "shortcut"], [finding for slug, finding in found if slug == "shortcut"]
-    none = [] if named else [Finding("note", "No shortcut was looked for; name one with --region x0,y0,x1,y1 --class NAME, or give what audit found with --findings FILE.")]
-    return (*first[:1], *rest, *first[1:], *none)
+    told = "No shortcut was looked for" if file is None else f"{Path(file).name} names no shortcut, so none was looked for"
+    none = Finding("note", f"{told}; name one with --region x0,y0,x1,y1 --class NAME, or give what audit found with --findings FILE.")
+    return (*first[:1], *rest, *first[1:], *([] if named else [none]))
 
 
 def _facts(walk: Walk) -> tuple[tuple[str, str], ...]:
