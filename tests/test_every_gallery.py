@@ -29,7 +29,7 @@ SIDE = 24
 HOSTILE = ("</script><script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "{{ 7 * 7 }}{% raise %}", "$\\frac{")
 OWN = {  # keys that one kind has and no other
     "report": {"checkpoint", "maps"}, "comparison": {"checkpoints"}, "timeline": {"checkpoint", "epochs"},
-    "explanation": {"checkpoint", "explanation"}, "audit": {"checkpoint", "audit"},
+    "explanation": {"checkpoint", "explanation", "maps"}, "audit": {"checkpoint", "audit"},
 }  # fmt: skip
 FOLDERS = {
     "report": "run-1-best", "comparison": "run-1-best-vs-run-1-last", "timeline": "run-1-timeline", "explanation": "run-1-best-a-b",

@@ -153,7 +153,8 @@ def edit(path: Path, **changes) -> None:
 
 @pytest.mark.parametrize("changes", [
     {"checkpoint": "0" * 64}, {"network": "0" * 64}, {"pixels": "0" * 64}, {"versions": {"torch": "1.0"}}, {"device": "cuda"},
-    {"target": "second"}, {"settings": {"steps": 7}}, {"sha256": "0" * 64},
+    {"target": "second"}, {"settings": {"steps": 7}}, {"sha256": "0" * 64}, {"unit": "<script>alert(1)</script>"}, {"passes": -7},
+    {"unit_of": "conv1_1:0"},
 ], ids=lambda changes: next(iter(changes)))  # fmt: skip
 def test_maps_that_are_stale_or_foreign_are_never_used(changes, unpainted, source, whole, tmp_path, monkeypatch):
     for path in left_by(source, tmp_path, monkeypatch):
@@ -202,6 +203,15 @@ def test_a_folder_that_vanishes_under_a_report_costs_nothing(unpainted, source, 
         return name
 
     monkeypatch.setattr(map_cache, "write", vanishing)
+    again = files(report(source, out=tmp_path, preset="quick").index.parent)
+    assert all(again[name] == whole[name] for name in whole if name.startswith("data/map-"))
+
+
+def test_where_finished_maps_cannot_be_kept_the_report_is_made_all_the_same(unpainted, source, whole, tmp_path, monkeypatch):
+    """As when something else lies in their place."""
+    for path in left_by(source, tmp_path, monkeypatch, after=2):
+        path.unlink()
+        path.mkdir()
     again = files(report(source, out=tmp_path, preset="quick").index.parent)
     assert all(again[name] == whole[name] for name in whole if name.startswith("data/map-"))
 

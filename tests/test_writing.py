@@ -272,3 +272,20 @@ def test_names_taken_by_files_links_and_other_folders_are_passed_over(tmp_path):
     assert place.target.name == "best-5"
     assert (tmp_path / "best-2").read_text() == "a file"
     assert (tmp_path / "best-4" / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize("ended", [KeyboardInterrupt(), SystemExit(143)], ids=["Ctrl-C", "SIGTERM"])
+def test_an_interrupt_between_the_two_renames_loses_neither_the_old_gallery_nor_leaves_litter(tmp_path, monkeypatch, ended):
+    target = gallery(tmp_path / "best", "mine")
+    rename = os.rename
+
+    def interrupted(source, destination):
+        rename(source, destination)
+        if Path(source) == target:
+            raise ended
+
+    monkeypatch.setattr("vgg_viz.report.writing.os.rename", interrupted)
+    with pytest.raises(type(ended)), replacing(target, ours=mine) as place:
+        put(place.folder, "mine")
+    assert (target / "index.html").read_text(encoding="utf-8") == "mine"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["best"]

@@ -58,7 +58,7 @@ def whole_folder(target: Path, *, advice: str = ADVICE) -> Iterator[Path]:
                 os.rename(target, old)
             os.rename(fresh, target)
         except BaseException:
-            _bring_back(hidden)
+            bring_back(hidden)
             raise
 
 
@@ -93,7 +93,7 @@ def sweep(folder: Path) -> None:
             with suppress(OSError):
                 lock = _lock(left)
                 if lock is not None:
-                    _bring_back(left)
+                    bring_back(left)
                     shutil.rmtree(left, ignore_errors=True)
                     os.close(lock)
 
@@ -127,7 +127,7 @@ def _lock(folder: Path) -> int | None:
     return descriptor
 
 
-def _bring_back(hidden: Path) -> None:
+def bring_back(hidden: Path) -> None:
     """What was moved out of the way goes back to its place, where nothing has taken that."""
     if (hidden / "old").is_dir():
         for old in list((hidden / "old").iterdir()):

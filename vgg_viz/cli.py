@@ -55,5 +55,6 @@ def _say_no_more() -> None:
 
 
 def _refuse(command: str, error: VggVizError) -> int:
-    print(f"vgg_viz {command}: {' '.join(str(error).split())}", file=sys.stderr)
+    notes = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
+    print(f"vgg_viz {command}: {' '.join(f'{error}{notes}'.split())}", file=sys.stderr)
     return REFUSED

@@ -159,12 +159,12 @@ def _same(study: Study, manifest: Mapping[str, Any]) -> bool:
     """Whether a gallery is about the same as this one. Those of older versions tell their checksums alone."""
     if "identity" in manifest:
         return bool(manifest["identity"] == study.identities)
-    several = manifest.get("checkpoints")
-    one = manifest.get("checkpoint")
-    told = list(several.values()) if isinstance(several, dict) else [one]
-    kind = manifest.get("kind", "report")
+    kind, several, epochs = manifest.get("kind", "report"), manifest.get("checkpoints"), manifest.get("epochs")
+    told = list(several.values()) if isinstance(several, dict) else [manifest.get("checkpoint")]
     known = [about.get("sha256") or f"untrained {about.get('file')}" for about in told if isinstance(about, dict)]
-    return bool([kind, *known] == [study.kind, *(source.identity for source in study.sources.values())])
+    if kind == "timeline" and isinstance(epochs, list) and epochs and isinstance(epochs[0], dict):
+        known = [f"run of {epochs[0].get('sha256')}"]
+    return bool([kind, *known] == study.identities)
 
 
 def _elsewhere(wanted: str, landed: Path) -> tuple[str, ...]:

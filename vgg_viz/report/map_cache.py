@@ -21,7 +21,7 @@ from vgg_viz.plain_json import plain
 from vgg_viz.records import Attribution, Batch
 from vgg_viz.report.deadline import Deadline
 from vgg_viz.report.preset import Preset
-from vgg_viz.report.saved_maps import SUFFIX, Origin, facts_of, matches, network_of, origin, read, slug, write
+from vgg_viz.report.saved_maps import SUFFIX, Origin, facts_of, matches, network_of, origin, read, slug, told, write
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +107,7 @@ class MapCache:
         """
         for kept in self.kept.values():
             write(folder, kept.found, kept.here, target=kept.target)
-        return [
-            {"slug": name, "method": kept.found.method, "layer": kept.found.layer, "target": kept.target,
-             "shape": kept.found.values.shape, "passes": kept.found.passes}
-            for name, kept in self.kept.items()
-        ]  # fmt: skip
+        return [told(name, kept.found, kept.target) for name, kept in self.kept.items()]
 
     def said(self) -> tuple[str, ...]:
         """What the user should know: that maps were not computed, but read from where an interrupted report had left them."""
@@ -151,6 +147,11 @@ class MapCache:
             return None  # half of another report's, or damaged: computed again and written over
         if not matches(saved, here, method=method, targets=classes, settings=settings) or saved.target != target:
             return None
+        about, found = methods()[method], saved.found  # what a map is follows from its method: no file may say otherwise
+        if (found.unit, found.signed, found.unit_of) != (about.unit, about.signed, None) or found.passes < 0:
+            return None
+        if about.layered and found.layer not in (options.layer, None):  # guided Grad-CAM takes a layer and answers in pixels
+            return None
         self.read_back += 1
         self.kept[name] = Kept(saved.found, target, here)
         return saved.found
@@ -163,7 +164,10 @@ class MapCache:
             try:
                 write(self.folder, found, here, target=target)
             except OutputRefused:  # another report of the same checkpoint may have ended, and removed the folder under our hands
-                write(self.folder, found, here, target=target)
+                try:
+                    write(self.folder, found, here, target=target)
+                except OutputRefused:  # no place to keep finished maps: should the disk be full, the gallery itself will say so
+                    self.folder = None
         self.kept[slug(found, target)] = Kept(found, target, here)
         return found
 

@@ -276,3 +276,11 @@ def matches(
         and (targets is None or found.targets.tolist() == targets.tolist())
         and (settings is None or dict(found.settings) == plain(settings))
     )
+
+
+def told(name: str, found: Attribution, target: str) -> dict[str, Any]:
+    """What a manifest says of a saved map set, as plain values."""
+    return {
+        "slug": name, "method": found.method, "layer": found.layer, "target": target, "shape": found.values.shape,
+        "passes": found.passes,
+    }  # fmt: skip

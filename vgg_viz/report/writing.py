@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from vgg_viz.atomic import disk_refused, hidden_folder
+from vgg_viz.atomic import bring_back, disk_refused, hidden_folder
 from vgg_viz.errors import OutputRefused
 
 MANIFEST = "manifest.json"
@@ -67,7 +67,11 @@ def replacing(target: Path, *, ours: Callable[[Mapping[str, Any]], bool] = lambd
         place.folder.mkdir()
         yield place
         place.folder.chmod(0o755)  # a gallery is to be shared, whatever the mask of its maker
-        place.target = _put(hidden, target, ours)
+        try:
+            place.target = _put(hidden, target, ours)
+        except BaseException:  # also Ctrl-C between the two renames
+            bring_back(hidden)
+            raise
 
 
 def _remove_empty(folders: Iterable[Path]) -> None:
@@ -87,6 +91,7 @@ def _put(hidden: Path, target: Path, ours: Callable[[Mapping[str, Any]], bool]) 
         while True:
             old = hidden / "old" / place.name
             if _replaceable(place, ours):
+                shutil.rmtree(old, ignore_errors=True)  # another command was faster, and is replaced in its turn
                 with suppress(FileNotFoundError):  # another command has just moved it away
                     os.rename(place, old)
             elif os.path.lexists(place) and not _empty(place):
@@ -94,13 +99,9 @@ def _put(hidden: Path, target: Path, ours: Callable[[Mapping[str, Any]], bool]) 
             try:
                 os.rename(hidden / "new", place)
             except OSError as error:
-                faster = error.errno in (errno.ENOTEMPTY, errno.EEXIST)  # another command was
-                if faster:
-                    shutil.rmtree(old, ignore_errors=True)
-                    continue
-                if old.exists():
-                    os.rename(old, place)
-                raise
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                continue  # another command was faster
             return place
     raise OSError(errno.EEXIST, f"{MOST_OF_A_NAME - 2} galleries of that name stand there already")
 

@@ -141,9 +141,8 @@ def _study(found: Explanation, image: Path, device: str) -> Study:
 def _deliver(found: Explanation, folder: Path) -> dict[str, Any]:
     """Every map with what it depends on, raw, signed and float."""
     here = saved_maps.origin(found.model, found.batch.images, found.batch.names, found.classes, checkpoint=found.source.sha256)
-    for word, one in maps.raw(found).values():
-        saved_maps.write(folder, one, here, target=word)
-    return {}
+    shown = [(saved_maps.write(folder, one, here, target=word), one, word) for word, one in maps.raw(found).values()]
+    return {"maps": [saved_maps.told(*entry) for entry in shown]}
 
 
 def _head(found: Explanation) -> tuple[tuple[str, str], ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,7 @@ def _of_file(file: Path, classes: Sequence[str], side: int) -> tuple[Suspect, ..
 
 def _opened(file: Path) -> Any:
     if not file.is_file():
-        raise InputRefused(f"there is no file {file.name!r}; --findings takes the JSON that `audit --json` printed.")
+        raise InputRefused(f"there is no file {Path(os.path.abspath(file)).name!r}; --findings takes the JSON that `audit --json` printed.")
     if file.stat().st_size > LARGEST_FILE:
         raise InputRefused(f"{file.name!r} is larger than {LARGEST_FILE // 1_000_000} MB, findings were expected; give the JSON that `audit --json` printed.")
     try:
