@@ -9,7 +9,7 @@ from torch import Tensor
 from vgg_viz.figures.attention import Row, methods_side_by_side
 from vgg_viz.figures.style import percent
 from vgg_viz.maths.change import map_entropy
-from vgg_viz.maths.heatmaps import LAYER_INSIDE, Scale, shared_scale
+from vgg_viz.maths.heatmaps import PIXELS_INSIDE, Scale, shared_scale
 from vgg_viz.maths.metrics import bootstrap_interval, mass_inside, rank_correlation
 from vgg_viz.records import Batch, Caption, Column, Exhibit, Table
 from vgg_viz.report.comparison.depth import by_layer, comparable
@@ -77,7 +77,7 @@ def _rows(pair: Pair, batch: Batch, said: list[Tensor], classes: Tensor, found: 
         a, b = found.where[:, i]
         # Of what there is: a map that keeps evidence for a class alone is zero at most places, and zeros would set the scale.
         there = found.where[:, i][found.where[:, i] > 0]
-        own = shared_scale(there if there.numel() else found.where[:, i], signed=False, unit=TIMES, over="each row", quantile=LAYER_INSIDE)
+        own = shared_scale(there if there.numel() else found.where[:, i], signed=False, unit=TIMES, over="each row", quantile=PIXELS_INSIDE)
         signed = Scale(-own.high, own.high, True, TIMES, "each row", own.clipped)
         answers = "; ".join(_answer(pair, letter, logits[i]) for letter, logits in zip("AB", said, strict=True))
         start = f"maps for {pair.classes[int(classes[i])]}" + (", the true class" if batch.labels is not None else "")
