@@ -20,9 +20,10 @@ from typing import Any
 
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
-from vgg_viz.report.explorer import Explorer, network, pictures, render_explorer
+from vgg_viz.report.explorer import Explorer, render_explorer
+from vgg_viz.report.explorer_live import network, pictures
 from vgg_viz.report.material import specimen_batch
-from vgg_viz.report.section import picked
+from vgg_viz.report.subject import picked
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
 POINTED = {

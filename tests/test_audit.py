@@ -338,7 +338,8 @@ def test_the_order_of_files_and_names_from_outside_do_no_harm(taught, capsys, tm
     data = str(tmp_path / "data")
     assert main(["audit", str(taught / "taught.pt"), "--data", data, "--classes", data, "--out", str(tmp_path / "out"), "--quiet"]) == 0
     assert capsys.readouterr().out.strip().endswith("index.html")
-    from vgg_viz.report.auditing.chapters import Case, attention, findings, ranking, search
+    from vgg_viz.report.auditing.case import Case
+    from vgg_viz.report.auditing.chapters import attention, findings, ranking, search
 
     mark = CORNER.mask(SIDE)
     seen = audit(Wrapped(Reader(mark)), world(mark))

@@ -21,7 +21,7 @@ from vgg_viz.audit.sampling import forms
 from vgg_viz.cli import main
 from vgg_viz.data.folder import open_folder, read_folder
 from vgg_viz.data.shape_files import write
-from vgg_viz.data.truth import Truth, stacked
+from vgg_viz.data.truth import Truth, object_area, stacked, true_line, truth_kind, where_word
 from vgg_viz.maths.images import encode_png
 from vgg_viz.maths.metrics import best_threshold_iou, mass_inside, pointing_hits
 from vgg_viz.maths.segmentation import box_of
@@ -29,7 +29,7 @@ from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load, save
 from vgg_viz.records import Batch, Checkpoint, Specimen
 from vgg_viz.report.material import specimen_batch
-from vgg_viz.report.section import object_area, picked, true_line, truth_kind, where_word
+from vgg_viz.report.subject import picked
 from vgg_viz.report.trials import _part
 
 SIDE = 64

@@ -42,7 +42,7 @@ from vgg_viz.report.comparison.pair import Pictures
 from vgg_viz.report.comparison.verdict import by_chance, headline, score
 from vgg_viz.report.comparison.viewer import payload
 from vgg_viz.report.comparison.weights import distance, weights
-from vgg_viz.report.section import picked
+from vgg_viz.report.subject import picked
 from vgg_viz.report.viewer import packed
 
 SIDE = 32

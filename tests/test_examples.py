@@ -24,8 +24,8 @@ from vgg_viz.records import Batch
 from vgg_viz.report.material import Material
 from vgg_viz.report.page import Page, Section, Shown, render
 from vgg_viz.report.preset import PRESETS
-from vgg_viz.report.section import Answers, Subject, choose
 from vgg_viz.report.sections.examples import examples, sheet
+from vgg_viz.report.subject import Answers, Subject, choose
 
 PICTURES, SHOWN = 160, 40
 

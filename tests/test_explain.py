@@ -19,11 +19,11 @@ from vgg_viz.attribution.targets import Against
 from vgg_viz.cli import main
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.figures.explaining import explanation as paint
-from vgg_viz.figures.style import percent
 from vgg_viz.maths.heatmaps import Scale
 from vgg_viz.maths.images import decode, encode_png
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import save
+from vgg_viz.number_text import percent
 from vgg_viz.records import Checkpoint, Neuron
 from vgg_viz.report import saved_maps
 from vgg_viz.report.explaining import depth, hiding, maps, sheet

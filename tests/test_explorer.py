@@ -18,7 +18,8 @@ from vgg_viz.models.build import build
 from vgg_viz.models.geometry import geometry
 from vgg_viz.models.names import layers
 from vgg_viz.records import Batch
-from vgg_viz.report.explorer import MOST_MACS, Explorer, network, pictures, refusal, render_explorer
+from vgg_viz.report.explorer import Explorer, render_explorer
+from vgg_viz.report.explorer_live import MOST_MACS, network, pictures, refusal
 from vgg_viz.report.gallery import report
 
 HOSTILE = ("</script><script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "__proto__", "a\u202egnp.exe", "", "{{ 7 * 7 }}")

@@ -13,9 +13,10 @@ from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load, save
 from vgg_viz.models.names import find, layers
 from vgg_viz.records import Checkpoint, Exhibit, Finding
+from vgg_viz.report.material import Material
 from vgg_viz.report.preset import PRESETS
-from vgg_viz.report.section import Material, Subject
 from vgg_viz.report.sections.forensics import forensics
+from vgg_viz.report.subject import Subject
 from vgg_viz.units.forensics import exact_copies, examine_norms, examine_weights
 
 SMALL = {"width": 0.125, "num_classes": 10, "image_side": 32}

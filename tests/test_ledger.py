@@ -16,8 +16,8 @@ from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.report.material import gather
 from vgg_viz.report.preset import preset_for
-from vgg_viz.report.section import Subject
 from vgg_viz.report.sections.relevance import relevance
+from vgg_viz.report.subject import Subject
 
 
 def test_what_the_bias_of_a_linear_layer_keeps_is_its_share_of_the_score():

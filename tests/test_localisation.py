@@ -11,8 +11,8 @@ from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.report.material import gather
 from vgg_viz.report.preset import preset_for
-from vgg_viz.report.section import Subject
 from vgg_viz.report.sections.localisation import OURS, localisation
+from vgg_viz.report.subject import Subject
 
 
 def scene(*boxes: Box, side: int = 48) -> tuple[torch.Tensor, torch.Tensor]:

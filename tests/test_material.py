@@ -18,7 +18,7 @@ from vgg_viz.records import Batch, Checkpoint, Provenance, Specimen
 from vgg_viz.report.evaluation import summary
 from vgg_viz.report.material import gather, in_channels, labelled_pictures, phrase, specimen_batch
 from vgg_viz.report.preset import PRESETS, preset_for
-from vgg_viz.report.section import Answers, choose, picked
+from vgg_viz.report.subject import Answers, choose, picked
 
 SIDE = 24
 

@@ -13,7 +13,7 @@ from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.plain_json import json_text
 from vgg_viz.records import Checkpoint
-from vgg_viz.report.source import names_of, opened
+from vgg_viz.report.opening import names_of, opened
 
 CLASSES = ("disc", "ring")
 

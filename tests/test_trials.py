@@ -87,8 +87,8 @@ def test_the_chapter_leads_with_what_passes_and_marks_what_fails(monkeypatch):
     from vgg_viz.models.build import build
     from vgg_viz.report.material import gather
     from vgg_viz.report.preset import preset_for
-    from vgg_viz.report.section import Subject
     from vgg_viz.report.sections import attention
+    from vgg_viz.report.subject import Subject
 
     checkpoint = trained(specimens=6)
     preset = preset_for("quick", 0.01)
@@ -124,7 +124,7 @@ def test_a_large_network_is_tried_on_the_pictures_shown_with_their_own_maps_and_
     from vgg_viz.report import trials
     from vgg_viz.report.material import gather
     from vgg_viz.report.preset import preset_for
-    from vgg_viz.report.section import Subject
+    from vgg_viz.report.subject import Subject
 
     monkeypatch.setattr(trials, "LARGE_GIGAMACS", 0.0)
     checkpoint = trained(specimens=8)

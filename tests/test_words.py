@@ -31,8 +31,8 @@ from vgg_viz.report.explaining import compute, facts
 from vgg_viz.report.explaining.question import Question
 from vgg_viz.report.material import labelled_pictures
 from vgg_viz.report.preset import PRESETS
-from vgg_viz.report.section import Looked, Subject
 from vgg_viz.report.sections import attention
+from vgg_viz.report.subject import Looked, Subject
 from vgg_viz.report.verdict import verdict
 
 HOUSE = Path(vgg_viz.__file__).parent

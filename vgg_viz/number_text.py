@@ -1,6 +1,8 @@
-"""Shares as a reader wants them: one way to write a per cent, on pages, in figures and in a terminal."""
+"""Numbers as a reader wants them, on pages, in figures and in a terminal: shares, counts with their nouns, lists."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 def percent(share: float, *, decimals: int | None = None) -> str:
@@ -21,3 +23,19 @@ def percent(share: float, *, decimals: int | None = None) -> str:
     if 100 - 0.5 * 10**-places <= size < 100:
         return f"{below}{above}100 %"
     return f"{value:.{places}f} %".replace("-", "−")
+
+
+def counted(count: int, noun: str, several: str = "") -> str:
+    """A number with its noun: "1 picture", "2,000 pictures", "no pictures"; `several` where an s is not enough."""
+    many = several or f"{noun}s"
+    return f"{count:,} {noun if count == 1 else many}" if count else f"no {many}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a sentence has them: "a", "a and b", "a, b and c"."""
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
+
+
+def rows_of(count: int) -> str:
+    """How a figure with a row a picture begins its caption: "2 pictures, one in each row", "1 picture"."""
+    return f"{counted(count, 'picture')}{', one in each row' if count > 1 else ''}"

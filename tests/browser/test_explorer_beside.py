@@ -22,11 +22,12 @@ from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.models.names import layers
 from vgg_viz.records import Batch, Checkpoint
-from vgg_viz.report.explorer import Explorer, Rival, explore_pair, network, pictures, render_explorer
+from vgg_viz.report.explorer import Explorer, Rival, render_explorer
+from vgg_viz.report.explorer_live import explore_pair, network, pictures
 from vgg_viz.report.explorer_stored import stored_network
 from vgg_viz.report.material import gather, specimen_batch
 from vgg_viz.report.preset import preset_for
-from vgg_viz.report.section import Subject, picked
+from vgg_viz.report.subject import Subject, picked
 
 pytestmark = pytest.mark.browser
 PIXELS = """([which, places]) => {

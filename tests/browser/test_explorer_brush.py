@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from vgg_viz.maths.images import encode_png
-from vgg_viz.report.explorer import Explorer, pictures, render_explorer
+from vgg_viz.report.explorer import Explorer, render_explorer
+from vgg_viz.report.explorer_live import pictures
 from vgg_viz.report.explorer_stored import stored_network
-from vgg_viz.report.section import picked
+from vgg_viz.report.subject import picked
 
 pytestmark = pytest.mark.browser
 PIXELS = """() => {

@@ -24,7 +24,7 @@ from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.models.names import layers
 from vgg_viz.report.material import specimen_batch
-from vgg_viz.report.section import picked
+from vgg_viz.report.subject import picked
 
 pytestmark = pytest.mark.browser
 SVG = "{http://www.w3.org/2000/svg}"

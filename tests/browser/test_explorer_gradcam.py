@@ -20,9 +20,10 @@ from vgg_viz.maths.receptive_field import Field, Window, fields
 from vgg_viz.models.build import build
 from vgg_viz.models.names import layers
 from vgg_viz.records import Batch
-from vgg_viz.report.explorer import Explorer, pictures, render_explorer
+from vgg_viz.report.explorer import Explorer, render_explorer
+from vgg_viz.report.explorer_live import pictures
 from vgg_viz.report.explorer_stored import stored_network
-from vgg_viz.report.section import picked
+from vgg_viz.report.subject import picked
 
 pytestmark = pytest.mark.browser
 # What the view hands out: gradients of one number of one step, and the map of the moment with its weights.

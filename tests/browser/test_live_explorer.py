@@ -23,9 +23,10 @@ from vgg_viz.models.checkpoint import load
 from vgg_viz.models.geometry import geometry
 from vgg_viz.models.names import layers
 from vgg_viz.records import Batch
-from vgg_viz.report.explorer import Explorer, network, pictures, render_explorer
+from vgg_viz.report.explorer import Explorer, render_explorer
+from vgg_viz.report.explorer_live import network, pictures
 from vgg_viz.report.material import specimen_batch
-from vgg_viz.report.section import picked
+from vgg_viz.report.subject import picked
 
 pytestmark = pytest.mark.browser
 EXPLAINER = Path(__file__).parents[3] / "shared" / "data" / "cnn-explainer"

@@ -21,7 +21,7 @@ from vgg_viz.models.checkpoint import load
 from vgg_viz.models.names import layers
 from vgg_viz.records import Batch
 from vgg_viz.report.material import specimen_batch
-from vgg_viz.report.section import picked
+from vgg_viz.report.subject import picked
 
 pytestmark = pytest.mark.browser
 A4 = (595, 842)

@@ -17,7 +17,8 @@ from torch import nn
 from vgg_viz.capture.hooks import capture
 from vgg_viz.models.build import build
 from vgg_viz.records import Batch
-from vgg_viz.report.explorer import Explorer, pictures, render_explorer
+from vgg_viz.report.explorer import Explorer, render_explorer
+from vgg_viz.report.explorer_live import pictures
 from vgg_viz.report.explorer_stored import stored_network
 
 pytestmark = pytest.mark.browser

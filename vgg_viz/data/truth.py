@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+
+from vgg_viz.records import Batch
 
 Rule = Literal["outline", "boxes of its class", "all boxes", "all boxes, unnamed", "all boxes, no name met", "carried", "none"]
 
@@ -100,3 +103,34 @@ def _uncounted(truths: Sequence[Truth | None]) -> tuple[str, ...]:
     if not reasons:
         return ()
     return (f"{without + away:,} of {len(truths):,} pictures are not counted where places are measured: {', '.join(reasons)}.",)
+
+
+TruthKind = Literal["", "outline", "box", "both"]
+
+
+def truth_kind(batch: Batch | None) -> TruthKind:
+    """What is known of the objects' places: outlines, boxes, of some pictures the one and of some the other, or nothing."""
+    if batch is None or not bool(batch.known.any()):
+        return ""
+    boxed = batch.known & False if batch.boxed is None else batch.boxed[batch.known]
+    return "outline" if not boxed.any() else "box" if boxed.all() else "both"
+
+
+def where_word(batch: Batch) -> str:
+    """Where a share of a map is measured: "on the object", "in the box" or, where both are known, "on the object or in its box"."""
+    return {"box": "in the box", "both": "on the object or in its box"}.get(truth_kind(batch), "on the object")
+
+
+def object_area(batch: Batch) -> Tensor | None:
+    """(B,) share of each picture that its object or box covers, float64; NaN where nobody knows, None where nobody knows of any."""
+    return None if batch.masks is None else batch.masks.double().mean((1, 2)).masked_fill(~batch.known, math.nan)
+
+
+def true_line(batch: Batch, where: str = "") -> str:
+    """What the line on a picture (`where`: such as " on the photo") is, as a sentence after a space; "" where none is drawn."""
+    kind = truth_kind(batch)
+    if not kind:
+        return ""
+    some = "" if bool(batch.known.all()) else ", where it is known"
+    name, meaning = {"outline": ("outline", "mask"), "box": ("line", "box"), "both": ("line", "outline or box")}[kind]
+    return f" The {name}{where} is the object's true {meaning}{some}."

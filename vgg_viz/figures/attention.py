@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from vgg_viz.errors import VggVizError
 from vgg_viz.figures.canvas import MARGIN, NARROW, canvas, fitted, head, sheet, size, text_width, write
 from vgg_viz.figures.mosaic import Grid, cell_side, fit, lay, outlined, overlay, painted_map
-from vgg_viz.figures.style import LIGHT, SMALL, Array, colours, label, number, painted, percent
+from vgg_viz.figures.style import LIGHT, SMALL, Array, colours, label, number, painted
 from vgg_viz.maths.heatmaps import Scale
+from vgg_viz.number_text import percent
 
 DENSITY = 2  # sheet pixels to a figure pixel
 _WIDEST = 1000  # [px] of a figure: nine columns of a 32 or 64 px picture, enlarged whole times, need a little more than usual

@@ -12,8 +12,9 @@ from matplotlib.ticker import MaxNLocator
 
 from vgg_viz.errors import VggVizError
 from vgg_viz.figures.canvas import MARGIN, NARROW, canvas, head, panel, quiet
-from vgg_viz.figures.style import LIGHT, SMALL, Array, count, painted, percent
+from vgg_viz.figures.style import LIGHT, SMALL, Array, count, painted
 from vgg_viz.maths.metrics import Bin, calibration, wilson_interval
+from vgg_viz.number_text import percent
 
 
 @painted

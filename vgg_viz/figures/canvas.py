@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
 
-from vgg_viz.figures.style import BODY, DPI, FONT, LIGHT, SMALL, TITLE, colours, label, limits, number, percent
+from vgg_viz.figures.style import BODY, DPI, FONT, LIGHT, SMALL, TITLE, colours, label, limits, number
 from vgg_viz.maths.heatmaps import Scale
+from vgg_viz.number_text import percent
 
 MARGIN = 18  # [px] around everything
 WIDE, NARROW = 960, 560  # [px] usual widths

@@ -13,8 +13,9 @@ from vgg_viz.errors import VggVizError
 from vgg_viz.figures.canvas import MARGIN, WIDE, canvas, end_labels, fitted, head, panel, quiet, rows, sheet, text_width, widest, write
 from vgg_viz.figures.kernels import in_colour
 from vgg_viz.figures.mosaic import Grid, cell_side, fit, lay
-from vgg_viz.figures.style import LIGHT, SMALL, Array, count, number, painted, percent
+from vgg_viz.figures.style import LIGHT, SMALL, Array, count, number, painted
 from vgg_viz.maths.metrics import Bin, wilson_interval
+from vgg_viz.number_text import percent
 from vgg_viz.records import Epoch
 
 FIRST, SECOND = LIGHT.series[0], LIGHT.series[1]  # A is blue and a circle, B is orange and a square, in every figure

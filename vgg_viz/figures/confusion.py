@@ -12,8 +12,9 @@ from matplotlib.patches import Rectangle
 
 from vgg_viz.errors import VggVizError
 from vgg_viz.figures.canvas import BAR, MARGIN, canvas, colour_bar, fitted, head, panel, widest, write
-from vgg_viz.figures.style import LIGHT, ON_DARK, ON_LIGHT, SMALL, Array, colours, count, limits, painted, percent, points
+from vgg_viz.figures.style import LIGHT, ON_DARK, ON_LIGHT, SMALL, Array, colours, count, limits, painted, points
 from vgg_viz.maths.heatmaps import Scale
+from vgg_viz.number_text import percent
 
 MOST = 20  # classes that one matrix can show with readable numbers
 _SCALE = Scale(0, 1, signed=False, unit="% of the row", over="each row")

@@ -14,8 +14,9 @@ from PIL import Image
 from vgg_viz.errors import VggVizError
 from vgg_viz.figures.canvas import BAR, MARGIN, canvas, colour_bar, end_labels, fitted, head, panel, quiet, sheet, text_width, write
 from vgg_viz.figures.mosaic import Grid, cell_side, fit, lay, outlined, overlay
-from vgg_viz.figures.style import LIGHT, SMALL, Array, label, number, painted, percent
+from vgg_viz.figures.style import LIGHT, SMALL, Array, label, number, painted
 from vgg_viz.maths.heatmaps import Scale
+from vgg_viz.number_text import percent
 
 DENSITY = 2  # sheet pixels to a figure pixel
 _WIDEST, _GAP, _SIDE = 1000, 12, 180  # [px]

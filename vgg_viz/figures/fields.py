@@ -13,8 +13,9 @@ from matplotlib.patches import Rectangle
 from vgg_viz.errors import VggVizError
 from vgg_viz.figures.canvas import MARGIN, WIDE, canvas, fitted, head, panel, quiet, rows, size, widest, write
 from vgg_viz.figures.mosaic import cell_side, fit
-from vgg_viz.figures.style import LIGHT, SMALL, Array, painted, percent
+from vgg_viz.figures.style import LIGHT, SMALL, Array, painted
 from vgg_viz.maths.receptive_field import Box
+from vgg_viz.number_text import percent
 
 _KINDS = {"conv": LIGHT.series[0], "pool": LIGHT.series[1], "avgpool": LIGHT.series[1], "fc": LIGHT.series[3]}
 

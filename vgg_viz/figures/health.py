@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from vgg_viz.errors import VggVizError
 from vgg_viz.figures.bars import two_panels
-from vgg_viz.figures.style import LIGHT, painted, percent
+from vgg_viz.figures.style import LIGHT, painted
+from vgg_viz.number_text import percent
 
 
 @painted

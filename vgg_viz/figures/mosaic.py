@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from vgg_viz.figures.style import Array, colours
 from vgg_viz.maths.heatmaps import Scale
@@ -161,3 +163,9 @@ def _ring(mask: Array, thickness: int) -> Array:
         padded = np.pad(grown, 1)
         grown = grown | padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
     return grown & ~mask
+
+
+def pixels(images: Tensor) -> list[np.ndarray[Any, Any]]:
+    """Pictures (N, C, H, W) in [0, 1] as what a figure paints: N arrays (H, W, 3), grey ones repeated."""
+    colour = images if images.shape[1] == 3 else images.expand(-1, 3, -1, -1)
+    return list(colour.detach().cpu().movedim(1, -1).numpy())

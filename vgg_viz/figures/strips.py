@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from vgg_viz.errors import VggVizError
 from vgg_viz.figures.canvas import MARGIN, WIDE, canvas, fitted, head, panel, sheet, text_width, write
 from vgg_viz.figures.mosaic import Grid, cell_side, fit, lay, outlined, overlay
-from vgg_viz.figures.style import LIGHT, SMALL, Array, colours, number, painted, percent
+from vgg_viz.figures.style import LIGHT, SMALL, Array, colours, number, painted
 from vgg_viz.maths.heatmaps import Scale
+from vgg_viz.number_text import percent
 
 DENSITY = 2  # sheet pixels to a figure pixel
 _GAP = 8  # [px] between cells

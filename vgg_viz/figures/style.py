@@ -16,7 +16,6 @@ from matplotlib.font_manager import findfont, get_font
 from numpy.typing import NDArray
 
 from vgg_viz.maths.heatmaps import Scale
-from vgg_viz.number_text import percent as percent  # painters take all they write with from here
 
 Array = NDArray[Any]
 Painter = ParamSpec("Painter")

@@ -18,7 +18,7 @@ from vgg_viz.capture.predict import predict_logits
 from vgg_viz.models.names import layers
 from vgg_viz.records import Architecture
 from vgg_viz.report.preset import LARGE_GIGAMACS
-from vgg_viz.report.section import Subject
+from vgg_viz.report.subject import Subject
 
 MOST_PICTURES = 64
 FEWEST = {"batch norm": 4, "loss": 8, "confidence": 16}  # pictures below which nothing is said

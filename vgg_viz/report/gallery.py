@@ -17,15 +17,15 @@ from vgg_viz.models.geometry import geometry
 from vgg_viz.report.build import Result, Study, build
 from vgg_viz.report.deadline import deadline_of
 from vgg_viz.report.exhibits import Progress
-from vgg_viz.report.explorer import explore
+from vgg_viz.report.explorer_live import explore
 from vgg_viz.report.index import require_index_place
 from vgg_viz.report.map_cache import MapCache
 from vgg_viz.report.material import folder_classes, gather
+from vgg_viz.report.opening import opened
 from vgg_viz.report.preset import fitting, preset_for
 from vgg_viz.report.resume import resumable
-from vgg_viz.report.section import Subject
-from vgg_viz.report.source import opened
-from vgg_viz.report.verdict import facts, subtitle, verdict
+from vgg_viz.report.subject import Subject, subtitle
+from vgg_viz.report.verdict import facts, verdict
 from vgg_viz.report.writing import folder_name
 
 RAW_MAPS = "data/map-*.safetensors hold every map raw, as float, and in their headers what each depends on"

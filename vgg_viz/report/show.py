@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from vgg_viz.attribution import methods, on_pixels
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.figures.attention import Row, methods_side_by_side
+from vgg_viz.figures.mosaic import pixels
 from vgg_viz.figures.walls import feature_wall
 from vgg_viz.maths.heatmaps import MANY_INSIDE, attribution_scale, shared_scale
 from vgg_viz.records import Activations, Attribution, Batch, Checkpoint
 from vgg_viz.report.material import in_channels, specimen_batch
-from vgg_viz.report.section import pixels
 
 if TYPE_CHECKING:
     from vgg_viz.figures import Figure

@@ -17,7 +17,7 @@ from vgg_viz.report.evaluation_cache import cached
 from vgg_viz.report.map_cache import options_of
 from vgg_viz.report.preset import LARGE_GIGAMACS
 from vgg_viz.report.saved_maps import pixels_of
-from vgg_viz.report.section import Looked, Subject, picked
+from vgg_viz.report.subject import Looked, Subject, picked
 
 TRIED, COMPARED = 16, 8  # pictures on which methods are put to the test, and those of them that get every check
 # Passes of the network that one method may spend on either kind of question; "full" does not bound those of a small network.

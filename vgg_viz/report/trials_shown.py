@@ -20,8 +20,8 @@ from vgg_viz.attribution.trust_verdict import (
     Measure,
 )
 from vgg_viz.figures.trust import Asked, Curves, curves, trials
+from vgg_viz.number_text import counted, listed
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
-from vgg_viz.report.section import counted, listed
 from vgg_viz.report.trials import ORDER
 
 LINES = 5  # methods in the figure of curves, as many as there are colours: the most credible, and the least

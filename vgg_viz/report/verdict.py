@@ -7,9 +7,9 @@ from typing import Literal
 
 from vgg_viz.maths.metrics import wilson_interval
 from vgg_viz.models.vgg import title
-from vgg_viz.number_text import percent
+from vgg_viz.number_text import counted, percent
 from vgg_viz.records import Finding
-from vgg_viz.report.section import Subject, counted
+from vgg_viz.report.subject import Subject
 
 # A network whose mean top probability is below this multiple of 1 / K prefers nothing: its weights are near their start.
 PREFERS_NOTHING = 2.0
@@ -56,13 +56,6 @@ def mean_top(subject: Subject) -> float | None:
     if subject.looked is None or len(subject.classes) < 5:
         return None  # of two classes the favourite always has half
     return float(subject.looked.logits.softmax(1).amax(1).mean())
-
-
-def subtitle(subject: Subject) -> str:
-    """The network and its task in one line."""
-    architecture = subject.checkpoint.architecture
-    kind = "RGB" if architecture.in_channels == 3 else "grey"
-    return f"{title(architecture)}, {architecture.num_classes:,} classes, {architecture.image_side} px {kind} pictures"
 
 
 def facts(subject: Subject) -> tuple[tuple[str, str], ...]:

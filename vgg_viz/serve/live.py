@@ -17,10 +17,10 @@ from vgg_viz.errors import InputRefused
 from vgg_viz.maths.images import dimensions
 from vgg_viz.models.vgg import title
 from vgg_viz.plain_json import plain
-from vgg_viz.report.explorer import pictures
+from vgg_viz.report.explorer_live import pictures
 from vgg_viz.report.material import specimen_batch
 from vgg_viz.report.page import VIEWER_SCRIPTS, document
-from vgg_viz.report.section import picked
+from vgg_viz.report.subject import picked
 from vgg_viz.serve.galleries import page_policy
 from vgg_viz.serve.intake import MOST_BYTES, Intake, busy
 from vgg_viz.serve.jobs import Job, Jobs

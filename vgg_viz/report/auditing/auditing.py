@@ -12,19 +12,19 @@ from typing import Any
 import torch
 
 from vgg_viz.audit.findings import Audit, audit
+from vgg_viz.data.truth import truth_kind
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.models.build import build as network
 from vgg_viz.models.vgg import title
-from vgg_viz.number_text import percent
-from vgg_viz.report.auditing.chapters import Case
+from vgg_viz.number_text import counted, percent
+from vgg_viz.report.auditing.case import Case
 from vgg_viz.report.auditing.telling import as_json, leaning_as_json, told
 from vgg_viz.report.build import Result, Study, build
 from vgg_viz.report.exhibits import Progress
 from vgg_viz.report.index import require_index_place
 from vgg_viz.report.material import folder_classes, labelled_pictures, left_out, phrase
+from vgg_viz.report.opening import opened
 from vgg_viz.report.preset import PRESETS
-from vgg_viz.report.section import counted, truth_kind
-from vgg_viz.report.source import opened
 from vgg_viz.report.writing import folder_name
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vgg_viz.audit.findings import Audit, Found, beside, suspicion
 from vgg_viz.audit.intervention import CERTAIN, LEAST, TURNED
@@ -17,33 +16,21 @@ from vgg_viz.audit.region_text import place_of
 from vgg_viz.audit.search import STANDS_OUT
 from vgg_viz.audit.strategies import GRID, STABLE, strategies
 from vgg_viz.capture.predict import predict_logits
+from vgg_viz.data.truth import truth_kind
 from vgg_viz.errors import SectionMissing
 from vgg_viz.figures.comparison import Told, picture_rows
-from vgg_viz.figures.mosaic import outlined, overlay
+from vgg_viz.figures.mosaic import outlined, overlay, pixels
 from vgg_viz.figures.pictures import picture_grid
 from vgg_viz.maths.heatmaps import LAYER_INSIDE, MANY_INSIDE, shared_scale
-from vgg_viz.number_text import percent
+from vgg_viz.number_text import counted, percent
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
-from vgg_viz.report.section import counted, pixels, section, truth_kind
+from vgg_viz.report.auditing.case import Case
+from vgg_viz.report.section import section
 
 ACROSS = 5  # pictures in a row of transplants and strategies
 RANKED = 20  # suspicious pictures shown
 CLASSES_SHOWN = 30  # mean maps in one figure
 ENLARGED = 4  # how many times a small picture is enlarged before a line is drawn around a region
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """What the chapters look at."""
-
-    model: nn.Module
-    seen: Audit
-    classes: tuple[str, ...]
-    seed: int
-
-    @property
-    def side(self) -> int:
-        return int(self.seen.batch.images.shape[-1])
 
 
 @section(

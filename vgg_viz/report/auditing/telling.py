@@ -11,9 +11,8 @@ from vgg_viz.audit.region_text import as_json as region_as_json
 from vgg_viz.audit.region_text import place_of
 from vgg_viz.audit.sampling import FEWEST
 from vgg_viz.audit.search import Suspect
-from vgg_viz.number_text import percent
+from vgg_viz.number_text import counted, percent
 from vgg_viz.records import Finding
-from vgg_viz.report.section import counted
 
 
 def sentence(found: Found, classes: Sequence[str], side: int) -> str:

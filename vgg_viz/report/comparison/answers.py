@@ -10,12 +10,14 @@ from torch import Tensor
 
 from vgg_viz.figures.comparison import class_accuracy, picture_rows, transitions
 from vgg_viz.figures.confusion import MOST, confusion_difference
-from vgg_viz.figures.style import percent
+from vgg_viz.figures.mosaic import pixels
 from vgg_viz.maths.metrics import confusion_counts, paired_interval
+from vgg_viz.number_text import counted, percent
 from vgg_viz.records import Caption, Column, Exhibit, Table
 from vgg_viz.report.comparison.pair import Pair
 from vgg_viz.report.comparison.verdict import signed
-from vgg_viz.report.section import Answers, counted, pixels, section
+from vgg_viz.report.section import section
+from vgg_viz.report.subject import Answers
 
 ROW = 6  # photographs in a row
 

@@ -6,18 +6,21 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
+from vgg_viz.data.truth import object_area, true_line, truth_kind, where_word
 from vgg_viz.figures.attention import Row, methods_side_by_side
-from vgg_viz.figures.style import percent
+from vgg_viz.figures.mosaic import pixels
 from vgg_viz.maths.change import map_entropy
 from vgg_viz.maths.heatmaps import PIXELS_INSIDE, Scale, shared_scale
 from vgg_viz.maths.metrics import bootstrap_interval, mass_inside, rank_correlation
+from vgg_viz.number_text import counted, percent
 from vgg_viz.records import Batch, Caption, Column, Exhibit, Table
 from vgg_viz.report.comparison.depth import by_layer, comparable
 from vgg_viz.report.comparison.flipped import flipped
 from vgg_viz.report.comparison.maps import TIMES, GradCamPair, grad_cams
 from vgg_viz.report.comparison.pair import Pair, Pictures
 from vgg_viz.report.comparison.viewer import payload
-from vgg_viz.report.section import counted, object_area, picked, pixels, section, spread, true_line, truth_kind, where_word
+from vgg_viz.report.section import section
+from vgg_viz.report.subject import picked, spread
 from vgg_viz.report.viewer import packed
 
 SAMPLED = 64  # pictures over which maps are compared in numbers; a large network gets as many as are looked into

@@ -20,8 +20,8 @@ from vgg_viz.report.comparison.verdict import facts, headline, score, signed
 from vgg_viz.report.exhibits import Progress
 from vgg_viz.report.index import require_index_place
 from vgg_viz.report.material import folder_classes, phrase
+from vgg_viz.report.opening import opened as opened_source
 from vgg_viz.report.preset import preset_for
-from vgg_viz.report.source import opened as opened_source
 from vgg_viz.report.writing import folder_name
 
 

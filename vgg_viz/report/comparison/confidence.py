@@ -7,12 +7,14 @@ from collections.abc import Iterator
 import torch
 
 from vgg_viz.figures.comparison import chosen_confidence, picture_rows, two_calibrations
-from vgg_viz.figures.style import percent
+from vgg_viz.figures.mosaic import pixels
 from vgg_viz.maths.metrics import calibration
+from vgg_viz.number_text import counted, percent
 from vgg_viz.records import Caption, Exhibit
 from vgg_viz.report.comparison.answers import ROW, told
 from vgg_viz.report.comparison.pair import Pair
-from vgg_viz.report.section import Answers, counted, pixels, section
+from vgg_viz.report.section import section
+from vgg_viz.report.subject import Answers
 
 
 @section(

@@ -11,13 +11,14 @@ from torch import Tensor
 from vgg_viz.attribution.cam import after_relu
 from vgg_viz.attribution.shared import grad_cam_all_layers
 from vgg_viz.capture.hooks import centring
+from vgg_viz.data.truth import where_word
 from vgg_viz.figures.depth import Measure, layers_of_two
 from vgg_viz.maths.change import drift, map_entropy
 from vgg_viz.maths.heatmaps import place
 from vgg_viz.maths.metrics import bootstrap_interval, mass_inside
+from vgg_viz.number_text import counted
 from vgg_viz.records import Caption, Column, Exhibit, Table
 from vgg_viz.report.comparison.pair import Network, Pair, Pictures
-from vgg_viz.report.section import counted, where_word
 
 Maps = Mapping[str, Tensor]  # {layer: (N, h, w)}
 

@@ -9,14 +9,16 @@ from torch import Tensor
 
 from vgg_viz.attribution.shared import grad_cam_all_layers
 from vgg_viz.attribution.targets import Against
+from vgg_viz.data.truth import where_word
+from vgg_viz.figures.mosaic import pixels
 from vgg_viz.figures.strips import Strip, maps_in_rows
-from vgg_viz.figures.style import percent
 from vgg_viz.maths.heatmaps import LAYER_INSIDE, STRENGTH, relative, shared_scale
 from vgg_viz.maths.metrics import mass_inside, rank_correlation
+from vgg_viz.number_text import counted, percent
 from vgg_viz.records import Caption, Column, Exhibit, Table
 from vgg_viz.report.comparison.maps import layer_of, on_photo
 from vgg_viz.report.comparison.pair import Pair, Pictures
-from vgg_viz.report.section import counted, picked, pixels, where_word
+from vgg_viz.report.subject import picked
 
 MOST = 6  # pictures in the figure
 

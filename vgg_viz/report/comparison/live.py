@@ -7,9 +7,10 @@ from dataclasses import replace
 from vgg_viz.errors import SectionMissing
 from vgg_viz.records import Batch
 from vgg_viz.report.comparison.pair import Network, Pair
-from vgg_viz.report.explorer import Explorer, explore_pair
+from vgg_viz.report.explorer import Explorer
+from vgg_viz.report.explorer_live import explore_pair
 from vgg_viz.report.material import Material
-from vgg_viz.report.section import Subject
+from vgg_viz.report.subject import Subject
 
 
 def live(pair: Pair) -> Explorer:

@@ -14,11 +14,12 @@ from torch import Tensor
 from vgg_viz.data import shapes
 from vgg_viz.data.folder import Folder, match_classes, open_folder, read_folder, read_images
 from vgg_viz.errors import DataRefused, InputRefused
+from vgg_viz.number_text import counted
 from vgg_viz.records import Batch, Checkpoint, Origin
 from vgg_viz.report.comparison.pair import Pictures
 from vgg_viz.report.material import MOST_GIVEN, in_channels, left_out, specimen_batch, spread
 from vgg_viz.report.preset import Preset
-from vgg_viz.report.section import counted, picked
+from vgg_viz.report.subject import picked
 
 Places = dict[int, int]  # index of a class in A -> its index in B
 

@@ -16,8 +16,8 @@ from vgg_viz.models.vgg import title
 from vgg_viz.records import Batch, Checkpoint, LayerChoice, Origin
 from vgg_viz.report.material import phrase
 from vgg_viz.report.preset import Preset
-from vgg_viz.report.section import Answers, picked
 from vgg_viz.report.source import Source
+from vgg_viz.report.subject import Answers, picked
 
 FILL = "python -m vgg_viz compare A B --data DIR"
 

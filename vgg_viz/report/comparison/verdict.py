@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from vgg_viz.maths.metrics import calibration, mcnemar_exact, paired_interval, wilson_interval
-from vgg_viz.number_text import percent
+from vgg_viz.number_text import counted, percent
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 from vgg_viz.report.comparison.pair import Network, Pair
 from vgg_viz.report.material import phrase
-from vgg_viz.report.section import counted, section
+from vgg_viz.report.section import section
 
 SURE = 0.05  # a disagreement that chance alone makes more rarely than this counts as a difference
 

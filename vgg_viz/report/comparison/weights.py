@@ -12,10 +12,10 @@ from torch import Tensor
 from vgg_viz.errors import SectionMissing
 from vgg_viz.figures.comparison import kernels_of_both, layer_distances, two_histories
 from vgg_viz.models.names import find
-from vgg_viz.number_text import percent
+from vgg_viz.number_text import counted, percent
 from vgg_viz.records import Caption, Column, Epoch, Exhibit, Table
 from vgg_viz.report.comparison.pair import Network, Pair
-from vgg_viz.report.section import counted, section
+from vgg_viz.report.section import section
 
 # Two vectors of one size that know nothing of each other stand at a right angle.
 STRANGERS = math.sqrt(2)

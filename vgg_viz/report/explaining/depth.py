@@ -10,12 +10,14 @@ from torch import Tensor
 from vgg_viz.attribution.method import METHODS
 from vgg_viz.figures.attention import Row, layers_side_by_side
 from vgg_viz.figures.explaining import signed_number
+from vgg_viz.figures.mosaic import pixels
 from vgg_viz.maths.heatmaps import MANY_INSIDE, attribution_scale, shared_scale
+from vgg_viz.number_text import counted
 from vgg_viz.records import Caption, Column, Exhibit, Table
 from vgg_viz.report.explaining.explanation import Explanation
 from vgg_viz.report.explaining.facts import peak
 from vgg_viz.report.explaining.telling import name_of
-from vgg_viz.report.section import counted, pixels, section
+from vgg_viz.report.section import section
 
 CHANNELS = 13  # shown of the layer: two rows with the picture
 

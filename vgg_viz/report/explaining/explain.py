@@ -18,6 +18,7 @@ from vgg_viz.figures.write import pdf, png, svg
 from vgg_viz.maths.images import SUFFIXES
 from vgg_viz.models.checkpoint import sha256
 from vgg_viz.models.vgg import title
+from vgg_viz.number_text import counted
 from vgg_viz.report import saved_maps
 from vgg_viz.report.build import Result, Study, build
 from vgg_viz.report.exhibits import Progress
@@ -27,7 +28,6 @@ from vgg_viz.report.explaining.facts import facts
 from vgg_viz.report.explaining.telling import findings
 from vgg_viz.report.index import require_index_place
 from vgg_viz.report.preset import PRESETS
-from vgg_viz.report.section import counted
 from vgg_viz.report.writing import folder_name
 
 FIGURES = (".png", ".svg", ".pdf")

@@ -25,8 +25,9 @@ from vgg_viz.report.explaining.compute import Maps, compute
 from vgg_viz.report.explaining.question import Question, understood
 from vgg_viz.report.explaining.removal import COARSE, FINE, Removal, blur, removal
 from vgg_viz.report.material import in_channels
+from vgg_viz.report.opening import opened
 from vgg_viz.report.preset import LARGE_GIGAMACS, PRESETS
-from vgg_viz.report.source import Source, opened
+from vgg_viz.report.source import Source
 
 LONGEST_SIDE = 8  # times the shorter one: what is cut off anyway is not resized first
 

@@ -9,13 +9,15 @@ import numpy as np
 
 from vgg_viz.attribution.method import METHODS
 from vgg_viz.figures.explaining import Hidden, Path, removal_curves
-from vgg_viz.figures.style import number, percent
+from vgg_viz.figures.mosaic import pixels
+from vgg_viz.figures.style import number
+from vgg_viz.number_text import counted, percent
 from vgg_viz.records import Caption, Column, Exhibit, Table
 from vgg_viz.report.explaining.explanation import Explanation
 from vgg_viz.report.explaining.removal import Path as Measured
 from vgg_viz.report.explaining.removal import Removal
 from vgg_viz.report.explaining.telling import by_chance, method_said, name_of, removed
-from vgg_viz.report.section import counted, pixels, section
+from vgg_viz.report.section import section
 
 
 @section(

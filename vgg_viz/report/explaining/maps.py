@@ -11,16 +11,17 @@ import torch
 
 from vgg_viz.attribution.method import METHODS
 from vgg_viz.figures.attention import Row, methods_side_by_side
-from vgg_viz.figures.style import percent
+from vgg_viz.figures.mosaic import pixels
 from vgg_viz.maths.heatmaps import Scale, attribution_scale
 from vgg_viz.models.geometry import fields_of
+from vgg_viz.number_text import counted, percent
 from vgg_viz.records import Attribution, Caption, Column, Exhibit, Table
 from vgg_viz.report import saved_maps
 from vgg_viz.report.explaining.compute import UNIT
 from vgg_viz.report.explaining.explanation import Explanation
 from vgg_viz.report.explaining.facts import target
 from vgg_viz.report.explaining.telling import method_said, name_of, part_said, titled
-from vgg_viz.report.section import counted, pixels, section
+from vgg_viz.report.section import section
 from vgg_viz.report.viewer import ViewerStart, method_of, of_attributions, packed
 
 

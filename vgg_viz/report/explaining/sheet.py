@@ -10,15 +10,17 @@ import torch
 from torch import Tensor
 
 from vgg_viz.figures.explaining import Panel, Said, explanation
+from vgg_viz.figures.mosaic import pixels
 from vgg_viz.maths.heatmaps import Scale, attribution_scale
 from vgg_viz.models.vgg import title
+from vgg_viz.number_text import counted
 from vgg_viz.records import Caption, Column, Exhibit, Table
 from vgg_viz.report.explaining.compute import UNIT
 from vgg_viz.report.explaining.explanation import Explanation
 from vgg_viz.report.explaining.facts import facts_of_maps, ranked, shown_classes, top
 from vgg_viz.report.explaining.hiding import hidden
 from vgg_viz.report.explaining.telling import answer, method_said, name_of, part, part_said, removed
-from vgg_viz.report.section import counted, pixels, section
+from vgg_viz.report.section import section
 
 MAPS = 4  # on the sheet, where there are no more classes
 

@@ -8,12 +8,12 @@ from typing import Literal
 from torch import Tensor
 
 from vgg_viz.attribution.method import METHODS
-from vgg_viz.figures.style import label, number, percent
+from vgg_viz.figures.style import label, number
+from vgg_viz.number_text import counted, percent
 from vgg_viz.records import Finding
 from vgg_viz.report.explaining.compute import UNIT
 from vgg_viz.report.explaining.explanation import Explanation
 from vgg_viz.report.explaining.removal import Removal
-from vgg_viz.report.section import counted
 
 
 def name_of(explanation: Explanation, index: int) -> str:

@@ -8,12 +8,14 @@ from torch import Tensor
 
 from vgg_viz.errors import SectionMissing
 from vgg_viz.figures.health import sparsity_and_dead
+from vgg_viz.figures.mosaic import pixels
 from vgg_viz.figures.pictures import picture_grid
-from vgg_viz.figures.style import percent
 from vgg_viz.figures.walls import feature_wall
 from vgg_viz.maths.heatmaps import MANY_INSIDE, shared_scale
+from vgg_viz.number_text import counted, percent
 from vgg_viz.records import Caption, Exhibit, Finding
-from vgg_viz.report.section import Looked, Subject, counted, pixels, section, spread
+from vgg_viz.report.section import section
+from vgg_viz.report.subject import Looked, Subject, spread
 from vgg_viz.units.health import activation_health
 
 WALLS = 5  # at most, spread over the depth

@@ -11,13 +11,17 @@ from torch import Tensor
 from vgg_viz.attribution import methods
 from vgg_viz.attribution.cam import after_relu, choose_layer
 from vgg_viz.attribution.shared import SHARED
+from vgg_viz.data.truth import true_line
 from vgg_viz.figures.attention import Row, methods_side_by_side
+from vgg_viz.figures.mosaic import pixels
 from vgg_viz.maths.heatmaps import attribution_scale, on_picture
 from vgg_viz.maths.metrics import rank_correlation
 from vgg_viz.models.geometry import fields_of
+from vgg_viz.number_text import counted, rows_of
 from vgg_viz.records import Attribution, Caption, Exhibit, Finding
-from vgg_viz.report.section import Looked, Subject, counted, pixels, rows_of, section, spread, true_line
+from vgg_viz.report.section import section
 from vgg_viz.report.sections.activations import answer_line, looked_at
+from vgg_viz.report.subject import Looked, Subject, spread
 from vgg_viz.report.trials import tried
 from vgg_viz.report.trials_shown import exhibits, finding
 from vgg_viz.report.viewer import ViewerStart, method_of, of_attributions, packed

@@ -10,8 +10,11 @@ from torch import Tensor
 from vgg_viz.data.transforms import AUGMENTATIONS, Augmentation, colour_axes, steps
 from vgg_viz.errors import SectionMissing
 from vgg_viz.figures import pictures as paint
+from vgg_viz.figures.mosaic import pixels
+from vgg_viz.number_text import counted
 from vgg_viz.records import Batch, Caption, Column, Exhibit, Table
-from vgg_viz.report.section import Subject, counted, pixels, section
+from vgg_viz.report.section import section
+from vgg_viz.report.subject import Subject
 
 SHOWN_STEPS = 3
 

@@ -8,7 +8,8 @@ from vgg_viz.attribution import methods
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 from vgg_viz.report.detective import detected
 from vgg_viz.report.inspection import ignored
-from vgg_viz.report.section import Subject, section
+from vgg_viz.report.section import section
+from vgg_viz.report.subject import Subject
 
 
 @section(

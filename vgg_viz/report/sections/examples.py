@@ -13,12 +13,15 @@ from torch.nn import functional
 
 from vgg_viz.attribution.cam import after_relu, choose_layer
 from vgg_viz.attribution.shared import grad_cam_all_layers
+from vgg_viz.data.truth import object_area, truth_kind, where_word
 from vgg_viz.maths.heatmaps import place
 from vgg_viz.maths.images import encode_webp, mosaic, resize, to_uint8
 from vgg_viz.maths.metrics import mass_inside
+from vgg_viz.number_text import counted
 from vgg_viz.records import Caption, Column, Exhibit, Table
-from vgg_viz.report.section import Answers, Subject, choose, counted, object_area, picked, section, truth_kind, where_word
+from vgg_viz.report.section import section
 from vgg_viz.report.sections.mistakes import answers_of
+from vgg_viz.report.subject import Answers, Subject, choose, picked
 
 THUMB = 64  # largest side of a picture in the sheet [px]
 BLOCK, BORDER = 16, 8  # what WebP packs together, and how much of each picture's edge is repeated around it, at least in all [px]

@@ -8,11 +8,14 @@ from itertools import pairwise
 import torch
 
 from vgg_viz.figures.fields import boxes_on_image, growth
+from vgg_viz.figures.mosaic import pixels
 from vgg_viz.maths.receptive_field import Box
 from vgg_viz.models.geometry import LayerGeometry
+from vgg_viz.number_text import counted
 from vgg_viz.records import Caption, Exhibit
 from vgg_viz.report.preset import LARGE_GIGAMACS
-from vgg_viz.report.section import Subject, counted, pixels, section
+from vgg_viz.report.section import section
+from vgg_viz.report.subject import Subject
 from vgg_viz.units.effective_field import effective_field
 
 PICTURES = 8  # for the effective field; noise where there are none

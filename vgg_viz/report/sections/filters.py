@@ -9,8 +9,10 @@ import torch
 from vgg_viz.figures.filters import kernel_norms
 from vgg_viz.figures.kernels import channel_kernels, deep_kernels, first_layer_kernels
 from vgg_viz.models.names import find
+from vgg_viz.number_text import counted
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
-from vgg_viz.report.section import Subject, counted, section
+from vgg_viz.report.section import section
+from vgg_viz.report.subject import Subject
 from vgg_viz.units.health import FilterHealth, filter_health
 
 ROWS, COLUMNS = 12, 32  # deeper filters shown, and channels that they read, at most

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 
 from vgg_viz.figures.forensics import drawn, singular_values, weight_histograms
-from vgg_viz.figures.style import number, percent
+from vgg_viz.figures.style import number
+from vgg_viz.number_text import counted, percent
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
-from vgg_viz.report.section import Subject, counted, section
+from vgg_viz.report.section import section
+from vgg_viz.report.subject import Subject
 from vgg_viz.units.forensics import BINS, REACH, LayerForensics, NormForensics, examine_norms, examine_weights
 
 COLUMNS = (

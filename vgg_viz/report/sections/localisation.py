@@ -9,17 +9,19 @@ import numpy as np
 from torch import Tensor
 
 from vgg_viz.attribution.localisation import CENTRE_CUT, FOUND, Localised, by_saliency, controls, overlaps
-from vgg_viz.figures.mosaic import outlined, painted_map
+from vgg_viz.data.truth import truth_kind
+from vgg_viz.figures.mosaic import outlined, painted_map, pixels
 from vgg_viz.figures.pictures import steps
-from vgg_viz.figures.style import percent
 from vgg_viz.maths.heatmaps import PIXELS_INSIDE, shared_scale
 from vgg_viz.maths.images import Array
 from vgg_viz.maths.metrics import bootstrap_interval, wilson_interval
 from vgg_viz.maths.receptive_field import Box
+from vgg_viz.number_text import counted, percent, rows_of
 from vgg_viz.records import Batch, Caption, Column, Exhibit, Table
 from vgg_viz.report.preset import LARGE_GIGAMACS
-from vgg_viz.report.section import Subject, counted, picked, pixels, rows_of, section, spread, truth_kind
+from vgg_viz.report.section import section
 from vgg_viz.report.sections.activations import looked_at
+from vgg_viz.report.subject import Subject, picked, spread
 
 MEASURED, FEW = 24, 4  # pictures with masks that are measured; of a large network
 OURS = "saliency, then a cut"

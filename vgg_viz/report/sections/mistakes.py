@@ -9,11 +9,13 @@ import torch
 from vgg_viz.errors import SectionMissing
 from vgg_viz.figures.calibration import reliability
 from vgg_viz.figures.confusion import MOST, confusion_matrix
+from vgg_viz.figures.mosaic import pixels
 from vgg_viz.figures.pictures import picture_grid
 from vgg_viz.maths.metrics import calibration, confusion_counts, wilson_interval
-from vgg_viz.number_text import percent
+from vgg_viz.number_text import counted, percent
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
-from vgg_viz.report.section import Answers, Subject, counted, pixels, section
+from vgg_viz.report.section import section
+from vgg_viz.report.subject import Answers, Subject
 
 
 def answers_of(subject: Subject) -> Answers:

@@ -9,9 +9,10 @@ from torchinfo import summary
 
 from vgg_viz.figures.network import parameters_and_macs
 from vgg_viz.models.build import assemble
-from vgg_viz.number_text import percent
+from vgg_viz.number_text import counted, percent
 from vgg_viz.records import Caption, Column, Exhibit, Table
-from vgg_viz.report.section import Subject, counted, section
+from vgg_viz.report.section import section
+from vgg_viz.report.subject import Subject
 
 LAYER_COLUMNS = (
     Column("layer"), Column("kind"), Column("output (C × h × w)"), Column("receptive field", "px", True), Column("jump", "px", True),

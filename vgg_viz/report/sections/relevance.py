@@ -11,13 +11,16 @@ from vgg_viz.attribution.lrp import PRESETS
 from vgg_viz.errors import InputRefused, SectionMissing
 from vgg_viz.figures.attention import Row, methods_side_by_side
 from vgg_viz.figures.ledger import Books, relevance_ledger
-from vgg_viz.figures.style import number, percent
+from vgg_viz.figures.mosaic import pixels
+from vgg_viz.figures.style import number
 from vgg_viz.maths.heatmaps import attribution_scale, on_picture
 from vgg_viz.models.geometry import fields_of
+from vgg_viz.number_text import counted, percent, rows_of
 from vgg_viz.records import Attribution, Caption, Column, Exhibit, Table
 from vgg_viz.report.preset import LARGE_GIGAMACS
-from vgg_viz.report.section import Looked, Subject, counted, picked, pixels, rows_of, section, spread
+from vgg_viz.report.section import section
 from vgg_viz.report.sections.activations import answer_line, looked_at
+from vgg_viz.report.subject import Looked, Subject, picked, spread
 
 EVERY = (*(f"lrp_{name}" for name in PRESETS), "deep_lift", "class_score_map")
 FEW = ("lrp_epsilon_gamma_box", "lrp_epsilon_plus_flat")  # of a large network, unless everything was asked for

@@ -7,9 +7,10 @@ from math import log
 
 from vgg_viz.errors import SectionMissing
 from vgg_viz.figures.curves import training_curves
-from vgg_viz.number_text import percent
+from vgg_viz.number_text import counted, percent
 from vgg_viz.records import Caption, Column, Epoch, Exhibit, Finding, Table
-from vgg_viz.report.section import Subject, counted, section
+from vgg_viz.report.section import section
+from vgg_viz.report.subject import Subject
 from vgg_viz.training.diagnosis import diagnose
 
 

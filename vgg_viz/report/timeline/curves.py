@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vgg_viz.figures.style import percent
+from vgg_viz.data.truth import where_word
 from vgg_viz.figures.timeline import Chart, Line, numbers_by_epoch
+from vgg_viz.number_text import counted, percent
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
-from vgg_viz.report.section import counted, section, where_word
+from vgg_viz.report.section import section
 from vgg_viz.report.timeline.series import BORDER, Measured, Series, first_above, measured
 from vgg_viz.report.timeline.walk import Walk
 

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from vgg_viz.figures.comparison import Told, picture_rows
+from vgg_viz.figures.mosaic import pixels
 from vgg_viz.figures.timeline import learned_and_forgotten
+from vgg_viz.number_text import counted, listed
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
-from vgg_viz.report.section import counted, listed, pixels, section
+from vgg_viz.report.section import section
 from vgg_viz.report.timeline.walk import Walk
 
 MOST_CLASSES = 20  # in the figure; the table has all

@@ -14,9 +14,10 @@ from vgg_viz.data import cache, shapes
 from vgg_viz.data.folder import match_classes, open_folder, read_folder
 from vgg_viz.data.shortcuts import from_provenance
 from vgg_viz.errors import InputRefused, SectionMissing
+from vgg_viz.number_text import counted
 from vgg_viz.records import Batch
 from vgg_viz.report.material import in_channels, labelled_pictures
-from vgg_viz.report.section import counted, picked
+from vgg_viz.report.subject import picked
 from vgg_viz.report.timeline.kept_run import wear
 from vgg_viz.report.timeline.suspects import Suspect
 from vgg_viz.report.timeline.walk import Walk

@@ -7,14 +7,16 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from vgg_viz.data.truth import true_line
+from vgg_viz.figures.mosaic import pixels
 from vgg_viz.figures.strips import Strip, maps_in_rows
-from vgg_viz.figures.style import percent
 from vgg_viz.maths.change import drift
 from vgg_viz.maths.heatmaps import LAYER_INSIDE, STRENGTH, place, relative, shared_scale
 from vgg_viz.maths.receptive_field import Window
 from vgg_viz.models.geometry import fields_of
+from vgg_viz.number_text import counted, percent
 from vgg_viz.records import Caption, Exhibit
-from vgg_viz.report.section import counted, pixels, section, true_line
+from vgg_viz.report.section import section
 from vgg_viz.report.timeline.walk import Walk
 from vgg_viz.report.viewer import (
     FINEST_LAYER,

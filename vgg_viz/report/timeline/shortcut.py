@@ -14,12 +14,13 @@ from vgg_viz.audit.region_text import place_of
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.errors import SectionMissing
 from vgg_viz.figures.comparison import Told, picture_rows
+from vgg_viz.figures.mosaic import pixels
 from vgg_viz.figures.timeline import Chart, Line, numbers_by_epoch
 from vgg_viz.maths.heatmaps import place
 from vgg_viz.maths.metrics import mass_inside
-from vgg_viz.number_text import percent
+from vgg_viz.number_text import counted, percent
 from vgg_viz.records import Batch, Caption, Exhibit, Finding
-from vgg_viz.report.section import counted, pixels, section
+from vgg_viz.report.section import section
 from vgg_viz.report.timeline.parts import Parts, parts
 from vgg_viz.report.timeline.series import Series, series_of_values
 from vgg_viz.report.timeline.suspects import Suspect

@@ -12,19 +12,18 @@ from typing import Any
 import torch
 
 from vgg_viz.errors import InputRefused
-from vgg_viz.figures.style import percent
 from vgg_viz.models.build import skeleton
 from vgg_viz.models.checkpoint import sha256
 from vgg_viz.models.geometry import geometry
 from vgg_viz.models.vgg import title
+from vgg_viz.number_text import counted, percent
 from vgg_viz.records import Finding
 from vgg_viz.report.build import Result, Study, build
 from vgg_viz.report.exhibits import Made, Progress
 from vgg_viz.report.index import require_index_place
 from vgg_viz.report.material import folder_classes, gather, phrase
+from vgg_viz.report.opening import source_of
 from vgg_viz.report.preset import preset_for
-from vgg_viz.report.section import counted
-from vgg_viz.report.source import Source
 from vgg_viz.report.timeline.kept_run import open_run
 from vgg_viz.report.timeline.suspects import Suspect, planted, suspects
 from vgg_viz.report.timeline.walk import Walk
@@ -88,7 +87,7 @@ def timeline(
     study = Study(
         "timeline", walk, f"{folder_name(kept.name)}-timeline", f"{kept.name}, epoch by epoch",
         f"{title(wanted)}; {counted(len(kept.epochs), 'kept epoch')}, {kept.epochs[0]} to {kept.epochs[-1]}",
-        {"": Source.of(kept.files[kept.epochs[-1]], kept.checkpoint)}, chosen, seed, str(device), facts=lambda: _facts(walk),
+        {"": source_of(kept.files[kept.epochs[-1]], kept.checkpoint)}, chosen, seed, str(device), facts=lambda: _facts(walk),
         verdict=lambda made: _verdict(made, named, suspected), classes=walk.classes,
         identity=(f"run of {epochs[0]['sha256']}",),  # the same run, also when it has gone on
         measured_on=material.labelled_from, looked_into=phrase(walk.looked_into), warnings=tuple(warnings), origin=(("Run", kept.name),),

@@ -21,7 +21,7 @@ from vgg_viz.models.geometry import LayerGeometry, geometry
 from vgg_viz.records import Batch, Origin
 from vgg_viz.report.material import Material
 from vgg_viz.report.preset import LARGE_GIGAMACS, Preset
-from vgg_viz.report.section import picked, spread
+from vgg_viz.report.subject import picked, spread
 from vgg_viz.report.timeline.kept_run import KeptRun, wear
 from vgg_viz.report.timeline.suspects import Suspect
 

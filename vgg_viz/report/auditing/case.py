@@ -1,0 +1,23 @@
+"""What the sections of an audit look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from vgg_viz.audit.findings import Audit
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What the chapters look at."""
+
+    model: nn.Module
+    seen: Audit
+    classes: tuple[str, ...]
+    seed: int
+
+    @property
+    def side(self) -> int:
+        return int(self.seen.batch.images.shape[-1])
