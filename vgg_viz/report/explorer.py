@@ -29,10 +29,7 @@ FILE = "explorer.html"
 STYLES = ("page.css", "explorer.css", "explorer-views.css")
 # Each has templates/explorer-*.html and static/explorer-*.js; they stand on the page in this order.
 VIEWS = ("pictures", "board", "closer", "gradcam", "brush", "beside", "sandbox")
-SCRIPTS = (
-    *FRAME_SCRIPTS, "colours.js", "paint.js", "export.js", "explorer-engine.js", "explorer-backward.js", "explorer-lens.js",
-    "explorer-sums.js", "explorer-stored.js", "explorer-core.js", *(f"explorer-{view}.js" for view in VIEWS), "explorer.js",
-)  # fmt: skip
+SCRIPTS = (*FRAME_SCRIPTS, "explorer.js")
 
 # A browser takes about 1 ns a multiply-add and keeps its page in memory: above these it would no longer feel live.
 MOST_MACS, MOST_PARAMETERS = 60_000_000, 2_500_000
