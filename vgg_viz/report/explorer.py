@@ -12,10 +12,7 @@ FILE = "explorer.html"
 STYLES = ("page.css", "explorer.css", "explorer-views.css")
 # Each has templates/explorer-*.html and static/explorer-*.js; they stand on the page in this order.
 VIEWS = ("pictures", "board", "closer", "gradcam", "brush", "beside", "sandbox")
-SCRIPTS = (
-    *FRAME_SCRIPTS, "colours.js", "paint.js", "export.js", "explorer-engine.js", "explorer-backward.js", "explorer-lens.js",
-    "explorer-sums.js", "explorer-stored.js", "explorer-core.js", *(f"explorer-{view}.js" for view in VIEWS), "explorer.js",
-)  # fmt: skip
+SCRIPTS = (*FRAME_SCRIPTS, "explorer.js")
 
 
 

@@ -19,12 +19,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from vgg_viz.records import Exhibit, Finding
+from vgg_viz.report.bundle import STATIC, script, stripped
 from vgg_viz.report.wording import address, cell, finalize, inline_json, named, number, number_rows, sort_key, texts, tied
 
 HERE = Path(__file__).parent
-# Scripts are joined in this order inside one function scope; a page carries those that it runs.
-FRAME_SCRIPTS = ("common.js", "page.js")
-VIEWER_SCRIPTS = (*FRAME_SCRIPTS, "colours.js", "paint.js", "export.js", "lists.js", "viewer.js")
+# What a page runs, in this order; `bundle` adds what these import.
+FRAME_SCRIPTS = ("page.js",)
+VIEWER_SCRIPTS = (*FRAME_SCRIPTS, "viewer.js")
 EXAMPLES_SCRIPTS, EXAMPLES_STYLES = ("examples.js",), ("examples.css",)
 
 # ---------------------------------------------------------------- records
@@ -145,11 +146,11 @@ def document(
     inlaid  a document that the page opens from its own bytes: a browser holds it to the page's policy as well as to its own
     asks    whether its scripts may ask the server that the page came from; no other
     """
-    style, early, late = _style(styles), _read("theme.js"), _script(scripts)
+    style, early, late = _style(styles), stripped((STATIC / "theme.js").read_text(encoding="utf-8")), script(*scripts)
     style_hashes, script_hashes = [_hash(style)], [_hash(early), _hash(late)]
     if inlaid is not None:
         style_hashes.append(_hash(_style(inlaid.styles)))
-        script_hashes.append(_hash(_script(inlaid.scripts)))
+        script_hashes.append(_hash(script(*inlaid.scripts)))
     policy = (
         f"default-src 'none'; img-src data: blob: 'self'; style-src {' '.join(style_hashes)}; "
         f"script-src {' '.join(script_hashes)}; base-uri 'none'; form-action 'none'"
@@ -178,24 +179,8 @@ LEVEL_WORDS = {"good": "Good", "note": "Note", "warn": "Worth a look", "bad": "P
 
 
 @cache
-def _read(name: str) -> str:
-    """A static file for inlining: without comments that have a line of their own, and without indentation.
-
-    Every page carries its style and script; a reader finds them commented in the package. No string spans lines there.
-    """
-    text = re.sub(r"/\*.*?\*/", "", (HERE / "static" / name).read_text(encoding="utf-8"), flags=re.DOTALL)
-    lines = (line.strip() for line in text.splitlines())
-    return "\n".join(line for line in lines if line and not line.startswith("//")) + "\n"
-
-
-@cache
 def _style(names: tuple[str, ...]) -> str:
-    return "\n".join(map(_read, names))
-
-
-@cache
-def _script(names: tuple[str, ...]) -> str:
-    return "(() => {\n\"use strict\";\n" + "\n".join(map(_read, names)) + "})();\n"
+    return "\n".join(stripped((STATIC / name).read_text(encoding="utf-8")) for name in names)
 
 
 def _hash(text: str) -> str:

@@ -38,4 +38,4 @@ function colourTable(hex) {
   return Uint8Array.from({ length: hex.length / 2 }, (_, i) => parseInt(hex.slice(2 * i, 2 * i + 2), 16));
 }
 
-const TABLES = { unsigned: colourTable(VIRIDIS), signed: colourTable(RED_BLUE) };
+export const TABLES = { unsigned: colourTable(VIRIDIS), signed: colourTable(RED_BLUE) };

@@ -1,5 +1,9 @@
 // The grid of examples: search, filters, order, one picture opened, and all of it in the address of the page.
 
+import { all, announcer, blobOf, make, root } from "./elements.js";
+import { fillSelect, guessRows } from "./lists.js";
+import { clamp, named, number, percent, shortened } from "./values.js";
+
 function examples(box) {
   const address = box.dataset.examples;
   const part = (name) => box.querySelector(`[data-part=${name}]`);

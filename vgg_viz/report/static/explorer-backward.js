@@ -1,5 +1,7 @@
 // The way back through the network: how much one number at its end would change with every number before it.
 
+import { convolve, perChannel, stretch } from "./explorer-engine.js";
+
 // What each kernel of a convolution does on the way back: inputs and outputs swapped, rows and columns turned round.
 const turnedKernels = new WeakMap();
 function turned(step) {
@@ -81,7 +83,7 @@ const WAYS_BACK = {
 };
 
 // The gradient of number `place` of the step `from`: with respect to every step's output up to there, and to the pixels.
-function backward(steps, activations, pixels, from, place) {
+export function backward(steps, activations, pixels, from, place) {
   let gradient = new Float32Array(activations[from].length);
   gradient[place] = 1;
   const gradients = [];

@@ -1,5 +1,17 @@
 // Side by side: the chosen unit on two pictures, or in two networks, on one locked scale; and where the two part ways.
 
+import { all, make } from "./elements.js";
+import { readMaps } from "./explorer-closer.js";
+import { coloursOf, scaleOf } from "./explorer-colours.js";
+import { stepsOf, wholeOf } from "./explorer-core.js";
+import { forward } from "./explorer-engine.js";
+import { drawEnlarged, drawLegend } from "./explorer-lens.js";
+import { NO_PICTURE } from "./explorer-pictures.js";
+import { storedAnswers } from "./explorer-stored.js";
+import { exact } from "./explorer-terms.js";
+import { legendOf, saveButtons } from "./export.js";
+import { clamp, finite, named, number, percent, shortened } from "./values.js";
+
 // How far two lists of numbers lie apart: what both hold, the largest difference, the mean one, and the mean size of the first.
 function apartness(one, two, from = 0, to = one.length) {
   let low = Infinity, high = -Infinity, most = 0, sum = 0, size = 0;
@@ -37,7 +49,7 @@ function sharedClasses(one, two) {
   return [...ours.map((key, i) => [one[i], i, theirs.get(key) ?? null]), ...[...theirs].filter(([key]) => !ours.includes(key)).map(([, i]) => [two[i], null, i])];
 }
 
-function besideView(core) {
+export function besideView(core) {
   const { part, steps, last, state, pictures, network, rival, choose, shapeOf, unitName } = core;
   const sides = [{ title: core.title, network, steps }, ...(rival ? [{ ...rival, steps: stepsOf(rival.network) }] : [])];
   const classes = sides.map((side) => sharedClasses(network.classes, side.network.classes));

@@ -1,62 +1,16 @@
 // The board: every layer as a column of small maps, and the flows between the units that feed each other.
 
-const GREY = Uint8Array.from({ length: 768 }, (_, i) => Math.floor(i / 3));
+import { all, make } from "./elements.js";
+import { mapCanvas } from "./explorer-lens.js";
+import { storedFlows } from "./explorer-stored.js";
+import { convTerms } from "./explorer-terms.js";
+import { fitting, legendOf, paintSheet, penOn, saveButtons, SHEET_EDGE } from "./export.js";
+import { clamp, named, number, percent, shortened } from "./values.js";
+
 const BOARD_HEIGHT = 476; // of a column of maps [px]
 const CELL_GAP = 4;
 const PRINT_EDGE = 24; // beside the board on paper: names of narrow layers are wider than their maps
 const BOARD_STRIP = 1500; // of the board on one strip of paper, at most [px]: less than half its size cannot be read
-const NEVER_NEGATIVE = new Set(["relu", "softmax"]);
-
-// Which colours a layer gets: grey for the picture, one hue from zero up where nothing is negative, two hues else.
-function coloursOf(steps, index) {
-  if (steps[index].kind === "normalise") return "grey";
-  for (let i = index; i > 0; i--) {
-    if (NEVER_NEGATIVE.has(steps[i].kind)) return "unsigned";
-    if (["conv", "bn", "fc"].includes(steps[i].kind)) return "signed";
-  }
-  return "signed";
-}
-
-function extremes(values, from = 0, to = values.length) {
-  let low = Infinity, high = -Infinity;
-  for (let i = from; i < to; i++) { low = Math.min(low, values[i]); high = Math.max(high, values[i]); }
-  return [finite(low), finite(high)];
-}
-
-// The scale of some values: what gets the first and the last colour. Two hues have zero in the middle.
-function scaleOf(colours, [low, high]) {
-  if (colours === "grey") return { colours, low, high };
-  const top = topOf(low, high, colours === "signed");
-  return { colours, low: colours === "signed" ? -top : 0, high: top };
-}
-
-const tableOf = (colours) => (colours === "grey" ? GREY : TABLES[colours]);
-
-// Where in its table a value finds its colour: a flat scale with two hues has everything at the neutral one.
-function colourPlace(value, { colours, low, high }) {
-  const t = high > low ? clamp((value - low) / (high - low), 0, 1) : colours === "signed" ? 0.5 : 0;
-  return 3 * Math.min(255, Math.floor(t * 256));
-}
-
-function colourOf(value, scale) {
-  const at = colourPlace(value, scale);
-  return [...tableOf(scale.colours).subarray(at, at + 3)];
-}
-
-// One map, a canvas pixel a value.
-function mapCanvas(values, from, height, width, scale) {
-  const image = new ImageData(width, height), out = image.data, table = tableOf(scale.colours);
-  for (let i = 0, at = 0; i < height * width; i++, at += 4) {
-    const place = colourPlace(values[from + i], scale);
-    out[at] = table[place];
-    out[at + 1] = table[place + 1];
-    out[at + 2] = table[place + 2];
-    out[at + 3] = 255;
-  }
-  const canvas = make("canvas", { width, height });
-  canvas.getContext("2d").putImageData(image, 0, 0);
-  return canvas;
-}
 
 // Unit counts to a grid: small layers as one column of large maps, wide ones as a block of small ones.
 function gridOf(units) {
@@ -166,7 +120,7 @@ function drawFlows(canvas, places, shown, flows, picked, density = Math.min(2, M
 }
 
 // The board: every layer with all its units, the flows into what is looked at, and the probabilities at its end.
-function boardView(core) {
+export function boardView(core) {
   const { part, steps, last, state, choose, point, shapeOf, scaleFor, className } = core, scores = steps[last].shape;
   const flows = make("canvas", { "aria-hidden": "true" });
   const shares = make("ol", { class: "shares" });

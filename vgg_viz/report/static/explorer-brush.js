@@ -1,5 +1,15 @@
 // The brush: hide a part of the picture, and see what the network then says. All other views get the painted picture.
 
+import { all, make } from "./elements.js";
+import { runsLive } from "./explorer-core.js";
+import { forward } from "./explorer-engine.js";
+import { classOf } from "./explorer-gradcam.js";
+import { signedBar } from "./explorer-sums.js";
+import { exact } from "./explorer-terms.js";
+import { saveButtons } from "./export.js";
+import { twoTone } from "./paint.js";
+import { clamp, finite, percent, shortened } from "./values.js";
+
 const FILLS = { m: "mean", b: "blur", c: "colour" };
 const MOST_POINTS = 400; // of all strokes together, so that an address stays one that can be mailed
 const GREY_FILL = "#808080";
@@ -64,7 +74,7 @@ function layStroke(image, hidden, { size, points }, pixelOf, first = 0) {
   }
 }
 
-function brushView(core) {
+export function brushView(core) {
   const { box, part, steps, last, side, state, className } = core, scores = last - 1;
   if (!runsLive(core, "brush", "The brush")) return {};
   const zoom = Math.max(1, Math.floor(384 / side)), stage = part("brush-stage"), canvas = part("brush-map"), tip = part("brush-tip");

@@ -1,8 +1,19 @@
 // A closer look: the picture with what the chosen cell sees of it, the map enlarged, and how the number comes about.
 
+import { all, make } from "./elements.js";
+import { wholeOf } from "./explorer-core.js";
+import { drawEnlarged, drawLegend, drawSeen, seenText } from "./explorer-lens.js";
+import { storedSum } from "./explorer-stored.js";
+import { SUMS } from "./explorer-sums.js";
+import { exact, MOST_TERMS } from "./explorer-terms.js";
+import { legendOf, saveButtons } from "./export.js";
+import { checkScrollers } from "./page.js";
+import { overhang } from "./paint.js";
+import { clamp, number, shortened } from "./values.js";
+
 // Maps on a stage are read with the pointer, a finger or the arrow keys. `canvasAt(event)` is the map under the pointer, null where there is none;
 // `said()` are the words for a cell chosen by key, where they are not the core's.
-function readMaps(core, stage, canvasAt, said = null) {
+export function readMaps(core, stage, canvasAt, said = null) {
   const { steps, state, shapeOf, choose, point } = core;
   const under = (event) => {
     const canvas = canvasAt(event);
@@ -23,7 +34,7 @@ function readMaps(core, stage, canvasAt, said = null) {
   });
 }
 
-function closerView(core) {
+export function closerView(core) {
   const { part, steps, last, side, state, choose, shapeOf, sourceOf, unitName, className, cellText } = core;
 
   const wordOf = (name) => (name === "unit" ? core.idOf(state.layer, state.unit) : state[name]) + 1;

@@ -11,8 +11,15 @@
 //   printed()       the page is about to be printed, light whatever the theme
 //   show(shown)     what is looked at: the cell under the pointer, else the chosen one {layer, unit, row, column}
 
+import { all, announcer, make, root } from "./elements.js";
+import { coloursOf, extremes, scaleOf } from "./explorer-colours.js";
+import { forward, openNetwork } from "./explorer-engine.js";
+import { seenText } from "./explorer-lens.js";
+import { storedAnswers, storedCell, storedStrongest } from "./explorer-stored.js";
+import { clamp, named, number, percent, shortened } from "./values.js";
+
 // The steps of a network as the page speaks of them: with softmax at the end, each with its title and the colours of what it gets.
-function stepsOf(network) {
+export function stepsOf(network) {
   const steps = openNetwork(network), scores = steps.at(-1).shape;
   steps.push({ name: "softmax", kind: "softmax", shape: scores, input: scores, window: null, field: null });
   steps.forEach((step, i) => {
@@ -22,7 +29,7 @@ function stepsOf(network) {
   return steps;
 }
 
-function explorer(box, views) {
+export function explorer(box, views) {
   const part = (name) => box.querySelector(`[data-part=${name}]`);
   const { network, pictures, title, rival = null } = JSON.parse(part("data").textContent);
   const className = (index) => named(network.classes[index]);
@@ -265,13 +272,13 @@ function explorer(box, views) {
 }
 
 // A number of an address, counted from one there and from zero here.
-function wholeOf(text, otherwise) {
+export function wholeOf(text, otherwise) {
   const found = Number.parseInt(text ?? "", 10);
   return Number.isNaN(found) ? otherwise : found - 1;
 }
 
 // A view that needs the network itself says so where the page carries only its numbers, and hides the rest.
-function runsLive(core, name, what) {
+export function runsLive(core, name, what) {
   if (core.network.live !== false) return true;
   for (const found of [core.part(name), ...all(".place", core.part(name).closest("section"))]) found.hidden = true;
   core.part(`${name}-missing`).hidden = false;

@@ -1,12 +1,12 @@
 // The network itself in plain arithmetic: sums in double precision, results in single, as little as it takes.
 
-// Base64 of little-endian float32, which every browser's machine reads as it stands.
-const floatsOf = (text) => new Float32Array(bytesOf(text).buffer);
+import { bytesOf } from "./values.js";
 
-const sizeOf = (shape) => shape.reduce((product, side) => product * side, 1);
+// Base64 of little-endian float32, which every browser's machine reads as it stands.
+export const floatsOf = (text) => new Float32Array(bytesOf(text).buffer);
 
 // Steps with their weights as views into one block, and each with the shape of what it gets.
-function openNetwork(data) {
+export function openNetwork(data) {
   const block = floatsOf(data.weights);
   const view = (range) => (range ? block.subarray(range[0], range[0] + range[1]) : null);
   let before = [data.channels, data.side, data.side];
@@ -30,7 +30,7 @@ function withRim(values, [channels, height, width], rim) {
   return out;
 }
 
-function convolve(values, step) {
+export function convolve(values, step) {
   const { kernel, stride, padding, dilation } = step.window, [inputs, height, width] = step.input, [outputs, h, w] = step.shape;
   const tall = height + 2 * padding, wide = width + 2 * padding, source = withRim(values, step.input, padding);
   const out = new Float32Array(outputs * h * w), sums = new Float64Array(h * w), weight = step.weight;
@@ -80,7 +80,7 @@ function maxPool(values, step) {
 }
 
 // The stretch of an axis that one place of an adaptive average pool covers: [first, behind the last).
-const stretch = (place, places, side) => [Math.floor((place * side) / places), Math.ceil(((place + 1) * side) / places)];
+export const stretch = (place, places, side) => [Math.floor((place * side) / places), Math.ceil(((place + 1) * side) / places)];
 
 function averagePool(values, step) {
   const [, height, width] = step.input, [channels, h, w] = step.shape, out = new Float32Array(channels * h * w);
@@ -106,19 +106,19 @@ function connect(values, step) {
   });
 }
 
-function softmax(scores) {
+export function softmax(scores) {
   const top = scores.reduce((best, score) => Math.max(best, score), -Infinity);
   const powers = Array.from(scores, (score) => Math.exp(score - top)), sum = powers.reduce((total, power) => total + power, 0);
   return Float32Array.from(powers, (power) => power / sum);
 }
 
 // Each channel by its own factor and addend: batch norm with what training left in it.
-function perChannel(values, step, rule) {
+export function perChannel(values, step, rule) {
   const area = values.length / step.weight.length;
   return values.map((value, i) => { const c = Math.floor(i / area); return rule(value, step.weight[c], step.bias[c]); });
 }
 
-const LAYER_RULES = {
+export const LAYER_RULES = {
   normalise: (values, step) => perChannel(values, step, (value, std, mean) => (value - mean) / std),
   conv: convolve,
   bn: (values, step) => perChannel(values, step, (value, factor, addend) => value * factor + addend),
@@ -131,7 +131,7 @@ const LAYER_RULES = {
 };
 
 // What every step says about one picture: pixels (channel, row, column) in [0, 1] go in.
-function forward(steps, pixels) {
+export function forward(steps, pixels) {
   let values = pixels;
   return steps.map((step) => (values = LAYER_RULES[step.kind](values, step)));
 }

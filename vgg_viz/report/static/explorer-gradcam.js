@@ -1,11 +1,21 @@
 // Grad-CAM, live: the map that speaks for a class, the units that it is the sum of, and the gradient at the pixels.
 
+import { all, make } from "./elements.js";
+import { backward } from "./explorer-backward.js";
+import { extremes } from "./explorer-colours.js";
+import { runsLive, wholeOf } from "./explorer-core.js";
+import { drawLegend, mapCanvas } from "./explorer-lens.js";
+import { signedBar } from "./explorer-sums.js";
+import { legendOf, saveButtons } from "./export.js";
+import { cellAt, decoded, drawField, fieldOf, paintMap } from "./paint.js";
+import { clamp, finite, number, percent, shortened } from "./values.js";
+
 const SPATIAL = new Set(["conv", "bn", "relu", "pool", "avgpool"]);
 const TARGETS = ["predicted", "true", "runner-up"];
 const CAM_ROWS = 12; // units shown one by one; the rest stands in one row
 
 // The class that a word or an index asks for, by these scores; the prediction where there is no truth.
-function classOf(target, scores, truth) {
+export function classOf(target, scores, truth) {
   if (typeof target === "number") return target;
   const [first, second] = Array.from(scores.keys()).sort((a, b) => scores[b] - scores[a]);
   return target === "runner-up" ? (second ?? first) : target === "true" ? (truth ?? first) : first;
@@ -38,7 +48,7 @@ function strongest(gradient, channels) {
   return out;
 }
 
-function gradCamView(core) {
+export function gradCamView(core) {
   const { box, part, steps, last, side, state, network, className, unitName } = core, scores = last - 1;
   if (!runsLive(core, "cam", "Grad-CAM")) return {};
   const layers = steps.map((step, i) => i).filter((i) => SPATIAL.has(steps[i].kind) && steps[i].shape.length === 3);

@@ -1,9 +1,29 @@
 // The lens: one map enlarged, the picture with what the chosen cell sees of it, and a legend that equals the data.
 
+import { make } from "./elements.js";
+import { colourOf, colourPlace, tableOf } from "./explorer-colours.js";
+import { drawField, fieldOf, twoTone } from "./paint.js";
+import { percent } from "./values.js";
+
 const LENS = 336; // canvas pixels of the enlarged map, and of the picture
 
+// One map, a canvas pixel a value.
+export function mapCanvas(values, from, height, width, scale) {
+  const image = new ImageData(width, height), out = image.data, table = tableOf(scale.colours);
+  for (let i = 0, at = 0; i < height * width; i++, at += 4) {
+    const place = colourPlace(values[from + i], scale);
+    out[at] = table[place];
+    out[at + 1] = table[place + 1];
+    out[at + 2] = table[place + 2];
+    out[at + 3] = 255;
+  }
+  const canvas = make("canvas", { width, height });
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas;
+}
+
 // The enlarged map, or for a layer without places the values of all its units as bars.
-function drawEnlarged(canvas, step, values, shown, scale) {
+export function drawEnlarged(canvas, step, values, shown, scale) {
   const context = canvas.getContext("2d");
   canvas.width = canvas.height = LENS;
   if (step.shape.length === 1) {
@@ -34,7 +54,7 @@ function drawBars(context, values, unit, scale) {
 }
 
 // The picture with a margin as wide as padding can be seen, and the box of the chosen cell.
-function drawSeen(canvas, photo, side, step, shown, reach) {
+export function drawSeen(canvas, photo, side, step, shown, reach) {
   const margin = Math.ceil(Math.min(reach, 0.2 * side)), zoom = Math.max(1, Math.floor(520 / (side + 2 * margin)));
   const context = canvas.getContext("2d");
   canvas.width = canvas.height = (side + 2 * margin) * zoom;
@@ -50,7 +70,7 @@ function seenBy(step, shown, side) {
   return step.field ? fieldOf(shown.row, shown.column, null, step.field, null) : null;
 }
 
-function seenText(step, shown, side) {
+export function seenText(step, shown, side) {
   if (step.shape.length === 1) return "It depends on the whole picture.";
   const box = seenBy(step, shown, side);
   if (!box) return "Its units see parts of different sizes.";
@@ -61,7 +81,7 @@ function seenText(step, shown, side) {
     (outside > 0 ? `; ${percent(outside)} of that is padding (hatched).` : ".");
 }
 
-function drawLegend(canvas, scale) {
+export function drawLegend(canvas, scale) {
   canvas.width = 256;
   canvas.height = 1;
   const table = tableOf(scale.colours), context = canvas.getContext("2d"), strip = context.createImageData(256, 1);

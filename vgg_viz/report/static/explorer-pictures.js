@@ -1,8 +1,12 @@
 // The pictures to choose from: those of the report, and the reader's own; and what the network says about the chosen one.
 
-const NO_PICTURE = "This file is no picture that the browser can read; choose a JPEG, PNG or WebP.";
+import { arrows, make } from "./elements.js";
+import { wholeOf } from "./explorer-core.js";
+import { clamp, named, percent, shortened } from "./values.js";
 
-function picturesView(core) {
+export const NO_PICTURE = "This file is no picture that the browser can read; choose a JPEG, PNG or WebP.";
+
+export function picturesView(core) {
   const { part, pictures, state, side, choose, className } = core;
   let own = null; // a picture of the reader: { name, canvas }
   const strip = part("strip");

@@ -1,5 +1,17 @@
 // The sandbox: one window over one map, with every number that decides where it goes and what comes out.
 
+import { all, make } from "./elements.js";
+import { colourOf, extremes, scaleOf } from "./explorer-colours.js";
+import { wholeOf } from "./explorer-core.js";
+import { convolve } from "./explorer-engine.js";
+import { mapCanvas } from "./explorer-lens.js";
+import { around, numberGrid, sign } from "./explorer-sums.js";
+import { exact } from "./explorer-terms.js";
+import { saveButtons } from "./export.js";
+import { checkScrollers } from "./page.js";
+import { twoTone } from "./paint.js";
+import { clamp, finite, number, shortened } from "./values.js";
+
 const KNOBS = { size: [1, 256], kernel: [1, 15], padding: [0, 15], stride: [1, 16], dilation: [1, 8] };
 const KNOB_NAMES = Object.keys(KNOBS);
 const RULES = ["edge", "mean", "copy", "max", "own", "unit"];
@@ -38,7 +50,7 @@ function windowAt(values, { size, kernel, padding, stride, dilation }, [row, col
   return { seen, inside };
 }
 
-function sandboxView(core) {
+export function sandboxView(core) {
   const { box, part, steps, state, unitName } = core;
   const stage = part("sandbox-stage"), inputs = KNOB_NAMES.map((name) => part(`sandbox-${name}`)), still = matchMedia("(prefers-reduced-motion: reduce)");
   let over = null, playing = 0, drawnAs = "", known = "", side = 0, values = null, weights = null, output = null; // the last four: of the setting `known`

@@ -1,7 +1,15 @@
 // A network that is too large to run here: what it said about each picture was written down, maps as bytes and sums in full.
 
+import { make } from "./elements.js";
+import { extremes, scaleOf } from "./explorer-colours.js";
+import { floatsOf, LAYER_RULES, softmax } from "./explorer-engine.js";
+import { around, grid, numberGrid, sign, termList } from "./explorer-sums.js";
+import { exact, signedText } from "./explorer-terms.js";
+import { valuesOf } from "./paint.js";
+import { bytesOf } from "./values.js";
+
 // What every step said about one picture, in the form that a live network gives it.
-function storedAnswers(steps, picture, pixels) {
+export function storedAnswers(steps, picture, pixels) {
   const answers = [LAYER_RULES.normalise(pixels, steps[0])];
   for (const answer of picture.answers) {
     if (answer.values) { answers.push(floatsOf(answer.values)); continue; }
@@ -13,22 +21,22 @@ function storedAnswers(steps, picture, pixels) {
 }
 
 // The unit whose sum was written down and came out highest.
-function storedStrongest(picture, layer) {
+export function storedStrongest(picture, layer) {
   const cells = Object.entries(picture?.cells?.[layer - 1] ?? {});
   return cells.length ? Number(cells.reduce((best, cell) => (cell[1].value > best[1].value ? cell : best))[0]) : 0;
 }
 
 // The sum behind the strongest cell of a unit, or nothing where none was written down.
-const storedCell = (picture, layer, id) => picture?.cells?.[layer - 1]?.[id];
+export const storedCell = (picture, layer, id) => picture?.cells?.[layer - 1]?.[id];
 
-function storedFlows(steps, layer, id, cell) {
+export function storedFlows(steps, layer, id, cell) {
   const below = steps[layer - 1];
   if (!cell) return [];
   return (cell.terms ?? [[id, 1]]).map(([channel, sum]) => [below.units ? below.units.indexOf(channel) : channel, sum]).filter(([unit]) => unit >= 0 && unit < below.shape[0]);
 }
 
 // Where a unit was strongest, the inputs that made it so, and the sum: as for a live network, at this one cell.
-function storedSum(step, cell, { names, below, pick, picked, others }) {
+export function storedSum(step, cell, { names, below, pick, picked, others }) {
   if (!cell) {
     const offered = others.map(([text, go]) => { const button = make("button", { type: "button" }, make("bdi", { text })); button.addEventListener("click", go); return button; });
     return { text: "The sum of this unit was not written down. These were, the strongest of the layer:", parts: [make("div", { class: "others" }, ...offered)] };

@@ -1,29 +1,15 @@
 // How one number comes about: the terms of every kind of layer, as they are, with a sum that is the number.
 // Each kind gives words (`text`, and a `hint` what to do), elements (`parts`), and where it has terms or shares, `bars`: [name, value] for the figure to take away.
 
-const exact = (value) => (Math.abs(value) < 5e-5 ? "0.0000" : value.toFixed(4)).replace("-", "−");
-const signedText = (value) => (value < 0 && Math.abs(value) >= 5e-5 ? ` − ${exact(-value)}` : ` + ${exact(Math.abs(value))}`);
-const MOST_TERMS = 40; // rows of a long sum; the rest stands in one row
-
-// What one cell of a convolution is made of: for each input channel its window, its kernel and their product's sum.
-function convTerms(step, before, unit, row, column) {
-  const { kernel, stride, padding, dilation } = step.window, [inputs, height, width] = step.input, area = kernel * kernel;
-  return Array.from({ length: inputs }, (_, channel) => {
-    const weights = step.weight.subarray((unit * inputs + channel) * area, (unit * inputs + channel + 1) * area);
-    const seen = new Float32Array(area), inside = [];
-    let sum = 0;
-    for (let i = 0; i < area; i++) {
-      const y = row * stride - padding + Math.floor(i / kernel) * dilation, x = column * stride - padding + (i % kernel) * dilation;
-      inside.push(y >= 0 && x >= 0 && y < height && x < width);
-      seen[i] = inside[i] ? before[(channel * height + y) * width + x] : 0;
-      sum += seen[i] * weights[i];
-    }
-    return { channel, sum, seen, weights, inside };
-  });
-}
+import { make } from "./elements.js";
+import { colourOf, extremes, scaleOf } from "./explorer-colours.js";
+import { stretch } from "./explorer-engine.js";
+import { mapCanvas } from "./explorer-lens.js";
+import { convTerms, exact, MOST_TERMS, signedText } from "./explorer-terms.js";
+import { number, percent } from "./values.js";
 
 // Numbers on their colours, black or white, whichever can be read.
-function numberGrid(caption, values, wide, scale, notes = [], written = exact) {
+export function numberGrid(caption, values, wide, scale, notes = [], written = exact) {
   const rows = [];
   for (let i = 0; i < values.length; i += wide) {
     rows.push(make("tr", {}, ...Array.from({ length: wide }, (_, j) => {
@@ -38,12 +24,12 @@ function numberGrid(caption, values, wide, scale, notes = [], written = exact) {
   return make("table", { class: "number-grid" }, make("caption", { text: caption }), make("tbody", {}, ...rows));
 }
 
-const sign = (text) => make("span", { class: "operator", "aria-hidden": "true", text });
-const grid = (...parts) => make("div", { class: "number-row" }, ...parts);
-const around = (values) => scaleOf("signed", extremes(values));
+export const sign = (text) => make("span", { class: "operator", "aria-hidden": "true", text });
+export const grid = (...parts) => make("div", { class: "number-row" }, ...parts);
+export const around = (values) => scaleOf("signed", extremes(values));
 
 // A number as a bar from the middle: to the right above zero, to the left below; `top` fills its half.
-function signedBar(value, top) {
+export function signedBar(value, top) {
   const fill = make("span", { class: value < 0 ? "less" : "more" }), share = top > 0 ? (50 * Math.abs(value)) / top : 0;
   fill.style.width = `${share}%`;
   fill.style.left = `${value < 0 ? 50 - share : 50}%`;
@@ -51,7 +37,7 @@ function signedBar(value, top) {
 }
 
 // A long sum as rows with bars; `pick` makes rows into buttons. Returns the list.
-function termList(terms, { label, pick, picked, addend }) {
+export function termList(terms, { label, pick, picked, addend }) {
   const top = Math.max(...terms.map((term) => Math.abs(term.sum)), Math.abs(addend?.[1] ?? 0), 1e-12);
   const shown = terms.length <= MOST_TERMS ? terms : [...terms].sort((a, b) => Math.abs(b.sum) - Math.abs(a.sum)).slice(0, MOST_TERMS);
   const line = (name, value) => [make("span", { class: "term-name" }, make("bdi", { text: name })), signedBar(value, top), make("span", { class: "term-value", text: exact(value) })];
@@ -77,7 +63,7 @@ function sumLine(terms, bias, name, value) {
   return make("p", { class: "sum" }, `${parts}${signedText(bias)} (bias) = `, make("strong", { text: exact(value) }), make("span", { text: ` = ${name}` }));
 }
 
-const SUMS = {
+export const SUMS = {
   normalise(step, before, shown, value) {
     const [std, mean] = [step.weight[shown.unit], step.bias[shown.unit]], pixel = before[(shown.unit * step.shape[1] + shown.row) * step.shape[2] + shown.column];
     return {

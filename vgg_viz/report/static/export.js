@@ -15,8 +15,11 @@
 //   wide     width of the sheet [px]
 // Colours are those of the page as it stands, light or dark, on its own opaque ground.
 
+import { make, root, savePicture, saveText } from "./elements.js";
+import { fileName, named, number } from "./values.js";
+
 const SHEET_FONT = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif";
-const SHEET_EDGE = 24;
+export const SHEET_EDGE = 24;
 const SHEET_WIDE = 720;
 const SMALL = { size: 12, faint: true };
 const ruler = make("canvas").getContext("2d");
@@ -27,7 +30,7 @@ function lengthOf(text, { size = 13, weight = 400 } = {}) {
 }
 
 // As much of a text as a width takes.
-function fitting(text, width, style) {
+export function fitting(text, width, style) {
   if (lengthOf(text, style) <= width) return text;
   let most = text.length;
   while (most > 1 && lengthOf(`${text.slice(0, most)}…`, style) > width) most = Math.min(most - 1, Math.floor(most * 0.96));
@@ -45,7 +48,7 @@ function wrapped(text, width, style) {
 }
 
 // What draws on a sheet, wherever it comes to stand: marks are kept as records and painted when the sheet's height is known.
-const penOn = (marks, left = 0, top = 0) => ({
+export const penOn = (marks, left = 0, top = 0) => ({
   text: (x, y, text, style) => marks.push({ kind: "text", x: left + x, y: top + y, text: String(text), size: 13, weight: 400, anchor: "start", ...style }),
   box: (x, y, width, height, colour) => marks.push({ kind: "box", x: left + x, y: top + y, width, height, colour }),
   image: (x, y, width, height, canvas, smooth = false) => marks.push({ kind: "image", x: left + x, y: top + y, width, height, canvas, smooth }),
@@ -118,7 +121,7 @@ function sheetColours() {
   return { ground: style.backgroundColor, ink: style.color, more: colour("--flow-more"), less: colour("--flow-less"), one: colour("--pair-one"), two: colour("--pair-two"), rule: colour("--flow-quiet") };
 }
 
-function paintSheet({ marks, width, height }, times, ground = null) {
+export function paintSheet({ marks, width, height }, times, ground = null) {
   const colours = sheetColours(), canvas = make("canvas", { width: width * times, height: height * times }), context = canvas.getContext("2d");
   context.scale(times, times);
   context.fillStyle = ground ?? colours.ground;
@@ -158,7 +161,7 @@ function vectorSheet({ marks, width, height }) {
     `<rect width="${width}" height="${height}" fill="${colours.ground}"/>\n${drawn.join("\n")}\n</svg>\n`;
 }
 
-function saveButtons(holder, name, sheet, speak = () => {}) {
+export function saveButtons(holder, name, sheet, speak = () => {}) {
   const button = (text, save) => {
     const made = make("button", { type: "button" }, text, make("span", { class: "visually-hidden", text: `: ${name}` }));
     made.addEventListener("click", () => {
@@ -177,4 +180,4 @@ function saveButtons(holder, name, sheet, speak = () => {}) {
 }
 
 // A canvas with the legend's colours as they lie between two numbers.
-const legendOf = (bar, labels, text) => ({ bar, labels: labels.map((label) => (typeof label === "number" ? number(label) : label)), text });
+export const legendOf = (bar, labels, text) => ({ bar, labels: labels.map((label) => (typeof label === "number" ? number(label) : label)), text });

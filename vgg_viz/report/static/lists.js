@@ -1,7 +1,10 @@
 // Lists that the viewer and the grid of examples share: options of a select, answers with their bars.
 
+import { make } from "./elements.js";
+import { clamp, percent } from "./values.js";
+
 // The options of a select, built again only when they are others; [value, text] each.
-function fillSelect(select, options, chosen) {
+export function fillSelect(select, options, chosen) {
   const key = JSON.stringify(options);
   if (select.dataset.key !== key) {
     select.replaceChildren(...options.map(([value, text]) => make("option", { value, text })));
@@ -12,7 +15,7 @@ function fillSelect(select, options, chosen) {
 }
 
 // The first answers of the network as list items with bars: [class, probability] each.
-function guessRows(top, truth, className) {
+export function guessRows(top, truth, className) {
   return top.map(([index, probability]) => {
     const bar = make("span", { class: "guess-bar", "aria-hidden": "true" }, make("span"));
     bar.firstChild.style.width = `${clamp(100 * probability, 0, 100)}%`;

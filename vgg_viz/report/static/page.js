@@ -1,5 +1,7 @@
 // Around the figures: theme, contents, sortable tables, copying, enlarging.
 
+import { all, copy, make, root } from "./elements.js";
+
 function themeSwitch() {
   const inputs = all("input[name=theme]");
   const chosen = root.dataset.theme || "system";
@@ -129,7 +131,7 @@ function inlaid(link) {
 themeSwitch();
 contents();
 all("table.sortable").forEach(sortable);
-const checkScrollers = scrollers();
+export const checkScrollers = scrollers();
 copyButtons();
 enlarging();
 all("[data-inlaid]").forEach(inlaid);

@@ -1,8 +1,11 @@
 // From stored bytes to colours on a photo: the arithmetic of the viewer, without its buttons.
 
+import { TABLES } from "./colours.js";
+import { clamp, finite } from "./values.js";
+
 // The raw values of a map: byte 0 is `low`, byte 255 is `high`, linear in between; they lie in `bytes`. Decoded once.
-const decoded = new WeakMap();
-function valuesOf(map) {
+export const decoded = new WeakMap();
+export function valuesOf(map) {
   if (!decoded.has(map)) {
     const low = finite(map.low), step = (finite(map.high) - low) / 255;
     decoded.set(map, Float32Array.from({ length: map.h * map.w }, (_, i) => low + step * (map.bytes[i] || 0)));
@@ -11,12 +14,12 @@ function valuesOf(map) {
 }
 
 // The value that gets the strongest colour. Signed maps have zero in the middle; unsigned ones start at zero.
-function topOf(low, high, signed) {
+export function topOf(low, high, signed) {
   return signed ? Math.max(Math.abs(finite(low)), Math.abs(finite(high))) : Math.max(0, finite(high));
 }
 
 // A value as a position: [-1, 1] with a sign, [0, 1] without one. A map of zeros stays at zero.
-function position(value, top, signed) {
+export function position(value, top, signed) {
   return top > 0 ? clamp(value / top, signed ? -1 : 0, 1) : 0;
 }
 
@@ -43,7 +46,7 @@ function between(pixels, zoom, units, side, layer) {
 }
 
 // The map as a picture of `zoom` canvas pixels a photo pixel. Alpha is opacity x |position|, so zero leaves the photo alone.
-function paintMap(map, layer, size, zoom, { top, signed, opacity, alone }) {
+export function paintMap(map, layer, size, zoom, { top, signed, opacity, alone }) {
   const width = size.width * zoom, height = size.height * zoom;
   const image = new ImageData(width, height), out = image.data;
   const values = valuesOf(map), table = signed ? TABLES.signed : TABLES.unsigned;
@@ -66,7 +69,7 @@ function paintMap(map, layer, size, zoom, { top, signed, opacity, alone }) {
 }
 
 // What one cell of a map looks at, in photo pixels: x0, y0 inside, x1, y1 just outside; may reach beyond the photo.
-function fieldOf(row, column, map, layer, size) {
+export function fieldOf(row, column, map, layer, size) {
   if (!layer) {
     const w = size.width / map.w, h = size.height / map.h;
     return { x0: column * w, y0: row * h, x1: (column + 1) * w, y1: (row + 1) * h };
@@ -77,20 +80,20 @@ function fieldOf(row, column, map, layer, size) {
 }
 
 // How many pixels beyond the photo the fields of a layer reach, at most.
-function overhang(map, layer, size) {
+export function overhang(map, layer, size) {
   if (!layer) return 0;
   const first = fieldOf(0, 0, map, layer, size), last = fieldOf(map.h - 1, map.w - 1, map, layer, size);
   return Math.max(0, -first.x0, -first.y0, last.x1 - size.width, last.y1 - size.height);
 }
 
 // The cell whose centre is nearest to a place on the photo (pixel indices, fractions allowed).
-function cellAt(x, y, map, layer, size) {
+export function cellAt(x, y, map, layer, size) {
   const unit = (p, units, side) => (layer ? Math.round((p - layer.centre) / layer.jump) : Math.floor(((p + 0.5) * units) / side));
   return { row: clamp(unit(y, map.h, size.height), 0, map.h - 1), column: clamp(unit(x, map.w, size.width), 0, map.w - 1) };
 }
 
 // A box with everything outside the photo hatched: that part of the field sees only padding.
-function drawField(context, box, size, scale, origin) {
+export function drawField(context, box, size, scale, origin) {
   const place = (value) => origin + value * scale;
   const left = place(box.x0), top = place(box.y0), width = (box.x1 - box.x0) * scale, height = (box.y1 - box.y0) * scale;
   context.save();
@@ -117,7 +120,7 @@ function drawField(context, box, size, scale, origin) {
 }
 
 // White on black: an outline that shows on any picture.
-function twoTone(context, path, width = Math.max(2, context.canvas.width / 280)) {
+export function twoTone(context, path, width = Math.max(2, context.canvas.width / 280)) {
   context.lineJoin = "round";
   for (const [colour, line] of [["#000", width * 2], ["#fff", width]]) {
     path();
@@ -128,7 +131,7 @@ function twoTone(context, path, width = Math.max(2, context.canvas.width / 280))
 }
 
 // The border of a mask, along the edges of its pixels.
-function drawOutline(context, mask, scale, origin) {
+export function drawOutline(context, mask, scale, origin) {
   const { data, width, height } = mask;
   const on = (x, y) => x >= 0 && y >= 0 && x < width && y < height && data[4 * (y * width + x)] > 127;
   const path = () => {

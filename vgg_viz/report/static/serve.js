@@ -1,5 +1,9 @@
 // The live page: sends a picture, shows what comes back, asks for maps and opens the viewer on them.
 
+import { all, announcer, blobOf, make } from "./elements.js";
+import { clamp, finite, named, percent, shortened } from "./values.js";
+import { CANNOT_UNPACK, rangeOf, unpacked, viewer } from "./viewer.js";
+
 const MOST_LOOKED = 8; // pictures whose maps one page keeps
 const TRIALS = 5; // to be let in where others wait
 

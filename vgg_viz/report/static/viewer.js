@@ -1,6 +1,14 @@
 // The attention viewer: a photo, a map on it, and every choice in the address of the page.
 
-function viewer(box, data) {
+import { TABLES } from "./colours.js";
+import { all, announcer, arrows, make } from "./elements.js";
+import { legendOf, saveButtons } from "./export.js";
+import { fillSelect, guessRows } from "./lists.js";
+import { checkScrollers } from "./page.js";
+import { cellAt, drawField, drawOutline, fieldOf, overhang, paintMap, position, valuesOf } from "./paint.js";
+import { clamp, finite, inflated, named, number, percent, shortened } from "./values.js";
+
+export function viewer(box, data) {
   const address = box.dataset.viewer;
   const part = (name) => box.querySelector(`[data-part=${name}]`);
   const methods = new Map(data.methods.map((method) => [method.id, method]));
@@ -402,16 +410,16 @@ function viewer(box, data) {
 }
 
 // The name of the range that a map shares with those of the other photos.
-const rangeOf = (map) => `${map.method}|${map.layer ?? ""}|${map.target}`;
+export const rangeOf = (map) => `${map.method}|${map.layer ?? ""}|${map.target}`;
 
 // Maps come deflated, as one block: what was told with each its own bytes again. Fails where the browser cannot inflate.
-async function unpacked({ block, ...told }) {
+export async function unpacked({ block, ...told }) {
   const bytes = await inflated(block);
   let filled = 0;
   return { ...told, maps: told.maps.map((map) => ({ ...map, bytes: bytes.subarray(filled, (filled += map.h * map.w)) })) };
 }
 
-const CANNOT_UNPACK = "This browser cannot unpack the maps; a newer one can.";
+export const CANNOT_UNPACK = "This browser cannot unpack the maps; a newer one can.";
 
 async function openViewer(box) {
   let data;
