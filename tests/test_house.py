@@ -372,3 +372,23 @@ def test_browser_tests_wait_for_functions_not_for_bare_expressions():
     for file in sorted((Path(__file__).parent / "browser").glob("*.py")):
         bare = re.findall(r"""wait_for_function\(f?["'](?!["(]|"\(|async)[^\n]*""", file.read_text(encoding="utf-8"))
         assert not bare, f"{file.name}: {bare[0]}"
+
+
+# ---------------------------------------------------------------- the machinery of galleries
+
+MACHINERY = {
+    "build", "bundle", "exhibits", "explorer", "index", "page", "publishing", "section", "source", "viewer", "wording", "writing",
+}  # fmt: skip
+
+
+def test_how_a_gallery_comes_about_knows_no_model_no_method_and_no_kind_of_study():
+    below = GROUND | {"maths", "figures"}
+    reached = [
+        f"{module.place} imports {found.name}"
+        for module in MODULES
+        if module.place in {f"report/{name}.py" for name in MACHINERY}
+        for found in imports(module)
+        if (room := room_of(found.name)) and room not in below
+        and not (room == "report" and (found.name.split(".")[2:3] or [""])[0] in MACHINERY)
+    ]  # fmt: skip
+    assert reached == []

@@ -12,20 +12,30 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from vgg_viz.errors import OutputRefused, SectionMissing
 from vgg_viz.figures.write import adaptive, packed_png, painted, vector
 from vgg_viz.plain_json import plain, write_json
 from vgg_viz.records import Exhibit, Finding, Table
 from vgg_viz.report import page
-from vgg_viz.report.preset import Preset
 from vgg_viz.report.publishing import svg_uri
 
 MOST_LISTED = 800  # characters of one exhibit's numbers in the manifest
 PAGE_DENSITY, PAGE_QUALITY = 1.15, 45  # of photographs in the page; as WebP
 
 Progress = Callable[[str, int, int], None]  # what is being made, how many are done, of how many
+
+
+class Quality(Protocol):
+    """How finely figures are written: a name, pixels of a PNG to a figure pixel, photographs in 256 colours or not."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def scale(self) -> float: ...
+    @property
+    def palette(self) -> bool: ...
 
 
 @dataclass(slots=True)
@@ -70,7 +80,7 @@ def failure(what: str, error: Exception) -> str:
     return f"{what}: {type(error).__name__}: {why[:200]}"
 
 
-def write_chapter(made: Made, folder: Path, preset: Preset) -> page.Section:
+def write_chapter(made: Made, folder: Path, quality: Quality) -> page.Section:
     """The chapter's files in `figures/` and `data/` of the folder, and the chapter as the page shows it.
 
     raises  OSError when the disk says no; a figure that fails otherwise is named in `made.missing`
@@ -81,7 +91,7 @@ def write_chapter(made: Made, folder: Path, preset: Preset) -> page.Section:
         waiting: list[tuple[Exhibit, _Painted | None]] = []
         for exhibit in made.exhibits:
             with _forgiving(made, exhibit, folder):
-                waiting.append((exhibit, _paint(exhibit, preset, encoder)))
+                waiting.append((exhibit, _paint(exhibit, quality, encoder)))
         for exhibit, paint in waiting:
             with _forgiving(made, exhibit, folder):
                 shown.append(_write(exhibit, paint, folder))
@@ -114,12 +124,12 @@ class _Painted:
     themed: Future[str]
 
 
-def _paint(exhibit: Exhibit, preset: Preset, encoder: ThreadPoolExecutor) -> _Painted | None:
+def _paint(exhibit: Exhibit, quality: Quality, encoder: ThreadPoolExecutor) -> _Painted | None:
     figure = exhibit.figure
     if figure is None:
         return None
     width, height = (round(size * figure.dpi) for size in figure.get_size_inches())
-    packed = encoder.submit(packed_png, painted(figure, scale=preset.scale), scale=preset.scale, palette=preset.palette)
+    packed = encoder.submit(packed_png, painted(figure, scale=quality.scale), scale=quality.scale, palette=quality.palette)
     drawn = vector(figure, density=PAGE_DENSITY)
     return _Painted(width, height, drawn, packed, encoder.submit(adaptive, drawn, quality=PAGE_QUALITY))
 

@@ -9,13 +9,12 @@ import base64
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vgg_viz.attribution.method import Method
 from vgg_viz.maths.images import encode_jpeg, encode_png, encode_webp
 from vgg_viz.maths.receptive_field import Field, Window
 from vgg_viz.records import Attribution, Batch
@@ -167,7 +166,22 @@ def of_attributions(
     return ViewerPayload(pictures, classes, there, in_order, found, outline=outline_of(batch), start=start)
 
 
-def method_of(method: Method, evidence: str = "") -> ViewerMethod:
+class MethodFacts(Protocol):
+    """What the viewer tells of an attribution method."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def signed(self) -> bool: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def about(self) -> str: ...
+
+
+def method_of(method: MethodFacts, evidence: str = "") -> ViewerMethod:
     """A method of the registry as the viewer names it."""
     return ViewerMethod(method.name, method.title, method.signed, method.unit, method.about, evidence)
 
