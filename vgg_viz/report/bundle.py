@@ -70,10 +70,10 @@ def _add(module: str, joined: dict[str, str], path: tuple[str, ...]) -> None:
         exported = {name for export, name in _declarations(other) if export}
         if missing := {name.strip() for name in names.split(",")} - exported - {""}:
             raise BundleError(f"{module} imports {', '.join(sorted(missing))}, which {other} does not export")
-    body = re.sub(r"^export (?=async |function|class |const |let )", "", _IMPORT.sub("", text), flags=re.MULTILINE)
+    body = re.sub(r"^export (?=async |function|class |const |let )", "", stripped(_IMPORT.sub("", text)), flags=re.MULTILINE)
     if found := re.search(r"^(import|export)\b.*|\bimport\s*[(.]", body, re.MULTILINE):
         raise BundleError(f"{module} holds {found[0]!r}, which the bundle does not cover")
-    joined[module] = stripped(body)
+    joined[module] = body
 
 
 @cache

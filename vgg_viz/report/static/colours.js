@@ -1,4 +1,5 @@
 // The two colour maps, 256 steps of RRGGBB each: viridis for what starts at zero, RdBu_r for what has a sign.
+// Written by tests/colour_tables.py from matplotlib's; a test compares them.
 
 const VIRIDIS =
   "44015444025544035745055845065a45085b46095c460b5e460c5f460e61470f6247116347126547146647156747166947186a48196b" +

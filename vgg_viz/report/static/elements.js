@@ -3,8 +3,22 @@
 import { bytesOf, clamp } from "./values.js";
 
 export const root = document.documentElement;
+
+/**
+ * All elements that a selector finds.
+ * @param {string} selector
+ * @param {ParentNode} [within]
+ * @returns {any[]}
+ */
 export const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 
+/**
+ * A new element: "text" is its text, true an attribute without value, false and null none.
+ * @param {string} tag
+ * @param {Record<string, any>} [attributes]
+ * @param {...(Node | string)} children
+ * @returns {any}
+ */
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -15,6 +29,11 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+/**
+ * Text to the clipboard; false where the browser does not let it.
+ * @param {string} text
+ * @returns {Promise<boolean>}
+ */
 export async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
@@ -30,7 +49,13 @@ export async function copy(text) {
   }
 }
 
-// A list of pictures is one stop for the keyboard; arrows, Home and End move inside it.
+/**
+ * A list of pictures is one stop for the keyboard; arrows, Home and End move inside it.
+ * @param {HTMLElement} list
+ * @param {() => any[]} options
+ * @param {(index: number) => void} to
+ * @returns {void}
+ */
 export function arrows(list, options, to) {
   list.addEventListener("keydown", (event) => {
     const all = options(), at = all.findIndex((option) => option.getAttribute("aria-selected") === "true"), last = all.length - 1;
@@ -42,7 +67,11 @@ export function arrows(list, options, to) {
   });
 }
 
-// Speech for those who cannot see the change: the last of several in a row is said.
+/**
+ * Speech for those who cannot see the change: the last of several in a row is said.
+ * @param {HTMLElement} element
+ * @returns {(text: string, after?: number) => void}
+ */
 export function announcer(element) {
   let speaking = 0;
   return (text, after = 600) => {
@@ -60,13 +89,29 @@ function saveBlob(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
-// What a data: address in base64 holds.
+/**
+ * What a data: address in base64 holds.
+ * @param {string} uri
+ * @returns {Blob}
+ */
 export function blobOf(uri) {
   const [head, content] = uri.split(",");
   return new Blob([bytesOf(content)], { type: head.slice("data:".length).split(";")[0] });
 }
 
-// A canvas as PNG. Not toBlob: it waits for an idle moment, which a busy page may not have for seconds.
+/**
+ * A canvas as PNG. Not toBlob: it waits for an idle moment, which a busy page may not have for seconds.
+ * @param {HTMLCanvasElement} canvas
+ * @param {string} name
+ * @returns {void}
+ */
 export const savePicture = (canvas, name) => saveBlob(blobOf(canvas.toDataURL("image/png")), name);
 
+/**
+ * Text as a file to take away.
+ * @param {string} text
+ * @param {string} name
+ * @param {string} type
+ * @returns {void}
+ */
 export const saveText = (text, name, type) => saveBlob(new Blob([text], { type }), name);

@@ -6,6 +6,7 @@ import { clamp, named, number, percent, shortened } from "./values.js";
 
 function examples(box) {
   const address = box.dataset.examples;
+  /** @type {(name: string) => any} */
   const part = (name) => box.querySelector(`[data-part=${name}]`);
   const data = JSON.parse(part("examples").textContent);
   const className = (index) => named(data.classes[index]);
@@ -31,11 +32,12 @@ function examples(box) {
   // What can be sorted by: [what to call it, its value, what "up" and "down" mean].
   const LOWEST = ["lowest first", "highest first"];
   const collator = new Intl.Collator("en", { numeric: true });
+  /** @type {Map<string, [string, (item: any) => any, string[]]>} */
   const SORTS = new Map([
     ["loss", ["loss", (item) => item.loss, LOWEST]],
     ["confidence", ["confidence", (item) => item.confidence, LOWEST]],
     ["margin", ["margin to the runner-up", (item) => item.margin, LOWEST]],
-    ...(items.some((item) => !lacking(item.inside)) ? [["attention", ["attention inside the object", (item) => item.inside, LOWEST]]] : []),
+    ...(items.some((item) => !lacking(item.inside)) ? [/** @type {any} */ (["attention", ["attention inside the object", (item) => item.inside, LOWEST]])] : []),
     ["name", ["file name", (item) => item.name, ["A to Z", "Z to A"]]],
     ["place", ["order of the set", (item) => item.place, ["first to last", "last to first"]]],
   ]);
@@ -87,7 +89,9 @@ function examples(box) {
 
   // What is asked for: [key, how to call it, who passes]. "wrong" and "right" are two answers to one question.
   function criteria() {
-    const list = [], wanted = plain(state.search.trim());
+    /** @type {[string, string, (item: any) => boolean][]} */
+    const list = [];
+    const wanted = plain(state.search.trim());
     if (wanted !== "") list.push(["search", `the search for “${shortened(state.search.trim())}”`, (item) => item.text.some((text) => text.includes(wanted))]);
     if (state.wrong !== state.right) list.push(["answer", `“${state.wrong ? "wrong" : "right"}”`, (item) => item.wrong === state.wrong]);
     for (const key of ["low", "outside"]) if (state[key]) list.push([key, `“${FILTERS[key]}”`, (item) => item[key]]);
@@ -102,7 +106,7 @@ function examples(box) {
     failing = items.map((item) => list.filter(([, , passes]) => !passes(item)).map(([key]) => key));
     const order = (one, two) => {
       const a = value(one), b = value(two);
-      if (lacking(a) || lacking(b)) return lacking(a) - lacking(b) || one.index - two.index; // what was not measured comes last
+      if (lacking(a) || lacking(b)) return Number(lacking(a)) - Number(lacking(b)) || one.index - two.index; // what was not measured comes last
       return sign * (typeof a === "string" ? collator.compare(a, b) : a - b) || one.index - two.index;
     };
     shown = items.filter((item) => failing[item.index].length === 0).sort(order);
@@ -216,7 +220,7 @@ function examples(box) {
       ["Place in the set", Number(item.place).toLocaleString("en")],
     ];
     part("facts").replaceChildren(...facts.map(([name, text]) => make("div", {}, make("dt", { text: name }), make("dd", {}, make("bdi", { text })))));
-    const look = part("look"), viewer = document.querySelector("[data-viewer]")?.dataset.viewer;
+    const look = part("look"), viewer = all("[data-viewer]")[0]?.dataset.viewer;
     look.parentElement.hidden = item.photo === undefined || !viewer;
     if (viewer) look.setAttribute("href", `#${new URLSearchParams({ view: viewer, photo: item.photo + 1 })}`);
     paint();
@@ -263,7 +267,7 @@ function examples(box) {
     const target = document.querySelector("[data-viewer]");
     const arrive = () => { // once the viewer has read the address
       target.closest("figure").scrollIntoView();
-      target.querySelector("[role=option][tabindex='0']")?.focus({ preventScroll: true });
+      all("[role=option][tabindex='0']", target)[0]?.focus({ preventScroll: true });
     };
     addEventListener("hashchange", arrive, { once: true });
   });
@@ -317,7 +321,7 @@ function examples(box) {
     clearTimeout(writing);
     const words = new URLSearchParams({ view: address });
     if (state.search) words.set("search", state.search);
-    for (const key of Object.keys(FILTERS)) if (state[key]) words.set(key, 1);
+    for (const key of Object.keys(FILTERS)) if (state[key]) words.set(key, "1");
     for (const key of ["true", "predicted"]) if (state[key] !== null) words.set(key, state[key] + 1);
     words.set("sort", state.sort);
     words.set("order", state.order);

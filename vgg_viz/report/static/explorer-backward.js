@@ -2,6 +2,8 @@
 
 import { convolve, perChannel, stretch } from "./explorer-engine.js";
 
+/** @import { Step } from "./explorer-engine.js" */
+
 // What each kernel of a convolution does on the way back: inputs and outputs swapped, rows and columns turned round.
 const turnedKernels = new WeakMap();
 function turned(step) {
@@ -75,14 +77,23 @@ const WAYS_BACK = {
   normalise: (gradient, step) => perChannel(gradient, step, (slope, std) => slope / std),
   conv: convolveBack,
   bn: (gradient, step) => perChannel(gradient, step, (slope, factor) => slope * factor),
-  relu: (gradient, step, before) => gradient.map((slope, i) => (before[i] > 0 ? slope : 0)),
+  relu: (gradient, _step, before) => gradient.map((slope, i) => (before[i] > 0 ? slope : 0)),
   pool: maxPoolBack,
   avgpool: averagePoolBack,
   flatten: (gradient) => gradient,
   fc: connectBack,
 };
 
-// The gradient of number `place` of the step `from`: with respect to every step's output up to there, and to the pixels.
+/**
+ * The gradient of number `place` of the step `from`: with respect to every step's output up to there, and to the
+ * pixels.
+ * @param {Step[]} steps
+ * @param {Float32Array[]} activations
+ * @param {Float32Array} pixels
+ * @param {number} from
+ * @param {number} place
+ * @returns {{ gradients: Float32Array[], pixels: Float32Array }}
+ */
 export function backward(steps, activations, pixels, from, place) {
   let gradient = new Float32Array(activations[from].length);
   gradient[place] = 1;

@@ -12,6 +12,9 @@ import { exact } from "./explorer-terms.js";
 import { legendOf, saveButtons } from "./export.js";
 import { clamp, finite, named, number, percent, shortened } from "./values.js";
 
+/** @import { Scale } from "./explorer-colours.js" */
+/** @import { Core } from "./explorer-core.js" */
+
 // How far two lists of numbers lie apart: what both hold, the largest difference, the mean one, and the mean size of the first.
 function apartness(one, two, from = 0, to = one.length) {
   let low = Infinity, high = -Infinity, most = 0, sum = 0, size = 0;
@@ -49,6 +52,11 @@ function sharedClasses(one, two) {
   return [...ours.map((key, i) => [one[i], i, theirs.get(key) ?? null]), ...[...theirs].filter(([key]) => !ours.includes(key)).map(([, i]) => [two[i], null, i])];
 }
 
+/**
+ * The view: see the top of `explorer-core.js`.
+ * @param {Core} core
+ * @returns {Record<string, any>}
+ */
 export function besideView(core) {
   const { part, steps, last, state, pictures, network, rival, choose, shapeOf, unitName } = core;
   const sides = [{ title: core.title, network, steps }, ...(rival ? [{ ...rival, steps: stepsOf(rival.network) }] : [])];
@@ -119,7 +127,7 @@ export function besideView(core) {
 
   // ---- reading
 
-  readMaps(core, maps, (event) => (parted.has(state.layer) ? event.target.closest("canvas") : null), () => threeNumbers(state));
+  readMaps(core, maps, (event) => (parted.has(state.layer) ? /** @type {any} */ (event.target).closest("canvas") : null), () => threeNumbers(state));
 
   // The cell in the first, in the second, and their difference.
   function three({ layer, unit, row, column }) {
@@ -144,6 +152,7 @@ export function besideView(core) {
     const alone = coloursOf(steps, layer) === "grey" || steps[layer].kind === "softmax";
     return { unit: steps[layer].shape.length === 1 ? `all of ${steps[layer].title}` : "this unit", layer: `all of ${steps[layer].title}`, network: alone ? `all of ${steps[layer].title}` : "every layer" }[state.range];
   };
+  /** @type {(layer: number, scales: Scale[]) => any[]} */
   const legends = (layer, [scale, apart]) => [
     [scale, scale.colours === "signed" ? `All three maps: the range of ${reachText(layer)} in both, and of the difference; red above zero, blue below` : `The two maps: the range of ${reachText(layer)} in both`],
     ...(scale.colours === "signed" ? [] : [[apart, "Second minus first, on the same scale; red where the second is larger"]]),

@@ -7,6 +7,8 @@ import { convTerms } from "./explorer-terms.js";
 import { fitting, legendOf, paintSheet, penOn, saveButtons, SHEET_EDGE } from "./export.js";
 import { clamp, named, number, percent, shortened } from "./values.js";
 
+/** @import { Core } from "./explorer-core.js" */
+
 const BOARD_HEIGHT = 476; // of a column of maps [px]
 const CELL_GAP = 4;
 const PRINT_EDGE = 24; // beside the board on paper: names of narrow layers are wider than their maps
@@ -119,7 +121,11 @@ function drawFlows(canvas, places, shown, flows, picked, density = Math.min(2, M
   if (place) outline(boxOn(place, shown.unit), 3, style.getPropertyValue("--flow-shown"));
 }
 
-// The board: every layer with all its units, the flows into what is looked at, and the probabilities at its end.
+/**
+ * The board: every layer with all its units, the flows into what is looked at, and the probabilities at its end.
+ * @param {Core} core
+ * @returns {Record<string, any>}
+ */
 export function boardView(core) {
   const { part, steps, last, state, choose, point, shapeOf, scaleFor, className } = core, scores = steps[last].shape;
   const flows = make("canvas", { "aria-hidden": "true" });

@@ -10,6 +10,8 @@ import { saveButtons } from "./export.js";
 import { twoTone } from "./paint.js";
 import { clamp, finite, percent, shortened } from "./values.js";
 
+/** @import { Core } from "./explorer-core.js" */
+
 const FILLS = { m: "mean", b: "blur", c: "colour" };
 const MOST_POINTS = 400; // of all strokes together, so that an address stays one that can be mailed
 const GREY_FILL = "#808080";
@@ -74,6 +76,11 @@ function layStroke(image, hidden, { size, points }, pixelOf, first = 0) {
   }
 }
 
+/**
+ * The view: see the top of `explorer-core.js`.
+ * @param {Core} core
+ * @returns {Record<string, any>}
+ */
 export function brushView(core) {
   const { box, part, steps, last, side, state, className } = core, scores = last - 1;
   if (!runsLive(core, "brush", "The brush")) return {};
@@ -220,7 +227,7 @@ export function brushView(core) {
     bars.setAttribute("aria-hidden", "true");
     bars.append(make("span", { class: "was" }), make("span", { class: "now" }));
     const signed = make("span", { class: "brush-signed" }), item = make("li", { class: "brush-row" }, name, bars, was, now, signed, change);
-    return { item, name, was, now, change, bars, signed };
+    return { item, name, was, now, change, bars, signed, key: "" };
   });
   part("brush-rows").append(...rows.map((row) => row.item));
 
@@ -230,8 +237,8 @@ export function brushView(core) {
     const top = Array.from(now.keys()).reduce((best, i) => (now[i] > now[best] ? i : best), 0);
     rows.forEach((row, i) => {
       const index = order[i], change = now[index] - was[index], points = (100 * Math.abs(change)).toFixed(1), as = [index, was[index], now[index], index === top].join();
-      if (as === row.as) return;
-      row.as = as;
+      if (as === row.key) return;
+      row.key = as;
       row.name.replaceChildren(make("bdi", { text: shortened(className(index), 40) }));
       row.name.classList.toggle("best", index === top);
       row.was.textContent = percent(was[index]);

@@ -11,8 +11,17 @@ import { checkScrollers } from "./page.js";
 import { overhang } from "./paint.js";
 import { clamp, number, shortened } from "./values.js";
 
-// Maps on a stage are read with the pointer, a finger or the arrow keys. `canvasAt(event)` is the map under the pointer, null where there is none;
-// `said()` are the words for a cell chosen by key, where they are not the core's.
+/** @import { Core } from "./explorer-core.js" */
+
+/**
+ * Maps on a stage are read with the pointer, a finger or the arrow keys. `canvasAt(event)` is the map under the
+ * pointer, null where there is none; `said()` are the words for a cell chosen by key, where they are not the core's.
+ * @param {Core} core
+ * @param {HTMLElement} stage
+ * @param {(event: PointerEvent) => HTMLCanvasElement | null} canvasAt
+ * @param {(() => string) | null} [said]
+ * @returns {void}
+ */
 export function readMaps(core, stage, canvasAt, said = null) {
   const { steps, state, shapeOf, choose, point } = core;
   const under = (event) => {
@@ -34,6 +43,11 @@ export function readMaps(core, stage, canvasAt, said = null) {
   });
 }
 
+/**
+ * The view: see the top of `explorer-core.js`.
+ * @param {Core} core
+ * @returns {Record<string, any>}
+ */
 export function closerView(core) {
   const { part, steps, last, side, state, choose, shapeOf, sourceOf, unitName, className, cellText } = core;
 

@@ -18,7 +18,24 @@ import { seenText } from "./explorer-lens.js";
 import { storedAnswers, storedCell, storedStrongest } from "./explorer-stored.js";
 import { clamp, named, number, percent, shortened } from "./values.js";
 
-// The steps of a network as the page speaks of them: with softmax at the end, each with its title and the colours of what it gets.
+/** @import { Step } from "./explorer-engine.js" */
+
+/**
+ * What a view may use: it is put together at the end of `explorer`.
+ * @typedef {Record<string, any>} Core
+ */
+
+/**
+ * A place in the network.
+ * @typedef {{ layer: number, unit: number, row: number, column: number }} Cell
+ */
+
+/**
+ * The steps of a network as the page speaks of them: with softmax at the end, each with its title and the colours of
+ * what it gets.
+ * @param {any} network
+ * @returns {Step[]}
+ */
 export function stepsOf(network) {
   const steps = openNetwork(network), scores = steps.at(-1).shape;
   steps.push({ name: "softmax", kind: "softmax", shape: scores, input: scores, window: null, field: null });
@@ -29,7 +46,14 @@ export function stepsOf(network) {
   return steps;
 }
 
+/**
+ * Open the explorer in its part of the page.
+ * @param {HTMLElement} box
+ * @param {((core: Core) => any)[]} views
+ * @returns {void}
+ */
 export function explorer(box, views) {
+  /** @type {(name: string) => any} */
   const part = (name) => box.querySelector(`[data-part=${name}]`);
   const { network, pictures, title, rival = null } = JSON.parse(part("data").textContent);
   const className = (index) => named(network.classes[index]);
@@ -171,7 +195,7 @@ export function explorer(box, views) {
   function scaleFor(layer, unit) {
     const colours = coloursOf(steps, layer), [, h, w] = shapeOf(layer), area = h * w;
     if (state.range === "network" && colours !== "grey" && steps[layer].kind !== "softmax") {
-      const ranges = steps.flatMap((step, i) => (i && i < last ? [rangeOf(i)] : []));
+      const ranges = steps.flatMap((_, i) => (i && i < last ? [rangeOf(i)] : []));
       const top = Math.max(...ranges.map(([low, high]) => Math.max(-low, high)));
       return scaleOf(colours, [-top, top]);
     }
@@ -246,7 +270,7 @@ export function explorer(box, views) {
     opened.push(made);
   }
   // The numbers themselves, for whoever asks: every step's name and its values as they are now.
-  box.addEventListener("explorer:read", (event) => event.detail(steps.map((step, i) => [step.name, activations[i]])));
+  box.addEventListener("explorer:read", (/** @type {any} */ event) => event.detail(steps.map((step, i) => [step.name, activations[i]])));
   const repaint = () => { if (photo) show(); };
   all("input[name=theme]").forEach((input) => input.addEventListener("change", repaint));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
@@ -271,13 +295,24 @@ export function explorer(box, views) {
   Promise.all(opened.map((view) => view.ready)).then(() => { recall(); box.dataset.ready = "yes"; });
 }
 
-// A number of an address, counted from one there and from zero here.
+/**
+ * A number of an address, counted from one there and from zero here.
+ * @param {string | null} text
+ * @param {any} otherwise
+ * @returns {any}
+ */
 export function wholeOf(text, otherwise) {
   const found = Number.parseInt(text ?? "", 10);
   return Number.isNaN(found) ? otherwise : found - 1;
 }
 
-// A view that needs the network itself says so where the page carries only its numbers, and hides the rest.
+/**
+ * A view that needs the network itself says so where the page carries only its numbers, and hides the rest.
+ * @param {Core} core
+ * @param {string} name
+ * @param {string} what
+ * @returns {boolean}
+ */
 export function runsLive(core, name, what) {
   if (core.network.live !== false) return true;
   for (const found of [core.part(name), ...all(".place", core.part(name).closest("section"))]) found.hidden = true;

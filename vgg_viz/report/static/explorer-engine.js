@@ -2,10 +2,49 @@
 
 import { bytesOf } from "./values.js";
 
-// Base64 of little-endian float32, which every browser's machine reads as it stands.
+/** @import { Colours } from "./explorer-colours.js" */
+/** @import { Field } from "./paint.js" */
+
+/**
+ * What slides over a map.
+ * @typedef {{ kernel: number, stride: number, padding: number, dilation: number }} Window
+ */
+
+/**
+ * A layer of the network: `shape` is that of what it gives, `input` of what it gets; [channels, rows, columns] or [units].
+ * @typedef {object} Step
+ * @property {string} name
+ * @property {string} kind  a word of LAYER_RULES
+ * @property {number[]} shape
+ * @property {number[]} input
+ * @property {Window | null} window
+ * @property {Float32Array | null} [weight]
+ * @property {Float32Array | null} [bias]
+ * @property {Field | null} field  what its units see; null where they differ
+ * @property {string} [title]
+ * @property {Colours} [inputColours]
+ * @property {number[]} [units]  which of all its units a page holds, of a network too large to run
+ * @property {number[]} [full]  the shape of all of it, of such a network
+ * @property {number} [factor]  how many cells a side one stored cell is the mean of
+ */
+
+/**
+ * What a convolution needs to know.
+ * @typedef {{ window: Window, input: number[], shape: number[], weight: ArrayLike<number>, bias: ArrayLike<number> }} Filter
+ */
+
+/**
+ * Base64 of little-endian float32, which every browser's machine reads as it stands.
+ * @param {string} text
+ * @returns {Float32Array}
+ */
 export const floatsOf = (text) => new Float32Array(bytesOf(text).buffer);
 
-// Steps with their weights as views into one block, and each with the shape of what it gets.
+/**
+ * Steps with their weights as views into one block, and each with the shape of what it gets.
+ * @param {any} data
+ * @returns {Step[]}
+ */
 export function openNetwork(data) {
   const block = floatsOf(data.weights);
   const view = (range) => (range ? block.subarray(range[0], range[0] + range[1]) : null);
@@ -17,7 +56,12 @@ export function openNetwork(data) {
   });
 }
 
-// A map with a rim of zeros, so that windows never leave it.
+/**
+ * A map with a rim of zeros, so that windows never leave it.
+ * @param {Float32Array} values
+ * @param {number[]} shape
+ * @param {number} rim
+ */
 function withRim(values, [channels, height, width], rim) {
   if (!rim) return values;
   const wide = width + 2 * rim, out = new Float32Array(channels * (height + 2 * rim) * wide);
@@ -30,6 +74,12 @@ function withRim(values, [channels, height, width], rim) {
   return out;
 }
 
+/**
+ * A convolution; `values` are (channel, row, column).
+ * @param {Float32Array} values
+ * @param {Filter} step
+ * @returns {Float32Array}
+ */
 export function convolve(values, step) {
   const { kernel, stride, padding, dilation } = step.window, [inputs, height, width] = step.input, [outputs, h, w] = step.shape;
   const tall = height + 2 * padding, wide = width + 2 * padding, source = withRim(values, step.input, padding);
@@ -79,7 +129,13 @@ function maxPool(values, step) {
   return out;
 }
 
-// The stretch of an axis that one place of an adaptive average pool covers: [first, behind the last).
+/**
+ * The stretch of an axis that one place of an adaptive average pool covers: [first, behind the last).
+ * @param {number} place
+ * @param {number} places
+ * @param {number} side
+ * @returns {[number, number]}
+ */
 export const stretch = (place, places, side) => [Math.floor((place * side) / places), Math.ceil(((place + 1) * side) / places)];
 
 function averagePool(values, step) {
@@ -106,13 +162,24 @@ function connect(values, step) {
   });
 }
 
+/**
+ * Scores as shares that add up to one.
+ * @param {Float32Array} scores
+ * @returns {Float32Array}
+ */
 export function softmax(scores) {
   const top = scores.reduce((best, score) => Math.max(best, score), -Infinity);
   const powers = Array.from(scores, (score) => Math.exp(score - top)), sum = powers.reduce((total, power) => total + power, 0);
   return Float32Array.from(powers, (power) => power / sum);
 }
 
-// Each channel by its own factor and addend: batch norm with what training left in it.
+/**
+ * Each channel by its own factor and addend: batch norm with what training left in it.
+ * @param {Float32Array} values
+ * @param {Step} step
+ * @param {(value: number, weight: number, bias: number) => number} rule
+ * @returns {Float32Array}
+ */
 export function perChannel(values, step, rule) {
   const area = values.length / step.weight.length;
   return values.map((value, i) => { const c = Math.floor(i / area); return rule(value, step.weight[c], step.bias[c]); });
@@ -130,7 +197,12 @@ export const LAYER_RULES = {
   softmax,
 };
 
-// What every step says about one picture: pixels (channel, row, column) in [0, 1] go in.
+/**
+ * What every step says about one picture: pixels (channel, row, column) in [0, 1] go in.
+ * @param {Step[]} steps
+ * @param {Float32Array} pixels
+ * @returns {Float32Array[]}
+ */
 export function forward(steps, pixels) {
   let values = pixels;
   return steps.map((step) => (values = LAYER_RULES[step.kind](values, step)));

@@ -10,11 +10,19 @@ import { legendOf, saveButtons } from "./export.js";
 import { cellAt, decoded, drawField, fieldOf, paintMap } from "./paint.js";
 import { clamp, finite, number, percent, shortened } from "./values.js";
 
+/** @import { Core } from "./explorer-core.js" */
+
 const SPATIAL = new Set(["conv", "bn", "relu", "pool", "avgpool"]);
 const TARGETS = ["predicted", "true", "runner-up"];
 const CAM_ROWS = 12; // units shown one by one; the rest stands in one row
 
-// The class that a word or an index asks for, by these scores; the prediction where there is no truth.
+/**
+ * The class that a word or an index asks for, by these scores; the prediction where there is no truth.
+ * @param {number | string} target
+ * @param {Float32Array} scores
+ * @param {number | null} truth
+ * @returns {number}
+ */
 export function classOf(target, scores, truth) {
   if (typeof target === "number") return target;
   const [first, second] = Array.from(scores.keys()).sort((a, b) => scores[b] - scores[a]);
@@ -48,10 +56,15 @@ function strongest(gradient, channels) {
   return out;
 }
 
+/**
+ * The view: see the top of `explorer-core.js`.
+ * @param {Core} core
+ * @returns {Record<string, any>}
+ */
 export function gradCamView(core) {
   const { box, part, steps, last, side, state, network, className, unitName } = core, scores = last - 1;
   if (!runsLive(core, "cam", "Grad-CAM")) return {};
-  const layers = steps.map((step, i) => i).filter((i) => SPATIAL.has(steps[i].kind) && steps[i].shape.length === 3);
+  const layers = steps.map((_, i) => i).filter((i) => SPATIAL.has(steps[i].kind) && steps[i].shape.length === 3);
   const usual = Math.max(layers.findIndex((i) => steps[i].name === network.cam?.layer), 0), size = { width: side, height: side };
   const zoom = Math.max(1, Math.floor(384 / side)), stage = part("cam-stage"), canvas = part("cam-map"), pixels = part("cam-pixels");
   for (const one of [canvas, pixels]) one.width = one.height = side * zoom;

@@ -5,9 +5,21 @@ import { colourOf, colourPlace, tableOf } from "./explorer-colours.js";
 import { drawField, fieldOf, twoTone } from "./paint.js";
 import { percent } from "./values.js";
 
+/** @import { Scale } from "./explorer-colours.js" */
+/** @import { Cell } from "./explorer-core.js" */
+/** @import { Step } from "./explorer-engine.js" */
+
 const LENS = 336; // canvas pixels of the enlarged map, and of the picture
 
-// One map, a canvas pixel a value.
+/**
+ * One map, a canvas pixel a value.
+ * @param {ArrayLike<number>} values
+ * @param {number} from
+ * @param {number} height
+ * @param {number} width
+ * @param {Scale} scale
+ * @returns {HTMLCanvasElement}
+ */
 export function mapCanvas(values, from, height, width, scale) {
   const image = new ImageData(width, height), out = image.data, table = tableOf(scale.colours);
   for (let i = 0, at = 0; i < height * width; i++, at += 4) {
@@ -22,7 +34,15 @@ export function mapCanvas(values, from, height, width, scale) {
   return canvas;
 }
 
-// The enlarged map, or for a layer without places the values of all its units as bars.
+/**
+ * The enlarged map, or for a layer without places the values of all its units as bars.
+ * @param {HTMLCanvasElement} canvas
+ * @param {Step} step
+ * @param {Float32Array} values
+ * @param {Cell} shown
+ * @param {Scale} scale
+ * @returns {void}
+ */
 export function drawEnlarged(canvas, step, values, shown, scale) {
   const context = canvas.getContext("2d");
   canvas.width = canvas.height = LENS;
@@ -53,7 +73,16 @@ function drawBars(context, values, unit, scale) {
   twoTone(context, () => { context.beginPath(); context.rect(unit * wide + 1, 2, Math.max(wide - 2, 2), LENS - 4); }, 1.5);
 }
 
-// The picture with a margin as wide as padding can be seen, and the box of the chosen cell.
+/**
+ * The picture with a margin as wide as padding can be seen, and the box of the chosen cell.
+ * @param {HTMLCanvasElement} canvas
+ * @param {HTMLCanvasElement} photo
+ * @param {number} side
+ * @param {Step} step
+ * @param {Cell} shown
+ * @param {number} reach
+ * @returns {void}
+ */
 export function drawSeen(canvas, photo, side, step, shown, reach) {
   const margin = Math.ceil(Math.min(reach, 0.2 * side)), zoom = Math.max(1, Math.floor(520 / (side + 2 * margin)));
   const context = canvas.getContext("2d");
@@ -70,6 +99,13 @@ function seenBy(step, shown, side) {
   return step.field ? fieldOf(shown.row, shown.column, null, step.field, null) : null;
 }
 
+/**
+ * What a unit sees, in words.
+ * @param {Step} step
+ * @param {Cell} shown
+ * @param {number} side
+ * @returns {string}
+ */
 export function seenText(step, shown, side) {
   if (step.shape.length === 1) return "It depends on the whole picture.";
   const box = seenBy(step, shown, side);
@@ -81,6 +117,12 @@ export function seenText(step, shown, side) {
     (outside > 0 ? `; ${percent(outside)} of that is padding (hatched).` : ".");
 }
 
+/**
+ * The colours of a scale on a canvas of 256 × 1.
+ * @param {HTMLCanvasElement} canvas
+ * @param {Scale} scale
+ * @returns {void}
+ */
 export function drawLegend(canvas, scale) {
   canvas.width = 256;
   canvas.height = 1;

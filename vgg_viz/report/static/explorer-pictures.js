@@ -4,8 +4,15 @@ import { arrows, make } from "./elements.js";
 import { wholeOf } from "./explorer-core.js";
 import { clamp, named, percent, shortened } from "./values.js";
 
+/** @import { Core } from "./explorer-core.js" */
+
 export const NO_PICTURE = "This file is no picture that the browser can read; choose a JPEG, PNG or WebP.";
 
+/**
+ * The view: see the top of `explorer-core.js`.
+ * @param {Core} core
+ * @returns {Record<string, any>}
+ */
 export function picturesView(core) {
   const { part, pictures, state, side, choose, className } = core;
   let own = null; // a picture of the reader: { name, canvas }

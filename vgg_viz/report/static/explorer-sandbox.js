@@ -12,6 +12,8 @@ import { checkScrollers } from "./page.js";
 import { twoTone } from "./paint.js";
 import { clamp, finite, number, shortened } from "./values.js";
 
+/** @import { Core } from "./explorer-core.js" */
+
 const KNOBS = { size: [1, 256], kernel: [1, 15], padding: [0, 15], stride: [1, 16], dilation: [1, 8] };
 const KNOB_NAMES = Object.keys(KNOBS);
 const RULES = ["edge", "mean", "copy", "max", "own", "unit"];
@@ -50,11 +52,18 @@ function windowAt(values, { size, kernel, padding, stride, dilation }, [row, col
   return { seen, inside };
 }
 
+/**
+ * The view: see the top of `explorer-core.js`.
+ * @param {Core} core
+ * @returns {Record<string, any>}
+ */
 export function sandboxView(core) {
   const { box, part, steps, state, unitName } = core;
   const stage = part("sandbox-stage"), inputs = KNOB_NAMES.map((name) => part(`sandbox-${name}`)), still = matchMedia("(prefers-reduced-motion: reduce)");
   let over = null, playing = 0, drawnAs = "", known = "", side = 0, values = null, weights = null, output = null; // the last four: of the setting `known`
+  let reckonedFrom = null; // the activations that they were reckoned from
   const tidy = (value) => (Number.isInteger(value) ? String(value).replace("-", "−") : exact(value));
+  /** @type {() => any} */
   const knobs = () => Object.fromEntries(KNOB_NAMES.map((name, i) => [name, state.sandbox[i]]));
 
   // ---- what goes in
@@ -80,8 +89,8 @@ export function sandboxView(core) {
 
   function reckon() {
     const now = knobs(), rule = ruleNow(), as = [state.sandbox, rule, state.sandboxOwn, fromMap() && [state.layer, state.unit, state.row, state.column, state.channel], rule === "unit" && [state.layer, state.unit, state.channel]].join(";");
-    if (as === known && (!fromMap() || core.activations === reckon.from)) return now;
-    [known, reckon.from, drawnAs] = [as, core.activations, ""];
+    if (as === known && (!fromMap() || core.activations === reckonedFrom)) return now;
+    [known, reckonedFrom, drawnAs] = [as, core.activations, ""];
     side = outputSide(now);
     values = fromMap() ? pieceOfMap(now.size) : Float32Array.from({ length: now.size ** 2 }, (_, i) => i + 1);
     weights = kernelNow(now, rule);

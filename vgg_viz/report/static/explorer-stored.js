@@ -8,7 +8,16 @@ import { exact, signedText } from "./explorer-terms.js";
 import { valuesOf } from "./paint.js";
 import { bytesOf } from "./values.js";
 
-// What every step said about one picture, in the form that a live network gives it.
+/** @import { Step } from "./explorer-engine.js" */
+/** @import { Explained } from "./explorer-sums.js" */
+
+/**
+ * What every step said about one picture, in the form that a live network gives it.
+ * @param {Step[]} steps
+ * @param {any} picture
+ * @param {Float32Array} pixels
+ * @returns {Float32Array[]}
+ */
 export function storedAnswers(steps, picture, pixels) {
   const answers = [LAYER_RULES.normalise(pixels, steps[0])];
   for (const answer of picture.answers) {
@@ -20,22 +29,47 @@ export function storedAnswers(steps, picture, pixels) {
   return [...answers, softmax(answers.at(-1))];
 }
 
-// The unit whose sum was written down and came out highest.
+/**
+ * The unit whose sum was written down and came out highest.
+ * @param {any} picture
+ * @param {number} layer
+ * @returns {number}
+ */
 export function storedStrongest(picture, layer) {
   const cells = Object.entries(picture?.cells?.[layer - 1] ?? {});
   return cells.length ? Number(cells.reduce((best, cell) => (cell[1].value > best[1].value ? cell : best))[0]) : 0;
 }
 
-// The sum behind the strongest cell of a unit, or nothing where none was written down.
+/**
+ * The sum behind the strongest cell of a unit, or nothing where none was written down.
+ * @param {any} picture
+ * @param {number} layer
+ * @param {number} id
+ * @returns {any}
+ */
 export const storedCell = (picture, layer, id) => picture?.cells?.[layer - 1]?.[id];
 
+/**
+ * What fed a unit at its strongest cell, as far as it was written down: [unit below, sum].
+ * @param {Step[]} steps
+ * @param {number} layer
+ * @param {number} id
+ * @param {any} cell
+ * @returns {[number, number][]}
+ */
 export function storedFlows(steps, layer, id, cell) {
   const below = steps[layer - 1];
   if (!cell) return [];
   return (cell.terms ?? [[id, 1]]).map(([channel, sum]) => [below.units ? below.units.indexOf(channel) : channel, sum]).filter(([unit]) => unit >= 0 && unit < below.shape[0]);
 }
 
-// Where a unit was strongest, the inputs that made it so, and the sum: as for a live network, at this one cell.
+/**
+ * Where a unit was strongest, the inputs that made it so, and the sum: as for a live network, at this one cell.
+ * @param {Step} step
+ * @param {any} cell
+ * @param {Record<string, any>} page
+ * @returns {Explained}
+ */
 export function storedSum(step, cell, { names, below, pick, picked, others }) {
   if (!cell) {
     const offered = others.map(([text, go]) => { const button = make("button", { type: "button" }, make("bdi", { text })); button.addEventListener("click", go); return button; });

@@ -8,7 +8,32 @@ import { mapCanvas } from "./explorer-lens.js";
 import { convTerms, exact, MOST_TERMS, signedText } from "./explorer-terms.js";
 import { number, percent } from "./values.js";
 
-// Numbers on their colours, black or white, whichever can be read.
+/** @import { Scale } from "./explorer-colours.js" */
+/** @import { Term } from "./explorer-terms.js" */
+
+/**
+ * How a number came about: words, what to do next, elements, and its terms as [name, value].
+ * @typedef {{ text: string, hint?: string, parts: Node[], bars?: [string, number][] }} Explained
+ */
+
+/**
+ * @typedef {object} TermsShown
+ * @property {(term: Term) => string} label
+ * @property {((term: Term) => void) | null} [pick]  makes rows into buttons
+ * @property {Term} [picked]
+ * @property {[string, number]} [addend]  a last row: its name and value
+ */
+
+/**
+ * Numbers on their colours, black or white, whichever can be read.
+ * @param {string} caption
+ * @param {ArrayLike<number>} values
+ * @param {number} wide
+ * @param {Scale} scale
+ * @param {string[]} [notes]
+ * @param {(value: number) => string} [written]
+ * @returns {any}
+ */
 export function numberGrid(caption, values, wide, scale, notes = [], written = exact) {
   const rows = [];
   for (let i = 0; i < values.length; i += wide) {
@@ -24,11 +49,33 @@ export function numberGrid(caption, values, wide, scale, notes = [], written = e
   return make("table", { class: "number-grid" }, make("caption", { text: caption }), make("tbody", {}, ...rows));
 }
 
+/**
+ * An operator between two grids of numbers.
+ * @param {string} text
+ * @returns {any}
+ */
 export const sign = (text) => make("span", { class: "operator", "aria-hidden": "true", text });
+
+/**
+ * Grids of numbers and what stands between them, in one row.
+ * @param {...Node} parts
+ * @returns {any}
+ */
 export const grid = (...parts) => make("div", { class: "number-row" }, ...parts);
+
+/**
+ * A scale of two hues for some values.
+ * @param {ArrayLike<number>} values
+ * @returns {Scale}
+ */
 export const around = (values) => scaleOf("signed", extremes(values));
 
-// A number as a bar from the middle: to the right above zero, to the left below; `top` fills its half.
+/**
+ * A number as a bar from the middle: to the right above zero, to the left below; `top` fills its half.
+ * @param {number} value
+ * @param {number} top
+ * @returns {any}
+ */
 export function signedBar(value, top) {
   const fill = make("span", { class: value < 0 ? "less" : "more" }), share = top > 0 ? (50 * Math.abs(value)) / top : 0;
   fill.style.width = `${share}%`;
@@ -36,7 +83,12 @@ export function signedBar(value, top) {
   return make("span", { class: "term-bar", "aria-hidden": "true" }, fill);
 }
 
-// A long sum as rows with bars; `pick` makes rows into buttons. Returns the list.
+/**
+ * A long sum as rows with bars; `pick` makes rows into buttons. Returns the list.
+ * @param {Term[]} terms
+ * @param {TermsShown} shown
+ * @returns {any}
+ */
 export function termList(terms, { label, pick, picked, addend }) {
   const top = Math.max(...terms.map((term) => Math.abs(term.sum)), Math.abs(addend?.[1] ?? 0), 1e-12);
   const shown = terms.length <= MOST_TERMS ? terms : [...terms].sort((a, b) => Math.abs(b.sum) - Math.abs(a.sum)).slice(0, MOST_TERMS);
@@ -142,7 +194,7 @@ export const SUMS = {
     };
   },
 
-  flatten(step, before, shown, value, { names, below }) {
+  flatten(step, _before, shown, value, { names, below }) {
     const [, height, width] = step.input, channel = Math.floor(shown.unit / (height * width)), place = shown.unit % (height * width);
     return {
       text: "The maps become one long list: channel after channel, row after row. No number changes; only their places are forgotten.",
@@ -177,7 +229,7 @@ export const SUMS = {
     };
   },
 
-  softmax(step, before, shown, value, { names }) {
+  softmax(_step, before, shown, value, { names }) {
     const top = extremes(before)[1], powers = Array.from(before, (score) => Math.exp(score - top)), total = powers.reduce((sum, power) => sum + power, 0);
     const order = Array.from(before.keys()).sort((a, b) => before[b] - before[a]), shownRows = order.slice(0, 12);
     if (!shownRows.includes(shown.unit)) shownRows.push(shown.unit);

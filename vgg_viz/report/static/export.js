@@ -18,6 +18,45 @@
 import { make, root, savePicture, saveText } from "./elements.js";
 import { fileName, named, number } from "./values.js";
 
+/** @typedef {{ size?: number, weight?: number, anchor?: string, faint?: boolean }} TextStyle */
+/** @typedef {{ bar: HTMLCanvasElement, labels: string[], text: string }} Legend */
+
+/**
+ * @typedef {object} Sheet
+ * @property {(string | number | null)[]} file
+ * @property {string} title
+ * @property {string[]} [lines]
+ * @property {Panel[]} [panels]
+ * @property {Chart[]} [charts]
+ * @property {number} [wide]
+ */
+
+/**
+ * @typedef {object} Panel
+ * @property {number} width
+ * @property {number} height
+ * @property {string} [caption]
+ * @property {HTMLCanvasElement[]} [layers]
+ * @property {(pen: Pen) => void} [draw]
+ * @property {Legend[]} [legends]
+ * @property {string} [text]
+ */
+
+/**
+ * @typedef {object} Chart
+ * @property {string} [title]
+ * @property {string[]} [heads]
+ * @property {{ label: string, values: number[], texts: string[] }[]} rows
+ */
+
+/**
+ * @typedef {object} Pen
+ * @property {(x: number, y: number, text: string | number, style?: TextStyle) => void} text
+ * @property {(x: number, y: number, width: number, height: number, colour: string) => void} box
+ * @property {(x: number, y: number, width: number, height: number, canvas: HTMLCanvasElement, smooth?: boolean) => void} image
+ * @property {(x: number, y: number) => Pen} at
+ */
+
 const SHEET_FONT = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif";
 export const SHEET_EDGE = 24;
 const SHEET_WIDE = 720;
@@ -29,7 +68,13 @@ function lengthOf(text, { size = 13, weight = 400 } = {}) {
   return ruler.measureText(text).width;
 }
 
-// As much of a text as a width takes.
+/**
+ * As much of a text as a width takes.
+ * @param {string} text
+ * @param {number} width
+ * @param {TextStyle} style
+ * @returns {string}
+ */
 export function fitting(text, width, style) {
   if (lengthOf(text, style) <= width) return text;
   let most = text.length;
@@ -47,7 +92,14 @@ function wrapped(text, width, style) {
   return lines;
 }
 
-// What draws on a sheet, wherever it comes to stand: marks are kept as records and painted when the sheet's height is known.
+/**
+ * What draws on a sheet, wherever it comes to stand: marks are kept as records and painted when the sheet's height is
+ * known.
+ * @param {any[]} marks
+ * @param {number} [left]
+ * @param {number} [top]
+ * @returns {Pen}
+ */
 export const penOn = (marks, left = 0, top = 0) => ({
   text: (x, y, text, style) => marks.push({ kind: "text", x: left + x, y: top + y, text: String(text), size: 13, weight: 400, anchor: "start", ...style }),
   box: (x, y, width, height, colour) => marks.push({ kind: "box", x: left + x, y: top + y, width, height, colour }),
@@ -121,6 +173,13 @@ function sheetColours() {
   return { ground: style.backgroundColor, ink: style.color, more: colour("--flow-more"), less: colour("--flow-less"), one: colour("--pair-one"), two: colour("--pair-two"), rule: colour("--flow-quiet") };
 }
 
+/**
+ * A sheet of marks on a canvas, `times` pixels for one of the sheet.
+ * @param {{ marks: any[], width: number, height: number }} sheet
+ * @param {number} times
+ * @param {string | null} [ground]
+ * @returns {HTMLCanvasElement}
+ */
 export function paintSheet({ marks, width, height }, times, ground = null) {
   const colours = sheetColours(), canvas = make("canvas", { width: width * times, height: height * times }), context = canvas.getContext("2d");
   context.scale(times, times);
@@ -161,6 +220,14 @@ function vectorSheet({ marks, width, height }) {
     `<rect width="${width}" height="${height}" fill="${colours.ground}"/>\n${drawn.join("\n")}\n</svg>\n`;
 }
 
+/**
+ * Buttons that save what a view shows: see the top of this file.
+ * @param {HTMLElement} holder
+ * @param {string} name
+ * @param {(times: number) => Sheet} sheet
+ * @param {(text: string, after?: number) => void} [speak]
+ * @returns {void}
+ */
 export function saveButtons(holder, name, sheet, speak = () => {}) {
   const button = (text, save) => {
     const made = make("button", { type: "button" }, text, make("span", { class: "visually-hidden", text: `: ${name}` }));
@@ -179,5 +246,11 @@ export function saveButtons(holder, name, sheet, speak = () => {}) {
     button("SVG", () => { const described = sheet(2); saveText(vectorSheet(layOut(described)), `${fileName(...described.file)}.svg`, "image/svg+xml"); }));
 }
 
-// A canvas with the legend's colours as they lie between two numbers.
+/**
+ * A canvas with the legend's colours as they lie between two numbers.
+ * @param {HTMLCanvasElement} bar
+ * @param {(number | string)[]} labels
+ * @param {string} text
+ * @returns {Legend}
+ */
 export const legendOf = (bar, labels, text) => ({ bar, labels: labels.map((label) => (typeof label === "number" ? number(label) : label)), text });

@@ -3,7 +3,13 @@
 import { make } from "./elements.js";
 import { clamp, percent } from "./values.js";
 
-// The options of a select, built again only when they are others; [value, text] each.
+/**
+ * The options of a select, built again only when they are others; [value, text] each.
+ * @param {HTMLSelectElement} select
+ * @param {[any, string][]} options
+ * @param {any} chosen
+ * @returns {void}
+ */
 export function fillSelect(select, options, chosen) {
   const key = JSON.stringify(options);
   if (select.dataset.key !== key) {
@@ -14,7 +20,13 @@ export function fillSelect(select, options, chosen) {
   select.disabled = options.length < 2;
 }
 
-// The first answers of the network as list items with bars: [class, probability] each.
+/**
+ * The first answers of the network as list items with bars: [class, probability] each.
+ * @param {[number, number][]} top
+ * @param {number | null} truth
+ * @param {(index: number) => string} className
+ * @returns {HTMLElement[]}
+ */
 export function guessRows(top, truth, className) {
   return top.map(([index, probability]) => {
     const bar = make("span", { class: "guess-bar", "aria-hidden": "true" }, make("span"));

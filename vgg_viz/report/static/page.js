@@ -17,6 +17,7 @@ function themeSwitch() {
 
 // The contents: open and shut on narrow screens, the section being read marked on wide ones.
 function contents() {
+  /** @type {any} */
   const nav = document.querySelector("nav.contents");
   if (!nav) return;
   const button = nav.querySelector("button"), links = all("a", nav);
@@ -68,7 +69,7 @@ function sortable(table) {
       };
       const order = (one, two) => {
         const a = key(one), b = key(two);
-        if (a === null || b === null) return (a === null) - (b === null);
+        if (a === null || b === null) return Number(a === null) - Number(b === null);
         return sign * (numeric ? a - b : a.localeCompare(b, "en", { numeric: true }));
       };
       body.append(...[...rows].sort(order));
@@ -105,6 +106,7 @@ function copyButtons() {
 
 // A figure as large as the window. The dialog closes by Escape, its button or a click beside the picture.
 function enlarging() {
+  /** @type {any} */
   const dialog = document.getElementById("ui-enlarged");
   if (!dialog) return;
   const title = dialog.querySelector("h2"), holder = dialog.querySelector(".scroll");

@@ -3,22 +3,54 @@
 import { TABLES } from "./colours.js";
 import { clamp, finite } from "./values.js";
 
-// The raw values of a map: byte 0 is `low`, byte 255 is `high`, linear in between; they lie in `bytes`. Decoded once.
+/**
+ * Where the units of a layer look, in photo pixels: their distance, the centre of the first, and the side of what one sees.
+ * @typedef {{ jump: number, centre: number, size: number }} Field
+ */
+
+/** @typedef {{ width: number, height: number }} Size */
+/** @typedef {{ x0: number, y0: number, x1: number, y1: number }} Box */
+/** @typedef {{ h: number, w: number }} Grid */
+
+/**
+ * A map as it travels in a page: byte 0 is `low`, byte 255 is `high`.
+ * @typedef {Grid & { low: number, high: number, bytes: ArrayLike<number> }} StoredMap
+ */
+
+/** @type {WeakMap<object, Float32Array>} */
 export const decoded = new WeakMap();
+
+/**
+ * The raw values of a map, decoded once.
+ * @param {StoredMap | Grid} map  without bytes where its values are in `decoded` already
+ * @returns {Float32Array}
+ */
 export function valuesOf(map) {
   if (!decoded.has(map)) {
-    const low = finite(map.low), step = (finite(map.high) - low) / 255;
-    decoded.set(map, Float32Array.from({ length: map.h * map.w }, (_, i) => low + step * (map.bytes[i] || 0)));
+    const { low: first, high, bytes } = /** @type {StoredMap} */ (map), low = finite(first), step = (finite(high) - low) / 255;
+    decoded.set(map, Float32Array.from({ length: map.h * map.w }, (_, i) => low + step * (bytes[i] || 0)));
   }
   return decoded.get(map);
 }
 
-// The value that gets the strongest colour. Signed maps have zero in the middle; unsigned ones start at zero.
+/**
+ * The value that gets the strongest colour. Signed maps have zero in the middle; unsigned ones start at zero.
+ * @param {number} low
+ * @param {number} high
+ * @param {boolean} signed
+ * @returns {number}
+ */
 export function topOf(low, high, signed) {
   return signed ? Math.max(Math.abs(finite(low)), Math.abs(finite(high))) : Math.max(0, finite(high));
 }
 
-// A value as a position: [-1, 1] with a sign, [0, 1] without one. A map of zeros stays at zero.
+/**
+ * A value as a position: [-1, 1] with a sign, [0, 1] without one. A map of zeros stays at zero.
+ * @param {number} value
+ * @param {number} top
+ * @param {boolean} signed
+ * @returns {number}
+ */
 export function position(value, top, signed) {
   return top > 0 ? clamp(value / top, signed ? -1 : 0, 1) : 0;
 }
@@ -45,7 +77,16 @@ function between(pixels, zoom, units, side, layer) {
   return { first, second, share };
 }
 
-// The map as a picture of `zoom` canvas pixels a photo pixel. Alpha is opacity x |position|, so zero leaves the photo alone.
+/**
+ * The map as a picture of `zoom` canvas pixels a photo pixel. Alpha is opacity x |position|, so zero leaves the photo
+ * alone.
+ * @param {StoredMap | Grid} map
+ * @param {Field | null} layer
+ * @param {Size} size
+ * @param {number} zoom
+ * @param {{ top: number, signed: boolean, opacity?: number, alone?: boolean }} style
+ * @returns {ImageData}
+ */
 export function paintMap(map, layer, size, zoom, { top, signed, opacity, alone }) {
   const width = size.width * zoom, height = size.height * zoom;
   const image = new ImageData(width, height), out = image.data;
@@ -68,7 +109,15 @@ export function paintMap(map, layer, size, zoom, { top, signed, opacity, alone }
   return image;
 }
 
-// What one cell of a map looks at, in photo pixels: x0, y0 inside, x1, y1 just outside; may reach beyond the photo.
+/**
+ * What one cell of a map looks at, in photo pixels: x0, y0 inside, x1, y1 just outside; may reach beyond the photo.
+ * @param {number} row
+ * @param {number} column
+ * @param {Grid} map
+ * @param {Field | null} layer
+ * @param {Size} size
+ * @returns {Box}
+ */
 export function fieldOf(row, column, map, layer, size) {
   if (!layer) {
     const w = size.width / map.w, h = size.height / map.h;
@@ -79,20 +128,42 @@ export function fieldOf(row, column, map, layer, size) {
   return { x0, y0, x1: x0 + layer.size, y1: y0 + layer.size };
 }
 
-// How many pixels beyond the photo the fields of a layer reach, at most.
+/**
+ * How many pixels beyond the photo the fields of a layer reach, at most.
+ * @param {Grid} map
+ * @param {Field | null} layer
+ * @param {Size} size
+ * @returns {number}
+ */
 export function overhang(map, layer, size) {
   if (!layer) return 0;
   const first = fieldOf(0, 0, map, layer, size), last = fieldOf(map.h - 1, map.w - 1, map, layer, size);
   return Math.max(0, -first.x0, -first.y0, last.x1 - size.width, last.y1 - size.height);
 }
 
-// The cell whose centre is nearest to a place on the photo (pixel indices, fractions allowed).
+/**
+ * The cell whose centre is nearest to a place on the photo (pixel indices, fractions allowed).
+ * @param {number} x
+ * @param {number} y
+ * @param {Grid} map
+ * @param {Field | null} layer
+ * @param {Size} size
+ * @returns {{ row: number, column: number }}
+ */
 export function cellAt(x, y, map, layer, size) {
   const unit = (p, units, side) => (layer ? Math.round((p - layer.centre) / layer.jump) : Math.floor(((p + 0.5) * units) / side));
   return { row: clamp(unit(y, map.h, size.height), 0, map.h - 1), column: clamp(unit(x, map.w, size.width), 0, map.w - 1) };
 }
 
-// A box with everything outside the photo hatched: that part of the field sees only padding.
+/**
+ * A box with everything outside the photo hatched: that part of the field sees only padding.
+ * @param {CanvasRenderingContext2D} context
+ * @param {Box} box
+ * @param {Size} size
+ * @param {number} scale
+ * @param {number} origin
+ * @returns {void}
+ */
 export function drawField(context, box, size, scale, origin) {
   const place = (value) => origin + value * scale;
   const left = place(box.x0), top = place(box.y0), width = (box.x1 - box.x0) * scale, height = (box.y1 - box.y0) * scale;
@@ -119,18 +190,31 @@ export function drawField(context, box, size, scale, origin) {
   if (width > 8 * dot) twoTone(context, () => { context.beginPath(); context.arc(left + width / 2, top + height / 2, dot, 0, 7); }, dot);
 }
 
-// White on black: an outline that shows on any picture.
+/**
+ * White on black: an outline that shows on any picture.
+ * @param {CanvasRenderingContext2D} context
+ * @param {() => void} path
+ * @param {number} [width]
+ * @returns {void}
+ */
 export function twoTone(context, path, width = Math.max(2, context.canvas.width / 280)) {
   context.lineJoin = "round";
-  for (const [colour, line] of [["#000", width * 2], ["#fff", width]]) {
+  for (const colour of ["#000", "#fff"]) {
     path();
     context.strokeStyle = colour;
-    context.lineWidth = line;
+    context.lineWidth = colour === "#000" ? width * 2 : width;
     context.stroke();
   }
 }
 
-// The border of a mask, along the edges of its pixels.
+/**
+ * The border of a mask, along the edges of its pixels.
+ * @param {CanvasRenderingContext2D} context
+ * @param {ImageData} mask
+ * @param {number} scale
+ * @param {number} origin
+ * @returns {void}
+ */
 export function drawOutline(context, mask, scale, origin) {
   const { data, width, height } = mask;
   const on = (x, y) => x >= 0 && y >= 0 && x < width && y < height && data[4 * (y * width + x)] > 127;

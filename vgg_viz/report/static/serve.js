@@ -12,6 +12,7 @@ const unseen = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b\u200e\u200f\u2028-
 const visible = (text) => text.replace(unseen, (letter) => `[U+${letter.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}]`);
 
 function live(box) {
+  /** @type {(name: string) => any} */
   const part = (name) => box.querySelector(`[data-part=${name}]`);
   const about = JSON.parse(part("about").textContent);
   const className = (index) => named(about.classes[index]);

@@ -1,13 +1,48 @@
 // Words, numbers and bytes: what needs no page.
 
+/**
+ * A name as it came, or words for an empty one.
+ * @param {unknown} text
+ * @returns {string}
+ */
 export const named = (text) => (String(text ?? "").trim() === "" ? "(no name)" : String(text));
+
+/**
+ * A text of at most some letters, its middle left out.
+ * @param {string} text
+ * @param {number} [most]
+ * @returns {string}
+ */
 export const shortened = (text, most = 48) => (text.length > most ? `${text.slice(0, most - 13)} … ${text.slice(-10)}` : text);
+
+/**
+ * A share of one as a percentage.
+ * @param {number} share
+ * @returns {string}
+ */
 export const percent = (share) => `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`;
 
+/**
+ * A value within two ends.
+ * @param {number} value
+ * @param {number} low
+ * @param {number} high
+ * @returns {number}
+ */
 export const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+
+/**
+ * A value, or zero where it is none.
+ * @param {any} value
+ * @returns {number}
+ */
 export const finite = (value) => (Number.isFinite(value) ? value : 0);
 
-// Three significant digits, a true minus.
+/**
+ * Three significant digits, a true minus.
+ * @param {number} value
+ * @returns {string}
+ */
 export function number(value) {
   if (!Number.isFinite(value)) return "–";
   const size = Math.abs(value);
@@ -15,12 +50,25 @@ export function number(value) {
   return text.replaceAll("-", "−");
 }
 
-// Words as the name of a file: nothing that a system could take for a path, a switch or another type.
+/**
+ * Words as the name of a file: nothing that a system could take for a path, a switch or another type.
+ * @param {...(string | number | null)} words
+ * @returns {string}
+ */
 export const fileName = (...words) => words.filter((word) => word !== null && word !== "").join("-").replace(/[^a-z0-9_-]+/gi, "-").slice(0, 120);
 
 // ---- bytes in base64
 
+/**
+ * The bytes that a text in base64 stands for.
+ * @param {string} text
+ * @returns {Uint8Array<ArrayBuffer>}
+ */
 export const bytesOf = (text) => (Uint8Array.fromBase64 ? Uint8Array.fromBase64(text) : Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)));
 
-// The same, deflated (zlib): the browser inflates them on the side, from an address of file: too.
+/**
+ * The same, deflated (zlib): the browser inflates them on the side, from an address of file: too.
+ * @param {string} text
+ * @returns {Promise<Uint8Array>}
+ */
 export const inflated = async (text) => new Uint8Array(await new Response(new Blob([bytesOf(text)]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer());

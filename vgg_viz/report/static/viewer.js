@@ -8,8 +8,15 @@ import { checkScrollers } from "./page.js";
 import { cellAt, drawField, drawOutline, fieldOf, overhang, paintMap, position, valuesOf } from "./paint.js";
 import { clamp, finite, inflated, named, number, percent, shortened } from "./values.js";
 
+/**
+ * Open the viewer on its data.
+ * @param {HTMLElement} box
+ * @param {any} data
+ * @returns {void}
+ */
 export function viewer(box, data) {
   const address = box.dataset.viewer;
+  /** @type {(name: string) => any} */
   const part = (name) => box.querySelector(`[data-part=${name}]`);
   const methods = new Map(data.methods.map((method) => [method.id, method]));
   const layers = new Map(data.layers.map((layer) => [layer.name, layer]));
@@ -264,7 +271,7 @@ export function viewer(box, data) {
     part("opacity").value = look.opacity;
     part("opacity-value").textContent = `${look.opacity} %`;
     part("opacity").disabled = look.alone;
-    for (const input of box.querySelectorAll("[data-scale]")) input.checked = input.dataset.scale === look.scale;
+    for (const input of all("[data-scale]", box)) input.checked = input.dataset.scale === look.scale;
     part("outline").checked = look.outline;
     part("alone").checked = look.alone;
   }
@@ -281,10 +288,10 @@ export function viewer(box, data) {
       const state = new URLSearchParams({ view: address, photo: shown.photo + 1, method: shown.method });
       if (shown.layer !== null) state.set("layer", shown.layer);
       state.set("target", shown.target);
-      state.set("opacity", look.opacity);
+      state.set("opacity", String(look.opacity));
       state.set("scale", look.scale);
-      if (look.outline) state.set("outline", 1);
-      if (look.alone) state.set("alone", 1);
+      if (look.outline) state.set("outline", "1");
+      if (look.alone) state.set("alone", "1");
       if (pinned) state.set("cell", `${pinned.row + 1},${pinned.column + 1}`);
       try { history.replaceState(null, "", `#${state}`); } catch { /* too many in a row: the next one will do */ }
     }, 120);
@@ -354,7 +361,7 @@ export function viewer(box, data) {
   part("opacity").addEventListener("input", () => restyle({ opacity: Number(part("opacity").value) }));
   part("outline").addEventListener("change", () => restyle({ outline: part("outline").checked }));
   part("alone").addEventListener("change", () => restyle({ alone: part("alone").checked }));
-  for (const input of box.querySelectorAll("[data-scale]")) {
+  for (const input of all("[data-scale]", box)) {
     input.addEventListener("change", () => { restyle({ scale: input.dataset.scale }); announce(`Colours span the range of ${rangeName()}, up to ${number(limit())} ${method().unit}.`); });
   }
 
@@ -409,10 +416,19 @@ export function viewer(box, data) {
   }
 }
 
-// The name of the range that a map shares with those of the other photos.
+/**
+ * The name of the range that a map shares with those of the other photos.
+ * @param {any} map
+ * @returns {string}
+ */
 export const rangeOf = (map) => `${map.method}|${map.layer ?? ""}|${map.target}`;
 
-// Maps come deflated, as one block: what was told with each its own bytes again. Fails where the browser cannot inflate.
+/**
+ * Maps come deflated, as one block: what was told with each its own bytes again. Fails where the browser cannot
+ * inflate.
+ * @param {any} payload
+ * @returns {Promise<any>}
+ */
 export async function unpacked({ block, ...told }) {
   const bytes = await inflated(block);
   let filled = 0;
