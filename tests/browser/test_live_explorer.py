@@ -240,6 +240,22 @@ def test_the_whole_view_stands_in_the_address(opened, sample):
     assert page.locator("[role=option][aria-selected=true]").count() == 1
 
 
+def test_an_address_that_the_reader_goes_to_stays_though_the_state_before_was_about_to_be_written(opened, sample):
+    page = ready(opened(sample.file, "#layer=conv1_1&unit=2&cell=9,9"))
+    page.evaluate("""async () => {
+      const later = window.setTimeout, late = [], unit = document.querySelector("[data-part=unit]");
+      window.setTimeout = (done, after) => (after === 120 ? late.push(done) : later(done, after));
+      Object.assign(unit, { value: 5 }).dispatchEvent(new Event("change"));
+      window.setTimeout = later;
+      const told = new Promise((done) => addEventListener("hashchange", done, { once: true }));
+      location.hash = "layer=conv1_1&unit=7&cell=3,4";
+      late.forEach((done) => done());
+      await told;
+    }""")
+    assert text(page, "value").startswith("conv1_1, unit 7, row 3, column 4: ")
+    assert "unit=7" in page.evaluate("location.hash")
+
+
 def test_a_bad_address_is_clamped_to_something_that_exists(opened, sample):
     page = ready(opened(sample.file, "#layer=nowhere&unit=-3&cell=x,y&picture=1e9&range=__proto__"))
     for address in (

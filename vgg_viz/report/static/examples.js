@@ -1,5 +1,6 @@
 // The grid of examples: search, filters, order, one picture opened, and all of it in the address of the page.
 
+import { addressOf } from "./address.js";
 import { all, announcer, blobOf, make, root } from "./elements.js";
 import { fillSelect, guessRows } from "./lists.js";
 import { clamp, named, number, percent, shortened } from "./values.js";
@@ -311,14 +312,7 @@ function examples(box) {
 
   // ---- the address
 
-  let writing = 0;
-  function remember() {
-    clearTimeout(writing);
-    writing = setTimeout(write, 120);
-  }
-
-  function write() {
-    clearTimeout(writing);
+  const { soon: remember, now: write } = addressOf(() => {
     const words = new URLSearchParams({ view: address });
     if (state.search) words.set("search", state.search);
     for (const key of Object.keys(FILTERS)) if (state[key]) words.set(key, "1");
@@ -326,8 +320,8 @@ function examples(box) {
     words.set("sort", state.sort);
     words.set("order", state.order);
     if (opened) words.set("example", opened.index + 1);
-    try { history.replaceState(null, "", `#${words}`); } catch { /* too many in a row: the next one will do */ }
-  }
+    return words;
+  });
 
   // Whatever stands in the address becomes a state that exists: what does not is left out, never an error.
   function recall() {

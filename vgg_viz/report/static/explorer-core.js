@@ -11,6 +11,7 @@
 //   printed()       the page is about to be printed, light whatever the theme
 //   show(shown)     what is looked at: the cell under the pointer, else the chosen one {layer, unit, row, column}
 
+import { addressOf } from "./address.js";
 import { all, announcer, make, root } from "./elements.js";
 import { coloursOf, extremes, scaleOf } from "./explorer-colours.js";
 import { forward, openNetwork } from "./explorer-engine.js";
@@ -233,15 +234,11 @@ export function explorer(box, views) {
 
   // ---- the address
 
-  let writing = 0;
-  function remember() {
-    clearTimeout(writing);
-    writing = setTimeout(() => {
-      const words = new URLSearchParams({ layer: steps[state.layer].name, unit: idOf(state.layer, state.unit) + 1, cell: `${state.row + 1},${state.column + 1}`, range: state.range });
-      opened.forEach((view) => view.write?.(words));
-      try { history.replaceState(null, "", `#${words}`); } catch { /* too many in a row: the next one will do */ }
-    }, 120);
-  }
+  const { soon: remember } = addressOf(() => {
+    const words = new URLSearchParams({ layer: steps[state.layer].name, unit: idOf(state.layer, state.unit) + 1, cell: `${state.row + 1},${state.column + 1}`, range: state.range });
+    opened.forEach((view) => view.write?.(words));
+    return words;
+  });
 
   // Whatever stands in the address becomes a state that exists: clamped or ignored, never an error.
   function recall() {

@@ -1,5 +1,6 @@
 // The attention viewer: a photo, a map on it, and every choice in the address of the page.
 
+import { addressOf } from "./address.js";
 import { TABLES } from "./colours.js";
 import { all, announcer, arrows, make } from "./elements.js";
 import { legendOf, saveButtons } from "./export.js";
@@ -280,22 +281,18 @@ export function viewer(box, data) {
 
   // ---- the address
 
-  let writing = 0;
-  function remember() {
-    clearTimeout(writing);
-    writing = setTimeout(() => {
-      if (!box.isConnected) return; // another viewer has taken its place
-      const state = new URLSearchParams({ view: address, photo: shown.photo + 1, method: shown.method });
-      if (shown.layer !== null) state.set("layer", shown.layer);
-      state.set("target", shown.target);
-      state.set("opacity", String(look.opacity));
-      state.set("scale", look.scale);
-      if (look.outline) state.set("outline", "1");
-      if (look.alone) state.set("alone", "1");
-      if (pinned) state.set("cell", `${pinned.row + 1},${pinned.column + 1}`);
-      try { history.replaceState(null, "", `#${state}`); } catch { /* too many in a row: the next one will do */ }
-    }, 120);
-  }
+  const { soon: remember } = addressOf(() => {
+    if (!box.isConnected) return null; // another viewer has taken its place
+    const state = new URLSearchParams({ view: address, photo: shown.photo + 1, method: shown.method });
+    if (shown.layer !== null) state.set("layer", shown.layer);
+    state.set("target", shown.target);
+    state.set("opacity", String(look.opacity));
+    state.set("scale", look.scale);
+    if (look.outline) state.set("outline", "1");
+    if (look.alone) state.set("alone", "1");
+    if (pinned) state.set("cell", `${pinned.row + 1},${pinned.column + 1}`);
+    return state;
+  });
 
   // Whatever stands in the address becomes a state that exists: clamped or ignored, never an error.
   function recall() {
