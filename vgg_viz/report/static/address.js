@@ -9,7 +9,12 @@ addEventListener("hashchange", () => {
   visits += 1;
 });
 
-function put(words) {
+/**
+ * Put words into the address, at once. Whoever writes there does it here: else the change would pass for the reader's.
+ * @param {URLSearchParams} words
+ * @returns {void}
+ */
+export function writeAddress(words) {
   try { history.replaceState(null, "", `#${words}`); } catch { /* too many in a row: the next one will do */ }
   known = location.hash;
 }
@@ -25,7 +30,7 @@ export function addressOf(words) {
   const now = () => {
     clearTimeout(writing);
     const said = words();
-    if (said !== null) put(said);
+    if (said !== null) writeAddress(said);
   };
   const later = () => {
     if (since === visits && location.hash === known) now();

@@ -1,5 +1,6 @@
 // The live page: sends a picture, shows what comes back, asks for maps and opens the viewer on them.
 
+import { writeAddress } from "./address.js";
 import { all, announcer, blobOf, make } from "./elements.js";
 import { clamp, finite, named, percent, shortened } from "./values.js";
 import { CANNOT_UNPACK, rangeOf, unpacked, viewer } from "./viewer.js";
@@ -221,7 +222,7 @@ function live(box) {
       else before.set(name, value);
     }
     before.delete("cell");
-    history.replaceState(null, "", `#${before}`);
+    writeAddress(before);
     const fresh = part("viewer").content.querySelector(".viewer").cloneNode(true);
     part("place").replaceChildren(fresh);
     part("shown").hidden = false;
