@@ -112,7 +112,7 @@ def ask(*cases: dict[str, Any]) -> list[Any]:
 
 
 def packed(steps: list[dict[str, Any]], *, channels: int, side: int) -> dict[str, Any]:
-    """A network of given steps as `report.explorer.network` writes it; weights and biases are tensors."""
+    """A network of given steps as `report.explorer_live.network` writes it; weights and biases are tensors."""
     block: list[Tensor] = []
     for step in steps:
         for key in ("weight", "bias"):

@@ -15,7 +15,7 @@ from vgg_viz.errors import InputRefused
 from vgg_viz.plain_json import write_json
 from vgg_viz.records import Finding
 from vgg_viz.report import page
-from vgg_viz.report.exhibits import Made, Progress, Quality, failure, make_chapter, manifest_entries, write_chapter
+from vgg_viz.report.exhibits import Made, PresetFacts, Progress, failure, make_chapter, manifest_entries, write_chapter
 from vgg_viz.report.explorer import FILE as EXPLORER
 from vgg_viz.report.explorer import Explorer, render_explorer
 from vgg_viz.report.index import write_index
@@ -28,8 +28,8 @@ from vgg_viz.versions import made_at, reproducible, versions
 Rows = tuple[tuple[str, str], ...]
 
 
-class TimeLimit(Protocol):
-    """What a builder asks of a report's deadline: the order of sections, whether one still fits, and what is said of the rest."""
+class DeadlineFacts(Protocol):
+    """What a gallery asks of a deadline: the order of sections, whether one still fits, and what is said of the rest."""
 
     seconds: float
     parts: list[str]
@@ -67,7 +67,7 @@ class Study:
     title: str
     subtitle: str
     sources: Mapping[str, Source]
-    preset: Quality
+    preset: PresetFacts
     seed: int
     device: str
     facts: Callable[[], Rows]
@@ -118,7 +118,7 @@ class Built:
 
 
 def build(
-    study: Study, *, out: Path, command: str, started: float, progress: Progress | None = None, deadline: TimeLimit | None = None,
+    study: Study, *, out: Path, command: str, started: float, progress: Progress | None = None, deadline: DeadlineFacts | None = None,
     one_file: bool = False,
 ) -> Built:  # fmt: skip
     """`<out>/<study.folder>/index.html` with its figures and numbers, and the page over all galleries of `out`.
@@ -190,7 +190,7 @@ def _elsewhere(wanted: str, landed: Path) -> tuple[str, ...]:
 
 
 def _sections(
-    study: Study, folder: Path, deadline: TimeLimit | None, progress: Progress | None
+    study: Study, folder: Path, deadline: DeadlineFacts | None, progress: Progress | None
 ) -> tuple[list[tuple[Made, Section]], tuple[page.Section, ...]]:  # fmt: skip
     """Every section made and written in its turn, in the page's order; under a deadline the most important are made first."""
     sections = [one for one in sections_of(study.kind) if one.when(study.subject)]
@@ -208,7 +208,7 @@ def _sections(
     return [(done[one.slug][0], one) for one in sections], tuple(done[one.slug][1] for one in sections)
 
 
-def _explorer(study: Study, folder: Path, deadline: TimeLimit | None) -> tuple[Explorer | None, str]:
+def _explorer(study: Study, folder: Path, deadline: DeadlineFacts | None) -> tuple[Explorer | None, str]:
     """Write the network as a page to touch; returns it, or why there is none."""
     if study.explorer is None:
         return None, ""
@@ -232,7 +232,7 @@ def _explorer(study: Study, folder: Path, deadline: TimeLimit | None) -> tuple[E
 # ---------------------------------------------------------------- what is said of it
 
 
-def _footer(study: Study, command: str, seconds: float, deadline: TimeLimit | None) -> Iterable[tuple[str, str]]:
+def _footer(study: Study, command: str, seconds: float, deadline: DeadlineFacts | None) -> Iterable[tuple[str, str]]:
     yield "Command", command or "vgg_viz"
     yield "Made", made_at()
     yield "Versions", ", ".join(f"{name} {version}" for name, version in versions().items())

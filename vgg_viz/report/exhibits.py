@@ -27,8 +27,8 @@ PAGE_DENSITY, PAGE_QUALITY = 1.15, 45  # of photographs in the page; as WebP
 Progress = Callable[[str, int, int], None]  # what is being made, how many are done, of how many
 
 
-class Quality(Protocol):
-    """How finely figures are written: a name, pixels of a PNG to a figure pixel, photographs in 256 colours or not."""
+class PresetFacts(Protocol):
+    """What a gallery asks of a preset: its name, pixels of a PNG to a figure pixel, photographs in 256 colours or not."""
 
     @property
     def name(self) -> str: ...
@@ -80,7 +80,7 @@ def failure(what: str, error: Exception) -> str:
     return f"{what}: {type(error).__name__}: {why[:200]}"
 
 
-def write_chapter(made: Made, folder: Path, quality: Quality) -> page.Section:
+def write_chapter(made: Made, folder: Path, preset: PresetFacts) -> page.Section:
     """The chapter's files in `figures/` and `data/` of the folder, and the chapter as the page shows it.
 
     raises  OSError when the disk says no; a figure that fails otherwise is named in `made.missing`
@@ -91,7 +91,7 @@ def write_chapter(made: Made, folder: Path, quality: Quality) -> page.Section:
         waiting: list[tuple[Exhibit, _Painted | None]] = []
         for exhibit in made.exhibits:
             with _forgiving(made, exhibit, folder):
-                waiting.append((exhibit, _paint(exhibit, quality, encoder)))
+                waiting.append((exhibit, _paint(exhibit, preset, encoder)))
         for exhibit, paint in waiting:
             with _forgiving(made, exhibit, folder):
                 shown.append(_write(exhibit, paint, folder))
@@ -124,12 +124,12 @@ class _Painted:
     themed: Future[str]
 
 
-def _paint(exhibit: Exhibit, quality: Quality, encoder: ThreadPoolExecutor) -> _Painted | None:
+def _paint(exhibit: Exhibit, preset: PresetFacts, encoder: ThreadPoolExecutor) -> _Painted | None:
     figure = exhibit.figure
     if figure is None:
         return None
     width, height = (round(size * figure.dpi) for size in figure.get_size_inches())
-    packed = encoder.submit(packed_png, painted(figure, scale=quality.scale), scale=quality.scale, palette=quality.palette)
+    packed = encoder.submit(packed_png, painted(figure, scale=preset.scale), scale=preset.scale, palette=preset.palette)
     drawn = vector(figure, density=PAGE_DENSITY)
     return _Painted(width, height, drawn, packed, encoder.submit(adaptive, drawn, quality=PAGE_QUALITY))
 

@@ -28,8 +28,6 @@ from vgg_viz.report.subject import Subject, choose, picked, subtitle
 MOST_MACS, MOST_PARAMETERS = 60_000_000, 2_500_000
 MOST_PICTURES, MOST_MISTAKES = 12, 2
 PAINTED = 6  # pictures of the painted set where the report has none of its own
-
-
 MOST_STORED = 4  # pictures of a network that does not run in the page
 
 

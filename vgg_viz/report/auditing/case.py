@@ -11,7 +11,7 @@ from vgg_viz.audit.findings import Audit
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What the chapters look at."""
+    """An audit that was made, with the network that it is about."""
 
     model: nn.Module
     seen: Audit
