@@ -15,7 +15,6 @@ VIEWS = ("pictures", "board", "closer", "gradcam", "brush", "beside", "sandbox")
 SCRIPTS = (*FRAME_SCRIPTS, "explorer.js")
 
 
-
 @dataclass(frozen=True, slots=True)
 class Rival:
     """A second network for the same pictures; `network` is plain JSON and holds its own classes."""
