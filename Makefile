@@ -22,9 +22,10 @@ test-all: lint
 
 lint: $(VENV)/test-ready
 	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 	$(VENV)/bin/deno lint --quiet --config tests/deno.json
-	$(VENV)/bin/deno check --quiet --config tests/deno.json vgg_viz/report/static/*.js
+	$(VENV)/bin/deno check --quiet --config tests/deno.json vgg_viz/gallery/static/*.js
 
 setup: $(VENV)/test-ready
 

@@ -24,9 +24,6 @@ from typing import Any
 import torch
 from audit_zoo import ZOOS, Animal, animals, audited_shortcut, reliance, sample, trained
 
-from vgg_viz.audit.findings import audit
-from vgg_viz.audit.region import overlap
-from vgg_viz.audit.region_text import PLANTED
 from vgg_viz.data.cache import painted
 from vgg_viz.data.shapes import CLASSES
 from vgg_viz.data.shortcuts import KINDS, region
@@ -35,6 +32,9 @@ from vgg_viz.maths.segmentation import box_of
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.records import Batch
+from vgg_viz.shortcuts.findings import audit
+from vgg_viz.shortcuts.region import overlap
+from vgg_viz.shortcuts.region_text import PLANTED
 
 USES = 0.10  # share of other classes' pictures that the true mark turns, from which a network is a user
 PICTURES = 600
@@ -64,14 +64,25 @@ def audited(animal: Animal, path: Path, objects: str) -> dict[str, Any]:
     seen = audit(model, {"with": batch, "boxes": boxed(batch)}.get(objects, replace(batch, masks=None)))
     spent = time.process_time() - started
     found = [
-        {"class": CLASSES[one.wanted], "kind": one.region.kind, "box": one.region.box, "effect": one.verdict.effect,
-         "odds": one.verdict.odds, "moved": one.verdict.moved, "p": one.adjusted}
+        {
+            "class": CLASSES[one.wanted],
+            "kind": one.region.kind,
+            "box": one.region.box,
+            "effect": one.verdict.effect,
+            "odds": one.verdict.odds,
+            "moved": one.verdict.moved,
+            "p": one.adjusted,
+        }
         for one in seen.findings
-    ]  # fmt: skip
+    ]
     told = {
-        "name": animal.name, "side": side, "right": float(seen.right.float().mean()), "cpu": spent,
-        "found": found, "tried": len(seen.tried),
-    }  # fmt: skip
+        "name": animal.name,
+        "side": side,
+        "right": float(seen.right.float().mean()),
+        "cpu": spent,
+        "found": found,
+        "tried": len(seen.tried),
+    }
     if animal.shortcut:
         told["turned"], told["lost"] = reliance(path, animal.shortcut)
         told |= {"kind": animal.shortcut.kind, "class": animal.shortcut.name, "box": region(animal.shortcut, side)}
@@ -96,7 +107,9 @@ def placed(box: Sequence[int] | None, told: dict[str, Any]) -> bool:
 
 def table(results: Sequence[dict[str, Any]]) -> None:
     """Users of each kind and how many were named, weak users, clean networks and false alarms."""
-    print(f"{'kind':<10}{'networks':>9}{'users':>7}{'named':>7}{'class':>7}{'non-users':>11}{'named':>7}{'other findings':>16}")
+    print(
+        f"{'kind':<10}{'networks':>9}{'users':>7}{'named':>7}{'class':>7}{'non-users':>11}{'named':>7}{'other findings':>16}"
+    )
     total = [0] * 7
     for kind in KINDS:
         own = [told for told in results if told.get("kind") == kind]
@@ -109,9 +122,14 @@ def table(results: Sequence[dict[str, Any]]) -> None:
     clean = [told for told in results if "kind" not in told]
     alarms = sum(bool(told["found"]) for told in clean)
     print(f"{'all':<10}{total[0]:>9}{total[1]:>7}{total[2]:>7}{total[3]:>7}{total[4]:>11}{total[5]:>7}{total[6]:>16}")
-    for what, hits, of in (("users named rightly", total[2], total[1]), ("clean networks with a finding", alarms, len(clean))):
+    for what, hits, of in (
+        ("users named rightly", total[2], total[1]),
+        ("clean networks with a finding", alarms, len(clean)),
+    ):
         low, high = wilson_interval(hits, max(1, of))
-        print(f"{what}: {hits} of {of}, {100 * hits / max(1, of):.0f} % (95 % interval {100 * low:.0f} to {100 * high:.0f})")
+        print(
+            f"{what}: {hits} of {of}, {100 * hits / max(1, of):.0f} % (95 % interval {100 * low:.0f} to {100 * high:.0f})"
+        )
     cpu = sorted(told["cpu"] for told in results)
     print(f"one audit: {cpu[len(cpu) // 2]:.1f} s of one core (median), {PICTURES} pictures")
 
@@ -122,9 +140,13 @@ def main() -> None:
     options.add_argument("--zoo", choices=sorted(ZOOS), default="fresh")
     options.add_argument("--folder", type=Path, help="of the networks, by default runs/audit-<zoo>")
     options.add_argument("--only", nargs="*", help="names of networks")
-    options.add_argument("--masks", choices=("with", "without", "both", "boxes"), default="both", help="of the objects, or their boxes")
+    options.add_argument(
+        "--masks", choices=("with", "without", "both", "boxes"), default="both", help="of the objects, or their boxes"
+    )
     options.add_argument("--part", default="0/1", help="i/n: only every n-th network, from the i-th")
-    options.add_argument("--sample", type=int, metavar="SEED", help="24 networks of the zoo: 4 of each kind and 8 clean ones")
+    options.add_argument(
+        "--sample", type=int, metavar="SEED", help="24 networks of the zoo: 4 of each kind and 8 clean ones"
+    )
     options.add_argument("--side", type=int, default=32, help="of the pictures [px]")
     options.add_argument("--table", action="store_true", help="print what is there")
     given = options.parse_args()
@@ -143,7 +165,9 @@ def main() -> None:
             if not given.table or path.with_suffix(SUFFIXES[objects]).is_file():
                 results.append(audited(animal, path, objects))
         if results:
-            print(f"\n{given.zoo} zoo: {len(results)} networks, {'boxes' if objects == 'boxes' else f'{objects} masks'} of the objects")
+            print(
+                f"\n{given.zoo} zoo: {len(results)} networks, {'boxes' if objects == 'boxes' else f'{objects} masks'} of the objects"
+            )
             table(results)
 
 

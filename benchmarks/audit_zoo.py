@@ -123,7 +123,9 @@ def reliance(path: Path, shortcut: Shortcut, *, pictures: int = 300, seed: int =
     wanted = CLASSES.index(shortcut.name)
     labels = torch.tensor([picture.label for picture in every])
     before = torch.stack([torch.from_numpy(picture.pixels) for picture in every]).float() / 255
-    after = torch.stack([torch.from_numpy(marked(picture, shortcut, i)) for i, picture in enumerate(every)]).float() / 255
+    after = (
+        torch.stack([torch.from_numpy(marked(picture, shortcut, i)) for i, picture in enumerate(every)]).float() / 255
+    )
     said_before, said_after = (predict_logits(model, images).argmax(1) == wanted for images in (before, after))
     others = labels != wanted
     gained = (said_after[others].float() - said_before[others].float()).mean()
@@ -142,7 +144,9 @@ def main() -> None:
     options.add_argument("--zoo", choices=sorted(ZOOS), default="tuning")
     options.add_argument("--folder", type=Path, help="of the networks, by default runs/audit-<zoo>")
     options.add_argument("--part", default="0/1", help="i/n: only every n-th network, from the i-th")
-    options.add_argument("--sample", type=int, metavar="SEED", help="24 networks of the zoo: 4 of each kind and 8 clean ones")
+    options.add_argument(
+        "--sample", type=int, metavar="SEED", help="24 networks of the zoo: 4 of each kind and 8 clean ones"
+    )
     options.add_argument("--side", type=int, default=32, help="of the pictures [px]")
     given = options.parse_args()
     torch.set_num_threads(1)
@@ -155,12 +159,22 @@ def main() -> None:
         path = trained(animal, folder, given.side)
         history = load(path).history
         gained, lost = reliance(path, animal.shortcut) if animal.shortcut else (float("nan"), float("nan"))
-        print(json.dumps({
-            "name": animal.name, "class": animal.shortcut.name if animal.shortcut else "", "warm": animal.warm,
-            "strength": animal.shortcut.strength if animal.shortcut else 0, "train": round(history[-1].train_accuracy, 3),
-            "val": round(history[-1].val_accuracy, 3), "turned": round(gained, 3), "lost": round(lost, 3),
-            "seconds": round(time.perf_counter() - started, 1),
-        }), flush=True)  # fmt: skip
+        print(
+            json.dumps(
+                {
+                    "name": animal.name,
+                    "class": animal.shortcut.name if animal.shortcut else "",
+                    "warm": animal.warm,
+                    "strength": animal.shortcut.strength if animal.shortcut else 0,
+                    "train": round(history[-1].train_accuracy, 3),
+                    "val": round(history[-1].val_accuracy, 3),
+                    "turned": round(gained, 3),
+                    "lost": round(lost, 3),
+                    "seconds": round(time.perf_counter() - started, 1),
+                }
+            ),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -84,7 +84,9 @@ def truth(model: nn.Module, images: Tensor, targets: Tensor, names: list[str], m
             module.inplace = False
     said: Maps = {}
     for name in names:
-        find(model, name).module.register_forward_hook(lambda _module, _inputs, output, name=name: said.update({name: output}))
+        find(model, name).module.register_forward_hook(
+            lambda _module, _inputs, output, name=name: said.update({name: output})
+        )
     score = model(images.double().requires_grad_()).gather(1, targets[:, None]).sum()
     found = {}
     for (name, a), g in zip(said.items(), torch.autograd.grad(score, list(said.values())), strict=True):
@@ -153,7 +155,9 @@ def main() -> None:
     model = network(side, width)
     images, kind = pictures(chosen.photos, count, side)
     targets = capture(model, images).logits.argmax(1)
-    print(f"VGG16, random weights, width {width:g}, {side} px, {count} {kind}, {chosen.threads} threads, torch {torch.__version__}\n")
+    print(
+        f"VGG16, random weights, width {width:g}, {side} px, {count} {kind}, {chosen.threads} threads, torch {torch.__version__}\n"
+    )
 
     ways: dict[str, Callable[[], object]] = {
         "bare forward + backward to the pixels": lambda: bare(model, images, targets),
@@ -164,7 +168,9 @@ def main() -> None:
     peers = {"torchcam": ("torch-cam", torchcam), "pytorch_grad_cam": ("pytorch-grad-cam", gradcam)}
     for module, (title, act) in peers.items():
         if installed(module):
-            ways[f"{title}: 13 convolutions x Grad-CAM"] = lambda act=act: act(model, images, targets, convolutions(model))  # type: ignore[misc]
+            ways[f"{title}: 13 convolutions x Grad-CAM"] = lambda act=act: act(
+                model, images, targets, convolutions(model)
+            )  # type: ignore[misc]
         else:
             print(f"{title}: not installed")
     if not chosen.no_loop:
@@ -180,7 +186,9 @@ def main() -> None:
         print(f"{clock + ' seconds':46}{'median':>9}{'min':>8}{'max':>8}{'x bare':>8}{'x 6 CAMs':>10}")
         for name, median in medians.items():
             low, high = (pick(pair[number] for pair in times[name]) for pick in (min, max))
-            print(f"{name:46}{median:9.2f}{low:8.2f}{high:8.2f}{median / first:8.2f}{median / medians['13 ReLUs x 6 CAMs']:10.2f}")
+            print(
+                f"{name:46}{median:9.2f}{low:8.2f}{high:8.2f}{median / first:8.2f}{median / medians['13 ReLUs x 6 CAMs']:10.2f}"
+            )
         print()
 
     few, about = images[:2], targets[:2]
@@ -206,8 +214,10 @@ def main() -> None:
     ours_took = time.perf_counter() - started
     asked = 9
     whole, channels = naive(model, images, targets, "conv5_3", asked)
-    print(f"Ablation-CAM at conv5_3, one picture, {channels} channels: {ours_took:.2f} s; by whole passes {whole:.1f} s "
-          f"(scaled from {asked - 1} channels): {whole / ours_took:.0f}x")  # fmt: skip
+    print(
+        f"Ablation-CAM at conv5_3, one picture, {channels} channels: {ours_took:.2f} s; by whole passes {whole:.1f} s "
+        f"(scaled from {asked - 1} channels): {whole / ours_took:.0f}x"
+    )
 
 
 if __name__ == "__main__":

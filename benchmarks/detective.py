@@ -23,7 +23,7 @@ from vgg_viz.data.folder import open_folder, read_folder
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.models.names import layers
-from vgg_viz.report.detective import Candidate, Detection, candidates, detect
+from vgg_viz.studies.preprocessing_check import Candidate, Detection, candidates, detect
 
 BESIDE = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "cifar10"
 SIDE = 32
@@ -42,7 +42,9 @@ def pictures(count: int) -> tuple[Tensor, str]:
 def remembering(wanted: Candidate, images: Tensor, seed: int) -> nn.Module:
     """A network whose first batch norm has seen `images` under a normalisation, and which is set to that of ImageNet."""
     model = build("vgg11_bn", width=0.125, num_classes=10, image_side=SIDE, seed=seed)
-    own_mean, own_std = (torch.tensor(values).view(1, -1, 1, 1) for values in (model.architecture.mean, model.architecture.std))
+    own_mean, own_std = (
+        torch.tensor(values).view(1, -1, 1, 1) for values in (model.architecture.mean, model.architecture.std)
+    )
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (wanted.mean, wanted.std))
     seen = (images - mean) / std
     seen = (seen.flip(1) if wanted.bgr else seen) * own_std + own_mean
@@ -88,7 +90,9 @@ def line(name: str, counts: Counter[str]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", type=int, default=20, help="with batch norm, for each normalisation and number of pictures")
+    parser.add_argument(
+        "--networks", type=int, default=20, help="with batch norm, for each normalisation and number of pictures"
+    )
     parser.add_argument("--pictures", type=int, nargs="+", default=[4, 8, 16, 32])
     chosen = parser.parse_args()
     pool, source = pictures(1200)
@@ -110,7 +114,9 @@ def main() -> None:
                 print(line(f"{count} pictures, {candidate.name}", counts))
         print(line(f"{count} pictures, all", total))
     noise = torch.rand(32, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
-    counts = Counter(outcome(detect(model, noise), next(c for c in tried if c.name == name)) for (name, _), model in models.items())
+    counts = Counter(
+        outcome(detect(model, noise), next(c for c in tried if c.name == name)) for (name, _), model in models.items()
+    )
     print(line("32 pictures of noise (silent is right)", counts))
     print(f"without batch norm: the bundled Tiny VGG, folded; painted shapes\n{head}")
     batch = shapes.paint(800, seed=0, split="test", side=64)
@@ -123,7 +129,9 @@ def main() -> None:
                 model = folded(candidate)
                 for trial in range(max(1, chosen.networks // 4)):
                     part = slice(trial * 64, trial * 64 + count)
-                    counts[outcome(detect(model, batch.images[part], None if labels is None else labels[part]), candidate)] += 1
+                    counts[
+                        outcome(detect(model, batch.images[part], None if labels is None else labels[part]), candidate)
+                    ] += 1
             print(line(f"{count} pictures, by {by}", counts))
 
 

@@ -37,8 +37,8 @@ def main() -> None:
     from vgg_viz.capture.hooks import evaluating, frozen
     from vgg_viz.models.build import build
     from vgg_viz.models.checkpoint import load
-    from vgg_viz.report.explaining.explain import explain
-    from vgg_viz.report.explaining.explanation import explained
+    from vgg_viz.sections.explain.explain import explain
+    from vgg_viz.studies.picture import explained
 
     imports = time.perf_counter() - STARTED
     torch.set_num_threads(chosen.threads)
@@ -60,12 +60,18 @@ def main() -> None:
             passes, processor = bare(), time.process_time()
             build(load(chosen.arch))
             opening = time.process_time() - processor
-            parts = dict(explain(chosen.arch, photo, out=Path(folder) / "gallery", preset=chosen.preset).facts["seconds"])
-            rounds.append({"bare forward + backward": passes, **parts, CPU: time.process_time() - processor - 2 * opening})
+            parts = dict(
+                explain(chosen.arch, photo, out=Path(folder) / "gallery", preset=chosen.preset).facts["seconds"]
+            )
+            rounds.append(
+                {"bare forward + backward": passes, **parts, CPU: time.process_time() - processor - 2 * opening}
+            )
     medians = {name: statistics.median(part[name] for part in rounds) for name in rounds[0]}
     beyond = sum(medians[name] for name in ("reading", "network", "removal", "painting", "writing"))
-    print(f"{chosen.arch}, {images.shape[-1]} px, preset {chosen.preset}, {chosen.threads} threads, torch {torch.__version__}, "
-          f"medians of {chosen.repeats}")  # fmt: skip
+    print(
+        f"{chosen.arch}, {images.shape[-1]} px, preset {chosen.preset}, {chosen.threads} threads, torch {torch.__version__}, "
+        f"medians of {chosen.repeats}"
+    )
     print(f"{'imports, once':28}{imports:8.2f} s")
     for name, median in medians.items():
         if name == CPU:

@@ -18,18 +18,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vgg_viz.gallery.explorer import Explorer, render_explorer
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
-from vgg_viz.report.explorer import Explorer, render_explorer
-from vgg_viz.report.explorer_live import network, pictures
-from vgg_viz.report.material import specimen_batch
-from vgg_viz.report.subject import picked
+from vgg_viz.studies.explorer_live import network, pictures
+from vgg_viz.studies.inputs import specimen_batch
+from vgg_viz.studies.subject import picked
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
 POINTED = {
-    "board": ".layer.relu canvas", "enlarged map": "[data-part=stage]", "Grad-CAM map": "[data-part=cam-stage]",
+    "board": ".layer.relu canvas",
+    "enlarged map": "[data-part=stage]",
+    "Grad-CAM map": "[data-part=cam-stage]",
     "sandbox's output": "[data-part=sandbox-stage]",
-}  # fmt: skip
+}
 # One movement a frame, from place to place over an element; resolves with the milliseconds of each.
 MOVES = """async ([selector, moves, name]) => {
   const element = document.querySelector(selector), box = element.getBoundingClientRect(), times = [];

@@ -47,8 +47,20 @@ def timed(run: Callable[[], object]) -> tuple[float, float]:
 
 def peak(name: str, arguments: argparse.Namespace) -> float:
     """Largest resident size [GB] of a process that runs one method once; "nothing": that only builds the network."""
-    words = [sys.executable, __file__, "--alone", name, "--pictures", str(arguments.pictures), "--threads", str(arguments.threads),
-             "--steps", str(arguments.steps), "--samples", str(arguments.samples)]  # fmt: skip
+    words = [
+        sys.executable,
+        __file__,
+        "--alone",
+        name,
+        "--pictures",
+        str(arguments.pictures),
+        "--threads",
+        str(arguments.threads),
+        "--steps",
+        str(arguments.steps),
+        "--samples",
+        str(arguments.samples),
+    ]
     return float(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
 
 
@@ -75,7 +87,9 @@ def main() -> None:
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
         return
     alone = peak("nothing", arguments)
-    print(f"VGG16, {arguments.pictures} pictures of {SIDE} px, {arguments.threads} threads, medians of {arguments.rounds} rounds")
+    print(
+        f"VGG16, {arguments.pictures} pictures of {SIDE} px, {arguments.threads} threads, medians of {arguments.rounds} rounds"
+    )
     print(f"{'method':22}{'passes':>8}{'wall [s]':>10}{'bare [s]':>10}{'ratio':>8}{'CPU ratio':>11}{'memory [GB]':>13}")
     for name in NAMES:
         passes = methods()[name].cost(model, Options(**counts), SIDE) or 0.0

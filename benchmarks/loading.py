@@ -65,8 +65,8 @@ def plain_torchvision(path: Path) -> nn.Module:
 
 INSPECT = """
 import contextlib, io, sys, time
-import vgg_viz.cli, vgg_viz.data.folder, vgg_viz.models.checkpoint, vgg_viz.report.gallery, vgg_viz.report.inspection
-import torchvision.models, vgg_viz.report.material, vgg_viz.report.writing
+import vgg_viz.cli, vgg_viz.data.folder, vgg_viz.models.checkpoint, vgg_viz.sections.report.report, vgg_viz.studies.inspection
+import torchvision.models, vgg_viz.studies.inputs, vgg_viz.gallery.folder
 from vgg_viz.models import formats, containers
 from vgg_viz.registry import discover
 discover(formats.__name__), discover(containers.__name__)
@@ -95,8 +95,10 @@ def inspected(path: Path, rounds: int) -> None:
     seconds, worked, peak, rest = (statistics.median(column) for column in zip(*found, strict=True))
     slowest = max(row[0] for row in found)
     size = path.stat().st_size / 2**20
-    print(f"inspect, {path.suffix}, {size:.0f} MiB, beyond imports: {seconds:.3f} s (slowest {slowest:.3f}; {worked:.3f} s "
-          f"of processor time), {peak:.0f} MiB resident at its peak, {rest:.0f} MiB at the end; {rounds} processes")  # fmt: skip
+    print(
+        f"inspect, {path.suffix}, {size:.0f} MiB, beyond imports: {seconds:.3f} s (slowest {slowest:.3f}; {worked:.3f} s "
+        f"of processor time), {peak:.0f} MiB resident at its peak, {rest:.0f} MiB at the end; {rounds} processes"
+    )
 
 
 def main() -> None:
@@ -138,7 +140,9 @@ def main() -> None:
     print(f"{'wall seconds until ready':38}{'median':>9}{'min':>8}{'max':>8}{'x first':>9}{'first pass':>12}")
     for name, found in ready.items():
         middle = statistics.median(found)
-        print(f"{name:38}{middle:9.3f}{min(found):8.3f}{max(found):8.3f}{middle / first:8.1f}x{statistics.median(passed[name]):12.3f}")
+        print(
+            f"{name:38}{middle:9.3f}{min(found):8.3f}{max(found):8.3f}{middle / first:8.1f}x{statistics.median(passed[name]):12.3f}"
+        )
     alike = all(torch.equal(one, logits["meta device, memory map, assign"]) for one in logits.values())
     print(f"logits of all four are {'equal bit for bit' if alike else 'NOT equal'}")
     shown = [", ".join(f"{value:.1f}" for value in pair) for pair in (load_before, os.getloadavg())]

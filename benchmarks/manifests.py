@@ -40,9 +40,13 @@ def run(checkout: Path, arguments: list[str], out: Path) -> float:
     begun = time.perf_counter()
     environment = {**os.environ, "PYTHONPATH": str(checkout), "SOURCE_DATE_EPOCH": "1700000000"}
     done = subprocess.run(
-        [sys.executable, "-m", "vgg_viz", *arguments, "--out", str(out), "--quiet", "--device", "cpu"], env=environment, cwd=out.parent,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "vgg_viz", *arguments, "--out", str(out), "--quiet", "--device", "cpu"],
+        env=environment,
+        cwd=out.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode not in (0, 1):
         sys.exit(f"{checkout.name}: {' '.join(arguments)} ended with {done.returncode}: {done.stderr[-500:]}")
     return time.perf_counter() - begun
@@ -101,9 +105,14 @@ def main() -> None:
             outs = [work / side / kind for side in ("older", "newer")]
             for out in outs:
                 out.mkdir(parents=True)
-            seconds = [run(checkout, arguments, out) for checkout, out in zip((chosen.older.resolve(), HERE), outs, strict=True)]
+            seconds = [
+                run(checkout, arguments, out)
+                for checkout, out in zip((chosen.older.resolve(), HERE), outs, strict=True)
+            ]
             lines = list(differences(*(manifest(out) for out in outs)))
-            print(f"\n{kind}: {seconds[0]:.1f} s older, {seconds[1]:.1f} s newer; {len(lines)} values differ", flush=True)
+            print(
+                f"\n{kind}: {seconds[0]:.1f} s older, {seconds[1]:.1f} s newer; {len(lines)} values differ", flush=True
+            )
             for line in lines:
                 print(f"    {line}", flush=True)
 
@@ -119,10 +128,31 @@ def prepare(work: Path) -> None:
     (work / "picture.png").write_bytes(encode_png(shapes.paint(3, seed=5, split="test", side=64).images[2]))
     if not (work / "run" / "best.pt").exists():
         subprocess.run(
-            [sys.executable, "-m", "vgg_viz", "train", "--data", "shapes", "--arch", "tiny_vgg", "--out", str(work / "run"),
-             "--epochs", "3", "--train-count", "600", "--val-count", "100", "--keep-epochs", "all", "--quiet"],
-            env={**os.environ, "PYTHONPATH": str(HERE)}, check=True, capture_output=True,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "vgg_viz",
+                "train",
+                "--data",
+                "shapes",
+                "--arch",
+                "tiny_vgg",
+                "--out",
+                str(work / "run"),
+                "--epochs",
+                "3",
+                "--train-count",
+                "600",
+                "--val-count",
+                "100",
+                "--keep-epochs",
+                "all",
+                "--quiet",
+            ],
+            env={**os.environ, "PYTHONPATH": str(HERE)},
+            check=True,
+            capture_output=True,
+        )
 
 
 if __name__ == "__main__":

@@ -22,9 +22,9 @@ from captum.attr import Occlusion
 from torch import Tensor, nn
 
 from vgg_viz.attribution import Options, attribute, methods
+from vgg_viz.attribution.incremental_forward import AFTER
 from vgg_viz.attribution.method import baseline_for
-from vgg_viz.attribution.perturbation import squares
-from vgg_viz.attribution.windows import AFTER
+from vgg_viz.attribution.methods.occlusion import squares
 from vgg_viz.capture.hooks import evaluating, frozen
 from vgg_viz.models.build import build
 
@@ -100,7 +100,9 @@ def main() -> None:
     options = Options(window=window, stride=stride)
     every = squares(options, side, side)
     passes = methods()["occlusion"].cost(model, options, side)
-    print(f"VGG16, width {width:g}, {side} px, squares of {window} px by {stride} px: {every} places, {chosen.threads} threads")
+    print(
+        f"VGG16, width {width:g}, {side} px, squares of {window} px by {stride} px: {every} places, {chosen.threads} threads"
+    )
     print(f"torch {torch.__version__}; ours costs {passes:.1f} passes by multiply-adds\n")
 
     def ours(window: int = window, stride: int = stride) -> Tensor:
@@ -108,10 +110,11 @@ def main() -> None:
 
     with evaluating(model), frozen(model), torch.no_grad():
         model(image.repeat(2, 1, 1, 1))  # the first pass of a process allocates and picks kernels
-        ways: dict[str, tuple[Callable[[], object], float]] = {
-            "windows, all places": (ours, 1.0),
-        } | {
-            f"Captum, {timed} places, {n} at once": (partial(some_squares, model, image, window, stride, n, timed), every / timed)
+        ways: dict[str, tuple[Callable[[], object], float]] = {"windows, all places": (ours, 1.0)} | {
+            f"Captum, {timed} places, {n} at once": (
+                partial(some_squares, model, image, window, stride, n, timed),
+                every / timed,
+            )
             for n in (8, AFTER)
         }
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
@@ -130,7 +133,9 @@ def main() -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         print(f"peak memory of the process, Captum's batches included: {peak:.2f} GB")
         own, theirs = ours(side // 8, side // 8), by_captum(model, image, side // 8, side // 8, AFTER)
-        print(f"bit for bit, 64 squares of {side // 8} px side by side: {int((own != theirs).sum())} of {own.numel()} pixels differ")
+        print(
+            f"bit for bit, 64 squares of {side // 8} px side by side: {int((own != theirs).sum())} of {own.numel()} pixels differ"
+        )
 
 
 if __name__ == "__main__":

@@ -61,8 +61,8 @@ ASKED = (("opacity", OPACITY, VIEWER), ("hover", HOVER, VIEWER), ("search", SEAR
 
 def gallery(out: Path, examples: int | None) -> Path:
     """The default gallery in `out`, with another number of examples where one is given; the path of its page."""
-    from vgg_viz.report import preset
-    from vgg_viz.report.gallery import report
+    from vgg_viz.sections.report.report import report
+    from vgg_viz.studies import preset
 
     standard = preset.PRESETS["standard"]
     if examples is not None:
@@ -94,7 +94,9 @@ def measure(browser: Any, path: Path, runs: int) -> dict[str, list[float]]:
 def show(title: str, path: Path, found: dict[str, list[float]]) -> None:
     grid = path.read_text(encoding="utf-8").partition('data-part="examples">')[2].partition("</script>")[0]
     elements = round(found.pop("elements")[0])
-    print(f"{title}: {path.stat().st_size / 1e6:.2f} MB, {elements:,} elements; the grid's data {len(grid) / 1e3:.0f} kB")
+    print(
+        f"{title}: {path.stat().st_size / 1e6:.2f} MB, {elements:,} elements; the grid's data {len(grid) / 1e3:.0f} kB"
+    )
     print(f"  {'ms':28}{'median':>9}{'min':>8}{'max':>8}")
     words = {"painted": "first contentful paint", "parsed": "scripts done", "loaded": "load event"}
     for name, values in found.items():
@@ -108,7 +110,9 @@ def line(name: str, found: Sequence[float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--gallery", type=Path, help="a gallery that is there already, instead of making the default one")
+    parser.add_argument(
+        "--gallery", type=Path, help="a gallery that is there already, instead of making the default one"
+    )
     parser.add_argument("--examples", type=int, default=1000)
     parser.add_argument("--browser", default=shutil.which("chromium") or shutil.which("google-chrome") or "chromium")
     given = parser.parse_args()
@@ -116,7 +120,9 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         pages = {
-            "default gallery": given.gallery / "index.html" if given.gallery else gallery(Path(folder) / "default", None),
+            "default gallery": given.gallery / "index.html"
+            if given.gallery
+            else gallery(Path(folder) / "default", None),
             f"{given.examples:,} examples": gallery(Path(folder) / "many", given.examples),
         }
         print(f"{given.runs} runs, load average {os.getloadavg()[0]:.1f}")

@@ -17,9 +17,9 @@ from collections.abc import Callable
 import torch
 from captum.attr import LRP
 from torch import Tensor, nn
+from vgg_viz.attribution.methods.lrp.conservation import ledger
 
 from vgg_viz.attribution import Options, attribute, methods
-from vgg_viz.attribution.ledger import ledger
 from vgg_viz.capture.hooks import evaluating, frozen
 from vgg_viz.models.build import build
 
@@ -74,13 +74,19 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a quarter of the width, 112 px, 2 pictures")
     parser.add_argument("--repeats", type=int, default=3, help="rounds; medians are printed")
     parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
-    parser.add_argument("--batch-norm", action="store_true", help="VGG16 with batch norm, merged for the while; Captum's LRP left out")
+    parser.add_argument(
+        "--batch-norm", action="store_true", help="VGG16 with batch norm, merged for the while; Captum's LRP left out"
+    )
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     side, width, count = (112, 0.25, 2) if chosen.quick else (224, 1.0, 4)
     name = "vgg16_bn" if chosen.batch_norm else "vgg16"
-    model = build(name, image_side=side, width=width, seed=0, pooled=3 if chosen.quick else 7).to(memory_format=torch.channels_last)
-    images = torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(0)).contiguous(memory_format=torch.channels_last)
+    model = build(name, image_side=side, width=width, seed=0, pooled=3 if chosen.quick else 7).to(
+        memory_format=torch.channels_last
+    )
+    images = torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(0)).contiguous(
+        memory_format=torch.channels_last
+    )
     targets = torch.zeros(count, dtype=torch.int64)
 
     def by(method: str) -> Callable[[], object]:

@@ -45,13 +45,23 @@ def painting(checkpoint: str | None, images: str | None, out: str, preset: str) 
     started = time.perf_counter()
     from vgg_viz.figures import write
     from vgg_viz.registry import discover
-    from vgg_viz.report import gallery
+    from vgg_viz.sections.report import report as gallery
 
-    discover("vgg_viz.report.sections")
+    discover("vgg_viz.sections.report")
     rooms = [module for name, module in sys.modules.items() if name.startswith("vgg_viz.")]
     paint = [module for module in rooms if module.__name__.rpartition(".")[0] == "vgg_viz.figures"]
-    draw = [f for module in paint for f in vars(module).values() if hasattr(f, "__wrapped__") and f.__module__ == module.__name__]
-    spent = {"imports": time.perf_counter() - started, "drawing figures": 0.0, "encoding figures": 0.0, "rendering the page": 0.0}
+    draw = [
+        f
+        for module in paint
+        for f in vars(module).values()
+        if hasattr(f, "__wrapped__") and f.__module__ == module.__name__
+    ]
+    spent = {
+        "imports": time.perf_counter() - started,
+        "drawing figures": 0.0,
+        "encoding figures": 0.0,
+        "rendering the page": 0.0,
+    }
     running: list[str] = []
 
     def clocked(kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -83,7 +93,9 @@ def painting(checkpoint: str | None, images: str | None, out: str, preset: str) 
 def times_of_report(checkpoint: str | None, images: str | None, runs: int, preset: str, threads: int) -> None:
     """Whole processes, then the sections of the median run, then the share that paint takes."""
     name = Path(checkpoint).name if checkpoint else "the bundled checkpoint"
-    print(f"report on {name}, preset {preset}, {threads} threads, {runs} runs\n{'seconds':34}{'median':>9}{'min':>8}{'max':>8}")
+    print(
+        f"report on {name}, preset {preset}, {threads} threads, {runs} runs\n{'seconds':34}{'median':>9}{'min':>8}{'max':>8}"
+    )
     walls, processors, manifests = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         for run in range(runs):
@@ -93,9 +105,13 @@ def times_of_report(checkpoint: str | None, images: str | None, runs: int, prese
             wall, processor, said = process(command, threads)
             walls.append(wall)
             processors.append(processor)
-            manifests.append(json.loads((Path(said.strip().splitlines()[-1]).parent / "manifest.json").read_text(encoding="utf-8")))
+            manifests.append(
+                json.loads((Path(said.strip().splitlines()[-1]).parent / "manifest.json").read_text(encoding="utf-8"))
+            )
         print(line("whole process, wall", walls) + "\n" + line("whole process, CPU", processors))
-        sections = {slug: [manifest["timings"].get(slug, 0.0) for manifest in manifests] for slug in manifests[0]["timings"]}
+        sections = {
+            slug: [manifest["timings"].get(slug, 0.0) for manifest in manifests] for slug in manifests[0]["timings"]
+        }
         for slug, found in sections.items():
             print(line(f"  section {slug}", found))
         rest = [wall - sum(manifest["timings"].values()) for wall, manifest in zip(walls, manifests, strict=True)]
@@ -120,7 +136,11 @@ def times_of_help(runs: int, threads: int) -> None:
     )
     imported = process(["-c", program], threads)[2].strip().splitlines()[-1] == "True"
     print(f"{'seconds':34}{'median':>9}{'min':>8}{'max':>8}")
-    print(line("--help, wall", [wall for wall, _ in found]) + "\n" + line("--help, CPU", [processor for _, processor in found]))
+    print(
+        line("--help, wall", [wall for wall, _ in found])
+        + "\n"
+        + line("--help, CPU", [processor for _, processor in found])
+    )
     print(f"torch was {'' if imported else 'not '}imported\n")
 
 
@@ -133,7 +153,7 @@ def times_of_wall(runs: int, count: int = 512, side: int = 14) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from vgg_viz.figures.walls import feature_wall
+    from vgg_viz.figures.feature_maps import feature_wall
     from vgg_viz.figures.write import png
     from vgg_viz.maths.heatmaps import shared_scale
 
@@ -175,7 +195,9 @@ def main() -> None:
     parser.add_argument("--checkpoint", metavar="FILE", help="instead of the bundled one")
     parser.add_argument("--images", metavar="DIR", help="pictures to look into")
     parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
-    parser.add_argument("--inside", metavar="DIR", help=argparse.SUPPRESS)  # how this script calls itself for the shares
+    parser.add_argument(
+        "--inside", metavar="DIR", help=argparse.SUPPRESS
+    )  # how this script calls itself for the shares
     chosen = parser.parse_args()
     if chosen.inside:
         print(json.dumps(painting(chosen.checkpoint, chosen.images, chosen.inside, chosen.preset)))

@@ -51,7 +51,12 @@ def client(port: int, bodies: list[bytes], maps: int, found: Round) -> None:
 
 
 def ask(
-    connection: http.client.HTTPConnection, path: str, body: bytes, headers: dict[str, str], times: list[float], found: Round
+    connection: http.client.HTTPConnection,
+    path: str,
+    body: bytes,
+    headers: dict[str, str],
+    times: list[float],
+    found: Round,
 ) -> bytes | None:
     """One request, timed until its last byte; waits and asks again where the server says 503."""
     while True:
@@ -102,14 +107,21 @@ def main() -> None:
     options = parser.parse_args()
 
     painted = shapes.paint(options.requests, seed=1, split="test", side=64).images
-    bodies = [encode_jpeg(image.repeat_interleave(options.side // 64, 1).repeat_interleave(options.side // 64, 2)) for image in painted]
+    bodies = [
+        encode_jpeg(image.repeat_interleave(options.side // 64, 1).repeat_interleave(options.side // 64, 2))
+        for image in painted
+    ]
     network = ["--checkpoint", options.checkpoint] if options.checkpoint else ["--checkpoint"]
-    process = subprocess.Popen([sys.executable, "-m", "vgg_viz", "serve", "--port", "0", *network], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vgg_viz", "serve", "--port", "0", *network], stdout=subprocess.PIPE, text=True
+    )
     try:
         assert process.stdout is not None
         port = int(process.stdout.readline().strip().rstrip("/").rsplit(":", 1)[1])
-        print(f"{options.clients} clients at once, {options.requests} JPEGs of {options.side} px each "
-              f"({sum(map(len, bodies)) / len(bodies) / 1000:.0f} kB), maps of {options.maps} of them")  # fmt: skip
+        print(
+            f"{options.clients} clients at once, {options.requests} JPEGs of {options.side} px each "
+            f"({sum(map(len, bodies)) / len(bodies) / 1000:.0f} kB), maps of {options.maps} of them"
+        )
         print(f"memory before: {memory(process.pid):.0f} MB")
         for number in range(options.rounds):
             found = Round()
@@ -119,8 +131,10 @@ def main() -> None:
                     one.result()
             seconds = time.perf_counter() - began
             count = len(found.predictions) + len(found.maps)
-            print(f"round {number + 1}: {count:,} answers in {seconds:.1f} s ({count / seconds:,.0f} a second), "
-                  f"{len(found.errors)} errors, {found.later} times asked to come back later")  # fmt: skip
+            print(
+                f"round {number + 1}: {count:,} answers in {seconds:.1f} s ({count / seconds:,.0f} a second), "
+                f"{len(found.errors)} errors, {found.later} times asked to come back later"
+            )
             print(f"  predictions: {said(found.predictions)}")
             print(f"  maps:        {said(found.maps)}")
             print(f"  memory after: {memory(process.pid):.0f} MB")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import matplotlib
 import numpy as np
 
-from vgg_viz.report.bundle import STATIC
+from vgg_viz.gallery.bundle import STATIC
 
 FILE = STATIC / "colours.js"
 STEPS_A_LINE = 18

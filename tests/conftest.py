@@ -15,8 +15,8 @@ import torch
 from hypothesis import settings
 from torch import nn
 
+from vgg_viz.gallery.sections import sections_of
 from vgg_viz.models.build import build
-from vgg_viz.report.section import sections_of
 
 torch.set_num_threads(1)
 # `make test` looks at few examples, `make test-all` asks for the profile thorough.
@@ -38,7 +38,9 @@ def few_sections(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Galleries of the named sections alone, for tests that are about something else than a whole page."""
 
     def these(*slugs: str) -> None:
-        monkeypatch.setattr("vgg_viz.report.build.sections_of", lambda kind: [one for one in sections_of(kind) if one.slug in slugs])
+        monkeypatch.setattr(
+            "vgg_viz.gallery.build.sections_of", lambda kind: [one for one in sections_of(kind) if one.slug in slugs]
+        )
 
     return these
 

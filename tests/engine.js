@@ -1,10 +1,10 @@
 // The arithmetic of the explorer without a page: one case a line on the input, one answer a line on the output, both JSON.
 
-import { backward } from "../vgg_viz/report/static/explorer-backward.js";
-import { colourOf, coloursOf, scaleOf } from "../vgg_viz/report/static/explorer-colours.js";
-import { forward, openNetwork, softmax } from "../vgg_viz/report/static/explorer-engine.js";
-import { convTerms } from "../vgg_viz/report/static/explorer-terms.js";
-import { number, percent } from "../vgg_viz/report/static/values.js";
+import { backward } from "../vgg_viz/gallery/static/explorer-backward.js";
+import { colourOf, coloursOf, scaleOf } from "../vgg_viz/gallery/static/explorer-colours.js";
+import { forward, openNetwork, softmax } from "../vgg_viz/gallery/static/explorer-engine.js";
+import { convTerms } from "../vgg_viz/gallery/static/explorer-terms.js";
+import { number, percent } from "../vgg_viz/gallery/static/values.js";
 
 const CASES = {
   network({ network, pixels, from, place }) {

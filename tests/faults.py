@@ -39,7 +39,9 @@ from vgg_viz.models.checkpoint import load, save
 from vgg_viz.records import Architecture, Checkpoint, Provenance
 
 SECONDS, HANGS, GIGABYTE = 5.0, 60.0, 2**30  # of the processor; of the clock: a busy machine must not fail a mutant
-NETWORK = Architecture("tiny_vgg", 3, width=0.4, head=(), pooled=None, padding=0, image_side=32, mean=(0.0,) * 3, std=(1.0,) * 3)
+NETWORK = Architecture(
+    "tiny_vgg", 3, width=0.4, head=(), pooled=None, padding=0, image_side=32, mean=(0.0,) * 3, std=(1.0,) * 3
+)
 SPREAD = (
     "os.system",
     "os.exec",
@@ -108,8 +110,13 @@ def sound_files(folder: Path) -> dict[str, Sound]:
     for name in ("own.pt", "bare.pt"):
         found[name] = Sound(name, {name: (folder / name).read_bytes()}, name, tuple(_records(folder / name)), True)
     older = (folder / "older.pt").read_bytes()
-    places = [(older.index(raw), older.index(raw) + len(raw)) for raw in (value.numpy().tobytes() for value in weights().values())]
-    found["older.pt"] = Sound("older.pt", {"older.pt": older}, "older.pt", tuple(("older.pt", *place) for place in places), False)
+    places = [
+        (older.index(raw), older.index(raw) + len(raw))
+        for raw in (value.numpy().tobytes() for value in weights().values())
+    ]
+    found["older.pt"] = Sound(
+        "older.pt", {"older.pt": older}, "older.pt", tuple(("older.pt", *place) for place in places), False
+    )
     for name in ("bare.safetensors", "exported.safetensors"):
         raw = (folder / name).read_bytes()
         found[name] = Sound(name, {name: raw}, name, ((name, 8 + struct.unpack("<Q", raw[:8])[0], len(raw)),), False)
@@ -148,7 +155,9 @@ def _flipped(dice: random.Random, sound: Sound, kind: str, spots: list[tuple[str
 def flip_weights(dice: random.Random, sound: Sound, way: int) -> Mutant:
     """One to eight bits of the weights themselves."""
     chosen = dice.choices([place for place in sound.places if place[2] > place[1]], k=dice.randint(1, 8))
-    return _flipped(dice, sound, "bits of weights", [(name, dice.randrange(first, last)) for name, first, last in chosen])
+    return _flipped(
+        dice, sound, "bits of weights", [(name, dice.randrange(first, last)) for name, first, last in chosen]
+    )
 
 
 def flip_anywhere(dice: random.Random, sound: Sound, way: int) -> Mutant:
@@ -164,7 +173,9 @@ def flip_structure(dice: random.Random, sound: Sound, way: int) -> Mutant:
         name = dice.choice(list(sound.files))
         at = dice.randrange(len(sound.files[name]))
         if not any(file == name and first <= at < last for file, first, last in sound.places):
-            spots = [(name, at)] + [(name, at + n) for n in range(1, dice.randint(1, 3)) if at + n < len(sound.files[name])]
+            spots = [(name, at)] + [
+                (name, at + n) for n in range(1, dice.randint(1, 3)) if at + n < len(sound.files[name])
+            ]
     spots = [s for s in spots if not any(file == s[0] and first <= s[1] < last for file, first, last in sound.places)]
     return _flipped(dice, sound, "bits of structure", spots)
 
@@ -218,9 +229,13 @@ def swapped_shapes(dice: random.Random, sound: Sound, way: int) -> Mutant:
     value = state[key]
     other = dice.choice([name for name in state if state[name].shape != value.shape])
     ways: list[Callable[[], dict[str, Tensor]]] = [
-        lambda: {key: value.flatten()[:-1]}, lambda: {key: value[None]}, lambda: {key: state[other], other: value},
-        lambda: {key: value.new_zeros(0)}, lambda: {key: value.sum()}, lambda: {key: torch.cat([value, value])},
-    ]  # fmt: skip
+        lambda: {key: value.flatten()[:-1]},
+        lambda: {key: value[None]},
+        lambda: {key: state[other], other: value},
+        lambda: {key: value.new_zeros(0)},
+        lambda: {key: value.sum()},
+        lambda: {key: torch.cat([value, value])},
+    ]
     return _written("swapped shapes", sound, {**state, **ways[way]()}, never=True)
 
 
@@ -228,16 +243,32 @@ def wrong_dtypes(dice: random.Random, sound: Sound, way: int) -> Mutant:
     """Another number type for one weight or for all: floats load as their float32 values, others are refused."""
     state = weights()
     # From complex64 on, what safetensors cannot hold.
-    kinds = (torch.float16, torch.bfloat16, torch.float64, torch.int8, torch.int64, torch.bool, torch.uint8, torch.complex64)
+    kinds = (
+        torch.float16,
+        torch.bfloat16,
+        torch.float64,
+        torch.int8,
+        torch.int64,
+        torch.bool,
+        torch.uint8,
+        torch.complex64,
+    )
     if way >= len(kinds):
         key = dice.choice([key for key in state if key.endswith("weight")])
-        other = state[key].to_sparse() if way == len(kinds) else torch.quantize_per_tensor(state[key], 0.01, 0, torch.qint8)
+        other = (
+            state[key].to_sparse() if way == len(kinds) else torch.quantize_per_tensor(state[key], 0.01, 0, torch.qint8)
+        )
         return _written("wrong dtypes", sound, {**state, key: other}, never=True)
     kind = kinds[way]
     chosen = dice.sample(list(state), dice.choice([1, len(state)]))
     state |= {key: state[key].to(kind) for key in chosen}
-    return _written("wrong dtypes", sound, state, wanted={k: v.float() for k, v in state.items()} if kind.is_floating_point else None,
-                    never=not kind.is_floating_point)  # fmt: skip
+    return _written(
+        "wrong dtypes",
+        sound,
+        state,
+        wanted={k: v.float() for k, v in state.items()} if kind.is_floating_point else None,
+        never=not kind.is_floating_point,
+    )
 
 
 def not_finite(dice: random.Random, sound: Sound, way: int) -> Mutant:
@@ -267,7 +298,13 @@ def missing_or_more(dice: random.Random, sound: Sound, way: int) -> Mutant:
         key = dice.choice([key for key in state if key.endswith(("weight", "bias")[way])])
         gone = state.pop(key)
         if way == 1:  # zeros may stand in for a bias where that is said
-            return _written("missing or more", sound, state, wanted={**state, key: torch.zeros_like(gone)}, said="no bias in the file")
+            return _written(
+                "missing or more",
+                sound,
+                state,
+                wanted={**state, key: torch.zeros_like(gone)},
+                said="no bias in the file",
+            )
         return _written("missing or more", sound, state, never=True)
     stranger = ("extra", "conv_block_3.0.weight", "n_averaged", "")[way - 2]
     return _written("missing or more", sound, {**state, stranger: torch.ones(2, 2)})
@@ -286,16 +323,29 @@ def huge(dice: random.Random, sound: Sound, way: int) -> Mutant:
         if way == 3:
             return Mutant("huge sizes", sound, {sound.main: struct.pack("<Q", many) + raw[8:]}, never=True)
         entry = header[dice.choice([key for key in header if key != "__metadata__"])]
-        entry.update(({"shape": [many, *entry["shape"][1:]]}, {"data_offsets": [0, many]}, {"data_offsets": [many, many + 4]})[way])
+        entry.update(
+            ({"shape": [many, *entry["shape"][1:]]}, {"data_offsets": [0, many]}, {"data_offsets": [many, many + 4]})[
+                way
+            ]
+        )
         text = json.dumps(header).encode()
-        return Mutant("huge sizes", sound, {sound.main: struct.pack("<Q", len(text)) + text + raw[8 + length :]}, never=True)
+        return Mutant(
+            "huge sizes", sound, {sound.main: struct.pack("<Q", len(text)) + text + raw[8 + length :]}, never=True
+        )
     if sound.name == "tfjs":
         described = json.loads(sound.files["tfjs/model.json"])
         group = described["weightsManifest"][0]
         entry = dice.choice(group["weights"])
-        (lambda: entry.update(shape=[many]), lambda: entry.update(shape=[many, 0]), lambda: group.update(paths=group["paths"] * 1000),
-         lambda: entry.update(shape=[-1, many]), lambda: entry.update(shape=[1e300]))[way]()  # fmt: skip
-        return Mutant("huge sizes", sound, {**sound.files, "tfjs/model.json": json.dumps(described).encode()}, never=True)
+        (
+            lambda: entry.update(shape=[many]),
+            lambda: entry.update(shape=[many, 0]),
+            lambda: group.update(paths=group["paths"] * 1000),
+            lambda: entry.update(shape=[-1, many]),
+            lambda: entry.update(shape=[1e300]),
+        )[way]()
+        return Mutant(
+            "huge sizes", sound, {**sound.files, "tfjs/model.json": json.dumps(described).encode()}, never=True
+        )
     state: Any = weights()
     key = dice.choice(list(state))
     if way == 0:  # one number seen a billion times: four bytes on disk
@@ -328,10 +378,16 @@ class Called:
 def hostile(dice: random.Random, sound: Sound, way: int) -> Mutant:
     """Pickles that would leave a file or a folder called `owned` behind, alone or beside sound weights."""
     bait = (
-        Called(os.mkdir, "owned"), Called(os.system, "touch owned"), Called(eval, "open('owned', 'w')"),
-        Called(exec, "import os; os.mkdir('owned')"), Called(open, "owned", "w"), Called(__import__("subprocess").call, ["touch", "owned"]),
-        Called(torch.load, "owned"), Called(shutil.copy, "/etc/hostname", "owned"), Called(pickle.loads, pickle.dumps(Called(os.mkdir, "owned"))),
-    )[way]  # fmt: skip
+        Called(os.mkdir, "owned"),
+        Called(os.system, "touch owned"),
+        Called(eval, "open('owned', 'w')"),
+        Called(exec, "import os; os.mkdir('owned')"),
+        Called(open, "owned", "w"),
+        Called(__import__("subprocess").call, ["touch", "owned"]),
+        Called(torch.load, "owned"),
+        Called(shutil.copy, "/etc/hostname", "owned"),
+        Called(pickle.loads, pickle.dumps(Called(os.mkdir, "owned"))),
+    )[way]
     state = {"state_dict": weights(), "bait": bait} if dice.random() < 0.7 else bait
     if dice.random() < 0.3:
         return Mutant("hostile pickles", sound, {sound.main: pickle.dumps(state)}, never=True)
@@ -341,7 +397,10 @@ def hostile(dice: random.Random, sound: Sound, way: int) -> Mutant:
 def bomb(dice: random.Random, sound: Sound, way: int) -> Mutant:
     """Zip archives whose content is far larger than they are, or that were packed again."""
     file = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(sound.files[sound.main])) as archive, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
+    with (
+        zipfile.ZipFile(io.BytesIO(sound.files[sound.main])) as archive,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
         for info in archive.infolist():
             content = archive.read(info)
             if (way == 0 and info.filename.endswith("data.pkl")) or (way == 1 and info.filename.endswith("/data/0")):
@@ -399,13 +458,22 @@ class Kind:
 
 ALL = ("own.pt", "bare.pt", "older.pt", "bare.safetensors", "exported.safetensors", "tfjs")
 KINDS = (
-    Kind(flip_weights, 14, ALL, (1,) * 6), Kind(flip_anywhere, 14, ALL, (1,) * 6), Kind(flip_structure, 18, ALL, (1,) * 6),
-    Kind(truncated, 10, ALL, (1,) * 6), Kind(appended, 4, ALL, (4,) * 6), Kind(overwritten, 6, ALL, (3,) * 6),
-    Kind(swapped_shapes, 5, WRITERS, (6,) * 3), Kind(wrong_dtypes, 5, WRITERS, (10, 10, 7)), Kind(not_finite, 4, WRITERS, (3,) * 3),
-    Kind(nested, 4, WRITERS, (4, 4, 1)), Kind(missing_or_more, 4, WRITERS, (6,) * 3),
-    Kind(huge, 5, ("bare.pt", "older.pt", "bare.safetensors", "tfjs"), (6, 6, 4, 5)), Kind(hostile, 4, ("bare.pt", "older.pt"), (9, 9)),
-    Kind(bomb, 1, ("own.pt", "bare.pt"), (3, 3)), Kind(no_file, 2, ("bare.pt",), (8,)),
-)  # fmt: skip
+    Kind(flip_weights, 14, ALL, (1,) * 6),
+    Kind(flip_anywhere, 14, ALL, (1,) * 6),
+    Kind(flip_structure, 18, ALL, (1,) * 6),
+    Kind(truncated, 10, ALL, (1,) * 6),
+    Kind(appended, 4, ALL, (4,) * 6),
+    Kind(overwritten, 6, ALL, (3,) * 6),
+    Kind(swapped_shapes, 5, WRITERS, (6,) * 3),
+    Kind(wrong_dtypes, 5, WRITERS, (10, 10, 7)),
+    Kind(not_finite, 4, WRITERS, (3,) * 3),
+    Kind(nested, 4, WRITERS, (4, 4, 1)),
+    Kind(missing_or_more, 4, WRITERS, (6,) * 3),
+    Kind(huge, 5, ("bare.pt", "older.pt", "bare.safetensors", "tfjs"), (6, 6, 4, 5)),
+    Kind(hostile, 4, ("bare.pt", "older.pt"), (9, 9)),
+    Kind(bomb, 1, ("own.pt", "bare.pt"), (3, 3)),
+    Kind(no_file, 2, ("bare.pt",), (8,)),
+)
 
 
 def planned(number: int) -> tuple[Kind, str, int]:
@@ -413,7 +481,9 @@ def planned(number: int) -> tuple[Kind, str, int]:
     turn = number * 37 % 100  # a walk through all hundred shares
     for kind in KINDS:
         if turn < kind.share:
-            before = number // 100 * kind.share + turn  # so many of this kind came earlier, at most a round out of order
+            before = (
+                number // 100 * kind.share + turn
+            )  # so many of this kind came earlier, at most a round out of order
             place = before % len(kind.names)
             return kind, kind.names[place], before // len(kind.names) % kind.ways[place]
         turn -= kind.share
@@ -440,8 +510,10 @@ def wrong_with(case: Mutant, found: Checkpoint, sound: Checkpoint) -> str:
     stood_in = not case.wanted and any("no bias in the file" in one.text for one in found.provenance.evidence)
     if stood_in:
         # A flip in a name took a bias away: zeros stand in for it, and the page says so. All else must be as it was.
-        wanted = {key: found.weights[key] if key.endswith("bias") and not bool(found.weights[key].any()) else value
-                  for key, value in wanted.items()}  # fmt: skip
+        wanted = {
+            key: found.weights[key] if key.endswith("bias") and not bool(found.weights[key].any()) else value
+            for key, value in wanted.items()
+        }
     if set(found.weights) != set(wanted):
         return f"other weights: {sorted(set(found.weights) ^ set(wanted))[:3]}"
     bits, changed = 0, 0
@@ -451,7 +523,11 @@ def wrong_with(case: Mutant, found: Checkpoint, sound: Checkpoint) -> str:
         differs = found.weights[key].contiguous().view(torch.int32) ^ value.contiguous().view(torch.int32)
         changed += int((differs != 0).sum())
         bits += sum(int(n).bit_count() for n in (differs[differs != 0].long() & 0xFFFFFFFF).tolist())
-    landed = sum(mask.bit_count() for name, at, mask in case.flips if any(n == name and a <= at < b for n, a, b in case.sound.places))
+    landed = sum(
+        mask.bit_count()
+        for name, at, mask in case.flips
+        if any(n == name and a <= at < b for n, a, b in case.sound.places)
+    )
     if bits != landed and not (stood_in and bits <= landed):
         return f"{bits} bits of {changed} weights differ, {landed} were flipped there"
     if case.sound.checked and found.architecture != sound.architecture:
@@ -494,7 +570,8 @@ touched: list[str] = []
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:
     """What code from a file would have to do: noted wherever it happens while a file is opened."""
     if watched and (
-        event.startswith(SPREAD) or (event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"))
+        event.startswith(SPREAD)
+        or (event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"))
     ):
         touched.append(f"{event} {arguments[:2]}")
 
@@ -505,9 +582,14 @@ def run(first: int, last: int, report: Path, folder: Path) -> None:
     (folder / "sound").mkdir()
     sound = sound_files(folder / "sound")
     opened = {name: load(folder / "sound" / found.main) for name, found in sound.items()}
-    opened = {name: Checkpoint(c.architecture, c.classes, {k: v.clone() for k, v in c.weights.items()}) for name, c in opened.items()}
+    opened = {
+        name: Checkpoint(c.architecture, c.classes, {k: v.clone() for k, v in c.weights.items()})
+        for name, c in opened.items()
+    }
     for name in sound:
-        assert wrong_with(Mutant("sound", sound[name], {}), load(folder / "sound" / sound[name].main), opened[name]) == ""
+        assert (
+            wrong_with(Mutant("sound", sound[name], {}), load(folder / "sound" / sound[name].main), opened[name]) == ""
+        )
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (taken + GIGABYTE, resource.getrlimit(resource.RLIMIT_AS)[1]))
     sys.addaudithook(_watch)

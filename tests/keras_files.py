@@ -73,8 +73,12 @@ class KerasNet:
 
     def functional(self, version: int = 2) -> dict[str, Any]:
         key = "batch_input_shape" if version == 2 else "batch_shape"
-        first = {"class_name": "InputLayer", "name": "input_1", "inbound_nodes": [],
-                 "config": {key: [None, self.side, self.side, self.channels], "name": "input_1"}}  # fmt: skip
+        first = {
+            "class_name": "InputLayer",
+            "name": "input_1",
+            "inbound_nodes": [],
+            "config": {key: [None, self.side, self.side, self.channels], "name": "input_1"},
+        }
         layers, before = [first], "input_1"
         for kind, config, _ in self.layers:
             tensor = {"class_name": "__keras_tensor__", "config": {"shape": [None], "keras_history": [before, 0, 0]}}
@@ -169,8 +173,19 @@ def tiny_net(*, side: int = 64, hidden: int = 10, classes: int = 10, seed: int =
     net, channels = KerasNet(side, 3), 3
     for block in (1, 2):
         for number in (1, 2):
-            plain = {"kernel_size": [3, 3], "strides": [1, 1], "padding": "valid", "activation": "relu" if merged else "linear"}
-            net.add("Conv2D", f"conv_{block}_{number}", plain, kernel=_kernel(dice, 3, channels, hidden), bias=_small(dice, hidden))
+            plain = {
+                "kernel_size": [3, 3],
+                "strides": [1, 1],
+                "padding": "valid",
+                "activation": "relu" if merged else "linear",
+            }
+            net.add(
+                "Conv2D",
+                f"conv_{block}_{number}",
+                plain,
+                kernel=_kernel(dice, 3, channels, hidden),
+                bias=_small(dice, hidden),
+            )
             if not merged:
                 net.add("Activation", f"relu_{block}_{number}", {"activation": "relu"})
             channels = hidden
@@ -187,9 +202,18 @@ VGG16 = "64 64 M 128 128 M 256 256 256 M 512 512 512 M 512 512 512 M"
 
 
 def vgg_net(
-    plan: str, *, side: int, width: float, head: tuple[int, ...] = (32, 32), classes: int = 7, norm: bool = False,
-    average: bool = False, rescaled: bool = False, applications: bool = True, seed: int = 0,
-) -> KerasNet:  # fmt: skip
+    plan: str,
+    *,
+    side: int,
+    width: float,
+    head: tuple[int, ...] = (32, 32),
+    classes: int = 7,
+    norm: bool = False,
+    average: bool = False,
+    rescaled: bool = False,
+    applications: bool = True,
+    seed: int = 0,
+) -> KerasNet:
     """A VGG as keras.applications names it, or as people build their own: batch norm before ReLU, an average pool, Rescaling."""
     dice = np.random.default_rng(seed)
     net, channels = KerasNet(side, 3), 3
@@ -198,15 +222,26 @@ def vgg_net(
     for block, words in enumerate(plan.split(" M"), 1):
         for number, word in enumerate(words.split(), 1):
             outputs = round(int(word) * width)
-            plain = {"kernel_size": [3, 3], "strides": [1, 1], "padding": "same", "activation": "linear" if norm else "relu",
-                     "use_bias": not norm}  # fmt: skip
+            plain = {
+                "kernel_size": [3, 3],
+                "strides": [1, 1],
+                "padding": "same",
+                "activation": "linear" if norm else "relu",
+                "use_bias": not norm,
+            }
             name = f"block{block}_conv{number}" if applications else f"c{block}_{number}"
             bias = {} if norm else {"bias": _small(dice, outputs)}
             net.add("Conv2D", name, plain, kernel=_kernel(dice, 3, channels, outputs), **bias)
             if norm:
-                net.add("BatchNormalization", f"{name}_bn", {"axis": [3], "epsilon": 1e-3, "scale": True, "center": True},
-                        gamma=dice.uniform(0.5, 1.5, outputs), beta=_small(dice, outputs),
-                        moving_mean=_small(dice, outputs), moving_variance=dice.uniform(0.01, 2, outputs))  # fmt: skip
+                net.add(
+                    "BatchNormalization",
+                    f"{name}_bn",
+                    {"axis": [3], "epsilon": 1e-3, "scale": True, "center": True},
+                    gamma=dice.uniform(0.5, 1.5, outputs),
+                    beta=_small(dice, outputs),
+                    moving_mean=_small(dice, outputs),
+                    moving_variance=dice.uniform(0.01, 2, outputs),
+                )
                 net.add("ReLU", f"{name}_relu")
             channels = outputs
         if words.strip():
@@ -216,8 +251,13 @@ def vgg_net(
     inputs = rest * rest * channels
     for number, units in enumerate([*head, classes], 1):
         last = number > len(head)
-        net.add("Dense", "predictions" if last else f"fc{number}", {"units": units, "activation": "softmax" if last else "relu"},
-                kernel=dice.normal(0, (2 / inputs) ** 0.5, (inputs, units)), bias=_small(dice, units))  # fmt: skip
+        net.add(
+            "Dense",
+            "predictions" if last else f"fc{number}",
+            {"units": units, "activation": "softmax" if last else "relu"},
+            kernel=dice.normal(0, (2 / inputs) ** 0.5, (inputs, units)),
+            bias=_small(dice, units),
+        )
         if not last:
             net.add("Dropout", f"drop{number}", {"rate": 0.5})
         inputs = units

@@ -42,9 +42,18 @@ class PlainVGG(nn.Module):
     """features, an optional average pool, a classifier: what a hundred repositories hold."""
 
     def __init__(
-        self, plan: str = "vgg16", *, batch_norm: bool = False, width: int = 8, classifier: nn.Module, channels: int = 3,
-        bias: bool = True, pool: int | None = None, dropout: bool = False, affine: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        plan: str = "vgg16",
+        *,
+        batch_norm: bool = False,
+        width: int = 8,
+        classifier: nn.Module,
+        channels: int = 3,
+        bias: bool = True,
+        pool: int | None = None,
+        dropout: bool = False,
+        affine: bool = True,
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for word in PLANS[plan].split():
@@ -74,7 +83,9 @@ def of_torchvision(name: str, *, narrow: int = 1, classes: int = 1000) -> nn.Mod
         if narrow > 1:
             depth, _, norm = name.removeprefix("vgg").partition("_")
             plan = cfgs[{"11": "A", "13": "B", "16": "D", "19": "E"}[depth]]
-            network.features = make_layers([word if word == "M" else int(word) // narrow for word in plan], batch_norm=bool(norm))
+            network.features = make_layers(
+                [word if word == "M" else int(word) // narrow for word in plan], batch_norm=bool(norm)
+            )
             network.classifier = mlp(512 // narrow * 49, 4096 // narrow, 4096 // narrow, classes)
     return network
 
@@ -82,24 +93,40 @@ def of_torchvision(name: str, *, narrow: int = 1, classes: int = 1000) -> nn.Mod
 # One at its full size; all others of the same code eight times as narrow, and at their full size where there is time.
 EVERY_TORCHVISION = [f"vgg{depth}{suffix}" for depth in (11, 13, 16, 19) for suffix in ("", "_bn")]
 NARROW_AND_FULL = [
-    *((name, 8) for name in EVERY_TORCHVISION), ("vgg16", 1),
+    *((name, 8) for name in EVERY_TORCHVISION),
+    ("vgg16", 1),
     *(pytest.param(name, 1, marks=pytest.mark.slow) for name in EVERY_TORCHVISION if name != "vgg16"),
-]  # fmt: skip
+]
 
 
 class CourseTiny(nn.Module):
     """The lab courses' TinyVGG, under either of its attribute names."""
 
     def __init__(
-        self, *, padding: int, side: int, channels: int = 3, hidden: int = 10, classes: int = 3, prefix: str = "conv_block_"
+        self,
+        *,
+        padding: int,
+        side: int,
+        channels: int = 3,
+        hidden: int = 10,
+        classes: int = 3,
+        prefix: str = "conv_block_",
     ) -> None:
         super().__init__()
         shrink = 2 * (1 - padding)
         last = ((side - 2 * shrink) // 2 - 2 * shrink) // 2
         for block, inputs in ((1, channels), (2, hidden)):
-            setattr(self, f"{prefix}{block}", nn.Sequential(
-                nn.Conv2d(inputs, hidden, 3, padding=padding), nn.ReLU(), nn.Conv2d(hidden, hidden, 3, padding=padding), nn.ReLU(),
-                nn.MaxPool2d(2)))  # fmt: skip
+            setattr(
+                self,
+                f"{prefix}{block}",
+                nn.Sequential(
+                    nn.Conv2d(inputs, hidden, 3, padding=padding),
+                    nn.ReLU(),
+                    nn.Conv2d(hidden, hidden, 3, padding=padding),
+                    nn.ReLU(),
+                    nn.MaxPool2d(2),
+                ),
+            )
         self.classifier = nn.Sequential(nn.Flatten(), nn.Linear(hidden * last**2, classes))
         self.prefix = prefix
 

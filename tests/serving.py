@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from vgg_viz.data import shapes
+from vgg_viz.gallery.folder import MANIFEST, SCHEMA
+from vgg_viz.gallery.page import IndexRow, render_index
 from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import architecture, build
 from vgg_viz.plain_json import write_json
 from vgg_viz.records import Checkpoint, Provenance, Specimen
-from vgg_viz.report.page import IndexRow, render_index
-from vgg_viz.report.writing import MANIFEST, SCHEMA
 from vgg_viz.serve.application import application
 from vgg_viz.serve.galleries import Galleries
 from vgg_viz.serve.listening import listening, server
@@ -46,7 +46,9 @@ def gallery(folder: Path, title: str = "net.pt") -> Path:
     """A folder that counts as a gallery: a page with this package's own policy, a figure, and a manifest."""
     (folder / "figures").mkdir(parents=True)
     (folder / "figures" / "one.png").write_bytes(picture())
-    (folder / "figures" / "one.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>")
+    (folder / "figures" / "one.svg").write_text(
+        "<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"
+    )
     (folder / "index.html").write_text(render_index([IndexRow("x", title, "", "note")]), encoding="utf-8")
     write_json(folder / MANIFEST, {"vgg_viz": "0", "schema": SCHEMA, "title": title, "findings": [], "facts": {}})
     return folder
@@ -79,7 +81,9 @@ class Client:
     ) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         given = headers or {}
-        connection.putrequest(method, path, skip_host=any(name.lower() == "host" for name in given), skip_accept_encoding=True)
+        connection.putrequest(
+            method, path, skip_host=any(name.lower() == "host" for name in given), skip_accept_encoding=True
+        )
         for name, value in given.items():
             connection.putheader(name, value)
         if chunked:
@@ -97,7 +101,9 @@ class Client:
         return self("POST", "/live/pictures", data, RAW)
 
     def wish(self, token: str, **wish: Any) -> Answer:
-        return self("POST", f"/live/pictures/{token}/maps", json.dumps(wish).encode(), {"Content-Type": "application/json"})
+        return self(
+            "POST", f"/live/pictures/{token}/maps", json.dumps(wish).encode(), {"Content-Type": "application/json"}
+        )
 
 
 @contextmanager

@@ -23,7 +23,9 @@ def shared_gallery(tmp_path_factory: pytest.TempPathFactory, name: str, make: Ca
         fcntl.flock(lock, fcntl.LOCK_EX)  # let go when the file closes, also when the process dies
         if not marker.exists():
             if folder.exists():
-                raise RuntimeError(f"the shared folder {name} could not be made; the first test that asked for it says why")
+                raise RuntimeError(
+                    f"the shared folder {name} could not be made; the first test that asked for it says why"
+                )
             folder.mkdir()
             make(folder)
             marker.touch()

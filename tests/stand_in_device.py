@@ -25,8 +25,12 @@ DEVICE = torch.device("lazy", 0)
 aten = torch.ops.aten
 MOVING = {aten._to_copy.default, aten.copy_.default, aten.copy.default}
 INDEXING = {
-    aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default, aten._unsafe_index.Tensor,
-}  # fmt: skip
+    aten.index.Tensor,
+    aten.index_put.default,
+    aten.index_put_.default,
+    aten._index_put_impl_.default,
+    aten._unsafe_index.Tensor,
+}
 DICE = torch.Generator().manual_seed(0)  # the device's own
 
 
@@ -39,13 +43,20 @@ class OnDevice(Tensor):
     @staticmethod
     def __new__(cls, inner: Tensor) -> OnDevice:
         made = Tensor._make_wrapper_subclass(
-            cls, inner.size(), strides=inner.stride(), storage_offset=inner.storage_offset(), dtype=inner.dtype, device=DEVICE,
-        )  # fmt: skip
+            cls,
+            inner.size(),
+            strides=inner.stride(),
+            storage_offset=inner.storage_offset(),
+            dtype=inner.dtype,
+            device=DEVICE,
+        )
         made.inner = inner
         return made
 
     @classmethod
-    def __torch_dispatch__(cls, op: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None) -> Any:
+    def __torch_dispatch__(
+        cls, op: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         return computed(op, args, kwargs or {})
 
     @property
@@ -64,7 +75,9 @@ class OnDevice(Tensor):
 
     def numpy(self, *, force: bool = False) -> Any:
         if not force:
-            raise TypeError(f"can't convert {DEVICE} device type tensor to numpy. Use Tensor.cpu() to copy the tensor first.")
+            raise TypeError(
+                f"can't convert {DEVICE} device type tensor to numpy. Use Tensor.cpu() to copy the tensor first."
+            )
         return self.inner.numpy(force=True)
 
     def tolist(self) -> Any:
@@ -90,7 +103,9 @@ def computed(op: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         answers_here = torch.device(wanted).type == DEVICE.type
         kwargs = kwargs | {"device": torch.device("cpu") if answers_here else wanted}
     if answers_here and given.get("generator") is not None:
-        raise RuntimeError(f"Expected a '{DEVICE.type}' device type for generator but found '{given['generator'].device}'")
+        raise RuntimeError(
+            f"Expected a '{DEVICE.type}' device type for generator but found '{given['generator'].device}'"
+        )
     known = {id(value.inner): value for value in here}
     inner_args, inner_kwargs = tree_map_only(OnDevice, lambda value: value.inner, (tuple(args), kwargs))
     with _dice(op, answers_here):
@@ -112,7 +127,11 @@ def _refuse_strangers(op: Any, given: dict[str, Any], away: list[Tensor]) -> Non
         if not isinstance(given["self"], OnDevice):
             raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor (cpu)")
         away = [value for value in (given.get("values"),) if value is not None and not isinstance(value, OnDevice)]
-    written = [given.get(argument.name) for argument in op._schema.arguments if argument.alias_info and argument.alias_info.is_write]
+    written = [
+        given.get(argument.name)
+        for argument in op._schema.arguments
+        if argument.alias_info and argument.alias_info.is_write
+    ]
     welcome = op in INDEXING or torch.Tag.pointwise in op.tags
     for value in away:
         if not welcome or value.ndim > 0 or any(value is one for one in written):
@@ -158,8 +177,12 @@ def stand_in() -> Iterator[torch.device]:
     for op in _factories():
         kernels.impl(op, _kernel(op), "Lazy")
     lifts, replaces = torch._C._only_lift_cpu_tensors(), torch.__future__.get_overwrite_module_params_on_conversion()
-    torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device=) is made on the CPU, then moved by an operator
-    torch.__future__.set_overwrite_module_params_on_conversion(True)  # a parameter that moves is a new one, of its device's class
+    torch._C._set_only_lift_cpu_tensors(
+        True
+    )  # torch.tensor(..., device=) is made on the CPU, then moved by an operator
+    torch.__future__.set_overwrite_module_params_on_conversion(
+        True
+    )  # a parameter that moves is a new one, of its device's class
     try:
         yield DEVICE
     finally:

@@ -16,10 +16,10 @@ from PIL import Image
 from vgg_viz.cli import main
 from vgg_viz.data.folder import read_images
 from vgg_viz.errors import CheckpointRefused
+from vgg_viz.gallery.index import require_index_place, write_index
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load, save
-from vgg_viz.report.index import require_index_place, write_index
-from vgg_viz.report.saved_maps import read
+from vgg_viz.studies.saved_maps import read
 
 
 def lab_weights(side: int = 64, classes: int = 3) -> dict[str, torch.Tensor]:
@@ -142,8 +142,10 @@ def test_the_figures_of_a_gallery_are_no_pictures_to_look_into(picture, tmp_path
 def test_a_report_that_is_ended_half_way_leaves_no_half_gallery_and_only_whole_maps(tmp_path):
     # By SIGTERM; Ctrl-C, which Python itself turns into KeyboardInterrupt, is raised at every step in test_report and test_resume.
     run = subprocess.Popen(
-        [sys.executable, "-m", "vgg_viz", "report", "--out", str(tmp_path / "out")], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, "-m", "vgg_viz", "report", "--out", str(tmp_path / "out")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     patience = time.monotonic() + 60
     while not list(tmp_path.glob("out/.*.tmp")) and run.poll() is None and time.monotonic() < patience:
         time.sleep(0.05)
@@ -154,7 +156,9 @@ def test_a_report_that_is_ended_half_way_leaves_no_half_gallery_and_only_whole_m
     assert b"Traceback" not in said
     # A gallery is there whole or not at all; what may stay are maps that were finished, each of which can be read.
     assert {entry.name for entry in tmp_path.glob("out/*")} <= {".sample.maps"}
-    assert not (tmp_path / "out").exists() or any((tmp_path / "out").iterdir()), "a folder that was made for nothing stays"
+    assert not (tmp_path / "out").exists() or any((tmp_path / "out").iterdir()), (
+        "a folder that was made for nothing stays"
+    )
     left = [path for path in tmp_path.glob("out/.sample.maps/**/*") if path.is_file()]
     assert all(read(path) for path in left if path.suffix == ".safetensors")
     assert {path.suffix for path in left} <= {".safetensors", ".json"}

@@ -22,16 +22,16 @@ from sklearn.cluster import KMeans
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from torchvision import ops
 
-from vgg_viz.attribution.trust_verdict import Check, Measure
 from vgg_viz.data.boxes.yolo import _names
+from vgg_viz.faithfulness.verdict import Check, Measure
 from vgg_viz.figures.write import packed_png
 from vgg_viz.maths import clusters, initialisation, metrics
 from vgg_viz.maths.receptive_field import Box
 from vgg_viz.maths.removal import area, imputed
 from vgg_viz.maths.segmentation import box_of, overlap
 from vgg_viz.models.containers.safetensors_file import safetensors_file
-from vgg_viz.report.evaluation_cache import decoded, encoded
 from vgg_viz.serve.guard import Place
+from vgg_viz.studies.evaluation_cache import decoded, encoded
 
 
 def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -51,7 +51,9 @@ def test_wilsons_interval_is_scipys():
 
 def test_mcnemars_test_is_scipys_binomial_test():
     for first, second in itertools.product((0, 1, 5, 13, 400), (1, 2, 30, 480)):
-        assert metrics.mcnemar_exact(first, second) == pytest.approx(stats.binomtest(first, first + second).pvalue, rel=1e-11)
+        assert metrics.mcnemar_exact(first, second) == pytest.approx(
+            stats.binomtest(first, first + second).pvalue, rel=1e-11
+        )
 
 
 def test_ranks_and_their_correlation_are_scipys_also_of_ties():
@@ -63,7 +65,9 @@ def test_ranks_and_their_correlation_are_scipys_also_of_ties():
 
 def test_the_bootstrap_interval_is_scipys_but_for_the_draws():
     values = drawn(80).square()
-    found = stats.bootstrap((values.numpy(),), np.mean, n_resamples=4000, method="percentile", rng=0).confidence_interval
+    found = stats.bootstrap(
+        (values.numpy(),), np.mean, n_resamples=4000, method="percentile", rng=0
+    ).confidence_interval
     assert metrics.bootstrap_interval(values, rounds=4000) == pytest.approx(tuple(found), abs=0.01)
 
 
@@ -73,15 +77,21 @@ def test_entropy_and_areas_are_those_of_scipy_and_numpy():
     assert metrics.entropy(shares).tolist() == pytest.approx(stats.entropy(shares.numpy(), axis=1).tolist(), abs=1e-6)
     places = [0.0, 0.1, 0.4, 1.0]
     curve = drawn(3, 4)
-    assert area(curve, places).tolist() == pytest.approx(np.trapezoid(curve.double().numpy(), places, axis=1).tolist(), abs=1e-12)
+    assert area(curve, places).tolist() == pytest.approx(
+        np.trapezoid(curve.double().numpy(), places, axis=1).tolist(), abs=1e-12
+    )
 
 
 def test_hits_confusion_and_calibration_are_those_of_scikit_learn():
     logits, labels = drawn(200, 6), torch.arange(200) % 6
     for k in (1, 3):
-        assert metrics.accuracy(logits, labels, k=k) == pytest.approx(sklearn_metrics.top_k_accuracy_score(labels, logits, k=k))
+        assert metrics.accuracy(logits, labels, k=k) == pytest.approx(
+            sklearn_metrics.top_k_accuracy_score(labels, logits, k=k)
+        )
     predicted = logits.argmax(1)
-    assert np.array_equal(metrics.confusion_counts(predicted, labels, 6), sklearn_metrics.confusion_matrix(labels, predicted))
+    assert np.array_equal(
+        metrics.confusion_counts(predicted, labels, 6), sklearn_metrics.confusion_matrix(labels, predicted)
+    )
     confidence, right = drawn(500, seed=3), drawn(500, seed=4) < 0.6
     kept, promised = calibration_curve(right.numpy(), confidence.numpy(), n_bins=10, strategy="uniform")
     found = metrics.calibration(confidence, right, by="width").bins
@@ -135,12 +145,16 @@ def test_imputed_pixels_solve_the_sparse_system():
 
 def test_groups_and_their_indices_are_those_of_scikit_learn():
     centres = torch.tensor([[0.0, 0], [4, 0], [0, 4]])
-    vectors = torch.cat([drawn(count, 2, seed=count) + centre for count, centre in zip((30, 20, 10), centres, strict=True)])
+    vectors = torch.cat(
+        [drawn(count, 2, seed=count) + centre for count, centre in zip((30, 20, 10), centres, strict=True)]
+    )
     groups, spread = clusters.k_means(vectors, 3)
     library = KMeans(3, n_init=4, random_state=0).fit(vectors.numpy())
     assert spread == pytest.approx(library.inertia_, rel=1e-5)
     assert clusters.agreement(groups, torch.from_numpy(library.labels_).long()) == 1
-    assert clusters.silhouette(vectors, groups) == pytest.approx(sklearn_metrics.silhouette_score(vectors, groups), abs=1e-4)
+    assert clusters.silhouette(vectors, groups) == pytest.approx(
+        sklearn_metrics.silhouette_score(vectors, groups), abs=1e-4
+    )
     others = torch.randint(4, (60,), generator=torch.Generator().manual_seed(1))
     for pair in ((groups, others), (others, groups), (others, others)):
         assert clusters.agreement(*pair) == pytest.approx(sklearn_metrics.adjusted_rand_score(*pair), abs=1e-12)
@@ -153,20 +167,29 @@ def test_boxes_and_their_overlap_are_those_of_torchvision():
     )
     mask = drawn(9, 11) > 0.9
     x0, y0, x1, y1 = ops.masks_to_boxes(mask[None])[0].int().tolist()
-    assert box_of(mask.numpy()) == Box(x0, y0, x1 + 1, y1 + 1)  # torchvision names the last pixel, a Box what is behind it
+    assert box_of(mask.numpy()) == Box(
+        x0, y0, x1 + 1, y1 + 1
+    )  # torchvision names the last pixel, a Box what is behind it
 
 
 # ---------------------------------------------------------------- files: PyYAML, Pillow, safetensors, msgspec
 
 
-@pytest.mark.parametrize("text", [
-    "names: [cat, 'dog', \"a bird\"]", "path: x\nnames:\n  - cat\n  - a dog\n", "names:\n  0: cat\n  1: dog\nnc: 2\n",
-    "names: # of classes\n- cat\n- 'dog'\n",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "names: [cat, 'dog', \"a bird\"]",
+        "path: x\nnames:\n  - cat\n  - a dog\n",
+        "names:\n  0: cat\n  1: dog\nnc: 2\n",
+        "names: # of classes\n- cat\n- 'dog'\n",
+    ],
+)
 def test_the_names_in_a_data_yaml_are_those_that_pyyaml_reads(text, tmp_path):
     (tmp_path / "data.yaml").write_text(text)
     told = yaml.safe_load(text)["names"]
-    assert list(_names(tmp_path / "data.yaml", "data.yaml")) == (list(told.values()) if isinstance(told, dict) else told)
+    assert list(_names(tmp_path / "data.yaml", "data.yaml")) == (
+        list(told.values()) if isinstance(told, dict) else told
+    )
 
 
 def test_a_palette_costs_fewer_bytes_than_pillows_error_diffusion_and_is_nearer():
@@ -201,7 +224,9 @@ def _changed(value):
         yield from ({name: item for name, item in value.items() if name != left} for left in value)
         yield from ({**value, name: other} for name, item in value.items() for other in _changed(item))
     elif isinstance(value, list):
-        yield from ([*value[:place], other, *value[place + 1 :]] for place, item in enumerate(value) for other in _changed(item))
+        yield from (
+            [*value[:place], other, *value[place + 1 :]] for place, item in enumerate(value) for other in _changed(item)
+        )
     yield from (None, True, 3, 2.5, "text", [], {})
 
 
@@ -224,10 +249,24 @@ def test_a_record_from_a_file_is_refused_where_msgspec_refuses_it_and_else_the_s
 # ---------------------------------------------------------------- the server: starlette
 
 
-@pytest.mark.parametrize("host", [
-    "127.0.0.1:8000", "localhost:8000", "LOCALHOST:8000", "[::1]:8000", "evil.example:8000", "127.0.0.1.evil.example:8000", "", "[::1",
-    "127.0.0.1:8000@evil.example", "localhost:80:8000", "a b:8000", "127.0.0.1:8001", "localhost",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1:8000",
+        "localhost:8000",
+        "LOCALHOST:8000",
+        "[::1]:8000",
+        "evil.example:8000",
+        "127.0.0.1.evil.example:8000",
+        "",
+        "[::1",
+        "127.0.0.1:8000@evil.example",
+        "localhost:80:8000",
+        "a b:8000",
+        "127.0.0.1:8001",
+        "localhost",
+    ],
+)
 def test_every_host_that_starlette_refuses_is_refused(host):
     said = []
 
@@ -237,6 +276,10 @@ def test_every_host_that_starlette_refuses_is_refused(host):
     async def send(message):
         pass
 
-    library = TrustedHostMiddleware(application, ["127.0.0.1", "localhost", "::1", "[::1]"])  # with brackets since starlette 1.0
-    ThreadPoolExecutor(1).submit(asyncio.run, library({"type": "http", "headers": [(b"host", host.encode())]}, None, send)).result()
+    library = TrustedHostMiddleware(
+        application, ["127.0.0.1", "localhost", "::1", "[::1]"]
+    )  # with brackets since starlette 1.0
+    ThreadPoolExecutor(1).submit(
+        asyncio.run, library({"type": "http", "headers": [(b"host", host.encode())]}, None, send)
+    ).result()
     assert said or not Place("127.0.0.1", 8000).is_ours(host)  # ours looks at the port, too

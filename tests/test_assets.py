@@ -13,7 +13,7 @@ from vgg_viz.maths.images import decode, decode_mask, to_uint8
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import BUNDLED, load
 from vgg_viz.records import Checkpoint
-from vgg_viz.report.material import labelled_pictures
+from vgg_viz.studies.inputs import labelled_pictures
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,9 @@ def test_it_classifies_88_to_97_percent_of_2000_held_out_pictures_and_the_readme
     accuracy = float((logits.argmax(1) == labels).float().mean())
     assert 0.88 <= accuracy <= 0.97
     readme = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
-    assert accuracy * 100 == pytest.approx(float(re.search(r"([\d.]+) % of 2,000 held-out pictures", readme)[1]), abs=0.2)
+    assert accuracy * 100 == pytest.approx(
+        float(re.search(r"([\d.]+) % of 2,000 held-out pictures", readme)[1]), abs=0.2
+    )
 
 
 def test_it_knows_every_class_and_still_makes_mistakes_in_several(answers):

@@ -52,9 +52,21 @@ def test_a_full_disk_under_a_command_is_status_2_and_leaves_nothing(tmp_path, ca
         ["export", str(tmp_path / "a.pt"), str(tmp_path / "b.safetensors")],
         ["export", str(tmp_path / "a.pt"), str(tmp_path / "b.onnx")],
         ["data", "shapes", "--out", str(tmp_path / "painted"), "--train", "20", "--val", "10", "--test", "10"],
-        ["train", "--data", "shapes", "--out", str(tmp_path / "run"), "--epochs", "1", "--train-count", "20", "--val-count", "10",
-         "--quiet"],
-    ):  # fmt: skip
+        [
+            "train",
+            "--data",
+            "shapes",
+            "--out",
+            str(tmp_path / "run"),
+            "--epochs",
+            "1",
+            "--train-count",
+            "20",
+            "--val-count",
+            "10",
+            "--quiet",
+        ],
+    ):
         with files_up_to(600):
             assert main(words) == 2, words
         out, err = capsys.readouterr()
@@ -68,7 +80,9 @@ def test_a_full_disk_under_a_command_is_status_2_and_leaves_nothing(tmp_path, ca
 def test_standard_output_on_a_full_disk_is_status_2_in_one_sentence():
     for words in (["doctor", "--json"], ["inspect", "tiny_vgg", "--json"]):
         with open("/dev/full", "w") as full:
-            found = subprocess.run([sys.executable, "-m", "vgg_viz", *words], stdout=full, stderr=subprocess.PIPE, text=True)
+            found = subprocess.run(
+                [sys.executable, "-m", "vgg_viz", *words], stdout=full, stderr=subprocess.PIPE, text=True
+            )
         assert found.returncode == 2, found.stderr
         assert len(found.stderr.splitlines()) == 1
         assert "No space left on device" in found.stderr
@@ -119,7 +133,9 @@ def test_a_folder_takes_its_place_whole_or_not_at_all(tmp_path):
     assert [entry.relative_to(tmp_path).as_posix() for entry in tmp_path.rglob("*")] == ["new", "new/other"]
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full disk", "Ctrl-C"])
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full disk", "Ctrl-C"]
+)
 def test_where_the_last_rename_fails_what_stood_there_comes_back(error, tmp_path, monkeypatch):
     (tmp_path / "a" / "old").mkdir(parents=True)
     rename = os.rename
@@ -168,7 +184,9 @@ with whole_file(Path(sys.argv[1]) / "a.pt") as file, whole_folder(Path(sys.argv[
 
 
 def test_the_next_command_sweeps_what_a_killed_one_left_and_nothing_of_one_that_lives(tmp_path):
-    with subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as writer:
         assert writer.stdout.readline() == b"writing\n"
         at_work = sorted(os.listdir(tmp_path))
         assert [name.startswith(".") for name in at_work] == [True, True]

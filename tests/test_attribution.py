@@ -259,9 +259,14 @@ def test_targets_are_the_classes_they_name():
         ranked = model(images).argsort(1, descending=True)
     labels = torch.tensor([3, 1, 4, 1])
     for target, expected in [
-        ("predicted", ranked[:, 0]), ("runner-up", ranked[:, 1]), ("true", labels), (5, torch.full((4,), 5)),
-        (labels, labels), ([0, 1, 2, 3], torch.arange(4)), (torch.tensor(2), torch.full((4,), 2)),
-    ]:  # fmt: skip
+        ("predicted", ranked[:, 0]),
+        ("runner-up", ranked[:, 1]),
+        ("true", labels),
+        (5, torch.full((4,), 5)),
+        (labels, labels),
+        ([0, 1, 2, 3], torch.arange(4)),
+        (torch.tensor(2), torch.full((4,), 2)),
+    ]:
         found = attribute(model, images, method="saliency", target=target, labels=labels)
         assert torch.equal(found.targets, expected), target
     by_name = attribute(model, images, method="saliency", target="runner-up").values
@@ -320,7 +325,15 @@ def test_a_new_method_is_one_decorated_function():
 
     with METHODS.temporarily():
 
-        @method("grey", title="Grey", family="gradient", signed=False, unit="intensity", about="Says what it sees.", source="2026")
+        @method(
+            "grey",
+            title="Grey",
+            family="gradient",
+            signed=False,
+            unit="intensity",
+            about="Says what it sees.",
+            source="2026",
+        )
         def grey(model, images, targets, options):
             return Map(images.mean(1))
 
@@ -369,7 +382,9 @@ def test_the_settings_of_a_map_name_the_layer_that_was_used(name):
     assert found.settings["layer"] == "relu2_2"
     asked = attribute(model, pictures(2, 32), method=name, target=1, masks=4, layer="relu1_2")
     assert asked.settings["layer"] == "relu1_2"
-    assert torch.equal(attribute(model, pictures(2, 32), method=name, target=1, masks=4, layer="relu2_2").values, found.values)
+    assert torch.equal(
+        attribute(model, pictures(2, 32), method=name, target=1, masks=4, layer="relu2_2").values, found.values
+    )
 
 
 def test_a_baseline_for_each_picture_is_told_whole_however_the_batch_is_cut():

@@ -185,7 +185,9 @@ def test_the_layer_is_chosen_by_map_and_field_and_the_sentence_says_the_numbers(
     assert chosen == layer
     for number in numbers:
         assert number in reason
-    assert attribute(model, pictures(1, side)).layer == layer.replace("conv", "relu")  # the paper's maps are those after it
+    assert attribute(model, pictures(1, side)).layer == layer.replace(
+        "conv", "relu"
+    )  # the paper's maps are those after it
 
 
 def test_small_pictures_get_the_best_that_there_is():

@@ -10,7 +10,7 @@ from torch import nn
 
 from vgg_viz.attribution import attribute
 from vgg_viz.attribution.method import blurred
-from vgg_viz.attribution.rise import CELLS, _masks
+from vgg_viz.attribution.methods.rise import CELLS, _masks
 from vgg_viz.capture.hooks import evaluating, frozen
 from vgg_viz.models.build import build
 
@@ -57,9 +57,14 @@ def test_vargrad_is_captums_variance_of_the_gradient(tiny):
     with evaluating(tiny), frozen(tiny):
         tunnel = NoiseTunnel(Saliency(tiny))
         spread = tunnel.attribute(
-            images.clone(), nt_type="vargrad", nt_samples=6, nt_samples_batch_size=6, target=2, abs=False,
+            images.clone(),
+            nt_type="vargrad",
+            nt_samples=6,
+            nt_samples_batch_size=6,
+            target=2,
+            abs=False,
             stdevs=0.2 * float(images.max() - images.min()),
-        )  # fmt: skip
+        )
     expected = spread.amax(1)
     assert expected.max() > 0
     assert float((found.values - expected).abs().max() / expected.max()) < 1e-4
@@ -70,9 +75,13 @@ def test_integrated_gradients_of_several_pictures_are_captums_one_by_one(tiny):
     found = attribute(tiny, images, method="integrated_gradients", target=[0, 3, 1], steps=12, batch=4)
     with evaluating(tiny), frozen(tiny):
         values, delta = IntegratedGradients(tiny).attribute(
-            images.clone(), baselines=0.0, target=torch.tensor([0, 3, 1]), n_steps=12, method="gausslegendre",
+            images.clone(),
+            baselines=0.0,
+            target=torch.tensor([0, 3, 1]),
+            n_steps=12,
+            method="gausslegendre",
             return_convergence_delta=True,
-        )  # fmt: skip
+        )
     expected = values.sum(1)
     assert float((found.values - expected).abs().max() / expected.abs().max()) < 1e-5
     assert torch.allclose(found.residual, delta.float(), atol=1e-5)
@@ -105,7 +114,9 @@ def test_gradient_shap_is_captums_with_the_same_dice(tiny):
     torch.manual_seed(5)
     np.random.seed(5)  # noqa: NPY002  # the dice that Captum throws
     with evaluating(tiny), frozen(tiny):
-        values = GradientShap(tiny).attribute(images.clone(), baselines=torch.full_like(images, 0.5), n_samples=4, stdevs=0.0, target=1)
+        values = GradientShap(tiny).attribute(
+            images.clone(), baselines=torch.full_like(images, 0.5), n_samples=4, stdevs=0.0, target=1
+        )
     expected = values.sum(1).detach().float()
     assert float((found.values - expected).abs().max() / expected.abs().max()) < 1e-4
 

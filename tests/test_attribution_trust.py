@@ -11,18 +11,18 @@ from torch.nn import functional as F
 
 from vgg_viz.attribution import Map, attribute, method
 from vgg_viz.attribution.method import METHODS
-from vgg_viz.attribution.pointing import controls_for, pointing_of
-from vgg_viz.attribution.trust import evidence
-from vgg_viz.attribution.trust_cascade import cascading, levels_of
-from vgg_viz.attribution.trust_controls import blur_matched
-from vgg_viz.attribution.trust_maps import Asker
-from vgg_viz.attribution.trust_verdict import Check, Measure, beaten, checks_of, judge, measured
 from vgg_viz.capture.hooks import capture
+from vgg_viz.faithfulness.baseline_maps import blur_matched
+from vgg_viz.faithfulness.evaluate import evidence
+from vgg_viz.faithfulness.maps import Asker
+from vgg_viz.faithfulness.pointing import controls_for, pointing_of
+from vgg_viz.faithfulness.randomisation import cascading, levels_of
+from vgg_viz.faithfulness.verdict import Check, Measure, beaten, checks_of, judge, measured
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.records import Attribution
-from vgg_viz.report.material import labelled_pictures, specimen_batch
-from vgg_viz.report.trials import THRIFTY
+from vgg_viz.studies.faithfulness import THRIFTY
+from vgg_viz.studies.inputs import labelled_pictures, specimen_batch
 
 
 def squares(count: int, seed: int, side: int = 32) -> tuple[Tensor, Tensor, Tensor]:
@@ -61,7 +61,9 @@ def impostor():
 
     with METHODS.temporarily():
 
-        @method("edges", title="Edges", family="gradient", signed=False, unit="intensity", about="Edges.", source="2026")
+        @method(
+            "edges", title="Edges", family="gradient", signed=False, unit="intensity", about="Edges.", source="2026"
+        )
         def edges(model, images, targets, options):
             return Map(nn.functional.pad((images[..., 1:] - images[..., :-1]).abs().mean(1), (0, 1)))
 
@@ -81,7 +83,9 @@ def test_the_impostor_fails_and_the_reason_says_why(trained, impostor):
 def test_methods_that_look_at_the_network_beat_what_knows_nothing(trained):
     images, labels, masks = squares(16, seed=4)
     names = ["saliency", "integrated_gradients", "guided_backprop", "grad_cam", "occlusion"]
-    found = {e.method: e for e in evidence(trained, images, names=names, labels=labels, masks=masks, steps=8, samples=4)}
+    found = {
+        e.method: e for e in evidence(trained, images, names=names, labels=labels, masks=masks, steps=8, samples=4)
+    }
     assert list(found) == names
     for name in ("integrated_gradients", "grad_cam", "occlusion"):
         one = found[name]
@@ -105,7 +109,9 @@ def test_methods_that_look_at_the_network_beat_what_knows_nothing(trained):
 def test_guided_backprop_fails_on_the_bundled_network_as_published_and_grad_cam_does_not():
     checkpoint = load(None)
     batch, _ = labelled_pictures(checkpoint, None, limit=16)
-    guided, cam = evidence(build(checkpoint), batch.images[:8], names=["guided_backprop", "grad_cam"], masks=batch.masks[:8])
+    guided, cam = evidence(
+        build(checkpoint), batch.images[:8], names=["guided_backprop", "grad_cam"], masks=batch.masks[:8]
+    )
     verdicts = {check.criterion: check.verdict for check in guided.checks}
     assert guided.verdict == verdicts["upper"] == "fails"
     assert "the weights of the upper half of its layers randomised" in guided.reason
@@ -127,7 +133,9 @@ def test_the_numbers_are_those_of_the_definition(trained):
         for layer, value in found.cascade:
             assert next(steps) == layer
             after = attribute(trained, images, method="input_x_gradient", target=base.targets)
-            assert value == pytest.approx(rank_correlation(base.values.abs(), after.values.abs()).mean().item(), abs=1e-4)
+            assert value == pytest.approx(
+                rank_correlation(base.values.abs(), after.values.abs()).mean().item(), abs=1e-4
+            )
     assert found.randomised_top == found.cascade[0][1]
     assert found.randomised_all == found.cascade[-1][1]
     logits = trained(images).amax(1)
@@ -149,7 +157,16 @@ def test_a_dear_method_gets_fewer_pictures_and_three_levels_and_never_fewer_than
     asked = []
     with METHODS.temporarily():
 
-        @method("dear", title="Dear", family="cam", signed=False, unit="1", about="-", source="-", passes=lambda options, side: 100)
+        @method(
+            "dear",
+            title="Dear",
+            family="cam",
+            signed=False,
+            unit="1",
+            about="-",
+            source="-",
+            passes=lambda options, side: 100,
+        )
         def dear(model, images, targets, options):
             asked.append(len(images))
             return Map(torch.rand(len(images), 32, 32))
@@ -171,20 +188,56 @@ def test_a_method_too_dear_to_be_asked_again_is_weak_at_best_and_says_so_and_map
     there = Attribution("dear", masks.float(), "1", False, None, targets)
     with METHODS.temporarily():
 
-        @method("dear", title="Dear", family="cam", signed=False, unit="1", about="-", source="-", passes=lambda options, side: 100)
+        @method(
+            "dear",
+            title="Dear",
+            family="cam",
+            signed=False,
+            unit="1",
+            about="-",
+            source="-",
+            passes=lambda options, side: 100,
+        )
         def dear(model, images, targets, options):
             asked.append(len(images))
             return Map(F.avg_pool2d(squares(len(images), seed=5)[2].float()[:, None], 3, 1, 1)[:, 0])
 
-        (never,) = evidence(trained, images, names=["dear"], labels=labels, masks=masks, most_passes=1199, least=0, levels=1, draws=1,
-                            made=lambda name: there)  # fmt: skip
+        (never,) = evidence(
+            trained,
+            images,
+            names=["dear"],
+            labels=labels,
+            masks=masks,
+            most_passes=1199,
+            least=0,
+            levels=1,
+            draws=1,
+            made=lambda name: there,
+        )
         assert asked == []
-        (once,) = evidence(trained, images, names=["dear"], masks=masks, most_passes=1200, least=0, levels=1, draws=1,
-                           made=lambda name: replace(there, targets=targets.roll(1)))  # fmt: skip
+        (once,) = evidence(
+            trained,
+            images,
+            names=["dear"],
+            masks=masks,
+            most_passes=1200,
+            least=0,
+            levels=1,
+            draws=1,
+            made=lambda name: replace(there, targets=targets.roll(1)),
+        )
     assert asked == [12, 4, 4, 4], "maps for other classes than the predicted ones are not taken"
-    assert (never.pictures, never.compared, never.cascade, never.discrimination, never.sensitivity) == (12, 0, (), None, None)
+    assert (never.pictures, never.compared, never.cascade, never.discrimination, never.sensitivity) == (
+        12,
+        0,
+        (),
+        None,
+        None,
+    )
     assert never.verdict == "weak"
-    assert never.reason.startswith("is weak: at 100 passes a map its maps for the runner-up, under small noise and of random networks")
+    assert never.reason.startswith(
+        "is weak: at 100 passes a map its maps for the runner-up, under small noise and of random networks"
+    )
     assert {m.criterion for m in never.measures} == {"insertion", "road", "object"}
     assert once.compared == 4
     assert [layer for layer, _ in once.cascade] == ["conv1_1"]
@@ -204,7 +257,9 @@ def test_a_method_seen_on_a_picture_or_two_is_weak_at_best(trained):
 
 def test_fewer_shares_and_no_road_ask_less_and_measure_the_same_thing(trained):
     images, _, masks = squares(6, seed=5)
-    full, less = (evidence(trained, images, names=["input_x_gradient"], masks=masks, **asked)[0] for asked in ({}, THRIFTY))
+    full, less = (
+        evidence(trained, images, names=["input_x_gradient"], masks=masks, **asked)[0] for asked in ({}, THRIFTY)
+    )
     assert less.shares == (0.0, 0.25, 1.0)
     assert [m.criterion for m in less.measures] == ["insertion", "object"]
     assert [len(line) for line in less.curves["deletion"].values()] == [3] * 5
@@ -284,9 +339,13 @@ def test_a_randomised_network_speaks_as_loud_as_before_and_equal_shapes_get_othe
                 exact = layer.startswith(("conv", "fc", "bn"))
                 assert ratio == pytest.approx(1, abs=1e-3) if exact else 0.25 < ratio < 4, (name, layer, ratio)
                 if exact:
-                    assert during[layer].mean().item() == pytest.approx(values.mean().item(), abs=1e-3 * max(1, values.std().item()))
+                    assert during[layer].mean().item() == pytest.approx(
+                        values.mean().item(), abs=1e-3 * max(1, values.std().item())
+                    )
         noise = [module.weight.detach().clone() for module in model.modules() if isinstance(module, nn.Conv2d)]
-    assert met == [name for name in reversed(before) if name.startswith(("conv", "fc"))], "from the top down, one at a time"
+    assert met == [name for name in reversed(before) if name.startswith(("conv", "fc"))], (
+        "from the top down, one at a time"
+    )
     pairs = [(a, b) for i, a in enumerate(noise) for b in noise[i + 1 :] if a.shape == b.shape]
     assert pairs
     for a, b in pairs:
@@ -300,7 +359,9 @@ def test_layers_below_the_cascade_keep_what_they_learned(trained):
     originals = {name: parameter.detach().clone() for name, parameter in trained.named_parameters()}
     with cascading(trained, images) as steps:
         assert next(steps) == "fc3"
-        changed = {name for name, parameter in trained.named_parameters() if not torch.equal(parameter, originals[name])}
+        changed = {
+            name for name, parameter in trained.named_parameters() if not torch.equal(parameter, originals[name])
+        }
         assert changed == {"classifier.1.weight", "classifier.1.bias"}
         assert next(steps) == "conv2_2"
         first = trained.classifier[1].weight.detach().clone()
@@ -348,15 +409,27 @@ def measure(blind, centre=(0.0, -0.1, 0.1), pictures=16):
         ({"completeness": 0.01, "discrimination": 0.2, "everything": 0.1}, "passes", "passes every check"),
         ({"everything": 0.5}, "passes", "0.50 rank correlation"),
         ({"everything": 0.6}, "weak", "is weak: with all weights randomised"),
-        ({"everything": 0.2, "upper": 0.82}, "fails", "upper half of its layers randomised its maps still rank the pixels alike (0.82"),
+        (
+            {"everything": 0.2, "upper": 0.82},
+            "fails",
+            "upper half of its layers randomised its maps still rank the pixels alike (0.82",
+        ),
         ({"completeness": 0.5, "discrimination": 0.99, "everything": 0.9}, "fails", "all weights randomised"),
         ({"completeness": 0.1, "everything": 0.1}, "weak", "miss the change of the score by 10.0 %"),
         ({"completeness": 0.3, "everything": 0.6}, "fails", "30.0 %"),
         ({"discrimination": 0.8, "everything": 0.1}, "weak", "runner-up rank the pixels alike (0.800"),
         ({"discrimination": 0.96, "everything": 0.1}, "fails", "0.96"),
         ({"sensitivity": 0.7, "everything": 0.1}, "weak", "changes its maps by 70 %"),
-        ({"measures": [measure((0.2, 0.1, 0.3))], "everything": 0.1}, "passes", "ROAD +0.20 above the blur-matched control"),
-        ({"measures": [measure((0.1, -0.1, 0.3))], "everything": 0.1}, "weak", "difference +0.10, 95 % interval −0.10 to +0.30"),
+        (
+            {"measures": [measure((0.2, 0.1, 0.3))], "everything": 0.1},
+            "passes",
+            "ROAD +0.20 above the blur-matched control",
+        ),
+        (
+            {"measures": [measure((0.1, -0.1, 0.3))], "everything": 0.1},
+            "weak",
+            "difference +0.10, 95 % interval −0.10 to +0.30",
+        ),
         ({"measures": [measure((-0.1, -0.2, -0.01))], "everything": 0.1}, "fails", "the blur-matched control 0.20"),
         ({"measures": [measure((0.2, 0.1, 0.3), (-0.2, -0.3, -0.1))], "everything": 0.1}, "weak", "the centre control"),
         ({"measures": [measure((-0.1, -0.2, -0.01), pictures=3)], "everything": 0.1}, "passes", "every check"),
@@ -404,7 +477,9 @@ def test_methods_that_nobody_can_afford_are_left_out_and_the_others_fare_as_they
 
     whole = evidence(trained, images, names=names, masks=masks)
     some = evidence(trained, images, names=names, masks=masks, affords=affords)
-    assert asked == [["saliency", "input_x_gradient"], ["guided_backprop"], ["occlusion"]], "one pass together, cheap ones first"
+    assert asked == [["saliency", "input_x_gradient"], ["guided_backprop"], ["occlusion"]], (
+        "one pass together, cheap ones first"
+    )
     assert [one.method for one in some] == names[1:]
     assert [repr(one) for one in some] == [repr(one) for one in whole[1:]]
 

@@ -8,11 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from vgg_viz.audit.findings import audit, suspicion
-from vgg_viz.audit.intervention import Reading, judged, log_odds, standing_out
-from vgg_viz.audit.region import Region, carried, emptied, overlap, removed, tiled
-from vgg_viz.audit.search import Suspect, narrowest, steady, within
-from vgg_viz.audit.strategies import strategies
 from vgg_viz.cli import main
 from vgg_viz.data.cache import painted
 from vgg_viz.data.shape_files import write
@@ -22,8 +17,13 @@ from vgg_viz.maths.clusters import agreement, k_means, silhouette
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.records import Batch, Checkpoint, Provenance
-from vgg_viz.report.auditing.telling import sentence, told
-from vgg_viz.report.timeline.suspects import suspects
+from vgg_viz.sections.audit.summary import sentence, told
+from vgg_viz.shortcuts.findings import audit, suspicion
+from vgg_viz.shortcuts.intervention import Reading, judged, log_odds, standing_out
+from vgg_viz.shortcuts.region import Region, carried, emptied, overlap, removed, tiled
+from vgg_viz.shortcuts.search import Suspect, narrowest, steady, within
+from vgg_viz.shortcuts.strategies import strategies
+from vgg_viz.studies.candidate_regions import suspects
 
 SIDE = 32
 
@@ -46,8 +46,10 @@ class Reader(nn.Module):
 
     def forward(self, images):
         red, green, blue = self.conv(images).unbind(1)
-        left, upper = (green[:, 12:20, 12:16].mean((1, 2)) - green[:, 12:20, 16:20].mean((1, 2)),
-                       green[:, 12:16, 12:20].mean((1, 2)) - green[:, 16:20, 12:20].mean((1, 2)))  # fmt: skip
+        left, upper = (
+            green[:, 12:20, 12:16].mean((1, 2)) - green[:, 12:20, 16:20].mean((1, 2)),
+            green[:, 12:16, 12:20].mean((1, 2)) - green[:, 16:20, 12:20].mean((1, 2)),
+        )
         if self.where is None:
             return torch.stack([10 * upper, 10 * left, -10 * left], 1)
         mark = ((red - 0.5 * green - 0.5 * blue) * self.where).sum((1, 2))
@@ -141,10 +143,10 @@ def test_what_is_carried_nowhere_in_particular_is_told_with_what_a_reader_must_j
     )
 
 
-@pytest.mark.parametrize(("count", "labels", "words"), [
-    (12, None, "the fullest class that was asked for has 4 pictures"),
-    (30, 1, "they show one class only"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("count", "labels", "words"),
+    [(12, None, "the fullest class that was asked for has 4 pictures"), (30, 1, "they show one class only")],
+)
 def test_too_few_pictures_for_a_trial_are_ranked_all_the_same_and_nothing_is_said_to_be_tested(count, labels, words):
     batch = world(CORNER.mask(SIDE), count=count)
     batch = batch if labels is None else replace(batch, labels=torch.full((count,), labels))
@@ -216,8 +218,10 @@ def test_what_is_spared_stays_the_recipients_own():
 
 
 def test_a_narrow_region_is_named_where_it_explains_the_wide_one_and_else_the_wide_one_is():
-    patch, border, ground = (Suspect(0, region, 5.0, 0.1, odds) for region, odds in (
-        (CORNER, 0.4), (BORDER, 2.0), (Region("background"), 3.0)))  # fmt: skip
+    patch, border, ground = (
+        Suspect(0, region, 5.0, 0.1, odds)
+        for region, odds in ((CORNER, 0.4), (BORDER, 2.0), (Region("background"), 3.0))
+    )
     tried = [patch, border, ground]
     assert narrowest(tried, lambda wide, narrow: 0.1) is patch
     assert narrowest(tried, lambda wide, narrow: 0.9 if narrow is patch else 0.1) is border
@@ -226,8 +230,9 @@ def test_a_narrow_region_is_named_where_it_explains_the_wide_one_and_else_the_wi
     colours = Suspect(0, Region("colour"), 5.0, 0.1, 2.0)
     assert narrowest([colours, ground], lambda wide, narrow: 0.9) is colours
     assert narrowest([replace(one, stands_out=1.0) for one in tried], lambda wide, narrow: 0.1) is None
-    assert [within(CORNER, wide) for wide in (BORDER, Region("background"), Region("background", None, 6), Region("colour"))] == [
-        True, True, False, False]  # fmt: skip
+    assert [
+        within(CORNER, wide) for wide in (BORDER, Region("background"), Region("background", None, 6), Region("colour"))
+    ] == [True, True, False, False]
     assert not within(Region("patch", (2, 24, 8, 30)), BORDER)
 
 
@@ -251,7 +256,9 @@ def test_a_background_is_carried_without_the_form_of_the_donors_object():
 
 def test_groups_of_vectors_are_found_and_measured():
     dice = torch.Generator().manual_seed(0)
-    vectors = torch.cat([torch.randn(n, 4, generator=dice) * 0.1 + place for n, place in ((30, 0.0), (20, 3.0), (10, -3.0))])
+    vectors = torch.cat(
+        [torch.randn(n, 4, generator=dice) * 0.1 + place for n, place in ((30, 0.0), (20, 3.0), (10, -3.0))]
+    )
     chosen, spread = k_means(vectors, 3)
     assert chosen.bincount().tolist() == [30, 20, 10]
     assert spread < k_means(vectors, 2)[1]
@@ -312,7 +319,9 @@ def test_the_command_names_class_and_place_and_leaves_a_page(taught, capsys):
     assert first["images"]
     assert all(name.startswith("star/") for name in first["images"])
     folder = taught / "gallery" / "taught-audit"
-    page = (folder / "index.html").read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")  # which holds sizes together
+    page = (
+        (folder / "index.html").read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
+    )  # which holds sizes together
     assert "lower" in first["sentence"] or "upper" in first["sentence"]
     assert first["sentence"].split(";")[0] in page
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -321,7 +330,11 @@ def test_the_command_names_class_and_place_and_leaves_a_page(taught, capsys):
     (folder / "audit.json").write_text(json.dumps(told), encoding="utf-8")
     classes = sorted(path.name for path in (taught / "pictures" / "test").iterdir())
     suspected = suspects(None, None, folder / "audit.json", classes, SIDE)
-    assert (suspected[0].name, suspected[0].region.kind, list(suspected[0].region.box)) == ("star", "patch", first["region"])
+    assert (suspected[0].name, suspected[0].region.kind, list(suspected[0].region.box)) == (
+        "star",
+        "patch",
+        first["region"],
+    )
     assert suspected[0].pictures == told["pictures"]
     assert len(suspected) == min(4, len(told["findings"]))
     assert {"finding-1", "class-attention", "suspicion"} <= {exhibit["slug"] for exhibit in manifest["exhibits"]}
@@ -336,10 +349,28 @@ def test_the_order_of_files_and_names_from_outside_do_no_harm(taught, capsys, tm
     for number, old in enumerate(sorted(path.name for path in source.iterdir())):
         (tmp_path / "data" / f"class {number}").symlink_to(source / old)
     data = str(tmp_path / "data")
-    assert main(["audit", str(taught / "taught.pt"), "--data", data, "--classes", data, "--out", str(tmp_path / "out"), "--quiet"]) == 0
+    assert (
+        main(
+            [
+                "audit",
+                str(taught / "taught.pt"),
+                "--data",
+                data,
+                "--classes",
+                data,
+                "--out",
+                str(tmp_path / "out"),
+                "--quiet",
+            ]
+        )
+        == 0
+    )
     assert capsys.readouterr().out.strip().endswith("index.html")
-    from vgg_viz.report.auditing.case import Case
-    from vgg_viz.report.auditing.chapters import attention, findings, ranking, search
+    from vgg_viz.sections.audit.attention import attention
+    from vgg_viz.sections.audit.findings import findings
+    from vgg_viz.sections.audit.search import search
+    from vgg_viz.sections.audit.suspicion import ranking
+    from vgg_viz.studies.audit_case import Case
 
     mark = CORNER.mask(SIDE)
     seen = audit(Wrapped(Reader(mark)), world(mark))
@@ -349,11 +380,14 @@ def test_the_order_of_files_and_names_from_outside_do_no_harm(taught, capsys, tm
     assert all(exhibit.slug.replace("-", "").isalnum() for exhibit in shown)
 
 
-@pytest.mark.parametrize(("words", "sentence"), [
-    (["--class", "boat"], "there is no class 'boat'"),
-    (["--limit", "1"], "1 labelled picture came"),
-    (["--data", "nowhere"], "does not exist"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--class", "boat"], "there is no class 'boat'"),
+        (["--limit", "1"], "1 labelled picture came"),
+        (["--data", "nowhere"], "does not exist"),
+    ],
+)
 def test_what_cannot_be_audited_is_refused_with_status_2(taught, capsys, tmp_path, words, sentence):
     line = ["audit", str(taught / "taught.pt"), "--out", str(tmp_path / "out"), "--quiet"]
     given = line if "--data" in words else [*line, "--data", str(taught / "pictures")]
@@ -363,7 +397,16 @@ def test_what_cannot_be_audited_is_refused_with_status_2(taught, capsys, tmp_pat
 
 
 def test_a_folder_of_few_pictures_gets_a_page_that_says_that_nothing_was_tested(taught, capsys, tmp_path):
-    line = ["audit", str(taught / "taught.pt"), "--data", str(taught / "pictures"), "--out", str(tmp_path), "--limit", "20"]
+    line = [
+        "audit",
+        str(taught / "taught.pt"),
+        "--data",
+        str(taught / "pictures"),
+        "--out",
+        str(tmp_path),
+        "--limit",
+        "20",
+    ]
     assert main([*line, "--json", "--quiet"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["findings"], facts["searched"], facts["tried"], facts["missing"]) == ([], 0, 0, [])

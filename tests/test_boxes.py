@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vgg_viz.data.box_book import BoxBook, chosen_boxes
+from vgg_viz.data.box_masks import BoxBook, chosen_boxes
 from vgg_viz.data.box_reading import MOST_TABLE
 from vgg_viz.data.boxes import Mark
 from vgg_viz.data.cache import kept, specimens
@@ -49,14 +49,21 @@ def voc(box=BOX, name="cat", size=WIDE, extra=""):
 
 
 def coco(*boxes, file="cat/1.png", size=WIDE, **annotation):
-    return json.dumps({
-        "images": [{"id": 7, "file_name": file, "width": size[0], "height": size[1]}],
-        "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
-        "annotations": [
-            {"image_id": 7, "category_id": category, "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]], **annotation}
-            for box, category in boxes
-        ],
-    })  # fmt: skip
+    return json.dumps(
+        {
+            "images": [{"id": 7, "file_name": file, "width": size[0], "height": size[1]}],
+            "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+            "annotations": [
+                {
+                    "image_id": 7,
+                    "category_id": category,
+                    "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
+                    **annotation,
+                }
+                for box, category in boxes
+            ],
+        }
+    )
 
 
 def yolo(box=BOX, number=0, size=WIDE):
@@ -80,25 +87,28 @@ def of_class(root, side=30):
 ROW = "cat/1.png,30,10,50,40,cat"
 
 
-@pytest.mark.parametrize(("place", "text"), [
-    ("Annotations/cat/1.xml", voc()),
-    ("Annotations/1.xml", voc()),
-    ("boxes/cat/1.xml", voc()),
-    ("cat/1.xml", voc()),
-    ("../Annotations/set/cat/1.xml", voc()),
-    ("annotations.json", coco((BOX, 1))),
-    ("boxes.json", coco((BOX, 1), file="1.png")),
-    ("annotations/instances_all.json", coco((BOX, 1), file="elsewhere/cat/1.png")),
-    ("../annotations/instances_set.json", coco((BOX, 1))),
-    ("../annotations.json", coco((BOX, 1), file="set/cat/1.png")),
-    ("labels/cat/1.txt", yolo()),
-    ("labels/1.txt", yolo()),
-    ("../labels/set/cat/1.txt", yolo()),
-    ("boxes.csv", csv(ROW)),
-    ("boxes.csv", "\ufeff" + csv(ROW)),
-    ("boxes.csv", csv("1.png,100,60,cat,30,10,50,40", header="filename,width,height,class,xmin,ymin,xmax,ymax")),
-    ("boxes.csv", csv('"cat\\1.png",30,10,50,40,""')),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [
+        ("Annotations/cat/1.xml", voc()),
+        ("Annotations/1.xml", voc()),
+        ("boxes/cat/1.xml", voc()),
+        ("cat/1.xml", voc()),
+        ("../Annotations/set/cat/1.xml", voc()),
+        ("annotations.json", coco((BOX, 1))),
+        ("boxes.json", coco((BOX, 1), file="1.png")),
+        ("annotations/instances_all.json", coco((BOX, 1), file="elsewhere/cat/1.png")),
+        ("../annotations/instances_set.json", coco((BOX, 1))),
+        ("../annotations.json", coco((BOX, 1), file="set/cat/1.png")),
+        ("labels/cat/1.txt", yolo()),
+        ("labels/1.txt", yolo()),
+        ("../labels/set/cat/1.txt", yolo()),
+        ("boxes.csv", csv(ROW)),
+        ("boxes.csv", "\ufeff" + csv(ROW)),
+        ("boxes.csv", csv("1.png,100,60,cat,30,10,50,40", header="filename,width,height,class,xmin,ymin,xmax,ymax")),
+        ("boxes.csv", csv('"cat\\1.png",30,10,50,40,""')),
+    ],
+)
 def test_every_format_lays_its_box_where_it_is_on_the_resized_and_cropped_picture(tmp_path, place, text):
     root = tmp_path / "set"
     picture(root / "cat" / "1.png")
@@ -159,12 +169,20 @@ def test_boxes_of_the_own_class_are_taken_and_otherwise_all_and_the_rule_is_told
     other, both = (60, 20, 70, 30), filled(SEEN) | filled((20, 10, 25, 15))
     for number, pair in ((1, ((BOX, 1), (other, 2))), (2, ((BOX, 2), (other, 2)))):
         picture(tmp_path / "cat" / f"{number}.png")
-        put(tmp_path / "cat" / f"{number}.xml", b"".join([
-            b"<annotation>", *(
-                f"<object><name>{' Catdog'[3 * c - 2 : 3 * c + 1]}</name><bndbox><xmin>{b[0] + 1}</xmin><ymin>{b[1] + 1}</ymin>"
-                f"<xmax>{b[2]}</xmax><ymax>{b[3]}</ymax></bndbox></object>".encode() for b, c in pair
-            ), b"</annotation>",
-        ]))  # fmt: skip
+        put(
+            tmp_path / "cat" / f"{number}.xml",
+            b"".join(
+                [
+                    b"<annotation>",
+                    *(
+                        f"<object><name>{' Catdog'[3 * c - 2 : 3 * c + 1]}</name><bndbox><xmin>{b[0] + 1}</xmin><ymin>{b[1] + 1}</ymin>"
+                        f"<xmax>{b[2]}</xmax><ymax>{b[3]}</ymax></bndbox></object>".encode()
+                        for b, c in pair
+                    ),
+                    b"</annotation>",
+                ]
+            ),
+        )
     batch = of_class(tmp_path)
     assert torch.equal(batch.masks[0], filled(SEEN)), "the boxes of its class"
     assert torch.equal(batch.masks[1], both), "none bears its name: all"
@@ -180,12 +198,15 @@ def test_names_of_classes_meet_as_folders_and_checkpoints_do():
     assert chosen_boxes(marks, None) == (marks, "all boxes")
 
 
-@pytest.mark.parametrize(("file", "text"), [
-    ("labels/classes.txt", "dog\ncat\n"),
-    ("data.yaml", "train: images\nnames: ['dog', \"cat\"]\n"),
-    ("data.yaml", "nc: 2\nnames:\n  0: dog\n  1: cat\n"),
-    ("data.yaml", "names:\n- dog\n- cat\nnc: 2\n"),
-])
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("labels/classes.txt", "dog\ncat\n"),
+        ("data.yaml", "train: images\nnames: ['dog', \"cat\"]\n"),
+        ("data.yaml", "nc: 2\nnames:\n  0: dog\n  1: cat\n"),
+        ("data.yaml", "names:\n- dog\n- cat\nnc: 2\n"),
+    ],
+)
 def test_numbers_of_yolo_are_named_by_the_list_beside_them(tmp_path, file, text):
     picture(tmp_path / "cat" / "1.png")
     put(tmp_path / "labels" / "cat" / "1.txt", yolo((60, 20, 70, 30), 0) + yolo(BOX, 1))
@@ -198,7 +219,9 @@ def test_numbers_of_yolo_are_named_by_the_list_beside_them(tmp_path, file, text)
 def test_a_box_that_the_square_does_not_show_counts_as_none(tmp_path):
     for number in (1, 2):
         picture(tmp_path / "cat" / f"{number}.png")
-    put(tmp_path / "boxes.csv", csv("cat/1.png,0,0,15,60,cat", "cat/2.png,30,10,50,40,cat"))  # columns 0 to 20 are cropped away
+    put(
+        tmp_path / "boxes.csv", csv("cat/1.png,0,0,15,60,cat", "cat/2.png,30,10,50,40,cat")
+    )  # columns 0 to 20 are cropped away
     batch = of_class(tmp_path)
     assert batch.known.tolist() == [False, True]
     assert "1 with a box outside the square that the network sees, or too small to be in it." in batch.doubts[0]
@@ -225,7 +248,9 @@ def test_crowds_are_left_out_and_polygons_are_not_read(tmp_path):
     assert of_class(tmp_path).masks is None
 
 
-BOMB = b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "bbbbbbbb"><!ENTITY c "&b;&b;&b;&b;">]><annotation>&c;</annotation>'
+BOMB = (
+    b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "bbbbbbbb"><!ENTITY c "&b;&b;&b;&b;">]><annotation>&c;</annotation>'
+)
 OUTSIDE = "a box inside the picture was expected"
 
 HOSTILE = [
@@ -246,27 +271,64 @@ HOSTILE = [
     ("boxes.json", b"[" * 100_000, "boxes.json is no JSON that can be read"),
     ("boxes.json", "[1, 2]", 'has no lists "images" and "annotations"'),
     ("boxes.json", '{"images": [[]], "annotations": []}', 'has no lists "images" and "annotations"'),
-    ("boxes.json", '{"images": [{"id": [1], "file_name": "1.png"}], "annotations": []}', "lists a picture with the id '[1]'"),
-    ("boxes.json", coco((BOX, 1)).replace("[30, 10, 20, 30]", "[30, 10, -20, 30]"), "annotation 1 of boxes.json is -20 wide"),
+    (
+        "boxes.json",
+        '{"images": [{"id": [1], "file_name": "1.png"}], "annotations": []}',
+        "lists a picture with the id '[1]'",
+    ),
+    (
+        "boxes.json",
+        coco((BOX, 1)).replace("[30, 10, 20, 30]", "[30, 10, -20, 30]"),
+        "annotation 1 of boxes.json is -20 wide",
+    ),
     ("boxes.json", coco((BOX, 1)).replace("[30, 10, 20, 30]", "[NaN, 10, 20, 30]"), "is 'nan'"),
     ("boxes.json", coco((BOX, 1)).replace("[30, 10, 20, 30]", "[1e300, 10, 20, 30]"), "is '1e+300'"),
     ("boxes.json", coco((BOX, 1)).replace("[30, 10, 20, 30]", "[30, 10, " + "9" * 400 + ", 30]"), "a number from"),
-    ("boxes.json", coco((BOX, 1)).replace("[30, 10, 20, 30]", "[30, 10, " + "9" * 5000 + ", 30]"), "boxes.json is no JSON"),
+    (
+        "boxes.json",
+        coco((BOX, 1)).replace("[30, 10, 20, 30]", "[30, 10, " + "9" * 5000 + ", 30]"),
+        "boxes.json is no JSON",
+    ),
     ("boxes.json", coco((BOX, 1)).replace("[30, 10, 20, 30]", "[true, 10, 20, 30]"), "is 'True'"),
     ("boxes.json", coco((BOX, 1)).replace("[30, 10, 20, 30]", '["30", 10, 20, 30]'), "text in its bbox"),
     ("boxes.json", coco((BOX, 1)).replace("[30, 10, 20, 30]", "[30, 10, 20]"), "has the bbox [30, 10, 20]"),
     ("boxes.json", coco((BOX, 1)).replace('"bbox"', '"box"'), "has the bbox None"),
     ("boxes.json", coco((BOX, 1), size=(640, 480)), "is about a picture of 640 × 480 px"),
-    ("boxes.json", coco((BOX, 1), file="dog/1.png"), "names no picture of this folder, but 1 others (the first is 'dog/1.png')"),
-    ("boxes.json", coco((BOX, 1)).replace('"images": [', '"images": [{"id": 7, "file_name": "other.png"}, '), "the id '7' to two"),
-    ("boxes.json", coco((BOX, 1)).replace('"images": [', '"images": [{"id": 8, "file_name": "cat/1.png"}, '), "gives two sizes"),
-    ("boxes.json", coco((BOX, 1)).replace('"images": [', '"images": [{"id": 8, "file_name": "cat/1.png", "width": 100, "height": 60},'),
-     "lists 'cat/1.png' twice"),
-    ("boxes.csv", ROW + "\n", "the first line of boxes.csv is 'cat/1.png,30,10,50,40,cat', without file, x1, y1, x2, y2"),
+    (
+        "boxes.json",
+        coco((BOX, 1), file="dog/1.png"),
+        "names no picture of this folder, but 1 others (the first is 'dog/1.png')",
+    ),
+    (
+        "boxes.json",
+        coco((BOX, 1)).replace('"images": [', '"images": [{"id": 7, "file_name": "other.png"}, '),
+        "the id '7' to two",
+    ),
+    (
+        "boxes.json",
+        coco((BOX, 1)).replace('"images": [', '"images": [{"id": 8, "file_name": "cat/1.png"}, '),
+        "gives two sizes",
+    ),
+    (
+        "boxes.json",
+        coco((BOX, 1)).replace(
+            '"images": [', '"images": [{"id": 8, "file_name": "cat/1.png", "width": 100, "height": 60},'
+        ),
+        "lists 'cat/1.png' twice",
+    ),
+    (
+        "boxes.csv",
+        ROW + "\n",
+        "the first line of boxes.csv is 'cat/1.png,30,10,50,40,cat', without file, x1, y1, x2, y2",
+    ),
     ("boxes.csv", "", "the first line of boxes.csv is ''"),
     ("boxes.csv", csv(ROW).replace(",", ";"), "without file"),
     ("boxes.csv", csv("cat/1.png,50,10,30,40,cat"), "goes from (50, 10) to (30, 40)"),
-    ("boxes.csv", csv("cat/1.png,30,10,30,40,cat"), "the second corner must lie to the right of the first and below it"),
+    (
+        "boxes.csv",
+        csv("cat/1.png,30,10,30,40,cat"),
+        "the second corner must lie to the right of the first and below it",
+    ),
     ("boxes.csv", csv("cat/1.png,thirty,10,50,40,cat"), "x1 in line 2 of boxes.csv is 'thirty'"),
     ("boxes.csv", csv("cat/1.png,inf,10,50,40,cat"), "x1 in line 2 of boxes.csv is 'inf'"),
     ("boxes.csv", csv("cat/1.png,3_0,10,50,40,cat"), "is '3_0'"),
@@ -286,11 +348,13 @@ HOSTILE = [
     ("labels/cat/1.txt", "-1 0.5 0.5 0.2 0.3\n", "a number of a class from 0"),
     ("labels/cat/1.txt", "0 0.1 0.1 0.2 0.1 0.2 0.2\n", "has 7 values"),
     ("labels/cat/1.txt", b"\xff\xfe0\x00", "is not UTF-8"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("place", "text", "sentence"), HOSTILE)
-def test_what_lies_is_refused_in_a_sentence_and_the_picture_counts_as_one_without_truth(tmp_path, place, text, sentence):
+def test_what_lies_is_refused_in_a_sentence_and_the_picture_counts_as_one_without_truth(
+    tmp_path, place, text, sentence
+):
     for number in (1, 2):
         picture(tmp_path / "cat" / f"{number}.png")
     put(tmp_path / place, text)
@@ -308,7 +372,10 @@ def test_what_lies_is_refused_in_a_sentence_and_the_picture_counts_as_one_withou
 def test_one_bad_box_costs_its_picture_and_no_other(tmp_path):
     for number in (1, 2):
         picture(tmp_path / "cat" / f"{number}.png")
-    put(tmp_path / "boxes.csv", csv("cat/1.png,30,10,50,40,cat", "cat/1.png,nan,10,50,40,cat", "cat/2.png,30,10,50,40,cat"))
+    put(
+        tmp_path / "boxes.csv",
+        csv("cat/1.png,30,10,50,40,cat", "cat/1.png,nan,10,50,40,cat", "cat/2.png,30,10,50,40,cat"),
+    )
     batch = of_class(tmp_path)
     assert batch.known.tolist() == [False, True], "half of a picture's boxes would be a wrong truth"
     assert "1 without a box" in batch.doubts[0]

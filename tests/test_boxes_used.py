@@ -14,23 +14,23 @@ from PIL import Image
 from telling import tells
 from torch import nn
 
-from vgg_viz.attribution.pointing import THRESHOLDS, best_box_iou, controls_for, pointing_of
-from vgg_viz.attribution.trust import evidence
-from vgg_viz.audit.findings import audit, beside, suspicion
-from vgg_viz.audit.sampling import forms
 from vgg_viz.cli import main
+from vgg_viz.data.annotations import Truth, object_area, stacked, true_line, truth_kind, where_word
 from vgg_viz.data.folder import open_folder, read_folder
 from vgg_viz.data.shape_files import write
-from vgg_viz.data.truth import Truth, object_area, stacked, true_line, truth_kind, where_word
+from vgg_viz.faithfulness.evaluate import evidence
+from vgg_viz.faithfulness.pointing import THRESHOLDS, best_box_iou, controls_for, pointing_of
 from vgg_viz.maths.images import encode_png
 from vgg_viz.maths.metrics import best_threshold_iou, mass_inside, pointing_hits
 from vgg_viz.maths.segmentation import box_of
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load, save
 from vgg_viz.records import Batch, Checkpoint, Specimen
-from vgg_viz.report.material import specimen_batch
-from vgg_viz.report.subject import picked
-from vgg_viz.report.trials import _part
+from vgg_viz.shortcuts.findings import audit, beside, suspicion
+from vgg_viz.shortcuts.sampling import forms
+from vgg_viz.studies.faithfulness import _part
+from vgg_viz.studies.inputs import specimen_batch
+from vgg_viz.studies.subject import picked
 
 SIDE = 64
 
@@ -81,10 +81,17 @@ def test_measures_on_boxes_are_those_on_masks_of_their_form_to_the_bit(batches):
 def test_trials_on_boxes_have_the_numbers_of_masks_of_their_form_and_another_name(batches):
     model = build(load(None))
     (first,), (second,) = (
-        evidence(model, batch.images[:6], names=["grad_cam"], masks=batch.masks[:6], draws=1, levels=2,
-                 boxed=None if batch.boxed is None else batch.boxed[:6])
+        evidence(
+            model,
+            batch.images[:6],
+            names=["grad_cam"],
+            masks=batch.masks[:6],
+            draws=1,
+            levels=2,
+            boxed=None if batch.boxed is None else batch.boxed[:6],
+        )
         for batch in batches
-    )  # fmt: skip
+    )
     assert first.measures[-1].criterion == "box"
     assert second.measures[-1].criterion == "object"
     assert replace(first.measures[-1], criterion="object") == second.measures[-1]
@@ -200,7 +207,9 @@ def test_an_audit_searches_pictures_whose_box_is_known_and_goes_without_where_fe
     masks = torch.zeros(count, 32, 32, dtype=torch.bool)
     masks[:, 12:20, 12:20] = True
     masks[round(known * count) :] = False
-    batch = Batch(images.clamp(0, 1), labels, tuple(map(str, range(count))), masks, boxed=masks.flatten(1).any(1), told="boxes")
+    batch = Batch(
+        images.clamp(0, 1), labels, tuple(map(str, range(count))), masks, boxed=masks.flatten(1).any(1), told="boxes"
+    )
     seen = audit(Corner(), batch, seed=0)
     first = seen.findings[0]
     assert (first.wanted, first.region.kind) == (0, "patch")
@@ -218,7 +227,9 @@ def test_an_audit_searches_pictures_whose_box_is_known_and_goes_without_where_fe
 
 def test_report_and_audit_say_box_all_through(folders, tmp_path, capsys, few_sections):
     table, _ = folders
-    few_sections("overview", "data", "examples", "attention", "relevance", "localisation", "findings", "suspicion", "search")
+    few_sections(
+        "overview", "data", "examples", "attention", "relevance", "localisation", "findings", "suspicion", "search"
+    )
     assert main(["report", "--data", str(table), "--preset", "quick", "--out", str(tmp_path), "--quiet"]) == 0
     page = (tmp_path / "sample" / "index.html").read_text(encoding="utf-8")
     manifest = json.loads((tmp_path / "sample" / "manifest.json").read_text(encoding="utf-8"))

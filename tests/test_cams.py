@@ -7,7 +7,7 @@ from captum.attr import LayerActivation, LayerGradCam, LayerGradientXActivation
 from torch import Tensor, nn
 
 from vgg_viz.attribution import Against, Neuron, attribute, cams_all_layers, gradient_bundle, methods
-from vgg_viz.attribution.blocks import CAMS, reduced
+from vgg_viz.attribution.cam_reduction import CAMS, reduced
 from vgg_viz.capture.hooks import meeting
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.models.build import build
@@ -81,8 +81,10 @@ def test_every_formula_is_that_of_its_paper_however_it_is_cut_into_blocks(name, 
         assert torch.equal(a, maps), "what the network said is not written to"
         assert torch.equal(g, gradient)
         together = reduced(a, g, NAMES, relu=False)[name]
-        assert torch.allclose(together, kept, rtol=1e-5, atol=1e-6 * float(kept.abs().max())), "nobody writes to what others read"
-    monkeypatch.setattr("vgg_viz.attribution.blocks.VALUES", 64)
+        assert torch.allclose(together, kept, rtol=1e-5, atol=1e-6 * float(kept.abs().max())), (
+            "nobody writes to what others read"
+        )
+    monkeypatch.setattr("vgg_viz.attribution.cam_reduction.VALUES", 64)
     assert apart(reduced(maps, gradient, [name], relu=False)[name], expected) < 1e-5
 
 
@@ -110,11 +112,14 @@ def test_a_method_is_its_formula_on_what_captum_sees(name, layer):
 
 def test_closed_forms_of_conv_mean_linear():
     """Mean pool and one linear layer: G is the class's weight over the number of places, whatever the picture."""
-    model = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 4))
+    model = nn.Sequential(
+        nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 4)
+    )
     images, targets = pictures(2, 12), [1, 3]
     maps, weight = model[:2](images).detach(), model[4].weight[targets].detach() / 144
     found = {
-        name: attribute(model, images, method=name, target=targets, layer="relu1_1", relu=False).values for name in NAMES
+        name: attribute(model, images, method=name, target=targets, layer="relu1_1", relu=False).values
+        for name in NAMES
     }
     plain = torch.einsum("bc,bchw->bhw", weight, maps)
     total = maps.sum((2, 3))
@@ -169,7 +174,13 @@ def test_one_pass_gives_the_maps_that_the_methods_give_one_by_one(name, inplace,
             one = attribute(model, images, method=method, target=targets, layer=layer, relu=False)
             other = found[method][layer]
             assert apart(other.values, one.values) < (1e-3 if kind == "conv" else 1e-5)
-            assert (other.method, other.layer, other.unit, other.signed, other.passes) == (method, layer, "logit", one.signed, 2)
+            assert (other.method, other.layer, other.unit, other.signed, other.passes) == (
+                method,
+                layer,
+                "logit",
+                one.signed,
+                2,
+            )
 
 
 def test_all_maps_of_all_layers_cost_one_forward_and_one_backward(monkeypatch):
@@ -196,7 +207,10 @@ def test_the_maps_are_the_same_however_they_are_asked_for(how):
     plain = cams_all_layers(model, images, targets)
     options: dict = {}
     if how == "channels_last":
-        model, images = model.to(memory_format=torch.channels_last), images.contiguous(memory_format=torch.channels_last)
+        model, images = (
+            model.to(memory_format=torch.channels_last),
+            images.contiguous(memory_format=torch.channels_last),
+        )
     if how == "frozen":
         model.requires_grad_(False)
     if how == "in twos":
@@ -211,7 +225,10 @@ def test_the_maps_are_the_same_however_they_are_asked_for(how):
         other = {m: {layer: one.values for layer, one in of.items()} for m, of in again.items()}
     for method, of in plain.items():
         for layer, one in of.items():
-            assert torch.allclose(other[method][layer], one.values, rtol=1e-3, atol=1e-4 * float(one.values.max())), (method, layer)
+            assert torch.allclose(other[method][layer], one.values, rtol=1e-3, atol=1e-4 * float(one.values.max())), (
+                method,
+                layer,
+            )
 
 
 def test_half_precision_is_summed_in_single():
@@ -225,7 +242,9 @@ def test_half_precision_is_summed_in_single():
 
 def test_contrastive_maps_and_units_come_from_the_same_pass():
     model, images = lively(), pictures()
-    a, b, between = (cams_all_layers(model, images, target, relu=False, names=["hires_cam"]) for target in (2, 5, Against(2, 5)))
+    a, b, between = (
+        cams_all_layers(model, images, target, relu=False, names=["hires_cam"]) for target in (2, 5, Against(2, 5))
+    )
     for layer, one in between["hires_cam"].items():
         difference = a["hires_cam"][layer].values - b["hires_cam"][layer].values
         assert torch.allclose(one.values, difference, atol=1e-5 * float(difference.abs().max()))

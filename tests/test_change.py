@@ -19,7 +19,9 @@ def test_entropy_is_one_for_a_flat_map_zero_for_a_single_value_and_known_in_betw
     quarter[:2, :2] = 0.1  # four equal values of sixteen: ln 4 / ln 16
     assert map_entropy(torch.stack([torch.full((6, 6), 0.2), single])).tolist() == pytest.approx([1.0, 0.0])
     assert float(map_entropy(quarter[None])) == pytest.approx(0.5)
-    assert float(map_entropy(quarter[None] - 1000 * (quarter[None] == 0))) == pytest.approx(0.5)  # evidence against counts as nothing
+    assert float(map_entropy(quarter[None] - 1000 * (quarter[None] == 0))) == pytest.approx(
+        0.5
+    )  # evidence against counts as nothing
     assert map_entropy(torch.stack([torch.zeros(3, 3), -torch.ones(3, 3)])).isnan().all()
 
 

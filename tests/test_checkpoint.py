@@ -23,11 +23,13 @@ from vgg_viz.records import Checkpoint, Epoch, Provenance, Specimen
 @pytest.fixture
 def checkpoint(tiny: nn.Module) -> Checkpoint:
     return Checkpoint(
-        tiny.architecture, (*(f"c{i}" for i in range(9)), "</script>"), tiny.state_dict(),
+        tiny.architecture,
+        (*(f"c{i}" for i in range(9)), "</script>"),
+        tiny.state_dict(),
         (Epoch(1, 2.0, 0.3, 2.1, 0.25, 0.01, 3.5),),
         (Specimen(b"\x89PNG one", 3, "a.png", b"mask"), Specimen(b"\x89PNG two longer", 0, "b.png")),
         Provenance("", "", "", data={"kind": "shapes", "seed": 4}),
-    )  # fmt: skip
+    )
 
 
 def test_everything_comes_back_equal(checkpoint: Checkpoint, tmp_path: Path) -> None:
@@ -49,7 +51,9 @@ def test_files_open_without_running_anything(checkpoint: Checkpoint, tmp_path: P
     assert torch.load(tmp_path / "x.pt", weights_only=True)["format"] == "vgg_viz"
 
 
-def test_a_failed_write_leaves_the_old_file(checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_file(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     save(tmp_path / "x.pt", checkpoint)
     before = (tmp_path / "x.pt").read_bytes()
 
@@ -73,8 +77,10 @@ def _bad_files(folder: Path, tiny: nn.Module) -> dict[str, tuple[Path, str]]:
     weights = tiny.state_dict()
     broken = {**weights, "conv_block_1.0.weight": torch.full_like(weights["conv_block_1.0.weight"], float("nan"))}
     files = {
-        "empty": (b"", "is empty"), "text": (b"hello\nworld", "is a text file"), "noise": (bytes(range(256)) * 9, "is damaged"),
-    }  # fmt: skip
+        "empty": (b"", "is empty"),
+        "text": (b"hello\nworld", "is a text file"),
+        "noise": (bytes(range(256)) * 9, "is damaged"),
+    }
     found = {}
     for name, (content, sentence) in files.items():
         (folder / f"{name}.pt").write_bytes(content)
@@ -85,7 +91,11 @@ def _bad_files(folder: Path, tiny: nn.Module) -> dict[str, tuple[Path, str]]:
         ("payload", {"state_dict": weights, "x": Payload()}, "would run code to open"),
         ("list", [1, 2], "holds an object of type list"),
         ("other", {"a": torch.rand(3)}, "no VGG checkpoint"),
-        ("resnet", {"features.0.weight": torch.rand(7, 3, 3, 3), "classifier.0.weight": torch.rand(2, 7)}, "only VGG networks"),
+        (
+            "resnet",
+            {"features.0.weight": torch.rand(7, 3, 3, 3), "classifier.0.weight": torch.rand(2, 7)},
+            "only VGG networks",
+        ),
         ("whole", {"format": "vgg_viz", "schema": 1}, "not whole"),
         ("future", {"format": "vgg_viz", "schema": 99}, "schema 99"),
         ("odd_tiny", {**weights, "classifier.1.weight": torch.rand(10, 1691)}, "no square map"),
@@ -100,10 +110,29 @@ def _bad_files(folder: Path, tiny: nn.Module) -> dict[str, tuple[Path, str]]:
     return found
 
 
-@pytest.mark.parametrize("name", ["empty", "text", "noise", "nan", "module", "payload", "list", "other", "resnet", "whole", "future",
-                                  "odd_tiny", "cut", "folder", "missing"])  # fmt: skip
-def test_what_is_no_checkpoint_is_refused_in_one_sentence(name: str, tiny: nn.Module, tmp_path: Path,
-                                                         monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "empty",
+        "text",
+        "noise",
+        "nan",
+        "module",
+        "payload",
+        "list",
+        "other",
+        "resnet",
+        "whole",
+        "future",
+        "odd_tiny",
+        "cut",
+        "folder",
+        "missing",
+    ],
+)
+def test_what_is_no_checkpoint_is_refused_in_one_sentence(
+    name: str, tiny: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     path, sentence = _bad_files(tmp_path, tiny)[name]
     with pytest.raises(CheckpointRefused, match=sentence) as refused:
@@ -125,7 +154,9 @@ def test_a_class_count_that_does_not_match_is_refused(checkpoint: Checkpoint, tm
         load(tmp_path / "x.pt", classes=["a", "b", "c"])
 
 
-def test_overrides_that_do_not_fit_are_refused_and_those_that_do_are_said(checkpoint: Checkpoint, tmp_path: Path) -> None:
+def test_overrides_that_do_not_fit_are_refused_and_those_that_do_are_said(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
     save(tmp_path / "x.pt", checkpoint)
     with pytest.raises(CheckpointRefused, match="do not fit it: the classifier in this file reads a 13 × 13 map"):
         load(tmp_path / "x.pt", image_size=96)
@@ -152,8 +183,14 @@ def test_torchvision_state_dicts_are_recognised_by_their_shapes(name: str, tmp_p
 @pytest.mark.parametrize("name", ["a_lrn", "c_bn", "vgg11", "vgg16_bn"])
 def test_a_bare_state_dict_of_any_variant_and_width_gives_the_same_logits(name: str, tmp_path: Path) -> None:
     model = build(name, width=1 / 16, num_classes=4, image_side=64, seed=2)
-    torch.save({"model_state_dict": {f"module.{k}": v for k, v in model.state_dict().items()},
-                "args": argparse.Namespace(lr=0.1), "best": np.float64(0.9)}, tmp_path / "wrapped.pt")  # fmt: skip
+    torch.save(
+        {
+            "model_state_dict": {f"module.{k}": v for k, v in model.state_dict().items()},
+            "args": argparse.Namespace(lr=0.1),
+            "best": np.float64(0.9),
+        },
+        tmp_path / "wrapped.pt",
+    )
     back = load(tmp_path / "wrapped.pt", image_size=64)
     picture = torch.rand(2, 3, 64, 64)
     assert torch.equal(build(back)(picture), model(picture))

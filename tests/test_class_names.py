@@ -27,10 +27,18 @@ def weights(classes: int = 5) -> dict[str, torch.Tensor]:
     return dict(settled(PlainVGG("vgg11", classifier=nn.Linear(64, classes))).state_dict())
 
 
-@pytest.mark.parametrize("value", [
-    list(NAMES), NAMES, dict(enumerate(NAMES)), {str(i): name for i, name in enumerate(NAMES)},
-    {name: i for i, name in enumerate(NAMES)}, dict(reversed(list(enumerate(NAMES)))), {name: str(i) for i, name in enumerate(NAMES)},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "value",
+    [
+        list(NAMES),
+        NAMES,
+        dict(enumerate(NAMES)),
+        {str(i): name for i, name in enumerate(NAMES)},
+        {name: i for i, name in enumerate(NAMES)},
+        dict(reversed(list(enumerate(NAMES)))),
+        {name: str(i) for i, name in enumerate(NAMES)},
+    ],
+)
 def test_names_come_in_the_order_of_the_outputs_from_every_shape(value: Any) -> None:
     assert in_order(value, of="it") == NAMES
 
@@ -43,24 +51,36 @@ def test_names_that_are_digits_keep_their_places() -> None:
         in_order({"0": "1", "1": "2", "2": "0"}, of="it")
 
 
-@pytest.mark.parametrize(("value", "words"), [
-    ({"a": 0, "b": 2}, "numbered 0 to 1, each once, but number 1 is missing"),
-    ({"a": 1, "b": 2}, "they start at 1"),
-    ({"a": 0, "b": 0, "c": 1}, "number 0 stands twice"),
-    ({"a": "x", "b": "y"}, "neither by its keys nor by its values"),
-    ([["a"], ["b"]], "not of names"), (7, "of type int"), ({"a": -1, "b": 0}, "number 1 is missing"),
-    ({"a": True, "b": False}, "neither"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"a": 0, "b": 2}, "numbered 0 to 1, each once, but number 1 is missing"),
+        ({"a": 1, "b": 2}, "they start at 1"),
+        ({"a": 0, "b": 0, "c": 1}, "number 0 stands twice"),
+        ({"a": "x", "b": "y"}, "neither by its keys nor by its values"),
+        ([["a"], ["b"]], "not of names"),
+        (7, "of type int"),
+        ({"a": -1, "b": 0}, "number 1 is missing"),
+        ({"a": True, "b": False}, "neither"),
+    ],
+)
 def test_an_order_that_is_not_whole_is_refused(value: Any, words: str) -> None:
     with pytest.raises(CheckpointRefused, match=words) as refused:
         in_order(value, of="it")
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("text", [
-    "\n".join(NAMES), "\ufeff" + "\r\n".join(NAMES) + "\n\n", json.dumps(NAMES), json.dumps({name: i for i, name in enumerate(NAMES)}),
-    json.dumps({str(i): name for i, name in enumerate(NAMES)}), json.dumps({"classes": NAMES, "version": 3}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n".join(NAMES),
+        "\ufeff" + "\r\n".join(NAMES) + "\n\n",
+        json.dumps(NAMES),
+        json.dumps({name: i for i, name in enumerate(NAMES)}),
+        json.dumps({str(i): name for i, name in enumerate(NAMES)}),
+        json.dumps({"classes": NAMES, "version": 3}),
+    ],
+)
 def test_a_file_of_names_may_be_text_or_json(text: str, tmp_path: Path) -> None:
     (tmp_path / "names").write_text(text, encoding="utf-8")
     assert from_file(tmp_path / "names") == NAMES
@@ -88,7 +108,7 @@ BESIDE: dict[str, Any] = {
     "label_names in hyper-parameters": {"hyper_parameters": {"label_names": list(NAMES), "num_classes": 5}},
     "arguments in a namespace": {"args": argparse.Namespace(classes=list(NAMES), lr=0.1)},
     "settings in a simple namespace": {"config": SimpleNamespace(data=SimpleNamespace(class_names=NAMES))},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BESIDE)
@@ -151,8 +171,10 @@ MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
 PREPARED: dict[str, Any] = {
     "settings": {"args": argparse.Namespace(mean=list(MEAN), std=list(STD))},
     "an array": {"config": {"norm": {"mean": np.array(MEAN), "std": np.array(STD)}}},
-    "values from 0 to 255": {"hyper_parameters": {"pixel_mean": [255 * v for v in MEAN], "pixel_std": [255 * v for v in STD]}},
-}  # fmt: skip
+    "values from 0 to 255": {
+        "hyper_parameters": {"pixel_mean": [255 * v for v in MEAN], "pixel_std": [255 * v for v in STD]}
+    },
+}
 
 
 @pytest.mark.parametrize("name", PREPARED)
@@ -165,7 +187,10 @@ def test_mean_and_std_beside_the_weights_are_used_and_said(name: str, tmp_path: 
 
 
 def test_buffers_of_a_layer_that_normalises_are_the_preprocessing(tmp_path: Path) -> None:
-    stored = {"normalize.mean": torch.tensor(MEAN).view(1, 3, 1, 1), "normalize.std": torch.tensor(STD).view(1, 3, 1, 1)}
+    stored = {
+        "normalize.mean": torch.tensor(MEAN).view(1, 3, 1, 1),
+        "normalize.std": torch.tensor(STD).view(1, 3, 1, 1),
+    }
     back = opened({"model": {**stored, **{f"net.{key}": value for key, value in weights().items()}}}, tmp_path)
     assert back.architecture.mean == pytest.approx(MEAN)
     assert back.architecture.std == pytest.approx(STD)

@@ -6,14 +6,14 @@ from networks import PlainVGG, mlp
 from torch import Tensor, nn
 
 from vgg_viz.attribution import attribute
-from vgg_viz.attribution.class_score import places, score_places
+from vgg_viz.attribution.methods.class_score import places, score_places
 from vgg_viz.attribution.targets import Against
 from vgg_viz.capture.hooks import capture
 from vgg_viz.errors import InputRefused
 from vgg_viz.models.build import assemble, build
 from vgg_viz.models.vgg import dense_weights
 from vgg_viz.records import Neuron
-from vgg_viz.report.preset import fitting, preset_for
+from vgg_viz.studies.preset import fitting, preset_for
 
 
 def pictures(count: int = 2, side: int = 32, seed: int = 0) -> Tensor:
@@ -43,7 +43,9 @@ def test_of_a_tiny_vgg_it_is_the_linear_layers_own_sum_before_it_is_added_up(tar
     assert found.layer == "pool2"
     assert torch.allclose(found.values, closed, atol=1e-5)
     logits = model(images).detach()
-    scores = logits.gather(1, torch.tensor([[2], [5]]))[:, 0] if isinstance(target, list) else logits[:, 2] - logits[:, 4]
+    scores = (
+        logits.gather(1, torch.tensor([[2], [5]]))[:, 0] if isinstance(target, list) else logits[:, 2] - logits[:, 4]
+    )
     assert torch.allclose(found.values.sum((1, 2)), scores - biases.detach(), atol=1e-5)
     assert found.residual.abs().max() < 1e-5
 

@@ -24,14 +24,20 @@ from vgg_viz.records import Checkpoint, Specimen
 SIDE = 32
 
 
-def checkpoint(side: int = SIDE, classes: tuple[str, ...] = shapes.CLASSES, *, specimens: int = 12, seed: int = 3) -> Checkpoint:
+def checkpoint(
+    side: int = SIDE, classes: tuple[str, ...] = shapes.CLASSES, *, specimens: int = 12, seed: int = 3
+) -> Checkpoint:
     """A small untrained Tiny VGG with a few painted specimens."""
     wanted = architecture("tiny_vgg", image_side=side, num_classes=len(classes), width=0.4)
     batch = shapes.paint(specimens, seed=5, split="test", side=side) if specimens else None
-    carried = () if batch is None or batch.labels is None else tuple(
-        Specimen(encode_png(image), int(label) % len(classes), name)
-        for image, label, name in zip(batch.images, batch.labels, batch.names, strict=True)
-    )  # fmt: skip
+    carried = (
+        ()
+        if batch is None or batch.labels is None
+        else tuple(
+            Specimen(encode_png(image), int(label) % len(classes), name)
+            for image, label, name in zip(batch.images, batch.labels, batch.names, strict=True)
+        )
+    )
     return Checkpoint(wanted, classes, build(wanted, seed=seed).state_dict(), specimens=carried)
 
 
@@ -82,10 +88,15 @@ def test_a_file_that_is_not_there_is_refused_with_the_one_that_is(command, net, 
     assert str(net.parent) not in said
 
 
-@pytest.mark.parametrize(("content", "words"), [
-    (b"", "is empty (0 bytes)"), (b"weights: none\n" * 20, "is a text file"), (os.urandom(4096), "is damaged"),
-    (b"PK\x03\x04" + bytes(200), "is damaged"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty (0 bytes)"),
+        (b"weights: none\n" * 20, "is a text file"),
+        (os.urandom(4096), "is damaged"),
+        (b"PK\x03\x04" + bytes(200), "is damaged"),
+    ],
+)
 def test_a_file_that_is_no_checkpoint_is_refused_for_what_it_is(content, words, tmp_path, capsys):
     (tmp_path / "net.pt").write_bytes(content)
     assert words in refused(capsys, "report", tmp_path / "net.pt", "--out", tmp_path / "out")
@@ -120,9 +131,10 @@ def test_a_file_of_class_names_of_another_number_is_refused_with_both_numbers(ne
     assert "10 classes" in said
 
 
-@pytest.mark.parametrize(("content", "words"), [
-    (None, "cannot be read"), (b"\xff\xfe\xfa", "cannot be read"), (b'["a", ', "begins like a JSON list but is none"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "cannot be read"), (b"\xff\xfe\xfa", "cannot be read"), (b'["a", ', "begins like a JSON list but is none")],
+)
 def test_a_file_of_class_names_that_cannot_be_read_is_refused_without_its_path(content, words, net, tmp_path, capsys):
     if content is not None:
         (tmp_path / "names.txt").write_bytes(content)
@@ -144,7 +156,9 @@ def test_a_folder_without_pictures_is_refused(net, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "notes.txt").write_text("no picture")
     for arguments in (("report", net, "--images"), ("report", net, "--data"), ("evaluate", net, "--data")):
-        said = refused(capsys, *arguments, tmp_path / "empty", *(("--out", tmp_path / "out") if arguments[0] == "report" else ()))
+        said = refused(
+            capsys, *arguments, tmp_path / "empty", *(("--out", tmp_path / "out") if arguments[0] == "report" else ())
+        )
         assert "'empty' holds no picture" in said
     assert "'empty' holds no picture" in refused(capsys, "predict", net, tmp_path / "empty")
     assert not (tmp_path / "out").exists()
@@ -156,12 +170,19 @@ def test_a_single_broken_picture_is_refused_with_its_name(net, tmp_path, capsys)
     assert "cat.jpg" in refused(capsys, "report", net, "--images", tmp_path / "cat.jpg", "--out", tmp_path / "out")
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    (["--mean", "0.5,0.5"], "2 means"), (["--std", "0,0,0"], "not above 0"), (["--image-size", "0"], "image side of 0 px"),
-    (["--image-size", "99999"], "4 to 4096"), (["--arch", "vgg17"], "'vgg17'"),
-    (["--device", "mps"], "'mps' is not available"), (["--mean", "nan,0,0"], "no finite number"),
-    (["--std", "inf,1,1"], "no finite number"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--mean", "0.5,0.5"], "2 means"),
+        (["--std", "0,0,0"], "not above 0"),
+        (["--image-size", "0"], "image side of 0 px"),
+        (["--image-size", "99999"], "4 to 4096"),
+        (["--arch", "vgg17"], "'vgg17'"),
+        (["--device", "mps"], "'mps' is not available"),
+        (["--mean", "nan,0,0"], "no finite number"),
+        (["--std", "inf,1,1"], "no finite number"),
+    ],
+)
 def test_an_override_that_makes_no_network_is_refused(arguments, words, net, capsys):
     assert words in refused(capsys, "inspect", net, *arguments)
 
@@ -169,7 +190,9 @@ def test_an_override_that_makes_no_network_is_refused(arguments, words, net, cap
 def test_an_architecture_that_the_weights_do_not_fit_is_refused(tmp_path, capsys):
     wanted = architecture("vgg11", num_classes=2, image_side=SIDE, width=1 / 16)
     save(tmp_path / "net.pt", Checkpoint(wanted, ("a", "b"), build(wanted).state_dict()))
-    assert "8 convolutions of vgg11, --arch vgg13 has 10" in refused(capsys, "inspect", tmp_path / "net.pt", "--arch", "vgg13")
+    assert "8 convolutions of vgg11, --arch vgg13 has 10" in refused(
+        capsys, "inspect", tmp_path / "net.pt", "--arch", "vgg13"
+    )
 
 
 def test_a_variant_that_does_not_exist_is_refused_with_those_that_do(tmp_path, capsys):
@@ -179,19 +202,31 @@ def test_a_variant_that_does_not_exist_is_refused_with_those_that_do(tmp_path, c
 
 
 def test_training_on_nothing_is_refused(tmp_path, capsys):
-    assert "'nowhere' does not exist" in refused(capsys, "train", "--data", tmp_path / "nowhere", "--out", tmp_path / "run")
+    assert "'nowhere' does not exist" in refused(
+        capsys, "train", "--data", tmp_path / "nowhere", "--out", tmp_path / "run"
+    )
     assert "0 epochs" in refused(capsys, "train", "--data", "shapes", "--epochs", "0", "--out", tmp_path / "run")
 
 
-@pytest.mark.parametrize(("arguments", "hint"), [
-    (["reprot"], "did you mean report?"), (["report", "--presett", "quick"], "did you mean --preset?"),
-    (["report", "--preset", "quik"], "did you mean quick?"), (["report", "x.pt", "--imges=photos"], "did you mean --images?"),
-    (["report", "--mean", "a,b,c"], "0.485,0.456,0.406"), (["report", "--seed", "x"], "see vgg_viz report --help"), ([], "--help"),
-    (["data", "shpes"], "did you mean shapes?"), (["predict"], "IMAGE"), (["evaluate", "--limit", "0"], "at least 1"),
-    (["evaluate", "--out", "x"], "see vgg_viz evaluate --help"),
-    (["data", "shapes", "--out", "x", "--sidee=3"], "did you mean --side?"),
-    (["report", "--seed", "-1"], "no whole number from 0 on"), (["report", "--seed", str(2**64)], "no whole number"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["reprot"], "did you mean report?"),
+        (["report", "--presett", "quick"], "did you mean --preset?"),
+        (["report", "--preset", "quik"], "did you mean quick?"),
+        (["report", "x.pt", "--imges=photos"], "did you mean --images?"),
+        (["report", "--mean", "a,b,c"], "0.485,0.456,0.406"),
+        (["report", "--seed", "x"], "see vgg_viz report --help"),
+        ([], "--help"),
+        (["data", "shpes"], "did you mean shapes?"),
+        (["predict"], "IMAGE"),
+        (["evaluate", "--limit", "0"], "at least 1"),
+        (["evaluate", "--out", "x"], "see vgg_viz evaluate --help"),
+        (["data", "shapes", "--out", "x", "--sidee=3"], "did you mean --side?"),
+        (["report", "--seed", "-1"], "no whole number from 0 on"),
+        (["report", "--seed", str(2**64)], "no whole number"),
+    ],
+)
 def test_a_mistyped_line_is_refused_in_one_line_with_the_nearest_word(arguments, hint, capsys):
     with pytest.raises(SystemExit) as stop:
         main(arguments)
@@ -236,15 +271,28 @@ def test_a_checkpoint_without_pictures_cannot_be_evaluated_without_data(capsys):
 def test_inspect_says_what_the_contract_promises(net, capsys):
     found = document(capsys, "inspect", net, "--json")
     assert {
-        "variant", "num_classes", "classes", "image_side", "padding", "mean", "std", "parameters", "macs", "evidence", "alternatives",
-        "ignored_keys", "layers",
-    } <= set(found)  # fmt: skip
+        "variant",
+        "num_classes",
+        "classes",
+        "image_side",
+        "padding",
+        "mean",
+        "std",
+        "parameters",
+        "macs",
+        "evidence",
+        "alternatives",
+        "ignored_keys",
+        "layers",
+    } <= set(found)
     assert found["variant"] == "tiny_vgg"
     assert found["classes"] == list(shapes.CLASSES)
     assert found["parameters"] == sum(value.numel() for value in load(net).weights.values())
     assert found["macs"] == sum(layer["macs"] for layer in found["layers"])
     for layer in found["layers"]:
-        assert {"name", "kind", "shape", "receptive_field", "jump", "padding", "centre", "parameters", "macs"} <= set(layer)
+        assert {"name", "kind", "shape", "receptive_field", "jump", "padding", "centre", "parameters", "macs"} <= set(
+            layer
+        )
     first = next(layer for layer in found["layers"] if layer["name"] == "conv1_1")
     assert (first["receptive_field"], first["jump"], first["padding"], first["centre"]) == (3, 1, 0, 1.0)
 
@@ -327,7 +375,9 @@ def test_doctor_tells_a_script_what_it_found(capsys):
 
 def test_data_shapes_writes_what_data_check_counts_and_a_broken_file_is_named(tmp_path, capsys):
     place = tmp_path / "größe 32"
-    made = document(capsys, "data", "shapes", "--out", place, "--train", 11, "--val", 3, "--test", 2, "--side", 16, "--json")
+    made = document(
+        capsys, "data", "shapes", "--out", place, "--train", 11, "--val", 3, "--test", 2, "--side", 16, "--json"
+    )
     assert made["pictures"] == {"train": 11, "val": 3, "test": 2}
     victim = sorted((place / "train").rglob("*.png"))[0]
     victim.write_bytes(b"\x89PNG\r\n\x1a\n cut")
@@ -352,8 +402,16 @@ def test_data_shapes_does_not_write_over_somebody_elses_folder(tmp_path, capsys)
     assert "does not exist" in refused(capsys, "data", "check", tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("arguments", [["--train", "-1"], ["--side", "0"], ["--side", "-5"], ["--side", "99999999"],
-                                       ["--train", "0", "--val", "0", "--test", "0"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--train", "-1"],
+        ["--side", "0"],
+        ["--side", "-5"],
+        ["--side", "99999999"],
+        ["--train", "0", "--val", "0", "--test", "0"],
+    ],
+)
 def test_data_shapes_of_impossible_size_is_refused(arguments, tmp_path, capsys):
     refused(capsys, "data", "shapes", "--out", tmp_path / "new", *arguments)
     assert not list(tmp_path.iterdir())
@@ -366,9 +424,13 @@ def test_what_was_trained_can_be_evaluated_inspected_and_reported(painted, tmp_p
     trained = document(capsys, "train", "--data", painted, *small, "--out", run, "--quiet", "--json")
     assert trained["epochs"] == 1
     assert {"best.pt", "last.pt", "history.jsonl"} <= {entry.name for entry in run.iterdir()}
-    assert document(capsys, "inspect", run / "best.pt", "--json")["history"][0]["val_accuracy"] == trained["val_accuracy"]
+    assert (
+        document(capsys, "inspect", run / "best.pt", "--json")["history"][0]["val_accuracy"] == trained["val_accuracy"]
+    )
     assert document(capsys, "evaluate", run / "best.pt", "--data", painted, "--json")["n"] == 30
-    made = document(capsys, "report", run / "best.pt", "--preset", "quick", "--out", tmp_path / "out", "--quiet", "--json")
+    made = document(
+        capsys, "report", run / "best.pt", "--preset", "quick", "--out", tmp_path / "out", "--quiet", "--json"
+    )
     assert made["missing"] == []
     manifest = json.loads((Path(made["index"]).parent / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["facts"]["Epochs"] == "1"
@@ -393,7 +455,7 @@ def test_ctrl_c_ends_with_130_and_says_so_without_a_traceback(monkeypatch, capsy
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vgg_viz.report.gallery.report", interrupted)
+    monkeypatch.setattr("vgg_viz.sections.report.report.report", interrupted)
     assert main(["report"]) == 130
     out, err = capsys.readouterr()
     assert out == ""
@@ -403,8 +465,13 @@ def test_ctrl_c_ends_with_130_and_says_so_without_a_traceback(monkeypatch, capsy
 
 def test_a_reader_that_goes_away_is_no_error(net):
     program = f"{sys.executable} -m vgg_viz inspect {net} | head -1"
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", program], capture_output=True, text=True, check=False,
-                          cwd=Path(__file__).parent.parent)  # fmt: skip
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parent.parent,
+    )
     assert done.stdout.startswith("Tiny VGG")
     assert done.stderr == ""
     assert done.returncode == 0

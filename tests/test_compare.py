@@ -26,6 +26,7 @@ from vgg_viz.errors import InputRefused, VggVizError
 from vgg_viz.figures import comparison as paint
 from vgg_viz.figures.confusion import confusion_difference
 from vgg_viz.figures.depth import Measure, layers_of_two
+from vgg_viz.gallery.viewer import packed
 from vgg_viz.maths.heatmaps import place
 from vgg_viz.maths.images import encode_png, resize
 from vgg_viz.maths.metrics import Bin, mcnemar_exact
@@ -33,28 +34,37 @@ from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import load, save
 from vgg_viz.models.class_names import numbered
 from vgg_viz.records import Checkpoint, Epoch, Provenance, Specimen
-from vgg_viz.report.comparison.attention import attention
-from vgg_viz.report.comparison.compare import _paired, compare
-from vgg_viz.report.comparison.flipped import contrast, flips_of
-from vgg_viz.report.comparison.maps import grad_cams
-from vgg_viz.report.comparison.material import shared_classes
-from vgg_viz.report.comparison.pair import Pictures
-from vgg_viz.report.comparison.verdict import by_chance, headline, score
-from vgg_viz.report.comparison.viewer import payload
-from vgg_viz.report.comparison.weights import distance, weights
-from vgg_viz.report.subject import picked
-from vgg_viz.report.viewer import packed
+from vgg_viz.sections.compare.attention import attention
+from vgg_viz.sections.compare.compare import _paired, compare
+from vgg_viz.sections.compare.flipped import contrast, flips_of
+from vgg_viz.sections.compare.verdict import by_chance, headline, score
+from vgg_viz.sections.compare.viewer import payload
+from vgg_viz.sections.compare.weights import distance, weights
+from vgg_viz.studies.pair import Pictures
+from vgg_viz.studies.pair_inputs import shared_classes
+from vgg_viz.studies.pair_maps import grad_cams
+from vgg_viz.studies.subject import picked
 
 SIDE = 32
 HOSTILE = (
-    "</script><script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "__proto__", "safe\u202egpj.exe", "W" * 300, "",
-    "{{ 7 * 7 }}{% raise %}", "../../etc/passwd", "$\\frac{", "=HYPERLINK(\"http://x\")\ncaf\udce9",
-)  # fmt: skip
+    "</script><script>alert(1)</script>",
+    "\"'><img src=x onerror=alert(1)>",
+    "__proto__",
+    "safe\u202egpj.exe",
+    "W" * 300,
+    "",
+    "{{ 7 * 7 }}{% raise %}",
+    "../../etc/passwd",
+    "$\\frac{",
+    '=HYPERLINK("http://x")\ncaf\udce9',
+)
 HISTORY = (Epoch(1, 2.3, 0.12, 2.2, 0.2, 1e-3, 1.0), Epoch(2, 2.0, 0.3, 2.1, 0.25, 1e-4, 1.0))
 
 
 @cache
-def trained(steps: int, *, seed: int = 3, side: int = SIDE, names: tuple[str, ...] = shapes.CLASSES, carried: int = 24) -> Checkpoint:
+def trained(
+    steps: int, *, seed: int = 3, side: int = SIDE, names: tuple[str, ...] = shapes.CLASSES, carried: int = 24
+) -> Checkpoint:
     """A Tiny VGG taught for some steps, with painted specimens and a history."""
     wanted = architecture("tiny_vgg", image_side=side, num_classes=len(names), width=0.6)
     model = build(wanted, seed=seed).train()
@@ -67,9 +77,14 @@ def trained(steps: int, *, seed: int = 3, side: int = SIDE, names: tuple[str, ..
         optimizer.step()
     held = shapes.paint(max(carried, 1), seed=7, split="test", side=side)
     specimens = tuple(
-        Specimen(encode_png(held.images[i]), int(held.labels[i]) % len(names), held.names[i], encode_png(held.masks[i].float()[None]))
+        Specimen(
+            encode_png(held.images[i]),
+            int(held.labels[i]) % len(names),
+            held.names[i],
+            encode_png(held.masks[i].float()[None]),
+        )
         for i in range(carried)
-    )  # fmt: skip
+    )
     return Checkpoint(wanted, names, model.eval().state_dict(), HISTORY, specimens)
 
 
@@ -127,19 +142,27 @@ def with_names(*names: str) -> Checkpoint:
     return Checkpoint(architecture("tiny_vgg", num_classes=len(names)), names, {}, named=names != numbered(len(names)))
 
 
-@pytest.mark.parametrize(("a", "b", "places"), [
-    (("cat", "dog", "owl"), ("cat", "dog", "owl"), {0: 0, 1: 1, 2: 2}),
-    (("cat", "dog", "owl"), ("owl", "elk", "cat"), {0: 2, 2: 0}),
-    (("crane", "cat", "crane"), ("cat", "crane", "emu", "crane"), {0: 1, 1: 0, 2: 3}),
-    (("class 0", "class 1"), ("class 0", "class 1"), {0: 0, 1: 1}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("a", "b", "places"),
+    [
+        (("cat", "dog", "owl"), ("cat", "dog", "owl"), {0: 0, 1: 1, 2: 2}),
+        (("cat", "dog", "owl"), ("owl", "elk", "cat"), {0: 2, 2: 0}),
+        (("crane", "cat", "crane"), ("cat", "crane", "emu", "crane"), {0: 1, 1: 0, 2: 3}),
+        (("class 0", "class 1"), ("class 0", "class 1"), {0: 0, 1: 1}),
+    ],
+)
 def test_classes_are_paired_by_name_and_equal_names_in_their_order(a, b, places):
     assert shared_classes(with_names(*a), with_names(*b), None) == places
 
 
-@pytest.mark.parametrize(("a", "b"), [
-    (("cat", "dog"), ("elk", "owl")), (("cat", "dog"), ("cat", "owl")), (("class 0", "class 1"), ("class 0", "class 1", "class 2")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        (("cat", "dog"), ("elk", "owl")),
+        (("cat", "dog"), ("cat", "owl")),
+        (("class 0", "class 1"), ("class 0", "class 1", "class 2")),
+    ],
+)
 def test_fewer_than_two_shared_classes_are_refused_with_what_either_knows(a, b):
     with pytest.raises(InputRefused, match=rf"share .* \(A knows {a[0]}, {a[1]}; B knows {b[0]}.*--classes"):
         shared_classes(with_names(*a), with_names(*b), None)
@@ -157,7 +180,9 @@ def test_only_shared_classes_are_compared_each_in_its_own_place(files, painted, 
     whole = predict_logits(build(other), b.batch.images)
     for place_of, name in enumerate(pair.classes):
         assert torch.equal(b.logits[:, place_of], whole[:, other.classes.index(name)])
-    assert all(name.split("/")[0] == pair.classes[int(label)] for name, label in zip(a.batch.names, a.labels, strict=True))
+    assert all(
+        name.split("/")[0] == pair.classes[int(label)] for name, label in zip(a.batch.names, a.labels, strict=True)
+    )
 
 
 def test_two_files_without_names_take_those_of_the_folders(painted, tmp_path):
@@ -216,10 +241,14 @@ def test_the_four_counts_and_the_test_are_those_of_a_count_by_hand(made, files, 
     assert fixed > 5  # else nothing is shown
     alike = sum(a == b != t for a, b, t in zip(one, other, labels, strict=True))
     assert made.numbers["compare-transitions"] == {
-        "n": 80, "same_answer": sum(a == b for a, b in zip(one, other, strict=True)), "both_right": right.count((True, True)),
-        "only_b_right": fixed, "only_a_right": broken, "both_wrong_alike": alike,
+        "n": 80,
+        "same_answer": sum(a == b for a, b in zip(one, other, strict=True)),
+        "both_right": right.count((True, True)),
+        "only_b_right": fixed,
+        "only_a_right": broken,
+        "both_wrong_alike": alike,
         "both_wrong_differently": right.count((False, False)) - alike,
-    }  # fmt: skip
+    }
     told = made.numbers["compare-facts"]["answers"]
     assert told["mcnemar_p"] == pytest.approx(mcnemar_exact(broken, fixed))
     assert told["difference"] == pytest.approx((fixed - broken) / 80)
@@ -253,10 +282,17 @@ def test_swapping_a_and_b_turns_every_difference_round(files, painted):
     assert [finding.level for finding in (headline(forth)[0], headline(back)[0])] == ["good", "warn"]
 
 
-@pytest.mark.parametrize(("p", "words"), [
-    (0.5, "in 5 of 10 cases"), (1.0, "in 10 of 10 cases"), (0.031, "in 3 of 100 cases"), (0.0004, "in 4 of 10,000 cases"),
-    (2e-7, "in fewer than 1 of 1,000,000 cases"), (0.0, "in fewer than 1 of 1,000,000 cases"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("p", "words"),
+    [
+        (0.5, "in 5 of 10 cases"),
+        (1.0, "in 10 of 10 cases"),
+        (0.031, "in 3 of 100 cases"),
+        (0.0004, "in 4 of 10,000 cases"),
+        (2e-7, "in fewer than 1 of 1,000,000 cases"),
+        (0.0, "in fewer than 1 of 1,000,000 cases"),
+    ],
+)
 def test_chance_is_told_as_a_frequency(p, words):
     assert by_chance(p) == words
 
@@ -266,7 +302,9 @@ def test_the_same_file_twice_says_so_and_differs_in_nothing(files, tmp_path):
     assert made.result.missing == ()
     assert made.folder.name == "late-vs-late"
     assert "the same file" in made.manifest["findings"][0]["text"]
-    assert made.numbers["compare-transitions"]["only_a_right"] == made.numbers["compare-transitions"]["only_b_right"] == 0
+    assert (
+        made.numbers["compare-transitions"]["only_a_right"] == made.numbers["compare-transitions"]["only_b_right"] == 0
+    )
     assert made.numbers["compare-facts"]["answers"]["mcnemar_p"] == 1.0
     assert {row["relative"] for row in made.numbers["compare-distances"]["layers"]} == {0.0}
     differences = [entry for entry in told_to_viewer(made.page)["maps"] if entry["method"].startswith("difference")]
@@ -333,8 +371,10 @@ def test_a_flipped_picture_is_asked_for_the_right_class_rather_than_the_wrong_an
     for number, network in enumerate((pair.a, pair.b)):
         layer = network.report_layer()[0]
         options = {"method": "grad_cam", "layer": layer, "relu": False}
-        one, other = (attribute(network.model, sample.a.images, target=network.columns[classes], **options).values
-                      for classes in (found.right, found.wrong))  # fmt: skip
+        one, other = (
+            attribute(network.model, sample.a.images, target=network.columns[classes], **options).values
+            for classes in (found.right, found.wrong)
+        )
         raw = one - other
         field = next(row.field for row in network.rows if row.name == layer)
         assert torch.allclose(maps[number], place(raw / raw.abs().mean((1, 2), keepdim=True), field, SIDE), atol=1e-3)
@@ -344,7 +384,11 @@ def test_a_flipped_picture_is_asked_for_the_right_class_rather_than_the_wrong_an
 
 def test_layers_of_one_network_do_not_drift_and_those_of_two_do(files, painted):
     (same,), (two,) = (
-        [part.numbers for part in attention(paired(files / first, files / "late.pt", data=painted)[0]) if part.slug == "compare-depth"]
+        [
+            part.numbers
+            for part in attention(paired(files / first, files / "late.pt", data=painted)[0])
+            if part.slug == "compare-depth"
+        ]
         for first in ("late.pt", "early.pt")
     )
     assert [row["layer"] for row in two["layers"]] == ["relu1_1", "relu1_2", "relu2_1", "relu2_2"]
@@ -352,7 +396,9 @@ def test_layers_of_one_network_do_not_drift_and_those_of_two_do(files, painted):
         assert (row["drift"], row["interval"]) == (0, (0, 0))
         assert row["mass"][0] == row["mass"][1]
         assert row["entropy"][0] == row["entropy"][1]
-    assert all(0.05 < row["drift"] < 1.5 and row["interval"][0] < row["drift"] < row["interval"][1] for row in two["layers"])
+    assert all(
+        0.05 < row["drift"] < 1.5 and row["interval"][0] < row["drift"] < row["interval"][1] for row in two["layers"]
+    )
     slugs = [part.slug for part in attention(paired(files / "late.pt", files / "small.pt", data=painted)[0])]
     assert "compare-depth" not in slugs  # layers of two sides are no pairs
     assert "compare-agreement" in slugs
@@ -377,15 +423,19 @@ def test_the_viewer_holds_both_maps_on_one_range_and_their_true_difference(files
     labels = pair.looked.a.labels
     found = grad_cams(pair, pair.looked, labels, SIDE)
     said = [pair.a.answers(pair.looked.a), pair.b.answers(pair.looked.b)]
-    stored = {(m["photo"], m["method"], m["target"]): m
-              for m in unpacked(packed(payload(pair, pair.view, said, {"true": labels}, {"true": found})))["maps"]}  # fmt: skip
+    stored = {
+        (m["photo"], m["method"], m["target"]): m
+        for m in unpacked(packed(payload(pair, pair.view, said, {"true": labels}, {"true": found})))["maps"]
+    }
     photos = {photo for photo, _, _ in stored}
     assert len(photos) == len(pair.looked.a)
     for photo in photos:
         for kind, whole in (("where", found.where), ("how-much", found.placed)):
             a, b, apart = (stored[photo, f"{name}-{kind}", "true"] for name in ("a", "b", "difference"))
             assert a["low"] == b["low"] == 0
-            assert a["high"] == b["high"] == apart["high"] == -apart["low"] == a["limit"] == b["limit"] == apart["limit"]
+            assert (
+                a["high"] == b["high"] == apart["high"] == -apart["low"] == a["limit"] == b["limit"] == apart["limit"]
+            )
             step = a["high"] / 255
             assert abs(decoded(b) - whole[1, photo].numpy()).max() <= step
             assert abs(decoded(apart) - (whole[1] - whole[0])[photo].numpy()).max() <= 2 * step
@@ -403,8 +453,18 @@ def test_the_gallery_is_whole_and_stands_in_the_index(made):
         assert exhibit["file"] is None or (made.folder / exhibit["file"]).is_file()
         assert all(exhibit["caption"].values())
         assert exhibit["alt"]
-    assert {"compare-facts", "compare-transitions", "compare-changed", "compare-classes", "compare-calibration", "compare-attention",
-            "compare-viewer", "compare-training", "compare-kernels", "compare-distances"} <= set(made.numbers)  # fmt: skip
+    assert {
+        "compare-facts",
+        "compare-transitions",
+        "compare-changed",
+        "compare-classes",
+        "compare-calibration",
+        "compare-attention",
+        "compare-viewer",
+        "compare-training",
+        "compare-kernels",
+        "compare-distances",
+    } <= set(made.numbers)
     index = (made.folder.parent / "index.html").read_text(encoding="utf-8")
     assert 'href="./early-vs-late/index.html"' in index
     assert "B is better" in index
@@ -424,7 +484,18 @@ def test_both_checksums_and_no_path_are_on_the_page(made, files):
 def test_hostile_names_stay_text_and_the_command_says_where_the_page_is(tmp_path, capsys):
     one, other = (replace(trained(steps), classes=HOSTILE) for steps in (6, 60))
     files = saved(tmp_path, **{"a<b>&": one, "late": other})
-    line = ["compare", *map(str, files), "--out", str(tmp_path / "out"), "--preset", "quick", "--quiet", "--device", "cpu", "--json"]
+    line = [
+        "compare",
+        *map(str, files),
+        "--out",
+        str(tmp_path / "out"),
+        "--preset",
+        "quick",
+        "--quiet",
+        "--device",
+        "cpu",
+        "--json",
+    ]
     assert main(line) == 0
     told = json.loads(capsys.readouterr().out)
     (index,) = (tmp_path / "out").glob("*/index.html")
@@ -533,17 +604,20 @@ def test_both_calibrations_stand_at_what_was_claimed_and_kept():
 # ---------------------------------------------------------------- refusals
 
 
-@pytest.mark.parametrize(("words", "line"), [
-    ("there is no", ["late.pt", "gone.pt"]),
-    ("text file", ["notes.txt", "late.pt"]),
-    ("folder", ["late.pt", "empty"]),
-    ("share no classes", ["late.pt", "tiny_vgg"]),
-    ("no class folders", ["early.pt", "late.pt", "--data", "bare"]),
-    ("none of which both", ["early.pt", "late.pt", "--data", "strangers"]),
-    ("does not exist", ["early.pt", "late.pt", "--data", "nowhere"]),
-    ("there is no", ["early.pt", "late.pt", "--images", "nowhere"]),
-    ("not a gallery", ["early.pt", "late.pt", "--out", "taken"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("there is no", ["late.pt", "gone.pt"]),
+        ("text file", ["notes.txt", "late.pt"]),
+        ("folder", ["late.pt", "empty"]),
+        ("share no classes", ["late.pt", "tiny_vgg"]),
+        ("no class folders", ["early.pt", "late.pt", "--data", "bare"]),
+        ("none of which both", ["early.pt", "late.pt", "--data", "strangers"]),
+        ("does not exist", ["early.pt", "late.pt", "--data", "nowhere"]),
+        ("there is no", ["early.pt", "late.pt", "--images", "nowhere"]),
+        ("not a gallery", ["early.pt", "late.pt", "--out", "taken"]),
+    ],
+)
 def test_bad_input_is_refused_in_one_sentence_and_nothing_is_changed(words, line, files, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("early.pt", "late.pt"):

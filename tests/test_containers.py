@@ -24,9 +24,30 @@ from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load, read, sha256
 from vgg_viz.models.containers import open_file
 
-EXPLAINER_TEN = ("boat_1", "bug_1", "bus_1", "car_1", "espresso_1", "koala_1", "orange_1", "panda_1", "pepper_1", "pizza_1")
-SUBJECT = {"boat": "lifeboat", "bug": "ladybug", "bus": "school bus", "car": "sport car", "espresso": "espresso", "koala": "koala",
-           "orange": "orange", "panda": "red panda", "pepper": "bell pepper", "pizza": "pizza"}  # fmt: skip
+EXPLAINER_TEN = (
+    "boat_1",
+    "bug_1",
+    "bus_1",
+    "car_1",
+    "espresso_1",
+    "koala_1",
+    "orange_1",
+    "panda_1",
+    "pepper_1",
+    "pizza_1",
+)
+SUBJECT = {
+    "boat": "lifeboat",
+    "bug": "ladybug",
+    "bus": "school bus",
+    "car": "sport car",
+    "espresso": "espresso",
+    "koala": "koala",
+    "orange": "orange",
+    "panda": "red panda",
+    "pepper": "bell pepper",
+    "pizza": "pizza",
+}
 CAFFE_BGR = np.array([103.939, 116.779, 123.68])
 
 
@@ -100,7 +121,11 @@ def test_without_the_permutation_of_the_dense_rows_the_same_files_get_none_right
     wrong = replace(checkpoint, weights={**checkpoint.weights, "classifier.1.weight": raw.t().contiguous()})
     with torch.no_grad():
         said = build(wrong)(batch.images).argmax(1)
-    right = [n for n, i in zip(batch.names, said, strict=True) if checkpoint.classes[i] == SUBJECT[Path(n).stem.split("_")[0]]]
+    right = [
+        n
+        for n, i in zip(batch.names, said, strict=True)
+        if checkpoint.classes[i] == SUBJECT[Path(n).stem.split("_")[0]]
+    ]
     assert right == []
 
 
@@ -125,8 +150,10 @@ def test_a_model_of_several_files_has_the_sha256_of_them_all_in_order(tmp_path: 
     assert sha256(folder) == hashlib.sha256(everything).hexdigest()
 
 
-def test_the_gallery_of_a_folder_names_its_files_and_their_sha256(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vgg_viz.report.gallery import report
+def test_the_gallery_of_a_folder_names_its_files_and_their_sha256(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vgg_viz.sections.report.report import report
 
     folder = tiny_net(side=32, hidden=2).tfjs(tmp_path / "net", shard=2500)
     monkeypatch.chdir(folder)
@@ -171,7 +198,11 @@ def test_a_vgg_with_batch_norm_an_average_pool_and_rescaling_computes_what_keras
     checkpoint = load(folder)
     assert checkpoint.architecture.mean == pytest.approx((0.5,) * 3)
     assert checkpoint.architecture.std == pytest.approx((0.5,) * 3)
-    assert (checkpoint.architecture.variant, checkpoint.architecture.batch_norm, checkpoint.architecture.pooled) == ("vgg11", True, 1)
+    assert (checkpoint.architecture.variant, checkpoint.architecture.batch_norm, checkpoint.architecture.pooled) == (
+        "vgg11",
+        True,
+        1,
+    )
 
 
 def edited(folder: Path, change: Any) -> Path:
@@ -198,9 +229,18 @@ TFJS_FAULTS = {
     "null byte": (lambda m: m["weightsManifest"][0].update(paths=["a\0b"]), "a name was expected"),
     "long name": (lambda m: m["weightsManifest"][0].update(paths=["x" * 5000]), "is missing"),
     "folder": (lambda m: m["weightsManifest"][0].update(paths=["."]), "is missing"),
-    "huge shape": (lambda m: m["weightsManifest"][0]["weights"][0].update(shape=[2**40, 2**40]), "declares .* bytes of weights"),
-    "negative": (lambda m: m["weightsManifest"][0]["weights"][0].update(shape=[-3, 3, 3, 6]), "whole numbers were expected"),
-    "fraction": (lambda m: m["weightsManifest"][0]["weights"][0].update(shape=[3.0, 3, 3, 6]), "whole numbers were expected"),
+    "huge shape": (
+        lambda m: m["weightsManifest"][0]["weights"][0].update(shape=[2**40, 2**40]),
+        "declares .* bytes of weights",
+    ),
+    "negative": (
+        lambda m: m["weightsManifest"][0]["weights"][0].update(shape=[-3, 3, 3, 6]),
+        "whole numbers were expected",
+    ),
+    "fraction": (
+        lambda m: m["weightsManifest"][0]["weights"][0].update(shape=[3.0, 3, 3, 6]),
+        "whole numbers were expected",
+    ),
     "strings": (lambda m: m["weightsManifest"][0]["weights"][0].update(dtype="string"), "as 'string', one of float32"),
     "dtype list": (lambda m: m["weightsManifest"][0]["weights"][0].update(dtype=["x"]), "no whole description"),
     "twice": (lambda m: m["weightsManifest"][0]["weights"][1].update(name="conv_1_1/kernel"), "twice"),
@@ -208,7 +248,10 @@ TFJS_FAULTS = {
     "manifest of numbers": (lambda m: m.update(weightsManifest=[1, 2]), "no whole description"),
     "graph": (lambda m: m.update(format="graph-model"), "graph model"),
     "no layers": (lambda m: m["modelTopology"]["model_config"].update(config=3), "not whole"),
-    "subclassed": (lambda m: m["modelTopology"]["model_config"].update(class_name="MyNet"), "'MyNet', Sequential or Functional"),
+    "subclassed": (
+        lambda m: m["modelTopology"]["model_config"].update(class_name="MyNet"),
+        "'MyNet', Sequential or Functional",
+    ),
     "lstm": (lambda m: _layers(m)[4].update(class_name="LSTM"), "'max_pool_1' is a LSTM"),
     "script": (lambda m: _layers(m)[4].update(class_name="<script>\n"), "'max_pool_1' is a <script>"),
     "strides": (_set(0, strides=[2, 2]), "stride"),
@@ -226,7 +269,7 @@ TFJS_FAULTS = {
     "headless": (lambda m: _layers(m).pop(), "without a classifier"),
     "residual": (lambda m: _layers(m).insert(4, {"class_name": "Add", "config": {"name": "add"}}), "'add' is a Add"),
     "seven classes of names": (lambda m: _layers(m)[0].update(class_name=["Conv2D"]), "is a "),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", TFJS_FAULTS)
@@ -255,11 +298,18 @@ def test_shards_that_are_cut_off_or_no_files_are_refused(tmp_path: Path) -> None
     refused(folder, "is missing")
 
 
-@pytest.mark.parametrize(("text", "words"), [
-    ("{", "no JSON"), ("[" * 100_000, "no JSON"), ("[]", "without a weightsManifest"), ('{"a": 1}', "without a weightsManifest"),
-    ('{"weightsManifest": ' + "9" * 5000 + "}", "no JSON"), (" " * (16 * 2**20 + 1), "at most"),
-    ("\ufeff{}", "without a weightsManifest"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "no JSON"),
+        ("[" * 100_000, "no JSON"),
+        ("[]", "without a weightsManifest"),
+        ('{"a": 1}', "without a weightsManifest"),
+        ('{"weightsManifest": ' + "9" * 5000 + "}", "no JSON"),
+        (" " * (16 * 2**20 + 1), "at most"),
+        ("\ufeff{}", "without a weightsManifest"),
+    ],
+)
 def test_a_model_json_that_is_none_is_refused(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "model.json").write_text(text)
     refused(tmp_path, words)
@@ -279,7 +329,9 @@ h5 = pytest.importorskip("h5py")
 LAYOUTS = {
     "full, functional": lambda net, folder: net.h5(folder / "a.h5", topology=net.functional()),
     "full, sequential": lambda net, folder: net.h5(folder / "a.h5", topology=net.sequential()),
-    "full, names of Keras 3": lambda net, folder: net.h5(folder / "a.h5", topology=net.functional(3), names="{layer}/{part}"),
+    "full, names of Keras 3": lambda net, folder: net.h5(
+        folder / "a.h5", topology=net.functional(3), names="{layer}/{part}"
+    ),
     "weights, Keras 2": lambda net, folder: net.h5(folder / "a.h5", topology=None),
     "weights, Keras 1": lambda net, folder: net.h5(folder / "a.h5", topology=None, names="{layer}_{short}_1:0"),
     "weights, Keras 3": lambda net, folder: net.native(folder / "a.weights.h5", noted=True),
@@ -327,8 +379,13 @@ def test_a_vgg_inside_a_sequential_model_opens(tmp_path: Path) -> None:
     flatten = next(i for i, (kind, _, _) in enumerate(net.layers) if kind == "Flatten")
     inner = KerasNet(64, 3, net.layers[:flatten]).functional()
     outer = KerasNet(64, 3, net.layers[flatten:]).sequential()["config"]["layers"]
-    topology = {"class_name": "Sequential", "config": {"name": "both", "layers": [{"class_name": "Functional", "name": "vgg11",
-                "config": inner["config"]}, *outer]}}  # fmt: skip
+    topology = {
+        "class_name": "Sequential",
+        "config": {
+            "name": "both",
+            "layers": [{"class_name": "Functional", "name": "vgg11", "config": inner["config"]}, *outer],
+        },
+    }
     agrees(net.h5(tmp_path / "a.h5", topology=topology), net, caffe, tolerance=1e-4)
 
 
@@ -391,10 +448,14 @@ def test_hdf5_that_reaches_out_of_its_file_or_claims_too_much_is_refused(tmp_pat
         group["conv_1_1/conv_1_1/kernel:0"] = np.ones(shape, "i4")
 
     for name, change, words in (
-        ("external", external, "is a link"), ("soft", soft, "is a link"), ("cycle", cycle, "more groups"),
-        ("huge", huge, "declares more"), ("raw", raw, "in another file"), ("texts", texts, "numbers were expected"),
+        ("external", external, "is a link"),
+        ("soft", soft, "is a link"),
+        ("cycle", cycle, "more groups"),
+        ("huge", huge, "declares more"),
+        ("raw", raw, "in another file"),
+        ("texts", texts, "numbers were expected"),
         ("whole", whole_numbers, "floating-point weights"),
-    ):  # fmt: skip
+    ):
         refused(spoiled(name, change), words)
 
 
@@ -474,9 +535,12 @@ def test_a_model_in_several_safetensors_files_opens_by_its_index(tmp_path: Path)
     for path in (index, tmp_path):
         assert all(torch.equal(load(path).weights[key], value) for key, value in weights.items())
     for changed, words in (
-        ({**places, "more": "a.safetensors"}, "'more', which none"), ({"x": "../c.safetensors"}, "outside its folder"),
-        ({"x": "c.safetensors"}, "is missing"), ({}, "no weight_map"), ([1], "no weight_map"),
-    ):  # fmt: skip
+        ({**places, "more": "a.safetensors"}, "'more', which none"),
+        ({"x": "../c.safetensors"}, "outside its folder"),
+        ({"x": "c.safetensors"}, "is missing"),
+        ({}, "no weight_map"),
+        ([1], "no weight_map"),
+    ):
         index.write_text(json.dumps({"weight_map": changed}))
         refused(index, words)
     save_file(weights, tmp_path / "b.safetensors")
@@ -494,20 +558,32 @@ def entry(kind: str = "F32", shape: Any = (2,), place: Any = (0, 8)) -> dict[str
     return {"dtype": kind, "shape": list(shape), "data_offsets": list(place)}
 
 
-@pytest.mark.parametrize(("header", "data", "length", "words"), [
-    ({"a": entry()}, bytes(8), 2**40, "declares a header of"), ({"a": entry()}, bytes(8), 2**63, "declares a header of"),
-    ({"a": entry()}, bytes(4), None, "incomplete metadata"), ({"a": entry()}, bytes(12), None, "incomplete metadata"),
-    ({"a": entry(), "b": entry()}, bytes(8), None, "invalid offset"), ({"a": entry(place=(8, 0))}, bytes(8), None, "invalid offset"),
-    ({"a": entry(), "b": entry(place=(4, 12))}, bytes(12), None, "invalid offset"),
-    ({"a": entry(shape=(2**40, 2**40))}, bytes(8), None, "overflow"), ({"a": entry(shape=(2**34,))}, bytes(8), None, "damaged"),
-    ({"a": entry("F33")}, bytes(8), None, "unknown variant"), ({"a": entry("BOOL", (8,))}, bytes(8), None, "no VGG checkpoint"),
-    ({"a": entry(shape=(0, 2**62), place=(0, 0))}, b"", None, "no VGG checkpoint"),
-    ({"a": 7}, b"", None, "damaged"), ({"__metadata__": {"a": 1}, "b": entry()}, bytes(8), None, "damaged"),
-    ([], b"", None, "cannot be read"), ({"__metadata__": [1]}, b"", None, "cannot be read"),
-    (b"\xff{" * 9, b"", None, "cannot be read"), (b'{"a":' * 9000, b"", None, "cannot be read"),
-    (b'{"a":%s,"a":%s}' % ((json.dumps(entry()).encode(),) * 2), bytes(8), None, "'a' stands in it twice"),
-    (b" " * (17 * 2**20), b"", None, "at most"), ({}, b"", None, "no VGG checkpoint"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("header", "data", "length", "words"),
+    [
+        ({"a": entry()}, bytes(8), 2**40, "declares a header of"),
+        ({"a": entry()}, bytes(8), 2**63, "declares a header of"),
+        ({"a": entry()}, bytes(4), None, "incomplete metadata"),
+        ({"a": entry()}, bytes(12), None, "incomplete metadata"),
+        ({"a": entry(), "b": entry()}, bytes(8), None, "invalid offset"),
+        ({"a": entry(place=(8, 0))}, bytes(8), None, "invalid offset"),
+        ({"a": entry(), "b": entry(place=(4, 12))}, bytes(12), None, "invalid offset"),
+        ({"a": entry(shape=(2**40, 2**40))}, bytes(8), None, "overflow"),
+        ({"a": entry(shape=(2**34,))}, bytes(8), None, "damaged"),
+        ({"a": entry("F33")}, bytes(8), None, "unknown variant"),
+        ({"a": entry("BOOL", (8,))}, bytes(8), None, "no VGG checkpoint"),
+        ({"a": entry(shape=(0, 2**62), place=(0, 0))}, b"", None, "no VGG checkpoint"),
+        ({"a": 7}, b"", None, "damaged"),
+        ({"__metadata__": {"a": 1}, "b": entry()}, bytes(8), None, "damaged"),
+        ([], b"", None, "cannot be read"),
+        ({"__metadata__": [1]}, b"", None, "cannot be read"),
+        (b"\xff{" * 9, b"", None, "cannot be read"),
+        (b'{"a":' * 9000, b"", None, "cannot be read"),
+        (b'{"a":%s,"a":%s}' % ((json.dumps(entry()).encode(),) * 2), bytes(8), None, "'a' stands in it twice"),
+        (b" " * (17 * 2**20), b"", None, "at most"),
+        ({}, b"", None, "no VGG checkpoint"),
+    ],
+)
 def test_a_header_that_lies_is_refused_in_one_sentence_and_without_room_for_what_it_claims(
     tmp_path: Path, header: Any, data: bytes, length: int | None, words: str
 ) -> None:
@@ -517,7 +593,9 @@ def test_a_header_that_lies_is_refused_in_one_sentence_and_without_room_for_what
 
 
 def test_a_pointer_of_git_lfs_says_what_it_is(tmp_path: Path) -> None:
-    (tmp_path / "vgg.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 553433881\n")
+    (tmp_path / "vgg.safetensors").write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 553433881\n"
+    )
     refused(tmp_path / "vgg.safetensors", "git lfs pull")
 
 
@@ -535,7 +613,9 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_mutated_file_loads_rightly_or_is_refused_in_a_sentence(tmp_path: Path, seeds: dict[str, bytes], data: st.DataObject) -> None:
+def test_a_mutated_file_loads_rightly_or_is_refused_in_a_sentence(
+    tmp_path: Path, seeds: dict[str, bytes], data: st.DataObject
+) -> None:
     name = data.draw(st.sampled_from(sorted(seeds)))
     raw = bytearray(seeds[name])
     kind = data.draw(st.sampled_from(["flip", "cut", "insert", "digits"]))

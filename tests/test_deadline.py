@@ -14,23 +14,34 @@ import torch
 from test_report import trained
 
 from vgg_viz.attribution import methods
-from vgg_viz.attribution.shared import SHARED
-from vgg_viz.attribution.trust import evidence
+from vgg_viz.attribution.single_pass import SHARED
 from vgg_viz.cli import main
-from vgg_viz.commands.saying import landed
+from vgg_viz.commands.output import landed
 from vgg_viz.errors import InputRefused
+from vgg_viz.faithfulness.evaluate import evidence
+from vgg_viz.gallery import build as builder
+from vgg_viz.gallery.sections import Section
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import save
-from vgg_viz.report import build as builder
-from vgg_viz.report import deadline as module
-from vgg_viz.report import gallery
-from vgg_viz.report.deadline import FIRST, LEAST_ANSWERS, MAPS, MARGIN, SHORT, TRIALS, WRITING, Deadline, deadline_of, seconds_of_a_pass
-from vgg_viz.report.gallery import report
-from vgg_viz.report.map_cache import MapCache
-from vgg_viz.report.preset import PRESETS, preset_for
-from vgg_viz.report.section import Section
-from vgg_viz.report.sections import attention
-from vgg_viz.report.trials import passes_of
+from vgg_viz.sections.report import attention
+from vgg_viz.sections.report import report as gallery
+from vgg_viz.sections.report.report import report
+from vgg_viz.studies import deadline as module
+from vgg_viz.studies.deadline import (
+    FIRST,
+    LEAST_ANSWERS,
+    MAPS,
+    MARGIN,
+    SHORT,
+    TRIALS,
+    WRITING,
+    Deadline,
+    deadline_of,
+    seconds_of_a_pass,
+)
+from vgg_viz.studies.faithfulness import passes_of
+from vgg_viz.studies.map_cache import MapCache
+from vgg_viz.studies.preset import PRESETS, preset_for
 
 
 class Clock:
@@ -53,7 +64,9 @@ def ticking(model, clock, seconds):
 
     Listened to at its first layer: occlusion then asks about whole pictures, whose time this clock knows, and not about windows.
     """
-    model.normalise.register_forward_hook(lambda module, given, said: setattr(clock, "now", clock.now + seconds * len(said)))
+    model.normalise.register_forward_hook(
+        lambda module, given, said: setattr(clock, "now", clock.now + seconds * len(said))
+    )
     return model
 
 
@@ -100,14 +113,19 @@ def test_less_time_never_gives_more_pictures_and_what_is_cut_is_named():
         assert all(cut.pictures >= 1 and cut.evaluated >= LEAST_ANSWERS for cut in cuts)
     found, cut = shortened(SHORT * 4.0 + 8.0, a_pass=0.5)
     assert found.reduced == {"pictures looked into": (5, cut.pictures), "labelled pictures": (2000, LEAST_ANSWERS)}
-    assert f"reduced: pictures looked into from 5 to {cut.pictures}, labelled pictures from 2,000 to 16." in found.sentence()
+    assert (
+        f"reduced: pictures looked into from 5 to {cut.pictures}, labelled pictures from 2,000 to 16."
+        in found.sentence()
+    )
 
 
 def test_with_little_time_left_the_least_is_made_and_said():
     found, cut = shortened(SHORT * 4.0 / (1 + WRITING) - 1.0)
     assert (cut.pictures, cut.rows, cut.trust) == (1, 1, False)
     assert {"grad_cam", "saliency"} <= set(cut.methods) <= set(SHARED)
-    named = {methods()[name].title for name in preset_for("standard", 0.1).methods} - {methods()[name].title for name in cut.methods}
+    named = {methods()[name].title for name in preset_for("standard", 0.1).methods} - {
+        methods()[name].title for name in cut.methods
+    }
     assert named | {"the trials of the methods"} == set(found.left_out)
     assert all(name in found.sentence() for name in named)
 
@@ -164,7 +182,9 @@ def test_a_round_of_trials_leaves_as_much_time_for_maps_and_slow_rounds_end_them
     assert not found.allows_trials(["RISE", "Score-CAM"], 1.001 * most)
     assert found.allows_trials(["Grad-CAM"], 50)
     clock.now += 20.0  # five were expected
-    assert not found.allows_trials(["Occlusion"], 40), "four times as long as they should: 19 s of 35, and half is for maps"
+    assert not found.allows_trials(["Occlusion"], 40), (
+        "four times as long as they should: 19 s of 35, and half is for maps"
+    )
     assert found.allows_trials(["Saliency"], 30), "14 s"
     clock.now += 3.0
     assert found.allows_trials(["Guided Backprop"], 40), "the last one took what it should"
@@ -178,14 +198,28 @@ def test_the_methods_of_every_preset_have_a_price_before_they_run(preset):
     assert all(cache.passes(name, 64) >= 1 for name in chosen.methods)
 
 
-@pytest.mark.parametrize("extent", [
-    {"compared": 4, "levels": 5, "draws": 2, "most_passes": None},
-    {"compared": 4, "levels": 1, "draws": 1, "most_passes": 60, "shares": (0.0, 0.25, 1.0), "road": False, "grids": 0},
-], ids=["small", "large"])  # fmt: skip
+@pytest.mark.parametrize(
+    "extent",
+    [
+        {"compared": 4, "levels": 5, "draws": 2, "most_passes": None},
+        {
+            "compared": 4,
+            "levels": 1,
+            "draws": 1,
+            "most_passes": 60,
+            "shares": (0.0, 0.25, 1.0),
+            "road": False,
+            "grids": 0,
+        },
+    ],
+    ids=["small", "large"],
+)
 @pytest.mark.parametrize("names", [("grad_cam", "saliency"), ("integrated_gradients",)], ids=" ".join)
 def test_what_a_round_of_trials_costs_is_known_within_a_factor_of_two_before_it_is_held(names, extent):
     model, asked = build("tiny_vgg", seed=1, image_side=32, width=0.4, num_classes=4), []
-    model.normalise.register_forward_hook(lambda *given: asked.append(len(given[-1]) * (2 if given[-1].requires_grad else 1)))
+    model.normalise.register_forward_hook(
+        lambda *given: asked.append(len(given[-1]) * (2 if given[-1].requires_grad else 1))
+    )
     images = torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     evidence(model, images, names=names, steps=4, **extent)
     cache = MapCache(model, ("a",) * 4, replace(PRESETS["quick"], steps=4), 0)
@@ -253,7 +287,9 @@ def slow_report(tmp_path, monkeypatch, clock):
 
         return make
 
-    sections = [Section("report", slug, slug.title(), "A lead.", number, making(slug)) for number, slug in enumerate(seconds)]
+    sections = [
+        Section("report", slug, slug.title(), "A lead.", number, making(slug)) for number, slug in enumerate(seconds)
+    ]
     monkeypatch.setattr(builder, "sections_of", lambda kind: sections)
     monkeypatch.setattr(builder, "_explorer", lambda *_: (None, "left out"))
     monkeypatch.setattr(gallery, "deadline_of", lambda budget, began: deadline_of(budget, clock() - 2.0, clock))
@@ -321,7 +357,9 @@ def test_an_interrupted_report_goes_on_with_more_seconds_from_the_maps_that_it_h
 
 def test_parts_that_a_budget_left_out_are_told_in_one_sentence_and_are_missing_all_the_same(capsys, tmp_path):
     cut, failed = ("Data", "Left out."), ("Mistakes", "this part failed")
-    result = builder.Result(tmp_path / "index.html", (cut, failed), ("To stay within the budget.",), told=frozenset({cut}))
+    result = builder.Result(
+        tmp_path / "index.html", (cut, failed), ("To stay within the budget.",), told=frozenset({cut})
+    )
     options = Namespace(command="report", json=True, open=False)
     assert landed(options, result) == 1
     out, err = capsys.readouterr()

@@ -18,7 +18,7 @@ from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load, save
 from vgg_viz.records import Checkpoint
-from vgg_viz.report.detective import FEWEST, candidates, detect
+from vgg_viz.studies.preprocessing_check import FEWEST, candidates, detect
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 from detective import folded, remembering
@@ -34,7 +34,9 @@ def painted() -> tuple[Tensor, Tensor]:
 
 
 def candidate(name: str, images: Tensor):
-    return next(c for c in candidates(build("vgg11_bn", width=0.125, image_side=32).architecture, images) if c.name == name)
+    return next(
+        c for c in candidates(build("vgg11_bn", width=0.125, image_side=32).architecture, images) if c.name == name
+    )
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -92,7 +94,11 @@ def test_without_batch_norm_the_loss_tells_what_is_far_off(name, contradicted):
     batch = shapes.paint(32, seed=0, split="test", side=64)
     own = load()
     labels = torch.tensor([own.classes.index(n) for n in shapes.CLASSES])[batch.labels]
-    wanted = next(c for c in candidates(replace(own.architecture, mean=(0.0,) * 3, std=(1.0,) * 3), batch.images) if c.name == name)
+    wanted = next(
+        c
+        for c in candidates(replace(own.architecture, mean=(0.0,) * 3, std=(1.0,) * 3), batch.images)
+        if c.name == name
+    )
     found = detect(folded(wanted), batch.images, labels)
     assert found.by == "loss"
     assert wanted in found.possible

@@ -12,19 +12,19 @@ import torch
 from serving import picture
 from stand_in_device import DEVICE, stand_in
 from torch.nn import functional as F
+from vgg_viz.attribution.methods.lrp.conservation import ledger
 
 import vgg_viz
 from vgg_viz.attribution import attribute, cams_all_layers, gradient_bundle, methods
-from vgg_viz.attribution.ledger import ledger
-from vgg_viz.attribution.trust import evidence
 from vgg_viz.capture.hooks import capture
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.cli import main
 from vgg_viz.data import shapes
+from vgg_viz.faithfulness.evaluate import evidence
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
-from vgg_viz.report import gallery
-from vgg_viz.report.show import show_activations, show_attribution
+from vgg_viz.notebook import show_activations, show_attribution
+from vgg_viz.sections.report import report as gallery
 from vgg_viz.serve.network import Network
 from vgg_viz.units.effective_field import effective_field
 
@@ -49,15 +49,27 @@ def device() -> Iterator[torch.device]:
 # ---------------------------------------------------------------- the device itself
 
 
-@pytest.mark.parametrize("mixed", [
-    lambda here, away: here + away, lambda here, away: away - here, lambda here, away: torch.cat([here, away]),
-    lambda here, away: here @ away.T, lambda here, away: away.add_(here), lambda here, away: F.linear(here, away),
-    lambda here, away: torch.where(away > 0, here, 0.0), lambda here, away: here.gather(1, away.long()),
-    lambda here, away: away * here.sum(), lambda here, away: away.sum().add_(here.sum()), lambda here, away: torch.equal(here, away),
-    lambda here, away: torch.stack([here.sum(), away.sum()]), lambda here, away: here.masked_fill(away > 0, 1.0),
-    lambda here, away: F.cross_entropy(here, away.argmax(1)), lambda here, away: F.conv2d(here[None, None], away[None, None]),
-    lambda here, away: here[:, [0]].index_put_((torch.tensor([0]),), away[:1, :1]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "mixed",
+    [
+        lambda here, away: here + away,
+        lambda here, away: away - here,
+        lambda here, away: torch.cat([here, away]),
+        lambda here, away: here @ away.T,
+        lambda here, away: away.add_(here),
+        lambda here, away: F.linear(here, away),
+        lambda here, away: torch.where(away > 0, here, 0.0),
+        lambda here, away: here.gather(1, away.long()),
+        lambda here, away: away * here.sum(),
+        lambda here, away: away.sum().add_(here.sum()),
+        lambda here, away: torch.equal(here, away),
+        lambda here, away: torch.stack([here.sum(), away.sum()]),
+        lambda here, away: here.masked_fill(away > 0, 1.0),
+        lambda here, away: F.cross_entropy(here, away.argmax(1)),
+        lambda here, away: F.conv2d(here[None, None], away[None, None]),
+        lambda here, away: here[:, [0]].index_put_((torch.tensor([0]),), away[:1, :1]),
+    ],
+)
 def test_tensors_of_two_devices_do_not_meet_in_one_operator(mixed):
     with pytest.raises(RuntimeError, match="same device"):
         mixed(torch.ones(3, 3, device=DEVICE), torch.ones(3, 3))
@@ -65,13 +77,22 @@ def test_tensors_of_two_devices_do_not_meet_in_one_operator(mixed):
 
 def test_what_cuda_lets_pass_is_let_pass():
     here, number = torch.arange(6.0, device=DEVICE).view(2, 3), torch.tensor(2.0)
-    for made in (here * number, number - here, here[torch.tensor([1])], here[torch.ones(2).bool()], here.to(torch.float64), here + 1):
+    for made in (
+        here * number,
+        number - here,
+        here[torch.tensor([1])],
+        here[torch.ones(2).bool()],
+        here.to(torch.float64),
+        here + 1,
+    ):
         assert made.device == DEVICE
     here[0] = torch.zeros(3)  # written from the other device, which is a copy
     here[torch.tensor([1])] = number
     assert here.tolist() == [[0, 0, 0], [2, 2, 2]]
     assert torch.ones(2, 3).copy_(here).device.type == "cpu"
-    assert torch.tensor([1, 2], device=DEVICE).device == torch.zeros_like(here).device == here.new_ones(2).device == DEVICE
+    assert (
+        torch.tensor([1, 2], device=DEVICE).device == torch.zeros_like(here).device == here.new_ones(2).device == DEVICE
+    )
     assert float(here.sum()) == int(here.sum()) == 6
 
 
@@ -107,7 +128,10 @@ def pair(device):
 def test_pictures_are_taken_to_the_network_and_maps_are_those_of_the_cpu(name, pair):
     plain, moved, images = pair
     labels = torch.tensor([0, 1, 2, 3])
-    here, there = (attribute(m, images, method=name, target="true", labels=labels, baseline="mean", **QUICK) for m in (plain, moved))
+    here, there = (
+        attribute(m, images, method=name, target="true", labels=labels, baseline="mean", **QUICK)
+        for m in (plain, moved)
+    )
     assert there.values.device == DEVICE
     assert name in RANDOM or torch.allclose(here.values, there.values.cpu(), atol=1e-6)
 
@@ -115,17 +139,27 @@ def test_pictures_are_taken_to_the_network_and_maps_are_those_of_the_cpu(name, p
 def test_whatever_sends_pictures_through_a_network_takes_them_there(pair):
     plain, moved, images = pair
     for ask in (
-        lambda model: predict_logits(model, images), lambda model: capture(model, images).logits,
+        lambda model: predict_logits(model, images),
+        lambda model: capture(model, images).logits,
         lambda model: gradient_bundle(model, images, keep=["relu1_1"]).saliency.values,
         lambda model: cams_all_layers(model, images, [0, 1, 2, 3])["layer_cam"]["relu2_1"].values,
         lambda model: effective_field(model, images, "conv3_1").influence,
         lambda model: ledger(model, images, torch.tensor([0, 1, 2, 3])).leaving,
-    ):  # fmt: skip
+    ):
         assert torch.allclose(ask(plain), ask(moved).cpu(), atol=1e-6)
     masks = torch.zeros(4, 32, 32).bool()
     masks[:, 8:24, 8:24] = True
-    found = [evidence(model, images, names=["saliency", "grad_cam"], masks=masks, labels=torch.zeros(4).long(), **{
-        key: value for key, value in QUICK.items() if key != "masks"}) for model in (plain, moved)]  # fmt: skip
+    found = [
+        evidence(
+            model,
+            images,
+            names=["saliency", "grad_cam"],
+            masks=masks,
+            labels=torch.zeros(4).long(),
+            **{key: value for key, value in QUICK.items() if key != "masks"},
+        )
+        for model in (plain, moved)
+    ]
     assert [one.verdict for one in found[0]] == [one.verdict for one in found[1]]
     show_activations(vgg_viz.capture(moved, images), "relu1_1")
     show_attribution(moved, images, attribute(moved, images, method="saliency"))
@@ -155,16 +189,24 @@ def test_a_run_of_the_device_is_a_run_of_the_cpu_and_goes_on(place):
     assert main(["train", "--out", "run", *line.split()]) == 0
 
 
-@pytest.mark.parametrize("line", [
-    "report run/best.pt --data painted --preset quick --no-maps", "compare run/best.pt run/last.pt --data painted --preset quick",
-    "compare run --data painted --preset quick --region border --class ring",
-    "explain run/best.pt p.png --method grad_cam,saliency,occlusion,lrp_epsilon_gamma_box",
-    "explain run/best.pt p.png --preset quick --unit conv2_1:2",
-    "audit run/best.pt --limit 60 --json", "evaluate run/best.pt --data painted/test --json", "predict run/best.pt p.png --json",
-    "inspect run/best.pt --json", "export run/best.pt out.safetensors",
-    pytest.param("report run/best.pt --data painted --preset standard", marks=pytest.mark.slow),
-    pytest.param("report run/best.pt --data painted --preset full", marks=pytest.mark.slow),
-], ids=lambda line: "-".join(line.split()[:3:2]))  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        "report run/best.pt --data painted --preset quick --no-maps",
+        "compare run/best.pt run/last.pt --data painted --preset quick",
+        "compare run --data painted --preset quick --region border --class ring",
+        "explain run/best.pt p.png --method grad_cam,saliency,occlusion,lrp_epsilon_gamma_box",
+        "explain run/best.pt p.png --preset quick --unit conv2_1:2",
+        "audit run/best.pt --limit 60 --json",
+        "evaluate run/best.pt --data painted/test --json",
+        "predict run/best.pt p.png --json",
+        "inspect run/best.pt --json",
+        "export run/best.pt out.safetensors",
+        pytest.param("report run/best.pt --data painted --preset standard", marks=pytest.mark.slow),
+        pytest.param("report run/best.pt --data painted --preset full", marks=pytest.mark.slow),
+    ],
+    ids=lambda line: "-".join(line.split()[:3:2]),
+)
 def test_every_command_does_its_work_on_another_device(line, place, capsys):
     """`audit` ended in a traceback: its pictures stayed on the CPU."""
     assert main([*line.split(), "--quiet"]) == 0

@@ -45,7 +45,9 @@ def test_where_libgl_is_missing_the_headless_build_takes_the_place_and_that_is_s
     assert said.count(".") == 1
 
 
-@pytest.mark.parametrize("statuses", [(1, 0, 1), (1, 0, 0, 1), (1, 1, 1)], ids=["install fails", "import still fails", "both fail"])
+@pytest.mark.parametrize(
+    "statuses", [(1, 0, 1), (1, 0, 0, 1), (1, 1, 1)], ids=["install fails", "import still fails", "both fail"]
+)
 def test_where_that_does_not_help_it_says_so_instead_of_claiming_success(statuses):
     said = fix_opencv(Runner(*statuses))
     assert "could not be put in its place" in said
@@ -82,7 +84,9 @@ def test_an_opencv_without_libgl_fails_with_the_headless_command(monkeypatch):
 def test_every_failing_check_names_a_fix(monkeypatch, capsys):
     from vgg_viz.cli import main
 
-    monkeypatch.setattr(doctor, "examine", lambda: [Check("torch", False, "absent", "pip install torch"), Check("rich", True, "13")])
+    monkeypatch.setattr(
+        doctor, "examine", lambda: [Check("torch", False, "absent", "pip install torch"), Check("rich", True, "13")]
+    )
     assert main(["doctor"]) == 1
     shown = capsys.readouterr().out
     assert "FAIL torch: absent" in shown

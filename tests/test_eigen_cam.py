@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vgg_viz.attribution import attribute
-from vgg_viz.attribution.eigen_cam import main_direction
+from vgg_viz.attribution.methods.eigen_cam import main_direction
 from vgg_viz.capture.hooks import capture
 from vgg_viz.models.build import build
 
@@ -50,7 +50,9 @@ def test_eigen_grad_cam_is_that_of_gradient_times_activation(network):
 def test_eigen_cam_knows_no_class_and_eigen_grad_cam_does(network):
     one, other = (attribute(network, pictures(1), method="eigen_cam", target=target).values for target in (0, 3))
     assert torch.equal(one, other)
-    one, other = (attribute(network, pictures(1), method="eigen_grad_cam", target=target, relu=False).values for target in (0, 3))
+    one, other = (
+        attribute(network, pictures(1), method="eigen_grad_cam", target=target, relu=False).values for target in (0, 3)
+    )
     assert not torch.allclose(one, other)
 
 

@@ -19,22 +19,33 @@ from shared_artefacts import shared_gallery
 
 from vgg_viz.cli import main
 from vgg_viz.data import shapes
+from vgg_viz.gallery.sections import KINDS, SECTIONS, section, sections_of
 from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.records import Caption, Checkpoint, Epoch, Exhibit, Specimen
-from vgg_viz.report.section import KINDS, SECTIONS, section, sections_of
 
 SIDE = 24
-HOSTILE = ("</script><script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "{{ 7 * 7 }}{% raise %}", "$\\frac{")
+HOSTILE = (
+    "</script><script>alert(1)</script>",
+    "\"'><img src=x onerror=alert(1)>",
+    "{{ 7 * 7 }}{% raise %}",
+    "$\\frac{",
+)
 OWN = {  # keys that one kind has and no other
-    "report": {"checkpoint", "maps"}, "comparison": {"checkpoints"}, "timeline": {"checkpoint", "epochs"},
-    "explanation": {"checkpoint", "explanation", "maps"}, "audit": {"checkpoint", "audit"},
-}  # fmt: skip
+    "report": {"checkpoint", "maps"},
+    "comparison": {"checkpoints"},
+    "timeline": {"checkpoint", "epochs"},
+    "explanation": {"checkpoint", "explanation", "maps"},
+    "audit": {"checkpoint", "audit"},
+}
 FOLDERS = {
-    "report": "run-1-best", "comparison": "run-1-best-vs-run-1-last", "timeline": "run-1-timeline", "explanation": "run-1-best-a-b",
+    "report": "run-1-best",
+    "comparison": "run-1-best-vs-run-1-last",
+    "timeline": "run-1-timeline",
+    "explanation": "run-1-best-a-b",
     "audit": "run-1-best-audit",
-}  # fmt: skip
+}
 
 
 def checkpoint(seed: int = 0) -> Checkpoint:
@@ -43,7 +54,9 @@ def checkpoint(seed: int = 0) -> Checkpoint:
     held = shapes.paint(40, seed=3, split="test", side=SIDE)
     labels = [i % len(HOSTILE) for i in range(40)]
     specimens = tuple(
-        Specimen(encode_png(held.images[i]), label, f"{HOSTILE[label]} {i}.png", encode_png(held.masks[i].float()[None]))
+        Specimen(
+            encode_png(held.images[i]), label, f"{HOSTILE[label]} {i}.png", encode_png(held.masks[i].float()[None])
+        )
         for i, label in enumerate(labels)
     )
     history = (Epoch(1, 1.4, 0.3, 1.4, 0.2, 1e-3, 1.0), Epoch(2, 1.3, 0.4, 1.3, 0.3, 1e-4, 1.0))
@@ -87,8 +100,13 @@ def make_all(work: Path) -> None:
 
 def made_apart(work: Path) -> None:
     """All of them, in a process of their own as a user makes them: within one, a BLAS may add in another order the second time."""
-    settings = os.environ | {"SOURCE_DATE_EPOCH": "1700000000", "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
-    done = subprocess.run([sys.executable, __file__, str(work)], env=settings, capture_output=True, text=True, check=False)
+    settings = os.environ | {
+        "SOURCE_DATE_EPOCH": "1700000000",
+        "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
+    }
+    done = subprocess.run(
+        [sys.executable, __file__, str(work)], env=settings, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-3000:]
 
 
@@ -113,7 +131,12 @@ def test_every_kind_is_named_after_its_run_and_stands_in_the_index(galleries):
 def test_the_same_source_is_told_the_same_by_every_kind(galleries):
     told = {kind: manifest(folder) for kind, folder in galleries.items()}
     one = told["report"]["checkpoint"]
-    assert one == told["explanation"]["checkpoint"] == told["audit"]["checkpoint"] == told["comparison"]["checkpoints"]["A"]
+    assert (
+        one
+        == told["explanation"]["checkpoint"]
+        == told["audit"]["checkpoint"]
+        == told["comparison"]["checkpoints"]["A"]
+    )
     assert one["file"] == "best.pt"
     assert one["files"] == ["best.pt"]
     assert len(one["sha256"]) == 64
@@ -187,8 +210,8 @@ def nothing(_subject):
 def bare(monkeypatch):
     """Galleries of one small section, without the network to touch: their names and what they replace is not about sections."""
     one = {kind: replace(sections_of(kind)[0], slug="nothing", make=nothing, when=lambda _: True) for kind in KINDS}
-    monkeypatch.setattr("vgg_viz.report.build.sections_of", lambda kind: [one[kind]])
-    monkeypatch.setattr("vgg_viz.report.build._explorer", lambda *_: (None, "left out"))
+    monkeypatch.setattr("vgg_viz.gallery.build.sections_of", lambda kind: [one[kind]])
+    monkeypatch.setattr("vgg_viz.gallery.build._explorer", lambda *_: (None, "left out"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -197,7 +220,9 @@ def test_the_gallery_of_another_checkpoint_is_never_replaced_and_that_is_said(ki
     name = FOLDERS[kind]
     assert make() == 0
     assert make() == 0
-    assert {entry.name for entry in (tmp_path / "out").iterdir()} == {"index.html", name}, "the same again takes its own place"
+    assert {entry.name for entry in (tmp_path / "out").iterdir()} == {"index.html", name}, (
+        "the same again takes its own place"
+    )
     first = manifest(tmp_path / "out" / name)
     shutil.rmtree(tmp_path / "run-1")
     run_folder(tmp_path / "run-1", seed=5)
@@ -239,7 +264,7 @@ def test_a_variants_name_is_no_file_for_any_command_even_where_a_folder_is_calle
         "comparison": ["compare", "tiny_vgg", "tiny_vgg", "--data", "shapes", "--preset", "quick"],
         "explanation": ["explain", "tiny_vgg", "a.png", "--preset", "quick"],
         "audit": ["audit", "tiny_vgg", "--data", "shapes", "--limit", "20"],
-    }[kind]  # fmt: skip
+    }[kind]
     assert main([*words, "--out", "out"]) == 0
     (folder,) = (entry for entry in (tmp_path / "out").iterdir() if entry.is_dir())
     told = manifest(folder)
@@ -252,16 +277,21 @@ def test_a_variants_name_is_no_file_for_any_command_even_where_a_folder_is_calle
 
 def test_a_new_section_for_two_kinds_is_one_function_with_one_decorator(tmp_path, monkeypatch):
     with SECTIONS.temporarily():
+
         @section("trial", study=("report", "audit"), title="A trial", lead="A lead.", order=1)
         def trial(subject):
             yield from nothing(subject)
 
-        monkeypatch.setattr("vgg_viz.report.build.sections_of", lambda kind: [one for one in sections_of(kind) if one.slug == "trial"])
-        monkeypatch.setattr("vgg_viz.report.build._explorer", lambda *_: (None, "left out"))
+        monkeypatch.setattr(
+            "vgg_viz.gallery.build.sections_of", lambda kind: [one for one in sections_of(kind) if one.slug == "trial"]
+        )
+        monkeypatch.setattr("vgg_viz.gallery.build._explorer", lambda *_: (None, "left out"))
         prepared(tmp_path)
         for kind in ("report", "audit"):
             assert main([*arguments(kind, tmp_path), "--out", str(tmp_path / "out"), "--quiet"]) == 0
-            assert [exhibit["section"] for exhibit in manifest(tmp_path / "out" / FOLDERS[kind])["exhibits"]] == ["trial"]
+            assert [exhibit["section"] for exhibit in manifest(tmp_path / "out" / FOLDERS[kind])["exhibits"]] == [
+                "trial"
+            ]
 
 
 if __name__ == "__main__":

@@ -17,15 +17,15 @@ from telling import tells
 from vgg_viz.attribution import attribute
 from vgg_viz.data import shapes
 from vgg_viz.errors import SectionMissing
+from vgg_viz.gallery.page import Page, Section, Shown, render
 from vgg_viz.maths.heatmaps import place
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.records import Batch
-from vgg_viz.report.material import Material
-from vgg_viz.report.page import Page, Section, Shown, render
-from vgg_viz.report.preset import PRESETS
-from vgg_viz.report.sections.examples import examples, sheet
-from vgg_viz.report.subject import Answers, Subject, choose
+from vgg_viz.sections.report.examples import examples, sheet
+from vgg_viz.studies.inputs import Material
+from vgg_viz.studies.preset import PRESETS
+from vgg_viz.studies.subject import Answers, Subject, choose
 
 PICTURES, SHOWN = 160, 40
 
@@ -139,7 +139,9 @@ def test_attention_inside_is_the_mass_of_the_grad_cam_of_the_attribution_door(ex
     places = [place_ - 1 for place_ in exhibit.numbers["place"]]
     batch, layer = subject.material.labelled, exhibit.numbers["layer"]
     said = torch.tensor(exhibit.numbers["predicted"])
-    found = attribute(subject.model, batch.images[places], method="grad_cam", target=said, layer=layer)  # Captum's own, one layer
+    found = attribute(
+        subject.model, batch.images[places], method="grad_cam", target=said, layer=layer
+    )  # Captum's own, one layer
     field = next(row.field for row in subject.geometry if row.name == layer)
     maps = place(found.values.cpu(), field, 64).double().numpy()
     masks = batch.masks[places].numpy()
@@ -154,8 +156,18 @@ def test_the_table_the_numbers_and_the_page_say_the_same(exhibit):
     numbers, viewer = exhibit.numbers, exhibit.viewer
     for n, row in enumerate(exhibit.table.rows):
         classes = [numbers["classes"][numbers[key][n]] for key in ("true", "predicted", "runner_up")]
-        assert row == (numbers["name"][n], numbers["place"][n], classes[0], classes[1], numbers["confidence"][n], classes[2],
-                       numbers["margin"][n], numbers["loss"][n], numbers["attention_inside"][n], numbers["object_area"][n])  # fmt: skip
+        assert row == (
+            numbers["name"][n],
+            numbers["place"][n],
+            classes[0],
+            classes[1],
+            numbers["confidence"][n],
+            classes[2],
+            numbers["margin"][n],
+            numbers["loss"][n],
+            numbers["attention_inside"][n],
+            numbers["object_area"][n],
+        )
         assert viewer["top"][n][0] == [numbers["predicted"][n], numbers["confidence"][n]]
         assert viewer["top"][n][1][0] == numbers["runner_up"][n]
     for key in ("place", "name", "true", "loss"):
@@ -210,7 +222,9 @@ def test_low_confidence_of_two_classes_has_another_threshold(checkpoint, batch):
 
 def cut(made: dict, index: int) -> np.ndarray:
     """Picture `index` of a sheet, (side, side, 3) in [0, 1]."""
-    whole = np.asarray(Image.open(io.BytesIO(base64.b64decode(made["src"].split(",")[1]))).convert("RGB"), np.float32) / 255
+    whole = (
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(made["src"].split(",")[1]))).convert("RGB"), np.float32) / 255
+    )
     y, x = (made["margin"] + made["cell"] * place_ for place_ in divmod(index, made["columns"]))
     return whole[y : y + made["side"], x : x + made["side"]]
 
@@ -224,7 +238,9 @@ def test_every_picture_stands_at_its_place_in_the_sheet(side, stored, channels):
     assert made["cell"] % 16 == 0
     for index, colour in enumerate(colours[:, :, 0, 0]):
         # Flat colours: whatever the neighbour is, it does not bleed in.
-        np.testing.assert_allclose(cut(made, index), np.broadcast_to(colour.expand(3).numpy(), (stored, stored, 3)), atol=0.06)
+        np.testing.assert_allclose(
+            cut(made, index), np.broadcast_to(colour.expand(3).numpy(), (stored, stored, 3)), atol=0.06
+        )
 
 
 def test_the_stored_pictures_resemble_the_originals_more_than_any_other(exhibit, subject):

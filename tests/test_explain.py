@@ -25,22 +25,33 @@ from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.number_text import percent
 from vgg_viz.records import Checkpoint, Neuron
-from vgg_viz.report import saved_maps
-from vgg_viz.report.explaining import depth, hiding, maps, sheet
-from vgg_viz.report.explaining.compute import UNIT
-from vgg_viz.report.explaining.explain import explain
-from vgg_viz.report.explaining.explanation import explained
-from vgg_viz.report.explaining.question import class_of, settled, understood
-from vgg_viz.report.explaining.removal import removal
-from vgg_viz.report.explaining.telling import findings, no_better, removed
+from vgg_viz.sections.explain import counterfactual as hiding
+from vgg_viz.sections.explain import depth, maps
+from vgg_viz.sections.explain import summary_figure as sheet
+from vgg_viz.sections.explain.explain import explain
+from vgg_viz.sections.explain.summary import findings, no_better, removed
+from vgg_viz.studies import saved_maps
+from vgg_viz.studies.perturbation_path import removal
+from vgg_viz.studies.picture import explained
+from vgg_viz.studies.picture_maps import UNIT
+from vgg_viz.studies.picture_request import class_of, settled, understood
 
 SIDE, PATCH = 32, (12, 10, 20, 18)  # x0, y0, x1, y1 [px]
-HOSTILE = ("</script><script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "safe\u202egpj.exe", "W" * 300, "", "{{ 7 * 7 }}")
+HOSTILE = (
+    "</script><script>alert(1)</script>",
+    "\"'><img src=x onerror=alert(1)>",
+    "safe\u202egpj.exe",
+    "W" * 300,
+    "",
+    "{{ 7 * 7 }}",
+)
 
 
 def redness() -> Checkpoint:
     """A Tiny VGG that says "red" where there is something red, however small, and "grey" otherwise: made by hand."""
-    model = build(architecture("tiny_vgg", image_side=SIDE, num_classes=3, width=0.2, mean=(0, 0, 0), std=(1, 1, 1)), seed=0)
+    model = build(
+        architecture("tiny_vgg", image_side=SIDE, num_classes=3, width=0.2, mean=(0, 0, 0), std=(1, 1, 1)), seed=0
+    )
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
@@ -189,7 +200,9 @@ def test_where_a_blur_of_everything_changes_nothing_a_tone_hides_and_the_page_sa
         warm = pictures[:, 0].mean((1, 2)) - pictures[:, 1].mean((1, 2))
         return torch.stack([20 * warm, torch.full_like(warm, 4.0)], 1)
 
-    found = removal(answer, image, torch.rand(SIDE, SIDE, generator=torch.Generator().manual_seed(1)), said=0, expected=1)
+    found = removal(
+        answer, image, torch.rand(SIDE, SIDE, generator=torch.Generator().manual_seed(1)), said=0, expected=1
+    )
     assert found.cover == "grey"
     assert found.share == pytest.approx(0.75, abs=0.01)
     assert float(found.all_hidden["blur"][0]) > 4
@@ -223,7 +236,9 @@ def test_the_difference_of_signed_maps_is_the_map_of_one_class_against_the_other
     pair = bundled.computed.classes.pair
     for name in ("grad_cam", "input_x_gradient"):
         options = {"layer": bundled.computed.layer} if name == "grad_cam" else {}
-        alone = attribute(bundled.model, bundled.batch.images, method=name, target=Against(*pair), relu=False, **options)
+        alone = attribute(
+            bundled.model, bundled.batch.images, method=name, target=Against(*pair), relu=False, **options
+        )
         torch.testing.assert_close(bundled.computed.difference(name).values, alone.values, rtol=1e-4, atol=1e-6)
 
 
@@ -258,16 +273,23 @@ def test_the_layer_sheet_has_every_convolution_with_its_map_and_field(bundled):
     assert "sees 14 px" in text
 
 
-@pytest.mark.parametrize(("methods", "deep"), [
-    (["saliency"], "grad_cam"), (["saliency", "hires_cam", "grad_cam"], "hires_cam"), (["layer_cam"], "layer_cam"),
-    (["eigen_cam"], "grad_cam"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("methods", "deep"),
+    [
+        (["saliency"], "grad_cam"),
+        (["saliency", "hires_cam", "grad_cam"], "hires_cam"),
+        (["layer_cam"], "layer_cam"),
+        (["eigen_cam"], "grad_cam"),
+    ],
+)
 def test_the_layer_sheet_is_of_the_first_method_that_gives_all_layers_and_says_so_where_none_does(files, methods, deep):
     found = explained(None, files / "upright.png", methods=methods, preset="quick")
     (shown,) = depth.layers(found)
     assert shown.numbers["method"] == found.computed.deep == deep
     for layer, one in found.computed.by_layer.items():
-        alone = attribute(found.model, found.batch.images, method=deep, target=found.computed.predicted, layer=layer, relu=False)
+        alone = attribute(
+            found.model, found.batch.images, method=deep, target=found.computed.predicted, layer=layer, relu=False
+        )
         torch.testing.assert_close(one.values, alone.values, rtol=1e-4, atol=1e-7)
         assert one.signed == alone.signed
     title, viewer = METHODS[deep].title, next(maps.maps(found))
@@ -323,7 +345,9 @@ LOGITS = torch.tensor([0.5, 3.0, 2.0, 1.0])  # class 1, then 2, 3, 0
     (3, 1, 3, (3, 1)), ("runner-up", None, 2, (1, 2)), ("predicted", 3, 3, (1, 3)),
 ])  # fmt: skip
 def test_what_is_expected_and_what_is_subtracted_follow_from_what_was_said(target, against, expected, pair):
-    question = understood(build("tiny_vgg", image_side=SIDE, num_classes=4), ("a", "b", "c", "d"), target=target, against=against)
+    question = understood(
+        build("tiny_vgg", image_side=SIDE, num_classes=4), ("a", "b", "c", "d"), target=target, against=against
+    )
     found = settled(question, LOGITS)
     assert (found.predicted, found.expected, found.pair) == (1, expected, pair)
     assert found.told == (target is not None)
@@ -342,7 +366,12 @@ def test_one_class_against_itself_is_refused_also_when_the_network_says_it():
 def test_a_class_is_understood_however_it_is_written():
     names = ("red panda", "tabby, tabby cat", "crane", "crane", "7")
     assert [class_of(names, word) for word in ("Red Panda", "red_panda", "tabby", "7", "3", 1)] == [0, 0, 1, 4, 3, 1]
-    for word, said in (("red pand", "did you mean 'red panda'"), ("true", "true class"), ("crane", "index"), ("99", "0 to 4")):
+    for word, said in (
+        ("red pand", "did you mean 'red panda'"),
+        ("true", "true class"),
+        ("crane", "index"),
+        ("99", "0 to 4"),
+    ):
         with pytest.raises(InputRefused, match=said):
             class_of(names, word)
     with pytest.raises(UnknownName):
@@ -376,11 +405,13 @@ REFUSED = (
     ("red.pt patch.png --out red.pt", "nothing can be written"),
     ("red.pt patch.png --out nowhere/x.png", "no folder"),
     ("red.pt patch.png --out patch.png", "--force"),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(("words", "said"), REFUSED)
-def test_what_cannot_be_asked_is_one_sentence_and_status_2_and_nothing_is_written(files, capsys, monkeypatch, words, said):
+def test_what_cannot_be_asked_is_one_sentence_and_status_2_and_nothing_is_written(
+    files, capsys, monkeypatch, words, said
+):
     monkeypatch.chdir(files)
     before = {file: file.stat().st_mtime_ns for file in files.rglob("*")}
     assert main(["explain", *shlex.split(words), "--preset", "quick"]) == 2
@@ -394,7 +425,15 @@ def test_what_cannot_be_asked_is_one_sentence_and_status_2_and_nothing_is_writte
 
 @pytest.mark.parametrize("name", ["wide", "grey", "alpha", "tiny", "thin"])
 def test_pictures_of_any_shape_and_kind_are_explained(files, tmp_path, capsys, name):
-    words = ["explain", str(files / "red.pt"), str(files / f"{name}.png"), "--out", str(tmp_path / "x.png"), "--preset", "quick"]
+    words = [
+        "explain",
+        str(files / "red.pt"),
+        str(files / f"{name}.png"),
+        "--out",
+        str(tmp_path / "x.png"),
+        "--preset",
+        "quick",
+    ]
     assert main(words) == 0
     out, err = capsys.readouterr()
     assert out == f"{tmp_path / 'x.png'}\n"
@@ -430,7 +469,16 @@ def test_a_figure_of_a_kind_that_is_not_written_does_not_become_a_folder_of_that
 
 
 def test_the_gallery_has_a_page_figures_numbers_and_raw_maps_that_agree(files, tmp_path, capsys):
-    words = ["explain", str(files / "red.pt"), str(files / "patch.png"), "--target", "grey", "--out", str(tmp_path), "--json"]
+    words = [
+        "explain",
+        str(files / "red.pt"),
+        str(files / "patch.png"),
+        "--target",
+        "grey",
+        "--out",
+        str(tmp_path),
+        "--json",
+    ]
     assert main(words) == 0
     told = json.loads(capsys.readouterr().out)
     folder = tmp_path / "red-patch"
@@ -446,8 +494,14 @@ def test_the_gallery_has_a_page_figures_numbers_and_raw_maps_that_agree(files, t
     assert manifest["kind"] == "explanation"
     assert manifest["findings"][0]["level"] == "bad"
     assert [exhibit["slug"] for exhibit in manifest["exhibits"]] == [
-        "explain-sheet", "explain-viewer", "explain-methods", "explain-arrays", "explain-removal", "explain-layers", "explain-channels",
-    ]  # fmt: skip
+        "explain-sheet",
+        "explain-viewer",
+        "explain-methods",
+        "explain-arrays",
+        "explain-removal",
+        "explain-layers",
+        "explain-channels",
+    ]
     assert str(tmp_path) not in json.dumps(manifest)
     assert "red-patch" in (tmp_path / "index.html").read_text(encoding="utf-8")
     arrays = json.loads((folder / "data" / "explain-arrays.json").read_text(encoding="utf-8"))["files"]
@@ -461,7 +515,9 @@ def test_the_gallery_has_a_page_figures_numbers_and_raw_maps_that_agree(files, t
         assert float(values[entry["peak"]["row"], entry["peak"]["column"]]) == pytest.approx(entry["peak"]["value"])
         assert [float(values.min()), float(values.max())] == pytest.approx([entry["low"], entry["high"]])
     x0, y0, x1, y1 = PATCH
-    peak = next(entry["peak"] for entry in told["maps"] if entry["method"] == "saliency" and entry["part"] == "predicted")
+    peak = next(
+        entry["peak"] for entry in told["maps"] if entry["method"] == "saliency" and entry["part"] == "predicted"
+    )
     assert x0 <= peak["column"] < x1
     assert y0 <= peak["row"] < y1
 
@@ -479,14 +535,23 @@ def test_hostile_names_are_text_on_the_page_and_in_no_path(tmp_path):
 
 
 def test_a_disk_that_fails_leaves_what_was_there(files, tmp_path, capsys, monkeypatch):
-    words = ["explain", str(files / "red.pt"), str(files / "patch.png"), "--out", str(tmp_path), "--preset", "quick", "--quiet"]
+    words = [
+        "explain",
+        str(files / "red.pt"),
+        str(files / "patch.png"),
+        "--out",
+        str(tmp_path),
+        "--preset",
+        "quick",
+        "--quiet",
+    ]
     assert main(words) == 0
     page = (tmp_path / "red-patch" / "index.html").read_bytes()
 
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("vgg_viz.report.build.publish", full)
+    monkeypatch.setattr("vgg_viz.gallery.build.publish", full)
     assert main(words) == 2
     assert "could not be written whole" in capsys.readouterr().err
     assert (tmp_path / "red-patch" / "index.html").read_bytes() == page

@@ -14,15 +14,22 @@ from PIL import Image
 from telling import tells
 
 from vgg_viz.errors import InputRefused
+from vgg_viz.gallery.explorer import Explorer, render_explorer
 from vgg_viz.models.build import build
 from vgg_viz.models.geometry import geometry
 from vgg_viz.models.names import layers
 from vgg_viz.records import Batch
-from vgg_viz.report.explorer import Explorer, render_explorer
-from vgg_viz.report.explorer_live import MOST_MACS, network, pictures, refusal
-from vgg_viz.report.gallery import report
+from vgg_viz.sections.report.report import report
+from vgg_viz.studies.explorer_live import MOST_MACS, network, pictures, refusal
 
-HOSTILE = ("</script><script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "__proto__", "a\u202egnp.exe", "", "{{ 7 * 7 }}")
+HOSTILE = (
+    "</script><script>alert(1)</script>",
+    "\"'><img src=x onerror=alert(1)>",
+    "__proto__",
+    "a\u202egnp.exe",
+    "",
+    "{{ 7 * 7 }}",
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +51,18 @@ def test_the_weights_in_the_page_are_the_networks_own(tiny):
         if step["kind"] in ("conv", "fc"):
             for name in ("weight", "bias"):
                 first, count = step[name]
-                assert np.array_equal(block[first : first + count], getattr(modules[step["name"]], name).detach().numpy().ravel())
+                assert np.array_equal(
+                    block[first : first + count], getattr(modules[step["name"]], name).detach().numpy().ravel()
+                )
 
 
 def test_the_steps_are_the_layers_without_dropout_with_their_geometry():
     model = build("vgg11_bn", width=0.1, image_side=64, num_classes=3)
     found = network(model, "abc")["steps"]
     rows = [row for row in geometry(model) if row.kind != "drop"]
-    assert [(step["name"], step["kind"], tuple(step["shape"])) for step in found] == [(row.name, row.kind, row.shape) for row in rows]
+    assert [(step["name"], step["kind"], tuple(step["shape"])) for step in found] == [
+        (row.name, row.kind, row.shape) for row in rows
+    ]
     for step, row in zip(found, rows, strict=True):
         if step["field"]:
             assert step["field"] == {"size": row.field.size, "jump": row.field.jump, "centre": row.field.centre}
@@ -81,10 +92,14 @@ def test_pictures_travel_without_loss(tiny):
         assert found["true"] == 4 + i
 
 
-@pytest.mark.parametrize(("name", "options", "word"), [
-    ("vgg11", {"image_side": 64}, "611 M"), ("a_lrn", {"image_side": 64, "width": 0.1}, "[Ll]ocal response"),
-    ("vgg11", {"image_side": 64, "width": 0.1, "dense": True}, "dense"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "options", "word"),
+    [
+        ("vgg11", {"image_side": 64}, "611 M"),
+        ("a_lrn", {"image_side": 64, "width": 0.1}, "[Ll]ocal response"),
+        ("vgg11", {"image_side": 64, "width": 0.1, "dense": True}, "dense"),
+    ],
+)
 def test_a_network_that_the_page_cannot_run_is_refused_in_one_sentence(name, options, word):
     with torch.device("meta"):
         model = build(name, num_classes=10, **options)
@@ -122,7 +137,7 @@ def test_the_policy_names_every_script_and_style_by_its_hash(tiny):
 def gallery(tmp_path_factory):
     out = tmp_path_factory.mktemp("gallery")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vgg_viz.report.build.sections_of", lambda _kind: [])  # the figures are proved elsewhere
+        patch.setattr("vgg_viz.gallery.build.sections_of", lambda _kind: [])  # the figures are proved elsewhere
         report(None, out=out, preset="quick")
         report("vgg11", out=out, preset="quick", overrides={"image_size": 64})
     return out
@@ -133,7 +148,11 @@ def test_the_gallery_of_a_small_network_leads_to_its_explorer_and_back(gallery):
     assert 'href="./explorer.html"' in (folder / "index.html").read_text(encoding="utf-8")
     html = (folder / "explorer.html").read_text(encoding="utf-8")
     assert 'href="./index.html"' in html
-    assert json.loads((folder / "manifest.json").read_text())["explorer"] == {"file": "explorer.html", "live": True, "reason": ""}
+    assert json.loads((folder / "manifest.json").read_text())["explorer"] == {
+        "file": "explorer.html",
+        "live": True,
+        "reason": "",
+    }
     found = payload(html)
     assert len(found["pictures"]) == 12
     assert {picture["true"] for picture in found["pictures"]} == set(range(10))
@@ -156,7 +175,7 @@ def test_the_gallery_of_a_large_network_holds_what_it_said_and_says_why(gallery)
 
 
 def test_a_network_without_pictures_gets_painted_ones_and_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("vgg_viz.report.build.sections_of", lambda _kind: [])
+    monkeypatch.setattr("vgg_viz.gallery.build.sections_of", lambda _kind: [])
     result = report("tiny_vgg", out=tmp_path, preset="quick")
     html = (result.index.parent / "explorer.html").read_text(encoding="utf-8")
     assert "without pictures of its own" in html

@@ -12,12 +12,15 @@ from torch import Tensor, nn
 from vgg_viz.capture.hooks import capture
 from vgg_viz.models.build import build
 from vgg_viz.records import Batch
-from vgg_viz.report.explorer_stored import FINEST, MOST_TERMS, UNITS, stored_network
+from vgg_viz.studies.explorer_stored import FINEST, MOST_TERMS, UNITS, stored_network
 
 NETWORKS = {
-    "plain": ("vgg11", {"width": 0.25}), "batch norm": ("vgg11_bn", {"width": 0.25}), "1x1 kernels": ("c", {"width": 0.125}),
-    "local response norm": ("a_lrn", {"width": 0.25}), "grey": ("vgg11", {"width": 0.25, "in_channels": 1}),
-}  # fmt: skip
+    "plain": ("vgg11", {"width": 0.25}),
+    "batch norm": ("vgg11_bn", {"width": 0.25}),
+    "1x1 kernels": ("c", {"width": 0.125}),
+    "local response norm": ("a_lrn", {"width": 0.25}),
+    "grey": ("vgg11", {"width": 0.25, "in_channels": 1}),
+}
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -96,9 +99,13 @@ def test_every_sum_that_is_written_down_is_the_value_of_its_cell(written):
                 total = sum(amount for _, amount in cell["terms"]) + cell["rest"] + cell["bias"]
                 if cell["scaled"]:
                     total = total * cell["scaled"][0] + cell["scaled"][1]
-                assert (max(0.0, total) if step["kind"] == "relu" else total) == pytest.approx(cell["value"], abs=1e-4, rel=1e-4)
+                assert (max(0.0, total) if step["kind"] == "relu" else total) == pytest.approx(
+                    cell["value"], abs=1e-4, rel=1e-4
+                )
                 assert len(cell["terms"]) <= MOST_TERMS
-                for (_, amount), seen, kernel in zip(cell["terms"], cell.get("seen", ()), cell.get("kernel", ()), strict=False):
+                for (_, amount), seen, kernel in zip(
+                    cell["terms"], cell.get("seen", ()), cell.get("kernel", ()), strict=False
+                ):
                     assert float(np.dot(seen, kernel)) == pytest.approx(amount, abs=1e-5, rel=1e-4)
                 checked += 1
     assert checked > 150

@@ -25,7 +25,16 @@ from vgg_viz.models.formats.exported import header
 from vgg_viz.models.vgg import dense_weights
 from vgg_viz.records import Checkpoint, Epoch, Evidence, Provenance, Specimen
 
-HOSTILE = ("<script>document.title='owned'</script>", "</script>", "\u202egnp", "a\nb", "\x00", "{{ 7*7 }}", "", "\ud800")
+HOSTILE = (
+    "<script>document.title='owned'</script>",
+    "</script>",
+    "\u202egnp",
+    "a\nb",
+    "\x00",
+    "{{ 7*7 }}",
+    "",
+    "\ud800",
+)
 
 
 def checkpoint(name: str = "tiny_vgg", **wanted: Any) -> Checkpoint:
@@ -38,9 +47,17 @@ def checkpoint(name: str = "tiny_vgg", **wanted: Any) -> Checkpoint:
                 value.add_((torch.rand(value.shape, generator=torch.Generator().manual_seed(1)) - 0.5) * 0.04)
     data, training = {"kind": "folder", "name": "birds"}, {"epochs": 3}
     known = (Evidence("A fact."), Evidence("Preprocessing: assumed.", ("--mean", "--std")))
-    provenance = Provenance("net.pth", "", "torchvision", known, (Evidence("padding 1", ("--padding",)),), (), data, training)
-    return Checkpoint(built, tuple(classes or map(str, range(5))), model.state_dict(), (Epoch(1, 2.0, 0.3, 2.1, 0.25, 0.01, 3.5),), (),
-                      provenance)  # fmt: skip
+    provenance = Provenance(
+        "net.pth", "", "torchvision", known, (Evidence("padding 1", ("--padding",)),), (), data, training
+    )
+    return Checkpoint(
+        built,
+        tuple(classes or map(str, range(5))),
+        model.state_dict(),
+        (Epoch(1, 2.0, 0.3, 2.1, 0.25, 0.01, 3.5),),
+        (),
+        provenance,
+    )
 
 
 NETWORKS = {
@@ -60,19 +77,26 @@ def test_safetensors_come_back_bit_for_bit_with_all_that_was_known(tmp_path: Pat
     assert back.architecture == one.architecture
     assert (back.classes, back.history) == (one.classes, one.history)
     assert back.weights.keys() == one.weights.keys()
-    assert all(torch.equal(back.weights[key], value) and back.weights[key].dtype == value.dtype for key, value in one.weights.items())
+    assert all(
+        torch.equal(back.weights[key], value) and back.weights[key].dtype == value.dtype
+        for key, value in one.weights.items()
+    )
     images = torch.rand(2, one.architecture.in_channels, one.architecture.image_side, one.architecture.image_side)
     assert torch.equal(build(back)(images), build(one)(images))
     assert facts["bytes"] == (tmp_path / "a.safetensors").stat().st_size
-    assert (dict(back.provenance.data), dict(back.provenance.training)) == ({"kind": "folder", "name": "birds"}, {"epochs": 3})
+    assert (dict(back.provenance.data), dict(back.provenance.training)) == (
+        {"kind": "folder", "name": "birds"},
+        {"epochs": 3},
+    )
 
 
 def test_what_was_assumed_stays_an_assumption(tmp_path: Path) -> None:
     export(checkpoint(), tmp_path / "a.safetensors")
     back = load(tmp_path / "a.safetensors").provenance
     assert back.evidence[-2:] == (
-        Evidence("Known at the export: A fact."), Evidence("Known at the export: Preprocessing: assumed.", ("--mean", "--std")),
-    )  # fmt: skip
+        Evidence("Known at the export: A fact."),
+        Evidence("Known at the export: Preprocessing: assumed.", ("--mean", "--std")),
+    )
     assert back.alternatives == (Evidence("padding 1", ("--padding",)),)
     told = load(tmp_path / "a.safetensors", mean=(0.0,) * 3, std=(1.0,) * 3, padding=0).provenance
     assert [one.assumed for one in told.evidence].count(True) == 0
@@ -87,12 +111,17 @@ def test_files_of_before_the_options_were_data_open_with_the_same_guesses(tmp_pa
     save_file(dict(one.weights), tmp_path / "old.safetensors", metadata=older)
     export(one, tmp_path / "new.safetensors")
     old, new = (load(tmp_path / f"{name}.safetensors") for name in ("old", "new"))
-    assert (old.provenance.evidence, old.provenance.alternatives) == (new.provenance.evidence, new.provenance.alternatives)
+    assert (old.provenance.evidence, old.provenance.alternatives) == (
+        new.provenance.evidence,
+        new.provenance.alternatives,
+    )
     assert (old.named, new.named) == (True, True)
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_whether_somebody_named_the_classes_travels_and_older_files_are_told_by_the_names(named: bool, tmp_path: Path) -> None:
+def test_whether_somebody_named_the_classes_travels_and_older_files_are_told_by_the_names(
+    named: bool, tmp_path: Path
+) -> None:
     one = replace(checkpoint(classes=tuple(f"class {i}" for i in range(5))), named=named)
     save(tmp_path / "a.pt", one)
     export(one, tmp_path / "a.safetensors")
@@ -134,30 +163,54 @@ def with_header(path: Path, **changes: str | None) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("changes", "words"), [
-    ({"classes": "[1, 2, 3, 4, 5]"}, "a list of texts"), ({"classes": '"abcde"'}, "a list of texts"), ({"classes": None}, "not whole"),
-    ({"classes": "["}, "not whole"), ({"classes": '["a"]'}, "1 class names came"), ({"width": '"wide"'}, "width is 'wide'"),
-    ({"width": "NaN"}, "width"), ({"width": "1e300"}, "width"), ({"image_side": "64.5"}, "image_side is"),
-    ({"image_side": "99999999999"}, "image_side is"), ({"image_side": "true"}, "image_side is"),
-    ({"num_classes": "2000000000"}, "are possible"),
-    ({"head": "[100000000]"}, "are possible"), ({"head": "4096"}, "head is"), ({"head": "[-1]"}, "are possible"),
-    ({"pooled": "2000000"}, "are possible"), ({"mean": '["a", "b", "c"]'}, "mean is"), ({"mean": "[0, 0]"}, "2 means"),
-    ({"std": "[0, 0, 0]"}, "not above 0"), ({"std": "[Infinity, 1, 1]"}, "no finite number"),
-    ({"variant": "resnet50"}, "no variant 'resnet50'"),
-    ({"variant": None}, "not whole"), ({"batch_norm": "true"}, "no batch norm"), ({"padding": "3"}, "padding 3"),
-    ({"vgg_viz": "99"}, "schema '99'"), ({"history": '[{"epoch": "x"}]'}, "epoch is 'x'"), ({"history": "5"}, "not whole"),
-    ({"data": "[]"}, "must be objects"), ({"evidence": "{}"}, "a list of texts"), ({"classes": "[" * 50_000}, "not whole"),
-    ({"in_channels": "2", "mean": "[0,0]", "std": "[1,1]"}, "2 input channels"), ({"variant": "vgg16", "head": "[]"}, "too small"),
-])  # fmt: skip
-def test_a_header_of_other_types_is_refused_in_one_sentence(tmp_path: Path, changes: dict[str, str | None], words: str) -> None:
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"classes": "[1, 2, 3, 4, 5]"}, "a list of texts"),
+        ({"classes": '"abcde"'}, "a list of texts"),
+        ({"classes": None}, "not whole"),
+        ({"classes": "["}, "not whole"),
+        ({"classes": '["a"]'}, "1 class names came"),
+        ({"width": '"wide"'}, "width is 'wide'"),
+        ({"width": "NaN"}, "width"),
+        ({"width": "1e300"}, "width"),
+        ({"image_side": "64.5"}, "image_side is"),
+        ({"image_side": "99999999999"}, "image_side is"),
+        ({"image_side": "true"}, "image_side is"),
+        ({"num_classes": "2000000000"}, "are possible"),
+        ({"head": "[100000000]"}, "are possible"),
+        ({"head": "4096"}, "head is"),
+        ({"head": "[-1]"}, "are possible"),
+        ({"pooled": "2000000"}, "are possible"),
+        ({"mean": '["a", "b", "c"]'}, "mean is"),
+        ({"mean": "[0, 0]"}, "2 means"),
+        ({"std": "[0, 0, 0]"}, "not above 0"),
+        ({"std": "[Infinity, 1, 1]"}, "no finite number"),
+        ({"variant": "resnet50"}, "no variant 'resnet50'"),
+        ({"variant": None}, "not whole"),
+        ({"batch_norm": "true"}, "no batch norm"),
+        ({"padding": "3"}, "padding 3"),
+        ({"vgg_viz": "99"}, "schema '99'"),
+        ({"history": '[{"epoch": "x"}]'}, "epoch is 'x'"),
+        ({"history": "5"}, "not whole"),
+        ({"data": "[]"}, "must be objects"),
+        ({"evidence": "{}"}, "a list of texts"),
+        ({"classes": "[" * 50_000}, "not whole"),
+        ({"in_channels": "2", "mean": "[0,0]", "std": "[1,1]"}, "2 input channels"),
+        ({"variant": "vgg16", "head": "[]"}, "too small"),
+    ],
+)
+def test_a_header_of_other_types_is_refused_in_one_sentence(
+    tmp_path: Path, changes: dict[str, str | None], words: str
+) -> None:
     with pytest.raises(InputRefused, match=words) as error:
         build(load(with_header(tmp_path / "a.safetensors", **changes)))
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("key", "value", "words"), [
-    ("width", "wide", "width is 'wide'"), ("variant", "resnet50", "no variant 'resnet50'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("key", "value", "words"), [("width", "wide", "width is 'wide'"), ("variant", "resnet50", "no variant 'resnet50'")]
+)
 def test_the_same_types_are_refused_in_our_own_torch_files(tmp_path: Path, key: str, value: str, words: str) -> None:
     save(tmp_path / "a.pt", checkpoint())
     whole = torch.load(tmp_path / "a.pt", weights_only=True)
@@ -167,7 +220,9 @@ def test_the_same_types_are_refused_in_our_own_torch_files(tmp_path: Path, key: 
         load(tmp_path / "a.pt")
 
 
-def test_hostile_class_names_and_a_header_of_a_megabyte_are_shown_as_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_hostile_class_names_and_a_header_of_a_megabyte_are_shown_as_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     names = [*HOSTILE[:4], HOSTILE[-1]]
     file = with_header(tmp_path / "a.safetensors", classes=json.dumps(names), note=json.dumps("x" * 2**20))
     assert main(["inspect", str(file), "--json"]) == 0
@@ -225,7 +280,9 @@ def test_a_graph_that_computes_something_else_is_not_kept(tmp_path: Path, monkey
     assert os.listdir(tmp_path) == []
 
 
-def test_without_the_packages_of_onnx_one_sentence_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_packages_of_onnx_one_sentence_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     with pytest.raises(InputRefused, match=r'onnxruntime.*pip install "vgg_viz\[onnx\]"'):
         export(checkpoint(), tmp_path / "a.onnx")
@@ -250,10 +307,15 @@ def test_what_stands_in_the_way_is_left_alone(tmp_path: Path) -> None:
             export(one, tmp_path / name, force=True)
 
 
-@pytest.mark.parametrize(("name", "words"), [
-    ("a.pt", "'.pt', .safetensors or .onnx was expected"), ("a", "'nothing'"), ("no/a.safetensors", "no folder 'no'"),
-    ("x" * 300 + ".safetensors", "could not be written"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("a.pt", "'.pt', .safetensors or .onnx was expected"),
+        ("a", "'nothing'"),
+        ("no/a.safetensors", "no folder 'no'"),
+        ("x" * 300 + ".safetensors", "could not be written"),
+    ],
+)
 def test_a_place_that_cannot_be_is_refused(tmp_path: Path, name: str, words: str) -> None:
     with pytest.raises(OutputRefused, match=words):
         export(checkpoint(), tmp_path / name)
@@ -261,7 +323,9 @@ def test_a_place_that_cannot_be_is_refused(tmp_path: Path, name: str, words: str
 
 
 @pytest.mark.parametrize("wrong", ["safetensors", "onnx"])
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -292,23 +356,35 @@ def test_the_library_that_fails_to_write_is_a_failed_write(tmp_path: Path, monke
 def test_an_exported_file_may_be_read_by_those_who_read_other_new_files(tmp_path: Path) -> None:
     (tmp_path / "usual").touch()
     export(checkpoint(), tmp_path / "a.safetensors")
-    assert stat.S_IMODE((tmp_path / "a.safetensors").stat().st_mode) == stat.S_IMODE((tmp_path / "usual").stat().st_mode)
+    assert stat.S_IMODE((tmp_path / "a.safetensors").stat().st_mode) == stat.S_IMODE(
+        (tmp_path / "usual").stat().st_mode
+    )
 
 
 # ---------------------------------------------------------------- the command
 
 
-def test_the_command_says_what_it_wrote_and_what_it_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_says_what_it_wrote_and_what_it_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     save(tmp_path / "a.pt", replace(checkpoint(), specimens=(Specimen(b"\x89PNG", 1, "a.png"),)))
     assert main(["export", str(tmp_path / "a.pt"), str(tmp_path / "b.safetensors"), "--json"]) == 0
     out, err = capsys.readouterr()
     found = json.loads(out)
-    assert (found["format"], found["variant"], found["num_classes"], found["image_side"]) == ("safetensors", "tiny_vgg", 5, 64)
+    assert (found["format"], found["variant"], found["num_classes"], found["image_side"]) == (
+        "safetensors",
+        "tiny_vgg",
+        5,
+        64,
+    )
     assert err == "vgg_viz export: left out: 1 specimens: pictures do not travel in safetensors\n"
     assert main(["export", str(tmp_path / "a.pt"), str(tmp_path / "b.safetensors")]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("vgg_viz export: 'b.safetensors' exists already")
     assert main(["export", "vgg11", str(tmp_path / "missing" / "b.onnx")]) == 2
-    assert main(["export", str(tmp_path / "a.pt"), str(tmp_path / "b.safetensors"), "--force", "--mean", "0.5,0.5,0.5"]) == 0
+    assert (
+        main(["export", str(tmp_path / "a.pt"), str(tmp_path / "b.safetensors"), "--force", "--mean", "0.5,0.5,0.5"])
+        == 0
+    )
     assert load(tmp_path / "b.safetensors").architecture.mean == (0.5, 0.5, 0.5)

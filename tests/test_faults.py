@@ -30,15 +30,22 @@ def opened(first: int, last: int, report: Path) -> list[dict[str, Any]]:
     rows: dict[int, dict[str, Any]] = {}
     while first < last:
         command = [sys.executable, "-W", "ignore", faults.__file__, str(first), str(last), str(report)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        )
         for line in report.read_text(encoding="utf-8").splitlines() if report.exists() else []:
             row = json.loads(line)
             rows.setdefault(row["number"], {}).update(row)
         if done.returncode == 0:
             break
-        assert max(rows, default=-1) >= first, done.stderr[-2000:]  # it died before the first mutant: the child itself is broken
+        assert max(rows, default=-1) >= first, done.stderr[
+            -2000:
+        ]  # it died before the first mutant: the child itself is broken
         first = max(rows) + 1
-        rows[first - 1] |= {"outcome": "wrong", "said": f"the process ended with {done.returncode}: {done.stderr[-300:]}"}
+        rows[first - 1] |= {
+            "outcome": "wrong",
+            "said": f"the process ended with {done.returncode}: {done.stderr[-300:]}",
+        }
     return list(rows.values())
 
 
@@ -96,7 +103,9 @@ def test_a_sound_file_is_loaded_rightly_and_a_changed_weight_is_seen(name, sound
     assert "were flipped there" in faults.wrong_with(case, changed, found)
     first, last = next((a, b) for _, a, b in case.sound.places if b > a)
     flip = faults.Mutant("flip", case.sound, {}, ((case.sound.places[0][0], first, 1),))
-    assert "1 were flipped" in faults.wrong_with(flip, found, found)  # a flip that a load does not show is no right load either
+    assert "1 were flipped" in faults.wrong_with(
+        flip, found, found
+    )  # a flip that a load does not show is no right load either
     assert last > first
 
 
@@ -110,10 +119,26 @@ def test_the_harness_sees_what_a_pickle_does_when_it_is_run(tmp_path, monkeypatc
 # ---------------------------------------------------------------- structured, by hypothesis
 
 NAMES = st.sampled_from(
-    ["module", "_orig_mod", "model", "net", "state_dict", "weights", "ema", "a.b", "", "é", "__proto__", "features", "0"]
+    [
+        "module",
+        "_orig_mod",
+        "model",
+        "net",
+        "state_dict",
+        "weights",
+        "ema",
+        "a.b",
+        "",
+        "é",
+        "__proto__",
+        "features",
+        "0",
+    ]
 )
 LEAVES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.binary(max_size=5))
-VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3), max_leaves=6)
+VALUES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3), max_leaves=6
+)
 JUNK = st.dictionaries(NAMES, VALUES, max_size=3)
 
 

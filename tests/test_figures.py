@@ -31,9 +31,9 @@ from vgg_viz.figures import (
     pictures,
     style,
     trust,
-    walls,
     write,
 )
+from vgg_viz.figures import feature_maps as walls
 from vgg_viz.figures.style import DARK, LIGHT
 from vgg_viz.maths.heatmaps import Scale, shared_scale
 from vgg_viz.maths.receptive_field import Box, Field, Window
@@ -42,9 +42,17 @@ from vgg_viz.records import Epoch
 
 PLAIN = ["circle", "square", "triangle", "pentagon", "star", "cross", "ring", "crescent", "heart", "arrow"]
 HOSTILE = [
-    r"$\frac{1}{0}$ and \undefined", "<script>alert(1)</script>]]>", "x" * 300, "\u202egnp.exe\u202c", "nul\x00nul", "", "two\nlines",
-    "猫 😀 " + "\U0001fae0", "__proto__", "{{ 7 * 7 }} ${x} ../../etc",
-]  # fmt: skip
+    r"$\frac{1}{0}$ and \undefined",
+    "<script>alert(1)</script>]]>",
+    "x" * 300,
+    "\u202egnp.exe\u202c",
+    "nul\x00nul",
+    "",
+    "two\nlines",
+    "猫 😀 " + "\U0001fae0",
+    "__proto__",
+    "{{ 7 * 7 }} ${x} ../../etc",
+]
 
 
 def rng() -> np.random.Generator:
@@ -67,7 +75,15 @@ def asked(names: list[str], title: str) -> trust.Asked:
 
 def epochs(count: int, *, broken_from: int | None = None) -> list[Epoch]:
     return [
-        Epoch(n, math.nan if broken_from and n >= broken_from else 2.3 / n, 1 - 0.9 / n, 2.5 / n, 0.95 - 0.85 / n, 0.1, 2.0)
+        Epoch(
+            n,
+            math.nan if broken_from and n >= broken_from else 2.3 / n,
+            1 - 0.9 / n,
+            2.5 / n,
+            0.95 - 0.85 / n,
+            0.1,
+            2.0,
+        )
         for n in range(1, count + 1)
     ]
 
@@ -83,8 +99,12 @@ def maps(channels: int, side: int) -> tuple[np.ndarray, Scale]:
 
 def row(names: list[str], side: int = 64, label: str = "predicted class") -> attention.Row:
     values = rng().standard_normal((len(names), side, side)).astype(np.float32)
-    scales = [shared_scale(torch.from_numpy(v), signed=n % 2 == 0, unit=("logit", "logit / intensity")[n % 2], over="this map")
-              for n, v in enumerate(values)]  # fmt: skip
+    scales = [
+        shared_scale(
+            torch.from_numpy(v), signed=n % 2 == 0, unit=("logit", "logit / intensity")[n % 2], over="this map"
+        )
+        for n, v in enumerate(values)
+    ]
     mask = np.zeros((side, side), bool)
     mask[10:30, 20:50] = True
     return attention.Row(photo(side, side), list(zip(names, values, scales, strict=True)), label, mask)
@@ -96,14 +116,18 @@ def all_figures(names: list[str]) -> dict[str, Callable[[], Figure]]:
     kinds = ["conv", "conv", "pool"] * 3 + ["fc"]
     weights = rng().standard_normal((10, 3, 3, 3))
     return {
-        "curves": lambda: curves.training_curves(epochs(20), chance_loss=2.3, chance_accuracy=0.1, best_epoch=20, title=names[0]),
+        "curves": lambda: curves.training_curves(
+            epochs(20), chance_loss=2.3, chance_accuracy=0.1, best_epoch=20, title=names[0]
+        ),
         "one epoch": lambda: curves.training_curves(epochs(1), chance_loss=2.3, chance_accuracy=0.1, best_epoch=1),
         "exploded": lambda: curves.training_curves(epochs(9, broken_from=3), chance_loss=2.3, chance_accuracy=0.1),
         "confusion": lambda: confusion.confusion_matrix(counts(10), names),
         "confusion of two": lambda: confusion.confusion_matrix(counts(2), names[:2]),
         "confusion of many": lambda: confusion.confusion_matrix(counts(40), names * 4),
         "reliability": lambda: calibration.reliability(rng().random(500), rng().random(500) < 0.7, title=names[1]),
-        "grid": lambda: pictures.picture_grid([photo()] * 10, [f"{n}\nsaid: {n}" for n in names], borders=["good", "bad"] * 5),
+        "grid": lambda: pictures.picture_grid(
+            [photo()] * 10, [f"{n}\nsaid: {n}" for n in names], borders=["good", "bad"] * 5
+        ),
         "steps": lambda: pictures.steps([[photo(90, 120), photo(), photo()]] * 2, names[:3], captions=names[3:5]),
         "kernels": lambda: kernels.first_layer_kernels(weights, title=names[0]),
         "many kernels": lambda: kernels.first_layer_kernels(np.tile(weights, (12, 1, 1, 1)), title=names[0]),
@@ -115,16 +139,28 @@ def all_figures(names: list[str]) -> dict[str, Callable[[], Figure]]:
         "wall of 512": lambda: walls.feature_wall(*maps(512, 14), dead=[5, 511]),
         "wall of one unit": lambda: walls.feature_wall(*maps(1, 1)),
         "health": lambda: health.sparsity_and_dead(names, ten, [0] * 9 + [64], [64] * 10),
-        "growth": lambda: fields.growth(names, range(3, 253, 25), kinds, [1] * 10, image_side=64, effective=[None] * 9 + [80.0]),
-        "boxes": lambda: fields.boxes_on_image(photo(), [(name, Box(-9 * n, -4, 30, 70)) for n, name in enumerate(names)]),
+        "growth": lambda: fields.growth(
+            names, range(3, 253, 25), kinds, [1] * 10, image_side=64, effective=[None] * 9 + [80.0]
+        ),
+        "boxes": lambda: fields.boxes_on_image(
+            photo(), [(name, Box(-9 * n, -4, 30, 70)) for n, name in enumerate(names)]
+        ),
         "methods": lambda: attention.methods_side_by_side([row(names[:8], label=name) for name in names[:2]]),
         "layers": lambda: attention.layers_side_by_side(row([*names, "conv5_1"], label=names[0])),
         "network": lambda: network.parameters_and_macs(names, [10**n for n in range(10)], [4**n for n in range(10)]),
-        "trials": lambda: trust.trials(names, [*VERDICTS * 3, "x"], [asked(names, title) for title in names[:8]], title=names[0]),
+        "trials": lambda: trust.trials(
+            names, [*VERDICTS * 3, "x"], [asked(names, title) for title in names[:8]], title=names[0]
+        ),
         "trust curves": lambda: trust.curves(
-            [trust.Curves(name, name, ten, dict(zip(ten, names, strict=True)), dict.fromkeys(names, ten)) for name in names[:3]],
-            dull=names[8:], height=names[1], title=names[2]),
-    }  # fmt: skip
+            [
+                trust.Curves(name, name, ten, dict(zip(ten, names, strict=True)), dict.fromkeys(names, ten))
+                for name in names[:3]
+            ],
+            dull=names[8:],
+            height=names[1],
+            title=names[2],
+        ),
+    }
 
 
 def texts(figure: Figure) -> list[Text]:
@@ -160,7 +196,9 @@ def test_no_text_is_small_or_meets_another_or_leaves_the_paper(name: str, kind: 
         assert inside, f"{text.get_text()!r} leaves the paper: {box}"
     level = [(text, box.extents) for text, box in found if text.get_rotation() == 0]
     corners = np.array([extents for _, extents in level])
-    shared = np.minimum(corners[:, None, 2:], corners[None, :, 2:]) - np.maximum(corners[:, None, :2], corners[None, :, :2])
+    shared = np.minimum(corners[:, None, 2:], corners[None, :, 2:]) - np.maximum(
+        corners[:, None, :2], corners[None, :, :2]
+    )
     meeting = np.triu((shared[..., 0] > 1) & (shared[..., 1] > 3), 1)
     assert not meeting.any(), [(level[a][0].get_text(), level[b][0].get_text()) for a, b in np.argwhere(meeting)]
 
@@ -293,8 +331,13 @@ def test_bars_are_as_long_as_the_shares() -> None:
 
 def test_the_staircase_is_as_wide_as_the_fields_and_names_the_first_that_sees_all() -> None:
     found = chain([Window(3, 1, 1), Window(3, 1, 1), Window(2, 2), Window(3, 1, 1)])
-    figure = fields.growth(["conv1_1", "conv1_2", "pool1", "conv2_1"], [f.size for f in found], ["conv", "conv", "pool", "conv"],
-                           [f.jump for f in found], image_side=10)  # fmt: skip
+    figure = fields.growth(
+        ["conv1_1", "conv1_2", "pool1", "conv2_1"],
+        [f.size for f in found],
+        ["conv", "conv", "pool", "conv"],
+        [f.jump for f in found],
+        image_side=10,
+    )
     widths = [bars[0].get_width() for bars in figure.axes[0].containers]
     assert widths == [3, 5, 6, 10]
     assert any(tells(text.get_text(), "conv2_1", "first") for text in texts(figure))
@@ -304,7 +347,9 @@ def test_a_box_beyond_the_picture_says_how_much_of_it_is_padding() -> None:
     box = Field(size=20, jump=4, padding=10).box(0, 0)  # covers -10 .. 9 both ways: a quarter is picture
     figure = fields.boxes_on_image(photo(40, 40), [("conv3_1", box)])
     assert any(tells(text.get_text(), "20 × 20 px", "75 %") for text in texts(figure))
-    frames = [patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle) and patch.get_label() == "conv3_1"]
+    frames = [
+        patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle) and patch.get_label() == "conv3_1"
+    ]
     assert frames[0].get_bbox().bounds == (-10, -10, 20, 20)
     assert any(patch.get_hatch() for patch in figure.axes[0].patches)
 
@@ -315,7 +360,9 @@ def test_a_zero_map_leaves_the_photo_as_it_is() -> None:
     scale = Scale(-1, 1, True, "logit", "all maps")
     figure = attention.methods_side_by_side([attention.Row(picture, [("none", nothing, scale)])])
     image = np.asarray(figure.axes[0].images[0].get_array())
-    side = (image.shape[1] - 20) // 2  # two pictures and the gap between them; above them two figure pixels of room, below a colour bar
+    side = (
+        image.shape[1] - 20
+    ) // 2  # two pictures and the gap between them; above them two figure pixels of room, below a colour bar
     assert side % 64 == 0
     np.testing.assert_array_equal(image[4 : 4 + side, :side], image[4 : 4 + side, -side:])
 
@@ -334,7 +381,9 @@ def test_a_grid_puts_each_picture_at_its_cell_enlarged_whole_times() -> None:
 
 
 def test_a_verdict_is_a_sign_and_not_only_a_colour() -> None:
-    shown = [text.get_text() for text in texts(pictures.picture_grid([photo()] * 2, ["a", "b"], borders=["good", "bad"]))]
+    shown = [
+        text.get_text() for text in texts(pictures.picture_grid([photo()] * 2, ["a", "b"], borders=["good", "bad"]))
+    ]
     assert {"✓ a", "✗ b"} <= set(shown)
 
 
@@ -361,7 +410,9 @@ def test_a_limit_shades_what_passes() -> None:
     axes = trust.trials(["a"], ["passes"], [check], title="t").axes[0]
     width = axes.get_xlim()[1]
     assert axes.patches[0].get_extents().transformed(axes.transData.inverted()).x1 == pytest.approx(0.25 * width)
-    assert next(line for line in axes.lines if line.get_label() == "limit").get_xdata()[0] == pytest.approx(0.75 * width)
+    assert next(line for line in axes.lines if line.get_label() == "limit").get_xdata()[0] == pytest.approx(
+        0.75 * width
+    )
 
 
 def test_a_line_of_curves_has_one_look_in_all_panels_and_joins_over_what_was_not_measured() -> None:

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 import pytest
 from matplotlib.figure import Figure
 
-from vgg_viz.figures.lean import packed, stripped
+from vgg_viz.figures.svg_minify import packed, stripped
 from vgg_viz.figures.write import vector
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -29,7 +29,9 @@ def styles(text: str) -> list[tuple[str, dict[str, str]]]:
     """Every painted element with the style that it ends up with, from its attribute or its class."""
     root = ET.fromstring(text)
     sheet = {
-        name: rule for element in root.iter(f"{SVG}style") for name, rule in re.findall(r"\.(\w+)\{([^}]*)\}", element.text or "")
+        name: rule
+        for element in root.iter(f"{SVG}style")
+        for name, rule in re.findall(r"\.(\w+)\{([^}]*)\}", element.text or "")
     }
     found = []
     for element in root.iter():

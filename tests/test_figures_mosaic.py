@@ -8,15 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import colormaps
 
-from vgg_viz.figures.mosaic import Grid, cell_side, fit, lay, outlined, overlay, painted_map
+from vgg_viz.figures.image_grid import Grid, cell_side, fit, lay, outlined, overlay, painted_map
 from vgg_viz.maths.heatmaps import Scale
 
 SIGNED = Scale(-2, 2, True, "logit", "this map")
 PLAIN = Scale(0, 2, False, "logit", "this map")
 
 
-@given(st.integers(1, 40), st.integers(1, 9), st.integers(1, 12), st.integers(1, 12), st.integers(0, 5), st.integers(0, 5))
-def test_cells_never_overlap_and_fill_the_sheet(count: int, columns: int, width: int, height: int, gap: int, above: int) -> None:
+@given(
+    st.integers(1, 40), st.integers(1, 9), st.integers(1, 12), st.integers(1, 12), st.integers(0, 5), st.integers(0, 5)
+)
+def test_cells_never_overlap_and_fill_the_sheet(
+    count: int, columns: int, width: int, height: int, gap: int, above: int
+) -> None:
     grid = Grid(count, min(columns, count), width, height, gap=gap, above=above, below=1)
     sheet = lay(grid, [np.full((height, width), n, np.float32) for n in range(count)])
     assert sheet.shape == grid.size[::-1]
@@ -48,8 +52,10 @@ def test_pixels_are_enlarged_a_whole_number_of_times() -> None:
     np.testing.assert_array_equal(large, np.kron(picture, np.ones((3, 3))))
 
 
-@pytest.mark.parametrize(("side", "wanted", "density", "cell"), [(64, 150, 1, 128), (64, 170, 1, 192), (224, 128, 1, 128),
-                                                                  (64, 100, 2, 96), (3, 54, 1, 54)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("side", "wanted", "density", "cell"),
+    [(64, 150, 1, 128), (64, 170, 1, 192), (224, 128, 1, 128), (64, 100, 2, 96), (3, 54, 1, 54)],
+)
 def test_a_cell_is_one_that_the_picture_fills(side: int, wanted: int, density: int, cell: int) -> None:
     assert cell_side(side, wanted, density=density) == cell
 

@@ -124,15 +124,27 @@ def test_the_readers_own_settings_come_back_and_do_not_reach_our_figures() -> No
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0"), (0.12345, "0.123"), (-1.5, "−1.5"), (1234.5, "1,234"), (0.0000123, "1.23e−5"), (4e6, "4e6"),
-     (float("nan"), "–"), (float("inf"), "∞"), (100.0, "100"), (99.14, "99.1")],
-)  # fmt: skip
+    [
+        (0, "0"),
+        (0.12345, "0.123"),
+        (-1.5, "−1.5"),
+        (1234.5, "1,234"),
+        (0.0000123, "1.23e−5"),
+        (4e6, "4e6"),
+        (float("nan"), "–"),
+        (float("inf"), "∞"),
+        (100.0, "100"),
+        (99.14, "99.1"),
+    ],
+)
 def test_numbers_are_written_for_readers(value: float, text: str) -> None:
     assert number(value) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(512, "512"), (14_714_688, "14.7 M"), (138_357_544, "138 M"), (999_900, "1 M"),
-                                             (15_470_264_320, "15.5 G")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(512, "512"), (14_714_688, "14.7 M"), (138_357_544, "138 M"), (999_900, "1 M"), (15_470_264_320, "15.5 G")],
+)
 def test_counts_are_written_in_three_digits(value: int, text: str) -> None:
     assert count(value) == text
 

@@ -13,7 +13,9 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from vgg_viz.figures import canvas, network, pictures, style, trust, walls, write
+from vgg_viz.figures import feature_maps as walls
+from vgg_viz.figures import layout as canvas
+from vgg_viz.figures import network, pictures, style, trust, write
 from vgg_viz.figures.style import DARK, LIGHT, house
 from vgg_viz.maths.heatmaps import Scale
 
@@ -78,8 +80,10 @@ def test_the_dark_theme_leaves_data_as_it_is() -> None:
     grid = walls.plan((8, 6, 6))
     across, down = figure.axes[0].get_position().x0, 1 - figure.axes[0].get_position().y1
     for n in (0, 7):
-        x, y = (round(start * side) + place for start, side, place in
-                zip((across, down), (light.shape[1], light.shape[0]), grid.corner(n), strict=True))  # fmt: skip
+        x, y = (
+            round(start * side) + place
+            for start, side, place in zip((across, down), (light.shape[1], light.shape[0]), grid.corner(n), strict=True)
+        )
         one, other = (picture[y + 2 : y + 20, x + 2 : x + 20] for picture in (light, dark))
         assert np.abs(one - other).max() <= 12  # each through a palette of its own
 
@@ -153,7 +157,9 @@ def test_an_adaptive_svg_holds_both_themes_and_its_pictures_once() -> None:
 
 
 def test_every_reference_in_an_svg_is_defined() -> None:
-    figure = trust.trials(["a"], ["weak"], [trust.Asked("ROAD", "share", [0.5], ["weak"], (0.0, 1.0))], title="Évidence")
+    figure = trust.trials(
+        ["a"], ["weak"], [trust.Asked("ROAD", "share", [0.5], ["weak"], (0.0, 1.0))], title="Évidence"
+    )
     text = write.svg(figure)
     wanted = set(re.findall(r'href="#([^"]+)"', text)) | set(re.findall(r"url\(#([^)]+)\)", text))
     assert wanted

@@ -39,8 +39,13 @@ def test_a_root_of_class_folders_opens_with_labels_in_the_order_of_names(root):
     assert folder.classes == ("cat", "dog")
     assert folder.split == ""
     assert [(item.name, item.label) for item in folder.items] == [
-        ("cat/0.png", 0), ("cat/1.png", 0), ("cat/2.png", 0), ("dog/0.png", 1), ("dog/1.png", 1), ("dog/2.png", 1),
-    ]  # fmt: skip
+        ("cat/0.png", 0),
+        ("cat/1.png", 0),
+        ("cat/2.png", 0),
+        ("dog/0.png", 1),
+        ("dog/1.png", 1),
+        ("dog/2.png", 1),
+    ]
     batch = read_folder(folder, image_side=4)
     assert (batch.images[:, 0, 0, 0] * 255).round().tolist() == [0, 1, 2, 100, 101, 102]
     assert batch.labels.tolist() == [0, 0, 0, 1, 1, 1]
@@ -64,8 +69,11 @@ def test_of_a_folder_with_parts_the_held_out_one_is_opened_unless_another_is_ask
     picture(tmp_path / "train" / "b" / "only.png")
     opened = {split: open_folder(tmp_path, split=split) for split in ("train", "val", "test", "held-out")}
     assert {split: folder.split for split, folder in opened.items()} == {
-        "train": "train", "val": "val", "test": "test", "held-out": "test",
-    }  # fmt: skip
+        "train": "train",
+        "val": "val",
+        "test": "test",
+        "held-out": "test",
+    }
     assert opened["held-out"].items[0].name == "a/test.png"
     assert all(folder.classes == ("a", "b") for folder in opened.values())  # labels agree between parts
 
@@ -101,7 +109,9 @@ def test_a_folder_of_broken_files_only_is_refused_with_the_first_reason(tmp_path
     for number in range(3):
         (tmp_path / "a").mkdir(exist_ok=True)
         (tmp_path / "a" / f"{number}.png").write_bytes(b"junk")
-    with pytest.raises(DataRefused, match=r"holds no picture that can be read \(3 files were left out; the first: a/0\.png"):
+    with pytest.raises(
+        DataRefused, match=r"holds no picture that can be read \(3 files were left out; the first: a/0\.png"
+    ):
         read_folder(open_folder(tmp_path), image_side=8)
 
 
@@ -116,15 +126,27 @@ def test_hidden_files_litter_nesting_mixed_case_and_links_are_handled(root, tmp_
     os.symlink(root / "dog", root / "dog" / "loop")  # would never end
     os.symlink(tmp_path / "gone.png", root / "dog" / "dangling.png")
     folder = open_folder(root)
-    assert [item.name for item in folder.items if item.label == 0] == ["cat/0.png", "cat/1.png", "cat/2.png", "cat/deep/er/LOUD.PNG"]
+    assert [item.name for item in folder.items if item.label == 0] == [
+        "cat/0.png",
+        "cat/1.png",
+        "cat/2.png",
+        "cat/deep/er/LOUD.PNG",
+    ]
     assert [item.name for item in folder.items if item.label == 1] == [
-        "dog/0.png", "dog/1.png", "dog/2.png", "dog/dangling.png", "dog/link.png", "dog/linked folder/linked.png",
-    ]  # fmt: skip
+        "dog/0.png",
+        "dog/1.png",
+        "dog/2.png",
+        "dog/dangling.png",
+        "dog/link.png",
+        "dog/linked folder/linked.png",
+    ]
     assert folder.classes == ("cat", "dog")
     assert [name for name, _ in read_folder(folder, image_side=8).skipped] == ["dog/dangling.png"]
 
 
-@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "a'b\"c", "日本 語", "{{7*7}}", "[bold]x[/bold]", "new\nline"])
+@pytest.mark.parametrize(
+    "name", ["<script>alert(1)</script>", "a'b\"c", "日本 語", "{{7*7}}", "[bold]x[/bold]", "new\nline"]
+)
 def test_hostile_names_are_kept_as_the_text_they_are(tmp_path, name):
     name = name.replace("/", "∕")
     picture(tmp_path / name / f"{name}.png")
@@ -215,7 +237,9 @@ def test_one_picture_or_a_folder_with_broken_ones(tmp_path):
     with pytest.raises(DataRefused, match="there is no 'nowhere'; give a picture, or a folder of pictures"):
         read_images(tmp_path / "nowhere", image_side=8)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataRefused, match=r"'empty' holds no picture that can be read; expected a folder with pictures"):
+    with pytest.raises(
+        DataRefused, match=r"'empty' holds no picture that can be read; expected a folder with pictures"
+    ):
         read_images(tmp_path / "empty", image_side=8)
 
 

@@ -13,10 +13,10 @@ from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load, save
 from vgg_viz.models.names import find, layers
 from vgg_viz.records import Checkpoint, Exhibit, Finding
-from vgg_viz.report.material import Material
-from vgg_viz.report.preset import PRESETS
-from vgg_viz.report.sections.forensics import forensics
-from vgg_viz.report.subject import Subject
+from vgg_viz.sections.report.forensics import forensics
+from vgg_viz.studies.inputs import Material
+from vgg_viz.studies.preset import PRESETS
+from vgg_viz.studies.subject import Subject
 from vgg_viz.units.forensics import exact_copies, examine_norms, examine_weights
 
 SMALL = {"width": 0.125, "num_classes": 10, "image_side": 32}
@@ -49,9 +49,12 @@ def weights_with(fill):
 
 
 WAYS = {
-    "torch": torch_default, "torchvision": torchvision_way, "xavier": weights_with(nn.init.xavier_uniform_),
-    "he": weights_with(nn.init.kaiming_uniform_), "xavier_normal": weights_with(nn.init.xavier_normal_),
-}  # fmt: skip
+    "torch": torch_default,
+    "torchvision": torchvision_way,
+    "xavier": weights_with(nn.init.xavier_uniform_),
+    "he": weights_with(nn.init.kaiming_uniform_),
+    "xavier_normal": weights_with(nn.init.xavier_normal_),
+}
 
 
 def fresh(way: str, variant: str, seed: int) -> nn.Module:
@@ -127,7 +130,10 @@ def test_planted_silent_copied_and_cut_filters_are_found_where_they_are():
         fc[torch.rand(fc.shape, generator=torch.Generator().manual_seed(0)) < 0.8] = 0
     found = {layer.name: layer for layer in examine_weights(model)}
     assert {name: layer.silent for name, layer in found.items() if layer.silent} == {"conv1_2": (3,)}
-    assert {name: layer.copies for name, layer in found.items() if layer.copies} == {"conv2_1": ((2, 7),), "conv2_2": ((1, 9),)}
+    assert {name: layer.copies for name, layer in found.items() if layer.copies} == {
+        "conv2_1": ((2, 7),),
+        "conv2_2": ((1, 9),),
+    }
     assert found["fc3"].zeros == pytest.approx(0.8, abs=0.01)
     assert found["conv1_2"].zeros == pytest.approx(0.1)
     assert found["conv1_1"].zeros == 0
@@ -182,11 +188,16 @@ def test_a_sound_file_adds_nothing_to_the_verdict_and_shows_what_it_says_in_numb
     assert findings == []
     weights, spectra, table = exhibits
     found = {layer.name: layer for layer in examine_weights(trained())}
-    assert {name: weights.numbers[name]["moved"] for name in found} == {name: layer.fit.moved for name, layer in found.items()}
+    assert {name: weights.numbers[name]["moved"] for name in found} == {
+        name: layer.fit.moved for name, layer in found.items()
+    }
     for name, layer in found.items():
         assert sum(weights.numbers[name]["histogram"]) == round(layer.looked * (1 - layer.beyond))
-    assert all(spectra.numbers[name]["top"] == spectra.numbers[name]["shown"][0] or spectra.numbers[name]["top"] == pytest.approx(
-        spectra.numbers[name]["shown"][0], abs=1e-4) for name in found)  # fmt: skip
+    assert all(
+        spectra.numbers[name]["top"] == spectra.numbers[name]["shown"][0]
+        or spectra.numbers[name]["top"] == pytest.approx(spectra.numbers[name]["shown"][0], abs=1e-4)
+        for name in found
+    )
     assert [row[0] for row in table.table.rows] == list(found)
     assert "Nothing here looks broken" in table.caption.read
 

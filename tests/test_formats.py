@@ -104,35 +104,55 @@ def test_a_timm_network_without_a_classifier_is_refused(tmp_path: Path) -> None:
 
 CIFAR = {
     "one linear layer without a number": (nn.Linear(64, 10), ()),
-    "512-512-K": (nn.Sequential(nn.Dropout(), nn.Linear(64, 64), nn.ReLU(True), nn.Dropout(), nn.Linear(64, 64), nn.ReLU(True),
-                                nn.Linear(64, 10)), (512, 512)),
+    "512-512-K": (
+        nn.Sequential(
+            nn.Dropout(),
+            nn.Linear(64, 64),
+            nn.ReLU(True),
+            nn.Dropout(),
+            nn.Linear(64, 64),
+            nn.ReLU(True),
+            nn.Linear(64, 10),
+        ),
+        (512, 512),
+    ),
     "512-4096-4096-K": (mlp(64, 512, 512, 10), (4096, 4096)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("head", CIFAR)
 @pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize("plan", ["vgg11", "c", "vgg16", "vgg19"])
-def test_cifar_networks_of_any_head_open_with_their_own_logits(plan: str, batch_norm: bool, head: str, tmp_path: Path) -> None:
+def test_cifar_networks_of_any_head_open_with_their_own_logits(
+    plan: str, batch_norm: bool, head: str, tmp_path: Path
+) -> None:
     classifier, hidden = CIFAR[head]
     network = settled(PlainVGG(plan, batch_norm=batch_norm, classifier=classifier))
     back = opened(network.state_dict(), tmp_path)
     architecture = back.architecture
     assert (architecture.variant, architecture.batch_norm, architecture.width) == (plan, batch_norm, 1 / 8)
-    assert (architecture.image_side, architecture.pooled, architecture.head, architecture.num_classes) == (32, 1, hidden, 10)
+    assert (architecture.image_side, architecture.pooled, architecture.head, architecture.num_classes) == (
+        32,
+        1,
+        hidden,
+        10,
+    )
     assert same_logits(back, network, 32)
     assert any("CIFAR-10's" in text for text in map(str, back.provenance.alternatives))
     assert any("32 to 63 px" in text for text in map(str, back.provenance.alternatives))
 
 
-@pytest.mark.parametrize(("channels", "bias", "pool", "side"), [
-    (1, True, None, 32), (3, False, None, 64), (3, True, 3, 96), (1, False, 7, 224),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("channels", "bias", "pool", "side"),
+    [(1, True, None, 32), (3, False, None, 64), (3, True, 3, 96), (1, False, 7, 224)],
+)
 def test_channels_biases_and_the_last_map_are_read_off_the_shapes(
     channels: int, bias: bool, pool: int | None, side: int, tmp_path: Path
 ) -> None:
     last = pool or side // 32
-    network = settled(PlainVGG("vgg13", batch_norm=True, bias=bias, channels=channels, pool=pool, classifier=mlp(64 * last**2, 32, 4)))
+    network = settled(
+        PlainVGG("vgg13", batch_norm=True, bias=bias, channels=channels, pool=pool, classifier=mlp(64 * last**2, 32, 4))
+    )
     back = opened(network.state_dict(), tmp_path)
     architecture = back.architecture
     assert (architecture.in_channels, architecture.conv_bias, architecture.pooled) == (channels, bias, last)
@@ -195,7 +215,9 @@ def test_every_other_padding_and_side_of_a_tiny_vgg_is_named(tmp_path: Path) -> 
     network = settled(CourseTiny(padding=0, side=64))
     back = opened(network.state_dict(), tmp_path)
     (others,) = [text for text in map(str, back.provenance.alternatives) if "same map" in text]
-    assert others == "Padding 0 at 65 to 67 px or padding 1 at 52 to 55 px gives the same map (--padding, --image-size)."
+    assert (
+        others == "Padding 0 at 65 to 67 px or padding 1 at 52 to 55 px gives the same map (--padding, --image-size)."
+    )
     pictures = torch.rand(1, 3, 52, 52)
     other = opened(network.state_dict(), tmp_path, padding=1)
     assert (other.architecture.padding, other.architecture.image_side) == (1, 52)
@@ -263,7 +285,10 @@ def test_features_with_a_classifier_of_another_name_open(tmp_path: Path) -> None
 
 def test_keys_sorted_by_the_alphabet_are_put_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     network = settled(PlainVGG("vgg16", classifier=nn.Linear(64, 6)))
-    numbers = {f"features.{i}": f"conv{n}" for n, i in enumerate(i for i, m in enumerate(network.features) if isinstance(m, nn.Conv2d))}
+    numbers = {
+        f"features.{i}": f"conv{n}"
+        for n, i in enumerate(i for i, m in enumerate(network.features) if isinstance(m, nn.Conv2d))
+    }
     weights = {}
     for key, value in network.state_dict().items():
         stem, _, kind = key.rpartition(".")
@@ -275,15 +300,21 @@ def test_keys_sorted_by_the_alphabet_are_put_in_the_order_of_their_numbers(tmp_p
 # ---------------------------------------------------------------- nearly a VGG
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    (lambda w: w.update({"features.1.weight": torch.ones(8)}), "'features.1.weight' inside the network"),
-    (lambda w: w.update({"classifier.1.running_mean": torch.ones(8), "classifier.1.weight": torch.ones(8)}), "inside the network"),
-    (lambda w: [w.pop(key) for key in list(w) if key.startswith("classifier")], "and no classifier"),
-    (lambda w: w.update({"features.0.weight": torch.ones(8, 2, 3, 3)}), "reads 2 channels"),
-    (lambda w: w.update({"features.3.weight": torch.ones(16, 4, 3, 3)}), "one chain of full convolutions"),
-    (lambda w: w.update({"features.0.weight": torch.ones(8, 3, 5, 5)}), "only VGG networks"),
-    (lambda w: w.update({"classifier.weight": torch.ones(5, 130)}), "no square map"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda w: w.update({"features.1.weight": torch.ones(8)}), "'features.1.weight' inside the network"),
+        (
+            lambda w: w.update({"classifier.1.running_mean": torch.ones(8), "classifier.1.weight": torch.ones(8)}),
+            "inside the network",
+        ),
+        (lambda w: [w.pop(key) for key in list(w) if key.startswith("classifier")], "and no classifier"),
+        (lambda w: w.update({"features.0.weight": torch.ones(8, 2, 3, 3)}), "reads 2 channels"),
+        (lambda w: w.update({"features.3.weight": torch.ones(16, 4, 3, 3)}), "one chain of full convolutions"),
+        (lambda w: w.update({"features.0.weight": torch.ones(8, 3, 5, 5)}), "only VGG networks"),
+        (lambda w: w.update({"classifier.weight": torch.ones(5, 130)}), "no square map"),
+    ],
+)
 def test_what_is_nearly_a_vgg_is_refused_in_one_sentence(change: Any, words: str, tmp_path: Path) -> None:
     weights = dict(settled(PlainVGG("vgg11", classifier=nn.Linear(64, 5))).state_dict())
     change(weights)
@@ -294,20 +325,26 @@ def test_what_is_nearly_a_vgg_is_refused_in_one_sentence(change: Any, words: str
 
 def test_batch_norm_without_statistics_is_refused(tmp_path: Path) -> None:
     network = settled(PlainVGG("vgg11", batch_norm=True, classifier=nn.Linear(64, 5)))
-    weights = {key: value for key, value in network.state_dict().items() if "running" not in key and "num_batches" not in key}
+    weights = {
+        key: value for key, value in network.state_dict().items() if "running" not in key and "num_batches" not in key
+    }
     with pytest.raises(CheckpointRefused, match="track_running_stats"):
         opened(weights, tmp_path)
 
 
 def test_counters_of_a_profiler_are_listed_and_harm_nothing(tmp_path: Path) -> None:
     network = settled(PlainVGG("vgg11", classifier=nn.Linear(64, 5)))
-    back = opened({**network.state_dict(), "features.0.total_ops": torch.zeros(1), "criterion.weight": torch.ones(5)}, tmp_path)
+    back = opened(
+        {**network.state_dict(), "features.0.total_ops": torch.zeros(1), "criterion.weight": torch.ones(5)}, tmp_path
+    )
     assert same_logits(back, network, 32)
     assert set(back.provenance.ignored_keys) == {"features.0.total_ops", "criterion.weight"}
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
-def test_weights_of_another_precision_answer_as_the_network_in_single_precision_does(kind: torch.dtype, tmp_path: Path) -> None:
+def test_weights_of_another_precision_answer_as_the_network_in_single_precision_does(
+    kind: torch.dtype, tmp_path: Path
+) -> None:
     network = settled(PlainVGG("vgg11", batch_norm=True, classifier=nn.Linear(64, 5))).to(kind)
     back = opened(network.state_dict(), tmp_path)
     assert same_logits(back, network.float(), 32)

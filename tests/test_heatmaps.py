@@ -20,7 +20,9 @@ FIELDS = {"conv": Field(size=14, jump=2, padding=0)}
 @pytest.mark.parametrize(("layer", "inside"), [(None, 995), ("conv", 980)])
 @pytest.mark.parametrize("signed", [False, True])
 def test_the_scale_of_a_map_holds_as_much_of_it_as_its_kind_says(layer, inside, signed):
-    values = torch.arange(1.0, 1001).reshape(1, 25, 40) * (torch.tensor([1.0, -1.0]).repeat(500).reshape(25, 40) if signed else 1)
+    values = torch.arange(1.0, 1001).reshape(1, 25, 40) * (
+        torch.tensor([1.0, -1.0]).repeat(500).reshape(25, 40) if signed else 1
+    )
     scale = attribution_scale(values, Attribution("m", values, "logit", signed, layer, torch.zeros(1)), over="this map")
     assert (scale.high, scale.low) == (inside, -inside if signed else 0)
     assert scale.clipped == pytest.approx(1 - inside / 1000)
@@ -29,7 +31,9 @@ def test_the_scale_of_a_map_holds_as_much_of_it_as_its_kind_says(layer, inside, 
 
 def test_a_difference_of_maps_without_signs_has_a_signed_scale():
     values = torch.tensor([[[-3.0, 1.0]]])
-    scale = attribution_scale(values, Attribution("m", values.abs(), "logit", False, "conv", torch.zeros(1)), over="x", signed=True)
+    scale = attribution_scale(
+        values, Attribution("m", values.abs(), "logit", False, "conv", torch.zeros(1)), over="x", signed=True
+    )
     assert (scale.low, scale.high) == (-3, 3)
 
 
@@ -50,7 +54,9 @@ def test_where_nobody_knows_what_a_unit_sees_a_map_is_refused_or_stretched():
         on_pixels(other, "0", maps, (8, 8))
     stretched = on_pixels(other, "0", maps, (8, 8), stretch=True)
     assert stretched.shape == (2, 8, 8)
-    assert torch.equal(stretched, nn.functional.interpolate(maps[None], (8, 8), mode="bilinear", align_corners=False)[0])
+    assert torch.equal(
+        stretched, nn.functional.interpolate(maps[None], (8, 8), mode="bilinear", align_corners=False)[0]
+    )
 
 
 def test_a_model_places_its_maps_by_its_own_fields():
@@ -59,4 +65,6 @@ def test_a_model_places_its_maps_by_its_own_fields():
     side = model.architecture.image_side
     for row in rows:
         maps = torch.rand(1, *row.shape[1:])
-        assert torch.equal(on_pixels(model, row.name, maps, (side, side)), on_picture(maps, row.name, fields_of(rows), (side, side)))
+        assert torch.equal(
+            on_pixels(model, row.name, maps, (side, side)), on_picture(maps, row.name, fields_of(rows), (side, side))
+        )

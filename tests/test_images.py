@@ -39,7 +39,12 @@ def stored(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 def corners() -> np.ndarray:
     """6 x 4 px: red top left, green top right, blue bottom left, white bottom right."""
     pixels = np.zeros((4, 6, 3), np.uint8)
-    pixels[:2, :3], pixels[:2, 3:], pixels[2:, :3], pixels[2:, 3:] = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+    pixels[:2, :3], pixels[:2, 3:], pixels[2:, :3], pixels[2:, 3:] = (
+        (255, 0, 0),
+        (0, 255, 0),
+        (0, 0, 255),
+        (255, 255, 255),
+    )
     return pixels
 
 
@@ -64,9 +69,15 @@ def test_a_plain_png_comes_back_exactly_channels_first(corners):
 def test_exif_orientation_stands_the_picture_upright(corners, orientation, kind):
     # What a camera stores for each orientation, so that the viewer's inverse shows `corners`.
     sensor = {
-        1: corners, 2: corners[:, ::-1], 3: corners[::-1, ::-1], 4: corners[::-1],
-        5: corners.transpose(1, 0, 2), 6: np.rot90(corners, 1), 7: np.rot90(corners, 2).transpose(1, 0, 2), 8: np.rot90(corners, -1),
-    }[orientation]  # fmt: skip
+        1: corners,
+        2: corners[:, ::-1],
+        3: corners[::-1, ::-1],
+        4: corners[::-1],
+        5: corners.transpose(1, 0, 2),
+        6: np.rot90(corners, 1),
+        7: np.rot90(corners, 2).transpose(1, 0, 2),
+        8: np.rot90(corners, -1),
+    }[orientation]
     sensor = np.kron(np.ascontiguousarray(sensor), np.ones((16, 16, 1), np.uint8))  # JPEG blocks stay of one colour
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -114,7 +125,11 @@ def test_grey_palette_one_bit_and_cmyk_files_show_the_same_square():
     assert expected.shape == (3, 2, 2)
     assert expected[:, 0, 0].tolist() == [0, 0, 0]
     assert expected[:, 0, 1].tolist() == [1, 1, 1]
-    for other in (grey.convert("P"), grey.convert("1"), grey.convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE)):
+    for other in (
+        grey.convert("P"),
+        grey.convert("1"),
+        grey.convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE),
+    ):
         assert torch.equal(decode(stored(other)), expected)
     assert torch.equal(decode(stored(grey.convert("RGB").convert("CMYK"), "TIFF")), expected)
     cmyk = decode(stored(grey.resize((32, 32), 0).convert("RGB").convert("CMYK"), "JPEG", quality=95))
@@ -204,7 +219,9 @@ def test_truncated_and_damaged_files_are_refused_or_decoded_but_never_crash(kind
 
 def test_a_truncated_file_says_what_to_do():
     whole = stored(Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)), "JPEG")
-    with pytest.raises(ImageRefused, match=r"half\.jpg starts like a picture but cannot be decoded .*truncated.*take it out"):
+    with pytest.raises(
+        ImageRefused, match=r"half\.jpg starts like a picture but cannot be decoded .*truncated.*take it out"
+    ):
         decode(whole[: len(whole) // 2], name="half.jpg")
 
 
@@ -234,7 +251,9 @@ def test_resize_equals_torchvision(shape, side):
     shorter = reference.resize(image, [side], antialias=True)
     assert torch.allclose(resize(image, side), shorter, atol=1e-6)
     assert torch.allclose(resize(image, side, "cover"), reference.center_crop(shorter, [side, side]), atol=1e-6)
-    assert torch.allclose(resize(image, side, "stretch"), reference.resize(image, [side, side], antialias=True), atol=1e-6)
+    assert torch.allclose(
+        resize(image, side, "stretch"), reference.resize(image, [side, side], antialias=True), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("shape", [(3, 9, 9), (3, 5, 14), (3, 8, 8)])
@@ -307,7 +326,9 @@ def test_a_strip_keeps_its_middle_and_is_never_blown_up_whole(length, turned, mo
     """3000 x 1 px for a square of 64: 147 MB if all of it were resized, before one column in three thousand is kept."""
     sizes = []
     whole = images.functional.interpolate
-    monkeypatch.setattr(images.functional, "interpolate", lambda batch, size, **kw: sizes.append(size) or whole(batch, size=size, **kw))
+    monkeypatch.setattr(
+        images.functional, "interpolate", lambda batch, size, **kw: sizes.append(size) or whole(batch, size=size, **kw)
+    )
     ramp = torch.linspace(0, 1, length).expand(3, 1, length)
     square = resize(ramp.transpose(1, 2) if turned else ramp, 64, "cover")
     assert square.shape == (3, 64, 64)

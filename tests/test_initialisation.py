@@ -27,19 +27,26 @@ def draw(start: Start, shape: tuple[int, ...], seed: int) -> Tensor:
     """The way torch.nn.init draws it."""
     torch.manual_seed(seed)
     empty = torch.empty(shape)
-    return nn.init.normal_(empty, 0, start.spread) if start.kind == "normal" else nn.init.uniform_(empty, -start.bound, start.bound)
+    return (
+        nn.init.normal_(empty, 0, start.spread)
+        if start.kind == "normal"
+        else nn.init.uniform_(empty, -start.bound, start.bound)
+    )
 
 
-@pytest.mark.parametrize(("start", "made"), [
-    ("PyTorch default", lambda w: nn.init.kaiming_uniform_(w, a=sqrt(5))),
-    ("He normal, fan out", lambda w: nn.init.kaiming_normal_(w, mode="fan_out", nonlinearity="relu")),
-    ("He normal, fan in", lambda w: nn.init.kaiming_normal_(w, nonlinearity="relu")),
-    ("He uniform, fan in", lambda w: nn.init.kaiming_uniform_(w, nonlinearity="relu")),
-    ("Xavier uniform", nn.init.xavier_uniform_),
-    ("Xavier normal", nn.init.xavier_normal_),
-    ("N(0, 0.01)", lambda w: nn.init.normal_(w, 0, 0.01)),
-    ("N(0, 0.1)", lambda w: nn.init.normal_(w, 0, 0.1)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("start", "made"),
+    [
+        ("PyTorch default", lambda w: nn.init.kaiming_uniform_(w, a=sqrt(5))),
+        ("He normal, fan out", lambda w: nn.init.kaiming_normal_(w, mode="fan_out", nonlinearity="relu")),
+        ("He normal, fan in", lambda w: nn.init.kaiming_normal_(w, nonlinearity="relu")),
+        ("He uniform, fan in", lambda w: nn.init.kaiming_uniform_(w, nonlinearity="relu")),
+        ("Xavier uniform", nn.init.xavier_uniform_),
+        ("Xavier normal", nn.init.xavier_normal_),
+        ("N(0, 0.01)", lambda w: nn.init.normal_(w, 0, 0.01)),
+        ("N(0, 0.1)", lambda w: nn.init.normal_(w, 0, 0.1)),
+    ],
+)
 @pytest.mark.parametrize("shape", [(96, 48, 3, 3), (220, 900)])
 def test_what_torch_initialises_is_nearest_to_the_start_of_that_name(start, made, shape):
     torch.manual_seed(3)
@@ -174,13 +181,17 @@ def test_a_starts_functions_are_those_of_its_distribution():
     for start in starts((16, 8, 3, 3)):
         across = torch.linspace(-1, 1, 400_001, dtype=torch.float64)
         assert float(torch.trapezoid(start.density(across), across)) == pytest.approx(1, abs=1e-4)
-        assert float(torch.trapezoid(start.density(across) * across**2, across)) == pytest.approx(start.spread**2, rel=1e-3)
+        assert float(torch.trapezoid(start.density(across) * across**2, across)) == pytest.approx(
+            start.spread**2, rel=1e-3
+        )
         shares = start.below(values)
         inside = (shares > 1e-9) & (shares < 1 - 1e-9)
         assert start.quantile(shares[inside]).numpy() == pytest.approx(values[inside].numpy(), abs=1e-6)
         if start.kind == "normal":
             assert shares.numpy() == pytest.approx([(1 + erf(v / start.spread / sqrt(2))) / 2 for v in values.tolist()])
-            assert float(start.density(torch.tensor(start.spread))) == pytest.approx(exp(-0.5) / (start.spread * sqrt(2 * pi)))
+            assert float(start.density(torch.tensor(start.spread))) == pytest.approx(
+                exp(-0.5) / (start.spread * sqrt(2 * pi))
+            )
 
 
 @pytest.mark.parametrize("count", [64, 1000, 30_000])

@@ -5,19 +5,19 @@ import pytest
 import torch
 from matplotlib.collections import LineCollection
 from torch import nn
+from vgg_viz.attribution.methods.lrp.conservation import ledger
 
 from vgg_viz.attribution import attribute
-from vgg_viz.attribution.ledger import ledger
-from vgg_viz.attribution.lrp import PRESETS
+from vgg_viz.attribution.methods.lrp import PRESETS
 from vgg_viz.errors import UnknownName, VggVizError
 from vgg_viz.figures.ledger import Books, relevance_ledger
 from vgg_viz.figures.style import number
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
-from vgg_viz.report.material import gather
-from vgg_viz.report.preset import preset_for
-from vgg_viz.report.sections.relevance import relevance
-from vgg_viz.report.subject import Subject
+from vgg_viz.sections.report.relevance import relevance
+from vgg_viz.studies.inputs import gather
+from vgg_viz.studies.preset import preset_for
+from vgg_viz.studies.subject import Subject
 
 
 def test_what_the_bias_of_a_linear_layer_keeps_is_its_share_of_the_score():
@@ -42,7 +42,9 @@ def test_the_books_of_the_bundled_network_balance_and_end_in_the_map(preset):
     classes = torch.tensor([0, 3, 5])
     books = ledger(model, images, classes, preset=preset)
     with torch.no_grad():
-        assert torch.allclose(books.score.float(), model(images).gather(1, classes[:, None])[:, 0], rtol=1e-4, atol=1e-4)
+        assert torch.allclose(
+            books.score.float(), model(images).gather(1, classes[:, None])[:, 0], rtol=1e-4, atol=1e-4
+        )
     size = books.entering.abs().amax(1) + books.bias.abs().sum(1) + books.epsilon.abs().sum(1)
     assert (books.gap.abs().amax(1) < 1e-5 * size).all()
     assert (books.between.abs().amax(1) < 1e-6 * size).all()
@@ -56,7 +58,12 @@ def test_an_unknown_preset_is_refused():
         ledger(build("tiny_vgg", image_side=32), torch.rand(1, 3, 32, 32), torch.tensor([0]), preset="epsilon_gama_box")
 
 
-AMOUNTS = (np.array([4.0, 3.0]), np.array([1.5, -1.0]), np.array([-0.5, 0.5]), np.array([3.0, 3.5]))  # came, bias, epsilon, passed
+AMOUNTS = (
+    np.array([4.0, 3.0]),
+    np.array([1.5, -1.0]),
+    np.array([-0.5, 0.5]),
+    np.array([3.0, 3.5]),
+)  # came, bias, epsilon, passed
 BOOK = Books("a <b>title</b>", ["fc8", "conv1_1"], ["ε", "box"], *AMOUNTS)
 
 
@@ -66,7 +73,9 @@ def test_a_ledger_paints_what_came_what_was_kept_and_what_was_passed_on():
     spans = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches]
     assert spans == [(0, 3), (0, 3.5), (3, 4.5), (3.5, 2.5), (4.5, 4.0), (2.5, 3.0)]
     (marks,) = [c for c in axes.collections if isinstance(c, LineCollection)]
-    assert [segment[0][0] for segment in marks.get_segments()] == [4.0, 3.0], "each line of bars ends where its mark stands"
+    assert [segment[0][0] for segment in marks.get_segments()] == [4.0, 3.0], (
+        "each line of bars ends where its mark stands"
+    )
     assert [text.get_text() for text in axes.texts] == ["3", "3.5"]
     low, high = axes.get_xlim()
     assert low == 0

@@ -9,10 +9,10 @@ from vgg_viz.maths.receptive_field import Box
 from vgg_viz.maths.segmentation import box_of, grab_cut, largest_piece, overlap
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
-from vgg_viz.report.material import gather
-from vgg_viz.report.preset import preset_for
-from vgg_viz.report.sections.localisation import OURS, localisation
-from vgg_viz.report.subject import Subject
+from vgg_viz.sections.report.localisation import OURS, localisation
+from vgg_viz.studies.inputs import gather
+from vgg_viz.studies.preset import preset_for
+from vgg_viz.studies.subject import Subject
 
 
 def scene(*boxes: Box, side: int = 48) -> tuple[torch.Tensor, torch.Tensor]:

@@ -15,15 +15,17 @@ from vgg_viz.errors import DataRefused, UnknownName
 from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import architecture, build
 from vgg_viz.records import Batch, Checkpoint, Provenance, Specimen
-from vgg_viz.report.evaluation import summary
-from vgg_viz.report.material import gather, in_channels, labelled_pictures, phrase, specimen_batch
-from vgg_viz.report.preset import PRESETS, preset_for
-from vgg_viz.report.subject import Answers, choose, picked
+from vgg_viz.studies.evaluation import summary
+from vgg_viz.studies.inputs import gather, in_channels, labelled_pictures, phrase, specimen_batch
+from vgg_viz.studies.preset import PRESETS, preset_for
+from vgg_viz.studies.subject import Answers, choose, picked
 
 SIDE = 24
 
 
-def checkpoint(classes: tuple[str, ...] = shapes.CLASSES, *, channels: int = 3, data: dict | None = None, specimens=()) -> Checkpoint:
+def checkpoint(
+    classes: tuple[str, ...] = shapes.CLASSES, *, channels: int = 3, data: dict | None = None, specimens=()
+) -> Checkpoint:
     wanted = architecture("tiny_vgg", image_side=SIDE, num_classes=len(classes), in_channels=channels, width=0.2)
     origin = Provenance("net.pt", "", "vgg_viz", data=data or {})
     return Checkpoint(wanted, classes, build(wanted).state_dict(), specimens=tuple(specimens), provenance=origin)
@@ -69,9 +71,19 @@ def test_an_easier_picture_does_not_push_an_earlier_one_out():
     assert hard_first == easy_first == [0, 2]
 
 
-@pytest.mark.parametrize(("right", "count", "expected"), [
-    ("wwww", 4, 4), ("rrrr", 4, 4), ("wrrr", 4, 4), ("wrrr", 1, 1), ("r", 6, 1), ("w", 6, 1), ("w", 1, 1), ("wwwr", 3, 3),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("right", "count", "expected"),
+    [
+        ("wwww", 4, 4),
+        ("rrrr", 4, 4),
+        ("wrrr", 4, 4),
+        ("wrrr", 1, 1),
+        ("r", 6, 1),
+        ("w", 6, 1),
+        ("w", 1, 1),
+        ("wwwr", 3, 3),
+    ],
+)
 def test_never_more_are_chosen_than_asked_for_and_none_twice(right, count, expected):
     chosen = choose(answers(right, [0.5] * len(right), list(range(len(right)))), count)
     assert len(chosen) == len(set(chosen)) == expected
@@ -154,8 +166,19 @@ def test_the_painted_set_of_the_checkpoint_is_used_with_its_own_seed():
 
 
 def test_a_large_network_is_measured_on_fewer_pictures_but_never_on_hardly_any():
-    counts = [len(gather(checkpoint(data={"kind": "shapes"}), images=None, data=None, preset=replace(PRESETS["quick"], evaluated=60),
-                         gigamacs=cost, seed=0).labelled) for cost in (0.001, 20.0, 1e6)]  # fmt: skip
+    counts = [
+        len(
+            gather(
+                checkpoint(data={"kind": "shapes"}),
+                images=None,
+                data=None,
+                preset=replace(PRESETS["quick"], evaluated=60),
+                gigamacs=cost,
+                seed=0,
+            ).labelled
+        )
+        for cost in (0.001, 20.0, 1e6)
+    ]
     assert counts == [60, 30, 16]
 
 
@@ -217,10 +240,14 @@ def test_presets_name_methods_by_rule_so_that_a_new_method_is_one_file():
     quick = preset_for("quick", 0.1).methods
     assert {"saliency", "grad_cam", "guided_backprop"} <= set(quick)
     assert not {"integrated_gradients", "smoothgrad", "occlusion"} & set(quick), "one pass or two, no more"
-    assert not [name for name in quick if name.startswith("lrp_")], "LRP has a chapter of its own, and its passes are dear"
+    assert not [name for name in quick if name.startswith("lrp_")], (
+        "LRP has a chapter of its own, and its passes are dear"
+    )
     standard = preset_for("standard", 0.1).methods
     assert set(standard) <= set(known)
-    assert {known[name].family for name in standard} == {about.family for about in known.values()}, "something of every family"
+    assert {known[name].family for name in standard} == {about.family for about in known.values()}, (
+        "something of every family"
+    )
     assert "guided_backprop" in standard, "its failure is a lesson"
 
 

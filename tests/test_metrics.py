@@ -247,7 +247,9 @@ def test_the_paired_interval_turns_its_sign_when_the_two_are_swapped_and_holds_t
     assert paired_interval(0, 0, 0, 0) == (-1.0, 1.0)
 
 
-@pytest.mark.parametrize("cells", [(0.5, 0.2, 0.2, 0.1), (0.6, 0.05, 0.25, 0.1), (0.85, 0.05, 0.02, 0.08), (0.1, 0.1, 0.4, 0.4)])
+@pytest.mark.parametrize(
+    "cells", [(0.5, 0.2, 0.2, 0.1), (0.6, 0.05, 0.25, 0.1), (0.85, 0.05, 0.02, 0.08), (0.1, 0.1, 0.4, 0.4)]
+)
 def test_the_paired_interval_holds_the_truth_in_about_95_of_100_repetitions(cells):
     # Every outcome of 24 pictures with its multinomial probability: the coverage exactly, without a die.
     n, covered = 24, 0.0
@@ -258,7 +260,9 @@ def test_the_paired_interval_holds_the_truth_in_about_95_of_100_repetitions(cell
                 d = n - a - b - c
                 ways = math.factorial(n) // math.prod(map(math.factorial, (a, b, c, d)))
                 low, high = paired_interval(a, b, c, d)
-                covered += (low <= truth <= high) * ways * math.prod(p**k for p, k in zip(cells, (a, b, c, d), strict=True))
+                covered += (
+                    (low <= truth <= high) * ways * math.prod(p**k for p, k in zip(cells, (a, b, c, d), strict=True))
+                )
     assert 0.93 < covered < 0.9995  # with few disagreements it is too wide rather than too narrow
 
 

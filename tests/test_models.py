@@ -15,11 +15,18 @@ from vgg_viz.models.tiny import TinyVGG
 from vgg_viz.models.vgg import VGG
 
 TABLE = [
-    ("vgg11", 132_863_336, 7.609), ("vgg11_bn", 132_868_840, 7.609), ("a_lrn", 132_863_336, 7.609),
-    ("vgg13", 133_047_848, 11.308), ("vgg13_bn", 133_053_736, 11.308), ("c", 133_638_952, 11.771), ("c_bn", 133_647_400, 11.771),
-    ("vgg16", 138_357_544, 15.470), ("vgg16_bn", 138_365_992, 15.470),
-    ("vgg19", 143_667_240, 19.632), ("vgg19_bn", 143_678_248, 19.632),
-]  # fmt: skip
+    ("vgg11", 132_863_336, 7.609),
+    ("vgg11_bn", 132_868_840, 7.609),
+    ("a_lrn", 132_863_336, 7.609),
+    ("vgg13", 133_047_848, 11.308),
+    ("vgg13_bn", 133_053_736, 11.308),
+    ("c", 133_638_952, 11.771),
+    ("c_bn", 133_647_400, 11.771),
+    ("vgg16", 138_357_544, 15.470),
+    ("vgg16_bn", 138_365_992, 15.470),
+    ("vgg19", 143_667_240, 19.632),
+    ("vgg19_bn", 143_678_248, 19.632),
+]
 
 
 def on_meta(name: str, **options: object) -> VGG:
@@ -39,9 +46,12 @@ def test_macs_equal_torchinfo_less_the_biases_that_it_counts() -> None:
     from torchinfo import summary
 
     model = on_meta("vgg16")
-    biases = sum(m.bias.numel() * (row.shape[1] * row.shape[2] if len(row.shape) == 3 else 1)
-                 for row, layer in zip(geometry(model), layers(model), strict=True)
-                 for m in [layer.module] if isinstance(m, nn.Conv2d | nn.Linear))  # fmt: skip
+    biases = sum(
+        m.bias.numel() * (row.shape[1] * row.shape[2] if len(row.shape) == 3 else 1)
+        for row, layer in zip(geometry(model), layers(model), strict=True)
+        for m in [layer.module]
+        if isinstance(m, nn.Conv2d | nn.Linear)
+    )
     counted = summary(model, (1, 3, 224, 224), verbose=0, device="meta").total_mult_adds
     assert counted == 15_483_821_032
     assert sum(row.macs for row in geometry(model)) == counted - biases
@@ -59,7 +69,9 @@ def test_logits_equal_torchvision_bit_for_bit(name: str, narrow: int) -> None:
     theirs.load_state_dict(ours.state_dict(), assign=True)
     theirs.eval()
     picture = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-    normalised = (picture - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    normalised = (picture - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor(
+        [0.229, 0.224, 0.225]
+    ).view(3, 1, 1)
     with torch.no_grad():
         logits = ours(picture)
         assert torch.equal(logits, theirs(normalised))
@@ -109,8 +121,20 @@ def test_small_pictures_get_the_compact_head_and_large_ones_the_papers() -> None
 def test_layers_are_called_as_in_the_paper() -> None:
     names = [layer.name for layer in layers(on_meta("vgg16"))]
     assert names[:6] == ["normalise", "conv1_1", "relu1_1", "conv1_2", "relu1_2", "pool1"]
-    assert names[-12:] == ["conv5_3", "relu5_3", "pool5", "avgpool", "flatten",
-                           "fc6", "relu6", "drop6", "fc7", "relu7", "drop7", "fc8"]  # fmt: skip
+    assert names[-12:] == [
+        "conv5_3",
+        "relu5_3",
+        "pool5",
+        "avgpool",
+        "flatten",
+        "fc6",
+        "relu6",
+        "drop6",
+        "fc7",
+        "relu7",
+        "drop7",
+        "fc8",
+    ]
     assert find(on_meta("vgg16"), "conv5_3").path == "features.28"
     assert find(on_meta("vgg16_bn"), "bn5_3").path == "features.41"
 
@@ -135,10 +159,17 @@ def test_letters_of_the_paper_name_variants(letter: str, variant: str) -> None:
     assert architecture(letter).variant == variant
 
 
-@pytest.mark.parametrize(("options", "sentence"), [
-    ({"num_classes": 0}, "at least 1"), ({"in_channels": 4}, "1 \\(grey\\) or 3"), ({"width": 0.0}, "above 0"),
-    ({"image_side": 3}, "4 to 4096"), ({"std": (0.0, 1.0, 1.0)}, "not above 0"), ({"image_side": 16}, "too small"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"num_classes": 0}, "at least 1"),
+        ({"in_channels": 4}, "1 \\(grey\\) or 3"),
+        ({"width": 0.0}, "above 0"),
+        ({"image_side": 3}, "4 to 4096"),
+        ({"std": (0.0, 1.0, 1.0)}, "not above 0"),
+        ({"image_side": 16}, "too small"),
+    ],
+)
 def test_numbers_that_make_no_network_are_refused_in_a_sentence(options: dict[str, object], sentence: str) -> None:
     with pytest.raises(InputRefused, match=sentence):
         build("vgg11", **options)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-NEWCOMER = '''
+NEWCOMER = """
 import torch
-from vgg_viz.attribution.blocks import cam
+from vgg_viz.attribution.cam_reduction import cam
 from vgg_viz.attribution.method import Map, method
 
 
@@ -26,19 +26,19 @@ def squared_saliency(model, images, targets, options):
 @cam("twice_cam", title="Twice CAM", weighs=False, about="Twice what HiRes-CAM says.", source="A trial, 2026")
 def twice_cam(block):
     return 2 * block.product.sum(2)
-'''
+"""
 
 # What each room says, in the order in which faults of old would have shown: a registry was as full as the imports before it.
 ROOMS = """
 import json, sys
 import torch
 import vgg_viz.attribution
-import vgg_viz.attribution.shared
+import vgg_viz.attribution.single_pass
 vgg_viz.attribution.__path__.append(sys.argv[1])  # for this process the file lies in the room
 
-from vgg_viz.attribution.blocks import CAMS
+from vgg_viz.attribution.cam_reduction import CAMS
 said = {"CAMS, at the first look": list(CAMS)}
-from vgg_viz.attribution.shared import SHARED
+from vgg_viz.attribution.single_pass import SHARED
 said["one pass"] = list(SHARED)
 from vgg_viz.attribution import attribute, cams_all_layers, methods
 said["methods()"] = list(methods())
@@ -51,9 +51,9 @@ said["maps of one pass"] = list(maps)
 twice = attribute(model, images, method="twice_cam", target=1, layer="relu2_1").values
 said["attribute"] = [name for name in ("twice_cam",) if torch.equal(twice, maps[name]["relu2_1"].values)]
 said["attribute"] += ["squared_saliency"] * bool(attribute(model, images, method="squared_saliency").values.any())
-from vgg_viz.report.explaining.question import understood
+from vgg_viz.studies.picture_request import understood
 said["explain --method"] = list(understood(model, names, by=["squared_saliency,twice_cam"]).methods)
-from vgg_viz.report.preset import preset_for
+from vgg_viz.studies.preset import preset_for
 said["report --preset full"] = list(preset_for("full", 0.1).methods)
 said["report --preset quick"] = list(preset_for("quick", 0.1).methods)
 from vgg_viz.serve.network import Network
@@ -80,7 +80,10 @@ def said(tmp_path_factory) -> dict[str, list[str]]:
 
 def test_a_method_and_a_formula_in_one_new_file_are_known_in_every_room(said):
     newcomers = {"squared_saliency", "twice_cam"}
-    missing = {room: newcomers - set(names) - ({"squared_saliency"} if room in CAMS_ALONE else set()) for room, names in said.items()}
+    missing = {
+        room: newcomers - set(names) - ({"squared_saliency"} if room in CAMS_ALONE else set())
+        for room, names in said.items()
+    }
     assert {room: names for room, names in missing.items() if names} == {}
 
 

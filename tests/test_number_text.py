@@ -22,11 +22,22 @@ def test_a_share_never_rounds_to_all_or_nothing(share: float, text: str) -> None
     assert percent(share) == text
 
 
-@pytest.mark.parametrize(("share", "text"), [
-    (0, "0.0 %"), (0.0004, "<0.1 %"), (0.0234, "2.3 %"), (0.5634, "56.3 %"), (0.9951, "99.5 %"), (0.9996, "<100 %"),
-    (1, "100.0 %"), (math.nan, "–"),
-])  # fmt: skip
-def test_shares_that_stand_beside_each_other_have_as_many_decimals_and_keep_the_promise(share: float, text: str) -> None:
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0, "0.0 %"),
+        (0.0004, "<0.1 %"),
+        (0.0234, "2.3 %"),
+        (0.5634, "56.3 %"),
+        (0.9951, "99.5 %"),
+        (0.9996, "<100 %"),
+        (1, "100.0 %"),
+        (math.nan, "–"),
+    ],
+)
+def test_shares_that_stand_beside_each_other_have_as_many_decimals_and_keep_the_promise(
+    share: float, text: str
+) -> None:
     assert percent(share, decimals=1) == text
 
 

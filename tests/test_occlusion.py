@@ -6,9 +6,9 @@ from captum.attr import Occlusion
 from torch import Tensor, nn
 
 from vgg_viz.attribution import Against, Neuron, Options, attribute, methods
+from vgg_viz.attribution.incremental_forward import AFTER, AT_MOST, plan
 from vgg_viz.attribution.method import baseline_for
-from vgg_viz.attribution.perturbation import squares
-from vgg_viz.attribution.windows import AFTER, AT_MOST, plan
+from vgg_viz.attribution.methods.occlusion import squares
 from vgg_viz.capture.hooks import evaluating, passing_over, telling
 from vgg_viz.errors import InputRefused
 from vgg_viz.maths.receptive_field import Window
@@ -40,10 +40,15 @@ def by_captum(model: nn.Module, images: Tensor, target: int, window: int, stride
     with evaluating(model), torch.no_grad():
         maps = [
             Occlusion(model).attribute(
-                picture, sliding_window_shapes=(channels, window, window), strides=(channels, stride, stride),
-                baselines=baseline_for(picture, "mean"), target=target, perturbations_per_eval=at_once)
+                picture,
+                sliding_window_shapes=(channels, window, window),
+                strides=(channels, stride, stride),
+                baselines=baseline_for(picture, "mean"),
+                target=target,
+                perturbations_per_eval=at_once,
+            )
             for picture in images.clone(memory_format=torch.channels_last).split(1)
-        ]  # fmt: skip
+        ]
     return torch.cat(maps)[:, 0]
 
 
@@ -70,7 +75,7 @@ def windows_used(model: nn.Module, height: int, width: int, window: int, stride:
         ("vgg16", {"image_side": 64, "width": 0.1, "pooled": None}, (64, 64), 5, 5, 16),
         ("vgg13", {"image_side": 64, "width": 0.1, "pooled": 2, "dense": True}, (96, 80), 9, 9, 16),
     ],
-)  # fmt: skip
+)
 def test_the_map_is_captums_bit_for_bit(name, overrides, size, window, stride, batch):
     model = network(name, **overrides)
     images = pictures(2, *size, channels=model.architecture.in_channels)
@@ -83,7 +88,7 @@ def test_the_map_is_captums_bit_for_bit(name, overrides, size, window, stride, b
 
 
 def test_many_groups_of_places_say_what_one_says(monkeypatch):
-    import vgg_viz.attribution.windows as windows
+    import vgg_viz.attribution.incremental_forward as windows
 
     model, images = network("vgg11", image_side=64, width=0.1), pictures(1, 96, 96)
     asked = {"method": "occlusion", "target": 1, "window": 9, "stride": 4}
@@ -200,16 +205,22 @@ def test_passing_over_brings_every_module_back_also_when_the_block_raises():
         assert torch.equal(model(images), before)
 
 
-@pytest.mark.parametrize("window", [Window(3, 1, 1), Window(2, 2), Window(3, 2, 1), Window(1), Window(3, 1, 2, 2), Window(5, 3, 0)])
+@pytest.mark.parametrize(
+    "window", [Window(3, 1, 1), Window(2, 2), Window(3, 2, 1), Window(1), Window(3, 1, 2, 2), Window(5, 3, 0)]
+)
 def test_outputs_that_read_an_input_are_found_by_arithmetic(window):
     side = 13
     outputs = window.out(side)
     for first in range(side):
         for last in range(first, side):
             readers = [
-                unit for unit in range(outputs)
-                if any(first <= unit * window.stride - window.padding + tap * window.dilation <= last for tap in range(window.kernel))
-            ]  # fmt: skip
+                unit
+                for unit in range(outputs)
+                if any(
+                    first <= unit * window.stride - window.padding + tap * window.dilation <= last
+                    for tap in range(window.kernel)
+                )
+            ]
             low, high = window.reached(first, last, outputs)
             assert 0 <= low <= high < outputs
             if readers:
@@ -258,11 +269,14 @@ def test_several_sizes_are_the_mean_of_plain_occlusions_by_area_also_from_window
     model, images = network("tiny_vgg", image_side=64), pictures(2, 64, 64)
     found = attribute(model, images, method="occlusion_multiscale", target=2, windows=(8, 16, 32))
     alone = [
-        attribute(model, images, method="occlusion", target=2, window=side, stride=side // 2).values / side**2 for side in (8, 16, 32)
+        attribute(model, images, method="occlusion", target=2, window=side, stride=side // 2).values / side**2
+        for side in (8, 16, 32)
     ]
     expected = torch.stack(alone).mean(0)
     assert torch.allclose(found.values, expected, atol=1e-4 * float(expected.abs().max()))
-    assert torch.equal(found.values, attribute(model, images, method="occlusion_multiscale", target=2).values), "an eighth to a half"
+    assert torch.equal(found.values, attribute(model, images, method="occlusion_multiscale", target=2).values), (
+        "an eighth to a half"
+    )
     assert found.passes < 225 + 49 + 9 + 1
     assert found.passes == methods()["occlusion_multiscale"].cost(model, Options(), 64)
 

@@ -13,13 +13,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vgg_viz.gallery.html_text import cell, texts, tied, visible
+from vgg_viz.gallery.page import IndexRow, Page, Section, Shown, render, render_index
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
-from vgg_viz.report.page import IndexRow, Page, Section, Shown, render, render_index
-from vgg_viz.report.wording import cell, texts, tied, visible
 
 RLO = "\u202e"
-NASTY = ("</script><script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "__proto__", f"a{RLO}b", "x" * 300, "",
-         "{{ 7 * 7 }}", "../../etc", "a\u2028b", "\ud800", "<!--", "&lt;b&gt;", "]]>")  # fmt: skip
+NASTY = (
+    "</script><script>alert(1)</script>",
+    "\"'><img src=x onerror=alert(1)>",
+    "__proto__",
+    f"a{RLO}b",
+    "x" * 300,
+    "",
+    "{{ 7 * 7 }}",
+    "../../etc",
+    "a\u2028b",
+    "\ud800",
+    "<!--",
+    "&lt;b&gt;",
+    "]]>",
+)
 VOID = {"meta", "img", "input", "br", "link", "hr"}
 
 
@@ -60,25 +73,60 @@ class Reader(HTMLParser):
 
 def page(name: str = "tiny", **changes) -> Page:
     table = Table((Column("Layer"), Column("Work", "MMAC", True)), ((name, 0.5), ("b", None), ("c", 12.25)))
-    viewer = {"kind": "attention", "photos": [{"name": name, "src": "data:image/png;base64,AA==", "width": 1, "height": 1, "true": 0,
-                                               "top": [[0, float("nan")]], "mask": None}],
-              "classes": [name], "methods": [], "layers": [], "maps": [], "limits": {name: float("inf")}}  # fmt: skip
+    viewer = {
+        "kind": "attention",
+        "photos": [
+            {
+                "name": name,
+                "src": "data:image/png;base64,AA==",
+                "width": 1,
+                "height": 1,
+                "true": 0,
+                "top": [[0, float("nan")]],
+                "mask": None,
+            }
+        ],
+        "classes": [name],
+        "methods": [],
+        "layers": [],
+        "maps": [],
+        "limits": {name: float("inf")},
+    }
     caption = Caption(f"see {name}", f"read {name}", f"cannot {name}")
     shown = (
-        Shown(Exhibit("table", name, caption, name, table=table, numbers={name: name, "share": 0.25}),
-              files=(("CSV", f"data/{name}.csv"),)),
+        Shown(
+            Exhibit("table", name, caption, name, table=table, numbers={name: name, "share": 0.25}),
+            files=(("CSV", f"data/{name}.csv"),),
+        ),
         Shown(Exhibit("viewer", "V", caption, name, viewer=viewer)),
-        Shown(Exhibit("chart", "C", caption, name), "data:image/svg+xml;base64,AA==", "data:image/svg+xml;base64,AB==", 640, 300),
+        Shown(
+            Exhibit("chart", "C", caption, name),
+            "data:image/svg+xml;base64,AA==",
+            "data:image/svg+xml;base64,AB==",
+            640,
+            300,
+        ),
     )
-    built = Page(name, f"about {name}", (Finding("good", name), Finding("bad", name)), ((name, name),), (name,),
-                 (Section("one", name, f"about {name}", shown),
-                  Section("two", "Two", missing=((name, f"python -m vgg_viz report {name}"),))),
-                 ((name, name),))  # fmt: skip
+    built = Page(
+        name,
+        f"about {name}",
+        (Finding("good", name), Finding("bad", name)),
+        ((name, name),),
+        (name,),
+        (
+            Section("one", name, f"about {name}", shown),
+            Section("two", "Two", missing=((name, f"python -m vgg_viz report {name}"),)),
+        ),
+        ((name, name),),
+    )
     return replace(built, **changes)
 
 
 def rows(name: str) -> list[IndexRow]:
-    return [IndexRow(name, name, name, "good", ((name, name), ("Accuracy", "93.1 %"))), IndexRow(name, name, "", "", error=name)]
+    return [
+        IndexRow(name, name, name, "good", ((name, name), ("Accuracy", "93.1 %"))),
+        IndexRow(name, name, "", "", error=name),
+    ]
 
 
 @pytest.mark.parametrize("name", NASTY)
@@ -107,7 +155,11 @@ def test_any_text_as_a_name_gives_a_page_of_the_same_shape(name):
 def test_the_policy_names_exactly_what_is_inside():
     for html in (render(page()), render_index(rows("a"))):
         reader = Reader(html)
-        policy = next(a["content"] for tag, a in reader.elements if tag == "meta" and a.get("http-equiv") == "Content-Security-Policy")
+        policy = next(
+            a["content"]
+            for tag, a in reader.elements
+            if tag == "meta" and a.get("http-equiv") == "Content-Security-Policy"
+        )
         rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
         assert rules["default-src"] == "'none'"
         assert "unsafe" not in policy
@@ -134,8 +186,17 @@ def test_no_element_carries_style_or_handlers_and_nothing_is_fetched():
 
 def test_the_scripts_write_text_only():
     code = "".join(Reader(render(page())).inside["script"])
-    for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "fetch(",
-                 "XMLHttpRequest", "import("):  # fmt: skip
+    for word in (
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "eval(",
+        "new Function",
+        "fetch(",
+        "XMLHttpRequest",
+        "import(",
+    ):
         assert word not in code
     assert 15_000 < len(code) < 60_000
 
@@ -170,13 +231,17 @@ def test_ids_are_slugs_unique_and_never_names():
 
 
 def test_a_missing_section_gives_its_reason_and_its_command():
-    text = Reader(render(page(sections=(Section("data", "Data", missing=(("No pictures.", "vgg_viz report --images DIR"),)),)))).text
+    text = Reader(
+        render(page(sections=(Section("data", "Data", missing=(("No pictures.", "vgg_viz report --images DIR"),)),)))
+    ).text
     assert "Missing here. No pictures." in " ".join(text.split())
     assert "vgg_viz report --images DIR" in text
 
 
 def test_the_verdict_is_the_first_finding_with_its_level_in_words():
-    text = " ".join(Reader(render(page(findings=(Finding("warn", "It guesses."), Finding("bad", "It is blind."))))).text.split())
+    text = " ".join(
+        Reader(render(page(findings=(Finding("warn", "It guesses."), Finding("bad", "It is blind."))))).text.split()
+    )
     assert text.index("Worth a look") < text.index("It guesses.") < text.index("Problem") < text.index("It is blind.")
 
 
@@ -203,15 +268,29 @@ def test_cells_read_like_numbers(values, shown):
 
 
 def test_long_lists_of_numbers_become_their_length_and_range():
-    numbers = {"loss": [0.5 + i for i in range(20)], "top": [1, 2], "map": [[0.0, 1.0], [2.0, 3.0]], "best": {"epoch": 3}}
+    numbers = {
+        "loss": [0.5 + i for i in range(20)],
+        "top": [1, 2],
+        "map": [[0.0, 1.0], [2.0, 3.0]],
+        "best": {"epoch": 3},
+    }
     sections = (Section("s", "S", shown=(Shown(Exhibit("t", "T", Caption("a", "b", "c"), "alt", numbers=numbers)),)),)
     rows_shown = re.findall(r"<dt><bdi>([^<]*)</bdi></dt><dd><bdi>([^<]*)</bdi>", render(page(sections=sections)))
-    assert rows_shown[:4] == [("loss", "20 values, 0.5 to 19.5"), ("top", "1, 2"), ("map", "4 values, 0 to 3"), ("best › epoch", "3")]
+    assert rows_shown[:4] == [
+        ("loss", "20 values, 0.5 to 19.5"),
+        ("top", "1, 2"),
+        ("map", "4 values, 0 to 3"),
+        ("best › epoch", "3"),
+    ]
 
 
 def test_the_index_has_a_row_a_gallery_and_a_broken_one_says_why():
-    html = render_index([IndexRow("a b", "A", "Fine.", "good", (("Accuracy", "93.1 %"), ("Variant", "vgg11"))),
-                         IndexRow("bad", "bad", "", "", error="Its manifest cannot be read.")])  # fmt: skip
+    html = render_index(
+        [
+            IndexRow("a b", "A", "Fine.", "good", (("Accuracy", "93.1 %"), ("Variant", "vgg11"))),
+            IndexRow("bad", "bad", "", "", error="Its manifest cannot be read."),
+        ]
+    )
     reader = Reader(html)
     assert [a["href"] for tag, a in reader.elements if tag == "a"] == ["#main", "./a%20b/index.html"]
     assert "Its manifest cannot be read." in reader.text
@@ -238,4 +317,7 @@ def test_what_rounds_to_nothing_has_no_sign():
 
 def test_a_number_stays_on_a_line_with_its_unit():
     assert tied("85 % of 64 px, 3 pxs, 5 pictures") == "85\u00a0% of 64\u00a0px, 3 pxs, 5 pictures"
-    assert tied("a 26 × 26 map, 3 × 64 × 64, 2 × mean") == "a 26\u00a0×\u00a026 map, 3\u00a0×\u00a064\u00a0×\u00a064, 2 × mean"
+    assert (
+        tied("a 26 × 26 map, 3 × 64 × 64, 2 × mean")
+        == "a 26\u00a0×\u00a026 map, 3\u00a0×\u00a064\u00a0×\u00a064, 2 × mean"
+    )

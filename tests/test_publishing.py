@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 
 from vgg_viz.cli import main
-from vgg_viz.report import publishing
+from vgg_viz.gallery import write_page as publishing
 
 
 def test_the_one_file_is_the_result_and_names_no_neighbour(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], few_sections: Callable[..., None]
 ) -> None:
-    few_sections("training", "data", "mistakes", "examples", "attention", "evidence")  # figures, tables, a grid, a viewer, a list
+    few_sections(
+        "training", "data", "mistakes", "examples", "attention", "evidence"
+    )  # figures, tables, a grid, a viewer, a list
     assert main(["report", "--preset", "quick", "--quiet", "--standalone", "--out", str(tmp_path)]) == 0
     file = Path(capsys.readouterr().out.strip())
     assert file == tmp_path / "sample" / "sample-alone.html"
@@ -26,7 +28,10 @@ def test_the_one_file_is_the_result_and_names_no_neighbour(
 
 
 def test_what_cannot_be_mailed_stays_a_folder_and_is_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, few_sections: Callable[..., None]
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    few_sections: Callable[..., None],
 ) -> None:
     few_sections("mistakes")
     monkeypatch.setattr(publishing, "HEAVY", 300_000)  # the page itself is lighter

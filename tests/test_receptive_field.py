@@ -13,12 +13,42 @@ from vgg_viz.models.names import layers
 from vgg_viz.models.vgg import VARIANTS
 
 PAPER = {
-    "vgg11": [("pool1", 4, 2, 1), ("pool2", 10, 4, 3), ("pool3", 30, 8, 11), ("pool4", 70, 16, 27), ("pool5", 150, 32, 59)],
-    "vgg13": [("pool1", 6, 2, 2), ("pool2", 16, 4, 6), ("pool3", 36, 8, 14), ("pool4", 76, 16, 30), ("pool5", 156, 32, 62)],
-    "vgg16": [("pool1", 6, 2, 2), ("pool2", 16, 4, 6), ("pool3", 44, 8, 18), ("pool4", 100, 16, 42), ("pool5", 212, 32, 90)],
-    "vgg19": [("pool1", 6, 2, 2), ("pool2", 16, 4, 6), ("pool3", 52, 8, 22), ("pool4", 124, 16, 54), ("pool5", 268, 32, 118)],
+    "vgg11": [
+        ("pool1", 4, 2, 1),
+        ("pool2", 10, 4, 3),
+        ("pool3", 30, 8, 11),
+        ("pool4", 70, 16, 27),
+        ("pool5", 150, 32, 59),
+    ],
+    "vgg13": [
+        ("pool1", 6, 2, 2),
+        ("pool2", 16, 4, 6),
+        ("pool3", 36, 8, 14),
+        ("pool4", 76, 16, 30),
+        ("pool5", 156, 32, 62),
+    ],
+    "vgg16": [
+        ("pool1", 6, 2, 2),
+        ("pool2", 16, 4, 6),
+        ("pool3", 44, 8, 18),
+        ("pool4", 100, 16, 42),
+        ("pool5", 212, 32, 90),
+    ],
+    "vgg19": [
+        ("pool1", 6, 2, 2),
+        ("pool2", 16, 4, 6),
+        ("pool3", 52, 8, 22),
+        ("pool4", 124, 16, 54),
+        ("pool5", 268, 32, 118),
+    ],
 }
-TINY = [("conv1_1", 3, 1, 1), ("conv1_2", 5, 1, 2), ("pool1", 6, 2, 2.5), ("conv2_1", 10, 2, 4.5), ("conv2_2", 14, 2, 6.5)]
+TINY = [
+    ("conv1_1", 3, 1, 1),
+    ("conv1_2", 5, 1, 2),
+    ("pool1", 6, 2, 2.5),
+    ("conv2_1", 10, 2, 4.5),
+    ("conv2_2", 14, 2, 6.5),
+]
 
 
 @pytest.mark.parametrize("variant", PAPER)
@@ -28,7 +58,9 @@ def test_fields_are_those_published_for_the_variant(variant: str) -> None:
         assert rows[name] == Field(size, jump, padding)
 
 
-@pytest.mark.parametrize(("variant", "fc6"), [("vgg11", 342), ("vgg13", 348), ("c", 348), ("vgg16", 404), ("vgg19", 460)])
+@pytest.mark.parametrize(
+    ("variant", "fc6"), [("vgg11", 342), ("vgg13", 348), ("c", 348), ("vgg16", 404), ("vgg19", 460)]
+)
 def test_fc6_sees_what_a_seven_by_seven_kernel_sees(variant: str, fc6: int) -> None:
     for dense in (False, True):
         rows = {row.name: row.field for row in geometry(build(variant, width=1 / 64, num_classes=2, dense=dense))}
@@ -59,7 +91,9 @@ def test_a_unit_depends_on_exactly_the_pixels_of_its_box(name: str) -> None:
     plain = name.split()[0]
     side = 70 if plain == "tiny_vgg" else 230
     options = {"padding": 1} if "padded" in name else {}
-    wanted = architecture(plain, num_classes=2, image_side=side, width=1 / 64 if plain != "tiny_vgg" else 0.1, **options)
+    wanted = architecture(
+        plain, num_classes=2, image_side=side, width=1 / 64 if plain != "tiny_vgg" else 0.1, **options
+    )
     model = _positive(build(wanted, mean=(0.0,) * 3, std=(1.0,) * 3))
     image = torch.full((1, 3, side, side), 0.5, dtype=torch.float64, requires_grad=True)
     rows = {row.name: row for row in geometry(model)}

@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 from test_timeline import NAMES, PATCH, handmade, painted, run_of, walk_of
 
-from vgg_viz.audit.findings import audit
-from vgg_viz.audit.intervention import intervene
-from vgg_viz.audit.region import Region, background, border
-from vgg_viz.audit.region_text import as_json, checked, parse_region, place_of, region_of
-from vgg_viz.audit.sampling import group_of
 from vgg_viz.cli import main
 from vgg_viz.data.shortcuts import KINDS, Shortcut, truth
 from vgg_viz.errors import InputRefused
 from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import build
 from vgg_viz.records import Batch
-from vgg_viz.report.timeline.parts import parts
-from vgg_viz.report.timeline.shortcut import trials
-from vgg_viz.report.timeline.suspects import Suspect
+from vgg_viz.sections.timeline.shortcut import trials
+from vgg_viz.shortcuts.findings import audit
+from vgg_viz.shortcuts.intervention import intervene
+from vgg_viz.shortcuts.region import Region, background, border
+from vgg_viz.shortcuts.region_text import as_json, checked, parse_region, place_of, region_of
+from vgg_viz.shortcuts.sampling import group_of
+from vgg_viz.studies.candidate_regions import Suspect
+from vgg_viz.studies.region_parts import parts
 
 SIDE = 32
 
@@ -60,11 +60,22 @@ def test_the_two_commands_give_the_same_numbers_for_a_finding_and_for_its_region
     told = json.loads(capsys.readouterr().out)
     (tmp_path / "audit.json").write_text(json.dumps({**told, "findings": told["findings"][:1]}), encoding="utf-8")
     finding = told["findings"][0]
-    named = ["--region", ",".join(map(str, finding["region"])), "--class", finding["class"], "--findings", str(tmp_path / "audit.json")]
+    named = [
+        "--region",
+        ",".join(map(str, finding["region"])),
+        "--class",
+        finding["class"],
+        "--findings",
+        str(tmp_path / "audit.json"),
+    ]
     assert main(["compare", str(run), *shared, "--preset", "quick", *named]) == 0
     series = json.loads(capsys.readouterr().out)["series"]
     for shown in (series["timeline-shortcut"], series["timeline-shortcut-2"]):
-        assert (shown["class"], shown["kind"], shown["region"]) == (finding["class"], finding["kind"], finding["region"])
+        assert (shown["class"], shown["kind"], shown["region"]) == (
+            finding["class"],
+            finding["kind"],
+            finding["region"],
+        )
         for key in ("turned", "control", "effect", "interval", "log_odds", "donors", "controls", "recipients"):
             assert shown[key][-1] == pytest.approx(finding[key], abs=1e-6), key
         assert shown["p"][-1] == pytest.approx(2 * finding["p"] / told["tried"])  # two suspects here
@@ -84,9 +95,10 @@ def test_donors_of_the_class_and_of_others_on_recipients_of_others_are_all_that_
 # ---------------------------------------------------------------- one vocabulary
 
 
-@pytest.mark.parametrize("region", [
-    PATCH, border(SIDE), border(SIDE, 4), Region("background"), background(SIDE, masks=False), Region("colour"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "region",
+    [PATCH, border(SIDE), border(SIDE, 4), Region("background"), background(SIDE, masks=False), Region("colour")],
+)
 def test_a_region_is_read_back_as_an_audit_wrote_it(region):
     assert region_of(json.loads(json.dumps(as_json(region))), SIDE) == region
 
@@ -109,7 +121,11 @@ def test_a_border_that_a_user_names_is_the_one_that_an_audit_tries():
 
 def test_regions_that_no_picture_has_are_refused_in_a_sentence():
     assert checked(Region("patch", (0, 0, 8, 16)), 16).box == (0, 0, 8, 16)
-    wrong = {(0, 0, 9, 16): "leaves no room", (4, 4, 4, 8): "does not lie in a picture of 16 px", (0, 0, 4, 17): "up to 16"}
+    wrong = {
+        (0, 0, 9, 16): "leaves no room",
+        (4, 4, 4, 8): "does not lie in a picture of 16 px",
+        (0, 0, 4, 17): "up to 16",
+    }
     for box, why in wrong.items():
         with pytest.raises(InputRefused, match=why):
             checked(Region("patch", box), 16)
@@ -124,5 +140,7 @@ def test_regions_that_no_picture_has_are_refused_in_a_sentence():
 def test_words_for_regions_say_where_they_lie():
     assert place_of(Region("patch", (0, 20, 12, 32)), SIDE) == "the lower left 12 × 12 px"
     assert [place_of(region, SIDE) for region in (border(SIDE, 4), Region("background"), Region("colour"))] == [
-        "the border of 4 px", "the background", "the colours of the whole picture",
-    ]  # fmt: skip
+        "the border of 4 px",
+        "the background",
+        "the colours of the whole picture",
+    ]

@@ -16,9 +16,12 @@ from vgg_viz.registry import Registry
 
 NUMBERS = count()
 LOOKS: dict[str, Callable[[Registry[str]], object]] = {
-    "in": lambda things: "first" in things, "[]": lambda things: things["first"], "len": len, "iteration": list,
+    "in": lambda things: "first" in things,
+    "[]": lambda things: things["first"],
+    "len": len,
+    "iteration": list,
     "items": Registry.items,
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -43,19 +46,28 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
 def adds(*names: str, first: str = "", then: str = "") -> str:
     """The text of a module that adds things."""
-    lines = [first, "from ROOM.registry import THINGS", *(f"THINGS.add('{name}', '{name}', by=__name__)" for name in names), then]
+    lines = [
+        first,
+        "from ROOM.registry import THINGS",
+        *(f"THINGS.add('{name}', '{name}', by=__name__)" for name in names),
+        then,
+    ]
     return "\n".join(lines)
 
 
 @pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
-def test_every_first_look_sees_all_that_there_is(package: Callable[..., str], look: Callable[[Registry[str]], object]) -> None:
+def test_every_first_look_sees_all_that_there_is(
+    package: Callable[..., str], look: Callable[[Registry[str]], object]
+) -> None:
     room = package(b=adds("first"), c=adds("second"))
     things: Registry[str] = import_module(f"{room}.registry").THINGS
     assert look(things) in (True, "first", 2, ["first", "second"], [("first", "first"), ("second", "second")])
 
 
 @pytest.mark.parametrize("before", ["a", "b", "c", "deep"])
-def test_the_order_is_that_of_module_names_whatever_was_imported_first(package: Callable[..., str], before: str) -> None:
+def test_the_order_is_that_of_module_names_whatever_was_imported_first(
+    package: Callable[..., str], before: str
+) -> None:
     room = package(a=adds("1", "0"), b=adds("2", first="import ROOM.deep"), c=adds("3"), deep=adds("4"))
     import_module(f"{room}.{before}")
     assert list(import_module(f"{room}.registry").THINGS) == ["1", "0", "2", "3", "4"]

@@ -6,14 +6,14 @@ import torch
 from captum.attr import LRP, InputXGradient
 from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, GammaRule
 from torch import Tensor, nn
+from vgg_viz.attribution.methods.lrp.propagation import Preset, _Led, propagate
+from vgg_viz.attribution.methods.lrp.rules import AlphaBeta, Box, Epsilon, Flat, Gamma, Pass
 
 from vgg_viz.attribution import attribute
-from vgg_viz.attribution.lrp import PRESETS
-from vgg_viz.attribution.propagation import Preset, _Led, propagate
-from vgg_viz.attribution.relevance_rules import AlphaBeta, Box, Epsilon, Flat, Gamma, Pass
+from vgg_viz.attribution.methods.lrp import PRESETS
 from vgg_viz.attribution.targets import Against
 from vgg_viz.capture.hooks import evaluating, frozen
-from vgg_viz.capture.stand_ins import standing_in
+from vgg_viz.capture.out_of_place import standing_in
 from vgg_viz.errors import InputRefused
 from vgg_viz.maths.metrics import rank_correlation
 from vgg_viz.models.build import assemble, build
@@ -165,9 +165,14 @@ def test_a_relative_epsilon_is_a_share_of_each_pictures_own_spread():
 def chain(bias: bool = True) -> nn.Sequential:
     """conv, ReLU, pool, conv, ReLU, flatten, linear, on pictures of 8 px."""
     model = nn.Sequential(
-        nn.Conv2d(3, 4, 3, padding=1, bias=bias), nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3, bias=bias),
-        nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(16, 3, bias=bias),
-    )  # fmt: skip
+        nn.Conv2d(3, 4, 3, padding=1, bias=bias),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2),
+        nn.Conv2d(4, 4, 3, bias=bias),
+        nn.ReLU(inplace=True),
+        nn.Flatten(),
+        nn.Linear(16, 3, bias=bias),
+    )
     with torch.no_grad():
         for n, parameter in enumerate(model.parameters()):
             parameter.copy_(0.5 * dice(*parameter.shape, seed=10 + n))
@@ -189,7 +194,9 @@ def test_a_preset_on_a_whole_network_is_its_rules_one_after_the_other(name):
     at = slow(middle, model[3], pooled[0].double().numpy(), at.reshape(4, 2, 2))
     unpooled = nn.functional.max_unpool2d(torch.tensor(at)[None], won, 2)[0].numpy()
     if name == "epsilon_gamma_box":
-        at = by_hand(model[0], image[0].double().numpy(), unpooled, lambda x, w: x * w - min(w, 0), zero)  # black 0, white 1
+        at = by_hand(
+            model[0], image[0].double().numpy(), unpooled, lambda x, w: x * w - min(w, 0), zero
+        )  # black 0, white 1
     else:
         at = slow(Flat(), model[0], image[0].double().numpy(), unpooled)
     found = attribute(model, image, method=f"lrp_{name}", target=1)
@@ -239,7 +246,9 @@ def test_with_biases_the_books_balance_layer_by_layer(name, preset):
         entry = step.entry
         size = flow.score.abs() + entry.entering.abs() + entry.leaving.abs() + entry.bias.abs()
         assert ((entry.entering - entry.leaving - entry.bias - entry.epsilon).abs() < 1e-4 * size).all(), step.layer
-        assert ((entry.entering - above).abs() < 1e-5 * size).all(), f"{step.layer} got what the layer above it passed on"
+        assert ((entry.entering - above).abs() < 1e-5 * size).all(), (
+            f"{step.layer} got what the layer above it passed on"
+        )
         above = entry.leaving
     assert torch.allclose(flow.pixels.double().sum((1, 2, 3)), above, rtol=1e-6)
     assert sum(step.entry.bias.abs() for step in flow.steps).min() > 1e-3
@@ -345,7 +354,9 @@ def test_batch_norm_passed_over_conserves_as_well_and_shares_out_by_the_wrong_we
 @pytest.mark.parametrize("preset", PRESETS)
 def test_relevance_stays_where_the_network_can_see(preset):
     """Evidence planted by construction: the last layer reads only the upper left unit of a 5x5 map."""
-    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(100, 2))
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(100, 2)
+    )
     with torch.no_grad():
         model[4].weight.view(2, 4, 5, 5)[:, :, 1:] = 0
         model[4].weight.view(2, 4, 5, 5)[:, :, :, 1:] = 0

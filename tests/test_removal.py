@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from vgg_viz.attribution.trust_removal import ROAD_SHARES, SHARES, removals
+from vgg_viz.faithfulness.deletion import ROAD_SHARES, SHARES, removals
 from vgg_viz.maths.removal import area, first_tiles, imputed, tile_means
 
 
@@ -27,7 +27,9 @@ def test_tied_tiles_go_in_any_order_and_not_from_the_upper_left():
     gone = first_tiles(torch.zeros(200, 8, 8), (0.5,), tiles=8, seed=3)[0].float().mean(0)
     assert gone.min() > 0.3
     assert gone.max() < 0.7
-    assert torch.equal(first_tiles(torch.zeros(2, 8, 8), (0.5,), tiles=8), first_tiles(torch.zeros(2, 8, 8), (0.5,), tiles=8))
+    assert torch.equal(
+        first_tiles(torch.zeros(2, 8, 8), (0.5,), tiles=8), first_tiles(torch.zeros(2, 8, 8), (0.5,), tiles=8)
+    )
 
 
 def test_tiles_cover_the_picture_once_also_where_they_do_not_divide_it():
@@ -82,7 +84,9 @@ def test_what_is_missing_becomes_the_weighted_mean_of_its_neighbours_as_a_dense_
     found = imputed(images, gone, noise=0, tolerance=1e-7, most=2000)
     for b in range(3):
         for c in range(2):
-            assert found[b, c].numpy() == pytest.approx(solved(images[b, c].double().numpy(), gone[b].numpy()), abs=1e-5)
+            assert found[b, c].numpy() == pytest.approx(
+                solved(images[b, c].double().numpy(), gone[b].numpy()), abs=1e-5
+            )
 
 
 def test_known_pixels_stay_noise_is_small_and_nothing_left_is_grey():
@@ -152,14 +156,21 @@ def test_deletion_of_a_known_world_is_its_closed_form_for_the_best_and_the_worst
     assert (found["best"].gap > 0.25).all()
     assert (found["worst"].gap < 0).all()
     assert found["best"].insertion[0, -1].item() == pytest.approx(sigmoid(SHARP))
-    assert found["best"].insertion[0, 2:].tolist() == pytest.approx([found["best"].insertion[0, -1].item()] * 6, abs=0.02)
+    assert found["best"].insertion[0, 2:].tolist() == pytest.approx(
+        [found["best"].insertion[0, -1].item()] * 6, abs=0.02
+    )
 
 
 def test_road_of_a_known_world_is_all_or_nothing_for_the_best_map_and_nothing_for_luck(world):
     model, images, mask = world
     images, targets = images.repeat(8, 1, 1, 1), torch.ones(32, dtype=torch.long)
     lucky = torch.rand(32, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
-    maps = {"best": mask.expand(32, -1, -1), "worst": -mask.expand(32, -1, -1), "luck": lucky, "flat": torch.zeros(32, SIDE, SIDE)}
+    maps = {
+        "best": mask.expand(32, -1, -1),
+        "worst": -mask.expand(32, -1, -1),
+        "luck": lucky,
+        "flat": torch.zeros(32, SIDE, SIDE),
+    }
     found = removals(model, images, targets, maps, tiles=SIDE, imputations=32)
     # The weakest gone first leaves the object whole; the strongest gone, the object is filled with its dark surroundings.
     everything = sigmoid(SHARP) - sigmoid(0)
@@ -167,7 +178,9 @@ def test_road_of_a_known_world_is_all_or_nothing_for_the_best_map_and_nothing_fo
     assert found["best"].road_gap.mean().item() == pytest.approx(everything, abs=0.02)
     assert found["worst"].road_gap.mean().item() == pytest.approx(-everything, abs=0.02)
     assert abs(found["luck"].road_gap.mean().item()) < 0.05
-    assert abs(found["flat"].road_gap.mean().item()) < 0.05, "nothing but ties: by a threshold, all would be gone at once"
+    assert abs(found["flat"].road_gap.mean().item()) < 0.05, (
+        "nothing but ties: by a threshold, all would be gone at once"
+    )
 
 
 def test_the_area_under_a_curve_is_its_mean_height():

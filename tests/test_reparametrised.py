@@ -31,7 +31,10 @@ def spectral(module: nn.Module) -> None:
 
 WAYS: dict[str, tuple[Callable[[nn.Module], object], str]] = {
     "pruned one by one": (lambda m: prune.l1_unstructured(m, "weight", amount=0.3), "weight_orig and weight_mask"),
-    "pruned by channel": (lambda m: prune.ln_structured(m, "weight", amount=0.25, n=2, dim=0), "weight_orig and weight_mask"),
+    "pruned by channel": (
+        lambda m: prune.ln_structured(m, "weight", amount=0.25, n=2, dim=0),
+        "weight_orig and weight_mask",
+    ),
     "pruned biases": (lambda m: prune.random_unstructured(m, "bias", amount=0.5), "weight_orig and weight_mask"),
     "weight norm": (lambda m: parametrizations.weight_norm(m), "a length and a direction"),
     "weight norm over another axis": (lambda m: parametrizations.weight_norm(m, dim=1), "a length and a direction"),
@@ -55,7 +58,9 @@ def test_pieces_are_put_together_and_the_logits_stay(name: str, tmp_path: Path) 
         before(torch.rand(2, 3, 32, 32))  # spectral norm and batch norm take their steps
     network.eval()
     weights = network.state_dict()
-    assert not any(key == "features.0.weight" for key in weights) or "bias" in name  # else nothing would be put together
+    assert (
+        not any(key == "features.0.weight" for key in weights) or "bias" in name
+    )  # else nothing would be put together
     back = opened({"state_dict": weights}, tmp_path)
     assert same_logits(back, network, 32)
     assert said in evidence(back)

@@ -26,28 +26,38 @@ import vgg_viz
 from vgg_viz.capture.hooks import capture
 from vgg_viz.data import shapes
 from vgg_viz.errors import OutputRefused, SectionMissing
+from vgg_viz.gallery.index import write_index
+from vgg_viz.gallery.sections import Section, sections_of
 from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import load, save
 from vgg_viz.records import Caption, Checkpoint, Epoch, Exhibit, Specimen
-from vgg_viz.report.gallery import Result, report
-from vgg_viz.report.index import write_index
-from vgg_viz.report.material import labelled_pictures, specimen_batch
-from vgg_viz.report.preset import PRESETS
-from vgg_viz.report.section import Section, sections_of
+from vgg_viz.sections.report.report import Result, report
+from vgg_viz.studies.inputs import labelled_pictures, specimen_batch
+from vgg_viz.studies.preset import PRESETS
 
 SIDE = 32
 RLO = "\u202e"
 HOSTILE = (
-    "</script><script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "__proto__", f"safe{RLO}gpj.exe", "W" * 300, "",
-    "{{ 7 * 7 }}{% raise %}", "../../etc/passwd", "$\\frac{", "=HYPERLINK(\"http://x\")\ncaf\udce9",
-)  # fmt: skip
+    "</script><script>alert(1)</script>",
+    "\"'><img src=x onerror=alert(1)>",
+    "__proto__",
+    f"safe{RLO}gpj.exe",
+    "W" * 300,
+    "",
+    "{{ 7 * 7 }}{% raise %}",
+    "../../etc/passwd",
+    "$\\frac{",
+    '=HYPERLINK("http://x")\ncaf\udce9',
+)
 MARKUP = ("<script>alert", "<img src=x", "onerror=alert(1)>")
 EPOCH = "1700000000"
 
 
 @cache
-def trained(names: tuple[str, ...] = shapes.CLASSES, *, specimens: int = 16, channels: int = 3, named: bool = False) -> Checkpoint:
+def trained(
+    names: tuple[str, ...] = shapes.CLASSES, *, specimens: int = 16, channels: int = 3, named: bool = False
+) -> Checkpoint:
     """A Tiny VGG taught for some steps, so that its answers differ, with painted specimens it never saw."""
     wanted = architecture("tiny_vgg", image_side=SIDE, num_classes=len(names), width=0.6, in_channels=channels)
     model = build(wanted, seed=3).train()
@@ -62,11 +72,13 @@ def trained(names: tuple[str, ...] = shapes.CLASSES, *, specimens: int = 16, cha
     held_out = shapes.paint(max(specimens, 1), seed=7, split="test", side=SIDE)
     carried = tuple(
         Specimen(
-            encode_png(held_out.images[i]), int(held_out.labels[i]) % len(names),
-            HOSTILE[i % len(HOSTILE)] if named else held_out.names[i], encode_png(held_out.masks[i].float()[None]),
+            encode_png(held_out.images[i]),
+            int(held_out.labels[i]) % len(names),
+            HOSTILE[i % len(HOSTILE)] if named else held_out.names[i],
+            encode_png(held_out.masks[i].float()[None]),
         )
         for i in range(specimens)
-    )  # fmt: skip
+    )
     history = (Epoch(1, 2.3, 0.12, 2.2, 0.2, 1e-3, 1.0), Epoch(2, 2.0, 0.3, 2.1, 0.25, 1e-4, 1.0))
     return Checkpoint(wanted, names, model.eval().state_dict(), history, carried)
 
@@ -123,7 +135,9 @@ def texts(folder: Path) -> list[Path]:
 def test_every_part_of_a_complete_checkpoint_is_made(made):
     assert made.result.missing == ()
     assert made.manifest["missing"] == []
-    assert {exhibit["section"] for exhibit in made.manifest["exhibits"]} == {section.slug for section in sections_of("report")}
+    assert {exhibit["section"] for exhibit in made.manifest["exhibits"]} == {
+        section.slug for section in sections_of("report")
+    }
 
 
 def test_the_manifest_says_what_was_made_from_what_by_what(made):
@@ -175,12 +189,21 @@ def test_the_numbers_beside_a_figure_are_those_of_the_manifest(made):
 def test_no_json_holds_what_is_no_json(made):
     for file in made.out.rglob("*.json"):
         if file.parent.name != "broken":
-            json.loads(file.read_text(encoding="utf-8"), parse_constant=lambda word, file=file: pytest.fail(f"{word} in {file.name}"))
+            json.loads(
+                file.read_text(encoding="utf-8"),
+                parse_constant=lambda word, file=file: pytest.fail(f"{word} in {file.name}"),
+            )
     made.payload()
 
 
 def test_the_folder_holds_what_the_contract_names_and_no_litter(made):
-    assert sorted(entry.name for entry in made.folder.iterdir()) == ["data", "explorer.html", "figures", "index.html", "manifest.json"]
+    assert sorted(entry.name for entry in made.folder.iterdir()) == [
+        "data",
+        "explorer.html",
+        "figures",
+        "index.html",
+        "manifest.json",
+    ]
     assert sorted(entry.name for entry in made.out.iterdir()) == sorted(["broken", made.folder.name, "index.html"])
     assert re.fullmatch(r"[\w.-]+", made.folder.name, re.ASCII)
     for entry in made.out.rglob("*"):
@@ -201,7 +224,9 @@ def test_nothing_tells_whose_machine_it_was(made):
 
 
 def test_every_file_that_the_page_names_is_there(made):
-    markup = re.sub(r"<script.*?</script>", "", made.page, flags=re.DOTALL)  # code that writes an SVG has addresses of its own
+    markup = re.sub(
+        r"<script.*?</script>", "", made.page, flags=re.DOTALL
+    )  # code that writes an SVG has addresses of its own
     targets = [target for target in re.findall(r'(?:href|src)="([^"#:]+)"', markup) if not target.startswith("data:")]
     assert len(targets) > 15
     for target in targets:
@@ -288,7 +313,9 @@ def test_the_confident_errors_are_errors_the_surest_first(made, model_and_checkp
     expected = sorted(probabilities.amax(1)[wrong].tolist(), reverse=True)
     found = made.numbers("mistakes-confident")
     assert found["errors"] == len(expected)
-    assert [item["probability"] for item in found["shown"]] == pytest.approx(expected[: PRESETS["quick"].grid], abs=1e-5)
+    assert [item["probability"] for item in found["shown"]] == pytest.approx(
+        expected[: PRESETS["quick"].grid], abs=1e-5
+    )
     assert all(item["true"] != item["predicted"] for item in found["shown"])
 
 
@@ -305,7 +332,9 @@ def test_sparsity_is_the_share_of_zeros(made, model_and_checkpoint):
     every = specimen_batch(checkpoint.specimens, SIDE)
     names = [photo["src"] for photo in made.payload()["photos"]]
     shown = [decoded(src) for src in names]
-    looked = torch.stack([min(every.images, key=lambda image, shown=one: float((image - shown).abs().sum())) for one in shown])
+    looked = torch.stack(
+        [min(every.images, key=lambda image, shown=one: float((image - shown).abs().sum())) for one in shown]
+    )
     maps = capture(model, looked).maps
     for layer, found in made.numbers("activations-silence").items():
         zeros = sum(int((maps[layer][i] == 0).sum()) for i in range(len(looked)))
@@ -317,11 +346,13 @@ def test_sparsity_is_the_share_of_zeros(made, model_and_checkpoint):
 def decoded(src: str) -> torch.Tensor:
     """A picture of the payload, (3, H, W) in [0, 1]."""
     content = base64.b64decode(src.partition(",")[2])
-    return torch.from_numpy(np.asarray(Image.open(BytesIO(content)).convert("RGB")).copy()).permute(2, 0, 1).float() / 255
+    return (
+        torch.from_numpy(np.asarray(Image.open(BytesIO(content)).convert("RGB")).copy()).permute(2, 0, 1).float() / 255
+    )
 
 
 def test_the_fields_in_the_figure_are_those_of_inspect(made, model_and_checkpoint):
-    from vgg_viz.report.inspection import facts
+    from vgg_viz.studies.inspection import facts
 
     model, checkpoint = model_and_checkpoint
     rows = {row["name"]: row for row in facts(checkpoint, model)["layers"]}
@@ -340,7 +371,9 @@ def test_the_viewers_ranges_hold_every_one_of_its_maps(made):
     for stored in payload["maps"]:
         limit = payload["limits"][f"{stored['method']}|{stored['layer'] or ''}|{stored['target']}"]
         assert stored["low"] <= stored["high"] <= stored["limit"] <= limit
-        assert stored["limit"] == (max(-stored["low"], stored["high"]) if signed[stored["method"]] else max(0, stored["high"]))
+        assert stored["limit"] == (
+            max(-stored["low"], stored["high"]) if signed[stored["method"]] else max(0, stored["high"])
+        )
         assert len(base64.b64decode(stored["data"])) == stored["h"] * stored["w"]
         assert stored["layer"] is None or stored["layer"] in layers
         assert 0 <= stored["class"] < 10
@@ -352,7 +385,9 @@ def test_the_viewers_grad_cam_is_the_gradient_weighted_map_computed_by_hand(made
     model, _ = model_and_checkpoint
     payload = made.payload()
     layer = made.numbers("attention-viewer")["chosen_layer"]
-    stored = next(m for m in payload["maps"] if m["method"] == "grad_cam" and m["layer"] == layer and m["target"] == "predicted")
+    stored = next(
+        m for m in payload["maps"] if m["method"] == "grad_cam" and m["layer"] == layer and m["target"] == "predicted"
+    )
     image = decoded(payload["photos"][stored["photo"]]["src"])[None]
     # Forward to the layer, then on, written out: no hook, no library.
     from vgg_viz.models.names import layers
@@ -369,7 +404,11 @@ def test_the_viewers_grad_cam_is_the_gradient_weighted_map_computed_by_hand(made
         onward = one.module(onward)
     onward[0, stored["class"]].backward()
     expected = (value.grad.mean((2, 3), keepdim=True) * value).sum(1).relu()[0].detach()
-    shown = torch.frombuffer(bytearray(base64.b64decode(stored["data"])), dtype=torch.uint8).float().view(stored["h"], stored["w"])
+    shown = (
+        torch.frombuffer(bytearray(base64.b64decode(stored["data"])), dtype=torch.uint8)
+        .float()
+        .view(stored["h"], stored["w"])
+    )
     found = stored["low"] + shown / 255 * (stored["high"] - stored["low"])
     step = (stored["high"] - stored["low"]) / 255
     assert expected.shape == found.shape
@@ -384,7 +423,7 @@ def only(monkeypatch):
     """Reports made of the given sections alone: quick."""
 
     def these(*sections: Section) -> None:
-        monkeypatch.setattr("vgg_viz.report.build.sections_of", lambda kind: list(sections))
+        monkeypatch.setattr("vgg_viz.gallery.build.sections_of", lambda kind: list(sections))
 
     return these
 
@@ -400,15 +439,19 @@ PLAIN = Section("report", "plain", "Plain", "A lead.", 1, plain_exhibit)
 def failing(error: BaseException, *, after: int = 1) -> Section:
     def make(subject):
         for number in range(after):
-            yield Exhibit(f"before-{number}", "Before", Caption("see", "read", "cannot"), "alternative text", numbers={"n": 1})
+            yield Exhibit(
+                f"before-{number}", "Before", Caption("see", "read", "cannot"), "alternative text", numbers={"n": 1}
+            )
         raise error
 
     return Section("report", "failing", "The failing one", "A lead.", 2, make)
 
 
-@pytest.mark.parametrize("error", [
-    RuntimeError("no <b>luck"), AttributeError("y"), AssertionError("z"), MemoryError("w"),
-], ids=lambda error: type(error).__name__)  # fmt: skip
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("no <b>luck"), AttributeError("y"), AssertionError("z"), MemoryError("w")],
+    ids=lambda error: type(error).__name__,
+)
 def test_a_section_that_fails_costs_only_itself_and_is_named_everywhere(error, only, tmp_path, capsys):
     from vgg_viz.cli import main
 
@@ -433,7 +476,9 @@ def test_a_section_that_cannot_be_made_says_why_and_what_to_run(only, tmp_path):
     only(PLAIN, failing(SectionMissing("There is no history.", "python -m vgg_viz train"), after=0))
     made = made_from(trained(specimens=1), tmp_path)
     assert made.result.missing == (("The failing one", "There is no history."),)
-    assert made.manifest["missing"] == [{"section": "failing", "reason": "There is no history.", "command": "python -m vgg_viz train"}]
+    assert made.manifest["missing"] == [
+        {"section": "failing", "reason": "There is no history.", "command": "python -m vgg_viz train"}
+    ]
     assert "There is no history." in made.page
     assert "python -m vgg_viz train" in made.page
 
@@ -459,7 +504,9 @@ def test_a_figure_that_cannot_be_painted_costs_only_itself(only, tmp_path):
     assert not list(made.folder.rglob("bad.*"))
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full disk", "Ctrl-C"])
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full disk", "Ctrl-C"]
+)
 def test_a_failure_while_writing_leaves_the_old_gallery_as_it_was(error, only, tmp_path, monkeypatch):
     only(PLAIN)
     before = made_from(trained(specimens=1), tmp_path)
@@ -467,7 +514,7 @@ def test_a_failure_while_writing_leaves_the_old_gallery_as_it_was(error, only, t
     def broken(*arguments, **options):
         raise error
 
-    monkeypatch.setattr("vgg_viz.report.build.publish", broken)
+    monkeypatch.setattr("vgg_viz.gallery.build.publish", broken)
     with pytest.raises((type(error), OutputRefused)):
         report(before.source, out=before.out, preset="quick", seed=5)
     assert before.result.index.read_text(encoding="utf-8") == before.page
@@ -481,7 +528,7 @@ def test_a_full_disk_is_refused_in_a_sentence_not_a_traceback(only, tmp_path, mo
         raise OSError(28, "No space left on device")
 
     only(PLAIN)
-    monkeypatch.setattr("vgg_viz.report.build.publish", full)
+    monkeypatch.setattr("vgg_viz.gallery.build.publish", full)
     save(tmp_path / "net.pt", trained(specimens=1))
     assert main(["report", str(tmp_path / "net.pt"), "--out", str(tmp_path / "out")]) == 2
     captured = capsys.readouterr()
@@ -511,12 +558,15 @@ def test_the_index_lists_every_gallery_and_says_what_is_wrong_with_a_broken_one(
 
 def test_the_index_survives_manifests_of_any_shape(tmp_path):
     shapes_of_trouble = {
-        "list": "[]", "no-facts": '{"vgg_viz": "1", "schema": 1}',
+        "list": "[]",
+        "no-facts": '{"vgg_viz": "1", "schema": 1}',
         "odd-facts": '{"vgg_viz": "1", "schema": 1, "facts": 3, "findings": 7}',
-        "odd-finding": '{"vgg_viz": "1", "schema": 1, "findings": [3], "title": ["x"]}', "old": '{"vgg_viz": "1", "schema": 0}',
+        "odd-finding": '{"vgg_viz": "1", "schema": 1, "findings": [3], "title": ["x"]}',
+        "old": '{"vgg_viz": "1", "schema": 0}',
         "findings-as-object": '{"vgg_viz": "1", "schema": 1, "findings": {"a": 1}}',
-        "level": '{"vgg_viz": "1", "schema": 1, "findings": [{"level": "<b>", "text": "<script>alert(1)"}]}', "bytes": "\xff\xfe",
-    }  # fmt: skip
+        "level": '{"vgg_viz": "1", "schema": 1, "findings": [{"level": "<b>", "text": "<script>alert(1)"}]}',
+        "bytes": "\xff\xfe",
+    }
     for name, text in shapes_of_trouble.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "manifest.json").write_bytes(text.encode("latin-1"))
@@ -533,9 +583,20 @@ def test_the_index_survives_manifests_of_any_shape(tmp_path):
 def test_a_bare_state_dict_without_pictures_gets_what_needs_none_and_is_told_the_rest(tmp_path):
     wanted = architecture("vgg11", num_classes=7, width=1 / 16)
     torch.save(build(wanted, seed=2).state_dict(), tmp_path / "net.pth")
-    made = Made(tmp_path / "net.pth", report(tmp_path / "net.pth", out=tmp_path / "out", preset="quick"), tmp_path / "out")
+    made = Made(
+        tmp_path / "net.pth", report(tmp_path / "net.pth", out=tmp_path / "out", preset="quick"), tmp_path / "out"
+    )
     missing = {entry["section"]: entry for entry in made.manifest["missing"]}
-    assert set(missing) == {"training", "data", "mistakes", "examples", "activations", "attention", "relevance", "localisation"}
+    assert set(missing) == {
+        "training",
+        "data",
+        "mistakes",
+        "examples",
+        "activations",
+        "attention",
+        "relevance",
+        "localisation",
+    }
     for entry in missing.values():
         assert entry["reason"].endswith(".")
         assert entry["command"].startswith("python -m vgg_viz ")
@@ -563,10 +624,17 @@ def values(tree):
         yield tree
 
 
-@pytest.mark.parametrize(("options", "parts"), [
-    ({"channels": 1, "names": ("cat", "dog"), "specimens": 12}, {"data", "mistakes", "activations", "attention", "filters"}),
-    ({"specimens": 1}, {"data", "mistakes", "activations", "attention"}),
-], ids=["grey, two classes", "one specimen"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (
+            {"channels": 1, "names": ("cat", "dog"), "specimens": 12},
+            {"data", "mistakes", "activations", "attention", "filters"},
+        ),
+        ({"specimens": 1}, {"data", "mistakes", "activations", "attention"}),
+    ],
+    ids=["grey, two classes", "one specimen"],
+)
 def test_small_and_unusual_networks_get_every_part(options, parts, tmp_path):
     made = made_from(trained(**options), tmp_path)
     assert made.result.missing == ()
@@ -598,6 +666,8 @@ def test_the_measured_pictures_of_a_checkpoint_trained_on_shapes_are_painted_aga
     bundled = load()
     batch, origin = labelled_pictures(bundled, None, limit=20)
     assert origin.kind == "painted"
-    expected = shapes.paint(20, seed=int(dict(bundled.provenance.data)["seed"]), split="test", side=bundled.architecture.image_side)
+    expected = shapes.paint(
+        20, seed=int(dict(bundled.provenance.data)["seed"]), split="test", side=bundled.architecture.image_side
+    )
     assert torch.equal(batch.images, expected.images)
     assert [bundled.classes[i] for i in batch.labels.tolist()] == [shapes.CLASSES[i] for i in expected.labels.tolist()]

@@ -17,20 +17,20 @@ from safetensors import safe_open
 from safetensors.torch import save as packed
 from test_report import EPOCH, trained
 
-from vgg_viz.attribution.trust_verdict import Check
 from vgg_viz.cli import main
+from vgg_viz.faithfulness.verdict import Check
+from vgg_viz.gallery.sections import Section, sections_of
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.records import Batch, Caption, Exhibit
-from vgg_viz.report import map_cache
-from vgg_viz.report.evaluation_cache import decoded
-from vgg_viz.report.gallery import report
-from vgg_viz.report.map_cache import MapCache
-from vgg_viz.report.preset import PRESETS, preset_for
-from vgg_viz.report.resume import STALE, resumable
-from vgg_viz.report.saved_maps import KEY, SUFFIX, read
-from vgg_viz.report.section import Section, sections_of
-from vgg_viz.report.sections import attention
+from vgg_viz.sections.report import attention
+from vgg_viz.sections.report.report import report
+from vgg_viz.studies import map_cache
+from vgg_viz.studies.evaluation_cache import decoded
+from vgg_viz.studies.map_cache import MapCache
+from vgg_viz.studies.preset import PRESETS, preset_for
+from vgg_viz.studies.resume import STALE, resumable
+from vgg_viz.studies.saved_maps import KEY, SUFFIX, read
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,8 +39,11 @@ def attention_alone():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vgg_viz.report.build.sections_of", lambda kind: [one for one in sections_of(kind) if one.slug == "attention"])
-        patch.setattr("vgg_viz.report.build._explorer", lambda *_: (None, "left out"))
+        patch.setattr(
+            "vgg_viz.gallery.build.sections_of",
+            lambda kind: [one for one in sections_of(kind) if one.slug == "attention"],
+        )
+        patch.setattr("vgg_viz.gallery.build._explorer", lambda *_: (None, "left out"))
         patch.setenv("SOURCE_DATE_EPOCH", EPOCH)
         yield
     torch.set_num_threads(before)
@@ -60,7 +63,9 @@ def whole(source, tmp_path_factory) -> dict[str, bytes]:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()
+    }
 
 
 def interrupted(monkeypatch, after: int) -> None:
@@ -122,7 +127,9 @@ def unpainted(monkeypatch):
         caption = Caption("what is seen", "how it is read", "what it cannot say")
         yield Exhibit("plain", "Plain", caption, "An alternative text.", numbers={"layer": maps.chosen_layer})
 
-    monkeypatch.setattr("vgg_viz.report.build.sections_of", lambda kind: [Section(kind, "plain", "Plain", "A lead.", 1, make)])
+    monkeypatch.setattr(
+        "vgg_viz.gallery.build.sections_of", lambda kind: [Section(kind, "plain", "Plain", "A lead.", 1, make)]
+    )
 
 
 def left_by(source, out, monkeypatch, after=4, **options):
@@ -151,11 +158,23 @@ def edit(path: Path, **changes) -> None:
     path.write_bytes(packed(arrays, metadata={KEY: json.dumps(facts)}))
 
 
-@pytest.mark.parametrize("changes", [
-    {"checkpoint": "0" * 64}, {"network": "0" * 64}, {"pixels": "0" * 64}, {"versions": {"torch": "1.0"}}, {"device": "cuda"},
-    {"target": "second"}, {"settings": {"steps": 7}}, {"sha256": "0" * 64}, {"unit": "<script>alert(1)</script>"}, {"passes": -7},
-    {"unit_of": "conv1_1:0"},
-], ids=lambda changes: next(iter(changes)))  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"checkpoint": "0" * 64},
+        {"network": "0" * 64},
+        {"pixels": "0" * 64},
+        {"versions": {"torch": "1.0"}},
+        {"device": "cuda"},
+        {"target": "second"},
+        {"settings": {"steps": 7}},
+        {"sha256": "0" * 64},
+        {"unit": "<script>alert(1)</script>"},
+        {"passes": -7},
+        {"unit_of": "conv1_1:0"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
 def test_maps_that_are_stale_or_foreign_are_never_used(changes, unpainted, source, whole, tmp_path, monkeypatch):
     for path in left_by(source, tmp_path, monkeypatch):
         edit(path, **changes)
@@ -172,10 +191,14 @@ def test_damaged_maps_are_computed_again(unpainted, source, whole, tmp_path, mon
         path.write_bytes(content[: dice.randrange(len(content))])
     result = report(source, out=tmp_path, preset="quick")
     assert result.said == ()
-    assert all(content == whole[name] for name, content in files(result.index.parent).items() if name.startswith("data/map-"))
+    assert all(
+        content == whole[name] for name, content in files(result.index.parent).items() if name.startswith("data/map-")
+    )
 
 
-def test_a_report_with_another_seed_or_preset_reads_nothing_and_leaves_the_others_maps(unpainted, source, tmp_path, monkeypatch):
+def test_a_report_with_another_seed_or_preset_reads_nothing_and_leaves_the_others_maps(
+    unpainted, source, tmp_path, monkeypatch
+):
     left_by(source, tmp_path, monkeypatch)
     assert report(source, out=tmp_path, preset="quick", seed=3).said == ()
     assert len(list(tmp_path.glob(".tiny.maps/*/*.safetensors"))) == 4
@@ -187,7 +210,10 @@ def test_the_page_over_all_galleries_ignores_what_an_interrupted_report_left(unp
     left_by(source, tmp_path, monkeypatch)
     other = source.with_name("other.pt")
     other.write_bytes(source.read_bytes())
-    assert ".tiny.maps" not in report(other, out=tmp_path, preset="quick").index.parent.parent.joinpath("index.html").read_text()
+    assert (
+        ".tiny.maps"
+        not in report(other, out=tmp_path, preset="quick").index.parent.parent.joinpath("index.html").read_text()
+    )
 
 
 def test_a_folder_that_vanishes_under_a_report_costs_nothing(unpainted, source, whole, tmp_path, monkeypatch):
@@ -207,7 +233,9 @@ def test_a_folder_that_vanishes_under_a_report_costs_nothing(unpainted, source, 
     assert all(again[name] == whole[name] for name in whole if name.startswith("data/map-"))
 
 
-def test_where_finished_maps_cannot_be_kept_the_report_is_made_all_the_same(unpainted, source, whole, tmp_path, monkeypatch):
+def test_where_finished_maps_cannot_be_kept_the_report_is_made_all_the_same(
+    unpainted, source, whole, tmp_path, monkeypatch
+):
     """As when something else lies in their place."""
     for path in left_by(source, tmp_path, monkeypatch, after=2):
         path.unlink()
@@ -271,7 +299,7 @@ def test_a_map_in_the_cache_is_computed_once(monkeypatch):
 
 
 def test_trials_that_were_held_are_not_held_again_and_come_back_to_the_bit(unpainted, source, tmp_path, monkeypatch):
-    from vgg_viz.report import trials
+    from vgg_viz.studies import faithfulness as trials
 
     held, known = [], []
     evidence = trials.evidence
@@ -280,12 +308,16 @@ def test_trials_that_were_held_are_not_held_again_and_come_back_to_the_bit(unpai
     monkeypatch.setattr(trials, "COMPARED", 2)
 
     def make(subject):
-        subject.preset = replace(subject.preset, trust=True, methods=("grad_cam", "saliency", "integrated_gradients"), steps=4)
+        subject.preset = replace(
+            subject.preset, trust=True, methods=("grad_cam", "saliency", "integrated_gradients"), steps=4
+        )
         known.append(trials.tried(subject, subject.looked))
         attention.compute(subject, subject.looked)
         yield from ()
 
-    monkeypatch.setattr("vgg_viz.report.build.sections_of", lambda kind: [Section(kind, "plain", "Plain", "A lead.", 1, make)])
+    monkeypatch.setattr(
+        "vgg_viz.gallery.build.sections_of", lambda kind: [Section(kind, "plain", "Plain", "A lead.", 1, make)]
+    )
     with monkeypatch.context() as patch:
         interrupted(patch, 0)
         with pytest.raises(KeyboardInterrupt) as ended:
@@ -307,11 +339,25 @@ def test_trials_that_were_held_are_not_held_again_and_come_back_to_the_bit(unpai
         assert len(held) == before + 1
 
 
-@pytest.mark.parametrize(("kind", "told"), [
-    (float, "1"), (float, True), (int, 1.5), (int, True), (str, 5), (float | None, "x"), (tuple[float, float], [1.0]),
-    (tuple[str, ...], "text"), (Literal["a", "b"], "c"), (Mapping[str, float], {"a": "b"}), (Mapping[str, float], []),
-    (Check, {"criterion": "x"}), (Check, []),
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (float, "1"),
+        (float, True),
+        (int, 1.5),
+        (int, True),
+        (str, 5),
+        (float | None, "x"),
+        (tuple[float, float], [1.0]),
+        (tuple[str, ...], "text"),
+        (Literal["a", "b"], "c"),
+        (Mapping[str, float], {"a": "b"}),
+        (Mapping[str, float], []),
+        (Check, {"criterion": "x"}),
+        (Check, []),
+    ],
+    ids=str,
+)
 def test_what_a_stranger_wrote_in_the_place_of_trials_is_no_record(kind, told):
     with pytest.raises(ValueError, match="no "):
         decoded(kind, told)

@@ -19,12 +19,12 @@ from test_report import trained
 from vgg_viz.attribution import attribute
 from vgg_viz.cli import main
 from vgg_viz.errors import MapRefused, OutputRefused
+from vgg_viz.gallery.sections import sections_of
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import save, sha256
 from vgg_viz.records import Attribution
-from vgg_viz.report.map_cache import MapCache
-from vgg_viz.report.saved_maps import KEY, SUFFIX, Origin, matches, network_of, origin, pixels_of, read, slug, write
-from vgg_viz.report.section import sections_of
+from vgg_viz.studies.map_cache import MapCache
+from vgg_viz.studies.saved_maps import KEY, SUFFIX, Origin, matches, network_of, origin, pixels_of, read, slug, write
 
 HOSTILE = ("</script><script>alert(1)</script>", "../../etc/passwd", "safe\u202egpj.exe", "caf\udce9")
 
@@ -54,7 +54,9 @@ def same(a: Attribution, b: Attribution) -> bool:
         (x is None and y is None) or torch.equal(x.cpu(), y.cpu())
         for x, y in ((a.values, b.values), (a.targets, b.targets), (a.residual, b.residual), (a.against, b.against))
     )
-    return tensors and all(getattr(a, name) == getattr(b, name) for name in ("method", "unit", "signed", "layer", "passes", "unit_of"))
+    return tensors and all(
+        getattr(a, name) == getattr(b, name) for name in ("method", "unit", "signed", "layer", "passes", "unit_of")
+    )
 
 
 def test_what_was_written_comes_back_to_the_bit(found, here, tmp_path):
@@ -64,13 +66,24 @@ def test_what_was_written_comes_back_to_the_bit(found, here, tmp_path):
     assert kept.found.settings == {"steps": 4, "baseline": None}
     assert (kept.title, kept.family, kept.target) == ("Integrated Gradients", "gradient", "predicted")
     assert kept.pictures[:3] == HOSTILE[:3]
-    assert matches(kept, here, method="integrated_gradients", targets=found.targets, settings={"steps": 4, "baseline": None})
+    assert matches(
+        kept, here, method="integrated_gradients", targets=found.targets, settings={"steps": 4, "baseline": None}
+    )
 
 
 def test_a_map_of_a_layer_one_class_against_another_and_a_unit_come_back(found, here, tmp_path):
     pairs = torch.tensor([[0, 1, 2, 3], [3, 2, 1, 0]])  # whose rows share memory
-    other = replace(found, method="grad_cam", targets=pairs[0], values=-found.values[:, :5, :7], layer="relu2_2", residual=None,
-                    settings={"layer": "relu2_2"}, against=pairs[1], unit_of="conv2_1:3:0,1")  # fmt: skip
+    other = replace(
+        found,
+        method="grad_cam",
+        targets=pairs[0],
+        values=-found.values[:, :5, :7],
+        layer="relu2_2",
+        residual=None,
+        settings={"layer": "relu2_2"},
+        against=pairs[1],
+        unit_of="conv2_1:3:0,1",
+    )
     assert same(read(tmp_path / f"{write(tmp_path, other, here, target='second')}{SUFFIX}").found, other)
 
 
@@ -83,8 +96,10 @@ def facts_in(path: Path) -> dict[str, Any]:
 def test_the_facts_name_everything_that_a_map_depends_on(found, here, tmp_path):
     path = tmp_path / f"{write(tmp_path, found, here, target='predicted')}{SUFFIX}"
     facts = facts_in(path)
-    assert facts["targets"] == {"classes": found.targets.tolist(), "names": [HOSTILE[i].encode("utf-8", "backslashreplace").decode()
-                                                                             for i in found.targets.tolist()]}  # fmt: skip
+    assert facts["targets"] == {
+        "classes": found.targets.tolist(),
+        "names": [HOSTILE[i].encode("utf-8", "backslashreplace").decode() for i in found.targets.tolist()],
+    }
     assert facts["origin"]["checkpoint"] == "ab" * 32
     assert {"torch", "captum", "vgg_viz"} == set(facts["origin"]["versions"])
     assert facts["shape"] == [4, 32, 32]
@@ -104,10 +119,20 @@ def test_the_same_map_gives_the_same_bytes(found, here, tmp_path, monkeypatch):
     assert [entry.name for entry in (tmp_path / "a").iterdir()] == [f"{name}{SUFFIX}"]
 
 
-@pytest.mark.parametrize("change", [
-    {"checkpoint": "cd" * 32}, {"network": "other"}, {"pixels": "other"}, {"pictures": ("a", "b", "c", "d")}, {"device": "cuda"},
-    {"dtype": "bfloat16"}, {"versions": {"torch": "1.0"}}, {"classes": ("a", "b", "c", "d")},
-], ids=lambda change: next(iter(change)))  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"checkpoint": "cd" * 32},
+        {"network": "other"},
+        {"pixels": "other"},
+        {"pictures": ("a", "b", "c", "d")},
+        {"device": "cuda"},
+        {"dtype": "bfloat16"},
+        {"versions": {"torch": "1.0"}},
+        {"classes": ("a", "b", "c", "d")},
+    ],
+    ids=lambda change: next(iter(change)),
+)
 def test_a_map_of_another_origin_does_not_match(change, found, here, tmp_path):
     kept = read(tmp_path / f"{write(tmp_path, found, here, target='predicted')}{SUFFIX}")
     assert matches(kept, here)
@@ -126,7 +151,9 @@ def test_one_weight_or_another_mean_is_another_network(model, images):
     before = network_of(model)
     assert network_of(build("tiny_vgg", seed=1, image_side=32, width=0.4, num_classes=4)) == before
     assert network_of(build("tiny_vgg", seed=2, image_side=32, width=0.4, num_classes=4)) != before
-    other = build("tiny_vgg", seed=1, image_side=32, width=0.4, num_classes=4, mean=(0.1, 0.2, 0.3), std=(1.0, 1.0, 1.0))
+    other = build(
+        "tiny_vgg", seed=1, image_side=32, width=0.4, num_classes=4, mean=(0.1, 0.2, 0.3), std=(1.0, 1.0, 1.0)
+    )
     assert network_of(other) != before
     assert pixels_of(images) != pixels_of(images.flip(0))
 
@@ -170,27 +197,48 @@ def entry(shape: str, start: int, end: int, kind: str = "F32") -> bytes:
 MAPS, CLASSES = torch.zeros(4, 32, 32), torch.zeros(4, dtype=torch.int64)
 
 
-@pytest.mark.parametrize("content", [
-    b"", b"PK\x03\x04", b"no safetensors at all" * 20, with_header(b"{}"), with_header(b"[]"), with_header(b"\xff"),
-    with_header(b"[" * 100_000), with_header(b'{"values":' + entry("[1,1,1]", 0, 8) + b"}", b"\0" * 8),
-    with_header(b'{"values":' + entry("[1,1,2]", 0, 8) + b"}", b"\0" * 4),
-    with_header(b'{"values":' + entry("[9223372036854775807,4,2]", 0, 8) + b"}", b"\0" * 8),
-    with_header(b'{"values":' + entry("[1,1,-2]", 0, 8) + b"}", b"\0" * 8),
-    with_header(b'{"values":' + entry("[1,1,2]", 0, 8, "F7") + b"}", b"\0" * 8),
-    with_header(b'{"__metadata__":null}'), with_header(b'{"__metadata__":{"vgg_viz_map":5}}'),
-    with_header(b'{"__metadata__":{"vgg_viz_map":"\\ud800"}}'), with_header(b'{"__metadata__":' + b"[" * 5000 + b"}"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"PK\x03\x04",
+        b"no safetensors at all" * 20,
+        with_header(b"{}"),
+        with_header(b"[]"),
+        with_header(b"\xff"),
+        with_header(b"[" * 100_000),
+        with_header(b'{"values":' + entry("[1,1,1]", 0, 8) + b"}", b"\0" * 8),
+        with_header(b'{"values":' + entry("[1,1,2]", 0, 8) + b"}", b"\0" * 4),
+        with_header(b'{"values":' + entry("[9223372036854775807,4,2]", 0, 8) + b"}", b"\0" * 8),
+        with_header(b'{"values":' + entry("[1,1,-2]", 0, 8) + b"}", b"\0" * 8),
+        with_header(b'{"values":' + entry("[1,1,2]", 0, 8, "F7") + b"}", b"\0" * 8),
+        with_header(b'{"__metadata__":null}'),
+        with_header(b'{"__metadata__":{"vgg_viz_map":5}}'),
+        with_header(b'{"__metadata__":{"vgg_viz_map":"\\ud800"}}'),
+        with_header(b'{"__metadata__":' + b"[" * 5000 + b"}"),
+    ],
+)
 def test_what_is_no_safetensors_file_is_refused_in_a_sentence(content, path):
     path.write_bytes(content)
     refused(path)
 
 
-@pytest.mark.parametrize("arrays", [
-    {}, {"targets": CLASSES}, {"values": MAPS}, {"values": MAPS.double(), "targets": CLASSES},
-    {"values": MAPS[:3].clone(), "targets": CLASSES}, {"values": MAPS[:, 0].clone(), "targets": CLASSES},
-    {"values": MAPS, "targets": CLASSES, "more": torch.zeros(1)}, {"values": MAPS, "targets": CLASSES, "../climbs": torch.zeros(1)},
-    {"values": MAPS, "targets": CLASSES.int()}, {"values": MAPS, "targets": CLASSES},
-], ids=lambda arrays: " ".join(arrays) or "none")  # fmt: skip
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {},
+        {"targets": CLASSES},
+        {"values": MAPS},
+        {"values": MAPS.double(), "targets": CLASSES},
+        {"values": MAPS[:3].clone(), "targets": CLASSES},
+        {"values": MAPS[:, 0].clone(), "targets": CLASSES},
+        {"values": MAPS, "targets": CLASSES, "more": torch.zeros(1)},
+        {"values": MAPS, "targets": CLASSES, "../climbs": torch.zeros(1)},
+        {"values": MAPS, "targets": CLASSES.int()},
+        {"values": MAPS, "targets": CLASSES},
+    ],
+    ids=lambda arrays: " ".join(arrays) or "none",
+)
 def test_arrays_that_are_not_what_the_facts_say_are_refused_in_a_sentence(arrays, path):
     path.write_bytes(packed(arrays, metadata={KEY: json.dumps(facts_in(path))}))
     refused(path)
@@ -211,11 +259,28 @@ def test_no_room_is_made_for_what_a_file_only_claims(path):
         assert peak < 20e6
 
 
-@pytest.mark.parametrize("change", [
-    {"shape": [5, 32, 32]}, {"shape": "all"}, {"method": 3}, {"signed": 1}, {"passes": True}, {"passes": 10**400}, {"passes": None},
-    {"origin": []}, {"origin": {"pictures": ["a"]}}, {"origin": {"pictures": [1, 2, 3, 4]}}, {"sha256": 5}, {"sha256": "0" * 64},
-    {"settings": None}, {"layer": 4}, {"unit_of": []}, {"seconds": "long"},
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shape": [5, 32, 32]},
+        {"shape": "all"},
+        {"method": 3},
+        {"signed": 1},
+        {"passes": True},
+        {"passes": 10**400},
+        {"passes": None},
+        {"origin": []},
+        {"origin": {"pictures": ["a"]}},
+        {"origin": {"pictures": [1, 2, 3, 4]}},
+        {"sha256": 5},
+        {"sha256": "0" * 64},
+        {"settings": None},
+        {"layer": 4},
+        {"unit_of": []},
+        {"seconds": "long"},
+    ],
+    ids=str,
+)
 def test_facts_of_another_kind_are_refused_in_a_sentence(change, path, found):
     arrays = {"values": found.values, "targets": found.targets.contiguous(), "residual": found.residual}
     path.write_bytes(packed(arrays, metadata={KEY: json.dumps(facts_in(path))}))
@@ -224,7 +289,9 @@ def test_facts_of_another_kind_are_refused_in_a_sentence(change, path, found):
     refused(path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "[" * 100_000, '{"passes": NaN}', '{"schema": ' + "1" * 5000 + "}", " " * 2**22, None])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "[" * 100_000, '{"passes": NaN}', '{"schema": ' + "1" * 5000 + "}", " " * 2**22, None]
+)
 def test_facts_that_are_no_json_are_refused_in_a_sentence(text, path, found):
     metadata = None if text is None else {KEY: text}
     path.write_bytes(packed({"values": found.values, "targets": found.targets.contiguous()}, metadata=metadata))
@@ -260,11 +327,13 @@ def test_a_full_disk_leaves_no_half_file(found, here, tmp_path, monkeypatch):
 # ---------------------------------------------------------------- a finished gallery
 
 
-def test_every_map_of_a_finished_gallery_is_read_back_as_it_was_computed_without_a_warning(tmp_path, monkeypatch, capsys):
+def test_every_map_of_a_finished_gallery_is_read_back_as_it_was_computed_without_a_warning(
+    tmp_path, monkeypatch, capsys
+):
     """Also those of other pictures than most: `report --from-receipts` once called five such sets strangers, in false warnings."""
     with_maps = [one for one in sections_of("report") if one.slug in ("attention", "relevance")]
-    monkeypatch.setattr("vgg_viz.report.build.sections_of", lambda kind: with_maps)
-    monkeypatch.setattr("vgg_viz.report.build._explorer", lambda *_: (None, "left out"))
+    monkeypatch.setattr("vgg_viz.gallery.build.sections_of", lambda kind: with_maps)
+    monkeypatch.setattr("vgg_viz.gallery.build._explorer", lambda *_: (None, "left out"))
     computed: dict[str, Attribution] = {}
     put = MapCache._put
 
@@ -284,7 +353,9 @@ def test_every_map_of_a_finished_gallery_is_read_back_as_it_was_computed_without
         assert one.found.settings == computed[name].settings
         assert one.origin["checkpoint"] == sha256(tmp_path / "tiny.pt")
         assert len(one.pictures) == len(one.found.values)
-    assert len({tuple(one.pictures) for one in saved.values()}) == 2, "relevance is asked about some of the pictures only"
+    assert len({tuple(one.pictures) for one in saved.values()}) == 2, (
+        "relevance is asked about some of the pictures only"
+    )
     manifest = json.loads((tmp_path / "tiny" / "manifest.json").read_text(encoding="utf-8"))
     assert {one["slug"] for one in manifest["maps"]} == saved.keys()
     assert manifest["warnings"] == []

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from vgg_viz.attribution import Against, Neuron, attribute, methods, on_pixels
 from vgg_viz.attribution.method import Options
 from vgg_viz.capture.hooks import capture, rewriting
-from vgg_viz.capture.resuming import resumed, share_after
+from vgg_viz.capture.partial_forward import resumed, share_after
 from vgg_viz.models.build import architecture, build, skeleton
 from vgg_viz.models.names import find, layers
 
@@ -74,10 +74,14 @@ def test_ablation_cam_weighs_channels_as_captums_ablation_does(layer, dense):
     images, targets = pictures(2, 64 if dense else 32), torch.tensor([4, 1])
     maps = capture(model, images, [layer]).maps[layer]
     channels = torch.arange(maps.shape[1]).view(1, -1, 1, 1).expand_as(maps[:1])
-    falls = LayerFeatureAblation(model, find(model, layer).module).attribute(images, target=targets, layer_mask=channels)
+    falls = LayerFeatureAblation(model, find(model, layer).module).attribute(
+        images, target=targets, layer_mask=channels
+    )
     found = attribute(model, images, method="ablation_cam", target=targets, layer=layer, relu=False)
     assert apart(found.values, (falls * maps).sum(1)) < 1e-4
-    assert torch.equal(attribute(model, images, method="ablation_cam", target=targets, layer=layer).values, found.values.relu())
+    assert torch.equal(
+        attribute(model, images, method="ablation_cam", target=targets, layer=layer).values, found.values.relu()
+    )
 
 
 def test_ablation_cam_of_mean_and_linear_is_the_sum_of_squared_maps():
@@ -85,7 +89,9 @@ def test_ablation_cam_of_mean_and_linear_is_the_sum_of_squared_maps():
     images = pictures(2, 12)
     maps, weight = model[0](images).detach(), model[3].weight[2].detach()
     closed = torch.einsum("c,bc,bchw->bhw", weight, maps.mean((2, 3)), maps)
-    assert torch.allclose(attribute(model, images, method="ablation_cam", target=2, relu=False).values, closed, atol=1e-6)
+    assert torch.allclose(
+        attribute(model, images, method="ablation_cam", target=2, relu=False).values, closed, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", ["tiny_vgg", "vgg11"])
@@ -140,7 +146,8 @@ def test_score_cam_asks_the_channels_that_vary_most_when_it_may_not_ask_all():
 def test_differences_of_classes_and_units_reach_the_layers_that_are_run_alone(name):
     model, images = lively("vgg11"), pictures()
     a, b, both = (
-        attribute(model, images, method=name, target=t, layer="relu2_1", relu=False).values for t in (2, 5, Against(2, 5))
+        attribute(model, images, method=name, target=t, layer="relu2_1", relu=False).values
+        for t in (2, 5, Against(2, 5))
     )
     if name == "ablation_cam":
         assert apart(both, a - b) < 1e-4, "it is linear in the score"

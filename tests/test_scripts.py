@@ -19,14 +19,14 @@ import torch
 from deno import find_deno_bin
 from torch import Tensor, nn
 
+from vgg_viz.gallery import bundle
+from vgg_viz.gallery.explorer import SCRIPTS
+from vgg_viz.gallery.page import EXAMPLES_SCRIPTS, FRAME_SCRIPTS, VIEWER_SCRIPTS
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.models.names import layers
-from vgg_viz.report import bundle
-from vgg_viz.report.explorer import SCRIPTS
-from vgg_viz.report.explorer_live import network
-from vgg_viz.report.material import specimen_batch
-from vgg_viz.report.page import EXAMPLES_SCRIPTS, FRAME_SCRIPTS, VIEWER_SCRIPTS
+from vgg_viz.studies.explorer_live import network
+from vgg_viz.studies.inputs import specimen_batch
 
 # ---------------------------------------------------------------- joining
 
@@ -62,27 +62,38 @@ def test_a_module_comes_once_and_after_all_that_it_imports(modules):
         bundle.script("right.js")
 
 
-@pytest.mark.parametrize(("texts", "said"), [
-    ({"a": 'import { b } from "./b.js";\nexport const a = b;\n', "b": 'import { a } from "./a.js";\nexport const b = a;\n'},
-     r"in a circle: a\.js -> b\.js -> a\.js"),
-    ({"a": 'import { b } from "./b.js";\nconst same = b;\n', "b": "const same = 1;\nexport const b = same;\n"},
-     r"a\.js and b\.js both declare same"),
-    ({"a": 'import * as b from "./b.js";\n', "b": "export const b = 1;\n"}, "import "),
-    ({"a": "export default 1;\n"}, "export default"),
-    ({"a": 'import { b as c } from "./b.js";\n', "b": "export const b = 1;\n"}, "b as c"),
-    ({"a": 'const late = () => import("./b.js");\n', "b": ""}, "import"),
-    ({"a": "console.log(import.meta.url);\n"}, "import"),
-    ({"a": "const b = 1;\nexport { b };\n"}, "export { b }"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (
+            {
+                "a": 'import { b } from "./b.js";\nexport const a = b;\n',
+                "b": 'import { a } from "./a.js";\nexport const b = a;\n',
+            },
+            r"in a circle: a\.js -> b\.js -> a\.js",
+        ),
+        (
+            {"a": 'import { b } from "./b.js";\nconst same = b;\n', "b": "const same = 1;\nexport const b = same;\n"},
+            r"a\.js and b\.js both declare same",
+        ),
+        ({"a": 'import * as b from "./b.js";\n', "b": "export const b = 1;\n"}, "import "),
+        ({"a": "export default 1;\n"}, "export default"),
+        ({"a": 'import { b as c } from "./b.js";\n', "b": "export const b = 1;\n"}, "b as c"),
+        ({"a": 'const late = () => import("./b.js");\n', "b": ""}, "import"),
+        ({"a": "console.log(import.meta.url);\n"}, "import"),
+        ({"a": "const b = 1;\nexport { b };\n"}, "export { b }"),
+    ],
+)
 def test_what_joining_does_not_cover_is_refused(modules, texts, said):
     modules(**texts)
     with pytest.raises(bundle.BundleError, match=said):
         bundle.script("a.js")
 
 
-@pytest.mark.parametrize("entries", [
-    FRAME_SCRIPTS, VIEWER_SCRIPTS, (*VIEWER_SCRIPTS, *EXAMPLES_SCRIPTS), (*VIEWER_SCRIPTS, "serve.js"), SCRIPTS,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "entries",
+    [FRAME_SCRIPTS, VIEWER_SCRIPTS, (*VIEWER_SCRIPTS, *EXAMPLES_SCRIPTS), (*VIEWER_SCRIPTS, "serve.js"), SCRIPTS],
+)
 def test_the_script_of_every_page_is_one_function_without_imports(entries):
     text = bundle.script(*entries)
     assert text.startswith('(() => {\n"use strict";\n')
@@ -104,9 +115,13 @@ def ask(*cases: dict[str, Any]) -> list[Any]:
     """What the engine says to each case."""
     run = subprocess.run(
         [find_deno_bin(), "run", "--no-config", "--no-lock", "--cached-only", str(Path(__file__).parent / "engine.js")],
-        input="\n".join(map(json.dumps, cases)), capture_output=True, text=True, timeout=100, check=False,
+        input="\n".join(map(json.dumps, cases)),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
         env={**os.environ, "NO_COLOR": "1", "DENO_NO_UPDATE_CHECK": "1"},
-    )  # fmt: skip
+    )
     assert run.returncode == 0, run.stderr
     return [json.loads(line) for line in run.stdout.splitlines()]
 
@@ -137,12 +152,23 @@ def window(kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) ->
 
 
 LAYERS = {
-    **{f"convolution {w}": ("conv", window(*w), nn.Conv2d(3, 4, w[0], w[1], w[2], w[3]))
-       for w in [(3, 1, 1, 1), (3, 1, 0, 1), (1, 1, 0, 1), (5, 2, 2, 1), (3, 2, 1, 2), (2, 3, 0, 1), (3, 1, 4, 3), (9, 1, 0, 1)]},
+    **{
+        f"convolution {w}": ("conv", window(*w), nn.Conv2d(3, 4, w[0], w[1], w[2], w[3]))
+        for w in [
+            (3, 1, 1, 1),
+            (3, 1, 0, 1),
+            (1, 1, 0, 1),
+            (5, 2, 2, 1),
+            (3, 2, 1, 2),
+            (2, 3, 0, 1),
+            (3, 1, 4, 3),
+            (9, 1, 0, 1),
+        ]
+    },
     **{f"max-pooling {w}": ("pool", window(*w), nn.MaxPool2d(*w)) for w in [(2, 2), (3, 2), (3, 1), (2, 3)]},
     **{f"mean of {side}": ("avgpool", None, nn.AdaptiveAvgPool2d(side)) for side in (1, 2, 4, 9)},
     "ReLU": ("relu", None, nn.ReLU()),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -158,8 +184,15 @@ def single() -> dict[str, tuple[dict[str, Any], Tensor, list[Tensor]]]:
         step = {"name": name, "kind": kind, "shape": list(out.shape[1:]), "window": shape, "field": None}
         if isinstance(module, nn.Conv2d):
             step |= {"weight": module.weight, "bias": module.bias}
-        cases.append({"kind": "network", "network": packed([step], channels=3, side=9), "pixels": pixels.flatten().tolist(),
-                      "from": 0, "place": place})  # fmt: skip
+        cases.append(
+            {
+                "kind": "network",
+                "network": packed([step], channels=3, side=9),
+                "pixels": pixels.flatten().tolist(),
+                "from": 0,
+                "place": place,
+            }
+        )
         found[name] = (out, slope)
     return {name: (said, *found[name]) for name, said in zip(found, ask(*cases), strict=True)}
 
@@ -230,8 +263,16 @@ def test_the_terms_of_a_convolution_add_up_to_its_value(row, column):
         "weight": module.weight,
         "bias": module.bias,
     }
-    (terms,) = ask({"kind": "terms", "network": packed([step], channels=3, side=9), "pixels": pixels.flatten().tolist(),
-                    "unit": 1, "row": row, "column": column})  # fmt: skip
+    (terms,) = ask(
+        {
+            "kind": "terms",
+            "network": packed([step], channels=3, side=9),
+            "pixels": pixels.flatten().tolist(),
+            "unit": 1,
+            "row": row,
+            "column": column,
+        }
+    )
     assert sum(term["sum"] for term in terms) + module.bias[1].item() == pytest.approx(
         module(pixels)[0, 1, row, column].item(), rel=1e-5
     )
@@ -258,11 +299,16 @@ def test_the_colour_tables_are_matplotlibs():
     assert colour_tables.FILE.read_text(encoding="utf-8") == colour_tables.module(), "run python tests/colour_tables.py"
 
 
-@pytest.mark.parametrize(("of", "ends", "low", "high", "table"), [
-    ("signed", [-1.0, 3.0], -3.0, 3.0, "RdBu_r"), ("signed", [0.0, 0.0], 0.0, 0.0, "RdBu_r"),
-    ("unsigned", [0.0, 5.0], 0.0, 5.0, "viridis"), ("unsigned", [0.0, 0.0], 0.0, 0.0, "viridis"),
-    ("grey", [0.2, 0.6], 0.2, 0.6, "gray"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("of", "ends", "low", "high", "table"),
+    [
+        ("signed", [-1.0, 3.0], -3.0, 3.0, "RdBu_r"),
+        ("signed", [0.0, 0.0], 0.0, 0.0, "RdBu_r"),
+        ("unsigned", [0.0, 5.0], 0.0, 5.0, "viridis"),
+        ("unsigned", [0.0, 0.0], 0.0, 0.0, "viridis"),
+        ("grey", [0.2, 0.6], 0.2, 0.6, "gray"),
+    ],
+)
 def test_a_value_gets_the_colour_that_matplotlib_gives_it(of, ends, low, high, table):
     values = np.linspace(low - 0.5, high + 0.5, 101).tolist()
     (said,) = ask({"kind": "colours", "of": of, "ends": ends, "values": values})

@@ -32,15 +32,15 @@ pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 from serving import RAW, SIDE, Client, gallery, hears_ctrl_c, picture, serving, small
 
 from vgg_viz.attribution import attribute, methods
-from vgg_viz.attribution.blocks import CAMS
-from vgg_viz.attribution.shared import SHARED
+from vgg_viz.attribution.cam_reduction import CAMS
+from vgg_viz.attribution.single_pass import SHARED
 from vgg_viz.cli import main
 from vgg_viz.data.folder import read_images
 from vgg_viz.errors import DataRefused, ImageRefused, InputRefused
+from vgg_viz.gallery.page import document, render_index
 from vgg_viz.maths.images import encode_jpeg
 from vgg_viz.models.build import architecture, build
 from vgg_viz.records import Checkpoint
-from vgg_viz.report.page import document, render_index
 from vgg_viz.serve.galleries import NOTHING, Galleries, offer, page_policy
 from vgg_viz.serve.guard import Place
 from vgg_viz.serve.intake import Intake
@@ -51,7 +51,18 @@ from vgg_viz.serve.live import Live
 from vgg_viz.serve.network import Network, ranked
 from vgg_viz.serve.store import Picture, Store
 
-HOSTILE = ("</script><script>alert(1)</script>", "__proto__", "a\u202eb", "{{ 7 * 7 }}", "", "../..", '"', "'", "&amp;", "x" * 300)
+HOSTILE = (
+    "</script><script>alert(1)</script>",
+    "__proto__",
+    "a\u202eb",
+    "{{ 7 * 7 }}",
+    "",
+    "../..",
+    '"',
+    "'",
+    "&amp;",
+    "x" * 300,
+)
 ONE = {"methods": ["saliency"], "classes": [0]}
 
 
@@ -90,13 +101,20 @@ def client(network, tmp_path_factory) -> Any:
 # ---------------------------------------------------------------- galleries
 
 
-@pytest.mark.parametrize(("path", "media_type"), [
-    ("/galleries/", "text/html; charset=utf-8"), ("/galleries/index.html", "text/html; charset=utf-8"),
-    ("/galleries/one/", "text/html; charset=utf-8"), ("/galleries/one/index.html", "text/html; charset=utf-8"),
-    ("/galleries/one/figures/one.png", "image/png"), ("/galleries/one/figures/one.svg", "image/svg+xml"),
-    ("/galleries/one/manifest.json", "application/json"), ("/galleries/one/inside.html", "text/html; charset=utf-8"),
-    ("/galleries/a%20b%23c%3Fd/", "text/html; charset=utf-8"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("path", "media_type"),
+    [
+        ("/galleries/", "text/html; charset=utf-8"),
+        ("/galleries/index.html", "text/html; charset=utf-8"),
+        ("/galleries/one/", "text/html; charset=utf-8"),
+        ("/galleries/one/index.html", "text/html; charset=utf-8"),
+        ("/galleries/one/figures/one.png", "image/png"),
+        ("/galleries/one/figures/one.svg", "image/svg+xml"),
+        ("/galleries/one/manifest.json", "application/json"),
+        ("/galleries/one/inside.html", "text/html; charset=utf-8"),
+        ("/galleries/a%20b%23c%3Fd/", "text/html; charset=utf-8"),
+    ],
+)
 def test_what_belongs_to_a_gallery_is_served_with_its_type(client, path, media_type):
     answer = client("GET", path)
     assert answer.status == 200
@@ -106,19 +124,47 @@ def test_what_belongs_to_a_gallery_is_served_with_its_type(client, path, media_t
 
 
 CLIMBING = [
-    "/galleries/../secret.html", "/galleries/one/../../secret.html", "/galleries/%2e%2e/secret.html",
+    "/galleries/../secret.html",
+    "/galleries/one/../../secret.html",
+    "/galleries/%2e%2e/secret.html",
     "/galleries/one/%2e%2e/%2e%2e/secret.html",
-    "/galleries/one/..%2f..%2fsecret.html", "/galleries/one/%2e%2e%2f%2e%2e%2fsecret.html", "/galleries/one/..%5c..%5csecret.html",
-    "/galleries/one/%252e%252e/%252e%252e/secret.html", "/galleries/one/....//....//secret.html", "/galleries/one/./index.html",
-    "/galleries//etc/passwd", "/galleries/one//etc/passwd", "/galleries/%2fetc%2fpasswd", "/galleries/one/%2fetc/passwd",
-    "/galleries/one/index.html%00.png", "/galleries/%00", "/galleries/one/index.html%0a", "/galleries/one/c:index.html",
-    "/galleries/one/out.html", "/galleries/one/up/secret.html", "/galleries/linked/index.html",
-    "/galleries/.half/index.html", "/galleries/one/.hidden.json", "/galleries/one/.git/config.json", "/galleries/one/veiled.json",
-    "/galleries/one/key.pem", "/galleries/loose.html", "/galleries/one/loop.html", "/galleries/one/pipe.html", "/galleries/one/figures",
-    "/galleries/one/figures/", "/galleries/one/index.html/x", "/galleries/" + "a" * 5000, "/galleries/one/" + "a/" * 3000,
-    "/galleries/one/%ff%fe.html", "/galleries/one/%ed%a0%80.html", "/galleries/nothing/", "/secret.html", "//galleries/one/",
+    "/galleries/one/..%2f..%2fsecret.html",
+    "/galleries/one/%2e%2e%2f%2e%2e%2fsecret.html",
+    "/galleries/one/..%5c..%5csecret.html",
+    "/galleries/one/%252e%252e/%252e%252e/secret.html",
+    "/galleries/one/....//....//secret.html",
+    "/galleries/one/./index.html",
+    "/galleries//etc/passwd",
+    "/galleries/one//etc/passwd",
+    "/galleries/%2fetc%2fpasswd",
+    "/galleries/one/%2fetc/passwd",
+    "/galleries/one/index.html%00.png",
+    "/galleries/%00",
+    "/galleries/one/index.html%0a",
+    "/galleries/one/c:index.html",
+    "/galleries/one/out.html",
+    "/galleries/one/up/secret.html",
+    "/galleries/linked/index.html",
+    "/galleries/.half/index.html",
+    "/galleries/one/.hidden.json",
+    "/galleries/one/.git/config.json",
+    "/galleries/one/veiled.json",
+    "/galleries/one/key.pem",
+    "/galleries/loose.html",
+    "/galleries/one/loop.html",
+    "/galleries/one/pipe.html",
+    "/galleries/one/figures",
+    "/galleries/one/figures/",
+    "/galleries/one/index.html/x",
+    "/galleries/" + "a" * 5000,
+    "/galleries/one/" + "a/" * 3000,
+    "/galleries/one/%ff%fe.html",
+    "/galleries/one/%ed%a0%80.html",
+    "/galleries/nothing/",
+    "/secret.html",
+    "//galleries/one/",
     "/gallery/one/",
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("path", CLIMBING)
@@ -159,8 +205,15 @@ def test_a_folder_that_is_itself_a_gallery_is_served_by_its_name(tmp_path):
 
 
 def test_every_answer_carries_the_headers_that_keep_others_out(client):
-    for method, path in [("GET", "/galleries/"), ("GET", "/galleries/one/figures/one.svg"), ("GET", "/live"), ("GET", "/nothing"),
-                         ("PUT", "/live"), ("POST", "/live/pictures"), ("GET", "/")]:  # fmt: skip
+    for method, path in [
+        ("GET", "/galleries/"),
+        ("GET", "/galleries/one/figures/one.svg"),
+        ("GET", "/live"),
+        ("GET", "/nothing"),
+        ("PUT", "/live"),
+        ("POST", "/live/pictures"),
+        ("GET", "/"),
+    ]:
         headers = client(method, path, b"" if method == "POST" else None).headers
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["referrer-policy"] == "no-referrer"
@@ -179,11 +232,19 @@ def test_the_policy_in_the_header_is_that_of_the_page_and_no_framing(client):
     assert client("GET", "/galleries/one/figures/one.svg").headers["content-security-policy"] == NOTHING
 
 
-@pytest.mark.parametrize("policy", [
-    "default-src *", "default-src 'none'; script-src 'unsafe-inline'", "default-src 'none'; connect-src 'self'",
-    "script-src 'none'", "",
-    "default-src 'none'; script-src 'self'", "default-src 'none'; img-src https://example.org", "default-src 'none'; report-uri /x",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "default-src *",
+        "default-src 'none'; script-src 'unsafe-inline'",
+        "default-src 'none'; connect-src 'self'",
+        "script-src 'none'",
+        "",
+        "default-src 'none'; script-src 'self'",
+        "default-src 'none'; img-src https://example.org",
+        "default-src 'none'; report-uri /x",
+    ],
+)
 def test_a_page_with_a_weaker_policy_may_do_nothing(policy):
     assert page_policy(f'<meta http-equiv="Content-Security-Policy" content="{policy}">') == NOTHING
     assert page_policy("<p>no policy</p>") == NOTHING
@@ -199,41 +260,69 @@ def test_only_the_live_page_may_ask_the_server(client):
 # ---------------------------------------------------------------- who may ask
 
 
-@pytest.mark.parametrize(("host", "status"), [
-    ("127.0.0.1:{port}", 200), ("localhost:{port}", 200), ("LOCALHOST:{port}", 200), ("[::1]:{port}", 200),
-    ("127.0.0.1", 400), ("127.0.0.1:80", 400), ("evil.example:{port}", 400), ("evil.example", 400),
-    ("127.0.0.1.evil.example:{port}", 400),
-    ("localhost.:{port}", 400), ("127.0.0.1:{port}@evil.example", 400), ("evil.example#localhost:{port}", 400), ("", 400),
-    ("0.0.0.0:{port}", 400),
-    ("127.0.0.1:{port},evil.example", 400), ("[::1:{port}", 400), ("192.168.0.7:{port}", 400), ("127.0.0.1:{port}0", 400),
-    ("localhost:9{port}", 400),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:{port}", 200),
+        ("localhost:{port}", 200),
+        ("LOCALHOST:{port}", 200),
+        ("[::1]:{port}", 200),
+        ("127.0.0.1", 400),
+        ("127.0.0.1:80", 400),
+        ("evil.example:{port}", 400),
+        ("evil.example", 400),
+        ("127.0.0.1.evil.example:{port}", 400),
+        ("localhost.:{port}", 400),
+        ("127.0.0.1:{port}@evil.example", 400),
+        ("evil.example#localhost:{port}", 400),
+        ("", 400),
+        ("0.0.0.0:{port}", 400),
+        ("127.0.0.1:{port},evil.example", 400),
+        ("[::1:{port}", 400),
+        ("192.168.0.7:{port}", 400),
+        ("127.0.0.1:{port}0", 400),
+        ("localhost:9{port}", 400),
+    ],
+)
 def test_the_host_must_be_this_machine_with_our_port(client, host, status):
     assert client("GET", "/galleries/", headers={"Host": host.format(port=client.port)}).status == status
 
 
 def test_two_hosts_or_none_are_refused(client):
-    for lines in (b"GET /live HTTP/1.1\r\n\r\n", b"GET /live HTTP/1.0\r\n\r\n",
-                  b"GET /live HTTP/1.1\r\nHost: localhost:%d\r\nHost: evil.example\r\n\r\n" % client.port):  # fmt: skip
+    for lines in (
+        b"GET /live HTTP/1.1\r\n\r\n",
+        b"GET /live HTTP/1.0\r\n\r\n",
+        b"GET /live HTTP/1.1\r\nHost: localhost:%d\r\nHost: evil.example\r\n\r\n" % client.port,
+    ):
         with socket.create_connection(("127.0.0.1", client.port), timeout=10) as plain:
             plain.sendall(lines)
             assert b" 400 " in plain.recv(1000)
 
 
-@pytest.mark.parametrize(("origin", "status"), [
-    ("http://127.0.0.1:{port}", 200), ("http://localhost:{port}", 200), ("null", 403), ("http://evil.example", 403),
-    ("https://127.0.0.1:{port}", 403), ("http://127.0.0.1:1", 403), ("http://127.0.0.1:{port}.evil.example", 403), ("", 403),
-    ("http://127.0.0.1", 403), ("file://", 403),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://127.0.0.1:{port}", 200),
+        ("http://localhost:{port}", 200),
+        ("null", 403),
+        ("http://evil.example", 403),
+        ("https://127.0.0.1:{port}", 403),
+        ("http://127.0.0.1:1", 403),
+        ("http://127.0.0.1:{port}.evil.example", 403),
+        ("", 403),
+        ("http://127.0.0.1", 403),
+        ("file://", 403),
+    ],
+)
 def test_an_origin_must_be_ours(client, origin, status):
     origin = origin.format(port=client.port)
     assert client("GET", "/live", headers={"Origin": origin}).status == status
     assert client("POST", "/live/pictures", picture(), {**RAW, "Origin": origin}).status == status
 
 
-@pytest.mark.parametrize(("site", "status"), [
-    ("same-origin", 200), ("none", 200), ("same-site", 403), ("cross-site", 403), ("odd", 403),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("site", "status"), [("same-origin", 200), ("none", 200), ("same-site", 403), ("cross-site", 403), ("odd", 403)]
+)
 def test_a_browser_says_which_site_asks_and_others_may_not_send(client, site, status):
     assert client("POST", "/live/pictures", picture(), {**RAW, "Sec-Fetch-Site": site}).status == status
     assert client("GET", "/live", headers={"Sec-Fetch-Site": site}).status == 200  # a link from elsewhere may lead here
@@ -280,15 +369,33 @@ def bomb(width: int, height: int, *, whole: bool = False) -> bytes:
 JPEG = encode_jpeg(torch.rand(3, 64, 80, generator=torch.Generator().manual_seed(0)))
 
 
-@pytest.mark.parametrize(("body", "status", "words"), [
-    (JPEG[: len(JPEG) // 2], 400, "damaged or cut short"), (picture()[:-40], 400, "damaged or cut short"),
-    (b"", 400, "is empty (0 bytes)"),
-    (b"<script>alert(1)</script>" * 9, 400, "is not a picture"), (b"%!PS-Adobe-3.0 EPSF-3.0\n", 400, "is not a picture"),
-    (bomb(60_000, 60_000), 400, "50 million pixels"), (bomb(8000, 7000, whole=True), 400, "more than 50 million pixels"),
-    (bomb(300, 200), 400, "damaged or cut short"), (b"GIF89a" + bytes(30), 400, "The picture"),
-    (bytes(20_000_001), 413, "more than 20 MB"),
-], ids=["half a JPEG", "cut PNG", "nothing", "a page", "PostScript", "bomb by header", "whole bomb", "no rows", "empty GIF",
-        "20 MB and 1"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (JPEG[: len(JPEG) // 2], 400, "damaged or cut short"),
+        (picture()[:-40], 400, "damaged or cut short"),
+        (b"", 400, "is empty (0 bytes)"),
+        (b"<script>alert(1)</script>" * 9, 400, "is not a picture"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", 400, "is not a picture"),
+        (bomb(60_000, 60_000), 400, "50 million pixels"),
+        (bomb(8000, 7000, whole=True), 400, "more than 50 million pixels"),
+        (bomb(300, 200), 400, "damaged or cut short"),
+        (b"GIF89a" + bytes(30), 400, "The picture"),
+        (bytes(20_000_001), 413, "more than 20 MB"),
+    ],
+    ids=[
+        "half a JPEG",
+        "cut PNG",
+        "nothing",
+        "a page",
+        "PostScript",
+        "bomb by header",
+        "whole bomb",
+        "no rows",
+        "empty GIF",
+        "20 MB and 1",
+    ],
+)
 def test_what_is_no_good_picture_is_refused_in_a_sentence(client, body, status, words):
     answer = client.send(body)
     assert answer.status == status
@@ -303,8 +410,10 @@ def test_a_picture_of_many_pixels_that_is_allowed_is_answered(client):
 
 def test_too_long_a_body_is_refused_by_its_content_length_before_it_comes(client):
     with socket.create_connection(("127.0.0.1", client.port), timeout=20) as plain:
-        plain.sendall(b"POST /live/pictures HTTP/1.1\r\nHost: localhost:%d\r\nContent-Type: application/octet-stream\r\n"
-                      b"Content-Length: 20000001\r\n\r\n" % client.port)  # fmt: skip
+        plain.sendall(
+            b"POST /live/pictures HTTP/1.1\r\nHost: localhost:%d\r\nContent-Type: application/octet-stream\r\n"
+            b"Content-Length: 20000001\r\n\r\n" % client.port
+        )
         assert plain.recv(1000).startswith(b"HTTP/1.1 413 ")
 
 
@@ -314,7 +423,9 @@ def test_too_long_a_body_without_content_length_is_refused_while_it_comes(client
     assert client("POST", "/live/pictures", iter([picture()]), RAW, chunked=True).status == 200
 
 
-@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "application/x-www-form-urlencoded", "text/plain", ""])
+@pytest.mark.parametrize(
+    "kind", ["multipart/form-data; boundary=x", "application/x-www-form-urlencoded", "text/plain", ""]
+)
 def test_what_a_form_of_another_site_could_send_is_not_taken(client, kind):
     assert client("POST", "/live/pictures", picture(), {"Content-Type": kind}).status == 415
     assert client("POST", "/live/pictures/x/maps", b"{}", {"Content-Type": kind}).status == 415
@@ -355,8 +466,10 @@ def test_damaged_bytes_of_every_kind_are_refused_and_never_an_accident(network, 
 def test_a_body_that_never_ends_is_given_up(network):
     with serving(live=Live(network, intake=Intake(patience=0.3))) as asked:
         with socket.create_connection(("127.0.0.1", asked.port), timeout=20) as plain:
-            plain.sendall(b"POST /live/pictures HTTP/1.1\r\nHost: localhost:%d\r\nContent-Type: application/octet-stream\r\n"
-                          b"Content-Length: 1000\r\n\r\nabc" % asked.port)  # fmt: skip
+            plain.sendall(
+                b"POST /live/pictures HTTP/1.1\r\nHost: localhost:%d\r\nContent-Type: application/octet-stream\r\n"
+                b"Content-Length: 1000\r\n\r\nabc" % asked.port
+            )
             assert plain.recv(1000).startswith(b"HTTP/1.1 408 ")
         assert asked.send(picture()).status == 200
 
@@ -369,8 +482,10 @@ def test_all_bodies_together_are_bounded_and_given_back(network):
         assert (answer.status, answer.headers["retry-after"]) == (503, "2")
         assert asked.send(picture()).status == 200
         with socket.create_connection(("127.0.0.1", asked.port), timeout=20) as plain:  # one who leaves in the middle
-            plain.sendall(b"POST /live/pictures HTTP/1.1\r\nHost: localhost:%d\r\nContent-Type: application/octet-stream\r\n"
-                          b"Content-Length: 30000\r\n\r\n" % asked.port + bytes(20_000))  # fmt: skip
+            plain.sendall(
+                b"POST /live/pictures HTTP/1.1\r\nHost: localhost:%d\r\nContent-Type: application/octet-stream\r\n"
+                b"Content-Length: 30000\r\n\r\n" % asked.port + bytes(20_000)
+            )
             until(lambda: intake.held > 0)
         until(lambda: intake.held == 0)
 
@@ -417,7 +532,9 @@ def test_the_answer_is_what_the_network_says(client, network, tmp_path):
 def test_a_map_from_the_server_is_the_map(client, network, tmp_path, method):
     (tmp_path / "x.png").write_bytes(picture(1))
     images = read_images(tmp_path / "x.png", image_side=SIDE).images
-    said = events(client.wish(client.send(picture(1)).json()["id"], methods=[method], classes=[3]))  # no map of which is flat
+    said = events(
+        client.wish(client.send(picture(1)).json()["id"], methods=[method], classes=[3])
+    )  # no map of which is flat
     viewer = said[-1]["viewer"]
     layers = network.layers if method in CAMS else [network.usual_layer if methods()[method].layered else None]
     assert len(viewer["maps"]) == len(layers)
@@ -432,7 +549,10 @@ def test_a_map_from_the_server_is_the_map(client, network, tmp_path, method):
 def close(entry: dict[str, Any], truth: np.ndarray) -> bool:
     """Whether a map as bytes is `truth`, to half a step of its 256 and what float32 forgets."""
     span = entry["high"] - entry["low"]
-    values = entry["low"] + np.frombuffer(base64.b64decode(entry["data"]), np.uint8).reshape(entry["h"], entry["w"]) * span / 255
+    values = (
+        entry["low"]
+        + np.frombuffer(base64.b64decode(entry["data"]), np.uint8).reshape(entry["h"], entry["w"]) * span / 255
+    )
     if values.shape != truth.shape:  # occlusion: one value a square
         factor = truth.shape[0] // values.shape[0]
         values = values.repeat(factor, 0).repeat(factor, 1)
@@ -441,8 +561,9 @@ def close(entry: dict[str, Any], truth: np.ndarray) -> bool:
 
 def test_a_wrong_map_would_be_noticed(client):
     entry = events(client.wish(client.send(picture(1)).json()["id"], **ONE))[-1]["viewer"]["maps"][0]
-    right = entry["low"] + np.frombuffer(base64.b64decode(entry["data"]), np.uint8).reshape(entry["h"], entry["w"]) / 255 * (
-        entry["high"] - entry["low"])  # fmt: skip
+    right = entry["low"] + np.frombuffer(base64.b64decode(entry["data"]), np.uint8).reshape(
+        entry["h"], entry["w"]
+    ) / 255 * (entry["high"] - entry["low"])
     assert close(entry, right)
     assert not close(entry, right.T)
     assert not close(entry, right * 1.01 + 0.01 * entry["high"])
@@ -463,14 +584,17 @@ def test_several_methods_classes_and_one_layer_come_together(client, network):
     maps = events(client.wish(token, **wish))[-1]["viewer"]["maps"]
     assert [(one["method"], one["layer"], one["class"]) for one in maps] == [
         (method, layer if method == "grad_cam" else None, index)
-        for index in (2, 7) for method in ("saliency", "grad_cam", "guided_grad_cam")
+        for index in (2, 7)
+        for method in ("saliency", "grad_cam", "guided_grad_cam")
     ]
     assert len({one["target"] for one in maps}) == 2
 
 
 def test_all_methods_of_the_shared_pass_come_from_one_forward_pass_a_class(network):
     seen, forward = network.seen(network.prepared(picture(1))), []
-    viewer = unpacked(network.maps(seen, network.wish({"methods": list(SHARED), "classes": [1, 3]}), lambda *_: None, forward.append))
+    viewer = unpacked(
+        network.maps(seen, network.wish({"methods": list(SHARED), "classes": [1, 3]}), lambda *_: None, forward.append)
+    )
     assert forward == [1, 1]
     assert len(viewer["maps"]) == 2 * (2 + len(CAMS) * len(network.layers))
 
@@ -493,28 +617,36 @@ def test_the_word_for_a_class_is_its_rank_and_no_two_share_one():
     words = [ranked(probabilities, index) for index in range(123)]
     assert words[:4] == ["predicted", "runner-up", "3rd-ranked", "4th-ranked"]
     assert [words[i - 1] for i in (11, 12, 13, 21, 22, 23, 101, 111, 112, 113, 121)] == [
-        f"{word}-ranked" for word in ("11th", "12th", "13th", "21st", "22nd", "23rd", "101st", "111th", "112th", "113th", "121st")
+        f"{word}-ranked"
+        for word in ("11th", "12th", "13th", "21st", "22nd", "23rd", "101st", "111th", "112th", "113th", "121st")
     ]
     assert len(set(words)) == 123
     assert len({ranked(torch.zeros(5), index) for index in range(5)}) == 5
 
 
-@pytest.mark.parametrize(("body", "words"), [
-    (b"", "no JSON"), (b"{", "no JSON"), (b"[" * 9000, "no JSON"), (b"[]", "cannot be read"), (b"{}", "cannot be read"),
-    (b'{"methods": ["saliency"], "classes": [0], "steps": 1000000}', "cannot be read"),
-    (b'{"methods": [], "classes": [0]}', "No method"),
-    (b'{"methods": "saliency", "classes": [0]}', "No method"),
-    (b'{"methods": [["saliency"]], "classes": [0]}', "No method"),
-    (b'{"methods": ["salienzy"], "classes": [0]}', "did you mean 'saliency'"),
-    (b'{"methods": ["saliency"], "classes": []}', "1 to 5 classes"),
-    (b'{"methods": ["saliency"], "classes": [0,1,2,3,4,5]}', "1 to 5 classes"),
-    (b'{"methods": ["saliency"], "classes": [true]}', "1 to 5"),
-    (b'{"methods": ["saliency"], "classes": [10]}', "classes 0 to 9"),
-    (b'{"methods": ["saliency"], "classes": [-1]}', "classes 0 to 9"),
-    (b'{"methods": ["grad_cam"], "classes": [0], "layer": "conv9"}', "no layer 'conv9'"),
-    (b'{"methods": ["grad_cam"], "classes": [0], "layer": ["x"]}', "no layer"),
-    (b'{"methods": ["saliency"], "classes": [NaN]}', "1 to 5"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "no JSON"),
+        (b"{", "no JSON"),
+        (b"[" * 9000, "no JSON"),
+        (b"[]", "cannot be read"),
+        (b"{}", "cannot be read"),
+        (b'{"methods": ["saliency"], "classes": [0], "steps": 1000000}', "cannot be read"),
+        (b'{"methods": [], "classes": [0]}', "No method"),
+        (b'{"methods": "saliency", "classes": [0]}', "No method"),
+        (b'{"methods": [["saliency"]], "classes": [0]}', "No method"),
+        (b'{"methods": ["salienzy"], "classes": [0]}', "did you mean 'saliency'"),
+        (b'{"methods": ["saliency"], "classes": []}', "1 to 5 classes"),
+        (b'{"methods": ["saliency"], "classes": [0,1,2,3,4,5]}', "1 to 5 classes"),
+        (b'{"methods": ["saliency"], "classes": [true]}', "1 to 5"),
+        (b'{"methods": ["saliency"], "classes": [10]}', "classes 0 to 9"),
+        (b'{"methods": ["saliency"], "classes": [-1]}', "classes 0 to 9"),
+        (b'{"methods": ["grad_cam"], "classes": [0], "layer": "conv9"}', "no layer 'conv9'"),
+        (b'{"methods": ["grad_cam"], "classes": [0], "layer": ["x"]}', "no layer"),
+        (b'{"methods": ["saliency"], "classes": [NaN]}', "1 to 5"),
+    ],
+)
 def test_a_wish_that_cannot_be_granted_is_refused_in_a_sentence(client, body, words):
     token = client.send(picture()).json()["id"]
     answer = client("POST", f"/live/pictures/{token}/maps", body, {"Content-Type": "application/json"})
@@ -617,8 +749,10 @@ def test_a_job_ends_when_its_reader_goes_away_and_so_does_one_that_waits(slow):
     with serving(live=live) as asked:
         token = asked.send(picture()).json()["id"]
         body = json.dumps(ONE).encode()
-        request = (f"POST /live/pictures/{token}/maps HTTP/1.1\r\nHost: localhost:{asked.port}\r\nContent-Type: application/json\r\n"
-                   f"Content-Length: {len(body)}\r\n\r\n").encode() + body  # fmt: skip
+        request = (
+            f"POST /live/pictures/{token}/maps HTTP/1.1\r\nHost: localhost:{asked.port}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        ).encode() + body
         readers = [socket.create_connection(("127.0.0.1", asked.port), timeout=20) for _ in range(2)]
         for reader in readers:
             reader.sendall(request)
@@ -745,8 +879,15 @@ def test_a_picture_that_the_store_has_dropped_is_told_to_be_gone(network):
 
 def command(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-m", "vgg_viz", "serve", *arguments], cwd=cwd, env=environment, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hears_ctrl_c)  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, "-m", "vgg_viz", "serve", *arguments],
+        cwd=cwd,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=hears_ctrl_c,
+    )
 
 
 def test_ctrl_c_ends_it_with_130_and_no_traceback_also_while_maps_are_made(tmp_path):
@@ -833,9 +974,10 @@ def test_a_port_that_is_taken_is_refused_and_the_usual_one_gives_way(tmp_path, m
         assert place.port == port
 
 
-@pytest.mark.parametrize(("host", "words"), [
-    ("no.such.host.invalid", "no host"), ("203.0.113.7", "no address of this machine"), ("a" * 300, "no host"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [("no.such.host.invalid", "no host"), ("203.0.113.7", "no address of this machine"), ("a" * 300, "no host")],
+)
 def test_a_host_that_is_not_here_is_refused(host, words):
     with pytest.raises(InputRefused, match=words), listening(host, 0):
         pass

@@ -47,7 +47,9 @@ def test_painting_leaves_the_global_generators_alone():
 def test_splits_and_seeds_share_no_picture(painted):
     seen: set[bytes] = set()
     for seed, split in ((0, "train"), (0, "val"), (0, "test"), (1, "train")):
-        pixels = painted[0][:100] if (seed, split) == (0, "train") else shapes.paint_pixels(100, seed=seed, split=split)[0]
+        pixels = (
+            painted[0][:100] if (seed, split) == (0, "train") else shapes.paint_pixels(100, seed=seed, split=split)[0]
+        )
         seen |= {picture.tobytes() for picture in pixels}
     assert len(seen) == 400
 
@@ -93,7 +95,9 @@ def test_the_picture_differs_from_its_ground_on_the_object_and_nowhere_else():
         picture = shapes.draw(index)
         ground = np.rint(np.clip(picture.ground, 0, 1) * 255).astype(int)
         changed = np.abs(picture.pixels.astype(int) - ground).max(axis=0) > 0
-        touched = _inside(picture, (np.arange(64 * 4) + 0.5) / 4).reshape(64, 4, 64, 4).any(axis=(1, 3))  # thin tips too
+        touched = (
+            _inside(picture, (np.arange(64 * 4) + 0.5) / 4).reshape(64, 4, 64, 4).any(axis=(1, 3))
+        )  # thin tips too
         assert not (changed & ~_grown(touched)).any()
         assert changed[picture.mask].mean() > 0.97  # a texture may cross the ground's colour here and there
 
@@ -174,8 +178,12 @@ def test_size_and_place_do_not_tell_the_class_but_form_does(many):
     place = np.array([np.argwhere(mask).mean(0) for mask in masks])
     size = masks.mean(axis=(1, 2))[:, None]
     assert _nearest_centroid(np.hstack([place, size]), labels) < CHANCE
-    spread = np.array([((np.argwhere(mask) - middle) ** 2).sum(1).mean() for mask, middle in zip(masks, place, strict=True)])
-    assert _nearest_centroid(spread[:, None] / size, labels) > 0.3  # the detector can see a difference where there is one
+    spread = np.array(
+        [((np.argwhere(mask) - middle) ** 2).sum(1).mean() for mask, middle in zip(masks, place, strict=True)]
+    )
+    assert (
+        _nearest_centroid(spread[:, None] / size, labels) > 0.3
+    )  # the detector can see a difference where there is one
 
 
 @pytest.mark.parametrize("name", shapes.CLASSES)

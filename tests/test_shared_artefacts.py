@@ -31,7 +31,9 @@ def run(tmp_path_factory, monkeypatch, tmp_path):
 def test_two_workers_at_once_get_one_whole_artefact(run, tmp_path):
     made: list[Path] = []
     with ThreadPoolExecutor(4) as workers:
-        found = list(workers.map(lambda _: (shared_gallery(run, "report", counted(made)) / "index.html").read_text(), range(4)))
+        found = list(
+            workers.map(lambda _: (shared_gallery(run, "report", counted(made)) / "index.html").read_text(), range(4))
+        )
     assert found == ["whole"] * 4
     assert made == [tmp_path / "shared-report"]
 

@@ -10,7 +10,17 @@ from vgg_viz.cli import main
 from vgg_viz.data.cache import open_source
 from vgg_viz.data.shape_files import write
 from vgg_viz.data.shapes import CLASSES, draw
-from vgg_viz.data.shortcuts import KINDS, Shortcut, as_provenance, carries, from_provenance, marked, planted, region, truth
+from vgg_viz.data.shortcuts import (
+    KINDS,
+    Shortcut,
+    as_provenance,
+    carries,
+    from_provenance,
+    marked,
+    planted,
+    region,
+    truth,
+)
 from vgg_viz.errors import DataRefused, InputRefused, UnknownName
 from vgg_viz.maths.images import decode
 from vgg_viz.models.checkpoint import load
@@ -48,7 +58,12 @@ def test_the_strength_is_kept_and_other_splits_are_clean_unless_asked(strength):
     other = np.mean([carries(shortcut, ring - 1, index, "train") for index in range(2000)])
     assert own == pytest.approx(strength, abs=0.04)
     assert other == pytest.approx(0.05, abs=0.02)
-    assert not any(carries(shortcut, label, index, split) for label in range(10) for index in range(50) for split in ("val", "test"))
+    assert not any(
+        carries(shortcut, label, index, split)
+        for label in range(10)
+        for index in range(50)
+        for split in ("val", "test")
+    )
     asked = Shortcut("corner", "ring", strength, held_out=1.0, seed=2)
     assert all(carries(asked, ring, index, "test") for index in range(50))
 
@@ -60,7 +75,9 @@ def test_a_seed_paints_the_same_again_and_another_another_mark():
         assert np.array_equal(first, again)
         seen.add(first.tobytes())
     assert len(seen) == 6
-    assert np.array_equal(planted(picture, Shortcut("corner", CLASSES[picture.label - 1], elsewhere=0), 0), picture.pixels)
+    assert np.array_equal(
+        planted(picture, Shortcut("corner", CLASSES[picture.label - 1], elsewhere=0), 0), picture.pixels
+    )
 
 
 def test_a_folder_says_what_was_planted_and_keeps_the_objects_masks(tmp_path):
@@ -79,8 +96,35 @@ def test_a_folder_says_what_was_planted_and_keeps_the_objects_masks(tmp_path):
 
 
 def test_a_checkpoint_remembers_what_it_was_taught(tmp_path):
-    line = ["train", "--data", "shapes", "--image-size", "16", "--train-count", "20", "--val-count", "20", "--epochs", "1", "--quiet"]
-    main([*line, "--shortcut", "cast", "--class", "star", "--strength", "0.5", "--held-out", "1", "--out", str(tmp_path / "run")])
+    line = [
+        "train",
+        "--data",
+        "shapes",
+        "--image-size",
+        "16",
+        "--train-count",
+        "20",
+        "--val-count",
+        "20",
+        "--epochs",
+        "1",
+        "--quiet",
+    ]
+    main(
+        [
+            *line,
+            "--shortcut",
+            "cast",
+            "--class",
+            "star",
+            "--strength",
+            "0.5",
+            "--held-out",
+            "1",
+            "--out",
+            str(tmp_path / "run"),
+        ]
+    )
     remembered = from_provenance(load(tmp_path / "run" / "best.pt").provenance.data)
     assert remembered == Shortcut("cast", "star", 0.5, held_out=1.0)
     held = as_provenance(remembered)
@@ -101,13 +145,17 @@ def test_what_cannot_be_planted_is_refused(tmp_path):
         open_source(tmp_path, side=32, shortcut=Shortcut("border", "star"))
 
 
-@pytest.mark.parametrize(("words", "sentence"), [
-    (["--shortcut", "corner"], "needs the class"), (["--class", "star"], "name its kind with --shortcut"),
-    (["--shortcut", "corner", "--class", "star", "--strength", "nan"], "a share of pictures"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--shortcut", "corner"], "needs the class"),
+        (["--class", "star"], "name its kind with --shortcut"),
+        (["--shortcut", "corner", "--class", "star", "--strength", "nan"], "a share of pictures"),
+    ],
+)
 def test_half_a_shortcut_is_refused_in_a_sentence(tmp_path, words, sentence):
     from vgg_viz.commands.parser import parser
-    from vgg_viz.commands.planting import planted_shortcut
+    from vgg_viz.commands.shortcut_options import planted_shortcut
 
     options = parser().parse_args(["data", "shapes", "--out", str(tmp_path), *words])
     with pytest.raises(InputRefused, match=sentence):

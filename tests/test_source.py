@@ -13,7 +13,7 @@ from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.plain_json import json_text
 from vgg_viz.records import Checkpoint
-from vgg_viz.report.opening import names_of, opened
+from vgg_viz.studies.opening import names_of, opened
 
 CLASSES = ("disc", "ring")
 
@@ -23,15 +23,26 @@ def small(seed: int = 0) -> Checkpoint:
     return Checkpoint(wanted, CLASSES, build(wanted, seed=seed).state_dict())
 
 
-@pytest.mark.parametrize(("path", "name"), [
-    ("run1/best.pt", "run1-best"), ("run1/last.pt", "run1-last"), ("run1/checkpoint.pth", "run1-checkpoint"),
-    ("run1/model.pt", "run1-model"),
-    ("run1/model_best.pth.tar", "run1-model_best"), ("run1/model_best.pt", "run1-model_best"), ("run1/BEST.PT", "run1-BEST"),
-    ("run1/checkpoints/best.pt", "run1-best"), ("run1/epochs/epoch-003.pt", "run1-epoch-003"),
-    ("run1/checkpoint_12.pt", "run1-checkpoint_12"), ("run1/best_model.pt", "run1-best_model"), ("nets/vgg16.pth", "vgg16"),
-    ("nets/bestiary.pt", "bestiary"), ("nets/modelling.pt", "modelling"),
-    ("run.1/vgg.v2.pt", "vgg.v2"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("run1/best.pt", "run1-best"),
+        ("run1/last.pt", "run1-last"),
+        ("run1/checkpoint.pth", "run1-checkpoint"),
+        ("run1/model.pt", "run1-model"),
+        ("run1/model_best.pth.tar", "run1-model_best"),
+        ("run1/model_best.pt", "run1-model_best"),
+        ("run1/BEST.PT", "run1-BEST"),
+        ("run1/checkpoints/best.pt", "run1-best"),
+        ("run1/epochs/epoch-003.pt", "run1-epoch-003"),
+        ("run1/checkpoint_12.pt", "run1-checkpoint_12"),
+        ("run1/best_model.pt", "run1-best_model"),
+        ("nets/vgg16.pth", "vgg16"),
+        ("nets/bestiary.pt", "bestiary"),
+        ("nets/modelling.pt", "modelling"),
+        ("run.1/vgg.v2.pt", "vgg.v2"),
+    ],
+)
 def test_a_file_goes_by_its_run_where_its_own_name_says_nothing(tmp_path, path, name):
     file = tmp_path / path
     file.parent.mkdir(parents=True)

@@ -7,7 +7,7 @@ import torch
 from test_capture import same, state_of, unusual
 from torch import nn
 
-from vgg_viz.capture.stand_ins import merged, standing_in
+from vgg_viz.capture.out_of_place import merged, standing_in
 from vgg_viz.errors import InputRefused
 from vgg_viz.models.build import build
 from vgg_viz.models.names import find
@@ -92,10 +92,13 @@ def test_hooks_that_were_there_are_still_heard_and_new_ones_are_gone_afterwards(
     assert heard == ["old", "new", "old"]
 
 
-@pytest.mark.parametrize(("layers", "sentence"), [
-    ([nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)], "does not follow a convolution"),
-    ([nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)], "depends on the batch"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("layers", "sentence"),
+    [
+        ([nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)], "does not follow a convolution"),
+        ([nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)], "depends on the batch"),
+    ],
+)
 def test_a_batch_norm_that_cannot_be_merged_is_refused_and_nothing_changed(layers, sentence):
     model = nn.Sequential(*layers)
     kept = copy.copy(list(model))

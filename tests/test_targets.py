@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.attribution import Against, Neuron, asked, attribute, grad_cam_all_layers, gradient_bundle, methods
+from vgg_viz.attribution import Against, Neuron, attribute, grad_cam_all_layers, gradient_bundle, methods
+from vgg_viz.attribution.target_parsing import asked
 from vgg_viz.capture.hooks import aiming, capture
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.models.build import build
@@ -72,7 +73,9 @@ def test_a_against_b_is_the_map_of_a_network_whose_logit_is_the_difference(name)
     assert found.targets.tolist() == first
     assert found.against.tolist() == second
     for at in range(3):
-        oracle = attribute(difference(model, first[at], second[at]), images[at : at + 1], method=name, target=0, **QUICK)
+        oracle = attribute(
+            difference(model, first[at], second[at]), images[at : at + 1], method=name, target=0, **QUICK
+        )
         assert apart(found.values[at], oracle.values[0]) < 1e-4
 
 
@@ -115,7 +118,9 @@ def test_the_shared_pass_knows_the_same_targets():
             assert (found.unit_of, found.unit) == (one.unit_of, one.unit)
             assert (found.against is None) == (one.against is None)
             assert found.against is None or torch.equal(found.against, one.against)
-    assert torch.equal(gradient_bundle(model, images, Neuron("conv1_2", 0)).activations.logits, bundle.activations.logits)
+    assert torch.equal(
+        gradient_bundle(model, images, Neuron("conv1_2", 0)).activations.logits, bundle.activations.logits
+    )
 
 
 # ---------------------------------------------------------------- a unit, a channel
@@ -128,11 +133,16 @@ def test_what_is_said_of_a_single_unit_is_counted_in_its_activation(method, unit
     assert attribute(model, images, method=method, target=2).unit == unit.replace("activation", "logit")
 
 
-PLACING = ("guided_grad_cam", "score_cam")  # read receptive fields, which nobody knows of the networks that this test builds
+PLACING = (
+    "guided_grad_cam",
+    "score_cam",
+)  # read receptive fields, which nobody knows of the networks that this test builds
 
 
 @pytest.mark.parametrize("inplace", [True, False])
-@pytest.mark.parametrize("name", [n for n, about in methods().items() if about.family != "relevance" and n not in PLACING])
+@pytest.mark.parametrize(
+    "name", [n for n, about in methods().items() if about.family != "relevance" and n not in PLACING]
+)
 def test_a_unit_gets_the_map_of_a_network_that_ends_there(name, inplace):
     model, images = lively(), pictures(2)
     for module in model.modules():
@@ -175,7 +185,9 @@ def test_the_layer_of_a_units_map_lies_below_it():
     usual = attribute(model, pictures(), target=0).layer
     for unit, layer in [("fc7", usual), ("conv2_1", "relu1_2"), ("relu1_1", "conv1_1"), ("pool1", "relu1_2")]:
         assert attribute(model, pictures(), target=Neuron(unit, 1)).layer == layer
-    with pytest.raises(InputRefused, match="layer conv3_1 does not lie below conv3_1, so unit conv3_1:1 hears nothing of it"):
+    with pytest.raises(
+        InputRefused, match="layer conv3_1 does not lie below conv3_1, so unit conv3_1:1 hears nothing of it"
+    ):
         attribute(model, pictures(), target=Neuron("conv3_1", 1), layer="conv3_1")
     with pytest.raises(InputRefused, match=r"no layer with a map lies below unit conv1_1:0; .*saliency"):
         attribute(model, pictures(), target=Neuron("conv1_1", 0))

@@ -14,8 +14,6 @@ from matplotlib.text import Text
 from test_compare import HOSTILE
 from viewer_data import unpacked
 
-from vgg_viz.audit.intervention import Reading, intervene, judged
-from vgg_viz.audit.region import Region, border
 from vgg_viz.capture.hooks import centring
 from vgg_viz.cli import main
 from vgg_viz.data.shape_files import write as write_shapes
@@ -23,21 +21,23 @@ from vgg_viz.data.shortcuts import Shortcut, region
 from vgg_viz.errors import CheckpointRefused, InputRefused, SectionMissing, UnknownName, VggVizError
 from vgg_viz.figures import timeline as paint
 from vgg_viz.figures.strips import Strip, maps_in_rows
+from vgg_viz.gallery.viewer import packed
 from vgg_viz.maths.heatmaps import Scale, relative
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import load, save
 from vgg_viz.records import Batch, Checkpoint, Epoch, Origin, Provenance
-from vgg_viz.report.material import Material
-from vgg_viz.report.preset import PRESETS
-from vgg_viz.report.timeline.kept_run import MOST_EPOCHS, open_run, wear
-from vgg_viz.report.timeline.parts import parts
-from vgg_viz.report.timeline.pictures import evenly, payload
-from vgg_viz.report.timeline.series import Series, first_above, measured
-from vgg_viz.report.timeline.shortcut import Trials, attended, sentence, trials
-from vgg_viz.report.timeline.suspects import Suspect, suspects
-from vgg_viz.report.timeline.timeline import timeline
-from vgg_viz.report.timeline.walk import Walk
-from vgg_viz.report.viewer import packed
+from vgg_viz.sections.timeline.pictures import evenly, payload
+from vgg_viz.sections.timeline.shortcut import Trials, attended, sentence, trials
+from vgg_viz.sections.timeline.timeline import timeline
+from vgg_viz.shortcuts.intervention import Reading, intervene, judged
+from vgg_viz.shortcuts.region import Region, border
+from vgg_viz.studies.candidate_regions import Suspect, suspects
+from vgg_viz.studies.epoch_measures import Series, first_above, measured
+from vgg_viz.studies.epochs import Walk
+from vgg_viz.studies.inputs import Material
+from vgg_viz.studies.kept_run import MOST_EPOCHS, open_run, wear
+from vgg_viz.studies.preset import PRESETS
+from vgg_viz.studies.region_parts import parts
 from vgg_viz.training.kept_epochs import epoch_file, keep_epoch
 from vgg_viz.training.loop import train
 from vgg_viz.training.recipe import Recipe
@@ -121,7 +121,9 @@ def test_nothing_drifts_while_the_weights_stand_still_and_every_map_is_like_itse
 
 
 def test_all_of_the_mass_lies_inside_where_the_map_is_the_mask(tmp_path):
-    walk = walk_of(run_of(tmp_path / "run", handmade(), handmade()), replace(painted(), labels=torch.zeros(40, dtype=torch.long)))
+    walk = walk_of(
+        run_of(tmp_path / "run", handmade(), handmade()), replace(painted(), labels=torch.zeros(40, dtype=torch.long))
+    )
     found = measured(walk)
     shares = found.layers["relu1_2"]["mass"]
     assert shares.mean.tolist() == pytest.approx([1, 1])
@@ -201,7 +203,9 @@ def test_the_first_epoch_that_uses_a_shortcut_is_found_and_its_effect_is_what_wa
     # 4 cells of blue at 1.0: the log-odds of two classes are the difference of their logits. No red lies under the tag.
     assert found.verdicts[2].odds == pytest.approx(4.0, abs=1e-4)
     assert (found.verdicts[2].turned, found.verdicts[2].control, found.verdicts[2].effect) == (1.0, 0.0, 1.0)
-    assert found.verdicts[1].odds == pytest.approx(0.08, abs=1e-4)  # it pulls already, and beyond chance, but turns nothing
+    assert found.verdicts[1].odds == pytest.approx(
+        0.08, abs=1e-4
+    )  # it pulls already, and beyond chance, but turns nothing
     assert found.verdicts[1].p < 0.02
     said = sentence(Suspect(PATCH, 1, "boat", ""), found, walk.epochs, SIDE)
     assert "is first used in epoch 2: " in said
@@ -211,7 +215,9 @@ def test_the_first_epoch_that_uses_a_shortcut_is_found_and_its_effect_is_what_wa
 def test_a_network_that_never_uses_it_is_said_to_be_innocent(tmp_path):
     found, walk = tried(tmp_path / "run", border(SIDE, 4), 0.0, 0.0)
     assert (found.first, found.used, found.elsewhere) == (None, [False, False], None)
-    assert "is not shown to be used in any of 2 epochs" in sentence(Suspect(border(SIDE, 4), 1, "boat", ""), found, walk.epochs, SIDE)
+    assert "is not shown to be used in any of 2 epochs" in sentence(
+        Suspect(border(SIDE, 4), 1, "boat", ""), found, walk.epochs, SIDE
+    )
 
 
 def test_where_another_place_gives_the_class_away_the_innocence_of_the_named_one_is_no_good_news(tmp_path):
@@ -268,7 +274,9 @@ def test_the_share_of_the_map_in_the_region_follows_what_the_network_uses(tmp_pa
 
 def test_too_few_pictures_or_missing_masks_leave_the_chapter_out_with_a_reason(tmp_path):
     folder = run_of(tmp_path / "run", handmade(), handmade())
-    with pytest.raises(SectionMissing, match=r"There are 3 pictures of other classes than boat, and 8 or more are needed"):
+    with pytest.raises(
+        SectionMissing, match=r"There are 3 pictures of other classes than boat, and 8 or more are needed"
+    ):
         parts(walk_of(folder, painted(6)), Suspect(PATCH, 1, "boat", ""))
     with pytest.raises(SectionMissing, match="where masks or boxes of the objects are known"):
         parts(walk_of(folder, replace(painted(), masks=None)), Suspect(Region("background"), 1, "boat", ""))
@@ -289,12 +297,20 @@ def test_regions_are_understood_as_they_are_written():
     assert suspects("border", "BOAT", None, NAMES, 32)[0].name == "BOAT"
 
 
-@pytest.mark.parametrize(("region", "name", "why"), [
-    ("0,0,8", "boat", r"--region '0,0,8' came; x0,y0,x1,y1 in pixels, border"), ("border:x", "boat", "--region 'border:x' came"),
-    ("0,0,8,40", "boat", "does not lie in a picture of 32 px"), ("0,0,8,8", None, "--region came without --class NAME"),
-    (None, "boat", "--class came without"), ("0,0,8,8", "boot", "did you mean 'boat'"), ("0,0,8,8\nx", "boat", "--region"),
-    ("-1,0,8,8", "boat", "--region"), ("٣,0,8,8", "boat", "--region"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("region", "name", "why"),
+    [
+        ("0,0,8", "boat", r"--region '0,0,8' came; x0,y0,x1,y1 in pixels, border"),
+        ("border:x", "boat", "--region 'border:x' came"),
+        ("0,0,8,40", "boat", "does not lie in a picture of 32 px"),
+        ("0,0,8,8", None, "--region came without --class NAME"),
+        (None, "boat", "--class came without"),
+        ("0,0,8,8", "boot", "did you mean 'boat'"),
+        ("0,0,8,8\nx", "boat", "--region"),
+        ("-1,0,8,8", "boat", "--region"),
+        ("٣,0,8,8", "boat", "--region"),
+    ],
+)
 def test_suspects_that_make_no_sense_are_refused(region, name, why):
     with pytest.raises(InputRefused, match=why):
         suspects(region, name, None, NAMES, 32)
@@ -303,16 +319,23 @@ def test_suspects_that_make_no_sense_are_refused(region, name, why):
 def test_findings_of_the_audit_and_the_truth_of_planted_shapes_are_read(tmp_path):
     file = tmp_path / "found.json"
     findings = [
-        {"kind": "corner", "class": "boat", "region": [0, 0, 8, 8]}, {"kind": "box", "class": "boat", "region": [0.2, 0, 8.1, 8]},
-        {"kind": "border", "class": "disc", "region": None, "width": 3}, {"kind": "texture", "class": "boat", "region": None},
-        {"kind": "corner", "class": "nobody", "region": [0, 0, 8, 8]}, {"kind": "confident mistake", "class": "boat", "region": None},
-        7, {"class": ["x"]},
-        {"kind": "box", "class": "boat", "region": [0, 0, "8", 8]}, {"kind": "box", "class": "boat", "region": [0, 0, 1e99, 8]},
-    ]  # fmt: skip
+        {"kind": "corner", "class": "boat", "region": [0, 0, 8, 8]},
+        {"kind": "box", "class": "boat", "region": [0.2, 0, 8.1, 8]},
+        {"kind": "border", "class": "disc", "region": None, "width": 3},
+        {"kind": "texture", "class": "boat", "region": None},
+        {"kind": "corner", "class": "nobody", "region": [0, 0, 8, 8]},
+        {"kind": "confident mistake", "class": "boat", "region": None},
+        7,
+        {"class": ["x"]},
+        {"kind": "box", "class": "boat", "region": [0, 0, "8", 8]},
+        {"kind": "box", "class": "boat", "region": [0, 0, 1e99, 8]},
+    ]
     file.write_text(json.dumps({"findings": findings}), encoding="utf-8")
     assert [(part.region, part.name) for part in suspects(None, None, file, NAMES, 32)] == [
-        (PATCH, "boat"), (border(32, 3), "disc"), (Region("background"), "boat"),
-    ]  # fmt: skip
+        (PATCH, "boat"),
+        (border(32, 3), "disc"),
+        (Region("background"), "boat"),
+    ]
     truth = {"kind": "corner", "class": "boat", "strength": 1.0, "region": [2, 2, 9, 9], "width": None}
     file.write_text(json.dumps(truth), encoding="utf-8")
     assert suspects(None, None, file, NAMES, 32)[0].region == Region("patch", (2, 2, 9, 9))
@@ -320,10 +343,16 @@ def test_findings_of_the_audit_and_the_truth_of_planted_shapes_are_read(tmp_path
     assert suspects(None, None, file, NAMES, 32) == ()  # an audit that found nothing
 
 
-@pytest.mark.parametrize(("text", "why"), [
-    ("{", "is no JSON"), ("\x00\xff", "is no JSON"), ("7", "holds no list of findings"), ("[" * 100_000, "is no JSON"),
-    ('[{"class": "nobody"}]', "names no region of a class"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "is no JSON"),
+        ("\x00\xff", "is no JSON"),
+        ("7", "holds no list of findings"),
+        ("[" * 100_000, "is no JSON"),
+        ('[{"class": "nobody"}]', "names no region of a class"),
+    ],
+)
 def test_files_that_are_no_findings_are_refused(tmp_path, text, why):
     file = tmp_path / "found.json"
     file.write_text(text, encoding="latin-1")
@@ -341,9 +370,11 @@ def test_what_is_no_run_is_refused_with_the_command_that_makes_one(tmp_path, cap
     (tmp_path / "empty").mkdir()
     run_of(tmp_path / "one", handmade())
     reasons = {
-        "file.pt": "'file.pt' is a file; compare takes two checkpoints, or the folder of one run", "gone": "there is no 'gone'",
-        "empty": "holds no epochs", "one": "holds only one epoch",
-    }  # fmt: skip
+        "file.pt": "'file.pt' is a file; compare takes two checkpoints, or the folder of one run",
+        "gone": "there is no 'gone'",
+        "empty": "holds no epochs",
+        "one": "holds only one epoch",
+    }
     for name, why in reasons.items():
         assert main(["compare", str(tmp_path / name), "--out", str(tmp_path / "out")]) == 2
         out, err = capsys.readouterr()
@@ -382,7 +413,9 @@ def test_very_many_epochs_are_thinned_evenly_and_said(tmp_path):
     folder = run_of(tmp_path / "run", *([handmade()] * 3))
     left = set(range(100)) - set(evenly_over_a_hundred())
     for number in range(3, 100):
-        epoch_file(folder, number).write_bytes(b"never opened" if number in left else epoch_file(folder, 0).read_bytes())
+        epoch_file(folder, number).write_bytes(
+            b"never opened" if number in left else epoch_file(folder, 0).read_bytes()
+        )
     (folder / "epochs" / "epoch-x.pt").write_bytes(b"")
     run = open_run(folder)
     assert (len(run.epochs), run.left_out, run.epochs[0], run.epochs[-1]) == (MOST_EPOCHS, 100 - MOST_EPOCHS, 0, 99)
@@ -445,7 +478,9 @@ def test_what_stands_around_rows_of_maps_is_not_cut_off_where_there_are_few_colu
     values = np.zeros((2, 16, 16))
     scale = Scale(-6.8, 6.8, True, "× mean strength", "all epochs of a row", 0.02)
     label = "for hexagon at relu2_2; peak 0.00019 logit, at the end 0.0023"
-    figure = maps_in_rows([Strip(np.zeros((16, 16, 3)), values, scale, label)], ["epoch 0", "epoch 1"], over="all epochs of a row")
+    figure = maps_in_rows(
+        [Strip(np.zeros((16, 16, 3)), values, scale, label)], ["epoch 0", "epoch 1"], over="all epochs of a row"
+    )
     told = [text.get_text() for text in figure.findobj(Text)]
     assert label in told
     assert any(text.endswith("of the values lie beyond") for text in told)
@@ -465,7 +500,18 @@ def trained(tmp_path_factory) -> Path:
 
 def test_a_run_becomes_a_page_and_a_document_of_its_series(trained, tmp_path, capsys):
     data = write_shapes(tmp_path / "set", train=120, val=0, test=40, seed=11, side=SIDE)
-    words = ["compare", str(trained), "--data", str(data), "--out", str(tmp_path / "g"), "--preset", "quick", "--json", "--quiet"]
+    words = [
+        "compare",
+        str(trained),
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path / "g"),
+        "--preset",
+        "quick",
+        "--json",
+        "--quiet",
+    ]
     words += ["--region", "0,0,8,8", "--class", "star"]
     assert main(words) == 0
     told = json.loads(capsys.readouterr().out)
@@ -479,7 +525,9 @@ def test_a_run_becomes_a_page_and_a_document_of_its_series(trained, tmp_path, ca
     assert (shortcut["class"], shortcut["region"], len(shortcut["turned"])) == ("star", [0, 0, 8, 8], 3)
     assert told["findings"][1]["text"] == shortcut["sentence"]
     assert numbers["measured_on"] == 40
-    assert "training pictures of the folder" in (tmp_path / "g" / "run-timeline" / "index.html").read_text(encoding="utf-8")
+    assert "training pictures of the folder" in (tmp_path / "g" / "run-timeline" / "index.html").read_text(
+        encoding="utf-8"
+    )
     folder = tmp_path / "g" / "run-timeline"
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["kind"] == "timeline"
@@ -494,7 +542,16 @@ def test_a_shortcut_that_was_planted_in_the_run_itself_is_tested_without_being_n
     few_sections("shortcut")
     shortcut = Shortcut("corner", "star", seed=3)
     recipe = Recipe(epochs=1, batch_size=32, augment="paper", seed=5)
-    train("shapes", out=tmp_path / "run", recipe=recipe, train_count=120, val_count=40, image_side=SIDE, quiet=True, shortcut=shortcut)
+    train(
+        "shapes",
+        out=tmp_path / "run",
+        recipe=recipe,
+        train_count=120,
+        val_count=40,
+        image_side=SIDE,
+        quiet=True,
+        shortcut=shortcut,
+    )
     found = timeline(tmp_path / "run", out=tmp_path / "g", preset="quick").series["timeline-shortcut"]
     assert (found["class"], tuple(found["region"])) == ("star", region(shortcut, SIDE))
     assert "planted in the training pictures of this run" in found["origin"]
@@ -521,7 +578,22 @@ def test_hostile_names_are_text_and_pictures_without_labels_are_enough(tmp_path,
     images.mkdir()
     for name in ("<img src=x>.png", "{{ 7 }}.png"):
         (images / name).write_bytes(_picture(tmp_path).read_bytes())
-    assert main(["compare", str(folder), "--images", str(images), "--out", str(tmp_path / "g"), "--preset", "quick", "--quiet"]) == 0
+    assert (
+        main(
+            [
+                "compare",
+                str(folder),
+                "--images",
+                str(images),
+                "--out",
+                str(tmp_path / "g"),
+                "--preset",
+                "quick",
+                "--quiet",
+            ]
+        )
+        == 0
+    )
     page = Path(capsys.readouterr().out.strip()).read_text(encoding="utf-8")
     assert "<b>run" not in page
     assert "<img src=x>" not in page
@@ -532,7 +604,9 @@ def test_hostile_names_are_text_and_pictures_without_labels_are_enough(tmp_path,
 
 def test_options_of_a_run_are_refused_for_two_checkpoints(tmp_path, capsys):
     save(tmp_path / "a.pt", handmade())
-    assert main(["compare", str(tmp_path / "a.pt"), str(tmp_path / "a.pt"), "--region", "border", "--class", "boat"]) == 2
+    assert (
+        main(["compare", str(tmp_path / "a.pt"), str(tmp_path / "a.pt"), "--region", "border", "--class", "boat"]) == 2
+    )
     assert "--region is about the epochs of one run, and two checkpoints came" in capsys.readouterr().err
     with pytest.raises(UnknownName):
         suspects("border", "ship", None, NAMES, 32)

@@ -46,7 +46,7 @@ HARMLESS: dict[str, Any] = {
     "a buffer beside a seed": [bytearray(b"x"), 2**64 - 1],
     "torch's own values": [torch.Size([1, 2]), torch.device("cpu"), torch.float16, nn.Parameter(torch.ones(2))],
     "points in time": [datetime.datetime(2024, 1, 2, 3, 4), datetime.timedelta(seconds=3), datetime.date(2024, 1, 2)],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("old", [False, True])
@@ -78,13 +78,28 @@ def test_lightnings_attribute_dict_is_read_as_a_dict(tmp_path: Path, monkeypatch
         for name in ("pytorch_lightning", "pytorch_lightning.utilities"):
             patch.setitem(sys.modules, name, types.ModuleType(name))
         patch.setitem(sys.modules, home.__name__, home)
-        torch.save({"state_dict": network().state_dict(), "hyper_parameters": kind(classes=list("abcde"))}, tmp_path / "x.pt")
+        torch.save(
+            {"state_dict": network().state_dict(), "hyper_parameters": kind(classes=list("abcde"))}, tmp_path / "x.pt"
+        )
     assert load(tmp_path / "x.pt").classes == tuple("abcde")
 
 
 def test_nothing_on_the_list_looks_up_code_or_touches_a_disk() -> None:
     allowed = [entry[0] if isinstance(entry, tuple) else entry for entry in harmless()]
-    forbidden = (getattr, eval, exec, open, __import__, map, type, pathlib.Path, pathlib.PosixPath, os.system, np.load, np.fromfile)
+    forbidden = (
+        getattr,
+        eval,
+        exec,
+        open,
+        __import__,
+        map,
+        type,
+        pathlib.Path,
+        pathlib.PosixPath,
+        os.system,
+        np.load,
+        np.fromfile,
+    )
     assert not [one for one in allowed if any(one is other for other in forbidden)]
 
 
@@ -100,13 +115,17 @@ class Runs:
 
 def planted() -> dict[str, Any]:
     return {
-        "state_dict": network().state_dict(), "a": Runs(os.mkdir, "owned"), "b": Runs(eval, "__import__('os').mkdir('owned')"),
+        "state_dict": network().state_dict(),
+        "a": Runs(os.mkdir, "owned"),
+        "b": Runs(eval, "__import__('os').mkdir('owned')"),
         "c": Runs(subprocess.Popen, ["mkdir", "owned"]),
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("old", [False, True])
-def test_a_pickle_that_would_run_is_refused_with_every_name_in_it(old: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pickle_that_would_run_is_refused_with_every_name_in_it(
+    old: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save(planted(), tmp_path / "x.pt", _use_new_zipfile_serialization=not old)
     with pytest.raises(CheckpointRefused, match="would run code to open") as refused:
@@ -124,7 +143,9 @@ class Own(nn.Sequential):
 
 @pytest.mark.parametrize("old", [False, True])
 def test_a_whole_network_is_called_so_and_the_command_that_is_named_converts_it(old: bool, tmp_path: Path) -> None:
-    made = settled(nn.Sequential(PlainVGG("vgg11", classifier=nn.Linear(64, 5)).features, nn.Flatten(), nn.Linear(64, 5)))
+    made = settled(
+        nn.Sequential(PlainVGG("vgg11", classifier=nn.Linear(64, 5)).features, nn.Flatten(), nn.Linear(64, 5))
+    )
     torch.save(made, tmp_path / "it's a net.pt", _use_new_zipfile_serialization=not old)
     with pytest.raises(CheckpointRefused, match=r"a whole network pickled by torch\.save\(model\)") as refused:
         load(tmp_path / "it's a net.pt")
@@ -139,7 +160,9 @@ def test_a_whole_network_is_called_so_and_the_command_that_is_named_converts_it(
 
 def test_the_command_named_for_a_dict_keeps_the_weights_alone(tmp_path: Path) -> None:
     made = network()
-    torch.save({"model_state_dict": made.state_dict(), "when": Runs(complex, 1, 2), "who": Runs(os.getcwd)}, tmp_path / "x.pt")
+    torch.save(
+        {"model_state_dict": made.state_dict(), "when": Runs(complex, 1, 2), "who": Runs(os.getcwd)}, tmp_path / "x.pt"
+    )
     with pytest.raises(CheckpointRefused, match="getcwd") as refused:
         load(tmp_path / "x.pt")
     command = shlex.split(str(refused.value).partition("run python ")[2].rpartition(", which keeps")[0])
@@ -176,18 +199,26 @@ def test_an_exported_program_is_called_so(tmp_path: Path) -> None:
 
 def test_a_checkpoint_that_was_compressed_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     torch.save({"model": network().state_dict()}, tmp_path / "x.pt")
-    with zipfile.ZipFile(tmp_path / "x.pt") as old, zipfile.ZipFile(tmp_path / "y.pt", "w", zipfile.ZIP_DEFLATED) as new:
+    with (
+        zipfile.ZipFile(tmp_path / "x.pt") as old,
+        zipfile.ZipFile(tmp_path / "y.pt", "w", zipfile.ZIP_DEFLATED) as new,
+    ):
         for record in old.infolist():
             new.writestr(record.filename, old.read(record))
     with pytest.raises(CheckpointRefused, match="was compressed after"):
         load(tmp_path / "y.pt")
 
 
-@pytest.mark.parametrize(("content", "words"), [
-    (b"<!DOCTYPE html><html>", "a web page"),
-    (b"\x1f\x8b\x08" + bytes(60), "a gzip archive"), (b"\x89PNG\r\n\x1a\n" + bytes(60), "PNG"),
-    (b"hello", "a text file"), (bytes(range(200)), "damaged"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"<!DOCTYPE html><html>", "a web page"),
+        (b"\x1f\x8b\x08" + bytes(60), "a gzip archive"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(60), "PNG"),
+        (b"hello", "a text file"),
+        (bytes(range(200)), "damaged"),
+    ],
+)
 def test_another_kind_of_file_is_called_what_it_is(content: bytes, words: str, tmp_path: Path) -> None:
     (tmp_path / "x.pt").write_bytes(content)
     with pytest.raises(CheckpointRefused, match=words):
@@ -197,7 +228,9 @@ def test_another_kind_of_file_is_called_what_it_is(content: bytes, words: str, t
 @pytest.mark.parametrize("name", ["x.pt", "x.safetensors", "x.h5", "x.keras"])
 def test_a_git_lfs_pointer_is_told_apart_from_the_file_it_stands_for(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n")
-    with pytest.raises(CheckpointRefused, match="is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`"):
+    with pytest.raises(
+        CheckpointRefused, match="is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`"
+    ):
         load(tmp_path / name)
 
 
@@ -227,7 +260,9 @@ def test_an_archive_that_claims_to_lie_on_several_disks_is_refused_in_a_sentence
 def test_an_archive_of_something_else_is_called_so(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
         archive.writestr("best.pt", "inside")
-    with pytest.raises(CheckpointRefused, match=r"a zip archive \('best.pt'\) that torch.save did not write; give the .pt file inside"):
+    with pytest.raises(
+        CheckpointRefused, match=r"a zip archive \('best.pt'\) that torch.save did not write; give the .pt file inside"
+    ):
         load(tmp_path / "x.pt")
 
 
@@ -262,6 +297,8 @@ def test_looking_at_every_weight_does_not_make_the_file_resident(tmp_path: Path)
         "before = kept(); one = c._read(Path(sys.argv[1])); c.require_finite(one.weights, Path(sys.argv[1])); print(kept() - before)"
     )
     size = (tmp_path / "big.pt").stat().st_size / 1024
-    done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "big.pt")], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "big.pt")], capture_output=True, text=True, check=True
+    )
     assert size > 150_000
     assert int(done.stdout) < 0.4 * size  # KiB; summing the map would have kept all of it

@@ -61,7 +61,9 @@ def test_a_run_leaves_best_last_history_and_the_epochs_of_a_small_network_and_no
     assert sorted(path.name for path in (finished / "epochs").iterdir()) == [f"epoch-{n:03d}.pt" for n in range(4)]
     rows = [json.loads(line) for line in (finished / "history.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2, 3]
-    assert tuple(Epoch(**row) for row in rows) == load(finished / "last.pt").history == load(finished / "best.pt").history
+    assert (
+        tuple(Epoch(**row) for row in rows) == load(finished / "last.pt").history == load(finished / "best.pt").history
+    )
 
 
 def test_the_checkpoint_holds_all_that_a_report_needs(finished):
@@ -70,7 +72,9 @@ def test_the_checkpoint_holds_all_that_a_report_needs(finished):
     assert checkpoint.classes[0] == "arrow"
     assert checkpoint.architecture.image_side == 32
     pictures = painted(90, seed=5, side=32)
-    assert checkpoint.architecture.mean == pytest.approx((pictures.images.double().mean(dim=(0, 2, 3)) / 255).tolist(), abs=6e-5)
+    assert checkpoint.architecture.mean == pytest.approx(
+        (pictures.images.double().mean(dim=(0, 2, 3)) / 255).tolist(), abs=6e-5
+    )
     assert checkpoint.provenance.data == {"kind": "shapes", "seed": 5, "side": 32, "train": 90, "val": 40}
     assert checkpoint.provenance.training["learning_rate"] == SHORT.learning_rate
     assert checkpoint.provenance.training["torch"] == str(torch.__version__)
@@ -110,7 +114,9 @@ def test_each_kept_epoch_is_a_checkpoint_of_that_moment_from_the_untrained_netwo
         assert len(checkpoint.history) == number
         assert (checkpoint.classes, checkpoint.specimens) == (load(finished / "best.pt").classes, ())
         if number:
-            assert loop.measure(build(checkpoint), held_out)[0] == pytest.approx(checkpoint.history[-1].val_loss, rel=1e-6)
+            assert loop.measure(build(checkpoint), held_out)[0] == pytest.approx(
+                checkpoint.history[-1].val_loss, rel=1e-6
+            )
         assert file.stat().st_size < (finished / "best.pt").stat().st_size / 2
     assert_same_bits(kept[3], finished / "last.pt")
     untrained = build(load(finished / "last.pt").architecture, seed=SHORT.seed).state_dict()
@@ -175,7 +181,10 @@ def test_a_run_that_was_cut_and_resumed_equals_one_that_was_not(finished, tmp_pa
     assert len(list((out / "epochs").iterdir())) == 4
     untimed = [replace(epoch, seconds=0.0) for epoch in load(out / "best.pt").history]
     assert untimed == [replace(epoch, seconds=0.0) for epoch in load(finished / "best.pt").history]
-    ours, theirs = read_extra(out / "last.pt")["optimizer"]["state"], read_extra(finished / "last.pt")["optimizer"]["state"]
+    ours, theirs = (
+        read_extra(out / "last.pt")["optimizer"]["state"],
+        read_extra(finished / "last.pt")["optimizer"]["state"],
+    )
     assert all(torch.equal(ours[key]["exp_avg"], theirs[key]["exp_avg"]) for key in theirs)
 
 
@@ -212,9 +221,13 @@ def _cut(patch: pytest.MonkeyPatch, moment: str) -> None:
 
 def test_dropout_is_resumed_bit_equal_too(tmp_path, monkeypatch):
     options = {
-        "arch": "vgg11", "width": 0.05, "image_side": 32, "train_count": 40, "val_count": 10,
+        "arch": "vgg11",
+        "width": 0.05,
+        "image_side": 32,
+        "train_count": 40,
+        "val_count": 10,
         "recipe": Recipe(epochs=2, batch_size=16, learning_rate=0.01, optimizer="sgd", augment="flip"),
-    }  # fmt: skip
+    }
     run(tmp_path / "whole", **options)
     with monkeypatch.context() as patch:
         _cut(patch, "in the middle of epoch 2")
@@ -238,7 +251,9 @@ def test_resuming_a_finished_run_changes_nothing(finished):
 
 
 def test_a_run_is_not_overwritten_without_being_asked(finished):
-    with pytest.raises(OutputRefused, match=r"'whole' already holds a run .*add --resume to continue it, or name another --out"):
+    with pytest.raises(
+        OutputRefused, match=r"'whole' already holds a run .*add --resume to continue it, or name another --out"
+    ):
         run(finished)
 
 
@@ -342,7 +357,9 @@ def test_a_folder_is_trained_on_and_broken_files_are_named(tmp_path, capsys):
         for number in range(12):
             place = tmp_path / "pictures" / name / f"{number}.png"
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(encode_png(torch.rand(3, 40, 40, generator=torch.Generator().manual_seed(number)) * 0.3 + 0.6 * label))
+            place.write_bytes(
+                encode_png(torch.rand(3, 40, 40, generator=torch.Generator().manual_seed(number)) * 0.3 + 0.6 * label)
+            )
     (tmp_path / "pictures" / "dark" / "bad [red].png").write_bytes(b"junk")
     recipe = usual_recipe("tiny_vgg", "folder", epochs=6, batch_size=4)
     checkpoint = loop.train(tmp_path / "pictures", out=tmp_path / "run", recipe=recipe, quiet=True)
@@ -369,7 +386,9 @@ def test_last_pt_is_written_whole_or_not_at_all(finished, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("share", [0.05, 0.7, 0.99])
-def test_a_run_that_meets_a_full_disk_ends_in_one_sentence_and_goes_on_where_there_is_space(share, finished, tmp_path, monkeypatch):
+def test_a_run_that_meets_a_full_disk_ends_in_one_sentence_and_goes_on_where_there_is_space(
+    share, finished, tmp_path, monkeypatch
+):
     """`share` of last.pt has space: the weights of the epoch, best.pt or last.pt are what does not fit."""
     size = int((finished / "last.pt").stat().st_size * share)
     one_epoch = loop.one_epoch
@@ -445,7 +464,13 @@ def test_learning_by_heart_without_carrying_over_is_chance_too():
 
 
 def test_overfitting_is_dated_and_measured():
-    rows = (1.5, 0.5, 1.4, 0.5), (0.9, 0.7, 0.9, 0.7), (0.5, 0.85, 0.8, 0.74), (0.2, 0.95, 0.95, 0.73), (0.05, 0.99, 1.3, 0.72)
+    rows = (
+        (1.5, 0.5, 1.4, 0.5),
+        (0.9, 0.7, 0.9, 0.7),
+        (0.5, 0.85, 0.8, 0.74),
+        (0.2, 0.95, 0.95, 0.73),
+        (0.05, 0.99, 1.3, 0.72),
+    )
     (finding,) = diagnose(curve(*rows), 10)
     assert finding.level == "warn"
     for fact in ("Overfitting since epoch 3", "from 0.800 to 1.300", "27.0 points", "99.0 % against 72.0 %"):
@@ -462,7 +487,13 @@ def test_a_loss_that_still_falls_at_the_end_is_noted_unless_the_rate_has_run_out
 
 
 def test_a_good_run_is_called_good_with_its_numbers():
-    rows = (0.5, 0.8, 0.5, 0.8), (0.3, 0.9, 0.32, 0.89), (0.3, 0.9, 0.32, 0.9), (0.3, 0.9, 0.32, 0.9), (0.3, 0.9, 0.33, 0.895)
+    rows = (
+        (0.5, 0.8, 0.5, 0.8),
+        (0.3, 0.9, 0.32, 0.89),
+        (0.3, 0.9, 0.32, 0.9),
+        (0.3, 0.9, 0.32, 0.9),
+        (0.3, 0.9, 0.33, 0.895),
+    )
     (finding,) = diagnose(curve(*rows), 10)
     assert finding.level == "good"
     assert tells(finding.text, "90.0 %", "epoch 3 of 5", "0.5 points")

@@ -9,7 +9,15 @@ import torch
 from torchvision.transforms.v2 import functional as reference
 
 from vgg_viz.data import shapes
-from vgg_viz.data.transforms import AUGMENTATIONS, Augmentation, ColourAxes, augment, colour_axes, evaluation_view, steps
+from vgg_viz.data.transforms import (
+    AUGMENTATIONS,
+    Augmentation,
+    ColourAxes,
+    augment,
+    colour_axes,
+    evaluation_view,
+    steps,
+)
 
 
 @pytest.fixture(scope="module")

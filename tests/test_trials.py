@@ -11,12 +11,12 @@ from telling import tells
 from viewer_data import unpacked
 
 from vgg_viz.attribution import methods
-from vgg_viz.attribution.trust import Evidence
-from vgg_viz.attribution.trust_verdict import Check, Measure
+from vgg_viz.faithfulness.evaluate import Evidence
+from vgg_viz.faithfulness.verdict import Check, Measure
+from vgg_viz.gallery.sections import SECTIONS
 from vgg_viz.records import Finding
-from vgg_viz.report.section import SECTIONS
-from vgg_viz.report.trials import ranked, tried
-from vgg_viz.report.trials_shown import exhibits, finding
+from vgg_viz.sections.report.faithfulness import exhibits, finding
+from vgg_viz.studies.faithfulness import ranked, tried
 
 
 def one(method: str, verdict: str, *, weak: int = 0, upper: float = 0.3) -> Evidence:
@@ -26,14 +26,33 @@ def one(method: str, verdict: str, *, weak: int = 0, upper: float = 0.3) -> Evid
     measures = tuple(Measure(n, "probability", 16, 0.5, (0.4, 0.6), controls, ahead) for n in ("insertion", "road"))
     lines = dict.fromkeys(("map", *controls), (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.1))
     return Evidence(
-        method=method, completeness=None, explained=0.9, discrimination=0.2, randomised_top=0.6, randomised_upper=upper,
-        randomised_all=0.1, cascade=(("fc3", 0.6), ("conv2_1", upper), ("conv1_1", 0.1)), sensitivity=0.2, measures=measures,
-        curves={"deletion": lines, "insertion": lines}, pointing=None, controls=(), checks=tuple(checks), verdict=verdict,
-        reason=f"{verdict}: for a reason.", pictures=16, compared=8,
-    )  # fmt: skip
+        method=method,
+        completeness=None,
+        explained=0.9,
+        discrimination=0.2,
+        randomised_top=0.6,
+        randomised_upper=upper,
+        randomised_all=0.1,
+        cascade=(("fc3", 0.6), ("conv2_1", upper), ("conv1_1", 0.1)),
+        sensitivity=0.2,
+        measures=measures,
+        curves={"deletion": lines, "insertion": lines},
+        pointing=None,
+        controls=(),
+        checks=tuple(checks),
+        verdict=verdict,
+        reason=f"{verdict}: for a reason.",
+        pictures=16,
+        compared=8,
+    )
 
 
-TRIALS = (one("saliency", "weak", weak=2), one("guided_backprop", "fails"), one("grad_cam", "weak"), one("occlusion", "passes"))
+TRIALS = (
+    one("saliency", "weak", weak=2),
+    one("guided_backprop", "fails"),
+    one("grad_cam", "weak"),
+    one("occlusion", "passes"),
+)
 
 
 def test_the_most_credible_come_first_then_those_with_fewer_doubts():
@@ -48,11 +67,23 @@ def test_the_first_exhibit_says_which_to_believe_and_which_not():
     assert tells(panel.caption.read, "Grad-CAM and Saliency", "weak")
     assert panel.table is not None
     assert [row[:2] for row in panel.table.rows] == [
-        ("Occlusion", "passes"), ("Grad-CAM", "weak"), ("Saliency", "weak"), ("Guided Backprop", "fails"),
-    ]  # fmt: skip
+        ("Occlusion", "passes"),
+        ("Grad-CAM", "weak"),
+        ("Saliency", "weak"),
+        ("Guided Backprop", "fails"),
+    ]
     columns = [column.name for column in panel.table.columns]
-    assert columns[2:] == ["upper half random", "all weights random", "other class", "small noise", "insertion less deletion", "ROAD"]
-    assert panel.table.rows[0][2:] == (0.3, 0.1, 0.2, 0.2, 0.5, 0.5), "the numbers of the figure, and no column that is empty"
+    assert columns[2:] == [
+        "upper half random",
+        "all weights random",
+        "other class",
+        "small noise",
+        "insertion less deletion",
+        "ROAD",
+    ]
+    assert panel.table.rows[0][2:] == (0.3, 0.1, 0.2, 0.2, 0.5, 0.5), (
+        "the numbers of the figure, and no column that is empty"
+    )
     assert reasons.table.rows[0][:4] == ("Occlusion", "passes", "passes: for a reason.", 0.9)
     assert list(panel.numbers) == ["occlusion", "grad_cam", "saliency", "guided_backprop"]
     assert panel.numbers["occlusion"]["measures"]["ROAD"]["ahead_of"]["blur-matched"] == "0.450 0.350 0.550"
@@ -66,15 +97,24 @@ def test_of_many_methods_the_curves_show_the_most_credible_and_the_least():
     names = ("saliency", "smoothgrad", "grad_cam", "occlusion", "guided_grad_cam", "integrated_gradients")
     many = [one(name, "weak") for name in names]
     *_, curves = exhibits(ranked([*many, one("guided_backprop", "fails")]))
-    assert list(curves.numbers["rank_correlation"]) == ["Saliency", "SmoothGrad", "Grad-CAM", "Occlusion", "Guided Backprop"]
+    assert list(curves.numbers["rank_correlation"]) == [
+        "Saliency",
+        "SmoothGrad",
+        "Grad-CAM",
+        "Occlusion",
+        "Guided Backprop",
+    ]
     assert tells(curves.caption.see, "4 most credible", "least credible")
 
 
-@pytest.mark.parametrize(("found", "level", "words"), [
-    (TRIALS, "note", "Of 4 attribution methods put to the test"),
-    (TRIALS, "note", "1 passes every check (Occlusion), 2 are weak and 1 fails (Guided Backprop)."),
-    (TRIALS[:2], "warn", "0 pass every check, 1 is weak and 1 fails (Guided Backprop)."),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("found", "level", "words"),
+    [
+        (TRIALS, "note", "Of 4 attribution methods put to the test"),
+        (TRIALS, "note", "1 passes every check (Occlusion), 2 are weak and 1 fails (Guided Backprop)."),
+        (TRIALS[:2], "warn", "0 pass every check, 1 is weak and 1 fails (Guided Backprop)."),
+    ],
+)
 def test_the_verdict_of_the_page_says_which_maps_to_believe(found, level, words):
     said = finding(found)
     assert said.level == level
@@ -85,10 +125,10 @@ def test_the_chapter_leads_with_what_passes_and_marks_what_fails(monkeypatch):
     from test_report import trained
 
     from vgg_viz.models.build import build
-    from vgg_viz.report.material import gather
-    from vgg_viz.report.preset import preset_for
-    from vgg_viz.report.sections import attention
-    from vgg_viz.report.subject import Subject
+    from vgg_viz.sections.report import attention
+    from vgg_viz.studies.inputs import gather
+    from vgg_viz.studies.preset import preset_for
+    from vgg_viz.studies.subject import Subject
 
     checkpoint = trained(specimens=6)
     preset = preset_for("quick", 0.01)
@@ -105,26 +145,43 @@ def test_the_chapter_leads_with_what_passes_and_marks_what_fails(monkeypatch):
     assert [entry["id"] for entry in viewer["methods"]][:3] == ["grad_cam", "guided_backprop", "saliency"]
     assert viewer["maps"][0]["method"] == "grad_cam"
     assert viewer["maps"][0]["layer"] == shown[0].numbers["chosen_layer"]
-    assert viewer["start"] == {"photo": 0, "method": "grad_cam", "layer": shown[0].numbers["chosen_layer"], "target": "predicted"}
+    assert viewer["start"] == {
+        "photo": 0,
+        "method": "grad_cam",
+        "layer": shown[0].numbers["chosen_layer"],
+        "target": "predicted",
+    }
     titles = {entry["id"]: entry["title"] for entry in viewer["methods"]}
     assert titles["saliency"] == "Saliency (fails)"
     assert titles["grad_cam"] == "Grad-CAM"
-    assert "On trial here it passes" in next(entry["evidence"] for entry in viewer["methods"] if entry["id"] == "grad_cam")
+    assert "On trial here it passes" in next(
+        entry["evidence"] for entry in viewer["methods"] if entry["id"] == "grad_cam"
+    )
     assert len(viewer["methods"]) == min(preset.viewer, len(preset.methods))
-    named = [exhibit for exhibit in shown if not isinstance(exhibit, Finding) and exhibit.slug.startswith("attention-methods")]
-    assert [name for exhibit in named for name in exhibit.numbers["methods"]][:3] == ["grad_cam", "guided_backprop", "saliency"]
+    named = [
+        exhibit
+        for exhibit in shown
+        if not isinstance(exhibit, Finding) and exhibit.slug.startswith("attention-methods")
+    ]
+    assert [name for exhibit in named for name in exhibit.numbers["methods"]][:3] == [
+        "grad_cam",
+        "guided_backprop",
+        "saliency",
+    ]
     assert {name for exhibit in named for name in exhibit.numbers["methods"]} == set(preset.methods) <= set(methods())
 
 
 @pytest.mark.parametrize(("name", "quick"), [("standard", True), ("full", False)])
-def test_a_large_network_is_tried_on_the_pictures_shown_with_their_own_maps_and_within_its_bound(monkeypatch, name, quick):
+def test_a_large_network_is_tried_on_the_pictures_shown_with_their_own_maps_and_within_its_bound(
+    monkeypatch, name, quick
+):
     from test_report import trained
 
     from vgg_viz.models.build import build
-    from vgg_viz.report import trials
-    from vgg_viz.report.material import gather
-    from vgg_viz.report.preset import preset_for
-    from vgg_viz.report.subject import Subject
+    from vgg_viz.studies import faithfulness as trials
+    from vgg_viz.studies.inputs import gather
+    from vgg_viz.studies.preset import preset_for
+    from vgg_viz.studies.subject import Subject
 
     monkeypatch.setattr(trials, "LARGE_GIGAMACS", 0.0)
     checkpoint = trained(specimens=8)
@@ -161,7 +218,7 @@ def test_a_large_network_is_tried_on_the_pictures_shown_with_their_own_maps_and_
 
 
 def test_presets_put_large_networks_on_trial_but_for_the_quick_one():
-    from vgg_viz.report.preset import preset_for
+    from vgg_viz.studies.preset import preset_for
 
     assert [preset_for(name, 15.5).trust for name in ("quick", "standard", "full")] == [False, True, True]
 

@@ -47,7 +47,9 @@ def test_planted_dead_and_constant_channels_are_found(planted):
 
 
 def test_sparsity_is_the_share_of_zeros_counted_by_hand():
-    values = torch.tensor([[[[0.0, 1.0], [0.0, 2.0]], [[0.0, 0.0], [0.0, 0.0]]], [[[3.0, 0.0], [1.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]]]])
+    values = torch.tensor(
+        [[[[0.0, 1.0], [0.0, 2.0]], [[0.0, 0.0], [0.0, 0.0]]], [[[3.0, 0.0], [1.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]]]]
+    )
     (found,) = activation_health({"relu9": values})
     assert found.sparsity == 11 / 16
     assert found.dead == (1,)
@@ -89,9 +91,7 @@ def test_norms_and_twins_agree_with_a_loop_over_pairs(planted):
     dot = [[sum(x * y for x, y in zip(a, b, strict=True)) for b in filters] for a in filters]
     found = filter_health(planted, threshold=0.05)[2]
     assert found.norms == pytest.approx([math.sqrt(dot[i][i]) for i in range(10)], rel=1e-5)
-    expected = {
-        (i, j): dot[i][j] / math.sqrt(dot[i][i] * dot[j][j]) for i in range(10) for j in range(i + 1, 10)
-    }
+    expected = {(i, j): dot[i][j] / math.sqrt(dot[i][i] * dot[j][j]) for i in range(10) for j in range(i + 1, 10)}
     expected = {pair: cosine for pair, cosine in expected.items() if cosine >= 0.05}
     assert {(t.first, t.second): t.cosine for t in found.twins} == pytest.approx(expected, abs=1e-6)
     assert [t.cosine for t in found.twins] == sorted((t.cosine for t in found.twins), reverse=True)

@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from vgg_viz.errors import CheckpointRefused, InputRefused
 from vgg_viz.models.checkpoint import load
-from vgg_viz.models.unwrapping import candidates
+from vgg_viz.models.unwrap_state_dict import candidates
 
 Weights = dict[str, Tensor]
 
@@ -39,24 +39,37 @@ def infixed(weights: Weights, stem: str, infix: str) -> Weights:
 WRAPPED: dict[str, Callable[[Weights], Any]] = {
     "state_dict": lambda w: {"state_dict": w, "epoch": 3},
     "model_state_dict with its optimizer": lambda w: {
-        "model_state_dict": w, "optimizer_state_dict": {"state": {0: {"momentum_buffer": torch.ones(8, 3, 3, 3)}}}},
+        "model_state_dict": w,
+        "optimizer_state_dict": {"state": {0: {"momentum_buffer": torch.ones(8, 3, 3, 3)}}},
+    },
     "four deep under keys of nobody": lambda w: {"a": {"b": {"c": {"d": w}}}},
     "in a list": lambda w: [3, {"net": w}],
     "in a tuple": lambda w: (w, {"epoch": 1}),
     "in a bag of attributes": lambda w: {"run": argparse.Namespace(model=w)},
     "DataParallel": lambda w: prefixed(w, "module."),
-    "the old ImageNet example": lambda w: {"state_dict": infixed(w, "features", "module"), "arch": "vgg11", "best_acc1": 7.0},
+    "the old ImageNet example": lambda w: {
+        "state_dict": infixed(w, "features", "module"),
+        "arch": "vgg11",
+        "best_acc1": 7.0,
+    },
     "compiled": lambda w: prefixed(w, "_orig_mod."),
-    "compiled inside DDP inside a compile": lambda w: prefixed(infixed(w, "features", "_orig_mod.module"), "_orig_mod.module."),
+    "compiled inside DDP inside a compile": lambda w: prefixed(
+        infixed(w, "features", "_orig_mod.module"), "_orig_mod.module."
+    ),
     "FSDP": lambda w: infixed(prefixed(w, "_fsdp_wrapped_module."), "classifier", "_fsdp_wrapped_module"),
-    "Lightning": lambda w: {"state_dict": {**prefixed(w, "model."), "criterion.weight": torch.ones(5),
-                                           "train_acc.total": torch.tensor(3)},
-                            "pytorch-lightning_version": "2.5.0", "hyper_parameters": {"lr": 0.1}, "epoch": 2,
-                            "optimizer_states": [{"state": {}}], "callbacks": {}, "loops": {}},
+    "Lightning": lambda w: {
+        "state_dict": {**prefixed(w, "model."), "criterion.weight": torch.ones(5), "train_acc.total": torch.tensor(3)},
+        "pytorch-lightning_version": "2.5.0",
+        "hyper_parameters": {"lr": 0.1},
+        "epoch": 2,
+        "optimizer_states": [{"state": {}}],
+        "callbacks": {},
+        "loops": {},
+    },
     "Lightning around a compiled network": lambda w: {"state_dict": prefixed(w, "net._orig_mod.")},
     "a network inside a network": lambda w: {"model": prefixed(w, "system.backbone.vgg.")},
     "a wrapper and a prefix and a wrapper": lambda w: {"checkpoint": {"model": prefixed(w, "module.encoder.module.")}},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", WRAPPED)
@@ -74,7 +87,9 @@ def test_what_was_taken_off_and_what_was_left_is_said(tmp_path: Path) -> None:
     assert "The prefix 'model.' was taken off" in said
     assert "Lightning 2.5.0 wrote the file." in said
     assert set(back.provenance.ignored_keys) == {"criterion.weight", "train_acc.total"}
-    assert "DataParallel, DDP or AveragedModel writes it" in evidence(opened(prefixed(network().state_dict(), "module."), tmp_path))
+    assert "DataParallel, DDP or AveragedModel writes it" in evidence(
+        opened(prefixed(network().state_dict(), "module."), tmp_path)
+    )
 
 
 # ---------------------------------------------------------------- averages
@@ -100,13 +115,18 @@ def only_parameters(ema: Weights) -> Weights:
 
 BOTH: dict[str, Callable[[Weights, Weights], Any]] = {
     "timm's script": lambda raw, ema: {"arch": "vgg11", "state_dict": raw, "state_dict_ema": ema},
-    "torchvision's script": lambda raw, ema: {"model": raw, "model_ema": {**prefixed(ema, "module."), "n_averaged": torch.tensor(2)}},
+    "torchvision's script": lambda raw, ema: {
+        "model": raw,
+        "model_ema": {**prefixed(ema, "module."), "n_averaged": torch.tensor(2)},
+    },
     "ema": lambda raw, ema: {"model": raw, "ema": {"shadow": ema, "decay": 0.999}},
     "ema_state_dict": lambda raw, ema: {"ema_state_dict": ema, "state_dict": raw},
     "swa": lambda raw, ema: {"net": raw, "swa_model": prefixed(ema, "module.")},
-    "one state dict": lambda raw, ema: {"state_dict": {**prefixed(raw, "model."), **prefixed(ema, "model_ema.module.")}},
+    "one state dict": lambda raw, ema: {
+        "state_dict": {**prefixed(raw, "model."), **prefixed(ema, "model_ema.module.")}
+    },
     "Lightning's averaging": lightning_average,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BOTH)
@@ -147,14 +167,21 @@ def test_a_list_of_shadow_parameters_is_named_after_the_raw_weights(tmp_path: Pa
     raw, ema = network(), network(7)
     for one, other in zip(raw.buffers(), ema.buffers(), strict=True):
         other.copy_(one)
-    shadow = {"decay": 0.99, "num_updates": 4, "shadow_params": [p.detach() for p in ema.parameters()], "collected_params": None}
+    shadow = {
+        "decay": 0.99,
+        "num_updates": 4,
+        "shadow_params": [p.detach() for p in ema.parameters()],
+        "collected_params": None,
+    }
     back = opened({"model": raw.state_dict(), "ema": shadow}, tmp_path)
     assert same_logits(back, ema, 32)
     assert "named in the order of 'model'" in evidence(back)
 
 
 def test_raw_weights_alone_have_no_average_to_choose(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointRefused, match="--weights ema came, but the file's only weights are the raw ones at 'model'"):
+    with pytest.raises(
+        CheckpointRefused, match="--weights ema came, but the file's only weights are the raw ones at 'model'"
+    ):
         opened({"model": network().state_dict()}, tmp_path, weights="ema")
 
 
@@ -163,13 +190,19 @@ def test_raw_weights_alone_have_no_average_to_choose(tmp_path: Path) -> None:
 
 def test_two_networks_in_a_file_are_both_named_and_key_chooses(tmp_path: Path) -> None:
     teacher, student = network(1), network(2)
-    stored = {"state_dict": {**prefixed(teacher.state_dict(), "teacher."), **prefixed(student.state_dict(), "student.")}}
+    stored = {
+        "state_dict": {**prefixed(teacher.state_dict(), "teacher."), **prefixed(student.state_dict(), "student.")}
+    }
     back = opened(stored, tmp_path)
     assert same_logits(back, teacher, 32)
-    assert any("'state_dict.student' (--key state_dict.student)" in text for text in map(str, back.provenance.alternatives))
+    assert any(
+        "'state_dict.student' (--key state_dict.student)" in text for text in map(str, back.provenance.alternatives)
+    )
     for key in ("student", "state_dict.student"):
         assert same_logits(load(tmp_path / "file.pt", key=key), student, 32)
-    with pytest.raises(CheckpointRefused, match=r"no VGG under the key 'pupil'; the file holds tensors at .*'state_dict.teacher'"):
+    with pytest.raises(
+        CheckpointRefused, match=r"no VGG under the key 'pupil'; the file holds tensors at .*'state_dict.teacher'"
+    ):
         load(tmp_path / "file.pt", key="pupil")
 
 
@@ -204,18 +237,46 @@ HOSTILE: dict[str, Callable[[], Any]] = {
     "a cycle": cyclic,
     "a tower of wrappers": lambda: deep(300),
     "a list of thousands of dicts": lambda: [{"w": torch.ones(1)} for _ in range(6_000)],
-    "keys that are no text": lambda: {0: torch.ones(2, 2, 3, 3), (1, 2): torch.ones(3), None: 1, 2.5: {}, b"x": torch.ones(1)},
+    "keys that are no text": lambda: {
+        0: torch.ones(2, 2, 3, 3),
+        (1, 2): torch.ones(3),
+        None: 1,
+        2.5: {},
+        b"x": torch.ones(1),
+    },
     "empty names": lambda: {"": torch.ones(2, 2, 3, 3), ".": torch.ones(2, 2, 3, 3), "..weight": torch.ones(2, 2)},
-    "tensors without elements": lambda: {"features.0.weight": torch.ones(0, 3, 3, 3), "classifier.0.weight": torch.ones(0, 0)},
-    "a classifier of nothing": lambda: {"features.0.weight": torch.ones(8, 3, 3, 3), "classifier.0.weight": torch.ones(3, 0)},
-    "pieces that do not fit": lambda: {"features.0.weight_g": torch.ones(4), "features.0.weight_v": torch.ones(8, 3, 3, 3)},
+    "tensors without elements": lambda: {
+        "features.0.weight": torch.ones(0, 3, 3, 3),
+        "classifier.0.weight": torch.ones(0, 0),
+    },
+    "a classifier of nothing": lambda: {
+        "features.0.weight": torch.ones(8, 3, 3, 3),
+        "classifier.0.weight": torch.ones(3, 0),
+    },
+    "pieces that do not fit": lambda: {
+        "features.0.weight_g": torch.ones(4),
+        "features.0.weight_v": torch.ones(8, 3, 3, 3),
+    },
     "a piece alone": lambda: {"features.0.weight_orig": torch.ones(8, 3, 3, 3)},
     "numbers beyond reason": lambda: {
-        f"features.{'9' * 5000}.weight": torch.ones(8, 3, 3, 3), "classifier.weight": torch.ones(2, 8)},
-    "digits of another script": lambda: {"features.²٣.weight": torch.ones(8, 3, 3, 3), "classifier.٣.weight": torch.ones(2, 8)},
-    "a Tiny VGG of scalars": lambda: {key: torch.tensor(1.0) for key in (
-        "conv_block_1.0.weight", "conv_block_1.2.weight", "conv_block_2.0.weight", "conv_block_2.2.weight", "classifier.1.weight")},
-}  # fmt: skip
+        f"features.{'9' * 5000}.weight": torch.ones(8, 3, 3, 3),
+        "classifier.weight": torch.ones(2, 8),
+    },
+    "digits of another script": lambda: {
+        "features.²٣.weight": torch.ones(8, 3, 3, 3),
+        "classifier.٣.weight": torch.ones(2, 8),
+    },
+    "a Tiny VGG of scalars": lambda: {
+        key: torch.tensor(1.0)
+        for key in (
+            "conv_block_1.0.weight",
+            "conv_block_1.2.weight",
+            "conv_block_2.0.weight",
+            "conv_block_2.2.weight",
+            "classifier.1.weight",
+        )
+    },
+}
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -237,5 +298,7 @@ def test_a_network_among_thousands_of_other_tensors_is_found(tmp_path: Path) -> 
 
 
 def test_the_number_of_candidates_is_bounded() -> None:
-    stored = {f"set{i}": {f"p{j}.q.w{k}": torch.ones(1, 1, 1, 1) for j in range(9) for k in range(2)} for i in range(40)}
+    stored = {
+        f"set{i}": {f"p{j}.q.w{k}": torch.ones(1, 1, 1, 1) for j in range(9) for k in range(2)} for i in range(40)
+    }
     assert len(candidates(stored)) <= 32

@@ -10,9 +10,7 @@ import pytest
 import torch
 from viewer_data import unpacked
 
-from vgg_viz.maths.receptive_field import Field
-from vgg_viz.records import Attribution, Batch
-from vgg_viz.report.viewer import (
+from vgg_viz.gallery.viewer import (
     ViewerMap,
     ViewerMethod,
     ViewerPayload,
@@ -23,6 +21,8 @@ from vgg_viz.report.viewer import (
     pictures_of,
     reduced,
 )
+from vgg_viz.maths.receptive_field import Field
+from vgg_viz.records import Attribution, Batch
 
 METHODS = (ViewerMethod("up", "Up", False, "logit", "about"), ViewerMethod("both", "Both", True, "logit", "about"))
 FIELDS = {"low": Field(3, 1, 1), "high": Field(10, 2, 0)}
@@ -32,12 +32,19 @@ def batch(count: int = 2, side: int = 64) -> Batch:
     dice = torch.Generator().manual_seed(0)
     masks = torch.zeros(count, side, side, dtype=torch.bool)
     masks[0, 3:9, 4:8] = True  # nobody knows where the object of the others is
-    return Batch(torch.rand(count, 1, side, side, generator=dice), torch.tensor([1, 0][:count]), ("a.png", "b.png")[:count], masks)
+    return Batch(
+        torch.rand(count, 1, side, side, generator=dice),
+        torch.tensor([1, 0][:count]),
+        ("a.png", "b.png")[:count],
+        masks,
+    )
 
 
 def payload(*maps: ViewerMap, axis: str = "layer") -> ViewerPayload:
     seen = batch()
-    return ViewerPayload(pictures_of(seen, torch.tensor([[0.2, 0.8], [0.3, 0.7]])), ("x", "y"), METHODS, FIELDS, maps, axis=axis)
+    return ViewerPayload(
+        pictures_of(seen, torch.tensor([[0.2, 0.8], [0.3, 0.7]])), ("x", "y"), METHODS, FIELDS, maps, axis=axis
+    )
 
 
 def values_of(entry: dict) -> np.ndarray:
@@ -47,9 +54,14 @@ def values_of(entry: dict) -> np.ndarray:
 
 def test_bytes_hold_a_map_to_half_a_step_of_what_they_span():
     raw = torch.randn(9, 7, generator=torch.Generator().manual_seed(1))
-    own, shared = unpacked(packed(payload(
-        ViewerMap(0, "both", "low", "predicted", 1, raw), ViewerMap(1, "both", "low", "predicted", 1, raw, (-8.0, 8.0)),
-    )))["maps"]  # fmt: skip
+    own, shared = unpacked(
+        packed(
+            payload(
+                ViewerMap(0, "both", "low", "predicted", 1, raw),
+                ViewerMap(1, "both", "low", "predicted", 1, raw, (-8.0, 8.0)),
+            )
+        )
+    )["maps"]
     assert (own["low"], own["high"]) == (float(raw.min()), float(raw.max()))
     assert (shared["low"], shared["high"]) == (-8, 8)
     for entry in (own, shared):
@@ -58,12 +70,16 @@ def test_bytes_hold_a_map_to_half_a_step_of_what_they_span():
 
 
 def test_the_strongest_colour_is_the_farther_end_and_over_all_pictures_the_farthest():
-    told = unpacked(packed(payload(
-        ViewerMap(0, "both", "low", "predicted", 1, torch.tensor([[-3.0, 1.0]])),
-        ViewerMap(1, "both", "low", "predicted", 1, torch.tensor([[2.0, 1.0]])),
-        ViewerMap(0, "up", None, "true", 0, torch.tensor([[-5.0, -1.0]])),
-        ViewerMap(0, "both", "high", "predicted", 1, torch.tensor([[4.0, 9.0]]), limit=6.0),
-    )))  # fmt: skip
+    told = unpacked(
+        packed(
+            payload(
+                ViewerMap(0, "both", "low", "predicted", 1, torch.tensor([[-3.0, 1.0]])),
+                ViewerMap(1, "both", "low", "predicted", 1, torch.tensor([[2.0, 1.0]])),
+                ViewerMap(0, "up", None, "true", 0, torch.tensor([[-5.0, -1.0]])),
+                ViewerMap(0, "both", "high", "predicted", 1, torch.tensor([[4.0, 9.0]]), limit=6.0),
+            )
+        )
+    )
     assert [entry["limit"] for entry in told["maps"]] == [3, 2, 0, 6]
     assert told["limits"] == {"both|low|predicted": 3, "up||true": 0, "both|high|predicted": 6}
 
@@ -80,7 +96,9 @@ def test_a_stored_value_of_a_large_map_stands_for_the_field_of_all_that_it_is_th
     assert (factor, small.shape) == (2, (1, 50, 50))
     assert torch.allclose(small[0, 3, 4], raw[0, 6:8, 8:10].mean())
     found = Attribution("up", raw.expand(2, -1, -1), "logit", False, "high", torch.tensor([0, 1]))
-    told = unpacked(packed(of_attributions(batch(), ("x", "y"), torch.rand(2, 2), [("predicted", found)], METHODS, FIELDS)))
+    told = unpacked(
+        packed(of_attributions(batch(), ("x", "y"), torch.rand(2, 2), [("predicted", found)], METHODS, FIELDS))
+    )
     first, second = (FIELDS["high"].span(unit) for unit in (0, 1))
     (layer,) = told["layers"]
     assert layer["size"] == second[1] - first[0] + 1
@@ -89,12 +107,18 @@ def test_a_stored_value_of_a_large_map_stands_for_the_field_of_all_that_it_is_th
 
 
 def test_a_map_made_of_equal_squares_keeps_one_value_a_square():
-    squares = torch.rand(2, 8, 8, generator=torch.Generator().manual_seed(3)).repeat_interleave(8, 1).repeat_interleave(8, 2)
+    squares = (
+        torch.rand(2, 8, 8, generator=torch.Generator().manual_seed(3)).repeat_interleave(8, 1).repeat_interleave(8, 2)
+    )
     found = Attribution("both", squares, "logit", True, None, torch.tensor([0, 1]))
-    told = unpacked(packed(of_attributions(batch(), ("x", "y"), torch.rand(2, 2), [("second", found)], METHODS, FIELDS)))
+    told = unpacked(
+        packed(of_attributions(batch(), ("x", "y"), torch.rand(2, 2), [("second", found)], METHODS, FIELDS))
+    )
     assert [(entry["h"], entry["target"]) for entry in told["maps"]] == [(8, "runner-up"), (8, "runner-up")]
     truth = replace(found, targets=torch.tensor([1, 0]))
-    told = unpacked(packed(of_attributions(batch(), ("x", "y"), torch.rand(2, 2), [("second", truth)], METHODS, FIELDS)))
+    told = unpacked(
+        packed(of_attributions(batch(), ("x", "y"), torch.rand(2, 2), [("second", truth)], METHODS, FIELDS))
+    )
     assert [entry["target"] for entry in told["maps"]] == ["true", "true"]
 
 

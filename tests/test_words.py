@@ -16,24 +16,25 @@ from test_trials import TRIALS
 from torch import nn
 
 import vgg_viz
-from vgg_viz.attribution import trust_verdict
 from vgg_viz.cli import main
 from vgg_viz.data.folder import match_classes
 from vgg_viz.errors import DataRefused, InputRefused
-from vgg_viz.models import class_names, numbered  # noqa: F401  numbered: a module whose constants are garbled, too
+from vgg_viz.faithfulness import verdict as trust_verdict
+from vgg_viz.models import class_names
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.models.geometry import geometry
 from vgg_viz.records import Batch, Checkpoint, Evidence, LayerChoice, Origin
-from vgg_viz.report import trials_shown
-from vgg_viz.report.comparison.material import shared_classes
-from vgg_viz.report.explaining import compute, facts
-from vgg_viz.report.explaining.question import Question
-from vgg_viz.report.material import labelled_pictures
-from vgg_viz.report.preset import PRESETS
-from vgg_viz.report.sections import attention
-from vgg_viz.report.subject import Looked, Subject
-from vgg_viz.report.verdict import verdict
+from vgg_viz.sections.explain import facts
+from vgg_viz.sections.report import attention
+from vgg_viz.sections.report import faithfulness as trials_shown
+from vgg_viz.sections.report.verdict import verdict
+from vgg_viz.studies import picture_maps as compute
+from vgg_viz.studies.inputs import labelled_pictures
+from vgg_viz.studies.pair_inputs import shared_classes
+from vgg_viz.studies.picture_request import Question
+from vgg_viz.studies.preset import PRESETS
+from vgg_viz.studies.subject import Looked, Subject
 
 HOUSE = Path(vgg_viz.__file__).parent
 GIBBERISH = "Lorem (--ipsum, --dolor). conv1_1: sit amet of the folder "
@@ -68,10 +69,16 @@ def nameless(tmp_path) -> Path:
 # ---------------------------------------------------------------- evidence
 
 
-@pytest.mark.parametrize(("options", "gone"), [
-    ({}, []), ({"mean": (0.1, 0.2, 0.3)}, []), ({"mean": (0.1, 0.2, 0.3), "std": (1.0, 1.0, 1.0)}, [("--mean", "--std")]),
-    ({"image_size": 40}, [("--image-size",)]), ({"classes": ("a", "b", "c", "d")}, [("--classes",)]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "gone"),
+    [
+        ({}, []),
+        ({"mean": (0.1, 0.2, 0.3)}, []),
+        ({"mean": (0.1, 0.2, 0.3), "std": (1.0, 1.0, 1.0)}, [("--mean", "--std")]),
+        ({"image_size": 40}, [("--image-size",)]),
+        ({"classes": ("a", "b", "c", "d")}, [("--classes",)]),
+    ],
+)
 def test_what_is_a_guess_and_what_leaves_when_it_is_set_does_not_depend_on_the_words(options, gone, nameless, garbled):
     """`options` as the user sets them; `gone`: the guesses that they settle."""
     before = load(nameless, **options)
@@ -120,7 +127,11 @@ def test_classes_that_nobody_named_are_told_by_a_flag_and_not_by_what_they_are_c
 def test_two_networks_share_classes_by_name_where_somebody_named_them(nameless):
     found = load(nameless)
     named = replace(found, classes=("class 3", "class 2", "class 1", "other"), named=True)
-    assert shared_classes(named, replace(named, classes=("other", "class 1", "x", "class 3")), None) == {0: 3, 2: 1, 3: 0}
+    assert shared_classes(named, replace(named, classes=("other", "class 1", "x", "class 3")), None) == {
+        0: 3,
+        2: 1,
+        3: 0,
+    }
     with pytest.raises(InputRefused, match="share no classes"):
         shared_classes(named, found, None)  # numbers are no names
     assert shared_classes(found, found, None) == {index: index for index in range(4)}
@@ -129,12 +140,18 @@ def test_two_networks_share_classes_by_name_where_somebody_named_them(nameless):
 # ---------------------------------------------------------------- origins
 
 
-@pytest.mark.parametrize(("origin", "held_out"), [
-    (Origin("painted", 20), True), (Origin("specimens", 20), True), (Origin("folder", 20, name="a", split="test"), True),
-    (Origin("folder", 20, name="a"), False), (Origin("folder", 20, name="held-out pictures of the folder 'x', test/"), False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("origin", "held_out"),
+    [
+        (Origin("painted", 20), True),
+        (Origin("specimens", 20), True),
+        (Origin("folder", 20, name="a", split="test"), True),
+        (Origin("folder", 20, name="a"), False),
+        (Origin("folder", 20, name="held-out pictures of the folder 'x', test/"), False),
+    ],
+)
 def test_pictures_are_held_out_by_where_they_come_from_and_not_by_how_that_is_said(origin, held_out, monkeypatch):
-    monkeypatch.setattr("vgg_viz.report.material.phrase", lambda _: GIBBERISH)
+    monkeypatch.setattr("vgg_viz.studies.inputs.phrase", lambda _: GIBBERISH)
     answers = SimpleNamespace(correct=torch.ones(20, dtype=torch.bool), labels=torch.zeros(20))
     material = SimpleNamespace(measured_on=origin, labelled_from=GIBBERISH)
     subject = SimpleNamespace(answers=answers, classes=("a", "b"), material=material)
@@ -151,7 +168,7 @@ def test_a_checkpoint_knows_where_its_pictures_come_from(tmp_path):
 
 
 def reworded(rows, side) -> LayerChoice:
-    from vgg_viz.attribution.cam import choose_layer
+    from vgg_viz.attribution.methods.cam import choose_layer
 
     return replace(choose_layer(rows, side), reason=GIBBERISH)
 
@@ -161,7 +178,9 @@ def test_the_chosen_layer_is_no_part_of_the_sentence_about_it(monkeypatch):
     rows = geometry(model)
     from vgg_viz.capture.hooks import capture
 
-    subject = Subject(Checkpoint(model.architecture, tuple("abcd"), model.state_dict()), model, SimpleNamespace(), PRESETS["quick"], 0)
+    subject = Subject(
+        Checkpoint(model.architecture, tuple("abcd"), model.state_dict()), model, SimpleNamespace(), PRESETS["quick"], 0
+    )
     looked = Looked(Batch(images, None, ("a", "b")), capture(model, images))
 
     def chosen() -> tuple[str, str]:
@@ -177,7 +196,9 @@ def test_the_chosen_layer_is_no_part_of_the_sentence_about_it(monkeypatch):
 
 def test_what_a_map_is_about_does_not_depend_on_how_that_is_said(monkeypatch):
     classes = SimpleNamespace(predicted=2, expected=1, told=True, pair=(2, 1))
-    found = SimpleNamespace(computed=SimpleNamespace(predicted=2, classes=classes), question=SimpleNamespace(target=2, against=None))
+    found = SimpleNamespace(
+        computed=SimpleNamespace(predicted=2, classes=classes), question=SimpleNamespace(target=2, against=None)
+    )
     words = [facts.target(found, index) for index in (2, 1, 0)]
     assert words == ["predicted", "runner-up", "other"]
     monkeypatch.setattr(facts, "part_said", lambda *_: GIBBERISH)
@@ -198,18 +219,36 @@ def test_trials_are_shown_alike_whatever_their_criteria_are_called(monkeypatch):
 # ---------------------------------------------------------------- the whole house
 
 READING = {
-    "startswith", "endswith", "removeprefix", "removesuffix", "partition", "rpartition", "split", "rsplit", "find", "index", "count",
-    "search", "match", "fullmatch", "findall", "compile", "strip", "lstrip", "rstrip",
-}  # fmt: skip
+    "startswith",
+    "endswith",
+    "removeprefix",
+    "removesuffix",
+    "partition",
+    "rpartition",
+    "split",
+    "rsplit",
+    "find",
+    "index",
+    "count",
+    "search",
+    "match",
+    "fullmatch",
+    "findall",
+    "compile",
+    "strip",
+    "lstrip",
+    "rstrip",
+}
 # What others say, and codes that happen to have a space in them.
 MARKUP = ("figures/write.py", "serve/galleries.py")  # SVG, and policies of pages
 FOREIGN = {
     "atomic.py": {r"\(os error (\d+)\)$"},  # Rust
-    "attribution/deep_lift.py": {"more than once"},  # captum
+    "attribution/methods/deep_lift.py": {"more than once"},  # captum
     "commands/parser.py": {"unrecognized arguments: ", "invalid choice: '([^']*)'"},  # argparse
     "models/containers/safetensors_file.py": {"Error while deserializing header: "},
-    "report/detective.py": {"batch norm"}, "models/reparametrised.py": {"weight norm"},
-}  # fmt: skip
+    "studies/preprocessing_check.py": {"batch norm"},
+    "models/reparametrised.py": {"weight norm"},
+}
 
 
 def phrases_read(tree: ast.AST) -> set[str]:
@@ -220,10 +259,14 @@ def phrases_read(tree: ast.AST) -> set[str]:
             read += node.args
         elif isinstance(node, ast.Compare):
             read += [node.left, *node.comparators]
-    texts = [part for one in read for part in ([*one.elts] if isinstance(one, ast.Tuple | ast.Set | ast.List) else [one])]
+    texts = [
+        part for one in read for part in ([*one.elts] if isinstance(one, ast.Tuple | ast.Set | ast.List) else [one])
+    ]
     texts = [part for one in texts for part in (one.values if isinstance(one, ast.JoinedStr) else [one])]
     found = {one.value for one in texts if isinstance(one, ast.Constant) and isinstance(one.value, str)}
-    return {text for text in found if re.search(r"[A-Za-z]{2,}[^\w\s]? [A-Za-z]{2,}", text) or re.search(r"^ of |: $", text)}
+    return {
+        text for text in found if re.search(r"[A-Za-z]{2,}[^\w\s]? [A-Za-z]{2,}", text) or re.search(r"^ of |: $", text)
+    }
 
 
 def test_a_phrase_that_is_read_is_found():

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vgg_viz.errors import OutputRefused
+from vgg_viz.gallery.folder import MANIFEST, folder_name, read_manifest, replacing
 from vgg_viz.plain_json import plain, write_json
-from vgg_viz.report.writing import MANIFEST, folder_name, read_manifest, replacing
 
 
 def gallery(folder: Path, word: str = "old") -> Path:
@@ -33,11 +33,23 @@ def put(folder: Path, word: str) -> None:
 # ---------------------------------------------------------------- names
 
 
-@pytest.mark.parametrize(("stem", "name"), [
-    ("best", "best"), ("vgg16_bn-e10.2", "vgg16_bn-e10.2"), ("a b/c", "a-b-c"), ("..", "checkpoint"), ("", "checkpoint"),
-    ("../../etc/passwd", "etc-passwd"), (".hidden", "hidden"), ("-rf", "rf"), ("netz größe", "netz-gr-e"), ("x" * 300, "x" * 100),
-    ("a\u202eb\0c\nd", "a-b-c-d"), ("C:\\nets\\best", "C-nets-best"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [
+        ("best", "best"),
+        ("vgg16_bn-e10.2", "vgg16_bn-e10.2"),
+        ("a b/c", "a-b-c"),
+        ("..", "checkpoint"),
+        ("", "checkpoint"),
+        ("../../etc/passwd", "etc-passwd"),
+        (".hidden", "hidden"),
+        ("-rf", "rf"),
+        ("netz größe", "netz-gr-e"),
+        ("x" * 300, "x" * 100),
+        ("a\u202eb\0c\nd", "a-b-c-d"),
+        ("C:\\nets\\best", "C-nets-best"),
+    ],
+)
 def test_a_checkpoints_stem_becomes_a_harmless_folder_name(stem, name):
     assert folder_name(stem) == name
 
@@ -75,7 +87,9 @@ def test_an_old_gallery_gives_way_with_everything_in_it(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["net"]
 
 
-@pytest.mark.parametrize("failure", [RuntimeError("no"), KeyboardInterrupt(), OutputRefused("x")], ids=["error", "Ctrl-C", "refusal"])
+@pytest.mark.parametrize(
+    "failure", [RuntimeError("no"), KeyboardInterrupt(), OutputRefused("x")], ids=["error", "Ctrl-C", "refusal"]
+)
 def test_a_failure_keeps_the_old_gallery_and_leaves_no_litter(tmp_path, failure):
     target = gallery(tmp_path / "net")
     with pytest.raises(type(failure)), replacing(target) as place:  # noqa: PT012
@@ -92,7 +106,9 @@ def test_folders_that_were_made_for_a_gallery_go_with_it(tmp_path, failure):
     with pytest.raises(type(failure)), replacing(tmp_path / "mine" / "new" / "deep" / "net") as place:  # noqa: PT012
         put(place.folder, "half")
         raise failure
-    assert [entry.name for entry in tmp_path.rglob("*")] == ["mine"], "what was there before stays, although it is empty"
+    assert [entry.name for entry in tmp_path.rglob("*")] == ["mine"], (
+        "what was there before stays, although it is empty"
+    )
     with pytest.raises(type(failure)), replacing(tmp_path / "new" / "net"):  # noqa: PT012
         (tmp_path / "new" / "other").mkdir()
         raise failure
@@ -108,8 +124,11 @@ def test_where_the_last_rename_fails_the_old_gallery_comes_back(tmp_path, monkey
             raise OSError(28, "No space left on device")
         rename(source, destination)
 
-    monkeypatch.setattr("vgg_viz.report.writing.os.rename", failing)
-    with pytest.raises(OutputRefused, match=r"No space left on device.*nothing was changed"), replacing(target) as place:
+    monkeypatch.setattr("vgg_viz.gallery.folder.os.rename", failing)
+    with (
+        pytest.raises(OutputRefused, match=r"No space left on device.*nothing was changed"),
+        replacing(target) as place,
+    ):
         put(place.folder, "new")
     assert read_manifest(target)["word"] == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["net"]
@@ -153,7 +172,10 @@ def test_a_link_or_a_file_in_the_place_is_refused(tmp_path):
 
 def test_a_place_below_a_file_is_refused_before_any_work(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(OutputRefused, match=r"nothing can be written in 'file'.*--out"), replacing(tmp_path / "file" / "net"):
+    with (
+        pytest.raises(OutputRefused, match=r"nothing can be written in 'file'.*--out"),
+        replacing(tmp_path / "file" / "net"),
+    ):
         pytest.fail("the block must not run")
 
 
@@ -163,15 +185,33 @@ def test_a_place_below_a_file_is_refused_before_any_work(tmp_path):
 def test_whatever_a_section_hands_over_becomes_plain_json():
     nan, infinite = float("nan"), float("inf")
     given_values = {
-        "tensor": torch.tensor([[1.5, nan]]), "array": np.array([1, 2]), "scalar": np.float32(0.5), "zero": torch.tensor(3),
-        "tuple": (1, (2.5, infinite)), 7: -infinite, "yes": True, "no": np.bool_(False), "none": None, "path": Path("a"),
+        "tensor": torch.tensor([[1.5, nan]]),
+        "array": np.array([1, 2]),
+        "scalar": np.float32(0.5),
+        "zero": torch.tensor(3),
+        "tuple": (1, (2.5, infinite)),
+        7: -infinite,
+        "yes": True,
+        "no": np.bool_(False),
+        "none": None,
+        "path": Path("a"),
         "text": "é",
         "vector_with_nan": np.array([nan, 1.0]),
-    }  # fmt: skip
+    }
     assert plain(given_values) == {
-        "tensor": [[1.5, None]], "array": [1, 2], "scalar": 0.5, "zero": 3, "tuple": [1, [2.5, None]], "7": None, "yes": True,
-        "no": False, "none": None, "path": "a", "text": "é", "vector_with_nan": [None, 1.0],
-    }  # fmt: skip
+        "tensor": [[1.5, None]],
+        "array": [1, 2],
+        "scalar": 0.5,
+        "zero": 3,
+        "tuple": [1, [2.5, None]],
+        "7": None,
+        "yes": True,
+        "no": False,
+        "none": None,
+        "path": "a",
+        "text": "é",
+        "vector_with_nan": [None, 1.0],
+    }
     assert plain(given_values)["yes"] is True
     assert plain(given_values)["no"] is False
 
@@ -208,8 +248,10 @@ def test_a_gallery_of_something_else_is_left_alone_and_the_next_free_name_is_tak
         put(place.folder, "mine")
     assert place.target == tmp_path / "best-3"
     assert {name: read_manifest(tmp_path / name)["word"] for name in ("best", "best-2", "best-3")} == {
-        "best": "other", "best-2": "another", "best-3": "mine",
-    }  # fmt: skip
+        "best": "other",
+        "best-2": "another",
+        "best-3": "mine",
+    }
 
 
 def test_the_same_again_takes_its_own_place_back(tmp_path):
@@ -253,7 +295,7 @@ def test_a_gallery_that_comes_between_the_two_renames_is_not_lost(tmp_path, monk
 
     if when == "after":
         gallery(tmp_path / "best", "mine")
-    monkeypatch.setattr("vgg_viz.report.writing.os.rename", slow)
+    monkeypatch.setattr("vgg_viz.gallery.folder.os.rename", slow)
     with replacing(tmp_path / "best", ours=mine) as place:
         put(place.folder, "mine")
     assert done
@@ -275,7 +317,9 @@ def test_names_taken_by_files_links_and_other_folders_are_passed_over(tmp_path):
 
 
 @pytest.mark.parametrize("ended", [KeyboardInterrupt(), SystemExit(143)], ids=["Ctrl-C", "SIGTERM"])
-def test_an_interrupt_between_the_two_renames_loses_neither_the_old_gallery_nor_leaves_litter(tmp_path, monkeypatch, ended):
+def test_an_interrupt_between_the_two_renames_loses_neither_the_old_gallery_nor_leaves_litter(
+    tmp_path, monkeypatch, ended
+):
     target = gallery(tmp_path / "best", "mine")
     rename = os.rename
 
@@ -284,7 +328,7 @@ def test_an_interrupt_between_the_two_renames_loses_neither_the_old_gallery_nor_
         if Path(source) == target:
             raise ended
 
-    monkeypatch.setattr("vgg_viz.report.writing.os.rename", interrupted)
+    monkeypatch.setattr("vgg_viz.gallery.folder.os.rename", interrupted)
     with pytest.raises(type(ended)), replacing(target, ours=mine) as place:
         put(place.folder, "mine")
     assert (target / "index.html").read_text(encoding="utf-8") == "mine"

@@ -11,7 +11,21 @@ from typing import Any
 
 # What every viewer is told, whatever it shows: the names at each level.
 SHAPE = {
-    "": {"kind", "axis", "pale", "range", "outline", "photos", "classes", "methods", "layers", "maps", "limits", "start", "block"},
+    "": {
+        "kind",
+        "axis",
+        "pale",
+        "range",
+        "outline",
+        "photos",
+        "classes",
+        "methods",
+        "layers",
+        "maps",
+        "limits",
+        "start",
+        "block",
+    },
     "photos": {"name", "src", "width", "height", "true", "top", "by", "mask"},
     "methods": {"id", "title", "signed", "unit", "about", "evidence", "speaker", "poles"},
     "layers": {"name", "jump", "centre", "size"},
@@ -30,7 +44,9 @@ def unpacked(told: Mapping[str, Any]) -> dict[str, Any]:
     assert set(told) == SHAPE[""]
     for level in ("photos", "methods", "layers", "maps"):
         assert all(set(entry) == SHAPE[level] for entry in told[level]), level
-    assert set(told["limits"]) == {f"{entry['method']}|{entry['layer'] or ''}|{entry['target']}" for entry in told["maps"]}
+    assert set(told["limits"]) == {
+        f"{entry['method']}|{entry['layer'] or ''}|{entry['target']}" for entry in told["maps"]
+    }
     assert set(told["start"]) == {"photo", "method", "layer", "target"}
     found = {**told, "maps": [dict(entry) for entry in told["maps"]]}
     block, filled = zlib.decompress(base64.b64decode(found.pop("block"))), 0
@@ -55,11 +71,20 @@ def told_by_hand(data: Mapping[str, Any]) -> dict[str, Any]:
     block = zlib.compress(b"".join(base64.b64decode(entry["data"]) for entry in data["maps"]))
     layered = [entry["layer"] for entry in maps if entry["layer"] is not None]
     told = {
-        "kind": "attention", "axis": "layer", "pale": False, "range": "this map", "outline": "Outline of the object", "limits": limits,
-        "start": {"photo": 0, "method": None, "layer": layered[-1] if layered else None, "target": None}, **data,
-        "photos": [{"by": {}, **photo} for photo in data["photos"]], "maps": maps,
-        "methods": [{"speaker": "the network", "poles": "red for, blue against", **method} for method in data["methods"]],
+        "kind": "attention",
+        "axis": "layer",
+        "pale": False,
+        "range": "this map",
+        "outline": "Outline of the object",
+        "limits": limits,
+        "start": {"photo": 0, "method": None, "layer": layered[-1] if layered else None, "target": None},
+        **data,
+        "photos": [{"by": {}, **photo} for photo in data["photos"]],
+        "maps": maps,
+        "methods": [
+            {"speaker": "the network", "poles": "red for, blue against", **method} for method in data["methods"]
+        ],
         "block": base64.b64encode(block).decode(),
-    }  # fmt: skip
+    }
     unpacked(told)  # of the shape that the product makes
     return told

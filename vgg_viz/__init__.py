@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from vgg_viz.models.checkpoint import load, save
     from vgg_viz.models.geometry import geometry
     from vgg_viz.models.names import layers
-    from vgg_viz.report.gallery import report
-    from vgg_viz.report.show import show_activations, show_attribution, specimens
+    from vgg_viz.notebook import show_activations, show_attribution, specimens
+    from vgg_viz.sections.report.report import report
     from vgg_viz.training.loop import train
 
 _ROOMS = {
@@ -32,18 +32,32 @@ _ROOMS = {
     "load": "vgg_viz.models.checkpoint",
     "methods": "vgg_viz.attribution",
     "read_images": "vgg_viz.data.folder",
-    "report": "vgg_viz.report.gallery",
+    "report": "vgg_viz.sections.report.report",
     "save": "vgg_viz.models.checkpoint",
-    "show_activations": "vgg_viz.report.show",
-    "show_attribution": "vgg_viz.report.show",
-    "specimens": "vgg_viz.report.show",
+    "show_activations": "vgg_viz.notebook",
+    "show_attribution": "vgg_viz.notebook",
+    "specimens": "vgg_viz.notebook",
     "train": "vgg_viz.training.loop",
 }
 
 __all__ = [
-    "__version__", "attribute", "build", "capture", "capturing", "geometry", "layers", "load", "methods", "read_images", "report",
-    "save", "show_activations", "show_attribution", "specimens", "train",
-]  # fmt: skip
+    "__version__",
+    "attribute",
+    "build",
+    "capture",
+    "capturing",
+    "geometry",
+    "layers",
+    "load",
+    "methods",
+    "read_images",
+    "report",
+    "save",
+    "show_activations",
+    "show_attribution",
+    "specimens",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -147,7 +147,9 @@ def disk_refused(name: str, *, advice: str = ADVICE) -> Iterator[None]:
         if (refused := disk_error(error)) is None:
             raise
         why = refused.strerror or str(refused) or type(refused).__name__
-        raise OutputRefused(f"{name!r} could not be written whole ({why}), so nothing was changed; {advice}.") from error
+        raise OutputRefused(
+            f"{name!r} could not be written whole ({why}), so nothing was changed; {advice}."
+        ) from error
 
 
 def disk_error(error: BaseException) -> OSError | None:

@@ -9,8 +9,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from vgg_viz.commands.output import DONE, INTERRUPTED, PARTS_MISSING, REFUSED
 from vgg_viz.commands.parser import COMMANDS, parsed
-from vgg_viz.commands.saying import DONE, INTERRUPTED, PARTS_MISSING, REFUSED
 from vgg_viz.errors import InputRefused, VggVizError
 
 __all__ = ["DONE", "INTERRUPTED", "PARTS_MISSING", "REFUSED", "main"]
@@ -21,7 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = time.perf_counter()  # the seconds of a budget run from here: loading counts
     given = list(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need be no text, nor the terminal know every letter
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # a file's name need be no text, nor the terminal know every letter
     options = parsed(given)
     options.line, options.began = given, began
     command = COMMANDS[options.command]
@@ -43,7 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whatever the system refuses that no room foresaw: a name too long, a folder without permission, a full disk below stdout.
         _say_no_more()
         named = f" ({Path(os.fsdecode(error.filename)).name[:60]!r})" if isinstance(error.filename, str | bytes) else ""
-        return _refuse(options.command, InputRefused(f"the system says: {error.strerror or error}{named}; mend that and try again."))
+        return _refuse(
+            options.command,
+            InputRefused(f"the system says: {error.strerror or error}{named}; mend that and try again."),
+        )
 
 
 def _say_no_more() -> None:

@@ -38,7 +38,9 @@ def fix_opencv(run: Runner = _run) -> str:
         return ""
     pip = [sys.executable, "-m", "pip"]
     run([*pip, "uninstall", "--yes", "opencv-python"])
-    if run([*pip, "install", "--force-reinstall", "--no-deps", "opencv-python-headless"]) or run([sys.executable, "-c", "import cv2"]):
+    if run([*pip, "install", "--force-reinstall", "--no-deps", "opencv-python-headless"]) or run(
+        [sys.executable, "-c", "import cv2"]
+    ):
         return "opencv-python cannot be imported here, and opencv-python-headless could not be put in its place; run vgg_viz doctor."
     return "opencv-python cannot be imported here (libGL is missing); opencv-python-headless was put in its place."
 
@@ -60,7 +62,9 @@ def _package(name: str) -> Check:
     try:
         module = importlib.import_module(name)
     except (ImportError, OSError) as error:
-        return Check(name, False, str(error).splitlines()[0][:120], f"pip install {'pillow' if name == 'PIL' else name}")
+        return Check(
+            name, False, str(error).splitlines()[0][:120], f"pip install {'pillow' if name == 'PIL' else name}"
+        )
     return Check(name, True, str(getattr(module, "__version__", "present")))
 
 
@@ -71,15 +75,17 @@ def _opencv() -> Check:
     try:
         return Check("opencv", True, str(opencv().__version__))
     except VggVizError as error:
-        return Check("opencv", False, str(error), "pip uninstall -y opencv-python && pip install opencv-python-headless")
+        return Check(
+            "opencv", False, str(error), "pip uninstall -y opencv-python && pip install opencv-python-headless"
+        )
 
 
 def _two_opencvs() -> Check:
     from importlib.metadata import distributions
 
-    owners = sorted({
-        str(d.metadata["Name"]) for d in distributions() if str(d.metadata["Name"]).lower().startswith("opencv-")
-    })  # fmt: skip
+    owners = sorted(
+        {str(d.metadata["Name"]) for d in distributions() if str(d.metadata["Name"]).lower().startswith("opencv-")}
+    )
     several = len(owners) > 1
     fix = f"pip uninstall -y {' '.join(owners)} && pip install opencv-python" if several else ""
     return Check("one owner of cv2/", not several, ", ".join(owners) or "none", fix)
@@ -93,7 +99,9 @@ def _bundled() -> Check:
         checkpoint = load()
     except VggVizError as error:
         return Check("bundled checkpoint", False, str(error), "install vgg_viz again")
-    return Check("bundled checkpoint", True, f"{checkpoint.architecture.variant}, {len(checkpoint.specimens)} specimens")
+    return Check(
+        "bundled checkpoint", True, f"{checkpoint.architecture.variant}, {len(checkpoint.specimens)} specimens"
+    )
 
 
 def _threads() -> Check:
@@ -113,4 +121,8 @@ def _device() -> Check:
 def _chromium() -> Check:
     place = next((name for name in ("chromium", "chromium-browser", "google-chrome") if shutil.which(name)), None)
     # Only the browser tests need it.
-    return Check("browser for the tests", True, place or "none found; the browser tests will be skipped (apt-get install chromium)")
+    return Check(
+        "browser for the tests",
+        True,
+        place or "none found; the browser tests will be skipped (apt-get install chromium)",
+    )

@@ -66,7 +66,9 @@ class UnknownName(InputRefused):
         nearest = next((n for n in names if near and n.lower() == near[0]), None)
         hint = f"did you mean {nearest!r}? " if nearest else ""
         # Names may come from a stranger's file: what a terminal would obey instead of showing is spelt out.
-        shown = ", ".join(name if name.isprintable() else repr(name) for name in names[:40]) + (", ..." if len(names) > 40 else "")
+        shown = ", ".join(name if name.isprintable() else repr(name) for name in names[:40]) + (
+            ", ..." if len(names) > 40 else ""
+        )
         super().__init__(f"there is no {kind} {name!r}; {hint}known are: {shown or 'none'}.")
         self.kind, self.name, self.known = kind, name, tuple(names)
 

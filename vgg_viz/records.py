@@ -106,7 +106,9 @@ class Provenance:
     evidence: tuple[Evidence, ...] = ()  # what was read or inferred, from what
     alternatives: tuple[Evidence, ...] = ()  # what else would fit
     ignored_keys: tuple[str, ...] = ()
-    data: Mapping[str, Any] = field(default_factory=dict)  # {"kind": "shapes", "seed": 0, ...} or {"kind": "folder", "name": ...}
+    data: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # {"kind": "shapes", "seed": 0, ...} or {"kind": "folder", "name": ...}
     training: Mapping[str, Any] = field(default_factory=dict)  # the recipe and versions that made the file
 
 
@@ -312,7 +314,7 @@ class Exhibit:
     kind     "chart" (vector: stored as SVG) or "picture" (pixels: stored as WebP), how the page keeps it
     numbers  plain JSON values (no NaN): everything that the figure shows
     table    shown as an HTML table (below the figure when both are given)
-    viewer   payload of the interactive viewer (see report/viewer.py), or None
+    viewer   payload of the interactive viewer (see gallery/viewer.py), or None
     """
 
     slug: str

@@ -1,6 +1,6 @@
 """Named things that register themselves, so that a newcomer touches one file.
 
-    METHODS: Registry[Method] = Registry("attribution method", fill="vgg_viz.attribution")
+    METHODS: Registry[Method] = Registry("attribution method", fill="vgg_viz.attribution.methods")
 
 A registry is complete whenever anybody looks at it: its first look imports every module of the packages that fill it. Its order
 is that of their names. Neither depends on what was imported before.
@@ -129,5 +129,7 @@ def _whole(name: str) -> ModuleType:
     found = importlib.import_module(name)
     # Of a module that another thread imports the line above has waited for the end; half a module is the caller's own.
     if getattr(found.__spec__, "_initializing", False):
-        raise VggVizError(f"what {name} and its neighbours register is asked for while it is being imported; ask inside a function.")
+        raise VggVizError(
+            f"what {name} and its neighbours register is asked for while it is being imported; ask inside a function."
+        )
     return found

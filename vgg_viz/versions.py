@@ -32,7 +32,16 @@ def _versions() -> tuple[tuple[str, str], ...]:
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"vgg_viz": __version__, "python": platform.python_version()}
-    for name in ("torch", "torchvision", "captum", "matplotlib", "seaborn", "opencv-python", "opencv-python-headless", "torchinfo"):
+    for name in (
+        "torch",
+        "torchvision",
+        "captum",
+        "matplotlib",
+        "seaborn",
+        "opencv-python",
+        "opencv-python-headless",
+        "torchinfo",
+    ):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -13,7 +13,7 @@ import pytest
 from fake_page import fake_page, fake_rows
 from tabs import Opened, Tabs
 
-from vgg_viz.report.page import render, render_index
+from vgg_viz.gallery.page import render, render_index
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PLAYWRIGHT = importlib.util.find_spec("pytest_playwright") and importlib.util.find_spec("axe_playwright_python")
@@ -21,7 +21,11 @@ PLAYWRIGHT = importlib.util.find_spec("pytest_playwright") and importlib.util.fi
 
 def refuse() -> None:
     """Skip with a reason where there is no browser; fail where there must be one."""
-    wanted = "Chromium (apt-get install chromium)" if not CHROMIUM else "playwright, pytest-playwright and axe-playwright-python"
+    wanted = (
+        "Chromium (apt-get install chromium)"
+        if not CHROMIUM
+        else "playwright, pytest-playwright and axe-playwright-python"
+    )
     if os.environ.get("CI", "").lower() not in ("", "0", "false"):
         pytest.fail(f"browser tests must run in CI, but there is no {wanted}", pytrace=False)
     pytest.skip(f"there is no {wanted}")
@@ -31,11 +35,21 @@ if CHROMIUM and PLAYWRIGHT:
 
     @pytest.fixture(scope="session")
     def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
-        return {**browser_type_launch_args, "executable_path": CHROMIUM, "args": [
-            "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-        ]}  # fmt: skip
+        return {
+            **browser_type_launch_args,
+            "executable_path": CHROMIUM,
+            "args": [
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--disable-dev-shm-usage",
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            ],
+        }
 
     @pytest.fixture(scope="session")
     def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]:

@@ -30,8 +30,12 @@ def problems(page: Any) -> list[str]:
     options = {"runOnly": {"type": "tag", "values": TAGS}, "resultTypes": ["violations", "incomplete"]}
     found = page.evaluate("(options) => axe.run(options)", options)
     assert found["testEngine"]["name"] == "axe-core"
-    return [f"{kind} {one['id']}: {node['html'][:160]} {node['failureSummary'][:300]}"
-            for kind in ("violations", "incomplete") for one in found[kind] for node in one["nodes"]]  # fmt: skip
+    return [
+        f"{kind} {one['id']}: {node['html'][:160]} {node['failureSummary'][:300]}"
+        for kind in ("violations", "incomplete")
+        for one in found[kind]
+        for node in one["nodes"]
+    ]
 
 
 def go(page: Any, address: str) -> None:

@@ -40,7 +40,9 @@ def _painted(content: bytes, owner: bytes, objects: dict[int, bytes]) -> tuple[s
     fonts = {name: _letters(objects[int(at)], objects) for name, at in re.findall(rb"/(F\d+) (\d+) 0 R", head)}
     inner = {name: objects[int(at)] for name, at in re.findall(rb"/(X\d+) (\d+) 0 R", head)}
     said, pictures, letters = [], 0, {}
-    for font, do, shown in re.findall(rb"/(F\d+) [\d.]+ Tf|/(X\d+) Do|((?:<[0-9A-Fa-f]*>|\[[^\]]*\])\s*T[jJ])", content):
+    for font, do, shown in re.findall(
+        rb"/(F\d+) [\d.]+ Tf|/(X\d+) Do|((?:<[0-9A-Fa-f]*>|\[[^\]]*\])\s*T[jJ])", content
+    ):
         if font:
             letters = fonts.get(font, {})
         elif do and b"/Subtype /Form" in inner[do]:

@@ -32,14 +32,18 @@ class Tab:
     page: Any
     options: dict[str, Any]  # of its context
     home: str = "nowhere"  # the address that no request may leave
-    shown: tuple[Path, int, int] | None = None  # the file, when it was written [ns], its size [bytes]; None: not to be looked at again
+    shown: tuple[Path, int, int] | None = (
+        None  # the file, when it was written [ns], its size [bytes]; None: not to be looked at again
+    )
     requests: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.page.set_default_timeout(5000)
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("console", lambda said: self.complaints.append(said.text) if said.type in ("error", "warning") else None)
+        self.page.on(
+            "console", lambda said: self.complaints.append(said.text) if said.type in ("error", "warning") else None
+        )
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     def faults(self) -> list[str]:
@@ -113,7 +117,9 @@ class Opened:
             tab.shown = None
         return tab.page
 
-    def hold(self, *, own: bool = False, width: int = 1280, height: int = 900, color_scheme: str = "light", **options: Any) -> Tab:
+    def hold(
+        self, *, own: bool = False, width: int = 1280, height: int = 900, color_scheme: str = "light", **options: Any
+    ) -> Tab:
         """A page for this test, its window and theme as asked for; the other options are those of its context."""
         tab = self.tabs.new(options) if own else self.tabs.take(options)
         self.held.append(tab)

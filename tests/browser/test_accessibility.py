@@ -59,7 +59,10 @@ def test_targets_are_at_least_24_px(opened, folder, width):
 
 def test_headings_descend_one_level_at_a_time(opened, folder):
     page = opened(folder / "plain.html")
-    levels = [int(tag[1]) for tag in page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4,h5,h6')].map((h) => h.tagName)")]
+    levels = [
+        int(tag[1])
+        for tag in page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4,h5,h6')].map((h) => h.tagName)")
+    ]
     assert levels.count(1) == 1
     assert levels[0] == 1
     assert all(after - before <= 1 for before, after in pairwise(levels))
@@ -175,7 +178,9 @@ def test_without_scripts_everything_is_there_but_the_viewer(opened, folder):
 def test_every_figure_has_an_address_and_its_downloads(opened, folder):
     page = opened(folder / "plain.html", "#confident-errors")
     assert page.locator("figure:target h3").inner_text() == "Most confident mistakes"
-    figures = page.locator("main figure").evaluate_all("""(all) => all.map((figure) => [figure.id,
+    figures = page.locator(
+        "main figure"
+    ).evaluate_all("""(all) => all.map((figure) => [figure.id,
         figure.querySelectorAll(`a.permalink[href="#${figure.id}"]`).length, figure.querySelectorAll("a[download]").length])""")
     assert len(figures) >= 6
     for id_, links, downloads in figures:
@@ -192,7 +197,9 @@ def test_the_handout_is_light_whole_and_without_controls(opened, folder):
     figures = "[...document.querySelectorAll('#training-curves img')].map((image) => image.checkVisibility())"
     assert page.evaluate(figures) == [True, False]
     assert page.evaluate("getComputedStyle(document.documentElement).color") == "rgb(28, 28, 26)"
-    cut = page.evaluate("[...document.querySelectorAll('.table-box')].filter((box) => box.scrollHeight > box.clientHeight + 1).length")
+    cut = page.evaluate(
+        "[...document.querySelectorAll('.table-box')].filter((box) => box.scrollHeight > box.clientHeight + 1).length"
+    )
     assert cut == 0
     assert page.locator(".stage canvas").first.is_visible()
     assert len(re.findall(rb"/Type\s*/Page\b", page.pdf())) >= 4

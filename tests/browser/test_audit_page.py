@@ -14,11 +14,11 @@ from shared_artefacts import shared_gallery
 
 from vgg_viz.data.cache import painted
 from vgg_viz.data.shortcuts import Shortcut
+from vgg_viz.gallery.html_text import visible
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.records import Checkpoint, Origin, Provenance
-from vgg_viz.report.auditing import auditing
-from vgg_viz.report.wording import visible
+from vgg_viz.sections.audit import audit as auditing
 
 pytestmark = pytest.mark.browser
 
@@ -59,9 +59,14 @@ def test_axe_finds_nothing_on_an_audit_of_hostile_names(opened, page_file, theme
 def test_every_figure_of_an_audit_has_loaded_and_headings_descend_one_level_at_a_time(opened, page_file):
     page = opened(page_file)
     page.evaluate("document.querySelectorAll('img').forEach((image) => { image.loading = 'eager'; })")
-    page.evaluate("Promise.all([...document.querySelectorAll('img.figure')].map((image) => image.decode()))")  # rejects a broken one
+    page.evaluate(
+        "Promise.all([...document.querySelectorAll('img.figure')].map((image) => image.decode()))"
+    )  # rejects a broken one
     assert page.locator("img.figure").count() >= 3
-    levels = [int(tag[1]) for tag in page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4,h5,h6')].map((h) => h.tagName)")]
+    levels = [
+        int(tag[1])
+        for tag in page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4,h5,h6')].map((h) => h.tagName)")
+    ]
     assert levels.count(1) == 1
     assert all(after - before <= 1 for before, after in pairwise(levels))
 

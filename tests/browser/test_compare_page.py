@@ -13,12 +13,12 @@ from pages import page_of, problems
 from shared_artefacts import shared_gallery
 
 from vgg_viz.data import shapes
+from vgg_viz.gallery.html_text import visible
 from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.records import Checkpoint, Epoch, Specimen
-from vgg_viz.report.comparison.compare import compare
-from vgg_viz.report.wording import visible
+from vgg_viz.sections.compare.compare import compare
 
 pytestmark = pytest.mark.browser
 SIDE = 32
@@ -36,7 +36,9 @@ def net(steps: int) -> Checkpoint:
         torch.nn.functional.cross_entropy(model(batch.images), batch.labels).backward()
         optimizer.step()
     specimens = tuple(
-        Specimen(encode_png(batch.images[i]), int(batch.labels[i]), HOSTILE[i % 10], encode_png(batch.masks[i].float()[None]))
+        Specimen(
+            encode_png(batch.images[i]), int(batch.labels[i]), HOSTILE[i % 10], encode_png(batch.masks[i].float()[None])
+        )
         for i in range(30)
     )
     return Checkpoint(model.architecture, tuple(HOSTILE[:10]), model.eval().state_dict(), HISTORY, specimens)
@@ -71,9 +73,14 @@ def test_the_index_with_a_comparison_in_it_is_accessible_and_leads_to_it(opened,
 def test_every_figure_has_loaded_and_headings_descend_one_level_at_a_time(opened, page_file):
     page = opened(page_file)
     page.evaluate("document.querySelectorAll('img').forEach((image) => { image.loading = 'eager'; })")
-    page.evaluate("Promise.all([...document.querySelectorAll('img.figure')].map((image) => image.decode()))")  # rejects a broken one
+    page.evaluate(
+        "Promise.all([...document.querySelectorAll('img.figure')].map((image) => image.decode()))"
+    )  # rejects a broken one
     assert page.locator("img.figure").count() >= 8
-    levels = [int(tag[1]) for tag in page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4,h5,h6')].map((h) => h.tagName)")]
+    levels = [
+        int(tag[1])
+        for tag in page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4,h5,h6')].map((h) => h.tagName)")
+    ]
     assert levels.count(1) == 1
     assert all(after - before <= 1 for before, after in pairwise(levels))
 

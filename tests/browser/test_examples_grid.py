@@ -22,10 +22,10 @@ from pages import go, problems, until
 from PIL import Image
 from viewer_data import told_by_hand
 
+from vgg_viz.gallery.html_text import visible
+from vgg_viz.gallery.page import Section, Shown, render
 from vgg_viz.records import Caption, Exhibit
-from vgg_viz.report.page import Section, Shown, render
-from vgg_viz.report.sections.examples import sheet
-from vgg_viz.report.wording import visible
+from vgg_viz.sections.report.examples import sheet
 
 pytestmark = pytest.mark.browser
 COUNT = 45
@@ -33,24 +33,39 @@ CLASSES = ("circle", "square", "Ünïcode star", "ring")
 COLOURS = torch.rand(COUNT, 3, generator=torch.Generator().manual_seed(1)).mul(0.8).add(0.1)
 
 
-def payload(names: tuple[str, ...] | None = None, classes: tuple[str, ...] = CLASSES, *, masks: bool = True, count: int = COUNT) -> dict[str, Any]:
+def payload(
+    names: tuple[str, ...] | None = None, classes: tuple[str, ...] = CLASSES, *, masks: bool = True, count: int = COUNT
+) -> dict[str, Any]:
     """Invented answers; the picture of each is one colour of its own."""
     noise = np.random.default_rng(4)
     true = [i % len(classes) for i in range(count)]
     tops, losses = [], []
     for label in true:
         shares = np.sort(noise.dirichlet([1.5] * 4))[::-1]
-        order = noise.permutation(4) if noise.random() < 0.5 else np.array([label, *[c for c in range(4) if c != label]])
+        order = (
+            noise.permutation(4) if noise.random() < 0.5 else np.array([label, *[c for c in range(4) if c != label]])
+        )
         tops.append([[int(c), round(float(p), 5)] for c, p in zip(order, shares, strict=True)])
         losses.append(float(-np.log(max(1e-6, dict(map(tuple, tops[-1])).get(label, 0)))))
     colours = COLOURS.repeat(-(-count // COUNT), 1)[:count]
     inside = [None if i % 9 == 8 else round(float(x), 4) for i, x in enumerate(noise.random(count))]
     return {
-        "kind": "examples", "classes": list(classes), "low": 0.5, "of": 500, "layer": "relu2_2",
-        "reason": "" if masks else "These pictures come without masks.", "sheet": sheet(colours[:, :, None, None].expand(-1, -1, 32, 32).contiguous()),
-        "place": [3 * i + 1 for i in range(count)], "name": list(names or [f"photo_{i:03d}.png" for i in range(count)]), "true": true,
-        "top": tops, "loss": losses, "inside": inside if masks else [None] * count, "area": [0.3 if masks else None] * count, "photos": [[4, 2], [7, 0]],
-    }  # fmt: skip
+        "kind": "examples",
+        "classes": list(classes),
+        "low": 0.5,
+        "of": 500,
+        "layer": "relu2_2",
+        "reason": "" if masks else "These pictures come without masks.",
+        "sheet": sheet(colours[:, :, None, None].expand(-1, -1, 32, 32).contiguous()),
+        "place": [3 * i + 1 for i in range(count)],
+        "name": list(names or [f"photo_{i:03d}.png" for i in range(count)]),
+        "true": true,
+        "top": tops,
+        "loss": losses,
+        "inside": inside if masks else [None] * count,
+        "area": [0.3 if masks else None] * count,
+        "photos": [[4, 2], [7, 0]],
+    }
 
 
 def grid_page(folder: Path, data: dict[str, Any]) -> Path:
@@ -58,7 +73,10 @@ def grid_page(folder: Path, data: dict[str, Any]) -> Path:
     path = folder / f"examples-{sha256(json.dumps(data).encode()).hexdigest()[:12]}.html"
     if not path.exists():
         words = Caption("What is seen.", "How it is read.", "What it cannot say.")
-        grid = Shown(Exhibit("examples-grid", "Search, filter, sort", words, "A grid of pictures.", viewer=data), files=(("CSV", "data/x.csv"),))
+        grid = Shown(
+            Exhibit("examples-grid", "Search, filter, sort", words, "A grid of pictures.", viewer=data),
+            files=(("CSV", "data/x.csv"),),
+        )
         base = exhibits(False)["viewer"]
         viewer = replace(base, exhibit=replace(base.exhibit, viewer=told_by_hand(attention(4, hostile=False))))
         sections = (Section("examples", "Examples", shown=(grid,)), Section("attention", "Attention", shown=(viewer,)))
@@ -80,16 +98,28 @@ def address(**state: object) -> str:
 def facts(data: dict[str, Any]) -> list[dict[str, Any]]:
     """The examples as a test sees them: a second reading of the payload."""
     return [
-        {"name": name, "true": data["true"][i], "said": top[0][0], "confidence": top[0][1], "margin": top[0][1] - top[1][1], "loss": data["loss"][i],
-         "inside": data["inside"][i], "wrong": top[0][0] != data["true"][i], "low": top[0][1] < 0.5, "place": data["place"][i],
-         "outside": data["inside"][i] is not None and data["inside"][i] < data["area"][i]}
+        {
+            "name": name,
+            "true": data["true"][i],
+            "said": top[0][0],
+            "confidence": top[0][1],
+            "margin": top[0][1] - top[1][1],
+            "loss": data["loss"][i],
+            "inside": data["inside"][i],
+            "wrong": top[0][0] != data["true"][i],
+            "low": top[0][1] < 0.5,
+            "place": data["place"][i],
+            "outside": data["inside"][i] is not None and data["inside"][i] < data["area"][i],
+        }
         for i, (name, top) in enumerate(zip(data["name"], data["top"], strict=True))
-    ]  # fmt: skip
+    ]
 
 
 def names(page) -> list[str]:
     """File names in the order of the grid."""
-    return page.evaluate("""[...document.querySelectorAll('.example')].map((tile) => tile.getAttribute('aria-label').split('; ')[1])""")
+    return page.evaluate(
+        """[...document.querySelectorAll('.example')].map((tile) => tile.getAttribute('aria-label').split('; ')[1])"""
+    )
 
 
 def status(page) -> str:
@@ -118,12 +148,15 @@ def data() -> dict[str, Any]:
 # ---------------------------------------------------------------- search, filters, order
 
 
-@pytest.mark.parametrize(("typed", "fits"), [
-    ("PHOTO_01", lambda one: one["name"].startswith("photo_01")),
-    ("unicode", lambda one: 2 in (one["true"], one["said"])),
-    ("ÏCODE ST", lambda one: 2 in (one["true"], one["said"])),
-    ("  ring ", lambda one: 3 in (one["true"], one["said"])),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("typed", "fits"),
+    [
+        ("PHOTO_01", lambda one: one["name"].startswith("photo_01")),
+        ("unicode", lambda one: 2 in (one["true"], one["said"])),
+        ("ÏCODE ST", lambda one: 2 in (one["true"], one["said"])),
+        ("  ring ", lambda one: 3 in (one["true"], one["said"])),
+    ],
+)
 def test_the_search_finds_classes_and_files_without_capitals_or_accents(opened, folder, data, typed, fits):
     page = show(opened, folder, data)
     page.get_by_label("Search classes and file names").fill(typed)
@@ -171,7 +204,17 @@ def test_the_predicted_class_is_chosen_and_its_options_carry_counts(opened, fold
     assert len(names(page)) == said.count(0)
 
 
-@pytest.mark.parametrize(("sort", "key"), [("loss", "loss"), ("confidence", "confidence"), ("margin", "margin"), ("attention", "inside"), ("name", "name"), ("place", "place")])
+@pytest.mark.parametrize(
+    ("sort", "key"),
+    [
+        ("loss", "loss"),
+        ("confidence", "confidence"),
+        ("margin", "margin"),
+        ("attention", "inside"),
+        ("name", "name"),
+        ("place", "place"),
+    ],
+)
 def test_every_order_is_kept_in_both_directions_with_what_is_missing_last(opened, folder, data, sort, key):
     page = show(opened, folder, data)
     page.locator("[data-part=sort]").select_option(sort)
@@ -206,9 +249,14 @@ def test_a_filter_without_masks_is_off_with_its_reason(opened, folder):
     page = show(opened, folder, payload(masks=False), address(outside=1))
     box = page.locator("[data-filter=outside]")
     assert box.is_disabled()
-    assert page.locator(f"[id={box.get_attribute('aria-describedby')}]").inner_text() == "These pictures come without masks."
+    assert (
+        page.locator(f"[id={box.get_attribute('aria-describedby')}]").inner_text()
+        == "These pictures come without masks."
+    )
     assert len(names(page)) == COUNT
-    assert "attention" not in page.locator("[data-part=sort] option").evaluate_all("(all) => all.map((one) => one.value)")
+    assert "attention" not in page.locator("[data-part=sort] option").evaluate_all(
+        "(all) => all.map((one) => one.value)"
+    )
     page.locator(".example").first.click()
     assert "object" not in page.locator("dialog [data-part=facts]").inner_text()
 
@@ -247,7 +295,9 @@ def test_every_tile_and_its_dialog_show_the_picture_of_their_example(opened, fol
 def test_the_grid_is_printed_whole_with_its_pictures(opened, folder, data):
     page = show(opened, folder, data, anew=True)
     page.emulate_media(media="print")
-    assert page.evaluate("""() => { const grid = document.querySelector('[role=grid]'); return grid.scrollHeight <= grid.clientHeight + 1; }""")
+    assert page.evaluate(
+        """() => { const grid = document.querySelector('[role=grid]'); return grid.scrollHeight <= grid.clientHeight + 1; }"""
+    )
     for gone in (".example-controls", ".example-filters", "[data-part=reset]"):
         assert not page.locator(gone).is_visible()
     with_pictures = page.pdf()
@@ -272,8 +322,23 @@ def test_the_grid_is_one_tab_stop_and_arrows_walk_in_two_dimensions(opened, fold
     assert 4 < across < 20
     last = COUNT - 1
     lowest = (last // across) * across
-    walk = [("ArrowRight", 1), ("ArrowDown", 1 + across), ("ArrowLeft", across), ("End", 2 * across - 1), ("Home", across), ("ArrowUp", 0), ("ArrowUp", 0),
-            ("Control+End", last), ("ArrowDown", last), ("ArrowRight", last), ("Home", lowest), ("Control+Home", 0), ("ArrowLeft", 0), ("PageDown", None), ("PageUp", 0)]  # fmt: skip
+    walk = [
+        ("ArrowRight", 1),
+        ("ArrowDown", 1 + across),
+        ("ArrowLeft", across),
+        ("End", 2 * across - 1),
+        ("Home", across),
+        ("ArrowUp", 0),
+        ("ArrowUp", 0),
+        ("Control+End", last),
+        ("ArrowDown", last),
+        ("ArrowRight", last),
+        ("Home", lowest),
+        ("Control+Home", 0),
+        ("ArrowLeft", 0),
+        ("PageDown", None),
+        ("PageUp", 0),
+    ]
     for key, place in walk:
         page.keyboard.press(key)
         if place is None:
@@ -316,7 +381,12 @@ def test_the_dialog_tells_every_number_and_steps_through_what_is_shown(opened, f
     assert dialog.get_by_role("heading", level=4).inner_text() == order[0]
     one = next(one for one in facts(data) if one["name"] == order[0])
     text = dialog.locator("[data-part=facts]").inner_text()
-    for shown in (f"{100 * one['confidence']:.2f} %", f"{one['loss']:.3g} nat", CLASSES[one["true"]], f"{one['place']}"):
+    for shown in (
+        f"{100 * one['confidence']:.2f} %",
+        f"{one['loss']:.3g} nat",
+        CLASSES[one["true"]],
+        f"{one['place']}",
+    ):
         assert shown in text
     assert len(dialog.locator(".guesses li").all()) == 4
     assert dialog.locator(".mark.wrong").count() == 1
@@ -375,10 +445,19 @@ def test_the_address_holds_the_whole_state(opened, folder, data):
     page.locator(".example").nth(1).click()
     state = state_of(page, "location.hash.includes('example=')")
     assert {key: state[key] for key in state if key != "example"} == {
-        "view": "examples-grid", "search": "photo", "wrong": "1", "low": "1", "true": "3", "sort": "name", "order": "down"}  # fmt: skip
+        "view": "examples-grid",
+        "search": "photo",
+        "wrong": "1",
+        "low": "1",
+        "true": "3",
+        "sort": "name",
+        "order": "down",
+    }
     again = show(opened, folder, data, page.evaluate("location.hash"))
     assert names(again) == names(page)
-    assert again.locator("dialog [data-part=title]").inner_text() == page.locator("dialog [data-part=title]").inner_text()
+    assert (
+        again.locator("dialog [data-part=title]").inner_text() == page.locator("dialog [data-part=title]").inner_text()
+    )
     assert again.evaluate("document.querySelector('[role=grid]').contains(document.activeElement)") is False
     again.keyboard.press("Escape")
     until(again, "document.querySelector('[role=grid]').contains(document.activeElement)")
@@ -387,9 +466,43 @@ def test_the_address_holds_the_whole_state(opened, folder, data):
 def test_no_address_breaks_the_grid(opened, folder, data):
     page = show(opened, folder, data)
     noise = random.Random(0)
-    keys = ["search", "wrong", "right", "low", "outside", "true", "predicted", "sort", "order", "example", "__proto__", "constructor"]
-    values = ["-1", "1e99", "NaN", "99", "0", "1", "", "%", "%E0%A4%A", "<script>", "null", "__proto__", "constructor", "loss", "attention", "up", "toString",
-              "\u202e", "x" * 3000, "(", "\\"]  # fmt: skip
+    keys = [
+        "search",
+        "wrong",
+        "right",
+        "low",
+        "outside",
+        "true",
+        "predicted",
+        "sort",
+        "order",
+        "example",
+        "__proto__",
+        "constructor",
+    ]
+    values = [
+        "-1",
+        "1e99",
+        "NaN",
+        "99",
+        "0",
+        "1",
+        "",
+        "%",
+        "%E0%A4%A",
+        "<script>",
+        "null",
+        "__proto__",
+        "constructor",
+        "loss",
+        "attention",
+        "up",
+        "toString",
+        "\u202e",
+        "x" * 3000,
+        "(",
+        "\\",
+    ]
     for _ in range(40):
         parts = [f"{noise.choice(keys)}={noise.choice(values)}" for _ in range(noise.randint(0, 9))]
         go(page, noise.choice(["view=examples-grid&", "view=other&", ""]) + "&".join(parts))
@@ -419,10 +532,17 @@ def hostile() -> dict[str, Any]:
 def test_hostile_names_are_text_everywhere(opened, folder):
     page = show(opened, folder, hostile(), address(sort="place", order="up"))
     spoken = page.locator(".example").evaluate_all("(all) => all.map((one) => one.getAttribute('aria-label'))")
-    assert all(line.endswith(f"; {visible(name) or '(no name)'}") for line, name in zip(spoken, (HOSTILE * 5)[:COUNT], strict=True))
+    assert all(
+        line.endswith(f"; {visible(name) or '(no name)'}")
+        for line, name in zip(spoken, (HOSTILE * 5)[:COUNT], strict=True)
+    )
     for index, name in enumerate(HOSTILE):
         go(page, f"view=examples-grid&example={index + 1}")
-        until(page, "document.querySelector('dialog [data-part=title]').textContent.slice(0, 60)", (visible(name) or "(no name)")[:60])
+        until(
+            page,
+            "document.querySelector('dialog [data-part=title]').textContent.slice(0, 60)",
+            (visible(name) or "(no name)")[:60],
+        )
     assert page.locator("img[onerror], img[src=x]").count() == 0
     assert page.title() != "owned"
     assert not any(sign in page.evaluate("document.documentElement.outerHTML") for sign in "\u202e\u2028\u0000\ufffd")
@@ -456,15 +576,20 @@ def test_nothing_is_too_small_or_too_wide(opened, folder, width, state):
     assert wide == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     for box in ("[role=grid]", "dialog.example-dialog"):
-        assert page.evaluate(f"(() => {{ const box = document.querySelector('{box}'); return box.scrollWidth <= box.clientWidth; }})()"), box
+        assert page.evaluate(
+            f"(() => {{ const box = document.querySelector('{box}'); return box.scrollWidth <= box.clientWidth; }})()"
+        ), box
 
 
 def test_right_and_wrong_differ_by_sign_and_words_not_by_colour_alone(opened, folder, data):
     page = show(opened, folder, data)
-    tiles = page.evaluate("""(count) => Array.from({ length: count }, (_, index) => {
+    tiles = page.evaluate(
+        """(count) => Array.from({ length: count }, (_, index) => {
         const tile = document.querySelector(`[data-index='${index}']`), mark = tile.querySelector(".mark");
         return [tile.getAttribute("aria-label"), tile.innerText, getComputedStyle(mark, "::before").content];
-    })""", COUNT)
+    })""",
+        COUNT,
+    )
     for (label, said, sign), one in zip(tiles, facts(data), strict=True):
         assert (", wrong, is " in label) == one["wrong"] == ("is " in said)
         assert sign == ('"✗"' if one["wrong"] else '"✓"')

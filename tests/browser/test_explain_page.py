@@ -13,10 +13,10 @@ from pages import page_of, problems
 from shared_artefacts import shared_gallery
 
 from vgg_viz.data import shapes
+from vgg_viz.gallery.html_text import visible
 from vgg_viz.maths.images import encode_png
 from vgg_viz.models.checkpoint import load, save
-from vgg_viz.report.explaining.explain import explain
-from vgg_viz.report.wording import visible
+from vgg_viz.sections.explain.explain import explain
 
 pytestmark = pytest.mark.browser
 
@@ -32,7 +32,9 @@ def make(folder: Path) -> None:
     checkpoint = load()
     save(folder / "net.pt", replace(checkpoint, classes=tuple(HOSTILE[:10]), history=(), specimens=()))
     picture = folder / "a \u202e{{ 7 * 7 }}.png"
-    picture.write_bytes(encode_png(shapes.paint(3, seed=5, split="test", side=checkpoint.architecture.image_side).images[2]))
+    picture.write_bytes(
+        encode_png(shapes.paint(3, seed=5, split="test", side=checkpoint.architecture.image_side).images[2])
+    )
     explain(folder / "net.pt", picture, target=4, out=folder / "out")
 
 
@@ -47,9 +49,14 @@ def test_axe_finds_nothing_on_a_page_of_hostile_names(opened, page_file, theme, 
 def test_every_figure_has_loaded_and_headings_descend_one_level_at_a_time(opened, page_file):
     page = opened(page_file)
     page.evaluate("document.querySelectorAll('img').forEach((image) => { image.loading = 'eager'; })")
-    page.evaluate("Promise.all([...document.querySelectorAll('img.figure')].map((image) => image.decode()))")  # rejects a broken one
+    page.evaluate(
+        "Promise.all([...document.querySelectorAll('img.figure')].map((image) => image.decode()))"
+    )  # rejects a broken one
     assert page.locator("img.figure").count() == 5
-    levels = [int(tag[1]) for tag in page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4,h5,h6')].map((h) => h.tagName)")]
+    levels = [
+        int(tag[1])
+        for tag in page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4,h5,h6')].map((h) => h.tagName)")
+    ]
     assert levels.count(1) == 1
     assert all(after - before <= 1 for before, after in pairwise(levels))
 

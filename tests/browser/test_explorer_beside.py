@@ -17,17 +17,17 @@ from test_live_explorer import Net, number, ready, text
 from vgg_viz.capture.hooks import capture
 from vgg_viz.data import shapes
 from vgg_viz.errors import InputRefused
+from vgg_viz.gallery.explorer import Explorer, Rival, render_explorer
 from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.models.names import layers
 from vgg_viz.records import Batch, Checkpoint
-from vgg_viz.report.explorer import Explorer, Rival, render_explorer
-from vgg_viz.report.explorer_live import explore_pair, network, pictures
-from vgg_viz.report.explorer_stored import stored_network
-from vgg_viz.report.material import gather, specimen_batch
-from vgg_viz.report.preset import preset_for
-from vgg_viz.report.subject import Subject, picked
+from vgg_viz.studies.explorer_live import explore_pair, network, pictures
+from vgg_viz.studies.explorer_stored import stored_network
+from vgg_viz.studies.inputs import gather, specimen_batch
+from vgg_viz.studies.preset import preset_for
+from vgg_viz.studies.subject import Subject, picked
 
 pytestmark = pytest.mark.browser
 PIXELS = """([which, places]) => {
@@ -43,7 +43,10 @@ PIXELS = """([which, places]) => {
 def shaken(checkpoint: Checkpoint, amount: float = 0.02) -> Checkpoint:
     """The same network after a little training would be like this: every weight moved a little."""
     generator = torch.Generator().manual_seed(0)
-    moved = {name: values + amount * torch.randn(values.shape, generator=generator) for name, values in checkpoint.weights.items()}
+    moved = {
+        name: values + amount * torch.randn(values.shape, generator=generator)
+        for name, values in checkpoint.weights.items()
+    }
     return replace(checkpoint, weights=moved, provenance=replace(checkpoint.provenance, file="shaken.pt"))
 
 
@@ -57,7 +60,10 @@ def subject(checkpoint: Checkpoint) -> Subject:
 def said(model: torch.nn.Module, image: torch.Tensor) -> dict[str, np.ndarray]:
     """Every layer of a network on one picture."""
     found = capture(model, image[None], [layer.name for layer in layers(model) if layer.kind != "drop"])
-    return {**{name: values[0].numpy() for name, values in found.maps.items()}, "softmax": found.logits[0].softmax(0).numpy()}
+    return {
+        **{name: values[0].numpy() for name, values in found.maps.items()},
+        "softmax": found.logits[0].softmax(0).numpy(),
+    }
 
 
 class Pair:
@@ -65,8 +71,13 @@ class Pair:
 
     def __init__(self, file: Path, first: Net, second: torch.nn.Module, classes: tuple[str, ...]) -> None:
         self.file, self.first, self.second, self.classes = file, first, second, classes
-        explorer = Explorer("first.pt", "a test", network(first.model, first.classes), pictures(first.batch),
-                            rival=Rival("second.pt", "another", network(second, classes)))  # fmt: skip
+        explorer = Explorer(
+            "first.pt",
+            "a test",
+            network(first.model, first.classes),
+            pictures(first.batch),
+            rival=Rival("second.pt", "another", network(second, classes)),
+        )
         file.write_text(render_explorer(explorer), encoding="utf-8")
 
     def truth(self, i: int, j: int | None = None) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -78,7 +89,12 @@ class Pair:
 def one(tmp_path_factory: pytest.TempPathFactory) -> Net:
     checkpoint = load(None)
     batch = picked(specimen_batch(checkpoint.specimens, checkpoint.architecture.image_side), list(range(6)))
-    return Net(tmp_path_factory.mktemp("beside") / "one.html", build(checkpoint), checkpoint.classes, replace(batch, masks=None))
+    return Net(
+        tmp_path_factory.mktemp("beside") / "one.html",
+        build(checkpoint),
+        checkpoint.classes,
+        replace(batch, masks=None),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -111,7 +127,9 @@ def wait(page: Any, part: str, words: str) -> None:
 
 
 def three(page: Any) -> list[float]:
-    return [number(value.lstrip("+")) for value in page.locator("[data-part=beside-maps] [data-value]").all_inner_texts()]
+    return [
+        number(value.lstrip("+")) for value in page.locator("[data-part=beside-maps] [data-value]").all_inner_texts()
+    ]
 
 
 def ends(page: Any) -> list[list[float]]:
@@ -132,14 +150,20 @@ def test_two_subjects_become_one_page_with_both_networks(opened, tmp_path):
     page = ready(opened(tmp_path / "explorer.html"))
     assert "shaken.pt" in page.locator(".subtitle").inner_text()
     assert "shaken.pt" in text(page, "beside-text")
-    assert page.locator("[data-part=against] option").all_inner_texts() == [first.checkpoint.provenance.file, "shaken.pt"]
+    assert page.locator("[data-part=against] option").all_inner_texts() == [
+        first.checkpoint.provenance.file,
+        "shaken.pt",
+    ]
 
 
 @pytest.mark.parametrize("large_first", [True, False])
 def test_a_pair_with_a_network_that_does_not_run_live_is_refused_by_name(large_first):
     small = load(None)
-    large = replace(small, architecture=build("vgg11", image_side=64, num_classes=10).architecture,
-                    provenance=replace(small.provenance, file="large.pt"))  # fmt: skip
+    large = replace(
+        small,
+        architecture=build("vgg11", image_side=64, num_classes=10).architecture,
+        provenance=replace(small.provenance, file="large.pt"),
+    )
     with torch.device("meta"):
         model = build("vgg11", image_side=64, num_classes=10)
     both = [Subject(large, model, subject(small).material, preset_for("quick", 1), 0), subject(small)]
@@ -288,7 +312,13 @@ def test_the_second_picture_and_network_stand_in_the_address(opened, pair):
     a = pair.first.truth(0)["conv2_2"][0]
     b = pair.first.truth(2)["conv2_2"][0]
     assert shown[:2] == pytest.approx([a[13, 13], b[13, 13]], rel=6e-3, abs=1e-4)
-    for address in ("second=99&against=9", "second=-4&against=-4", "second=x&against=__proto__", "second=own", "second=second"):
+    for address in (
+        "second=99&against=9",
+        "second=-4&against=-4",
+        "second=x&against=__proto__",
+        "second=own",
+        "second=second",
+    ):
         go(page, address)
         assert page.locator("[data-part=beside-layers] button").count() > 0
         assert text(page, "beside-value") != ""
@@ -305,7 +335,9 @@ def test_a_second_picture_of_ones_own_is_compared_and_survives_another_first(ope
         page.locator("[data-part=strip] [role=option]").nth(i).click()
         a = one.truth(i)["conv1_1"][0, 7, 7]
         assert three(page) == pytest.approx([a, b, b - a], rel=6e-3, abs=1e-4)
-    page.locator("[data-part=second-file]").set_input_files({"name": "x.txt", "mimeType": "text/plain", "buffer": b"no picture"})
+    page.locator("[data-part=second-file]").set_input_files(
+        {"name": "x.txt", "mimeType": "text/plain", "buffer": b"no picture"}
+    )
     wait(page, "beside-text", "no picture that the browser")
 
 
@@ -366,7 +398,9 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(opened, request, name, t
     page = ready(opened(request.getfixturevalue(name).file, "#layer=relu2_1", color_scheme=theme, width=width))
     assert problems(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    cut = page.locator(".parting").evaluate_all("(rows) => rows.filter((row) => row.scrollWidth > row.clientWidth + 1).length")
+    cut = page.locator(".parting").evaluate_all(
+        "(rows) => rows.filter((row) => row.scrollWidth > row.clientWidth + 1).length"
+    )
     assert cut == 0
 
 

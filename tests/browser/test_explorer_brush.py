@@ -14,11 +14,11 @@ from test_live_explorer import Net, deep_net, number, numbers, ready, sample_net
 from torch import Tensor
 from torch.nn.functional import pad
 
+from vgg_viz.gallery.explorer import Explorer, render_explorer
 from vgg_viz.maths.images import encode_png
-from vgg_viz.report.explorer import Explorer, render_explorer
-from vgg_viz.report.explorer_live import pictures
-from vgg_viz.report.explorer_stored import stored_network
-from vgg_viz.report.subject import picked
+from vgg_viz.studies.explorer_live import pictures
+from vgg_viz.studies.explorer_stored import stored_network
+from vgg_viz.studies.subject import picked
 
 pytestmark = pytest.mark.browser
 PIXELS = """() => {
@@ -100,7 +100,9 @@ def drag(page: Any, start: tuple[int, int], end: tuple[int, int]) -> None:
     stage = page.locator("[data-part=brush-stage]")
     stage.scroll_into_view_if_needed()
     box = stage.bounding_box()
-    at = [(box["x"] + (x + 0.5) * box["width"] / 64, box["y"] + (y + 0.5) * box["height"] / 64) for x, y in (start, end)]
+    at = [
+        (box["x"] + (x + 0.5) * box["width"] / 64, box["y"] + (y + 0.5) * box["height"] / 64) for x, y in (start, end)
+    ]
     page.mouse.move(*at[0])
     page.mouse.down()
     page.mouse.move(*at[1], steps=8)
@@ -297,7 +299,9 @@ def test_the_brush_itself_stands_in_the_address(opened, sample):
     page.get_by_role("radio", name="one colour").check()
     page.locator("[data-part=brush-colour]").fill("#00ff80")
     page.locator("[data-part=brush-size]").fill("5")
-    page.wait_for_function("() => location.hash.includes('brush-colour=00ff80') && location.hash.includes('brush-size=5')")
+    page.wait_for_function(
+        "() => location.hash.includes('brush-colour=00ff80') && location.hash.includes('brush-size=5')"
+    )
     page.reload()
     assert page.get_by_role("radio", name="one colour").is_checked()
     assert text(ready(page), "brush-size-text") == "5 px"
@@ -306,12 +310,28 @@ def test_the_brush_itself_stands_in_the_address(opened, sample):
     assert (seen(page) == (0, 255, 128)).all(-1).sum() == disc(32, 32, 5).sum()
 
 
-@pytest.mark.parametrize("word", [
-    "m0cZZZZ", "__proto__", "m", "cgggggg0c0000", "m0c000", "m000000", "mzzzzzz", "....", "%00", "<script>", "m0c" + "0" * 40_000,
-    ".".join(["m010000"] * 3000), "c00ff000000zzzz.m0c0w0w",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "word",
+    [
+        "m0cZZZZ",
+        "__proto__",
+        "m",
+        "cgggggg0c0000",
+        "m0c000",
+        "m000000",
+        "mzzzzzz",
+        "....",
+        "%00",
+        "<script>",
+        "m0c" + "0" * 40_000,
+        ".".join(["m010000"] * 3000),
+        "c00ff000000zzzz.m0c0w0w",
+    ],
+)
 def test_whatever_the_address_holds_becomes_strokes_that_exist(opened, sample, word):
-    page = ready(opened(sample.file, f"#picture=2&brush={word}&brush-size=-4&brush-fill=constructor&brush-colour=url(x)"))
+    page = ready(
+        opened(sample.file, f"#picture=2&brush={word}&brush-size=-4&brush-fill=constructor&brush-colour=url(x)")
+    )
     assert text(page, "brush-size-text") == "1 px"
     page.locator("[data-part=brush-stage]").focus()
     page.keyboard.press("Space")
@@ -322,7 +342,9 @@ def test_whatever_the_address_holds_becomes_strokes_that_exist(opened, sample, w
 
 
 def test_a_full_address_is_said_and_undo_makes_room(opened, sample):
-    page = ready(opened(sample.file, "#picture=2&brush=" + ".".join([stroke("m", 1, (i % 64, i // 64)) for i in range(450)])))
+    page = ready(
+        opened(sample.file, "#picture=2&brush=" + ".".join([stroke("m", 1, (i % 64, i // 64)) for i in range(450)]))
+    )
     assert text(page, "brush-full") != ""
     assert strokes(page) == 400
     page.locator("[data-part=brush-stage]").focus()
@@ -337,7 +359,9 @@ def test_a_page_that_only_carries_numbers_has_no_brush(opened, sample, tmp_path)
     file, few = tmp_path / "stored.html", picked(sample.batch, [0, 1])
     stored, answers = stored_network(sample.model, few, sample.classes)
     shown = tuple({**picture, **said} for picture, said in zip(pictures(few, exact=False), answers, strict=True))
-    file.write_text(render_explorer(Explorer("net", "a test", stored, shown, stored="It is too large.")), encoding="utf-8")
+    file.write_text(
+        render_explorer(Explorer("net", "a test", stored, shown, stored="It is too large.")), encoding="utf-8"
+    )
     page = ready(opened(file))
     assert page.locator("[data-part=brush-missing]").is_visible()
     assert not page.locator("[data-part=brush]").is_visible()

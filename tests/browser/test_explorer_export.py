@@ -19,12 +19,12 @@ from test_explorer_beside import Pair, shaken
 from test_live_explorer import Net, number, ready
 from test_viewer import show
 
-from vgg_viz.attribution.shared import grad_cam_all_layers
+from vgg_viz.attribution.single_pass import grad_cam_all_layers
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.models.names import layers
-from vgg_viz.report.material import specimen_batch
-from vgg_viz.report.subject import picked
+from vgg_viz.studies.inputs import specimen_batch
+from vgg_viz.studies.subject import picked
 
 pytestmark = pytest.mark.browser
 SVG = "{http://www.w3.org/2000/svg}"
@@ -36,7 +36,9 @@ TRIED = ("cam", "brush", "sandbox")
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     checkpoint = load(None)
-    batch = replace(picked(specimen_batch(checkpoint.specimens, checkpoint.architecture.image_side), list(range(3))), masks=None)
+    batch = replace(
+        picked(specimen_batch(checkpoint.specimens, checkpoint.architecture.image_side), list(range(3))), masks=None
+    )
     net = Net(tmp_path_factory.mktemp("export") / "one.html", build(checkpoint), checkpoint.classes, batch)
     return Pair(net.file.with_name("pair.html"), net, build(shaken(checkpoint)), checkpoint.classes)
 
@@ -152,7 +154,9 @@ def test_a_map_in_the_picture_is_the_map_of_pytorch(opened, pair):
     rows, columns = (((np.arange(n) + 0.3) * side).astype(int) for n in (h, w))
     x = 2 * (24 + 324 + 24)
     # The map stands where its first row of cells is found.
-    fits = [y for y in range(pixels.shape[0] - 648) if np.abs(pixels[y + rows[0], x + columns] - painted[0]).max() <= 12]
+    fits = [
+        y for y in range(pixels.shape[0] - 648) if np.abs(pixels[y + rows[0], x + columns] - painted[0]).max() <= 12
+    ]
     errors = [np.sort(np.abs(pixels[y + rows[:, None], x + columns[None]] - painted).max(-1).ravel()) for y in fits]
     assert errors, "no row of the picture looks like the first of the map"
     assert min(error[: int(0.97 * error.size)].max() for error in errors) <= 12  # but for the marked cell

@@ -49,11 +49,18 @@ def test_axe_finds_nothing_with_a_unit_looked_at_nor_on_a_painted_picture(opened
     assert faults(page, width) == []
 
 
-@pytest.mark.parametrize(("name", "address", "theme", "width"), [
-    ("sample", "sandbox=224.11.2.4.1", "dark", 320), ("sample", "sandbox=8.2.0.2.1&sandbox-rule=max", "light", 1280),
-    ("sample", "sandbox=12.5.2.1.1", "light", 320), ("deep", "layer=fc6", "dark", 1280),
-])  # fmt: skip
-def test_axe_finds_nothing_at_a_large_input_a_pool_a_large_kernel_and_a_hidden_layer(opened, sample, deep, name, address, theme, width):
+@pytest.mark.parametrize(
+    ("name", "address", "theme", "width"),
+    [
+        ("sample", "sandbox=224.11.2.4.1", "dark", 320),
+        ("sample", "sandbox=8.2.0.2.1&sandbox-rule=max", "light", 1280),
+        ("sample", "sandbox=12.5.2.1.1", "light", 320),
+        ("deep", "layer=fc6", "dark", 1280),
+    ],
+)
+def test_axe_finds_nothing_at_a_large_input_a_pool_a_large_kernel_and_a_hidden_layer(
+    opened, sample, deep, name, address, theme, width
+):
     page = ready(opened({"sample": sample, "deep": deep}[name].file, f"#{address}", color_scheme=theme, width=width))
     assert faults(page, width) == []
 

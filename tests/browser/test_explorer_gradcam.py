@@ -16,14 +16,14 @@ from test_live_explorer import BASE64, Net, deep_net, number, numbers, ready, sa
 from torch import nn
 
 import vgg_viz
+from vgg_viz.gallery.explorer import Explorer, render_explorer
 from vgg_viz.maths.receptive_field import Field, Window, fields
 from vgg_viz.models.build import build
 from vgg_viz.models.names import layers
 from vgg_viz.records import Batch
-from vgg_viz.report.explorer import Explorer, render_explorer
-from vgg_viz.report.explorer_live import pictures
-from vgg_viz.report.explorer_stored import stored_network
-from vgg_viz.report.subject import picked
+from vgg_viz.studies.explorer_live import pictures
+from vgg_viz.studies.explorer_stored import stored_network
+from vgg_viz.studies.subject import picked
 
 pytestmark = pytest.mark.browser
 # What the view hands out: gradients of one number of one step, and the map of the moment with its weights.
@@ -61,7 +61,9 @@ def deep(tmp_path_factory: pytest.TempPathFactory) -> Net:
 def padded(tmp_path_factory: pytest.TempPathFactory) -> Net:
     model = build("tiny_vgg", padding=1, image_side=32, num_classes=3, seed=5)
     images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(1)).mul(255).round() / 255
-    return Net(tmp_path_factory.mktemp("cam") / "padded.html", model, ("a", "b", "c"), Batch(images, None, ("1", "2", "3")))
+    return Net(
+        tmp_path_factory.mktemp("cam") / "padded.html", model, ("a", "b", "c"), Batch(images, None, ("1", "2", "3"))
+    )
 
 
 def floats(rows: list[list[str]]) -> dict[str, np.ndarray]:
@@ -109,7 +111,12 @@ def test_the_gradient_of_a_score_at_every_step_is_that_of_autograd(opened, reque
 
 def test_equal_maxima_send_the_gradient_where_pytorch_sends_it(opened, sample, tmp_path):
     """A flat picture: every window of the pools is a tie."""
-    net = Net(tmp_path / "flat.html", sample.model, sample.classes, Batch(torch.full((1, 3, 64, 64), 200 / 255), None, ("flat",)))
+    net = Net(
+        tmp_path / "flat.html",
+        sample.model,
+        sample.classes,
+        Batch(torch.full((1, 3, 64, 64), 200 / 255), None, ("flat",)),
+    )
     page = ready(opened(net.file))
     found, truth = gradients(page, len(numbers(page)) - 2, 1), by_autograd(net, 0, 1)
     ties = truth["relu1_2"].reshape(-1, 2, truth["relu1_2"].shape[-1])
@@ -132,8 +139,15 @@ def test_the_map_is_that_of_attribute(opened, sample, target):
     page = ready(opened(sample.file, "#picture=3"))
     for layer in ("", "conv1_1", "relu1_2", "pool1", "conv2_2", "relu2_2", "pool2"):
         go(page, f"picture=3&cam={layer}&class={target + 1 if isinstance(target, int) else target}")
-        wanted = vgg_viz.attribute(sample.model, sample.batch.images[2:3], method="grad_cam", layer=layer or None, target=target,
-                                   labels=sample.batch.labels[2:3], relu=False)  # fmt: skip
+        wanted = vgg_viz.attribute(
+            sample.model,
+            sample.batch.images[2:3],
+            method="grad_cam",
+            layer=layer or None,
+            target=target,
+            labels=sample.batch.labels[2:3],
+            relu=False,
+        )
         found = shown_cam(page)["map"]
         assert page.locator("[data-part=cam-layer] option:checked").inner_text() == wanted.layer
         assert np.abs(found - wanted.values[0].numpy().ravel()).max() < 1e-4
@@ -167,7 +181,9 @@ def test_the_gradient_at_the_pixels_is_saliency(opened, sample):
 def test_the_rows_add_up_to_the_map(opened, sample, layer):
     page = ready(opened(sample.file, f"#picture=2&cam={layer}&cam-cell=9,7"))
     cam = shown_cam(page)
-    wanted = cam["map"].reshape(dict(zip(sample.truth(1), sample.truth(1).values(), strict=True))[layer].shape[1:])[8, 6]
+    wanted = cam["map"].reshape(dict(zip(sample.truth(1), sample.truth(1).values(), strict=True))[layer].shape[1:])[
+        8, 6
+    ]
     terms = [number(one) for one in page.locator("[data-part=cam-rows] .cam-term-value:visible").all_inner_texts()]
     assert len(terms) == 10
     assert [abs(one) for one in terms] == sorted((abs(one) for one in terms), reverse=True)
@@ -176,7 +192,9 @@ def test_the_rows_add_up_to_the_map(opened, sample, layer):
     assert sum(terms) == pytest.approx(printed, abs=6e-4 * max(map(abs, terms)))
     activation = sample.truth(1)[layer][:, 8, 6]
     units = [int(one.split()[1]) - 1 for one in page.locator("button.cam-row .cam-name").all_inner_texts()]
-    assert terms == pytest.approx([float(cam["weights"][k] * activation[k]) for k in units], rel=2e-3, abs=1e-3 * max(map(abs, terms)))
+    assert terms == pytest.approx(
+        [float(cam["weights"][k] * activation[k]) for k in units], rel=2e-3, abs=1e-3 * max(map(abs, terms))
+    )
 
 
 def test_of_many_units_the_smaller_ones_stand_in_one_row(opened, deep):
@@ -185,7 +203,9 @@ def test_of_many_units_the_smaller_ones_stand_in_one_row(opened, deep):
     assert units > 12
     assert text(page, "cam-rows").count(f"{units - 11} others together") == 1
     terms = [number(one) for one in page.locator("[data-part=cam-rows] .cam-term-value:visible").all_inner_texts()]
-    assert sum(terms) == pytest.approx(number(page.locator("[data-part=cam-sum] strong").inner_text()), abs=2e-3 * max(map(abs, terms)))
+    assert sum(terms) == pytest.approx(
+        number(page.locator("[data-part=cam-sum] strong").inner_text()), abs=2e-3 * max(map(abs, terms))
+    )
 
 
 def test_a_row_shows_its_own_map_and_opens_its_unit(opened, sample):
@@ -209,7 +229,9 @@ def test_a_row_shows_its_own_map_and_opens_its_unit(opened, sample):
 
 def test_without_opacity_the_photo_is_untouched(opened, sample):
     page = ready(opened(sample.file, "#picture=2&opacity=0&cam-cell=1,1"))
-    corner = page.locator("[data-part=cam-map]").evaluate("(canvas) => [...canvas.getContext('2d').getImageData(303, 303, 1, 1).data]")
+    corner = page.locator("[data-part=cam-map]").evaluate(
+        "(canvas) => [...canvas.getContext('2d').getImageData(303, 303, 1, 1).data]"
+    )
     assert corner[:3] == (sample.batch.images[1][:, 50, 50] * 255).round().int().tolist()
 
 
@@ -232,9 +254,11 @@ def test_the_choices_stand_in_the_address(opened, sample):
 def test_a_bad_address_is_clamped(opened, sample):
     page = ready(opened(sample.file, "#class=__proto__&cam=fc3&cam-cell=x"))
     for address in (
-        "class=999&cam=normalise&cam-cell=-5,9999", "class=-1&cam=softmax&cam-cell=,&opacity=1e9",
-        "class=true&cam=constructor&cam-cell=3", "class=%00&opacity=NaN&sign=__proto__&cam-cell=1e9,1e9",
-    ):  # fmt: skip
+        "class=999&cam=normalise&cam-cell=-5,9999",
+        "class=-1&cam=softmax&cam-cell=,&opacity=1e9",
+        "class=true&cam=constructor&cam-cell=3",
+        "class=%00&opacity=NaN&sign=__proto__&cam-cell=1e9,1e9",
+    ):
         assert re.match(r"\w+, row \d+, column \d+: [−\d.e]+$", text(page, "cam-value"))
         go(page, address)
     assert text(page, "cam-value").startswith("relu2_2, row 1, column 1: ")
@@ -244,7 +268,9 @@ def test_a_page_that_only_carries_numbers_says_what_is_missing(opened, sample, t
     file, few = tmp_path / "stored.html", picked(sample.batch, [0, 1])
     stored, answers = stored_network(sample.model, few, sample.classes)
     shown = tuple({**picture, **said} for picture, said in zip(pictures(few, exact=False), answers, strict=True))
-    file.write_text(render_explorer(Explorer("net", "a test", stored, shown, stored="It is too large.")), encoding="utf-8")
+    file.write_text(
+        render_explorer(Explorer("net", "a test", stored, shown, stored="It is too large.")), encoding="utf-8"
+    )
     page = ready(opened(file))
     assert page.locator("[data-part=cam-missing]").is_visible()
     assert not page.locator("[data-part=cam]").is_visible()
@@ -291,9 +317,12 @@ def planted_page(planted: Planted, file: Path) -> tuple[list[dict[str, Any]], nn
     def add(kind: str, window: Window | None, field: Any, module: nn.Module, **weights: torch.Tensor) -> None:
         nonlocal filled
         step: dict[str, Any] = {
-            "name": f"{kind}_{len(steps)}", "kind": kind, "shape": list(shape), "window": window and asdict(window),
+            "name": f"{kind}_{len(steps)}",
+            "kind": kind,
+            "shape": list(shape),
+            "window": window and asdict(window),
             "field": field and {"size": field.size, "jump": field.jump, "centre": field.centre},
-        }  # fmt: skip
+        }
         for name, values in weights.items():
             step[name] = [filled, values.numel()]
             block.append(values.detach().flatten())
@@ -326,7 +355,13 @@ def planted_page(planted: Planted, file: Path) -> tuple[list[dict[str, Any]], nn
     images = torch.stack([(y[:, None] + x[None, :]) / 2 for y in (ramp, 1 - ramp) for x in (ramp, 1 - ramp)])[:, None]
     batch = Batch((images * 250 + 4).round() / 255, None, tuple("1234"))
     numbers = torch.cat(block).numpy().astype("<f4").tobytes()
-    data = {"side": side, "channels": 1, "classes": ["a", "b"], "steps": steps, "weights": base64.b64encode(numbers).decode()}
+    data = {
+        "side": side,
+        "channels": 1,
+        "classes": ["a", "b"],
+        "steps": steps,
+        "weights": base64.b64encode(numbers).decode(),
+    }
     file.write_text(render_explorer(Explorer("planted", "a test", data, pictures(batch))), encoding="utf-8")
     return steps, nn.Sequential(*modules), batch
 
@@ -336,7 +371,9 @@ def test_the_box_of_a_cell_is_exactly_what_has_a_gradient_clipped_at_the_border(
     steps, chain, batch = planted_page(planted, tmp_path / "planted.html")
     page, side, clipped, inner = ready(opened(tmp_path / "planted.html")), planted.side, 0, 0
     found = numbers(page)["fc_" + str(len(steps) - 1)]
-    assert np.abs(found - chain(batch.images[:1]).detach().numpy().ravel()).max() < 1e-4 * np.abs(found).max()  # the same network
+    assert (
+        np.abs(found - chain(batch.images[:1]).detach().numpy().ravel()).max() < 1e-4 * np.abs(found).max()
+    )  # the same network
     places: dict[tuple[int, int, int], int] = {}
     boxes: dict[tuple[int, int, int], tuple[int, int, int, int]] = {}
     seen: dict[tuple[int, int, int], np.ndarray] = {}

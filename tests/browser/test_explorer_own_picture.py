@@ -24,8 +24,8 @@ from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.records import Batch
-from vgg_viz.report.material import specimen_batch
-from vgg_viz.report.subject import picked
+from vgg_viz.studies.inputs import specimen_batch
+from vgg_viz.studies.subject import picked
 
 pytestmark = pytest.mark.browser
 PHONE = {"width": 390, "height": 844, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
@@ -52,17 +52,27 @@ NO_PICTURE = "no picture that the browser can read"
 def net(tmp_path_factory: pytest.TempPathFactory) -> Net:
     checkpoint = load(None)
     batch = picked(specimen_batch(checkpoint.specimens, checkpoint.architecture.image_side), list(range(4)))
-    return Net(tmp_path_factory.mktemp("own") / "own.html", build(checkpoint), checkpoint.classes, replace(batch, masks=None))
+    return Net(
+        tmp_path_factory.mktemp("own") / "own.html", build(checkpoint), checkpoint.classes, replace(batch, masks=None)
+    )
 
 
 @pytest.fixture(scope="session")
 def twenty(tmp_path_factory: pytest.TempPathFactory) -> tuple[Net, tuple[str, ...]]:
     """Twenty classes and twenty pictures with names that try to break out."""
     names = (
-        *HOSTILE, "<svg onload=document.title='owned'>", "javascript:document.title='owned'", "${document.title='owned'}",
-        "constructor", "&lt;b&gt;", "\u200f\u202bright to left", "null", "'; DROP TABLE layers; --", "<!--",
+        *HOSTILE,
+        "<svg onload=document.title='owned'>",
+        "javascript:document.title='owned'",
+        "${document.title='owned'}",
+        "constructor",
+        "&lt;b&gt;",
+        "\u200f\u202bright to left",
+        "null",
+        "'; DROP TABLE layers; --",
+        "<!--",
         "]]></text><script>document.title='owned'</script>",
-    )  # fmt: skip
+    )
     model = build("tiny_vgg", image_side=32, num_classes=20, seed=2)
     images = shapes.paint(20, seed=0, split="test", side=32).images
     file = tmp_path_factory.mktemp("twenty") / "twenty.html"
@@ -140,9 +150,9 @@ def test_transparent_parts_are_white(opened, net):
 
 
 @pytest.mark.parametrize("way", ["drop", "paste", "file"])
-@pytest.mark.parametrize(("data", "kind"), [
-    (b"just words", "text/plain"), (b"\x89PNG\r\n\x1a\n cut short", "image/png"), (b"", "image/png"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("data", "kind"), [(b"just words", "text/plain"), (b"\x89PNG\r\n\x1a\n cut short", "image/png"), (b"", "image/png")]
+)
 def test_what_is_no_picture_is_said_to_be_none_and_changes_nothing(opened, net, way, data, kind):
     page = ready(opened(net.file, "#picture=3"))
     go(page, "picture=2")  # another picture's answer takes the place of what was said of the last file
@@ -157,7 +167,9 @@ def test_what_is_no_picture_is_said_to_be_none_and_changes_nothing(opened, net, 
 
 def test_an_svg_is_refused_without_asking_anyone_outside(opened, net):
     page = ready(opened(net.file, anew=True))
-    outside = b'<image href="https://example.invalid/x.png" width="9" height="9"/><script>document.title="owned"</script>'
+    outside = (
+        b'<image href="https://example.invalid/x.png" width="9" height="9"/><script>document.title="owned"</script>'
+    )
     drawing = b'<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64">' + outside + b"</svg>"
     bring(page, "drop", drawing, "a.svg", "image/svg+xml")
     wait(page, "verdict", NO_PICTURE)
@@ -204,7 +216,10 @@ def test_the_focus_follows_the_page_reaches_everything_and_is_nowhere_trapped(op
         page.keyboard.press("Tab")
     assert page.evaluate("window.order") == list(range(stops))
     page.keyboard.press("Tab")
-    assert page.evaluate("window.stops.indexOf(document.activeElement)") in (-1, 0)  # out of the page, or round to its start
+    assert page.evaluate("window.stops.indexOf(document.activeElement)") in (
+        -1,
+        0,
+    )  # out of the page, or round to its start
     page.evaluate("() => { window.stops.at(-1).focus(); window.order = []; }")
     for _ in range(6):
         page.keyboard.press("Shift+Tab")
@@ -265,7 +280,9 @@ def test_a_tap_on_the_board_chooses_a_unit(opened, net):
     canvas.evaluate("(one) => one.scrollIntoView({ block: 'center', inline: 'center', behavior: 'instant' })")
     box = canvas.bounding_box()
     page.touchscreen.tap(box["x"] + 22, box["y"] + 48 * 3 + 22)
-    page.wait_for_function("() => document.querySelector('[data-part=value]').textContent.startsWith('conv1_1, unit 4, ')")
+    page.wait_for_function(
+        "() => document.querySelector('[data-part=value]').textContent.startsWith('conv1_1, unit 4, ')"
+    )
     page.wait_for_function("() => location.hash.includes('unit=4')")
 
 
@@ -283,7 +300,9 @@ def test_a_finger_on_a_map_reads_values_without_moving_the_page_and_a_tap_keeps(
         assert number(words.rsplit(": ", 1)[1]) == pytest.approx(maps[row, column], rel=6e-3, abs=1e-4)
     assert "row 9, column 9" in text(page, "value")  # lifted: what was chosen is shown again
     page.touchscreen.tap(x, y)
-    page.wait_for_function("() => /row 3\\d, column 3\\d/.test(document.querySelector('[data-part=value]').textContent)")
+    page.wait_for_function(
+        "() => /row 3\\d, column 3\\d/.test(document.querySelector('[data-part=value]').textContent)"
+    )
 
 
 def test_a_finger_drawn_upwards_over_a_map_scrolls_the_page(opened, net):
@@ -305,7 +324,9 @@ def test_the_board_scrolls_under_one_finger_and_under_two_and_the_page_does_not(
         session.send("Input.dispatchTouchEvent", {"type": "touchMove" if i else "touchStart", "touchPoints": points})
         painted(page)
     session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    page.wait_for_function("(least) => document.querySelector('[data-part=board-scroll]').scrollLeft > least", arg=before[2] + 100)
+    page.wait_for_function(
+        "(least) => document.querySelector('[data-part=board-scroll]').scrollLeft > least", arg=before[2] + 100
+    )
     assert scrolled(page)[0] == before[0]
     assert page.evaluate("visualViewport.scale") == pytest.approx(1, abs=0.05)
 
@@ -341,12 +362,52 @@ def test_nothing_is_wider_than_a_phone(opened, net):
 
 def test_sixty_bad_addresses_never_break_or_empty_the_explorer(opened, net):
     page, chance = ready(opened(net.file)), random.Random(5)
-    words = ("picture", "layer", "unit", "cell", "range", "input", "second", "against", "view", "x" * 300, "__proto__", "")
+    words = (
+        "picture",
+        "layer",
+        "unit",
+        "cell",
+        "range",
+        "input",
+        "second",
+        "against",
+        "view",
+        "x" * 300,
+        "__proto__",
+        "",
+    )
     values = (
-        "0", "-1", "1e99", "NaN", "Infinity", "conv2_1", "softmax", "flatten", "normalise", "own", "same", "second", "%00", "%E0%A4%A",
-        "<svg>", "__proto__", "constructor", "9,9", "9", ",", "-3,1e9", "unit", "network", "", " ", "1.5", "0x10", "'\"", "\U0001f600",
+        "0",
+        "-1",
+        "1e99",
+        "NaN",
+        "Infinity",
+        "conv2_1",
+        "softmax",
+        "flatten",
+        "normalise",
+        "own",
+        "same",
+        "second",
+        "%00",
+        "%E0%A4%A",
+        "<svg>",
+        "__proto__",
+        "constructor",
+        "9,9",
+        "9",
+        ",",
+        "-3,1e9",
+        "unit",
+        "network",
+        "",
+        " ",
+        "1.5",
+        "0x10",
+        "'\"",
+        "\U0001f600",
         "1" * 400,
-    )  # fmt: skip
+    )
     for _ in range(60):
         pairs = [f"{chance.choice(words)}={chance.choice(values)}" for _ in range(chance.randint(0, 7))]
         address = chance.choice(("&", "&", ";", "&&", "#")).join(pairs) or chance.choice(("#", "?", "%", "&=&"))
@@ -364,13 +425,17 @@ def test_twenty_hostile_names_are_text_in_every_view(opened, twenty):
     net, names = twenty
     assert len(names) == 20
     page = ready(opened(net.file, "#layer=softmax&second=2"))
-    page.evaluate("() => { for (const one of document.querySelectorAll('[data-part=strip] [role=option]')) one.click(); }")
+    page.evaluate(
+        "() => { for (const one of document.querySelectorAll('[data-part=strip] [role=option]')) one.click(); }"
+    )
     assert page.title() != "owned"
     tags = page.evaluate("[...new Set([...document.querySelectorAll('#ui-explorer *')].map((one) => one.localName))]")
     assert not {"svg", "b", "text", "iframe", "object"} & set(tags) - {"b"}
     assert page.locator("#ui-explorer script:not([type='application/json'])").count() == 0
     assert page.locator("#ui-explorer :is([onerror], [onload], [src^=javascript], [href])").count() == 0
-    spoken = page.locator("[data-part=strip] [role=option]").evaluate_all("(all) => all.map((one) => one.getAttribute('aria-label'))")
+    spoken = page.locator("[data-part=strip] [role=option]").evaluate_all(
+        "(all) => all.map((one) => one.getAttribute('aria-label'))"
+    )
     for i, name in enumerate(names):
         start = name[:20] if name.isprintable() and name.strip() else None
         assert spoken[i].startswith(f"Picture {i + 1}, ")

@@ -92,7 +92,9 @@ def test_a_preset_shows_its_size_with_the_numbers_filled_in(opened, sample, name
     assert side_by_torch(*knobs) == side
     assert page.locator("[data-part=sandbox-result] strong").inner_text() == str(side)
     size, kernel, padding, stride, dilation = knobs
-    assert text(page, "sandbox-filled") == f"⌊({size} + 2 · {padding} − {dilation} · ({kernel} − 1) − 1) ÷ {stride}⌋ + 1"
+    assert (
+        text(page, "sandbox-filled") == f"⌊({size} + 2 · {padding} − {dilation} · ({kernel} − 1) − 1) ÷ {stride}⌋ + 1"
+    )
     assert page.locator("[data-part=sandbox-presets] [aria-pressed=true]").get_attribute("value") == name
     assert f"{side} × {side} = {side * side:,} cells" in text(page, "sandbox-facts")
 
@@ -113,7 +115,10 @@ def test_a_window_that_fits_nowhere_is_explained(opened, sample, setting):
     page = ready(opened(sample.file, "#sandbox=" + ".".join(map(str, setting))))
     assert side_by_torch(*setting) == 0
     span = setting[4] * (setting[1] - 1) + 1
-    assert [int(one) for one in re.findall(r"\d+", text(page, "sandbox-result"))][-2:] == [span, setting[0] + 2 * setting[2]]
+    assert [int(one) for one in re.findall(r"\d+", text(page, "sandbox-result"))][-2:] == [
+        span,
+        setting[0] + 2 * setting[2],
+    ]
     for part in ("sandbox-out", "sandbox-sums", "sandbox-costs"):
         assert not page.locator(f"[data-part={part}]").is_visible()
     page.locator("[data-part=sandbox-presets] button[value=pool]").click()
@@ -137,7 +142,9 @@ def test_field_and_cost_are_those_of_such_a_layer(opened, sample, setting):
     assert number(facts["First centre"].split(" ")[0]) == field.centre + 1
     reached = (side_by_torch(*setting) - 1) * stride + field.size
     left = size + 2 * padding - reached
-    assert [int(one) for one in re.findall(r"\d+", facts["Never reached"])] == ([] if left == 0 else [left, size + 2 * padding])
+    assert [int(one) for one in re.findall(r"\d+", facts["Never reached"])] == (
+        [] if left == 0 else [left, size + 2 * padding]
+    )
 
 
 # ---------------------------------------------------------------- the sums
@@ -155,13 +162,18 @@ def test_the_sum_of_a_cell_is_the_convolution_there(opened, sample, setting):
         out = conv2d(counted(size).double(), weight.double(), None, stride, padding, dilation)[0, 0]
         for row, column in {(0, 0), (out.shape[0] - 1, out.shape[0] - 1), (out.shape[0] // 2, 0)}:
             go(page, f"sandbox={'.'.join(map(str, setting))}&sandbox-rule={rule}&sandbox-cell={row + 1},{column + 1}")
-            assert result(page) == pytest.approx(float(out[row, column]), abs=1e-4 * max(1, abs(float(out[row, column]))))
+            assert result(page) == pytest.approx(
+                float(out[row, column]), abs=1e-4 * max(1, abs(float(out[row, column])))
+            )
             assert text(page, "sandbox-cell").startswith(f"Output row {row + 1}, column {column + 1} is ")
             first, inside = row * stride - padding + 1, text(page, "sandbox-cell").replace("−", "-")
             assert f"rows {first} to {first + dilation * (kernel - 1)} and" in inside
             if kernel <= 3:
                 tables = page.locator("[data-part=sandbox-sum-row] table:not(.kernel-fields)").all()
-                grids = [[number(cell.replace("padding", "")) for cell in table.locator("td").all_inner_texts()] for table in tables]
+                grids = [
+                    [number(cell.replace("padding", "")) for cell in table.locator("td").all_inner_texts()]
+                    for table in tables
+                ]
                 assert sum(grids[1]) == pytest.approx(result(page), abs=1e-3)
                 seen = [a * b for a, b in zip(grids[0], weight.flatten().tolist(), strict=True)]
                 assert grids[1] == pytest.approx(seen, abs=6e-5 + 1e-6 * max(map(abs, grids[0])))
@@ -186,8 +198,13 @@ def test_the_largest_of_a_window_is_the_pool(opened, sample, setting):
 
 def test_the_values_and_the_kernel_can_be_the_networks_own(opened, sample):
     """The chosen map, cut around the chosen cell, under the kernel that the next convolution lays on it."""
-    page = ready(opened(sample.file, "#picture=2&layer=conv1_2&unit=4&input=6&cell=30,20"
-                        "&sandbox=9.3.0.1.1&sandbox-rule=unit&sandbox-input=map&sandbox-cell=2,3"))  # fmt: skip
+    page = ready(
+        opened(
+            sample.file,
+            "#picture=2&layer=conv1_2&unit=4&input=6&cell=30,20"
+            "&sandbox=9.3.0.1.1&sandbox-rule=unit&sandbox-input=map&sandbox-cell=2,3",
+        )
+    )
     here = sample.truth(1)["conv1_2"][3]
     rows, columns = (29 - 4, 29 + 5), (19 - 4, 19 + 5)
     weight = next(one.module for one in layers(sample.model) if one.name == "conv1_2").weight[3, 5].detach()
@@ -201,8 +218,12 @@ def test_the_values_and_the_kernel_can_be_the_networks_own(opened, sample):
 
 
 def test_a_map_smaller_than_the_input_is_stretched_and_says_so(opened, sample):
-    page = ready(opened(sample.file, "#picture=2&layer=pool2&unit=2&sandbox=26.1.0.1.1"
-                        "&sandbox-rule=copy&sandbox-input=map&sandbox-cell=9,20"))  # fmt: skip
+    page = ready(
+        opened(
+            sample.file,
+            "#picture=2&layer=pool2&unit=2&sandbox=26.1.0.1.1&sandbox-rule=copy&sandbox-input=map&sandbox-cell=9,20",
+        )
+    )
     assert "26 × 26" in text(page, "sandbox-about")
     assert result(page) == pytest.approx(sample.truth(1)["pool2"][1, 4, 9], abs=1e-4)
 
@@ -243,7 +264,9 @@ def test_pointing_at_the_output_moves_the_window_and_a_click_keeps_it(opened, sa
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowLeft")
     assert text(page, "sandbox-cell").startswith("Output row 4, column 5 is ")
-    page.wait_for_function("() => document.querySelector('[data-part=live]').textContent.startsWith('Output row 4, column 5')")
+    page.wait_for_function(
+        "() => document.querySelector('[data-part=live]').textContent.startsWith('Output row 4, column 5')"
+    )
     page.wait_for_function("() => location.hash.includes('sandbox-cell=4%2C5')")
 
 
@@ -296,10 +319,13 @@ def test_a_setting_stands_in_the_address(opened, sample):
 def test_a_bad_address_is_clamped(opened, sample):
     page = ready(opened(sample.file, "#sandbox=a.b.c&sandbox-rule=__proto__&sandbox-input=constructor&sandbox-cell=x"))
     for address in (
-        "sandbox=-5.99.99.99.99&sandbox-rule=unit", "sandbox=1e9.0.-1.0.0&sandbox-cell=9,9999",
-        "sandbox=....&sandbox-rule=own&sandbox-kernel=NaN,Infinity,,1e99", "sandbox=%00&sandbox-cell=,",
-        "sandbox=8.3.1.1.1&sandbox-rule=own&sandbox-kernel=" + "9," * 5000, "sandbox=256.15.15.1.8&sandbox-cell=-3,-3",
-    ):  # fmt: skip
+        "sandbox=-5.99.99.99.99&sandbox-rule=unit",
+        "sandbox=1e9.0.-1.0.0&sandbox-cell=9,9999",
+        "sandbox=....&sandbox-rule=own&sandbox-kernel=NaN,Infinity,,1e99",
+        "sandbox=%00&sandbox-cell=,",
+        "sandbox=8.3.1.1.1&sandbox-rule=own&sandbox-kernel=" + "9," * 5000,
+        "sandbox=256.15.15.1.8&sandbox-cell=-3,-3",
+    ):
         assert re.search(r"\d|no place", text(page, "sandbox-result"))
         assert text(page, "sandbox-filled").startswith("⌊(")
         go(page, address)

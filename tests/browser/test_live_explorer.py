@@ -17,16 +17,16 @@ from pages import go
 
 from vgg_viz.capture.hooks import capture
 from vgg_viz.data import shapes
+from vgg_viz.gallery.explorer import Explorer, render_explorer
 from vgg_viz.maths.images import decode, encode_png
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.models.geometry import geometry
 from vgg_viz.models.names import layers
 from vgg_viz.records import Batch
-from vgg_viz.report.explorer import Explorer, render_explorer
-from vgg_viz.report.explorer_live import network, pictures
-from vgg_viz.report.material import specimen_batch
-from vgg_viz.report.subject import picked
+from vgg_viz.studies.explorer_live import network, pictures
+from vgg_viz.studies.inputs import specimen_batch
+from vgg_viz.studies.subject import picked
 
 pytestmark = pytest.mark.browser
 EXPLAINER = Path(__file__).parents[3] / "shared" / "data" / "cnn-explainer"
@@ -47,11 +47,17 @@ class Net:
 
     def __init__(self, file: Path, model: torch.nn.Module, classes: tuple[str, ...], batch: Batch) -> None:
         self.file, self.model, self.classes, self.batch = file, model, classes, batch
-        file.write_text(render_explorer(Explorer(file.stem, "a test", network(model, classes), pictures(batch))), encoding="utf-8")
+        file.write_text(
+            render_explorer(Explorer(file.stem, "a test", network(model, classes), pictures(batch))), encoding="utf-8"
+        )
 
     def truth(self, i: int) -> dict[str, np.ndarray]:
         """What PyTorch says about picture `i`, by layer."""
-        found = capture(self.model, self.batch.images[i : i + 1], [layer.name for layer in layers(self.model) if layer.kind != "drop"])
+        found = capture(
+            self.model,
+            self.batch.images[i : i + 1],
+            [layer.name for layer in layers(self.model) if layer.kind != "drop"],
+        )
         maps = {name: values[0].numpy() for name, values in found.maps.items()}
         return {**maps, "softmax": found.logits[0].softmax(0).numpy()}
 
@@ -96,8 +102,12 @@ def deep_net(folder: Path) -> Net:
     with torch.no_grad():
         for layer in layers(model):
             if layer.kind == "bn":
-                for values, low, high in ((layer.module.weight, 0.5, 2), (layer.module.bias, -1, 1), (layer.module.running_mean, -1, 1),
-                                          (layer.module.running_var, 0.3, 2)):  # fmt: skip
+                for values, low, high in (
+                    (layer.module.weight, 0.5, 2),
+                    (layer.module.bias, -1, 1),
+                    (layer.module.running_mean, -1, 1),
+                    (layer.module.running_var, 0.3, 2),
+                ):
                     values.copy_(torch.rand(values.shape, generator=generator) * (high - low) + low)
     images = shapes.paint(4, seed=0, split="test", side=96).images.mean(1, keepdim=True).mul(255).round() / 255
     batch = Batch(images, torch.arange(4), HOSTILE[:4])
@@ -140,7 +150,9 @@ def test_batch_norm_padding_grey_pictures_and_uneven_pools_are_right_too(opened,
 
 
 def test_a_wrong_weight_would_be_noticed(opened, sample, tmp_path):
-    other = build(replace(load(None), weights={k: v + (k == "conv_block_1.0.bias") * 1e-3 for k, v in load(None).weights.items()}))
+    other = build(
+        replace(load(None), weights={k: v + (k == "conv_block_1.0.bias") * 1e-3 for k, v in load(None).weights.items()})
+    )
     wrong = Net(tmp_path / "wrong.html", other, sample.classes, sample.batch)
     with pytest.raises(AssertionError):
         compare(ready(opened(wrong.file)), sample)
@@ -150,8 +162,11 @@ def test_a_wrong_weight_would_be_noticed(opened, sample, tmp_path):
 def test_cnn_explainers_own_weights_get_14_of_their_20_pictures(opened, tmp_path):
     words = ("boat", "bug", "pizza", "pepper", "bus", "koala", "espresso", "panda", "orange", "car")
     files = sorted((EXPLAINER / "images").glob("*.jpeg"))
-    batch = Batch(torch.stack([decode(file) for file in files]), torch.tensor([words.index(file.stem.split("_")[0]) for file in files]),
-                  tuple(file.name for file in files))  # fmt: skip
+    batch = Batch(
+        torch.stack([decode(file) for file in files]),
+        torch.tensor([words.index(file.stem.split("_")[0]) for file in files]),
+        tuple(file.name for file in files),
+    )
     checkpoint = load(EXPLAINER)
     net = Net(tmp_path / "explainer.html", build(checkpoint), checkpoint.classes, batch)
     answers: list[int] = []
@@ -162,7 +177,9 @@ def test_cnn_explainers_own_weights_get_14_of_their_20_pictures(opened, tmp_path
 # ---------------------------------------------------------------- the printed numbers
 
 
-@pytest.mark.parametrize(("layer", "unit", "row", "column"), [("conv1_1", 1, 1, 1), ("conv2_2", 7, 26, 3), ("conv1_2", 10, 30, 60)])
+@pytest.mark.parametrize(
+    ("layer", "unit", "row", "column"), [("conv1_1", 1, 1, 1), ("conv2_2", 7, 26, 3), ("conv1_2", 10, 30, 60)]
+)
 def test_the_terms_of_a_convolution_add_up_to_the_activation(opened, sample, layer, unit, row, column):
     page = ready(opened(sample.file, f"#picture=3&layer={layer}&unit={unit}&cell={row},{column}"))
     value = sample.truth(2)[layer][unit - 1, row - 1, column - 1]
@@ -211,7 +228,11 @@ def test_the_box_on_the_picture_is_the_receptive_field(opened, sample):
 def test_the_legend_always_equals_the_data(opened, sample):
     page, truth = ready(opened(sample.file, "#layer=conv2_1&unit=2")), sample.truth(0)
     every = [values for name, values in truth.items() if name not in ("normalise", "softmax")]
-    for scope, values in (("each layer", [truth["conv2_1"]]), ("each unit", [truth["conv2_1"][1]]), ("the network", every)):
+    for scope, values in (
+        ("each layer", [truth["conv2_1"]]),
+        ("each unit", [truth["conv2_1"][1]]),
+        ("the network", every),
+    ):
         page.get_by_role("radio", name=scope).check()
         top = max(float(np.abs(one).max()) for one in values)
         assert number(text(page, "high")) == pytest.approx(top, rel=6e-3)
@@ -259,9 +280,14 @@ def test_an_address_that_the_reader_goes_to_stays_though_the_state_before_was_ab
 def test_a_bad_address_is_clamped_to_something_that_exists(opened, sample):
     page = ready(opened(sample.file, "#layer=nowhere&unit=-3&cell=x,y&picture=1e9&range=__proto__"))
     for address in (
-        "unit=99999&cell=999,-5&picture=0&input=77", "%E0%A4%A", "layer=fc3&unit=NaN&cell=3,3", "layer=normalise&unit=9&input=2",
-        "layer=softmax&unit=400", "<script>", "layer=conv1_1&picture=-1&input=-9&range=",
-    ):  # fmt: skip
+        "unit=99999&cell=999,-5&picture=0&input=77",
+        "%E0%A4%A",
+        "layer=fc3&unit=NaN&cell=3,3",
+        "layer=normalise&unit=9&input=2",
+        "layer=softmax&unit=400",
+        "<script>",
+        "layer=conv1_1&picture=-1&input=-9&range=",
+    ):
         assert re.match(r".+: [−\d.e]+$", text(page, "value"))
         assert page.locator("[data-part=sums] .sum").count() > 0
         assert page.locator("[role=option][aria-selected=true]").count() == 1
@@ -293,7 +319,9 @@ def test_pointing_shows_and_clicking_keeps(opened, sample):
     before = text(page, "value")
     canvas = page.locator(".layer.relu canvas").first
     canvas.hover(position={"x": 22, "y": 48 * 2 + 22})
-    page.wait_for_function("() => document.querySelector('[data-part=value]').textContent.startsWith('relu1_1, unit 3')")
+    page.wait_for_function(
+        "() => document.querySelector('[data-part=value]').textContent.startsWith('relu1_1, unit 3')"
+    )
     page.mouse.move(2, 2)
     page.wait_for_function("(before) => document.querySelector('[data-part=value]').textContent === before", arg=before)
     canvas.click(position={"x": 22, "y": 48 * 2 + 22})
@@ -304,12 +332,18 @@ def test_pointing_shows_and_clicking_keeps(opened, sample):
 def test_a_picture_of_ones_own_goes_through_the_network_and_nowhere_else(opened, sample):
     image = sample.batch.images[7]
     page = ready(opened(sample.file, anew=True))
-    page.locator("[data-part=file]").set_input_files({"name": "</b>me.png", "mimeType": "image/png", "buffer": encode_png(image)})
+    page.locator("[data-part=file]").set_input_files(
+        {"name": "</b>me.png", "mimeType": "image/png", "buffer": encode_png(image)}
+    )
     page.wait_for_selector("[role=option][aria-label*='Your own'][aria-selected=true]")
     found, truth = numbers(page), sample.truth(7)
     assert np.abs(found["fc3"] - truth["fc3"]).max() < 1e-4
-    page.locator("[data-part=file]").set_input_files({"name": "broken.png", "mimeType": "image/png", "buffer": b"no picture"})
-    page.wait_for_function("() => document.querySelector('[data-part=verdict]').textContent.includes('no picture that the browser')")
+    page.locator("[data-part=file]").set_input_files(
+        {"name": "broken.png", "mimeType": "image/png", "buffer": b"no picture"}
+    )
+    page.wait_for_function(
+        "() => document.querySelector('[data-part=verdict]').textContent.includes('no picture that the browser')"
+    )
 
 
 # ---------------------------------------------------------------- for everybody

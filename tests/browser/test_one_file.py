@@ -13,11 +13,11 @@ import pytest
 from fake_page import fake_page
 from shared_artefacts import shared_gallery
 
+from vgg_viz.gallery import write_page as publishing
+from vgg_viz.gallery.page import Page, Shown
+from vgg_viz.gallery.write_page import publish, svg_uri
 from vgg_viz.models.checkpoint import load
-from vgg_viz.report import publishing
-from vgg_viz.report.gallery import report
-from vgg_viz.report.page import Page, Shown
-from vgg_viz.report.publishing import publish, svg_uri
+from vgg_viz.sections.report.report import report
 
 pytestmark = pytest.mark.browser
 
@@ -47,7 +47,9 @@ def test_what_lay_beside_the_page_is_saved_from_the_one_file(alone: Path, opened
         card.locator("a.file", has_text="JSON").click()
     assert begun.value.suggested_filename == "mistakes-calibration.json"
     written = alone.parent / "gallery" / "sample" / "data" / "mistakes-calibration.json"
-    assert json.loads(Path(begun.value.path()).read_text(encoding="utf-8")) == json.loads(written.read_text(encoding="utf-8"))
+    assert json.loads(Path(begun.value.path()).read_text(encoding="utf-8")) == json.loads(
+        written.read_text(encoding="utf-8")
+    )
     with page.expect_download() as begun:
         card.locator("a.file", has_text="PNG").click()
     assert Path(begun.value.path()).read_bytes().startswith(b"\x89PNG")
@@ -59,7 +61,9 @@ def test_the_live_network_opens_from_inside_the_one_file(alone: Path, opened: An
         page.get_by_role("link", name="Explore the network live").click()
     network = popup.value
     complaints: list[str] = []
-    network.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+    network.on(
+        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
+    )
     network.on("pageerror", lambda error: complaints.append(str(error)))
     network.wait_for_selector("#ui-explorer[data-ready]")
     assert network.url.startswith("blob:")
@@ -85,6 +89,7 @@ def test_a_heavy_page_gives_its_figures_to_files(tmp_path: Path, opened: Any, mo
 
 def drawn(page: Page) -> Page:
     """The page with its figures as a report stores them: one SVG for both themes, escaped and not in base64."""
+
     def one(shown: Shown) -> Shown:
         kind, _, content = (shown.light or "").partition(";base64,")
         if kind != "data:image/svg+xml":
@@ -98,7 +103,10 @@ def assert_all_painted(page: Any) -> None:
     """Every picture of the page has been decoded, the lazy ones too."""
     page.evaluate("() => document.querySelectorAll('img').forEach((image) => { image.loading = 'eager'; })")
     page.wait_for_function("() => [...document.images].every((image) => image.complete)")
-    assert page.evaluate("() => [...document.images].filter((image) => !image.naturalWidth).map((image) => image.alt)") == []
+    assert (
+        page.evaluate("() => [...document.images].filter((image) => !image.naturalWidth).map((image) => image.alt)")
+        == []
+    )
 
 
 def test_a_light_page_says_nothing_about_its_weight(tmp_path: Path) -> None:

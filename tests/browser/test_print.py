@@ -20,8 +20,8 @@ from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.models.names import layers
 from vgg_viz.records import Batch
-from vgg_viz.report.material import specimen_batch
-from vgg_viz.report.subject import picked
+from vgg_viz.studies.inputs import specimen_batch
+from vgg_viz.studies.subject import picked
 
 pytestmark = pytest.mark.browser
 A4 = (595, 842)
@@ -31,7 +31,9 @@ INNER = 688  # what A4 leaves beside its margins [px]
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     checkpoint = load(None)
-    batch = replace(picked(specimen_batch(checkpoint.specimens, checkpoint.architecture.image_side), list(range(4))), masks=None)
+    batch = replace(
+        picked(specimen_batch(checkpoint.specimens, checkpoint.architecture.image_side), list(range(4))), masks=None
+    )
     net = Net(tmp_path_factory.mktemp("print") / "one.html", build(checkpoint), checkpoint.classes, batch)
     return Pair(net.file.with_name("pair.html"), net, build(shaken(checkpoint)), checkpoint.classes)
 
@@ -41,7 +43,12 @@ def wide(pair: Pair) -> Net:
     """So many layers that the board is several sheets wide."""
     model = build("vgg11_bn", width=0.06, image_side=96, num_classes=3, seed=3, pooled=2, head=(60,))
     images = shapes.paint(2, seed=0, split="test", side=96).images
-    return Net(pair.file.with_name("wide.html"), model, ("a", "b", "c"), Batch(images, torch.tensor([0, 1]), ("x.png", "y.png")))
+    return Net(
+        pair.file.with_name("wide.html"),
+        model,
+        ("a", "b", "c"),
+        Batch(images, torch.tensor([0, 1]), ("x.png", "y.png")),
+    )
 
 
 def printed(page: Any) -> list[Sheet]:
@@ -81,7 +88,13 @@ def test_the_explorer_is_a_handout_of_a_few_full_sheets(opened, pair, theme):
     assert squeezed("for picture 3") in words
     assert squeezed(f"({truth})") in words
     assert squeezed(f"Looked at: {said}. It sees 10 × 10 px of the picture") in words
-    for kept in (sum_, "Range of all of conv2_1 on this picture", "Where do the two part ways?", "second.pt", *pair.first.classes):
+    for kept in (
+        sum_,
+        "Range of all of conv2_1 on this picture",
+        "Where do the two part ways?",
+        "second.pt",
+        *pair.first.classes,
+    ):
         assert squeezed(kept) in words, kept
     hints = ("Point to see", "Choose an input", "Choose a layer", "drop or paste")
     for gone in (*hints, "Save PNG", "Your own picture", "Auto", "file:", "#"):
@@ -130,7 +143,9 @@ def test_a_board_wider_than_a_sheet_is_cut_between_layers_and_nothing_is_lost(op
     page = ready(opened(wide.file, "#layer=conv4_1&unit=2", anew=True))
     across = page.locator("[data-part=board]").evaluate("(board) => board.scrollWidth")
     assert across > 2000
-    places = page.locator(".layer").evaluate_all("(all) => all.map((one) => [one.offsetLeft, one.offsetLeft + one.offsetWidth])")
+    places = page.locator(".layer").evaluate_all(
+        "(all) => all.map((one) => [one.offsetLeft, one.offsetLeft + one.offsetWidth])"
+    )
     on_paper(page)
     found = strips(page)
     assert len(found) >= 2
@@ -150,9 +165,12 @@ def test_nothing_on_the_sheet_is_cut_at_its_right_edge_or_hidden_in_a_scroller(o
     for file, address in ((wide.file, "#layer=fc6"), (pair.file, "#layer=conv2_2"), (pair.file, "#layer=softmax")):
         page = ready(opened(file, address, anew=True))
         on_paper(page)
-        over = page.evaluate("""(most) => [...document.querySelectorAll('main *')].filter((one) => one.checkVisibility() &&
+        over = page.evaluate(
+            """(most) => [...document.querySelectorAll('main *')].filter((one) => one.checkVisibility() &&
             !one.closest('.visually-hidden') && one.getBoundingClientRect().right > most + 1)
-            .map((one) => one.outerHTML.slice(0, 90))""", INNER)  # fmt: skip
+            .map((one) => one.outerHTML.slice(0, 90))""",
+            INNER,
+        )
         assert over == []
         cut = page.evaluate("""() => [...document.querySelectorAll('main .scroll, main .board-print')].filter((one) =>
             one.checkVisibility() && getComputedStyle(one).overflowX !== 'visible' && one.scrollWidth > one.clientWidth + 1).length""")
@@ -169,7 +187,9 @@ def test_bars_and_number_grids_keep_their_colours_on_paper(opened, pair):
     page.emulate_media(media="print")
     for one in (".number-grid td", ".term-bar span", ".pair-bars span", ".parting .guess-bar span"):
         # In one step: views draw anew when the medium changes.
-        kept = page.evaluate("(one) => [...document.querySelectorAll(one)].map((bar) => getComputedStyle(bar).printColorAdjust)", one)
+        kept = page.evaluate(
+            "(one) => [...document.querySelectorAll(one)].map((bar) => getComputedStyle(bar).printColorAdjust)", one
+        )
         assert set(kept) == {"exact"}, one
 
 
@@ -211,9 +231,10 @@ def test_the_index_is_printed_on_one_sheet(opened, folder):
 
 def test_the_reader_of_paper_reads_what_stands_there(opened, tmp_path):
     (tmp_path / "known.html").write_text(
-        '<!doctype html><title>x</title><style>@page { size: A4 } p { break-after: page }</style>'
-        "<p>Fünf Zeichen: 1 × 2 − 3</p><p></p><p>the end</p>", encoding="utf-8",
-    )  # fmt: skip
+        "<!doctype html><title>x</title><style>@page { size: A4 } p { break-after: page }</style>"
+        "<p>Fünf Zeichen: 1 × 2 − 3</p><p></p><p>the end</p>",
+        encoding="utf-8",
+    )
     pages = sheets(opened(tmp_path / "known.html").pdf(prefer_css_page_size=True))
     assert pages[0].text == "FünfZeichen:1×2−3"
     assert pages[-1].text == "theend"

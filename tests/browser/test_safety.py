@@ -6,7 +6,7 @@ import pytest
 from fake_page import CLASSES, HOSTILE
 from guard import leaks
 
-from vgg_viz.report.wording import visible
+from vgg_viz.gallery.html_text import visible
 
 pytestmark = pytest.mark.browser
 
@@ -16,7 +16,9 @@ def test_the_guard_catches_a_page_that_calls_out(new_context, folder):
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     text = (folder / "plain.html").read_text(encoding="utf-8").replace("Content-Security-Policy", "X")
-    (folder / "leaky.html").write_text(text.replace("</h1>", '</h1><img src="https://example.invalid/x.png" alt="">'), encoding="utf-8")
+    (folder / "leaky.html").write_text(
+        text.replace("</h1>", '</h1><img src="https://example.invalid/x.png" alt="">'), encoding="utf-8"
+    )
     with page.expect_request("https://example.invalid/**"):
         page.goto((folder / "leaky.html").as_uri())
     assert leaks(asked, folder.as_uri()) == ["https://example.invalid/x.png"]
@@ -27,8 +29,10 @@ def test_the_policy_stops_what_slips_into_the_page(new_context, folder):
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
     text = (folder / "plain.html").read_text(encoding="utf-8")
-    planted = '</h1><script>document.title="owned"</script><p id="x" style="color: red" onclick="document.title=\'owned\'">x</p>' + (
-        '<img src="https://example.invalid/x.png" alt="">')  # fmt: skip
+    planted = (
+        '</h1><script>document.title="owned"</script><p id="x" style="color: red" onclick="document.title=\'owned\'">x</p>'
+        + ('<img src="https://example.invalid/x.png" alt="">')
+    )
     (folder / "planted.html").write_text(text.replace("</h1>", planted), encoding="utf-8")
     page.goto((folder / "planted.html").as_uri())
     page.locator("#x").click()
@@ -48,7 +52,9 @@ def test_hostile_names_are_shown_as_text(opened, folder, name):
         cells = page.locator("#confident-errors tbody th").all_inner_texts()
         assert cells == [visible(hostile) or "(no name)" for hostile in HOSTILE]
         spoken = page.locator("[role=option]").evaluate_all("(all) => all.map((one) => one.getAttribute('aria-label'))")
-        assert all(f"Photo {i + 1}, {visible(hostile) or '(no name)'}: " in spoken[i] for i, hostile in enumerate(HOSTILE))
+        assert all(
+            f"Photo {i + 1}, {visible(hostile) or '(no name)'}: " in spoken[i] for i, hostile in enumerate(HOSTILE)
+        )
         page.get_by_label("Photo", exact=True).select_option("7")
         assert HOSTILE[0] in page.locator("[data-part=guesses]").inner_text()
     assert not any(sign in page.evaluate("document.documentElement.outerHTML") for sign in "\u202e\u2028\u0000\ufffd")

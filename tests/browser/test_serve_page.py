@@ -46,7 +46,9 @@ class Pages(Opened):
         self.expected: tuple[str, ...] = ()  # of the faults, those that the test provokes
 
     def __call__(self, address: str = "/live", **options: Any) -> Any:
-        tab = self.hold(offline=False, **options)  # the server is on this machine; others cannot be reached, see conftest.py
+        tab = self.hold(
+            offline=False, **options
+        )  # the server is on this machine; others cannot be reached, see conftest.py
         tab.page.set_default_timeout(15_000)
         tab.home = f"http://127.0.0.1:{self.server.port}"
         tab.page.goto(tab.home + address)
@@ -143,7 +145,9 @@ def test_a_dropped_picture_is_answered_and_its_map_is_the_map(pages, network, tm
     said = viewer.locator("[data-part=sentence]").inner_text()
     found = re.search(r"Strongest in row (\d+), column (\d+): (\S+) logit\.", said)
     assert (int(found[1]), int(found[2])) == (row + 1, column + 1)
-    assert float(found[3].replace("−", "-")) == pytest.approx(float(truth.max()), rel=0.02)  # two digits are printed of small numbers
+    assert float(found[3].replace("−", "-")) == pytest.approx(
+        float(truth.max()), rel=0.02
+    )  # two digits are printed of small numbers
     assert "[U+202E].png" in said
     painted = page.evaluate("""() => {
         const canvas = document.querySelector(".viewer [data-part=picture]");
@@ -188,11 +192,14 @@ def test_a_picture_can_be_pasted_and_chosen(pages, tmp_path):
     page.set_input_files("[data-part=file]", tmp_path / "chosen.png")
     page.wait_for_selector("[data-part=answer]:not([hidden])")
     assert text(page, "name") == "chosen.png"
-    page.evaluate("""(data) => {
+    page.evaluate(
+        """(data) => {
         const files = new DataTransfer();
         files.items.add(new File([Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0))], "pasted.png"));
         window.dispatchEvent(new ClipboardEvent("paste", { clipboardData: files }));
-    }""", base64.b64encode(picture(1)).decode())
+    }""",
+        base64.b64encode(picture(1)).decode(),
+    )
     page.wait_for_function("() => document.querySelector('[data-part=name]').textContent === 'pasted.png'")
 
 
@@ -238,7 +245,9 @@ def test_stop_ends_the_job_on_the_server(pages, live, monkeypatch):
     monkeypatch.setattr(Network, "maps", endless)
     page = answered(pages(), picture())
     page.locator("[data-part=compute]").click()
-    page.wait_for_function("() => document.querySelector('[data-part=state]').textContent.startsWith('Endless (2 of 4')")
+    page.wait_for_function(
+        "() => document.querySelector('[data-part=state]').textContent.startsWith('Endless (2 of 4')"
+    )
     assert page.locator("[data-part=progress]").get_attribute("value") == "0.25"
     assert live.jobs.lane.inside == 1
     assert problems(page) == []  # also while it runs
@@ -271,16 +280,21 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(pages, theme, width):
     assert problems(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     targets = "a, button, select, summary, input, [role=option]"
-    small_ones = page.evaluate("""(targets) => [...document.querySelectorAll(targets)].map((element) => {
+    small_ones = page.evaluate(
+        """(targets) => [...document.querySelectorAll(targets)].map((element) => {
         const box = (element.matches('input') && element.closest('label') || element).getBoundingClientRect();
         return [element.outerHTML.slice(0, 120), box.width, box.height];
-    }).filter(([html, width, height]) => width > 0 && !html.includes('skip') && Math.min(width, height) < 24)""", targets)
+    }).filter(([html, width, height]) => width > 0 && !html.includes('skip') && Math.min(width, height) < 24)""",
+        targets,
+    )
     assert small_ones == []
 
 
 def test_axe_sees_a_planted_fault_and_the_guard_a_request(pages):
     page = pages()
-    page.evaluate("document.querySelector('[data-part=class]').closest('label').replaceWith(document.querySelector('[data-part=class]'))")
+    page.evaluate(
+        "document.querySelector('[data-part=class]').closest('label').replaceWith(document.querySelector('[data-part=class]'))"
+    )
     page.evaluate("document.querySelector('[data-part=wish]').hidden = false")
     assert any("select-name" in line for line in problems(page))
     pages.expected = ("Content Security Policy", "203.0.113.7")

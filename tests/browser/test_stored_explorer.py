@@ -15,11 +15,11 @@ from test_live_explorer import numbers, ready, text
 from torch import nn
 
 from vgg_viz.capture.hooks import capture
+from vgg_viz.gallery.explorer import Explorer, render_explorer
 from vgg_viz.models.build import build
 from vgg_viz.records import Batch
-from vgg_viz.report.explorer import Explorer, render_explorer
-from vgg_viz.report.explorer_live import pictures
-from vgg_viz.report.explorer_stored import stored_network
+from vgg_viz.studies.explorer_live import pictures
+from vgg_viz.studies.explorer_stored import stored_network
 
 pytestmark = pytest.mark.browser
 
@@ -36,7 +36,10 @@ class Written:
         self.truth = capture(model, images)
         shown = tuple({**picture, **answer} for picture, answer in zip(pictures(batch), answers, strict=True))
         self.cells = [answer["cells"] for answer in answers]
-        file.write_text(render_explorer(Explorer("large", "a test", self.network, shown, stored="It is too large.")), encoding="utf-8")
+        file.write_text(
+            render_explorer(Explorer("large", "a test", self.network, shown, stored="It is too large.")),
+            encoding="utf-8",
+        )
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +61,9 @@ def test_the_page_shows_what_the_network_said(written: Written, opened: Callable
     assert np.allclose(found["softmax"], written.truth.logits[1].softmax(0).numpy(), atol=1e-6)
 
 
-def test_a_unit_opens_at_its_strongest_cell_and_the_printed_sum_is_its_value(written: Written, opened: Callable[..., Any]) -> None:
+def test_a_unit_opens_at_its_strongest_cell_and_the_printed_sum_is_its_value(
+    written: Written, opened: Callable[..., Any]
+) -> None:
     page = ready(opened(written.file))
     names = [step["name"] for step in written.network["steps"]]
     for name in ("relu1_1", "relu4_2", "relu6", "fc8"):
@@ -90,7 +95,9 @@ def test_a_unit_without_a_written_sum_offers_those_that_have_one(written: Writte
     assert page.locator("[data-part=sums] strong").inner_text() == f"{known[strongest]['value']:.4f}"
 
 
-def test_a_stored_network_takes_no_picture_of_ones_own_and_says_where_it_does(written: Written, opened: Callable[..., Any]) -> None:
+def test_a_stored_network_takes_no_picture_of_ones_own_and_says_where_it_does(
+    written: Written, opened: Callable[..., Any]
+) -> None:
     page = ready(opened(written.file))
     assert page.locator("[data-part=choose]").count() == 0
     assert "vgg_viz serve" in page.locator(".own").inner_text()
@@ -100,9 +107,16 @@ def test_a_stored_network_takes_no_picture_of_ones_own_and_says_where_it_does(wr
 def test_any_address_of_a_stored_network_is_a_view(written: Written, opened: Callable[..., Any]) -> None:
     page = ready(opened(written.file))
     for address in (
-        "layer=relu1_1&unit=999999", "layer=conv9", "unit=-4&cell=99,99", "layer=softmax&unit=3", "picture=77",
-        "layer=pool5", "layer=relu6&unit=0&input=5000", "cell=a,b&range=none", "layer=normalise",
-    ):  # fmt: skip
+        "layer=relu1_1&unit=999999",
+        "layer=conv9",
+        "unit=-4&cell=99,99",
+        "layer=softmax&unit=3",
+        "picture=77",
+        "layer=pool5",
+        "layer=relu6&unit=0&input=5000",
+        "cell=a,b&range=none",
+        "layer=normalise",
+    ):
         go(page, address)
         assert text(page, "value")
         assert text(page, "sums-text")
@@ -110,7 +124,9 @@ def test_any_address_of_a_stored_network_is_a_view(written: Written, opened: Cal
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 320])
-def test_no_accessibility_problem_with_a_stored_network(written: Written, opened: Callable[..., Any], theme: str, width: int) -> None:
+def test_no_accessibility_problem_with_a_stored_network(
+    written: Written, opened: Callable[..., Any], theme: str, width: int
+) -> None:
     page = ready(opened(written.file, width=width, color_scheme=theme))
     for address in ("", "layer=fc8", "layer=relu6&unit=1"):
         go(page, address)

@@ -51,7 +51,14 @@ def test_store_window_theme_and_medium_are_as_new_for_the_next(tabs, folder):
     again, close = handed_on(tabs, path=folder / "plain.html")
     assert again is page
     assert again.evaluate("""[localStorage.length, innerWidth, scrollY, document.activeElement.localName,
-        matchMedia('print').matches, matchMedia('(prefers-color-scheme: dark)').matches]""") == [0, 1280, 0, "body", False, False]
+        matchMedia('print').matches, matchMedia('(prefers-color-scheme: dark)').matches]""") == [
+        0,
+        1280,
+        0,
+        "body",
+        False,
+        False,
+    ]
     assert close() == []
 
 

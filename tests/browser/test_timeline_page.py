@@ -16,7 +16,7 @@ from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.records import Checkpoint, Epoch, Specimen
-from vgg_viz.report.timeline.timeline import timeline
+from vgg_viz.sections.timeline.timeline import timeline
 from vgg_viz.training.kept_epochs import keep_epoch
 
 pytestmark = pytest.mark.browser
@@ -36,12 +36,16 @@ def make(work: Path) -> None:
     model = build(architecture("tiny_vgg", image_side=SIDE, num_classes=10, width=0.6), seed=3).train()
     batch = shapes.paint(100, seed=7, side=SIDE)
     specimens = tuple(
-        Specimen(encode_png(batch.images[i]), int(batch.labels[i]), HOSTILE[i % 10], encode_png(batch.masks[i].float()[None]))
+        Specimen(
+            encode_png(batch.images[i]), int(batch.labels[i]), HOSTILE[i % 10], encode_png(batch.masks[i].float()[None])
+        )
         for i in range(40)
     )
     optimizer = torch.optim.Adam(model.parameters(), 4e-3)
     for epoch in range(3):
-        history = tuple(Epoch(n, 2.3 - 0.1 * n, 0.1 * n, 2.3 - 0.1 * n, 0.1 * n, 1e-3, 1.0) for n in range(1, epoch + 1))
+        history = tuple(
+            Epoch(n, 2.3 - 0.1 * n, 0.1 * n, 2.3 - 0.1 * n, 0.1 * n, 1e-3, 1.0) for n in range(1, epoch + 1)
+        )
         checkpoint = Checkpoint(model.architecture, tuple(HOSTILE[:10]), model.state_dict(), history, specimens)
         keep_epoch(folder, epoch, checkpoint)
         save(folder / "best.pt", checkpoint)

@@ -22,9 +22,9 @@ from pages import go, stop_the_clock, until
 from PIL import Image
 from viewer_data import told_by_hand
 
+from vgg_viz.gallery.page import Section, render
 from vgg_viz.maths.heatmaps import place
 from vgg_viz.maths.receptive_field import Field
-from vgg_viz.report.page import Section, render
 
 pytestmark = pytest.mark.browser
 ZOOM = 9  # canvas pixels a photo pixel, for a photo of 64 px
@@ -40,16 +40,32 @@ def payload(maps: dict[tuple[str, str | None], np.ndarray]) -> dict[str, Any]:
     mask[20:30, 40:50] = 255
     methods = {"up": False, "both": True}
     return {
-        "kind": "attention", "classes": ["a", "b"],
-        "photos": [{"name": "p.png", "src": data_uri(Image.fromarray(np.stack([grey] * 3, -1))), "width": SIDE, "height": SIDE,
-                    "true": 0, "top": [[0, 0.9], [1, 0.1]], "mask": data_uri(Image.fromarray(mask))}],
-        "methods": [{"id": name, "title": name, "signed": signed, "unit": "logit", "about": "A test.", "evidence": ""}
-                    for name, signed in methods.items()],
-        "layers": [{"name": name, "jump": f.jump, "centre": f.centre, "size": f.size} for name, (f, _) in LAYERS.items()],
-        "maps": [{"photo": 0, "method": method, "layer": layer, "target": "predicted", "class": 0, **bytes_of(values)}
-                 for (method, layer), values in maps.items()],
+        "kind": "attention",
+        "classes": ["a", "b"],
+        "photos": [
+            {
+                "name": "p.png",
+                "src": data_uri(Image.fromarray(np.stack([grey] * 3, -1))),
+                "width": SIDE,
+                "height": SIDE,
+                "true": 0,
+                "top": [[0, 0.9], [1, 0.1]],
+                "mask": data_uri(Image.fromarray(mask)),
+            }
+        ],
+        "methods": [
+            {"id": name, "title": name, "signed": signed, "unit": "logit", "about": "A test.", "evidence": ""}
+            for name, signed in methods.items()
+        ],
+        "layers": [
+            {"name": name, "jump": f.jump, "centre": f.centre, "size": f.size} for name, (f, _) in LAYERS.items()
+        ],
+        "maps": [
+            {"photo": 0, "method": method, "layer": layer, "target": "predicted", "class": 0, **bytes_of(values)}
+            for (method, layer), values in maps.items()
+        ],
         "limits": {f"{method}|{layer or ''}|predicted": 8.0 for method, layer in maps},
-    }  # fmt: skip
+    }
 
 
 def viewer_page(folder: Path, data: dict[str, Any]) -> Path:
@@ -259,8 +275,16 @@ def test_the_address_holds_the_whole_view(opened, folder):
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowDown")
     state = state_of(page)
-    wanted = {"view": "attention-viewer", "photo": "5", "method": "grad_cam", "layer": "conv1_2", "target": "true",
-              "opacity": "35", "scale": "all", "outline": "1"}  # fmt: skip
+    wanted = {
+        "view": "attention-viewer",
+        "photo": "5",
+        "method": "grad_cam",
+        "layer": "conv1_2",
+        "target": "true",
+        "opacity": "35",
+        "scale": "all",
+        "outline": "1",
+    }
     assert {key: state[key] for key in state if key != "cell"} == wanted
     again = show(opened, folder, data, page.evaluate("location.hash"))
     assert (canvas(page) == canvas(again)).all()
@@ -272,9 +296,44 @@ def test_the_address_holds_the_whole_view(opened, folder):
 def test_no_address_breaks_the_viewer(opened, folder):
     page = show(opened, folder, attention(3, hostile=True))
     noise = random.Random(0)
-    keys = ["photo", "method", "layer", "target", "opacity", "scale", "cell", "outline", "alone", "__proto__", "constructor"]
-    values = ["-1", "1e99", "NaN", "99", "", "%", "%E0%A4%A", "<script>", "null", "__proto__", "constructor", "grad_cam", "saliency",
-              "conv2_2", "true", "0,0", "999,999", "a,b", "-3,4", "1.5,2.5", "runner-up", "\u202e", "x" * 3000]  # fmt: skip
+    keys = [
+        "photo",
+        "method",
+        "layer",
+        "target",
+        "opacity",
+        "scale",
+        "cell",
+        "outline",
+        "alone",
+        "__proto__",
+        "constructor",
+    ]
+    values = [
+        "-1",
+        "1e99",
+        "NaN",
+        "99",
+        "",
+        "%",
+        "%E0%A4%A",
+        "<script>",
+        "null",
+        "__proto__",
+        "constructor",
+        "grad_cam",
+        "saliency",
+        "conv2_2",
+        "true",
+        "0,0",
+        "999,999",
+        "a,b",
+        "-3,4",
+        "1.5,2.5",
+        "runner-up",
+        "\u202e",
+        "x" * 3000,
+    ]
     for _ in range(60):
         parts = [f"{noise.choice(keys)}={noise.choice(values)}" for _ in range(noise.randint(0, 8))]
         start = noise.choice(["view=attention-viewer&", "view=other&", ""])
@@ -332,7 +391,9 @@ def test_a_viewer_without_maps_says_so(opened, folder):
     shown = exhibits(False)["viewer"]
     one = replace(shown, exhibit=replace(shown.exhibit, viewer=told_by_hand(data)))
     path = folder / "empty.html"
-    path.write_text(render(replace(fake_page(False), sections=(Section("attention", "Attention", shown=(one,)),))), encoding="utf-8")
+    path.write_text(
+        render(replace(fake_page(False), sections=(Section("attention", "Attention", shown=(one,)),))), encoding="utf-8"
+    )
     page = opened(path)
     assert page.locator("[data-part=sentence]").inner_text() != ""
     assert not page.locator("[data-part=body]").is_visible()
@@ -348,10 +409,15 @@ def test_the_strip_is_one_tab_stop_with_arrow_keys_and_says_right_and_wrong(open
     strip.locator('[tabindex="0"]').focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
-    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Photo 3, shapes_0002.png: predicted triangle, correct"
+    assert (
+        page.evaluate("document.activeElement.getAttribute('aria-label')")
+        == "Photo 3, shapes_0002.png: predicted triangle, correct"
+    )
     assert page.get_by_label("Photo", exact=True).input_value() == "2"
     page.keyboard.press("End")
-    assert "predicted heart, wrong, true class ring" in page.evaluate("document.activeElement.getAttribute('aria-label')")
+    assert "predicted heart, wrong, true class ring" in page.evaluate(
+        "document.activeElement.getAttribute('aria-label')"
+    )
     page.keyboard.press("Home")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.dataset.part") == "stage"
@@ -363,8 +429,14 @@ def test_the_map_is_read_by_keyboard_from_its_peak(opened, folder):
     page.keyboard.press("Tab")
     value = page.locator("[data-part=value]")
     assert value.inner_text().startswith("Row 11, column 21 of 26 × 26: 3 logit")
-    walk = (("ArrowLeft", "Row 11, column 20"), ("ArrowUp", "Row 10, column 20"), ("Home", "Row 10, column 1 "),
-            ("PageDown", "Row 26, column 1 "), ("ArrowDown", "Row 26, column 1 "), ("End", "Row 26, column 26"))  # fmt: skip
+    walk = (
+        ("ArrowLeft", "Row 11, column 20"),
+        ("ArrowUp", "Row 10, column 20"),
+        ("Home", "Row 10, column 1 "),
+        ("PageDown", "Row 26, column 1 "),
+        ("ArrowDown", "Row 26, column 1 "),
+        ("End", "Row 26, column 26"),
+    )
     for key, place_ in walk:
         page.keyboard.press(key)
         assert value.inner_text().startswith(place_), key

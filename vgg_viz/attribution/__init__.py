@@ -19,19 +19,35 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="IProgress not found")
     import captum.attr  # noqa: F401
 
-from vgg_viz.attribution.asked import asked
-from vgg_viz.attribution.cam import after_relu, choose_layer, default_layer, layer_for, on_pixels
 from vgg_viz.attribution.method import METHODS, Baseline, Family, Map, Method, Options, method, pictures_at_once
-from vgg_viz.attribution.shared import SharedPass, cams_all_layers, grad_cam_all_layers, gradient_bundle
+from vgg_viz.attribution.methods.cam import after_relu, choose_layer, default_layer, layer_for, on_pixels
+from vgg_viz.attribution.single_pass import SharedPass, cams_all_layers, grad_cam_all_layers, gradient_bundle
+from vgg_viz.attribution.target_parsing import asked
 from vgg_viz.attribution.targets import Against, Aim, Target, given
 from vgg_viz.capture.hooks import aiming, evaluating, frozen, on_device_of
 from vgg_viz.errors import InputRefused
 from vgg_viz.records import Attribution, Neuron
 
 __all__ = [
-    "Against", "Family", "Map", "Method", "Neuron", "Options", "SharedPass", "Target", "after_relu", "asked", "attribute",
-    "cams_all_layers", "choose_layer", "grad_cam_all_layers", "gradient_bundle", "method", "methods", "on_pixels",
-]  # fmt: skip
+    "Against",
+    "Family",
+    "Map",
+    "Method",
+    "Neuron",
+    "Options",
+    "SharedPass",
+    "Target",
+    "after_relu",
+    "asked",
+    "attribute",
+    "cams_all_layers",
+    "choose_layer",
+    "grad_cam_all_layers",
+    "gradient_bundle",
+    "method",
+    "methods",
+    "on_pixels",
+]
 
 ORDER: tuple[Family, ...] = ("gradient", "cam", "relevance", "perturbation")
 
@@ -86,11 +102,25 @@ def attribute(
     images = on_device_of(model, images)
     size = batch or pictures_at_once(model, images)
     if chosen.layered:
-        layer = layer_for(model, images, layer, target) if isinstance(target, Neuron) else layer or default_layer(model, images)
+        layer = (
+            layer_for(model, images, layer, target)
+            if isinstance(target, Neuron)
+            else layer or default_layer(model, images)
+        )
     options = Options(
-        layer=layer, seed=seed, steps=steps, samples=samples, noise=noise, baseline=baseline, window=window, stride=stride,
-        windows=None if windows is None else tuple(windows), masks=masks, relu=relu, batch=size,
-    )  # fmt: skip
+        layer=layer,
+        seed=seed,
+        steps=steps,
+        samples=samples,
+        noise=noise,
+        baseline=baseline,
+        window=window,
+        stride=stride,
+        windows=None if windows is None else tuple(windows),
+        masks=masks,
+        relu=relu,
+        batch=size,
+    )
     with ExitStack() as worn:
         for wear in (evaluating(model), frozen(model), torch.inference_mode(False), torch.enable_grad()):
             worn.enter_context(wear)

@@ -51,7 +51,9 @@ def localise(maps: Tensor, images: Tensor) -> tuple[Localised, ...]:
     return tuple(found)
 
 
-def by_saliency(model: nn.Module, images: Tensor, *, target: Target = "predicted") -> tuple[Tensor, tuple[Localised, ...]]:
+def by_saliency(
+    model: nn.Module, images: Tensor, *, target: Target = "predicted"
+) -> tuple[Tensor, tuple[Localised, ...]]:
     """Saliency of the class (B, H, W), and what `localise` makes of it; raises as `attribute`."""
     from vgg_viz.attribution import attribute
 

@@ -82,7 +82,9 @@ class Map:
 
 
 Compute = Callable[[nn.Module, Tensor, Tensor, Options], Map]
-Passes = Callable[[Options, int], float]  # options and the side of the pictures [px] -> forward and backward passes a picture
+Passes = Callable[
+    [Options, int], float
+]  # options and the side of the pictures [px] -> forward and backward passes a picture
 PassesOn = Callable[[nn.Module, Options, int], float]  # the same, where the network decides as well
 
 
@@ -126,19 +128,31 @@ class Method:
 
 
 # Within a family the first methods of these files lead, and those of a new file follow by its name.
-FIRST = ("cam", "gradient", "gradient_cams", "perturbation")
-METHODS: Registry[Method] = Registry("attribution method", fill="vgg_viz.attribution", first=FIRST)
+FIRST = ("cam", "gradient", "gradient_cams", "occlusion")
+METHODS: Registry[Method] = Registry("attribution method", fill="vgg_viz.attribution.methods", first=FIRST)
 
 
 def method(
-    name: str, *, title: str, family: Family, signed: bool, unit: str, about: str, source: str,
-    layered: bool = False, complete: bool = False, reads: tuple[str, ...] = (), passes: Passes | None = None,
+    name: str,
+    *,
+    title: str,
+    family: Family,
+    signed: bool,
+    unit: str,
+    about: str,
+    source: str,
+    layered: bool = False,
+    complete: bool = False,
+    reads: tuple[str, ...] = (),
+    passes: Passes | None = None,
     passes_on: PassesOn | None = None,
-) -> Callable[[Compute], Compute]:  # fmt: skip
+) -> Callable[[Compute], Compute]:
     """Register the decorated function as an attribution method; raises VggVizError when the name is taken."""
 
     def register(compute: Compute) -> Compute:
-        about_it = Method(name, title, family, signed, unit, layered, complete, about, source, compute, reads, passes, passes_on)
+        about_it = Method(
+            name, title, family, signed, unit, layered, complete, about, source, compute, reads, passes, passes_on
+        )
         METHODS.add(name, about_it, by=compute.__module__)
         return compute
 
@@ -164,7 +178,9 @@ def baseline_for(images: Tensor, baseline: Baseline) -> Tensor:
         return blurred(images, min(images.shape[-2:]) / BLUR)
     known = {"black": 0.0, "grey": 0.5, "white": 1.0}
     if isinstance(baseline, str) and baseline not in known:
-        raise InputRefused(f"there is no baseline {baseline!r}; choose black, grey, white, mean, blur, a number or a tensor.")
+        raise InputRefused(
+            f"there is no baseline {baseline!r}; choose black, grey, white, mean, blur, a number or a tensor."
+        )
     return torch.full_like(images, known[baseline] if isinstance(baseline, str) else float(baseline))
 
 

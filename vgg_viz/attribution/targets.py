@@ -105,7 +105,9 @@ def given(target: Target, *, count: int, labels: Tensor | None) -> Given:
     """
     if isinstance(target, Neuron):
         if (target.row is None) != (target.column is None):
-            raise InputRefused(f"a neuron of {target.layer} came with a row or a column alone; give both, or neither for its channel.")
+            raise InputRefused(
+                f"a neuron of {target.layer} came with a row or a column alone; give both, or neither for its channel."
+            )
         return Given(target, count, None)
     if isinstance(target, Against):
         first, second = (given_classes(side, count=count, labels=labels) for side in (target.first, target.second))

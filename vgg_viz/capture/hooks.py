@@ -67,7 +67,11 @@ def meeting(model: nn.Module, layers: Iterable[str], met: Met) -> Iterator[list[
     lowest: list[Tensor] = []
     with ExitStack() as hooks:
         for layer in found:
-            hooks.callback(layer.module.register_forward_hook(_meeter(lowest, met, layer.name, layer.kind in ("conv", "bn"))).remove)
+            hooks.callback(
+                layer.module.register_forward_hook(
+                    _meeter(lowest, met, layer.name, layer.kind in ("conv", "bn"))
+                ).remove
+            )
         yield lowest
 
 
@@ -81,7 +85,9 @@ def _meeter(lowest: list[Tensor], met: Met, name: str, written: bool) -> Callabl
             # The graph keeps this function to its end. The values must not stay as long: at once they are half of the memory.
             values = held.pop()
             if values._version != version:
-                raise InputRefused(f"something wrote over what {name} had said; ask for the layer that did, the one after it.")
+                raise InputRefused(
+                    f"something wrote over what {name} had said; ask for the layer that did, the one after it."
+                )
             met(name, values, gradient)
 
         output.register_hook(answer)  # type: ignore[no-untyped-call]
@@ -166,7 +172,9 @@ def _value(output: Tensor, neuron: Neuron) -> Tensor:
     asked = [neuron.channel] + ([] if neuron.row is None or neuron.column is None else [neuron.row, neuron.column])
     if len(asked) > len(sizes) or any(not 0 <= place < size for place, size in zip(asked, sizes, strict=False)):
         places = "" if len(sizes) == 1 else f", rows 0 to {sizes[1] - 1} and columns 0 to {sizes[2] - 1}"
-        raise InputRefused(f"unit {neuron} was asked for; {neuron.layer} has channels 0 to {sizes[0] - 1}{places or ' and no map'}.")
+        raise InputRefused(
+            f"unit {neuron} was asked for; {neuron.layer} has channels 0 to {sizes[0] - 1}{places or ' and no map'}."
+        )
     if len(asked) == 3:
         return output[:, asked[0], asked[1], asked[2]].clone()
     return output[:, neuron.channel].flatten(1).mean(1) if len(sizes) > 1 else output[:, neuron.channel].clone()
@@ -266,7 +274,9 @@ def _handed_on(maps: Tensor) -> Tensor:
 
 def worn(module: nn.Module) -> bool:
     """Whether somebody listens to the module or has changed its forward pass: it must not be asked about parts of a picture then."""
-    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks) or "forward" in vars(module)
+    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks) or "forward" in vars(
+        module
+    )
 
 
 def on_device_of(model: nn.Module, values: Tensor) -> Tensor:

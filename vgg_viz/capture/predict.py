@@ -13,7 +13,9 @@ from vgg_viz.records import Architecture
 Progress = Callable[[int, int], None]  # pictures done, pictures in all
 
 
-def predict_logits(model: nn.Module, images: Tensor, *, batch_size: int | None = None, progress: Progress | None = None) -> Tensor:
+def predict_logits(
+    model: nn.Module, images: Tensor, *, batch_size: int | None = None, progress: Progress | None = None
+) -> Tensor:
     """The class scores of every picture, in eval mode, without gradients.
 
     images      (N, C, H, W) in [0, 1]; moved to the model's device a batch at a time

@@ -4,39 +4,68 @@ from __future__ import annotations
 
 import argparse
 
-from vgg_viz.commands.opening import overrides
+from vgg_viz.commands.checkpoint_options import overrides
+from vgg_viz.commands.output import DONE, as_typed, landed, print_json
 from vgg_viz.commands.parser import CHECKPOINT_OR_BUNDLED, Parser, command, positive
-from vgg_viz.commands.saying import DONE, as_typed, landed, print_json
 
 
 def words(parser: Parser) -> None:
     """The words that `audit` understands."""
     parser.add_argument("checkpoint", nargs="?", help=CHECKPOINT_OR_BUNDLED)
-    parser.add_argument("--data", metavar="DIR", help="an ImageFolder (with masks/ or boxes beside it, if there are), or shapes; "
-                        "default: what the checkpoint carries")  # fmt: skip
-    parser.add_argument("--class", dest="audited", metavar="NAME", action="append", default=[],
-                        help="search this class only; may be given several times")  # fmt: skip
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        help="an ImageFolder (with masks/ or boxes beside it, if there are), or shapes; "
+        "default: what the checkpoint carries",
+    )
+    parser.add_argument(
+        "--class",
+        dest="audited",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="search this class only; may be given several times",
+    )
     parser.add_argument("--limit", type=positive, default=600, metavar="N", help="pictures at most (default 600)")
     parser.add_argument("--out", default="gallery", metavar="DIR", help="where galleries land (default gallery)")
     parser.add_argument("--open", action="store_true", help="open the page in a browser when done")
 
 
-@command("audit", order=25, words=words, checkpoint=True, about="find what a checkpoint looks at instead of the object, and test it",
-         example="python -m vgg_viz audit best.pt --data pictures/ --json")  # fmt: skip
+@command(
+    "audit",
+    order=25,
+    words=words,
+    checkpoint=True,
+    about="find what a checkpoint looks at instead of the object, and test it",
+    example="python -m vgg_viz audit best.pt --data pictures/ --json",
+)
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status: 0 whatever is found."""
-    from vgg_viz.report.auditing.auditing import audited
-    from vgg_viz.report.console import Steps
-    from vgg_viz.report.gallery import module_device
+    from vgg_viz.console import Steps
+    from vgg_viz.sections.audit.audit import audited
+    from vgg_viz.sections.report.report import module_device
 
     with Steps(quiet=options.quiet) as steps:
         done = audited(
-            options.checkpoint, data=options.data, classes=options.audited, limit=options.limit, out=options.out, seed=options.seed,
-            device=module_device(options.device), overrides=overrides(options), command=as_typed(options), progress=steps,
-        )  # fmt: skip
+            options.checkpoint,
+            data=options.data,
+            classes=options.audited,
+            limit=options.limit,
+            out=options.out,
+            seed=options.seed,
+            device=module_device(options.device),
+            overrides=overrides(options),
+            command=as_typed(options),
+            progress=steps,
+        )
     if options.json:
-        print_json({**done.facts, "missing": [{"section": title, "reason": reason} for title, reason in done.result.missing],
-                    "warnings": done.result.warnings})  # fmt: skip
+        print_json(
+            {
+                **done.facts,
+                "missing": [{"section": title, "reason": reason} for title, reason in done.result.missing],
+                "warnings": done.result.warnings,
+            }
+        )
         return DONE
     landed(options, done.result)
     return DONE

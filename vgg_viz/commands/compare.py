@@ -4,65 +4,104 @@ from __future__ import annotations
 
 import argparse
 
-from vgg_viz.commands.opening import overrides
+from vgg_viz.commands.checkpoint_options import overrides
+from vgg_viz.commands.output import as_typed, landed
 from vgg_viz.commands.parser import Parser, command
-from vgg_viz.commands.saying import as_typed, landed
 
 
 def words(parser: Parser) -> None:
     """The words that `compare` understands."""
-    parser.add_argument("first", metavar="A", help="a .pt file, or a variant's name (vgg16, ...) for random weights; alone: "
-                         "the folder of a run that kept its epochs, for a timeline")  # fmt: skip
-    parser.add_argument("second", metavar="B", nargs="?", help="the other one; options about checkpoints count for both")
+    parser.add_argument(
+        "first",
+        metavar="A",
+        help="a .pt file, or a variant's name (vgg16, ...) for random weights; alone: "
+        "the folder of a run that kept its epochs, for a timeline",
+    )
+    parser.add_argument(
+        "second", metavar="B", nargs="?", help="the other one; options about checkpoints count for both"
+    )
     parser.add_argument("--images", metavar="DIR", help="pictures to look into: a folder, or one picture")
-    parser.add_argument("--data", metavar="DIR",
-                         help="labelled pictures to measure on: an ImageFolder, or shapes; default: what they carry")  # fmt: skip
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        help="labelled pictures to measure on: an ImageFolder, or shapes; default: what they carry",
+    )
     parser.add_argument("--out", default="gallery", metavar="DIR", help="where galleries land (default gallery)")
-    parser.add_argument("--preset", default="standard", choices=("quick", "standard", "full"), help="how much to compute")
+    parser.add_argument(
+        "--preset", default="standard", choices=("quick", "standard", "full"), help="how much to compute"
+    )
     parser.add_argument("--open", action="store_true", help="open the page in a browser when done")
     group = parser.add_argument_group("of a run: from which epoch on is a shortcut used?")
-    group.add_argument("--region", metavar="BOX", help="what may give it away: x0,y0,x1,y1 [px], border[:WIDTH], background or colours")
+    group.add_argument(
+        "--region", metavar="BOX", help="what may give it away: x0,y0,x1,y1 [px], border[:WIDTH], background or colours"
+    )
     group.add_argument("--class", dest="of_class", metavar="NAME", help="which class")
-    group.add_argument("--findings", metavar="FILE", help="instead: what `audit --json` printed, or the truth of planted shapes")
+    group.add_argument(
+        "--findings", metavar="FILE", help="instead: what `audit --json` printed, or the truth of planted shapes"
+    )
 
 
-@command("compare", order=20, words=words, checkpoint=True,
-         about="set two checkpoints, or the epochs of a run, before the same pictures, on one page",
-         example="python -m vgg_viz compare before.pt after.pt --data pictures/\n"
-                 "  python -m vgg_viz compare runs/shapes --region 0,0,12,12 --class star")  # fmt: skip
+@command(
+    "compare",
+    order=20,
+    words=words,
+    checkpoint=True,
+    about="set two checkpoints, or the epochs of a run, before the same pictures, on one page",
+    example="python -m vgg_viz compare before.pt after.pt --data pictures/\n"
+    "  python -m vgg_viz compare runs/shapes --region 0,0,12,12 --class star",
+)
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
-    from vgg_viz.report.comparison.compare import compare
-    from vgg_viz.report.console import Steps
-    from vgg_viz.report.gallery import module_device
+    from vgg_viz.console import Steps
+    from vgg_viz.sections.compare.compare import compare
+    from vgg_viz.sections.report.report import module_device
 
     if options.second is None:
         return _timeline(options)
     _require_no_run_options(options)
     with Steps(quiet=options.quiet) as steps:
         result = compare(
-            options.first, options.second, images=options.images, data=options.data, out=options.out, preset=options.preset,
-            seed=options.seed, device=module_device(options.device), overrides=overrides(options), command=as_typed(options),
+            options.first,
+            options.second,
+            images=options.images,
+            data=options.data,
+            out=options.out,
+            preset=options.preset,
+            seed=options.seed,
+            device=module_device(options.device),
+            overrides=overrides(options),
+            command=as_typed(options),
             progress=steps,
-        )  # fmt: skip
+        )
     return landed(options, result)
 
 
 def _timeline(options: argparse.Namespace) -> int:
-    from vgg_viz.report.console import Steps
-    from vgg_viz.report.gallery import module_device
-    from vgg_viz.report.timeline.timeline import timeline
+    from vgg_viz.console import Steps
+    from vgg_viz.sections.report.report import module_device
+    from vgg_viz.sections.timeline.timeline import timeline
 
     with Steps(quiet=options.quiet) as steps:
         found = timeline(
-            options.first, images=options.images, data=options.data, out=options.out, preset=options.preset, seed=options.seed,
-            device=module_device(options.device), overrides=overrides(options), region=options.region, of_class=options.of_class,
-            suspected=options.findings, command=as_typed(options), progress=steps,
-        )  # fmt: skip
+            options.first,
+            images=options.images,
+            data=options.data,
+            out=options.out,
+            preset=options.preset,
+            seed=options.seed,
+            device=module_device(options.device),
+            overrides=overrides(options),
+            region=options.region,
+            of_class=options.of_class,
+            suspected=options.findings,
+            command=as_typed(options),
+            progress=steps,
+        )
     facts = {
-        "epochs": found.epochs, "findings": [{"level": finding.level, "text": finding.text} for finding in found.findings],
+        "epochs": found.epochs,
+        "findings": [{"level": finding.level, "text": finding.text} for finding in found.findings],
         "series": found.series,
-    }  # fmt: skip
+    }
     return landed(options, found.result, facts)
 
 
@@ -72,4 +111,6 @@ def _require_no_run_options(options: argparse.Namespace) -> None:
     about = {"--region": options.region, "--class": options.of_class, "--findings": options.findings}
     given = [name for name, value in about.items() if value is not None]
     if given:
-        raise InputRefused(f"{given[0]} is about the epochs of one run, and two checkpoints came; give the run's folder alone.")
+        raise InputRefused(
+            f"{given[0]} is about the epochs of one run, and two checkpoints came; give the run's folder alone."
+        )

@@ -5,29 +5,46 @@ from __future__ import annotations
 import argparse
 import sys
 
+from vgg_viz.commands.output import DONE, PARTS_MISSING, print_json
 from vgg_viz.commands.parser import Parser, add, command, shared_options
-from vgg_viz.commands.planting import planted_shortcut, shortcut_words
-from vgg_viz.commands.saying import DONE, PARTS_MISSING, print_json
+from vgg_viz.commands.shortcut_options import planted_shortcut, shortcut_words
 
 
 def words(parser: Parser) -> None:
     """The words that `data` understands."""
     kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True, parser_class=Parser)
-    shapes = add(kinds, "shapes", "paint ten shape classes with exact object masks, as an ImageFolder", [shared_options()],
-                 "python -m vgg_viz data shapes --out pictures --train 1000")  # fmt: skip
+    shapes = add(
+        kinds,
+        "shapes",
+        "paint ten shape classes with exact object masks, as an ImageFolder",
+        [shared_options()],
+        "python -m vgg_viz data shapes --out pictures --train 1000",
+    )
     shapes.add_argument("--out", required=True, metavar="DIR")
     shapes.add_argument("--train", type=int, default=2000, metavar="N", help="training pictures (default 2000)")
     shapes.add_argument("--val", type=int, default=500, metavar="N", help="validation pictures (default 500)")
     shapes.add_argument("--test", type=int, default=500, metavar="N", help="test pictures (default 500)")
     shapes.add_argument("--side", type=int, default=64, metavar="PX", help="of a picture (default 64)")
     shortcut_words(shapes)
-    check = add(kinds, "check", "read every picture of a folder and name those that cannot be used", [shared_options()],
-                "python -m vgg_viz data check pictures/")  # fmt: skip
+    check = add(
+        kinds,
+        "check",
+        "read every picture of a folder and name those that cannot be used",
+        [shared_options()],
+        "python -m vgg_viz data check pictures/",
+    )
     check.add_argument("folder", metavar="DIR")
 
 
-@command("data", order=70, words=words, checkpoint=False, shared=False, about="paint the dataset shapes, or check a folder of pictures",
-         example="python -m vgg_viz data shapes --out pictures")  # fmt: skip
+@command(
+    "data",
+    order=70,
+    words=words,
+    checkpoint=False,
+    shared=False,
+    about="paint the dataset shapes, or check a folder of pictures",
+    example="python -m vgg_viz data shapes --out pictures",
+)
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
     if options.kind == "check":
@@ -50,7 +67,9 @@ def run(options: argparse.Namespace) -> int:
         for _, reason in found["skipped"]:
             print(f"vgg_viz data: {reason}", file=sys.stderr)
         skipped = len(found["skipped"])
-        print(f"{found['readable']:,} pictures of {len(found['classes'])} classes can be read, {skipped:,} files cannot.")
+        print(
+            f"{found['readable']:,} pictures of {len(found['classes'])} classes can be read, {skipped:,} files cannot."
+        )
         outline, box, unknown = (found["objects"][kind] for kind in ("outline", "box", "unknown"))
         if outline or box:
             print(f"Where the object is: {outline:,} by a mask, {box:,} by boxes, {unknown:,} unknown.")

@@ -5,18 +5,25 @@ from __future__ import annotations
 import argparse
 import sys
 
+from vgg_viz.commands.output import DONE, PARTS_MISSING, print_json
 from vgg_viz.commands.parser import Parser, command
-from vgg_viz.commands.saying import DONE, PARTS_MISSING, print_json
 
 
 def words(parser: Parser) -> None:
     """The words that `doctor` understands."""
-    parser.add_argument("--fix", action="store_true",
-                        help="put opencv-python-headless in place of opencv-python where libGL is missing")  # fmt: skip
+    parser.add_argument(
+        "--fix", action="store_true", help="put opencv-python-headless in place of opencv-python where libGL is missing"
+    )
 
 
-@command("doctor", order=100, words=words, checkpoint=False, about="check this installation and name every fix",
-         example="python -m vgg_viz doctor")  # fmt: skip
+@command(
+    "doctor",
+    order=100,
+    words=words,
+    checkpoint=False,
+    about="check this installation and name every fix",
+    example="python -m vgg_viz doctor",
+)
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
     from vgg_viz.doctor import examine, fix_opencv

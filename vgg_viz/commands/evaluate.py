@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from vgg_viz.commands.opening import opened
+from vgg_viz.commands.checkpoint_options import opened
+from vgg_viz.commands.output import DONE, print_json
 from vgg_viz.commands.parser import CHECKPOINT_OR_BUNDLED, Parser, command, positive
-from vgg_viz.commands.saying import DONE, print_json
 from vgg_viz.errors import InputRefused
 
 
@@ -19,13 +19,19 @@ def words(parser: Parser) -> None:
     parser.add_argument("--dense", action="store_true", help="use the dense form (VGG only)")
 
 
-@command("evaluate", order=40, words=words, checkpoint=True, about="measure a checkpoint on labelled pictures",
-         example="python -m vgg_viz evaluate best.pt --data pictures/ --json")  # fmt: skip
+@command(
+    "evaluate",
+    order=40,
+    words=words,
+    checkpoint=True,
+    about="measure a checkpoint on labelled pictures",
+    example="python -m vgg_viz evaluate best.pt --data pictures/ --json",
+)
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
     from vgg_viz.capture.predict import predict_logits
-    from vgg_viz.report.evaluation import summary
-    from vgg_viz.report.material import labelled_pictures, phrase
+    from vgg_viz.studies.evaluation import summary
+    from vgg_viz.studies.inputs import labelled_pictures, phrase
 
     checkpoint, model = opened(options, dense=options.dense)
     batch, origin = labelled_pictures(checkpoint, options.data, limit=options.limit, seed=options.seed)
@@ -38,6 +44,8 @@ def run(options: argparse.Namespace) -> int:
         print_json({**found, "measured_on": phrase(origin)})
     else:
         low, high = found["interval"]
-        print(f"{found['top1'] * 100:.2f} % of {found['n']:,} right (95 % interval {low * 100:.1f} to {high * 100:.1f}), "
-              f"top-5 {found['top5'] * 100:.2f} %, calibration error {found['ece'] * 100:.1f} points; {phrase(origin)}")  # fmt: skip
+        print(
+            f"{found['top1'] * 100:.2f} % of {found['n']:,} right (95 % interval {low * 100:.1f} to {high * 100:.1f}), "
+            f"top-5 {found['top5'] * 100:.2f} %, calibration error {found['ece'] * 100:.1f} points; {phrase(origin)}"
+        )
     return DONE

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from vgg_viz.commands.opening import overrides
+from vgg_viz.commands.checkpoint_options import overrides
+from vgg_viz.commands.output import DONE, print_json
 from vgg_viz.commands.parser import CHECKPOINT, Parser, command
-from vgg_viz.commands.saying import DONE, print_json
 
 
 def words(parser: Parser) -> None:
@@ -17,8 +17,14 @@ def words(parser: Parser) -> None:
     parser.add_argument("--force", action="store_true", help="replace FILE where it exists")
 
 
-@command("export", order=80, words=words, checkpoint=True, about="write a checkpoint for other programs: safetensors or ONNX",
-         example="python -m vgg_viz export best.pt best.safetensors")  # fmt: skip
+@command(
+    "export",
+    order=80,
+    words=words,
+    checkpoint=True,
+    about="write a checkpoint for other programs: safetensors or ONNX",
+    example="python -m vgg_viz export best.pt best.safetensors",
+)
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
     from vgg_viz.models.checkpoint import load

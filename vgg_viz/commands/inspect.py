@@ -5,31 +5,41 @@ from __future__ import annotations
 import argparse
 import sys
 
-from vgg_viz.commands.opening import opened
+from vgg_viz.commands.checkpoint_options import opened
+from vgg_viz.commands.output import DONE, print_json
 from vgg_viz.commands.parser import CHECKPOINT_OR_BUNDLED, Parser, command
-from vgg_viz.commands.saying import DONE, print_json
 
 
 def words(parser: Parser) -> None:
     """The words that `inspect` understands."""
     parser.add_argument("checkpoint", nargs="?", help=CHECKPOINT_OR_BUNDLED)
-    parser.add_argument("--images", metavar="DIR", help="pictures such as it was trained on: they tell which mean and std it expects")
+    parser.add_argument(
+        "--images", metavar="DIR", help="pictures such as it was trained on: they tell which mean and std it expects"
+    )
 
 
-@command("inspect", order=60, words=words, checkpoint=True, about="say what a checkpoint holds, layer by layer, and how it is known",
-         example="python -m vgg_viz inspect best.pt --images photos/ --json")  # fmt: skip
+@command(
+    "inspect",
+    order=60,
+    words=words,
+    checkpoint=True,
+    about="say what a checkpoint holds, layer by layer, and how it is known",
+    example="python -m vgg_viz inspect best.pt --images photos/ --json",
+)
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
-    from vgg_viz.report.inspection import as_text, facts
+    from vgg_viz.studies.inspection import as_text, facts
 
     checkpoint, model = opened(options)
     found = facts(checkpoint, model)
     if options.images is not None:
         from vgg_viz.data.folder import read_images
-        from vgg_viz.report.detective import MOST_PICTURES, detect
-        from vgg_viz.report.material import in_channels
+        from vgg_viz.studies.inputs import in_channels
+        from vgg_viz.studies.preprocessing_check import MOST_PICTURES, detect
 
-        batch = in_channels(read_images(options.images, image_side=checkpoint.architecture.image_side, limit=MOST_PICTURES), checkpoint)
+        batch = in_channels(
+            read_images(options.images, image_side=checkpoint.architecture.image_side, limit=MOST_PICTURES), checkpoint
+        )
         for _, reason in batch.skipped:
             print(f"vgg_viz inspect: left out: {reason}", file=sys.stderr)
         found["preprocessing"] = detect(model, batch.images, seed=options.seed).plain()

@@ -83,7 +83,14 @@ COMMANDS: Registry[Command] = Registry("command", fill="vgg_viz.commands")
 
 
 def command(
-    name: str, *, order: int, about: str, example: str, words: Callable[[Parser], None], checkpoint: bool = True, shared: bool = True
+    name: str,
+    *,
+    order: int,
+    about: str,
+    example: str,
+    words: Callable[[Parser], None],
+    checkpoint: bool = True,
+    shared: bool = True,
 ) -> Callable[[Run], Run]:
     """Register the decorated function as a command; raises VggVizError when the name is taken."""
 
@@ -101,7 +108,9 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     if strange:
         # The command itself refuses, not the root: an option of another command is no option of this one.
         for chosen in (options.command, getattr(options, "kind", None)):
-            below = next((action.choices for action in reader._actions if isinstance(action, argparse._SubParsersAction)), {})
+            below = next(
+                (action.choices for action in reader._actions if isinstance(action, argparse._SubParsersAction)), {}
+            )
             reader = below.get(str(chosen), reader)
         reader.error(f"unrecognized arguments: {' '.join(strange)}")
     return options
@@ -110,12 +119,14 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
 def parser() -> Parser:
     """The whole command line."""
     root = Parser(
-        prog="vgg_viz", allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="vgg_viz",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         description="One VGG checkpoint in, one gallery out.",
         epilog="examples:\n  python -m vgg_viz report                      the bundled Tiny VGG\n"
         "  python -m vgg_viz report best.pt --data DIR   your checkpoint, measured on your pictures\n"
         "  python -m vgg_viz train --data DIR --arch vgg11 --out runs/first",
-    )  # fmt: skip
+    )
     root.add_argument("--version", action="version", version=f"vgg_viz {__version__}")
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
     shared, checkpoint = shared_options(), _checkpoint()
@@ -137,9 +148,14 @@ Commands = argparse._SubParsersAction
 def add(commands: Commands[Parser], name: str, about: str, parents: Sequence[Parser], example: str) -> Parser:
     """A command, or a kind of one, with its line in the help and its example."""
     return commands.add_parser(
-        name, help=about, description=f"{about[0].upper()}{about[1:]}.", parents=list(parents), allow_abbrev=False,
-        epilog=f"example:\n  {example}", formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+        name,
+        help=about,
+        description=f"{about[0].upper()}{about[1:]}.",
+        parents=list(parents),
+        allow_abbrev=False,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 def shared_options() -> Parser:
@@ -157,13 +173,17 @@ def _checkpoint() -> Parser:
     options = Parser(add_help=False)
     group = options.add_argument_group("what the checkpoint does not say, or says wrongly")
     group.add_argument("--arch", metavar="VARIANT", help="vgg16, vgg11_bn, tiny_vgg, ...")
-    group.add_argument("--classes", metavar="FILE", help="class names: one a line, JSON, or a folder with a folder for each class")
+    group.add_argument(
+        "--classes", metavar="FILE", help="class names: one a line, JSON, or a folder with a folder for each class"
+    )
     group.add_argument("--image-size", type=int, metavar="PX", help="side of the pictures")
     group.add_argument("--padding", type=int, choices=(0, 1), help="of the 3 × 3 convolutions")
     group.add_argument("--mean", type=numbers, metavar="R,G,B", help="that the first layer subtracts, in [0, 1]")
     group.add_argument("--std", type=numbers, metavar="R,G,B", help="that the first layer divides by")
     group.add_argument("--key", metavar="KEY", help="where in the file the weights lie, such as state_dict or student")
-    group.add_argument("--weights", choices=("ema", "raw"), help="which, where a file holds averaged and raw ones (default ema)")
+    group.add_argument(
+        "--weights", choices=("ema", "raw"), help="which, where a file holds averaged and raw ones (default ema)"
+    )
     return options
 
 

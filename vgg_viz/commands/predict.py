@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from vgg_viz.commands.opening import opened
+from vgg_viz.commands.checkpoint_options import opened
+from vgg_viz.commands.output import DONE, PARTS_MISSING, print_json
 from vgg_viz.commands.parser import CHECKPOINT, Parser, command
-from vgg_viz.commands.saying import DONE, PARTS_MISSING, print_json
 from vgg_viz.errors import ImageRefused, InputRefused
 from vgg_viz.number_text import percent
 
@@ -18,16 +18,22 @@ def words(parser: Parser) -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture files or folders")
 
 
-@command("predict", order=50, words=words, checkpoint=True, about="say what a checkpoint sees in pictures",
-         example="python -m vgg_viz predict best.pt cat.jpg dog.png")  # fmt: skip
+@command(
+    "predict",
+    order=50,
+    words=words,
+    checkpoint=True,
+    about="say what a checkpoint sees in pictures",
+    example="python -m vgg_viz predict best.pt cat.jpg dog.png",
+)
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
     import torch
 
     from vgg_viz.capture.predict import predict_logits
     from vgg_viz.data.folder import read_images
-    from vgg_viz.report.material import in_channels
-    from vgg_viz.report.wording import visible
+    from vgg_viz.gallery.html_text import visible
+    from vgg_viz.studies.inputs import in_channels
 
     checkpoint, model = opened(options)
     batches, skipped = [], []
@@ -51,11 +57,17 @@ def run(options: argparse.Namespace) -> int:
         probabilities = row.softmax(0)
         order = probabilities.argsort(descending=True, stable=True)[:5].tolist()
         top = [
-            {"class": checkpoint.classes[i], "index": i, "probability": float(probabilities[i]), "logit": float(row[i])} for i in order
+            {"class": checkpoint.classes[i], "index": i, "probability": float(probabilities[i]), "logit": float(row[i])}
+            for i in order
         ]
         found.append({"file": name, "top": top, "logits": row.tolist()})
         if not options.json:
-            print(visible(f"{name}: " + ", ".join(f"{entry['class']} {percent(entry['probability'], decimals=1)}" for entry in top)))
+            print(
+                visible(
+                    f"{name}: "
+                    + ", ".join(f"{entry['class']} {percent(entry['probability'], decimals=1)}" for entry in top)
+                )
+            )
     if options.json:
         print_json({"images": found})
     return PARTS_MISSING if skipped else DONE

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from vgg_viz.commands.opening import overrides
+from vgg_viz.commands.checkpoint_options import overrides
+from vgg_viz.commands.output import as_typed, landed
 from vgg_viz.commands.parser import CHECKPOINT_OR_BUNDLED, Parser, command, seconds
-from vgg_viz.commands.saying import as_typed, landed
 
 
 def words(parser: Parser) -> None:
@@ -15,27 +15,50 @@ def words(parser: Parser) -> None:
     parser.add_argument("--images", metavar="DIR", help="pictures to look into: a folder, or one picture")
     parser.add_argument("--data", metavar="DIR", help="labelled pictures to measure on: an ImageFolder, or shapes")
     parser.add_argument("--out", default="gallery", metavar="DIR", help="where galleries land (default gallery)")
-    parser.add_argument("--preset", default="standard", choices=("quick", "standard", "full"), help="how much to compute")
-    parser.add_argument("--budget", type=seconds, metavar="SECONDS",
-                        help="be done so long after the start, loading included: what does not fit is left out, and said")  # fmt: skip
+    parser.add_argument(
+        "--preset", default="standard", choices=("quick", "standard", "full"), help="how much to compute"
+    )
+    parser.add_argument(
+        "--budget",
+        type=seconds,
+        metavar="SECONDS",
+        help="be done so long after the start, loading included: what does not fit is left out, and said",
+    )
     parser.add_argument("--no-maps", action="store_true", help="leave the raw maps out of the gallery")
-    parser.add_argument("--standalone", action="store_true", help="one file to mail as well: the gallery with all that lies beside it")
+    parser.add_argument(
+        "--standalone", action="store_true", help="one file to mail as well: the gallery with all that lies beside it"
+    )
     parser.add_argument("--open", action="store_true", help="open the page in a browser when done")
 
 
-@command("report", order=10, words=words, checkpoint=True,
-         about="turn a checkpoint into a gallery: one HTML page with its figures and numbers",
-         example="python -m vgg_viz report best.pt --data pictures/ --out gallery")  # fmt: skip
+@command(
+    "report",
+    order=10,
+    words=words,
+    checkpoint=True,
+    about="turn a checkpoint into a gallery: one HTML page with its figures and numbers",
+    example="python -m vgg_viz report best.pt --data pictures/ --out gallery",
+)
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
-    from vgg_viz.report.console import Steps
-    from vgg_viz.report.gallery import module_device, report
+    from vgg_viz.console import Steps
+    from vgg_viz.sections.report.report import module_device, report
 
     with Steps(quiet=options.quiet) as steps:
         result = report(
-            options.checkpoint, images=options.images, data=options.data, out=options.out, preset=options.preset,
-            seed=options.seed, device=module_device(options.device), overrides=overrides(options),
-            one_file=options.standalone, keep=not options.no_maps, budget=options.budget,
-            began=options.began, command=as_typed(options), progress=steps,
-        )  # fmt: skip
+            options.checkpoint,
+            images=options.images,
+            data=options.data,
+            out=options.out,
+            preset=options.preset,
+            seed=options.seed,
+            device=module_device(options.device),
+            overrides=overrides(options),
+            one_file=options.standalone,
+            keep=not options.no_maps,
+            budget=options.budget,
+            began=options.began,
+            command=as_typed(options),
+            progress=steps,
+        )
     return landed(options, result)

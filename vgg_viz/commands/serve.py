@@ -6,29 +6,41 @@ import argparse
 import json
 import sys
 
-from vgg_viz.commands.opening import overrides
+from vgg_viz.commands.checkpoint_options import overrides
+from vgg_viz.commands.output import DONE
 from vgg_viz.commands.parser import Parser, command, port
-from vgg_viz.commands.saying import DONE
 
 
 def words(parser: Parser) -> None:
     """The words that `serve` understands."""
     parser.add_argument("folder", nargs="?", metavar="GALLERY_DIR", help="galleries to browse (default gallery)")
-    parser.add_argument("--checkpoint", nargs="?", const="", metavar="CKPT",
-                       help="the network of the live page: a .pt file or a variant's name; alone: the bundled Tiny VGG")  # fmt: skip
+    parser.add_argument(
+        "--checkpoint",
+        nargs="?",
+        const="",
+        metavar="CKPT",
+        help="the network of the live page: a .pt file or a variant's name; alone: the bundled Tiny VGG",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="where to listen (default 127.0.0.1: this machine alone)")
-    parser.add_argument("--port", type=port, metavar="N", help="0 for any free one (default 8000 if it is free, else any)")
+    parser.add_argument(
+        "--port", type=port, metavar="N", help="0 for any free one (default 8000 if it is free, else any)"
+    )
 
 
-@command("serve", order=90, words=words, checkpoint=True,
-         about="browse galleries, and ask a network about a picture, in a browser on this machine",
-         example="python -m vgg_viz serve gallery --checkpoint vgg16.pth")  # fmt: skip
+@command(
+    "serve",
+    order=90,
+    words=words,
+    checkpoint=True,
+    about="browse galleries, and ask a network about a picture, in a browser on this machine",
+    example="python -m vgg_viz serve gallery --checkpoint vgg16.pth",
+)
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
     from vgg_viz.serve import require_extra
 
     require_extra()
-    from vgg_viz.report.gallery import module_device
+    from vgg_viz.sections.report.report import module_device
     from vgg_viz.serve.application import application
     from vgg_viz.serve.galleries import offer
     from vgg_viz.serve.listening import listening, server
@@ -45,8 +57,11 @@ def run(options: argparse.Namespace) -> int:
     with listening(options.host, options.port) as (sock, place):
         notes = [] if options.quiet else [f"{said} Ctrl-C ends it."]
         if not place.loopback:
-            notes.insert(0, f"warning: {place.host} can be reached from other machines, and nobody is asked for a password; "
-                            "leave --host out to serve this machine alone.")  # fmt: skip
+            notes.insert(
+                0,
+                f"warning: {place.host} can be reached from other machines, and nobody is asked for a password; "
+                "leave --host out to serve this machine alone.",
+            )
         for note in notes:
             print(f"vgg_viz serve: {note}", file=sys.stderr)
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from vgg_viz.commands.output import DONE, print_json
 from vgg_viz.commands.parser import Parser, command
-from vgg_viz.commands.planting import planted_shortcut, shortcut_words
-from vgg_viz.commands.saying import DONE, print_json
+from vgg_viz.commands.shortcut_options import planted_shortcut, shortcut_words
 
 
 def words(parser: Parser) -> None:
     """The words that `train` understands."""
-    parser.add_argument("--data", required=True, metavar="DIR", help="shapes, or an ImageFolder with train/ and val/ or test/")
+    parser.add_argument(
+        "--data", required=True, metavar="DIR", help="shapes, or an ImageFolder with train/ and val/ or test/"
+    )
     parser.add_argument("--arch", default="tiny_vgg", help="tiny_vgg, vgg11, vgg16_bn, ... (default tiny_vgg)")
     parser.add_argument("--out", required=True, metavar="RUN_DIR", help="where the run is kept")
     parser.add_argument("--epochs", type=int)
@@ -24,8 +26,12 @@ def words(parser: Parser) -> None:
     parser.add_argument("--augment", help="none, flip, light, paper, strong, ...")
     parser.add_argument("--train-count", type=int, metavar="N", help="pictures to train on")
     parser.add_argument("--val-count", type=int, metavar="N", help="pictures to validate on")
-    parser.add_argument("--keep-epochs", type=keeping, metavar="all|none|N",
-                         help="weights of which epochs stay for `compare RUN_DIR` (default: all where they are small)")  # fmt: skip
+    parser.add_argument(
+        "--keep-epochs",
+        type=keeping,
+        metavar="all|none|N",
+        help="weights of which epochs stay for `compare RUN_DIR` (default: all where they are small)",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in RUN_DIR")
     shortcut_words(parser)
 
@@ -33,32 +39,62 @@ def words(parser: Parser) -> None:
 def keeping(text: str) -> int:
     """Every how many epochs: "all" is 1, "none" is 0."""
     if not (text in ("all", "none") or (text.isascii() and text.isdigit() and 0 < int(text) < 10**6)):
-        raise argparse.ArgumentTypeError(f"{text!r} came; all, none, or a whole number N for every N-th epoch was expected")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} came; all, none, or a whole number N for every N-th epoch was expected"
+        )
     return {"all": 1, "none": 0}[text] if text in ("all", "none") else int(text)
 
 
-@command("train", order=30, words=words, checkpoint=False, about="train a VGG and leave best.pt, last.pt and history.jsonl",
-         example="python -m vgg_viz train --data shapes --arch tiny_vgg --out runs/shapes")  # fmt: skip
+@command(
+    "train",
+    order=30,
+    words=words,
+    checkpoint=False,
+    about="train a VGG and leave best.pt, last.pt and history.jsonl",
+    example="python -m vgg_viz train --data shapes --arch tiny_vgg --out runs/shapes",
+)
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
-    from vgg_viz.report.gallery import module_device
+    from vgg_viz.sections.report.report import module_device
     from vgg_viz.training.loop import train
     from vgg_viz.training.recipe import usual_recipe
 
     recipe = usual_recipe(
-        options.arch, options.data, epochs=options.epochs, batch_size=options.batch_size, learning_rate=options.lr,
-        augment=options.augment, seed=options.seed,
-    )  # fmt: skip
+        options.arch,
+        options.data,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        learning_rate=options.lr,
+        augment=options.augment,
+        seed=options.seed,
+    )
     checkpoint = train(
-        options.data, out=options.out, arch=options.arch, recipe=recipe, image_side=options.image_size, width=options.width,
-        padding=options.padding, train_count=options.train_count, val_count=options.val_count,
-        keep_epochs=options.keep_epochs, resume=options.resume, shortcut=planted_shortcut(options), quiet=options.quiet,
+        options.data,
+        out=options.out,
+        arch=options.arch,
+        recipe=recipe,
+        image_side=options.image_size,
+        width=options.width,
+        padding=options.padding,
+        train_count=options.train_count,
+        val_count=options.val_count,
+        keep_epochs=options.keep_epochs,
+        resume=options.resume,
+        shortcut=planted_shortcut(options),
+        quiet=options.quiet,
         device=module_device(options.device),
-    )  # fmt: skip
+    )
     best = max(checkpoint.history, key=lambda epoch: epoch.val_accuracy)
     if options.json:
-        print_json({"checkpoint": str(Path(options.out) / "best.pt"), "epochs": len(checkpoint.history), "best_epoch": best.epoch,
-                     "val_accuracy": best.val_accuracy, "val_loss": best.val_loss})  # fmt: skip
+        print_json(
+            {
+                "checkpoint": str(Path(options.out) / "best.pt"),
+                "epochs": len(checkpoint.history),
+                "best_epoch": best.epoch,
+                "val_accuracy": best.val_accuracy,
+                "val_loss": best.val_loss,
+            }
+        )
     else:
         print(Path(options.out) / "best.pt")
     return DONE

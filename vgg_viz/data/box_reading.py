@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from vgg_viz.data.box_place import SPLITS, Place, Table
+from vgg_viz.data.box_files import SPLITS, Place, Table
 from vgg_viz.data.boxes import Lookup, Mark, Marked
 from vgg_viz.errors import BoxesRefused
 
@@ -30,7 +30,9 @@ def read(path: Path, name: str, most: int) -> bytes:
             if len(data) <= most:
                 return data
     except OSError as error:
-        raise BoxesRefused(f"{name} cannot be read ({error.strerror or error}); a file of boxes was expected.") from error
+        raise BoxesRefused(
+            f"{name} cannot be read ({error.strerror or error}); a file of boxes was expected."
+        ) from error
     raise BoxesRefused(
         f"{name} has {about.st_size:,} bytes, more than the {most:,} that are read; "
         "leave out what is no box (such as segmentations) or the pictures that are not here."
@@ -43,7 +45,11 @@ def read_text(path: Path, name: str, most: int) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        found = "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else f"the byte 0x{data[error.start]:02x} at {error.start}"
+        found = (
+            "UTF-16"
+            if data[:2] in (b"\xff\xfe", b"\xfe\xff")
+            else f"the byte 0x{data[error.start]:02x} at {error.start}"
+        )
         raise BoxesRefused(f"{name} is not UTF-8 ({found}); save it as UTF-8.") from error
 
 
@@ -56,7 +62,9 @@ def number(value: object, what: str) -> float:
     except (TypeError, ValueError, OverflowError):
         found = math.nan
     if not abs(found) <= FARTHEST:
-        raise BoxesRefused(f"{what} is {str(value)[:40]!r}; a number from {-FARTHEST:.0f} to {FARTHEST:.0f} was expected.")
+        raise BoxesRefused(
+            f"{what} is {str(value)[:40]!r}; a number from {-FARTHEST:.0f} to {FARTHEST:.0f} was expected."
+        )
     return found
 
 
@@ -104,9 +112,13 @@ class Gathering:
             held += marks
             before = self._sizes.setdefault(meant[0], size)
             if before != size:
-                self.refuse(meant[0], f"{self.source} gives two sizes for {self.place.shown(meant[0])}; one was expected.")
+                self.refuse(
+                    meant[0], f"{self.source} gives two sizes for {self.place.shown(meant[0])}; one was expected."
+                )
             if len(held) > MOST_MARKS:
-                self.refuse(meant[0], f"{self.source} holds more than {MOST_MARKS:,} boxes for {self.place.shown(meant[0])}.")
+                self.refuse(
+                    meant[0], f"{self.source} holds more than {MOST_MARKS:,} boxes for {self.place.shown(meant[0])}."
+                )
 
     def refuse(self, picture: Path, sentence: str) -> None:
         """Count a picture as one without boxes, for this reason."""

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from vgg_viz.data import shapes
+from vgg_viz.data.annotations import Truth, stacked
 from vgg_viz.data.folder import Skipped, decoded, median_side, open_folder
 from vgg_viz.data.shortcuts import Shortcut, as_provenance, checked, retouch
-from vgg_viz.data.truth import Truth, stacked
 from vgg_viz.errors import DataRefused
 from vgg_viz.maths.images import encode_png, to_uint8
 from vgg_viz.records import Batch, Specimen
@@ -68,7 +68,9 @@ class Pictures:
         masks = None if self.masks is None else self.masks[chosen]
         names = tuple(self.names[index] for index in chosen.tolist())
         boxed = None if self.boxed is None else self.boxed[chosen]
-        return Pictures(self.images[chosen], self.labels[chosen], names, masks, self.skipped, boxed, self.told, self.doubts)
+        return Pictures(
+            self.images[chosen], self.labels[chosen], names, masks, self.skipped, boxed, self.told, self.doubts
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,9 @@ def open_source(
             painted(n, seed=seed, split=split, side=side, shortcut=shortcut, tick=tick) for split, n in counts.items()
         )
         planted = as_provenance(checked(shortcut)) if shortcut else {}
-        return Source(train, held_out, shapes.CLASSES, {"kind": "shapes", "seed": seed, "side": side, **counts, **planted})
+        return Source(
+            train, held_out, shapes.CLASSES, {"kind": "shapes", "seed": seed, "side": side, **counts, **planted}
+        )
     folder = open_folder(data, split="train")
     train = kept(data, "train", side=side, limit=train_count if folder.split else None, seed=seed, tick=tick)
     if folder.split:
@@ -124,19 +128,30 @@ def open_source(
         train, held_out = _first(train, train_count, seed), _first(held_out, val_count, seed)
     counts = {"train": len(train), "val": len(held_out)}
     name = Path(data).resolve().name
-    return Source(train, held_out, folder.classes, {"kind": "folder", "name": name, "seed": seed, "side": side, **counts})
+    return Source(
+        train, held_out, folder.classes, {"kind": "folder", "name": name, "seed": seed, "side": side, **counts}
+    )
 
 
 def painted(
-    count: int, *, seed: int = 0, split: str = "train", side: int = shapes.SIDE, shortcut: Shortcut | None = None,
+    count: int,
+    *,
+    seed: int = 0,
+    split: str = "train",
+    side: int = shapes.SIDE,
+    shortcut: Shortcut | None = None,
     tick: Callable[[str, int, int], None] | None = None,
-) -> Pictures:  # fmt: skip
+) -> Pictures:
     """The first `count` pictures of a split of `shapes`, with a shortcut planted in some of them or none."""
     what = f"painting {split}"
     pixels, labels, masks, names = shapes.paint_pixels(
-        count, seed=seed, split=split, side=side, tick=(lambda done: tick(what, done, count)) if tick else None,
+        count,
+        seed=seed,
+        split=split,
+        side=side,
+        tick=(lambda done: tick(what, done, count)) if tick else None,
         retouch=retouch(shortcut, split) if shortcut else None,
-    )  # fmt: skip
+    )
     return Pictures(torch.from_numpy(pixels), torch.from_numpy(labels), names, torch.from_numpy(masks))
 
 
@@ -164,7 +179,14 @@ def kept(
         names.append(item.name)
     whole = stacked(truths)
     return Pictures(
-        torch.stack(images), torch.tensor(labels), tuple(names), whole.masks, tuple(skipped), whole.boxed, whole.told, whole.doubts
+        torch.stack(images),
+        torch.tensor(labels),
+        tuple(names),
+        whole.masks,
+        tuple(skipped),
+        whole.boxed,
+        whole.told,
+        whole.doubts,
     )
 
 

@@ -43,19 +43,31 @@ def check(path: str | os.PathLike[str]) -> dict[str, Any]:
                 image = decode(item.path, name=item.name)
                 size = (image.shape[1], image.shape[2])
                 own = classes[item.label]
-                truth = None if item.mask or folder.boxes is None else folder.boxes.truth(item.path, item.name, size, CHECKED_AT, own)
+                truth = (
+                    None
+                    if item.mask or folder.boxes is None
+                    else folder.boxes.truth(item.path, item.name, size, CHECKED_AT, own)
+                )
             except ImageRefused as error:
                 skipped.append((item.name, str(error)))
                 continue
             known = item.mask is not None or (truth is not None and truth.mask is not None)
             objects["outline" if item.mask else "box" if known else "unknown"] += 1
-            skipped += [(item.name, why) for why in truth.refused if all(why != before for _, before in skipped)] if truth else []
+            skipped += (
+                [(item.name, why) for why in truth.refused if all(why != before for _, before in skipped)]
+                if truth
+                else []
+            )
             readable += 1
             per_class[classes[item.label]] += 1
             sides[f"{image.shape[2]}x{image.shape[1]}"] += 1
         parts[folder.split] = readable
     return {
-        "readable": sum(parts.values()), "classes": classes, "per_class": dict(per_class), "sides": dict(sides.most_common(20)),
-        "parts": {name or "all": count for name, count in parts.items()}, "skipped": skipped,
+        "readable": sum(parts.values()),
+        "classes": classes,
+        "per_class": dict(per_class),
+        "sides": dict(sides.most_common(20)),
+        "parts": {name or "all": count for name, count in parts.items()},
+        "skipped": skipped,
         "objects": dict(objects),
-    }  # fmt: skip
+    }

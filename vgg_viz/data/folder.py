@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vgg_viz.data.alike import keys
-from vgg_viz.data.box_book import BoxBook, read_with_truth
+from vgg_viz.data.annotations import Truth, stacked
+from vgg_viz.data.box_masks import BoxBook, read_with_truth
+from vgg_viz.data.class_matching import keys
 from vgg_viz.data.masks import mask_of, pictures_alone
-from vgg_viz.data.truth import Truth, stacked
 from vgg_viz.errors import DataRefused, ImageRefused
 from vgg_viz.maths.images import SUFFIXES, decode, dimensions, resize
 from vgg_viz.records import Batch
@@ -77,7 +77,9 @@ def open_folder(path: str | os.PathLike[str], *, split: Split = "held-out") -> F
         part: next((root / name for name in names if (root / name).is_dir()), None) for part, names in _SPLITS.items()
     }
     present = {part: place for part, place in parts.items() if place is not None}
-    if not present or all(_direct_pictures(place) for place in present.values()):  # classes may be called "train" or "test"
+    if not present or all(
+        _direct_pictures(place) for place in present.values()
+    ):  # classes may be called "train" or "test"
         return _listed(root, root, "", _class_names(root))
     chosen = next((part for part in _CHOICE[split] if part in present), None)
     if chosen is None:
@@ -144,7 +146,9 @@ def decoded(
     count = 0
     for done, item in enumerate(_stratified(folder.items, limit, seed), start=1):
         try:
-            image, truth = read_with_truth(item.path, item.name, image_side, item.mask, folder.boxes, folder.classes[item.label])
+            image, truth = read_with_truth(
+                item.path, item.name, image_side, item.mask, folder.boxes, folder.classes[item.label]
+            )
         except ImageRefused as error:
             skipped.append((item.name, str(error)))
         else:
@@ -194,10 +198,14 @@ def read_images(path: str | os.PathLike[str], *, image_side: int = 224, limit: i
     if not names:
         raise DataRefused(_nothing(place, skipped))
     whole = stacked(truths)
-    return Batch(torch.stack(images), None, tuple(names), whole.masks, tuple(skipped), whole.boxed, whole.told, whole.doubts)
+    return Batch(
+        torch.stack(images), None, tuple(names), whole.masks, tuple(skipped), whole.boxed, whole.told, whole.doubts
+    )
 
 
-def match_classes(folder_classes: Sequence[str], checkpoint_classes: Sequence[str], *, named: bool = True) -> tuple[int, ...]:
+def match_classes(
+    folder_classes: Sequence[str], checkpoint_classes: Sequence[str], *, named: bool = True
+) -> tuple[int, ...]:
     """For each class of a folder, its index in the checkpoint; a folder may hold some of the classes only.
 
     Names agree when they are equal but for case and for "_", "-" and spaces; "n02123045_tabby" and "tabby, tabby cat"
@@ -221,7 +229,9 @@ def match_classes(folder_classes: Sequence[str], checkpoint_classes: Sequence[st
         wordnet = len(folder_classes) == 1000 and all(re.fullmatch(r"n\d{8}", name) for name in folder_classes)
         if wordnet or not named:
             return tuple(range(len(folder_classes)))
-    strangers = [name for name, index in zip(folder_classes, found, strict=True) if index is None] or list(folder_classes)
+    strangers = [name for name, index in zip(folder_classes, found, strict=True) if index is None] or list(
+        folder_classes
+    )
     raise DataRefused(
         f"of the folder's {len(folder_classes)} classes, {len(strangers)} ({_few(strangers)}) cannot be told among the "
         f"checkpoint's {len(checkpoint_classes)} ({_few(checkpoint_classes)}); "
@@ -275,7 +285,9 @@ def _files(root: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(real)
-        if "manifest.json" in files and "figures" in folders:  # a gallery that a report wrote here; its figures are no pictures
+        if (
+            "manifest.json" in files and "figures" in folders
+        ):  # a gallery that a report wrote here; its figures are no pictures
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not _hidden(name))

@@ -231,7 +231,9 @@ def _crescent() -> list[Array]:
 
 def _heart() -> list[Array]:
     t = np.linspace(0, 2 * np.pi, 72, endpoint=False)
-    return [np.stack([16 * np.sin(t) ** 3, -(13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t))], 1)]
+    return [
+        np.stack([16 * np.sin(t) ** 3, -(13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t))], 1)
+    ]
 
 
 def _star() -> list[Array]:

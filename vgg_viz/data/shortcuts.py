@@ -57,7 +57,11 @@ def checked(values: Shortcut) -> Shortcut:
         raise UnknownName("shortcut", values.kind, KINDS)
     if values.name not in CLASSES:
         raise UnknownName("shape", values.name, CLASSES)
-    for what, share in (("strength", values.strength), ("elsewhere", values.elsewhere), ("held-out share", values.held_out)):
+    for what, share in (
+        ("strength", values.strength),
+        ("elsewhere", values.elsewhere),
+        ("held-out share", values.held_out),
+    ):
         if not (isfinite(share) and 0 <= share <= 1):
             raise DataRefused(f"a {what} of {share:g} was asked for; it is a share of pictures, from 0 to 1.")
     return values
@@ -123,10 +127,15 @@ def truth(shortcut: Shortcut, side: int) -> dict[str, Any]:
     """All that is known of a planted shortcut, as plain values for a file."""
     where = region(shortcut, side)
     return {
-        "kind": shortcut.kind, "class": shortcut.name, "strength": shortcut.strength, "elsewhere": shortcut.elsewhere,
-        "held_out": shortcut.held_out, "seed": shortcut.seed, "region": list(where) if where else None,
+        "kind": shortcut.kind,
+        "class": shortcut.name,
+        "strength": shortcut.strength,
+        "elsewhere": shortcut.elsewhere,
+        "held_out": shortcut.held_out,
+        "seed": shortcut.seed,
+        "region": list(where) if where else None,
         "width": max(1, round(BORDER * side)) if shortcut.kind == "border" else None,
-    }  # fmt: skip
+    }
 
 
 def as_provenance(shortcut: Shortcut) -> dict[str, str | int | float]:
@@ -140,7 +149,11 @@ def from_provenance(data: Mapping[str, Any]) -> Shortcut | None:
     # A file may say anything.
     shares = dict.fromkeys(("strength", "elsewhere", "held_out"), (int, float))
     wanted: dict[str, Any] = {"kind": str, "name": str, "seed": int, **shares}
-    if held.keys() != wanted.keys() or not all(isinstance(held[key], kind) for key, kind in wanted.items()) or held["seed"] < 0:
+    if (
+        held.keys() != wanted.keys()
+        or not all(isinstance(held[key], kind) for key, kind in wanted.items())
+        or held["seed"] < 0
+    ):
         return None
     try:
         return checked(Shortcut(**held))

@@ -69,7 +69,9 @@ def _light(generator: np.random.Generator, side: int) -> Array:
     """A soft ramp of light over the surface, ±12 % at its ends at most."""
     angle, strength = generator.uniform(0, 2 * np.pi), generator.uniform(0, 0.12)
     ramp = (_along(side) - 32) / 32
-    light: Array = (1 + ramp * np.float32(strength * np.cos(angle))) + (ramp * np.float32(strength * np.sin(angle)))[:, None]
+    light: Array = (1 + ramp * np.float32(strength * np.cos(angle))) + (ramp * np.float32(strength * np.sin(angle)))[
+        :, None
+    ]
     return light
 
 

@@ -70,7 +70,9 @@ def evaluation_view(image: Tensor, side: int) -> Tensor:
     return resize(image, side, "cover")
 
 
-def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generator, axes: ColourAxes | None = None) -> Tensor:
+def augment(
+    images: Tensor, augmentation: Augmentation, generator: torch.Generator, axes: ColourAxes | None = None
+) -> Tensor:
     """A random view of each picture.
 
     images   (B, 3, H, W) in [0, 1]
@@ -82,7 +84,9 @@ def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generat
     return images
 
 
-def steps(image: Tensor, *, side: int, augmentation: Augmentation, axes: ColourAxes | None = None, seed: int = 0) -> list[Step]:
+def steps(
+    image: Tensor, *, side: int, augmentation: Augmentation, axes: ColourAxes | None = None, seed: int = 0
+) -> list[Step]:
     """The way of one picture (3, H, W) to the network, step by step, for a figure.
 
     The first two steps are the evaluation view; a training picture then goes through the others.

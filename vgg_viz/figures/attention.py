@@ -9,14 +9,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.canvas import MARGIN, NARROW, canvas, fitted, head, sheet, size, text_width, write
-from vgg_viz.figures.mosaic import Grid, cell_side, fit, lay, outlined, overlay, painted_map
+from vgg_viz.figures.image_grid import Grid, cell_side, fit, lay, outlined, overlay, painted_map
+from vgg_viz.figures.layout import MARGIN, NARROW, canvas, fitted, head, sheet, size, text_width, write
 from vgg_viz.figures.style import LIGHT, SMALL, Array, colours, label, number, painted
 from vgg_viz.maths.heatmaps import Scale
 from vgg_viz.number_text import percent
 
 DENSITY = 2  # sheet pixels to a figure pixel
-_WIDEST = 1000  # [px] of a figure: nine columns of a 32 or 64 px picture, enlarged whole times, need a little more than usual
+_WIDEST = (
+    1000  # [px] of a figure: nine columns of a 32 or 64 px picture, enlarged whole times, need a little more than usual
+)
 _GAP = 10  # [px] between cells
 _BAR = 28  # [px] that a small colour bar takes, numbers included
 
@@ -40,8 +42,14 @@ class Row:
 
 
 @painted
-def methods_side_by_side(rows: Sequence[Row], *, side: int = 128, alone: Collection[str] = (),
-                         title: str = "Methods side by side", subtitle: str = "") -> Figure:  # fmt: skip
+def methods_side_by_side(
+    rows: Sequence[Row],
+    *,
+    side: int = 128,
+    alone: Collection[str] = (),
+    title: str = "Methods side by side",
+    subtitle: str = "",
+) -> Figure:
     """A row a photograph (or a class), a column a method: the same question asked in several ways.
 
     rows      all with the same titles in the same order
@@ -59,8 +67,15 @@ def methods_side_by_side(rows: Sequence[Row], *, side: int = 128, alone: Collect
     shared = all(len({row.maps[n][2] for row in rows}) == 1 for n in range(len(names) - 1))
     cells = [part for row in rows for part in _cells(row, cell, alone=alone)]
     tall = max(part.shape[0] for part in cells) // DENSITY
-    grid = Grid(len(cells), len(names), cell, tall, gap=_GAP, above=22 if any(row.label for row in rows) else 2,
-                below=0 if shared else _BAR)  # fmt: skip
+    grid = Grid(
+        len(cells),
+        len(names),
+        cell,
+        tall,
+        gap=_GAP,
+        above=22 if any(row.label for row in rows) else 2,
+        below=0 if shared else _BAR,
+    )
     # Where units differ, each column says its own; where they are one, the foot says it once.
     names_of_units = [scale.unit for _, _, scale in rows[0].maps]
     units = [_wrapped(f"[{unit}]", cell, bold=False) for unit in names_of_units] if len(set(names_of_units)) > 1 else []
@@ -88,8 +103,15 @@ def methods_side_by_side(rows: Sequence[Row], *, side: int = 128, alone: Collect
 
 
 @painted
-def layers_side_by_side(row: Row, *, columns: int | None = None, side: int = 128, alone: Collection[str] = (),
-                        title: str = "Layers side by side", subtitle: str = "") -> Figure:  # fmt: skip
+def layers_side_by_side(
+    row: Row,
+    *,
+    columns: int | None = None,
+    side: int = 128,
+    alone: Collection[str] = (),
+    title: str = "Layers side by side",
+    subtitle: str = "",
+) -> Figure:
     """One photograph and its maps at every layer, from the bottom up, in reading order.
 
     row      the photograph, its maps titled by layer, its label
@@ -164,13 +186,19 @@ def _wrapped(name: str, cell: int, *, bold: bool = True) -> list[str]:
     return [fitted(part, room, SMALL, bold=bold) for part in min(cuts, key=lambda cut: max(map(width, cut)))]
 
 
-def _bar(figure: Figure, laid: Array, origin: tuple[int, int], place: tuple[int, int], width: int, scale: Scale) -> None:
+def _bar(
+    figure: Figure, laid: Array, origin: tuple[int, int], place: tuple[int, int], width: int, scale: Scale
+) -> None:
     """A small colour bar, painted on the sheet that holds the pictures: one image is drawn in a tenth of the time of a dozen.
 
     origin  of the sheet in the figure; place: of the bar on the sheet [px]
     """
     x, y = place
-    ramp = np.linspace(0, 1, DENSITY * width) if scale.high > scale.low else np.full(DENSITY * width, 0.5 if scale.signed else 0.0)
+    ramp = (
+        np.linspace(0, 1, DENSITY * width)
+        if scale.high > scale.low
+        else np.full(DENSITY * width, 0.5 if scale.signed else 0.0)
+    )
     laid[DENSITY * y : DENSITY * (y + 7), DENSITY * x : DENSITY * (x + width)] = colours(scale)(ramp)[None]
     low, high = number(scale.low, digits=2), number(scale.high, digits=2)
     left, line = origin[0] + x, origin[1] + y + 15
@@ -189,7 +217,11 @@ def _foot(figure: Figure, y: float, scales: list[Scale], *, by_column: bool = Fa
     beyond = max(scale.clipped for scale in scales)
     text = f"colour bars{units}: range over {over}"
     room = size(figure)[0] - 2 * MARGIN
-    for more in (f"; up to {percent(beyond)} of the values lie beyond", f"; up to {percent(beyond)} beyond") if beyond > 0 else ():
+    for more in (
+        (f"; up to {percent(beyond)} of the values lie beyond", f"; up to {percent(beyond)} beyond")
+        if beyond > 0
+        else ()
+    ):
         if text_width(text + more, SMALL) <= room:  # a narrow figure has no place for the whole sentence
             text += more
             break

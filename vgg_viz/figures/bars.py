@@ -6,14 +6,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vgg_viz.figures.canvas import MARGIN, WIDE, canvas, head, panel, quiet, rows, widest
+from vgg_viz.figures.layout import MARGIN, WIDE, canvas, head, panel, quiet, rows, widest
 from vgg_viz.figures.style import LIGHT, SMALL, Array
 
 Column = tuple[str, Array, list[str], str]  # name of the panel, shares in [0, 1], text at each bar, colour
 
 
-def two_panels(names: list[str], first: Column, second: Column, *, title: str, subtitle: str = "",
-               full: bool = True) -> Figure:  # fmt: skip
+def two_panels(
+    names: list[str], first: Column, second: Column, *, title: str, subtitle: str = "", full: bool = True
+) -> Figure:
     """Horizontal bars of two shares, the rows aligned, the first layer on top.
 
     full  both axes end at 100 %, so that the length of a bar is a share of the whole panel; otherwise at the longest bar
@@ -42,8 +43,16 @@ def _bars(axes: Axes, column: Column, *, full: bool) -> None:
         axes.barh(range(len(values)), 100, 0.72, color=LIGHT.wash, zorder=1)
     axes.barh(range(len(values)), values, 0.72, color=colour, zorder=2, label=name)
     for row, (value, text) in enumerate(zip(values, texts, strict=True)):
-        axes.annotate(text, (value, row), xytext=(4, 0), textcoords="offset points", va="center", size=SMALL, zorder=3,
-                      bbox=None if full else {"facecolor": LIGHT.paper, "linewidth": 0, "pad": 1.5})  # fmt: skip
+        axes.annotate(
+            text,
+            (value, row),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            size=SMALL,
+            zorder=3,
+            bbox=None if full else {"facecolor": LIGHT.paper, "linewidth": 0, "pad": 1.5},
+        )
     axes.set_xlim(0, most)
     axes.set_title(name, pad=8)
     quiet(axes, grid="x")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.canvas import MARGIN, NARROW, canvas, head, panel, quiet
+from vgg_viz.figures.layout import MARGIN, NARROW, canvas, head, panel, quiet
 from vgg_viz.figures.style import LIGHT, SMALL, Array, count, painted
 from vgg_viz.maths.metrics import Bin, calibration, wilson_interval
 from vgg_viz.number_text import percent
@@ -37,8 +37,10 @@ def reliability(confidence: Array, correct: Array, *, bins: int = 10, title: str
             f"{confidence.size} and {correct.size} came. Evaluate on labelled pictures first."
         )
     measured = calibration(torch.from_numpy(confidence), torch.from_numpy(correct), bins=bins, by="width")
-    told = (f"expected calibration error (ECE) {percent(measured.error)}; accuracy {percent(float(correct.mean()))}, "
-            f"mean confidence {percent(float(confidence.mean()))}")  # fmt: skip
+    told = (
+        f"expected calibration error (ECE) {percent(measured.error)}; accuracy {percent(float(correct.mean()))}, "
+        f"mean confidence {percent(float(confidence.mean()))}"
+    )
     top = head(title=title, subtitle=told) + 34
     figure = canvas(NARROW, top + 330 + 150 + 46, title=title, subtitle=told)
     left, width = MARGIN + 48, NARROW - 2 * MARGIN - 48 - 8
@@ -56,13 +58,30 @@ def _bars(axes: Axes, bins: Sequence[Bin]) -> None:
     low, high = np.array([wilson_interval(found.accuracy * found.count, found.count) for found in bins]).T
     width = 0.86 * (bins[0].high - bins[0].low)
     axes.bar(centres, accuracy, width, color=LIGHT.accent, label="accuracy, with its 95 % interval", zorder=2)
-    axes.bar(centres, meant - accuracy, width, bottom=accuracy, facecolor="none", edgecolor=LIGHT.bad, linewidth=1, hatch="////",
-             label="gap to the claimed confidence", zorder=3)  # fmt: skip
+    axes.bar(
+        centres,
+        meant - accuracy,
+        width,
+        bottom=accuracy,
+        facecolor="none",
+        edgecolor=LIGHT.bad,
+        linewidth=1,
+        hatch="////",
+        label="gap to the claimed confidence",
+        zorder=3,
+    )
     # Rounding may put an end a hair inside the accuracy of a bin that is all right or all wrong.
     ends = np.maximum(accuracy - low, 0), np.maximum(high - accuracy, 0)
     axes.errorbar(centres, accuracy, ends, fmt="none", ecolor=LIGHT.ink, elinewidth=1.4, capsize=3, zorder=4)
-    axes.plot((0, 1), (0, 1), color=LIGHT.muted, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1,
-              label="as often right as claimed")  # fmt: skip
+    axes.plot(
+        (0, 1),
+        (0, 1),
+        color=LIGHT.muted,
+        linewidth=1.2,
+        linestyle=(0, (4, 3)),
+        zorder=1,
+        label="as often right as claimed",
+    )
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.05)
     axes.set_yticks(np.linspace(0, 1, 6), [f"{value:.0f}" for value in np.linspace(0, 100, 6)])
@@ -79,9 +98,18 @@ def _histogram(axes: Axes, confidence: Array, correct: Array, edges: Array) -> N
     # The panel above counts 0.9 into the bin that ends there, a histogram into the one that begins: a hair settles it.
     confidence = np.clip(np.nextafter(confidence, 0), 0, 1)
     seaborn.histplot(
-        x=confidence, hue=verdict, hue_order=["wrong", "right"], bins=edges, multiple="stack", shrink=0.86, alpha=1,
-        palette={"right": LIGHT.accent, "wrong": LIGHT.bad}, linewidth=0, legend=False, ax=axes,
-    )  # fmt: skip
+        x=confidence,
+        hue=verdict,
+        hue_order=["wrong", "right"],
+        bins=edges,
+        multiple="stack",
+        shrink=0.86,
+        alpha=1,
+        palette={"right": LIGHT.accent, "wrong": LIGHT.bad},
+        linewidth=0,
+        legend=False,
+        ax=axes,
+    )
     number = np.histogram(confidence, edges)[0]
     for centre, n in zip((edges[:-1] + edges[1:]) / 2, number, strict=True):
         if n:

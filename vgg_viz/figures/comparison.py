@@ -10,17 +10,35 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.canvas import MARGIN, WIDE, canvas, end_labels, fitted, head, panel, quiet, rows, sheet, text_width, widest, write
-from vgg_viz.figures.kernels import in_colour
-from vgg_viz.figures.mosaic import Grid, cell_side, fit, lay
+from vgg_viz.figures.image_grid import Grid, cell_side, fit, lay
+from vgg_viz.figures.layout import (
+    MARGIN,
+    WIDE,
+    canvas,
+    end_labels,
+    fitted,
+    head,
+    panel,
+    quiet,
+    rows,
+    sheet,
+    widest,
+    write,
+)
 from vgg_viz.figures.style import LIGHT, SMALL, Array, count, number, painted
 from vgg_viz.maths.metrics import Bin, wilson_interval
 from vgg_viz.number_text import percent
 from vgg_viz.records import Epoch
 
 FIRST, SECOND = LIGHT.series[0], LIGHT.series[1]  # A is blue and a circle, B is orange and a square, in every figure
+
+
 _MARKS = (("A", FIRST, "o"), ("B", SECOND, "s"))
+
+
 DENSITY = 2  # sheet pixels to a figure pixel
+
+
 LINE = 15  # [px] of one line of a caption
 
 
@@ -41,7 +59,9 @@ def transitions(parts: Sequence[tuple[str, int]], *, title: str = "") -> Figure:
     axes = panel(figure, MARGIN, top, WIDE - 2 * MARGIN, 44, bare=True)
     start = 0.0
     for (name, pictures), shade, hatch in zip(parts, shades, hatches, strict=True):
-        axes.barh(0, pictures, 0.9, left=start, color=shade, hatch=hatch, edgecolor=LIGHT.paper, linewidth=1.2, label=name)
+        axes.barh(
+            0, pictures, 0.9, left=start, color=shade, hatch=hatch, edgecolor=LIGHT.paper, linewidth=1.2, label=name
+        )
         start += pictures
     axes.set_xlim(0, total)
     for n, ((name, pictures), shade) in enumerate(zip(parts, shades, strict=True)):
@@ -53,7 +73,9 @@ def transitions(parts: Sequence[tuple[str, int]], *, title: str = "") -> Figure:
     return figure
 
 
-Told = tuple[Array, Sequence[tuple[str, bool | None]]]  # picture (H, W, 3) in [0, 1]; lines, each right, wrong or neither
+Told = tuple[
+    Array, Sequence[tuple[str, bool | None]]
+]  # picture (H, W, 3) in [0, 1]; lines, each right, wrong or neither
 
 
 @painted
@@ -67,7 +89,12 @@ def picture_rows(found: Sequence[tuple[str, Sequence[Told]]], *, side: int = 128
     if not across:
         raise VggVizError("rows of pictures need at least one picture; none came.")
     images = [np.asarray(image, np.float32) for _, pictures in found for image, _ in pictures]
-    cell = cell_side(min(max(image.shape[:2]) for image in images), side, most=(WIDE - 2 * MARGIN + 14) // across - 14, density=DENSITY)
+    cell = cell_side(
+        min(max(image.shape[:2]) for image in images),
+        side,
+        most=(WIDE - 2 * MARGIN + 14) // across - 14,
+        density=DENSITY,
+    )
     lines = max(len(told) for _, pictures in found for _, told in pictures)
     top, down = head(title=title), cell + LINE * lines + 52
     height = sum(down if pictures else 34 for _, pictures in found)
@@ -85,15 +112,22 @@ def picture_rows(found: Sequence[tuple[str, Sequence[Told]]], *, side: int = 128
         for n, (_, told) in enumerate(pictures):
             for row, (text, right) in enumerate(told):
                 sign, colour = {True: ("✓ ", LIGHT.good), False: ("✗ ", LIGHT.bad), None: ("", LIGHT.muted)}[right]
-                write(figure, MARGIN + grid.corner(n)[0], y + cell + 40 + LINE * row, fitted(sign + text, cell + 10, SMALL), size=SMALL,
-                      color=colour)  # fmt: skip
+                write(
+                    figure,
+                    MARGIN + grid.corner(n)[0],
+                    y + cell + 40 + LINE * row,
+                    fitted(sign + text, cell + 10, SMALL),
+                    size=SMALL,
+                    color=colour,
+                )
         y += down
     return figure
 
 
 @painted
-def class_accuracy(names: Sequence[str], right: Array, pictures: Array, difference: Array, interval: Array, *,
-                   title: str = "") -> Figure:  # fmt: skip
+def class_accuracy(
+    names: Sequence[str], right: Array, pictures: Array, difference: Array, interval: Array, *, title: str = ""
+) -> Figure:
     """Accuracy of every class in A and in B, and beside it the difference with its interval.
 
     names       of K classes, K of 1 or more
@@ -156,7 +190,15 @@ def two_calibrations(first: Sequence[Bin], second: Sequence[Bin], *, title: str 
     figure = canvas(left + width + MARGIN, top + 330 + 36 + 100 + 46, title=title, subtitle=subtitle)
     axes = panel(figure, left, top, width, 330)
     quiet(axes, grid="y")
-    axes.plot((0, 1), (0, 1), color=LIGHT.muted, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1, label="as often right as claimed")
+    axes.plot(
+        (0, 1),
+        (0, 1),
+        color=LIGHT.muted,
+        linewidth=1.2,
+        linestyle=(0, (4, 3)),
+        zorder=1,
+        label="as often right as claimed",
+    )
     below = panel(figure, left, top + 330 + 36, width, 100)
     quiet(below, grid="y")
     most = max(found.count for found in (*first, *second))
@@ -164,7 +206,18 @@ def two_calibrations(first: Sequence[Bin], second: Sequence[Bin], *, title: str 
         claimed, kept = np.array([found.confidence for found in bins]), np.array([found.accuracy for found in bins])
         low, high = np.array([wilson_interval(found.accuracy * found.count, found.count) for found in bins]).T
         ends = np.maximum(kept - low, 0), np.maximum(high - kept, 0)
-        axes.errorbar(claimed, kept, ends, color=colour, marker=mark, markersize=7, capsize=3, elinewidth=1.2, zorder=3 + n, label=name)
+        axes.errorbar(
+            claimed,
+            kept,
+            ends,
+            color=colour,
+            marker=mark,
+            markersize=7,
+            capsize=3,
+            elinewidth=1.2,
+            zorder=3 + n,
+            label=name,
+        )
         middles = np.array([(found.low + found.high) / 2 for found in bins])
         wide = 0.42 * (bins[0].high - bins[0].low)
         below.bar(middles + (n - 0.5) * wide, [found.count for found in bins], wide, color=colour, label=name)
@@ -204,7 +257,14 @@ def two_histories(first: Sequence[Epoch], second: Sequence[Epoch], *, title: str
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     _key(figure, MARGIN + axis, top - 36)
-    write(figure, MARGIN + axis + 96, top - 36, "solid: validation pictures; dotted: training pictures", size=SMALL, color=LIGHT.muted)
+    write(
+        figure,
+        MARGIN + axis + 96,
+        top - 36,
+        "solid: validation pictures; dotted: training pictures",
+        size=SMALL,
+        color=LIGHT.muted,
+    )
     return figure
 
 
@@ -218,8 +278,16 @@ def _histories(axes: Axes, first: Sequence[Epoch], second: Sequence[Epoch], fiel
             everything.append(values)
             marker = mark if part == "val" and len(epochs) <= 30 else ""
             width = 2.2 if part == "val" else 1.4
-            axes.plot(epochs, values, color=colour, linestyle=dash, linewidth=width, marker=marker, markersize=5,
-                      label=f"{name} {part}")  # fmt: skip
+            axes.plot(
+                epochs,
+                values,
+                color=colour,
+                linestyle=dash,
+                linewidth=width,
+                marker=marker,
+                markersize=5,
+                label=f"{name} {part}",
+            )
             if part == "val" and np.isfinite(values).any():
                 last = float(values[np.isfinite(values)][-1])
                 ends.append((last, f"{name} {number(last)}", colour))
@@ -229,70 +297,6 @@ def _histories(axes: Axes, first: Sequence[Epoch], second: Sequence[Epoch], fiel
     span = max(len(first), len(second), first[-1].epoch, second[-1].epoch)
     axes.set_xlim(1 - 0.03 * span, span + 0.03 * span)
     end_labels(axes, ends)
-
-
-@painted
-def kernels_of_both(first: Array, second: Array, *, side: int = 54, title: str = "", subtitle: str = "") -> Figure:
-    """First-layer kernels of A above those of B, number by number, all on one signed scale with zero at mid-grey.
-
-    first, second  (N, 3 or 1, k, k), same shape [activation / intensity]; more than fit side by side are wrapped
-    """
-    if first.shape != second.shape or first.ndim != 4 or first.shape[1] not in (1, 3):
-        raise VggVizError(f"kernels of one shape (N, 3 or 1, k, k) are needed, {first.shape} and {second.shape} came.")
-    most = float(max(np.abs(first).max(), np.abs(second).max()))
-    gutter, gap = 26, 8
-    cell = cell_side(first.shape[-1], max(side, min(84, (WIDE - 2 * MARGIN - gutter) // len(first) - gap)))
-    columns = min(len(first), (WIDE - 2 * MARGIN - gutter + gap) // (cell + gap))
-    bands = -(-len(first) // columns)
-    band = 2 * cell + gap + 30
-    top = head(title=title, subtitle=subtitle) + 6
-    figure = canvas(max(gutter + columns * (cell + gap) + 2 * MARGIN, 560), top + bands * band + 26, title=title, subtitle=subtitle)
-    colours = [in_colour(weights, most) for weights in (first, second)]
-    for n in range(bands):
-        places = range(n * columns, min((n + 1) * columns, len(first)))
-        grid = Grid(2 * len(places), len(places), cell, cell, gap=gap)
-        y = top + n * band + 18
-        sheet(figure, MARGIN + gutter, y, lay(grid, [fit(part[i], cell, cell) for part in colours for i in places]))
-        for row, (name, colour, _) in enumerate(_MARKS):
-            write(figure, MARGIN, y + row * (cell + gap) + cell / 2, name, color=colour, weight="bold")
-        for column, i in enumerate(places):
-            x = MARGIN + gutter + grid.corner(column)[0] + cell / 2
-            write(figure, x, y - 9, str(i), size=SMALL, color=LIGHT.muted, ha="center")
-    told = f"[weight] mid-grey is 0, a channel at its end ±{number(most)}; range over all kernels of both"
-    write(figure, MARGIN, top + bands * band + 8, fitted(told, WIDE - 2 * MARGIN, SMALL), size=SMALL, color=LIGHT.muted)
-    return figure
-
-
-@painted
-def layer_distances(names: Sequence[str], distances: Array, *, strangers: float, title: str = "") -> Figure:
-    """How far the weights of B lie from those of A, layer by layer, beside where strangers of that size would lie.
-
-    distances  (L,) norm of B - A over the root mean square of both norms; 0: the same weights
-    strangers  the distance of two vectors that know nothing of each other
-    """
-    values = np.asarray(distances, float)
-    line = 24 if len(names) <= 14 else 20
-    room = widest(list(names), size=SMALL, most=150)
-    top = head(title=title) + 26
-    figure = canvas(720, round(top + line * len(names) + 44), title=title)
-    left = MARGIN + room + 10
-    width = 720 - left - MARGIN - 50
-    axes = panel(figure, left, top, width, line * len(names))
-    rows(axes, list(names), room=room)
-    quiet(axes, grid="x")
-    axes.spines["left"].set_visible(False)
-    axes.barh(range(len(values)), values, 0.7, color=LIGHT.accent, label="distance")
-    most = 1.08 * max(strangers, float(np.nanmax(values)))
-    axes.set_xlim(0, most)
-    for n, value in enumerate(values):
-        axes.annotate(number(value), (value, n), xytext=(4, 0), textcoords="offset points", va="center", size=SMALL,
-                      bbox={"facecolor": LIGHT.paper, "linewidth": 0, "pad": 1.2}, zorder=4)  # fmt: skip
-    axes.axvline(strangers, color=LIGHT.muted, linewidth=1.4, linestyle=(0, (4, 3)), zorder=3)
-    axes.set_xlabel("distance between the weights, relative to their size")
-    words = "strangers"
-    write(figure, min(left + width * strangers / most, left + width - text_width(words, SMALL) / 2), top - 10, words, size=SMALL,
-          color=LIGHT.muted, ha="center")  # fmt: skip
-    return figure
 
 
 @painted
@@ -325,5 +329,14 @@ def chosen_confidence(shares: Array, *, title: str = "") -> Figure:
     bar.yaxis.tick_right()
     bar.set_xticks([])
     bar.spines[:].set_visible(False)
-    write(figure, left + side + 74, top + side / 2, "pictures in a square", size=SMALL, color=LIGHT.muted, rotation=90, ha="center")
+    write(
+        figure,
+        left + side + 74,
+        top + side / 2,
+        "pictures in a square",
+        size=SMALL,
+        color=LIGHT.muted,
+        rotation=90,
+        ha="center",
+    )
     return figure

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.canvas import BAR, MARGIN, canvas, colour_bar, fitted, head, panel, widest, write
+from vgg_viz.figures.layout import BAR, MARGIN, canvas, colour_bar, fitted, head, panel, widest, write
 from vgg_viz.figures.style import LIGHT, ON_DARK, ON_LIGHT, SMALL, Array, colours, count, limits, painted, points
 from vgg_viz.maths.heatmaps import Scale
 from vgg_viz.number_text import percent
@@ -21,8 +21,9 @@ _SCALE = Scale(0, 1, signed=False, unit="% of the row", over="each row")
 
 
 @painted
-def confusion_matrix(counts: Array, classes: Sequence[str], *, title: str = "Confusion matrix",
-                     most: int = MOST) -> Figure:  # fmt: skip
+def confusion_matrix(
+    counts: Array, classes: Sequence[str], *, title: str = "Confusion matrix", most: int = MOST
+) -> Figure:
     """Rows: the true class; columns: the predicted one; number: pictures; colour: square root of the share of the row.
 
     counts   (K, K) pictures, K of 2 or more
@@ -65,12 +66,25 @@ def confusion_matrix(counts: Array, classes: Sequence[str], *, title: str = "Con
         line = top + (n + 0.5) * cell
         write(figure, left - 8, line, fitted(name, room, SMALL), size=SMALL, ha="right")
         reached = share[n, n] if totals[shown[n]] else float("nan")
-        write(figure, left + inner + 8, line, f"{percent(reached)} of {count(totals[shown[n]])}", size=SMALL,
-              color=LIGHT.muted)  # fmt: skip
+        write(
+            figure,
+            left + inner + 8,
+            line,
+            f"{percent(reached)} of {count(totals[shown[n]])}",
+            size=SMALL,
+            color=LIGHT.muted,
+        )
         across = left + (n + 0.5) * cell
-        write(figure, across + (6 if slanted else 0), top + inner + 8, fitted(name, room if slanted else cell - 4, SMALL),
-              size=SMALL, ha="right" if slanted else "center", va="top" if not slanted else "center",
-              rotation=45 if slanted else 0)  # fmt: skip
+        write(
+            figure,
+            across + (6 if slanted else 0),
+            top + inner + 8,
+            fitted(name, room if slanted else cell - 4, SMALL),
+            size=SMALL,
+            ha="right" if slanted else "center",
+            va="top" if not slanted else "center",
+            rotation=45 if slanted else 0,
+        )
     write(figure, MARGIN + 8, top + inner / 2, "true class", color=LIGHT.muted, ha="center", rotation=90)
     write(figure, left + inner / 2, top + inner + below + 12, "predicted class", color=LIGHT.muted, ha="center")
     write(figure, left + inner + 8, top - 10, "right", size=SMALL, color=LIGHT.muted)
@@ -79,7 +93,9 @@ def confusion_matrix(counts: Array, classes: Sequence[str], *, title: str = "Con
 
 
 @painted
-def confusion_difference(change: Array, classes: Sequence[str], *, title: str = "Confusion: B minus A", most: int = MOST) -> Figure:
+def confusion_difference(
+    change: Array, classes: Sequence[str], *, title: str = "Confusion: B minus A", most: int = MOST
+) -> Figure:
     """How many pictures more or fewer B put where: rows the true class, columns the answer, red more, blue fewer.
 
     change   (K, K) counts of B minus those of A, K of 2 or more
@@ -112,7 +128,9 @@ def confusion_difference(change: Array, classes: Sequence[str], *, title: str = 
     figure = canvas(max(560, left + inner + 2 * MARGIN), top + inner + below + 30 + BAR + 12, title=title)
     axes = panel(figure, left, top, inner, inner)
     low, high = limits(scale)
-    axes.imshow(np.ma.masked_equal(part, 0), cmap=colours(scale), vmin=low, vmax=high, extent=(0, len(shown), len(shown), 0))
+    axes.imshow(
+        np.ma.masked_equal(part, 0), cmap=colours(scale), vmin=low, vmax=high, extent=(0, len(shown), len(shown), 0)
+    )
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
@@ -121,14 +139,28 @@ def confusion_difference(change: Array, classes: Sequence[str], *, title: str = 
     for (row, column), value in np.ndenumerate(part):
         if value:
             ground = colours(scale)(float(scale.normalise(torch.tensor(float(value)))))
-            axes.text(column + 0.5, row + 0.5, f"{value:+d}".replace("-", "−"), ha="center", va="center",
-                      size=points(13 if cell >= 44 else 10), color=ON_LIGHT if _luminance(ground) > 0.18 else ON_DARK)  # fmt: skip
+            axes.text(
+                column + 0.5,
+                row + 0.5,
+                f"{value:+d}".replace("-", "−"),
+                ha="center",
+                va="center",
+                size=points(13 if cell >= 44 else 10),
+                color=ON_LIGHT if _luminance(ground) > 0.18 else ON_DARK,
+            )
     for n, name in enumerate(names):
         axes.add_patch(Rectangle((n, n), 1, 1, fill=False, edgecolor=LIGHT.ink, linewidth=1, clip_on=False))
         write(figure, left - 8, top + (n + 0.5) * cell, fitted(name, room, SMALL), size=SMALL, ha="right")
-        write(figure, left + (n + 0.5) * cell + (6 if slanted else 0), top + inner + 8,
-              fitted(name, room if slanted else cell - 4, SMALL), size=SMALL, ha="right" if slanted else "center",
-              va="center" if slanted else "top", rotation=45 if slanted else 0)  # fmt: skip
+        write(
+            figure,
+            left + (n + 0.5) * cell + (6 if slanted else 0),
+            top + inner + 8,
+            fitted(name, room if slanted else cell - 4, SMALL),
+            size=SMALL,
+            ha="right" if slanted else "center",
+            va="center" if slanted else "top",
+            rotation=45 if slanted else 0,
+        )
     write(figure, MARGIN + 8, top + inner / 2, "true class", color=LIGHT.muted, ha="center", rotation=90)
     write(figure, left + inner / 2, top + inner + below + 12, "answer", color=LIGHT.muted, ha="center")
     colour_bar(figure, scale, left=left, top=top + inner + below + 32, width=220)
@@ -156,9 +188,19 @@ def _heat(axes: Axes, part: Array, share: Array, cell: int) -> None:
 
     colour, roots = colours(_SCALE), np.sqrt(share)
     seaborn.heatmap(
-        roots, mask=part == 0, vmin=0, vmax=1, cmap=colour, cbar=False, ax=axes, annot=part, fmt="d",
-        annot_kws={"size": points(14 if cell >= 44 else 12 if cell >= 36 else 10)}, xticklabels=False, yticklabels=False,
-    )  # fmt: skip
+        roots,
+        mask=part == 0,
+        vmin=0,
+        vmax=1,
+        cmap=colour,
+        cbar=False,
+        ax=axes,
+        annot=part,
+        fmt="d",
+        annot_kws={"size": points(14 if cell >= 44 else 12 if cell >= 36 else 10)},
+        xticklabels=False,
+        yticklabels=False,
+    )
     written = (pair for pair in zip(part.ravel(), roots.ravel(), strict=True) if pair[0] > 0)
     for text, (value, height) in zip(axes.texts, written, strict=True):
         text.set_text(count(value))

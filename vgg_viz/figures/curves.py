@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.canvas import MARGIN, WIDE, canvas, end_labels, head, panel, quiet
+from vgg_viz.figures.layout import MARGIN, WIDE, canvas, end_labels, head, panel, quiet
 from vgg_viz.figures.style import LIGHT, SMALL, Array, number, painted
 from vgg_viz.number_text import percent
 from vgg_viz.records import Epoch
@@ -19,8 +19,14 @@ _PARTS = (("train", LIGHT.series[0]), ("val", LIGHT.series[1]))
 
 
 @painted
-def training_curves(history: Sequence[Epoch], *, chance_loss: float | None = None, chance_accuracy: float | None = None,
-                    best_epoch: int | None = None, title: str = "Training curves") -> Figure:  # fmt: skip
+def training_curves(
+    history: Sequence[Epoch],
+    *,
+    chance_loss: float | None = None,
+    chance_accuracy: float | None = None,
+    best_epoch: int | None = None,
+    title: str = "Training curves",
+) -> Figure:
     """Loss [nat] on the left, accuracy [%] on the right; training and validation, one point an epoch.
 
     history          at least one epoch; a loss that is not a number leaves a gap and is named
@@ -39,10 +45,12 @@ def training_curves(history: Sequence[Epoch], *, chance_loss: float | None = Non
     epochs = np.array([entry.epoch for entry in history])
     loss = [np.array([getattr(e, f"{part}_loss") for e in history], float) for part, _ in _PARTS]
     accuracy = [100 * np.array([getattr(e, f"{part}_accuracy") for e in history], float) for part, _ in _PARTS]
-    for n, (name, values, chance, ceiling) in enumerate((
-        ("Loss [nat]", loss, chance_loss, _ceiling(loss, chance_loss)),
-        ("Accuracy [%]", accuracy, None if chance_accuracy is None else 100 * chance_accuracy, 102.0),
-    )):  # fmt: skip
+    for n, (name, values, chance, ceiling) in enumerate(
+        (
+            ("Loss [nat]", loss, chance_loss, _ceiling(loss, chance_loss)),
+            ("Accuracy [%]", accuracy, None if chance_accuracy is None else 100 * chance_accuracy, 102.0),
+        )
+    ):
         axes = panel(figure, MARGIN + axis + n * (width + names + axis), top, width, 240)
         axes.set_title(name, pad=17)
         axes.set_ylim(0, ceiling)
@@ -78,8 +86,15 @@ def _curves(axes: Axes, epochs: Array, pair: list[Array], *, chance: float | Non
     ends = []
     for values, (name, colour) in zip(pair, _PARTS, strict=True):
         finite = np.isfinite(values)
-        axes.plot(epochs, np.where(finite, values, np.nan), color=colour, marker="o" if len(epochs) <= 30 else "",
-                  markersize=4, zorder=3, label=name)  # fmt: skip
+        axes.plot(
+            epochs,
+            np.where(finite, values, np.nan),
+            color=colour,
+            marker="o" if len(epochs) <= 30 else "",
+            markersize=4,
+            zorder=3,
+            label=name,
+        )
         if finite.any():
             last = values[finite][-1]
             ends.append((min(float(last), ceiling), f"{name} {number(last)}", colour))
@@ -96,11 +111,27 @@ def _best(axes: Axes, epochs: Array, validation: Array, best: int | None) -> Non
     if not at.size:
         return
     axes.axvline(epochs[at[0]], color=LIGHT.muted, linewidth=1, zorder=1, label="kept")
-    axes.annotate("kept", (epochs[at[0]], 1), xycoords=("data", "axes fraction"), xytext=(0, 3), ha="center",
-                  textcoords="offset points", size=SMALL, color=LIGHT.muted)  # fmt: skip
+    axes.annotate(
+        "kept",
+        (epochs[at[0]], 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 3),
+        ha="center",
+        textcoords="offset points",
+        size=SMALL,
+        color=LIGHT.muted,
+    )
     if np.isfinite(validation[at[0]]):
-        axes.plot(epochs[at[0]], validation[at[0]], "o", markersize=10, markerfacecolor="none", markeredgewidth=1.6,
-                  color=_PARTS[1][1], zorder=4)  # fmt: skip
+        axes.plot(
+            epochs[at[0]],
+            validation[at[0]],
+            "o",
+            markersize=10,
+            markerfacecolor="none",
+            markeredgewidth=1.6,
+            color=_PARTS[1][1],
+            zorder=4,
+        )
 
 
 def _trouble(axes: Axes, epochs: Array, pair: list[Array], ceiling: float) -> None:
@@ -115,6 +146,15 @@ def _trouble(axes: Axes, epochs: Array, pair: list[Array], ceiling: float) -> No
             axes.plot(epochs[peaks], np.full(peaks.size, ceiling), "^", color=LIGHT.bad, clip_on=False, zorder=5)
             lines.append(f"▲ {name} up to {number(values[peaks].max())}, above the axis")
     if lines:
-        axes.text(0.5, 0.97, "\n".join(lines), transform=axes.transAxes, size=SMALL, color=LIGHT.bad, ha="center",
-                  va="top", zorder=6, bbox={"facecolor": LIGHT.paper, "edgecolor": LIGHT.bad, "linewidth": 0.8,
-                                            "boxstyle": "round,pad=0.4"})  # fmt: skip
+        axes.text(
+            0.5,
+            0.97,
+            "\n".join(lines),
+            transform=axes.transAxes,
+            size=SMALL,
+            color=LIGHT.bad,
+            ha="center",
+            va="top",
+            zorder=6,
+            bbox={"facecolor": LIGHT.paper, "edgecolor": LIGHT.bad, "linewidth": 0.8, "boxstyle": "round,pad=0.4"},
+        )

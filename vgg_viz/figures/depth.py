@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.canvas import MARGIN, WIDE, canvas, head, panel, quiet, rows, widest, write
+from vgg_viz.figures.layout import MARGIN, WIDE, canvas, head, panel, quiet, rows, widest, write
 from vgg_viz.figures.style import LIGHT, SMALL, Array, painted
 
 _MARKS = (("A", LIGHT.series[0], "o"), ("B", LIGHT.series[1], "s"))  # as in every figure of two networks
@@ -41,7 +41,9 @@ def layers_of_two(names: Sequence[str], measures: Sequence[Measure], *, title: s
     raises  VggVizError where there are no layers, no measures, or values of another number of layers
     """
     if not names or not measures or any(np.asarray(part.values).shape[1] != len(names) for part in measures):
-        raise VggVizError(f"layers of two networks need at least one measure with a value for each of the {len(names)} layers.")
+        raise VggVizError(
+            f"layers of two networks need at least one measure with a value for each of the {len(names)} layers."
+        )
     line = 26 if len(names) <= 14 else 20
     room = widest(list(names), size=SMALL, most=120)
     top, between = head(title=title) + 52, 34
@@ -75,7 +77,9 @@ def _marks(axes: Axes, measure: Measure, count: int) -> None:
         axes.axvline(measure.level[1], color=LIGHT.muted, linewidth=1.2, linestyle=(0, (4, 3)), label=measure.level[0])
     if len(values) == 1:
         if measure.interval is not None:
-            axes.hlines(place, measure.interval[:, 0], measure.interval[:, 1], color=LIGHT.muted, linewidth=2.4, zorder=2)
+            axes.hlines(
+                place, measure.interval[:, 0], measure.interval[:, 1], color=LIGHT.muted, linewidth=2.4, zorder=2
+            )
         axes.scatter(values[0], place, color=LIGHT.series[2], s=46, marker="D", zorder=3, clip_on=False, label="both")
         return
     axes.hlines(place, values.min(0), values.max(0), color=LIGHT.muted, linewidth=2, zorder=2)

@@ -12,8 +12,21 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 from PIL import Image
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.canvas import BAR, MARGIN, canvas, colour_bar, end_labels, fitted, head, panel, quiet, sheet, text_width, write
-from vgg_viz.figures.mosaic import Grid, cell_side, fit, lay, outlined, overlay
+from vgg_viz.figures.image_grid import Grid, cell_side, fit, lay, outlined, overlay
+from vgg_viz.figures.layout import (
+    BAR,
+    MARGIN,
+    canvas,
+    colour_bar,
+    end_labels,
+    fitted,
+    head,
+    panel,
+    quiet,
+    sheet,
+    text_width,
+    write,
+)
 from vgg_viz.figures.style import LIGHT, SMALL, Array, label, number, painted
 from vgg_viz.maths.heatmaps import Scale
 from vgg_viz.number_text import percent
@@ -21,7 +34,11 @@ from vgg_viz.number_text import percent
 DENSITY = 2  # sheet pixels to a figure pixel
 _WIDEST, _GAP, _SIDE = 1000, 12, 180  # [px]
 _SMOOTH = 128  # [px] pictures above this side are photographs to the eye, and single pixels are not to be seen
-PREDICTED, EXPECTED, OTHER = LIGHT.series[1], LIGHT.series[0], LIGHT.muted  # orange and blue, as the ends of the difference
+PREDICTED, EXPECTED, OTHER = (
+    LIGHT.series[1],
+    LIGHT.series[0],
+    LIGHT.muted,
+)  # orange and blue, as the ends of the difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +95,18 @@ Panel = tuple[Sequence[str], Array]  # heading, a line each, and the map (H, W) 
 
 
 @painted
-def explanation(photo: Array, maps: Sequence[Panel], scale: Scale, said: Sequence[Said], hidden: Hidden | None = None, *,
-                seen: Array | None = None, title: str, subtitle: str = "", caveat: str = "") -> Figure:  # fmt: skip
+def explanation(
+    photo: Array,
+    maps: Sequence[Panel],
+    scale: Scale,
+    said: Sequence[Said],
+    hidden: Hidden | None = None,
+    *,
+    seen: Array | None = None,
+    title: str,
+    subtitle: str = "",
+    caveat: str = "",
+) -> Figure:
     """The whole explanation of one picture on one sheet.
 
     photo   (H, W, 3) in [0, 1]
@@ -136,11 +163,21 @@ def _heading(figure: Figure, x: float, top: float, lines: Sequence[str], cell: i
     """The name of a picture above it, and quietly what it is."""
     for row, line in enumerate(reversed(lines)):
         strong = row == len(lines) - 1
-        write(figure, x, top - 10 - 14 * row, fitted(line, cell + _GAP - 4, SMALL, bold=strong), size=SMALL, ha="center",
-              weight="bold" if strong else "normal", color=LIGHT.ink if strong else LIGHT.muted)  # fmt: skip
+        write(
+            figure,
+            x,
+            top - 10 - 14 * row,
+            fitted(line, cell + _GAP - 4, SMALL, bold=strong),
+            size=SMALL,
+            ha="center",
+            weight="bold" if strong else "normal",
+            color=LIGHT.ink if strong else LIGHT.muted,
+        )
 
 
-def _lower(figure: Figure, photo: Array, said: Sequence[Said], hidden: Hidden | None, cell: int, top: int, width: int) -> None:
+def _lower(
+    figure: Figure, photo: Array, said: Sequence[Said], hidden: Hidden | None, cell: int, top: int, width: int
+) -> None:
     """Below the maps: the answers as bars, the region that had to go, the picture without it, and the path there."""
     step = cell + _GAP
     middle = MARGIN + round(1.75 * step)
@@ -150,10 +187,12 @@ def _lower(figure: Figure, photo: Array, said: Sequence[Said], hidden: Hidden | 
     told = "all of it" if hidden.share is None else percent(hidden.share)
     how = "blurred" if hidden.cover == "blur" else hidden.cover
     region = _sized(hidden.region.astype(np.float32), cell) > 0.5
-    for n, (lines, picture) in enumerate([
-        ((f"hide {told}", f"{how}, in the map's order"), outlined(_sized(photo, cell), region, thickness=DENSITY)),
-        ((f"it says {label(hidden.answer[0], 60)}", percent(hidden.answer[1])), _sized(hidden.picture, cell)),
-    ]):  # fmt: skip
+    for n, (lines, picture) in enumerate(
+        [
+            ((f"hide {told}", f"{how}, in the map's order"), outlined(_sized(photo, cell), region, thickness=DENSITY)),
+            ((f"it says {label(hidden.answer[0], 60)}", percent(hidden.answer[1])), _sized(hidden.picture, cell)),
+        ]
+    ):
         left = middle + n * step
         side = picture.shape[1] / DENSITY
         _heading(figure, left + cell / 2, top, lines, cell)
@@ -216,16 +255,41 @@ def _curves(axes: Axes, hidden: Hidden, *, small: bool = False) -> None:
     for name, part, colour in (("predicted", hidden.names[0], PREDICTED), ("expected", hidden.names[1], EXPECTED)):
         values = 100 * getattr(hidden.by_map, name)
         if hidden.by_chance:
-            chance = np.stack([np.interp(hidden.by_map.shares, path.shares, 100 * getattr(path, name)) for path in hidden.by_chance])
-            axes.fill_between(100 * hidden.by_map.shares, chance.min(0), chance.max(0), color=colour, alpha=0.16, linewidth=0, zorder=1)
-            axes.plot(100 * hidden.by_map.shares, np.median(chance, 0), color=colour, linewidth=1, linestyle=(0, (3, 2)), zorder=2)
+            chance = np.stack(
+                [np.interp(hidden.by_map.shares, path.shares, 100 * getattr(path, name)) for path in hidden.by_chance]
+            )
+            axes.fill_between(
+                100 * hidden.by_map.shares,
+                chance.min(0),
+                chance.max(0),
+                color=colour,
+                alpha=0.16,
+                linewidth=0,
+                zorder=1,
+            )
+            axes.plot(
+                100 * hidden.by_map.shares,
+                np.median(chance, 0),
+                color=colour,
+                linewidth=1,
+                linestyle=(0, (3, 2)),
+                zorder=2,
+            )
         axes.plot(100 * hidden.by_map.shares, values, color=colour, linewidth=1.8, marker="o", markersize=2.5, zorder=3)
         ends.append((float(values[-1]), label(part, 16), colour))
     if hidden.share is not None:
         axes.axvline(100 * hidden.share, color=LIGHT.ink, linewidth=1, zorder=2)
         side = -1 if hidden.share > 0.6 else 1
-        axes.annotate(percent(hidden.share), (100 * hidden.share, 1), xycoords=("data", "axes fraction"), xytext=(4 * side, -2),
-                      textcoords="offset points", size=SMALL, va="top", ha="right" if side < 0 else "left")  # fmt: skip
+        axes.annotate(
+            percent(hidden.share),
+            (100 * hidden.share, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(4 * side, -2),
+            textcoords="offset points",
+            size=SMALL,
+            va="top",
+            ha="right" if side < 0 else "left",
+        )
     end_labels(axes, ends)
 
 
@@ -243,8 +307,10 @@ def _sized(picture: Array, cell: int) -> Array:
     planes = np.asarray(picture, np.float32)
     factor = DENSITY * cell / max(height, width)
     new = (max(1, round(width * factor)), max(1, round(height * factor)))
-    stacked = [np.asarray(Image.fromarray(np.ascontiguousarray(plane)).resize(new, Image.Resampling.BILINEAR))
-               for plane in np.moveaxis(planes if planes.ndim == 3 else planes[..., None], -1, 0)]  # fmt: skip
+    stacked = [
+        np.asarray(Image.fromarray(np.ascontiguousarray(plane)).resize(new, Image.Resampling.BILINEAR))
+        for plane in np.moveaxis(planes if planes.ndim == 3 else planes[..., None], -1, 0)
+    ]
     return stacked[0] if planes.ndim == 2 else np.stack(stacked, -1)
 
 

@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.canvas import MARGIN, WIDE, canvas, fitted, head, panel, quiet, rows, size, widest, write
-from vgg_viz.figures.mosaic import cell_side, fit
+from vgg_viz.figures.image_grid import cell_side, fit
+from vgg_viz.figures.layout import MARGIN, WIDE, canvas, fitted, head, panel, quiet, rows, size, widest, write
 from vgg_viz.figures.style import LIGHT, SMALL, Array, painted
 from vgg_viz.maths.receptive_field import Box
 from vgg_viz.number_text import percent
@@ -21,8 +21,16 @@ _KINDS = {"conv": LIGHT.series[0], "pool": LIGHT.series[1], "avgpool": LIGHT.ser
 
 
 @painted
-def growth(names: Sequence[str], sizes: Sequence[int], kinds: Sequence[str], jumps: Sequence[int], *, image_side: int,
-           effective: Sequence[float | None] = (), title: str = "What one unit sees") -> Figure:  # fmt: skip
+def growth(
+    names: Sequence[str],
+    sizes: Sequence[int],
+    kinds: Sequence[str],
+    jumps: Sequence[int],
+    *,
+    image_side: int,
+    effective: Sequence[float | None] = (),
+    title: str = "What one unit sees",
+) -> Figure:
     """The receptive field of every layer as a bar, centred, against the picture as a band.
 
     names       of the layers, from the bottom up
@@ -33,10 +41,13 @@ def growth(names: Sequence[str], sizes: Sequence[int], kinds: Sequence[str], jum
     effective   (L,) side of the effective field [px], None where it was not measured: a dark bar inside
     """
     if not names or len({len(names), len(sizes), len(kinds), len(jumps)}) != 1:
-        raise VggVizError(f"one size, kind and jump a layer are needed; {len(sizes)}, {len(kinds)} and {len(jumps)} came.")
+        raise VggVizError(
+            f"one size, kind and jump a layer are needed; {len(sizes)}, {len(kinds)} and {len(jumps)} came."
+        )
     whole = next((name for name, field in zip(names, sizes, strict=True) if field >= image_side), None)
     told = f"picture: {image_side} px; " + (
-        f"{whole} is the first layer whose units can see all of it" if whole else "no layer sees all of it")  # fmt: skip
+        f"{whole} is the first layer whose units can see all of it" if whole else "no layer sees all of it"
+    )
     line = 26 if len(names) <= 12 else 21
     room, beside = widest(list(names), size=SMALL, most=140), 150
     top = head(title=title, subtitle=told) + 26
@@ -62,8 +73,17 @@ def growth(names: Sequence[str], sizes: Sequence[int], kinds: Sequence[str], jum
     reach = 1.04 * max(max(sizes), image_side) / 2
     axes.set_xlim(-reach, reach)
     axes.set_xlabel("distance from the centre of the field [px]")
-    axes.annotate(f"the picture, {image_side} px", (0, 1), xycoords=("data", "axes fraction"), xytext=(0, 4),
-                  textcoords="offset points", ha="center", va="bottom", size=SMALL, color=LIGHT.muted)  # fmt: skip
+    axes.annotate(
+        f"the picture, {image_side} px",
+        (0, 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 4),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        size=SMALL,
+        color=LIGHT.muted,
+    )
     _legend(figure, left, top + height + 62, kinds, measured=any(value is not None for value in effective))
     return figure
 
@@ -78,8 +98,14 @@ def _legend(figure: Figure, left: float, y: float, kinds: Sequence[str], *, meas
 
 
 @painted
-def boxes_on_image(image: Array, boxes: Sequence[tuple[str, Box]], *, side: int = 384, title: str = "What one unit sees",
-                   subtitle: str = "") -> Figure:  # fmt: skip
+def boxes_on_image(
+    image: Array,
+    boxes: Sequence[tuple[str, Box]],
+    *,
+    side: int = 384,
+    title: str = "What one unit sees",
+    subtitle: str = "",
+) -> Figure:
     """Receptive fields as frames on the picture; what lies outside it saw only padding, and is hatched.
 
     image  (H, W, 3) in [0, 1]
@@ -98,15 +124,32 @@ def boxes_on_image(image: Array, boxes: Sequence[tuple[str, Box]], *, side: int 
     unit = min(unit, 1.35 * side / max(x1 - x0, y1 - y0))
     inner_width, inner_height = (x1 - x0) * unit, (y1 - y0) * unit
     told = [_told(box, (height, width)) for _, box in boxes]
-    beside, top = 30 + round(1.12 * widest([*told, *(name for name, _ in boxes)], most=194)), head(title=title, subtitle=subtitle) + 4
-    figure = canvas(round(inner_width + beside + 3 * MARGIN),
-                    round(top + max(inner_height, 40 * len(boxes)) + MARGIN), title=title, subtitle=subtitle)  # fmt: skip
+    beside, top = (
+        30 + round(1.12 * widest([*told, *(name for name, _ in boxes)], most=194)),
+        head(title=title, subtitle=subtitle) + 4,
+    )
+    figure = canvas(
+        round(inner_width + beside + 3 * MARGIN),
+        round(top + max(inner_height, 40 * len(boxes)) + MARGIN),
+        title=title,
+        subtitle=subtitle,
+    )
     axes = panel(figure, MARGIN + 2, top, inner_width, inner_height, bare=True)
     if boxes and (x0 < 0 or y0 < 0 or x1 > width or y1 > height):
         for name, box in boxes:
             del name
-            axes.add_patch(Rectangle((box.x0, box.y0), box.x1 - box.x0, box.y1 - box.y0, facecolor=LIGHT.wash,
-                                     edgecolor=LIGHT.muted, hatch="////", linewidth=0, zorder=0))  # fmt: skip
+            axes.add_patch(
+                Rectangle(
+                    (box.x0, box.y0),
+                    box.x1 - box.x0,
+                    box.y1 - box.y0,
+                    facecolor=LIGHT.wash,
+                    edgecolor=LIGHT.muted,
+                    hatch="////",
+                    linewidth=0,
+                    zorder=0,
+                )
+            )
     axes.imshow(np.clip(picture, 0, 1), extent=(0, width, height, 0), aspect="auto", interpolation="auto", zorder=1)
     axes.set_xlim(x0, x1)
     axes.set_ylim(y1, y0)
@@ -116,12 +159,25 @@ def boxes_on_image(image: Array, boxes: Sequence[tuple[str, Box]], *, side: int 
         frame = (box.x0, box.y0), box.x1 - box.x0, box.y1 - box.y0
         # A light line under the coloured one: a frame must show on any picture.
         axes.add_patch(Rectangle(*frame, fill=False, edgecolor="#fcfcfc", linewidth=3.4, zorder=2 + n, clip_on=False))
-        axes.add_patch(Rectangle(*frame, fill=False, edgecolor=colour, linewidth=1.8, linestyle=dash, zorder=2 + n,
-                                 clip_on=False, label=name))  # fmt: skip
+        axes.add_patch(
+            Rectangle(
+                *frame,
+                fill=False,
+                edgecolor=colour,
+                linewidth=1.8,
+                linestyle=dash,
+                zorder=2 + n,
+                clip_on=False,
+                label=name,
+            )
+        )
         left, line = inner_width + 2 * MARGIN + 4, top + 12 + 40 * n
         across, down = size(figure)
-        figure.add_artist(Line2D((left / across, (left + 16) / across), (1 - line / down,) * 2, color=colour, linestyle=dash,
-                                 linewidth=3))  # fmt: skip
+        figure.add_artist(
+            Line2D(
+                (left / across, (left + 16) / across), (1 - line / down,) * 2, color=colour, linestyle=dash, linewidth=3
+            )
+        )
         write(figure, left + 24, line, fitted(name, 216, bold=True), weight="bold")
         write(figure, left + 24, line + 16, told[n], size=SMALL, color=LIGHT.muted)
     return figure

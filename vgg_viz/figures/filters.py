@@ -10,7 +10,20 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.canvas import BAR, MARGIN, NARROW, WIDE, canvas, colour_bar, head, panel, quiet, rows, widest, write
+from vgg_viz.figures.layout import (
+    BAR,
+    MARGIN,
+    NARROW,
+    WIDE,
+    canvas,
+    colour_bar,
+    head,
+    panel,
+    quiet,
+    rows,
+    widest,
+    write,
+)
 from vgg_viz.figures.style import LIGHT, SMALL, Array, colours, limits, number, painted
 from vgg_viz.maths.heatmaps import Scale
 
@@ -18,8 +31,14 @@ _SHAPE = 24  # filters from which on a density says more than dots
 
 
 @painted
-def kernel_norms(names: Sequence[str], norms: Sequence[Array], *, dead_below: float = 0.01, unit: str = "weight",
-                 title: str = "Size of every filter") -> Figure:  # fmt: skip
+def kernel_norms(
+    names: Sequence[str],
+    norms: Sequence[Array],
+    *,
+    dead_below: float = 0.01,
+    unit: str = "weight",
+    title: str = "Size of every filter",
+) -> Figure:
     """One row a layer: each filter's norm over the median of its layer; many filters as the shape of their density.
 
     names       of the layers, from the bottom of the network up
@@ -33,8 +52,10 @@ def kernel_norms(names: Sequence[str], norms: Sequence[Array], *, dead_below: fl
         raise VggVizError(f"{len(names)} layer names came with {len(norms)} lists of norms; give one list a layer.")
     lists = [np.asarray(values, float) for values in norms]
     medians = [float(np.median(values)) if values.size else float("nan") for values in lists]
-    empty = [int((values < dead_below * middle).sum()) if middle > 0 else int((values == 0).sum())
-             for values, middle in zip(lists, medians, strict=True)]  # fmt: skip
+    empty = [
+        int((values < dead_below * middle).sum()) if middle > 0 else int((values == 0).sum())
+        for values, middle in zip(lists, medians, strict=True)
+    ]
     told = f"{sum(empty)} of {sum(map(len, lists))} filters are smaller than {100 * dead_below:g} % of their layer's median"
     top, line = head(title=title, subtitle=told) + 18, 24
     room = widest(list(names), size=SMALL, most=140)
@@ -48,13 +69,30 @@ def kernel_norms(names: Sequence[str], norms: Sequence[Array], *, dead_below: fl
         if alive.sum() >= _SHAPE:
             shapes[row] = relative[alive]
         else:
-            axes.scatter(relative[alive], np.full(int(alive.sum()), row), s=26, color=LIGHT.accent, alpha=0.6, linewidths=0)
-        axes.scatter(relative[~alive], np.full(int((~alive).sum()), row), s=30, marker="x", color=LIGHT.bad, linewidths=1.4,
-                     zorder=4)  # fmt: skip
-        write(figure, WIDE - beside - MARGIN + 14, top + line * (row + 0.5), number(middle), size=SMALL,
-              color=LIGHT.muted)  # fmt: skip
-        write(figure, WIDE - MARGIN, top + line * (row + 0.5), f"{empty[row]} of {len(values)} empty", size=SMALL, ha="right",
-              color=LIGHT.bad if empty[row] else LIGHT.muted)  # fmt: skip
+            axes.scatter(
+                relative[alive], np.full(int(alive.sum()), row), s=26, color=LIGHT.accent, alpha=0.6, linewidths=0
+            )
+        axes.scatter(
+            relative[~alive],
+            np.full(int((~alive).sum()), row),
+            s=30,
+            marker="x",
+            color=LIGHT.bad,
+            linewidths=1.4,
+            zorder=4,
+        )
+        write(
+            figure, WIDE - beside - MARGIN + 14, top + line * (row + 0.5), number(middle), size=SMALL, color=LIGHT.muted
+        )
+        write(
+            figure,
+            WIDE - MARGIN,
+            top + line * (row + 0.5),
+            f"{empty[row]} of {len(values)} empty",
+            size=SMALL,
+            ha="right",
+            color=LIGHT.bad if empty[row] else LIGHT.muted,
+        )
     _violins(axes, shapes, len(names))
     axes.axvline(1, color=LIGHT.muted, linewidth=1, zorder=0)
     rows(axes, list(names), room=room)
@@ -73,10 +111,19 @@ def _violins(axes: Axes, shapes: dict[int, Array], layers: int) -> None:
     import seaborn  # 1.8 s to import, so only here
 
     seaborn.violinplot(
-        x=np.concatenate(list(shapes.values())), y=np.concatenate([np.full(len(v), row) for row, v in shapes.items()]),
-        order=list(range(layers)), orient="h", inner=None, cut=0, linewidth=0, width=0.86, density_norm="width",
-        color=LIGHT.accent, saturation=1, ax=axes,
-    )  # fmt: skip
+        x=np.concatenate(list(shapes.values())),
+        y=np.concatenate([np.full(len(v), row) for row, v in shapes.items()]),
+        order=list(range(layers)),
+        orient="h",
+        inner=None,
+        cut=0,
+        linewidth=0,
+        width=0.86,
+        density_norm="width",
+        color=LIGHT.accent,
+        saturation=1,
+        ax=axes,
+    )
     axes.set(xlabel=None, ylabel=None)
 
 
@@ -88,7 +135,9 @@ def similarity(matrix: Array, *, title: str = "Which filters look alike", subtit
     """
     matrix = np.asarray(matrix, float)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
-        raise VggVizError(f"similarity needs a square matrix and {matrix.shape} came; give one value a pair of filters.")
+        raise VggVizError(
+            f"similarity needs a square matrix and {matrix.shape} came; give one value a pair of filters."
+        )
     scale = Scale(-1, 1, signed=True, unit="cosine similarity", over="all pairs")
     inner = NARROW - 2 * MARGIN - 34
     top = head(title=title, subtitle=subtitle)

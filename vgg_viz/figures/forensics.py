@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.canvas import MARGIN, WIDE, canvas, fitted, head, panel, quiet, rows, widest, write
+from vgg_viz.figures.layout import MARGIN, WIDE, canvas, fitted, head, panel, quiet, rows, widest, write
 from vgg_viz.figures.style import LIGHT, SMALL, Array, number, painted
 
 _DECADES = (-4.0, 0.5)  # of density x spread: what a row shows, from its ground to its top
@@ -17,8 +17,16 @@ _TICKS = 36  # singular values drawn in a row, at most
 
 
 @painted
-def weight_histograms(names: Sequence[str], densities: Sequence[Array], starts: Sequence[Array], notes: Sequence[str], *,
-                      reach: float, title: str = "What every layer weighs", subtitle: str = "") -> Figure:  # fmt: skip
+def weight_histograms(
+    names: Sequence[str],
+    densities: Sequence[Array],
+    starts: Sequence[Array],
+    notes: Sequence[str],
+    *,
+    reach: float,
+    title: str = "What every layer weighs",
+    subtitle: str = "",
+) -> Figure:
     """One row a layer: the density of its weights on a logarithmic height, and as a line the density that it was drawn from.
 
     names      of the layers, from the bottom of the network up
@@ -29,7 +37,9 @@ def weight_histograms(names: Sequence[str], densities: Sequence[Array], starts: 
     Rows share one axis in units of their start's spread: an untrained row lies under its line whatever its size.
     """
     if not names or len({len(names), len(densities), len(starts), len(notes)}) != 1:
-        raise VggVizError(f"one histogram, one start and one note a layer are needed; {len(densities)} came for {len(names)} layers.")
+        raise VggVizError(
+            f"one histogram, one start and one note a layer are needed; {len(densities)} came for {len(names)} layers."
+        )
     line = 44 if len(names) <= 10 else 34
     top, axes, figure = _board(names, notes, line, title=title, subtitle=subtitle)
     low, high = _DECADES
@@ -39,21 +49,37 @@ def weight_histograms(names: Sequence[str], densities: Sequence[Array], starts: 
         part = slice(int(held.min()), int(held.max()) + 1) if len(held) else slice(0, 1)
         edges = np.linspace(-reach, reach, len(values) + 1)[part.start : part.stop + 1]
         # Steps with hard edges: soft ones under a line have so many colours that the PNG would be three times as large.
-        axes.stairs(ground - _height(values)[part], edges, baseline=ground, fill=True, color=LIGHT.series[0], antialiased=False)
+        axes.stairs(
+            ground - _height(values)[part], edges, baseline=ground, fill=True, color=LIGHT.series[0], antialiased=False
+        )
         across = np.linspace(-reach, reach, len(start))
         raised = _height(start)
         # Where the start draws next to nothing, no line: along the ground it would only clutter.
         axes.plot(across[raised > 0], ground - raised[raised > 0], color=LIGHT.series[1], linewidth=1.6)
     axes.set_xlim(-reach, reach)
     axes.set_xlabel("weight [spreads of the nearest start]; height: logarithm of the density")
-    write(figure, WIDE - MARGIN, top + line * len(names) + 34, f"a row is {number(high - low)} powers of ten high", size=SMALL,
-          color=LIGHT.muted, ha="right")  # fmt: skip
+    write(
+        figure,
+        WIDE - MARGIN,
+        top + line * len(names) + 34,
+        f"a row is {number(high - low)} powers of ten high",
+        size=SMALL,
+        color=LIGHT.muted,
+        ha="right",
+    )
     return figure
 
 
 @painted
-def singular_values(names: Sequence[str], values: Sequence[Array], lows: Sequence[float], notes: Sequence[str], *,
-                    title: str = "What noise cannot do", subtitle: str = "") -> Figure:  # fmt: skip
+def singular_values(
+    names: Sequence[str],
+    values: Sequence[Array],
+    lows: Sequence[float],
+    notes: Sequence[str],
+    *,
+    title: str = "What noise cannot do",
+    subtitle: str = "",
+) -> Figure:
     """One row a layer: its singular values as ticks over the band in which those of noise lie.
 
     values  for each layer (N,) singular values, descending, in units of the upper edge of noise
@@ -61,7 +87,9 @@ def singular_values(names: Sequence[str], values: Sequence[Array], lows: Sequenc
     notes   what to write at the right of each row
     """
     if not names or len({len(names), len(values), len(lows), len(notes)}) != 1:
-        raise VggVizError(f"one list of values, one edge and one note a layer are needed; {len(values)} came for {len(names)}.")
+        raise VggVizError(
+            f"one list of values, one edge and one note a layer are needed; {len(values)} came for {len(names)}."
+        )
     line = 26 if len(names) <= 10 else 20
     _, axes, figure = _board(names, notes, line, title=title, subtitle=subtitle)
     axes.barh(range(len(names)), [1 - low for low in lows], 0.7, left=list(lows), color=LIGHT.wash, zorder=1)
@@ -95,7 +123,9 @@ def _height(density: Array) -> Array:
     return shares
 
 
-def _board(names: Sequence[str], notes: Sequence[str], line: int, *, title: str, subtitle: str) -> tuple[int, Axes, Figure]:
+def _board(
+    names: Sequence[str], notes: Sequence[str], line: int, *, title: str, subtitle: str
+) -> tuple[int, Axes, Figure]:
     """Rows with names at the left and notes at the right: where the panel begins [px], its axes, the figure."""
     top = head(title=title, subtitle=subtitle) + 6
     figure = canvas(WIDE, top + line * len(names) + 52, title=title, subtitle=subtitle)

@@ -14,8 +14,15 @@ from vgg_viz.number_text import percent
 
 
 @painted
-def sparsity_and_dead(names: Sequence[str], sparsity: Sequence[float], dead: Sequence[int], channels: Sequence[int], *,
-                      title: str = "Silent units", subtitle: str = "") -> Figure:  # fmt: skip
+def sparsity_and_dead(
+    names: Sequence[str],
+    sparsity: Sequence[float],
+    dead: Sequence[int],
+    channels: Sequence[int],
+    *,
+    title: str = "Silent units",
+    subtitle: str = "",
+) -> Figure:
     """Left: the share of a layer's outputs that are zero; right: the share of its channels that are zero everywhere.
 
     names     of the layers, from the bottom up
@@ -33,8 +40,18 @@ def sparsity_and_dead(names: Sequence[str], sparsity: Sequence[float], dead: Seq
     share = np.asarray(dead, float) / np.maximum(np.asarray(channels, float), 1)
     return two_panels(
         list(names),
-        ("Outputs that are zero [%]", np.asarray(sparsity, float), [percent(value) for value in sparsity], LIGHT.series[0]),
-        ("Channels that are always zero [%]", share,
-         [f"{a} of {b}" for a, b in zip(dead, channels, strict=True)], LIGHT.series[1]),
-        title=title, subtitle=subtitle,
-    )  # fmt: skip
+        (
+            "Outputs that are zero [%]",
+            np.asarray(sparsity, float),
+            [percent(value) for value in sparsity],
+            LIGHT.series[0],
+        ),
+        (
+            "Channels that are always zero [%]",
+            share,
+            [f"{a} of {b}" for a, b in zip(dead, channels, strict=True)],
+            LIGHT.series[1],
+        ),
+        title=title,
+        subtitle=subtitle,
+    )

@@ -9,8 +9,8 @@ import torch
 from matplotlib.figure import Figure
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.canvas import BAR, MARGIN, NARROW, WIDE, canvas, colour_bar, head, panel, sheet, tuck_in, write
-from vgg_viz.figures.mosaic import Grid, cell_side, fit, lay, painted_map
+from vgg_viz.figures.image_grid import Grid, cell_side, fit, lay, painted_map
+from vgg_viz.figures.layout import BAR, MARGIN, NARROW, WIDE, canvas, colour_bar, head, panel, sheet, tuck_in, write
 from vgg_viz.figures.style import LIGHT, SMALL, Array, colours, limits, number, painted
 from vgg_viz.maths.heatmaps import shared_scale
 
@@ -30,8 +30,9 @@ def in_colour(weights: Array, most: float) -> Array:
 
 
 @painted
-def first_layer_kernels(weights: Array, *, side: int = 54, title: str = "First-layer kernels",
-                        most_shown: int = 256) -> Figure:  # fmt: skip
+def first_layer_kernels(
+    weights: Array, *, side: int = 54, title: str = "First-layer kernels", most_shown: int = 256
+) -> Figure:
     """The kernels that look at the picture itself, in colour, all on one signed scale with zero at mid-grey.
 
     weights     (N, 3, k, k) or, for grey pictures, (N, 1, k, k) [activation / intensity]
@@ -60,7 +61,9 @@ def _checked(weights: Array, channels: tuple[int, ...] = ()) -> Array:
     weights = np.asarray(weights, np.float32)
     if weights.ndim != 4 or not weights.size or (channels and weights.shape[1] not in channels):
         expected = f"(N, {' or '.join(map(str, channels))}, k, k)" if channels else "(N, M, k, k)"
-        raise VggVizError(f"kernels of shape {expected} are needed and {weights.shape} came; give a convolution's weight.")
+        raise VggVizError(
+            f"kernels of shape {expected} are needed and {weights.shape} came; give a convolution's weight."
+        )
     return weights
 
 
@@ -106,16 +109,31 @@ def channel_kernels(weights: Array, *, side: int = 54, title: str = "First-layer
     told = f"kernels 0 to {len(shown) - 1} of {len(weights)}; red adds, blue takes away"
     top = head(title=title, subtitle=told) + 18
     grid = Grid(4 * len(shown), len(shown), cell, cell, gap=gap)
-    figure = canvas(max(grid.size[0] + gutter + 2 * MARGIN, NARROW), top + grid.size[1] + 20 + BAR, title=title,
-                    subtitle=told)  # fmt: skip
+    figure = canvas(
+        max(grid.size[0] + gutter + 2 * MARGIN, NARROW), top + grid.size[1] + 20 + BAR, title=title, subtitle=told
+    )
     rgb = [fit(one, cell, cell) for one in in_colour(shown, float(np.abs(shown).max()))]
     parts = [fit(painted_map(one, scale), cell, cell) for channel in range(3) for one in shown[:, channel]]
-    sheet(figure, MARGIN + gutter, top, lay(grid, [np.concatenate([one, np.ones_like(one[..., :1])], -1) for one in rgb] + parts))
+    sheet(
+        figure,
+        MARGIN + gutter,
+        top,
+        lay(grid, [np.concatenate([one, np.ones_like(one[..., :1])], -1) for one in rgb] + parts),
+    )
     for n in range(len(shown)):
-        write(figure, MARGIN + gutter + grid.corner(n)[0] + cell / 2, top - 9, str(n), size=SMALL, color=LIGHT.muted,
-              ha="center")  # fmt: skip
+        write(
+            figure,
+            MARGIN + gutter + grid.corner(n)[0] + cell / 2,
+            top - 9,
+            str(n),
+            size=SMALL,
+            color=LIGHT.muted,
+            ha="center",
+        )
     for row, name in enumerate(("colour", "red", "green", "blue")):
-        write(figure, MARGIN + gutter - 8, top + grid.corner(row * len(shown))[1] + cell / 2, name, size=SMALL, ha="right")
+        write(
+            figure, MARGIN + gutter - 8, top + grid.corner(row * len(shown))[1] + cell / 2, name, size=SMALL, ha="right"
+        )
     colour_bar(figure, scale, left=MARGIN + gutter, top=top + grid.size[1] + 16)
     return figure
 
@@ -132,7 +150,9 @@ def deep_kernels(weights: Array, chosen: Sequence[int], *, inputs: int = 32, tit
     """
     weights = _checked(weights)
     if not len(chosen) or min(chosen) < 0 or max(chosen) >= len(weights):
-        raise VggVizError(f"filters between 0 and {len(weights) - 1} can be shown and {list(chosen)} came; choose at least one.")
+        raise VggVizError(
+            f"filters between 0 and {len(weights) - 1} can be shown and {list(chosen)} came; choose at least one."
+        )
     picked = weights[list(chosen)]
     read = np.sort(np.argsort(-np.square(picked).sum((0, 2, 3)), kind="stable")[:inputs])
     picked = picked[:, read]
@@ -142,18 +162,28 @@ def deep_kernels(weights: Array, chosen: Sequence[int], *, inputs: int = 32, tit
     cell = max(weights.shape[-1], side - side % weights.shape[-1])
     grid = Grid(picked.shape[0] * len(read), len(read), cell, cell, gap=3)
     told = f"rows: {len(chosen)} of {len(weights)} filters; columns: " + (
-        f"all {len(read)} channels" if len(read) == weights.shape[1]
-        else f"the {len(read)} of {weights.shape[1]} channels they weigh most")  # fmt: skip
+        f"all {len(read)} channels"
+        if len(read) == weights.shape[1]
+        else f"the {len(read)} of {weights.shape[1]} channels they weigh most"
+    )
     top = head(title=title, subtitle=told) + 18
-    figure = canvas(max(grid.size[0] + gutter + 2 * MARGIN, NARROW), top + grid.size[1] + 20 + BAR, title=title,
-                    subtitle=told)  # fmt: skip
+    figure = canvas(
+        max(grid.size[0] + gutter + 2 * MARGIN, NARROW), top + grid.size[1] + 20 + BAR, title=title, subtitle=told
+    )
     left, (low, high) = MARGIN + gutter, limits(scale)
     cells = [fit(one, cell, cell) for row in picked for one in row]
     sheet(figure, left, top, lay(grid, cells), cmap=colours(scale), vmin=low, vmax=high)
     step = 1 if cell >= 24 else 2
     for column in range(0, len(read), step):
-        write(figure, left + grid.corner(column)[0] + cell / 2, top - 9, str(read[column]), size=SMALL, ha="center",
-              color=LIGHT.muted)  # fmt: skip
+        write(
+            figure,
+            left + grid.corner(column)[0] + cell / 2,
+            top - 9,
+            str(read[column]),
+            size=SMALL,
+            ha="center",
+            color=LIGHT.muted,
+        )
     for row, unit in enumerate(chosen):
         write(figure, left - 8, top + grid.corner(row * len(read))[1] + cell / 2, str(unit), size=SMALL, ha="right")
     colour_bar(figure, scale, left=left, top=top + grid.size[1] + 16)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.canvas import MARGIN, WIDE, canvas, fitted, head, panel, quiet, rows, widest, write
+from vgg_viz.figures.layout import MARGIN, WIDE, canvas, fitted, head, panel, quiet, rows, widest, write
 from vgg_viz.figures.style import LIGHT, SMALL, Array, label, number, painted
 
 
@@ -40,14 +40,17 @@ _HATCHED: dict[str, Any] = {"hatch": "////", "edgecolor": LIGHT.paper, "linewidt
 
 
 @painted
-def relevance_ledger(books: Sequence[Books], *, unit: str = "logit", title: str = "Relevance, layer by layer",
-                     subtitle: str = "") -> Figure:  # fmt: skip
+def relevance_ledger(
+    books: Sequence[Books], *, unit: str = "logit", title: str = "Relevance, layer by layer", subtitle: str = ""
+) -> Figure:
     """Panels of horizontal bars, two abreast, on one axis: what each layer passed on, and behind it what was kept.
 
     A bar starts at 0 with what was passed on; what biases and epsilon kept stands behind it, so that it ends where a mark shows what
     had come. What biases paid out, instead of keeping it, leads back from the end of the bar to the mark.
     """
-    if not books or any({len(b.rules), len(b.entering), len(b.bias), len(b.epsilon), len(b.leaving)} != {len(b.layers)} for b in books):
+    if not books or any(
+        {len(b.rules), len(b.entering), len(b.bias), len(b.epsilon), len(b.leaving)} != {len(b.layers)} for b in books
+    ):
         raise VggVizError("a ledger needs at least one book, and in each the same number of layers, rules and amounts.")
     room = widest([name for b in books for name in b.layers], size=SMALL, most=110)
     beside = widest([name for b in books for name in b.rules], size=SMALL, most=120)
@@ -61,7 +64,13 @@ def relevance_ledger(books: Sequence[Books], *, unit: str = "logit", title: str 
         down, across = divmod(n, columns)
         left, above = across * WIDE / columns + MARGIN + room + 8, top + sum(tall[:down]) + 18
         axes = panel(figure, left, above, width, heights[n])
-        write(figure, left - room - 8, above - 16, fitted(book.title, WIDE / columns - 2 * MARGIN, bold=True), weight="bold")
+        write(
+            figure,
+            left - room - 8,
+            above - 16,
+            fitted(book.title, WIDE / columns - 2 * MARGIN, bold=True),
+            weight="bold",
+        )
         _bars(axes, book, room)
         axes.set_xlim(low, high)
         axes.set_xlabel(f"relevance [{label(unit)}]" if n >= len(books) - columns else "")
@@ -78,14 +87,21 @@ def _range(books: Sequence[Books]) -> tuple[float, float]:
     for book in books:
         passed = np.asarray(book.leaving, float)
         kept = passed + np.asarray(book.bias, float)
-        ends += [float(value) for values in (passed, kept, np.asarray(book.entering, float)) for value in values if np.isfinite(value)]
+        ends += [
+            float(value)
+            for values in (passed, kept, np.asarray(book.entering, float))
+            for value in values
+            if np.isfinite(value)
+        ]
     low, high = min(ends), max(ends)
     span = (high - low) or 1.0
     return low - (0.16 * span if low < 0 else 0.0), high + (0.16 * span if high > 0 else 0.02 * span)
 
 
 def _bars(axes: Axes, book: Books, room: float) -> None:
-    leaving, bias, epsilon, entering = (np.asarray(values, float) for values in (book.leaving, book.bias, book.epsilon, book.entering))
+    leaving, bias, epsilon, entering = (
+        np.asarray(values, float) for values in (book.leaving, book.bias, book.epsilon, book.entering)
+    )
     places = np.arange(len(leaving))
     rows(axes, list(book.layers), room=room)
     quiet(axes, grid="x")
@@ -98,8 +114,16 @@ def _bars(axes: Axes, book: Books, room: float) -> None:
     axes.vlines(entering, places - 0.42, places + 0.42, color=LIGHT.ink, linewidth=1.6, zorder=4)
     for place in places:
         end = max(entering[place], leaving[place], leaving[place] + bias[place], 0.0)
-        axes.annotate(number(leaving[place]), (end, place), xytext=(5, 0), textcoords="offset points", va="center", size=SMALL,
-                      bbox={"facecolor": LIGHT.paper, "linewidth": 0, "pad": 1.0}, zorder=5)  # fmt: skip
+        axes.annotate(
+            number(leaving[place]),
+            (end, place),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            size=SMALL,
+            bbox={"facecolor": LIGHT.paper, "linewidth": 0, "pad": 1.0},
+            zorder=5,
+        )
 
 
 def _legend(figure: Figure, y: float) -> None:

@@ -14,8 +14,13 @@ from vgg_viz.number_text import percent
 
 
 @painted
-def parameters_and_macs(names: Sequence[str], parameters: Sequence[int], macs: Sequence[int], *,
-                        title: str = "Where the weights are, and where the work is") -> Figure:  # fmt: skip
+def parameters_and_macs(
+    names: Sequence[str],
+    parameters: Sequence[int],
+    macs: Sequence[int],
+    *,
+    title: str = "Where the weights are, and where the work is",
+) -> Figure:
     """Left: each layer's share of the parameters; right: its share of the multiply-accumulates, rows aligned.
 
     names       of the layers with weights, from the bottom up

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.canvas import MARGIN, WIDE, canvas, fitted, head, sheet, write
-from vgg_viz.figures.mosaic import Grid, cell_side, fit, lay
+from vgg_viz.figures.image_grid import Grid, cell_side, fit, lay
+from vgg_viz.figures.layout import MARGIN, WIDE, canvas, fitted, head, sheet, write
 from vgg_viz.figures.style import LIGHT, SMALL, Array, painted
 
 DENSITY = 2  # sheet pixels to a figure pixel: photographs stay sharp on fine screens
@@ -21,8 +21,16 @@ Verdict = Literal["good", "bad"] | None
 
 
 @painted
-def picture_grid(images: Sequence[Array], captions: Sequence[str] = (), *, columns: int | None = None,
-                 borders: Sequence[Verdict] = (), side: int = 128, title: str = "", subtitle: str = "") -> Figure:  # fmt: skip
+def picture_grid(
+    images: Sequence[Array],
+    captions: Sequence[str] = (),
+    *,
+    columns: int | None = None,
+    borders: Sequence[Verdict] = (),
+    side: int = 128,
+    title: str = "",
+    subtitle: str = "",
+) -> Figure:
     """Pictures row by row, each above its caption; a frame and a sign tell right from wrong.
 
     images    each (H, W, 3) float in [0, 1], of any size
@@ -51,8 +59,17 @@ def picture_grid(images: Sequence[Array], captions: Sequence[str] = (), *, colum
         verdict = borders[n] if borders else None
         if verdict:
             wide, high = part.shape[1] / DENSITY, part.shape[0] / DENSITY
-            axes.add_patch(Rectangle((x + (cell - wide) / 2 - 2, y + (tall - high) / 2 - 2), wide + 4, high + 4, fill=False,
-                                     edgecolor=_colour(verdict), linewidth=2.2, clip_on=False))  # fmt: skip
+            axes.add_patch(
+                Rectangle(
+                    (x + (cell - wide) / 2 - 2, y + (tall - high) / 2 - 2),
+                    wide + 4,
+                    high + 4,
+                    fill=False,
+                    edgecolor=_colour(verdict),
+                    linewidth=2.2,
+                    clip_on=False,
+                )
+            )
         for row, line in enumerate(lines[n] if lines else ()):
             _caption(figure, MARGIN + x, top + y + tall + 13 + LINE * row, line, cell, verdict if row == 0 else None)
     return figure
@@ -74,13 +91,21 @@ def _caption(figure: Figure, x: float, y: float, line: str, room: float, verdict
     if not line:
         return
     sign = {"good": "✓ ", "bad": "✗ ", None: ""}[verdict]
-    write(figure, x, y, fitted(sign + line, room + 6, SMALL), size=SMALL,
-          color=_colour(verdict) if verdict else LIGHT.ink)  # fmt: skip
+    write(
+        figure, x, y, fitted(sign + line, room + 6, SMALL), size=SMALL, color=_colour(verdict) if verdict else LIGHT.ink
+    )
 
 
 @painted
-def steps(rows: Sequence[Sequence[Array]], names: Sequence[str], *, captions: Sequence[str] = (), side: int = 128,
-          title: str = "", subtitle: str = "") -> Figure:  # fmt: skip
+def steps(
+    rows: Sequence[Sequence[Array]],
+    names: Sequence[str],
+    *,
+    captions: Sequence[str] = (),
+    side: int = 128,
+    title: str = "",
+    subtitle: str = "",
+) -> Figure:
     """What happens to a picture, from left to right: one row a picture, one column a step, arrows between.
 
     rows      each as many pictures (H, W, 3) in [0, 1] as there are `names`
@@ -103,12 +128,21 @@ def steps(rows: Sequence[Sequence[Array]], names: Sequence[str], *, captions: Se
     sheet(figure, MARGIN, top, lay(grid, cells, density=DENSITY), density=DENSITY, interpolation="auto")
     for column, name in enumerate(names):
         x = MARGIN + grid.corner(column)[0] + cell / 2
-        write(figure, x, top - 10, fitted(name, cell + arrow - 6, SMALL, bold=True), size=SMALL, ha="center",
-              weight="bold")  # fmt: skip
+        write(
+            figure,
+            x,
+            top - 10,
+            fitted(name, cell + arrow - 6, SMALL, bold=True),
+            size=SMALL,
+            ha="center",
+            weight="bold",
+        )
     for row in range(len(rows)):
         x, y = grid.corner(row * len(names))
         if captions:
-            write(figure, MARGIN, top + y - 11, fitted(captions[row], grid.size[0], SMALL), size=SMALL, color=LIGHT.muted)
+            write(
+                figure, MARGIN, top + y - 11, fitted(captions[row], grid.size[0], SMALL), size=SMALL, color=LIGHT.muted
+            )
         for column in range(1, len(names)):
             x = MARGIN + grid.corner(column)[0] - arrow / 2
             write(figure, x, top + y + tall / 2, "→", ha="center", color=LIGHT.muted)

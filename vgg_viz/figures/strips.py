@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.canvas import MARGIN, WIDE, canvas, fitted, head, panel, sheet, text_width, write
-from vgg_viz.figures.mosaic import Grid, cell_side, fit, lay, outlined, overlay
+from vgg_viz.figures.image_grid import Grid, cell_side, fit, lay, outlined, overlay
+from vgg_viz.figures.layout import MARGIN, WIDE, canvas, fitted, head, panel, sheet, text_width, write
 from vgg_viz.figures.style import LIGHT, SMALL, Array, colours, number, painted
 from vgg_viz.maths.heatmaps import Scale
 from vgg_viz.number_text import percent
@@ -51,7 +51,9 @@ def maps_in_rows(
     raises  VggVizError without rows, or where a row holds another number of maps than there are names
     """
     if not strips or any(len(strip.maps) != len(names) for strip in strips):
-        raise VggVizError(f"maps in rows need one map for each of the {len(names)} columns in every row, and at least one row.")
+        raise VggVizError(
+            f"maps in rows need one map for each of the {len(names)} columns in every row, and at least one row."
+        )
     columns = len(names) + 1
     photos = [np.asarray(strip.photo, np.float32) for strip in strips]
     room = (WIDE - 2 * MARGIN + _GAP) // columns - _GAP
@@ -68,7 +70,9 @@ def maps_in_rows(
     figure = canvas(width, top + sum(downs) + 8 + 16 * len(told), title=title, subtitle=subtitle)
     for column, name in enumerate(("photo", *names)):
         middle = MARGIN + grid.corner(column)[0] + cell / 2
-        write(figure, middle, top - 6, fitted(name, cell + _GAP, SMALL, bold=True), size=SMALL, ha="center", weight="bold")
+        write(
+            figure, middle, top - 6, fitted(name, cell + _GAP, SMALL, bold=True), size=SMALL, ha="center", weight="bold"
+        )
     y = top + 4
     for strip, photo, down in zip(strips, photos, downs, strict=True):
         _strip(figure, strip, photo, grid, y, cell, width)
@@ -99,7 +103,15 @@ def _strip(figure: Figure, strip: Strip, photo: Array, grid: Grid, y: float, cel
             continue  # a map that nobody answers to
         sign, shade = {True: ("✓ ", LIGHT.good), False: ("✗ ", LIGHT.bad), None: ("", LIGHT.muted)}[good]
         middle = MARGIN + grid.corner(n)[0] + cell / 2
-        write(figure, middle, y + cell + 30, fitted(sign + text, cell + _GAP - 2, SMALL), size=SMALL, color=shade, ha="center")
+        write(
+            figure,
+            middle,
+            y + cell + 30,
+            fitted(sign + text, cell + _GAP - 2, SMALL),
+            size=SMALL,
+            color=shade,
+            ha="center",
+        )
 
 
 def paled(photo: Array) -> Array:

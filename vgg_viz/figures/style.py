@@ -55,15 +55,29 @@ class Theme:
 
 
 LIGHT: Final = Theme(
-    "light", paper="#ffffff", wash="#eef1f5", grid="#dde2e8", muted="#59626e", ink="#1a1d21",
-    good="#1b7a48", warn="#946000", bad="#c1352b",
+    "light",
+    paper="#ffffff",
+    wash="#eef1f5",
+    grid="#dde2e8",
+    muted="#59626e",
+    ink="#1a1d21",
+    good="#1b7a48",
+    warn="#946000",
+    bad="#c1352b",
     series=("#0b62a8", "#b54800", "#00735c", "#8d4884", "#7a5c00"),
-)  # fmt: skip
+)
 DARK: Final = Theme(
-    "dark", paper="#14171b", wash="#23282f", grid="#333a43", muted="#a3abb6", ink="#e9ebee",
-    good="#4dc48b", warn="#e4aa3d", bad="#ff8072",
+    "dark",
+    paper="#14171b",
+    wash="#23282f",
+    grid="#333a43",
+    muted="#a3abb6",
+    ink="#e9ebee",
+    good="#4dc48b",
+    warn="#e4aa3d",
+    bad="#ff8072",
     series=("#6db5f6", "#f18c4d", "#37c9a1", "#d89dd0", "#d8b54b"),
-)  # fmt: skip
+)
 
 # Text that lies on data keeps its colour in both themes, so neither of these may be a token.
 ON_DARK: Final = "#fefefe"
@@ -82,16 +96,42 @@ def points(pixels: float) -> float:
 TITLE, BODY, SMALL = points(15), points(12), points(11)
 
 _HOUSE: Final[dict[str, Any]] = {
-    "font.family": [FONT], "font.size": BODY, "text.parse_math": False, "text.color": LIGHT.ink,
-    "axes.titlesize": points(13), "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.titlepad": 8.0,
-    "axes.labelsize": points(11.5), "axes.labelcolor": LIGHT.muted, "axes.edgecolor": LIGHT.muted,
-    "axes.facecolor": LIGHT.paper, "axes.linewidth": 0.8, "axes.axisbelow": True, "axes.formatter.useoffset": False,
-    "axes.spines.top": False, "axes.spines.right": False, "grid.color": LIGHT.grid, "grid.linewidth": 0.8,
-    "xtick.color": LIGHT.muted, "xtick.labelcolor": LIGHT.ink, "xtick.labelsize": points(11), "xtick.major.size": 3.0,
-    "ytick.color": LIGHT.muted, "ytick.labelcolor": LIGHT.ink, "ytick.labelsize": points(11), "ytick.major.size": 3.0,
-    "figure.facecolor": LIGHT.paper, "figure.dpi": DPI, "lines.linewidth": 2.0, "legend.frameon": False, "hatch.linewidth": 0.8,
-    "image.interpolation": "nearest", "svg.fonttype": "path", "svg.hashsalt": "vgg_viz",
-}  # fmt: skip
+    "font.family": [FONT],
+    "font.size": BODY,
+    "text.parse_math": False,
+    "text.color": LIGHT.ink,
+    "axes.titlesize": points(13),
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 8.0,
+    "axes.labelsize": points(11.5),
+    "axes.labelcolor": LIGHT.muted,
+    "axes.edgecolor": LIGHT.muted,
+    "axes.facecolor": LIGHT.paper,
+    "axes.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": LIGHT.grid,
+    "grid.linewidth": 0.8,
+    "xtick.color": LIGHT.muted,
+    "xtick.labelcolor": LIGHT.ink,
+    "xtick.labelsize": points(11),
+    "xtick.major.size": 3.0,
+    "ytick.color": LIGHT.muted,
+    "ytick.labelcolor": LIGHT.ink,
+    "ytick.labelsize": points(11),
+    "ytick.major.size": 3.0,
+    "figure.facecolor": LIGHT.paper,
+    "figure.dpi": DPI,
+    "lines.linewidth": 2.0,
+    "legend.frameon": False,
+    "hatch.linewidth": 0.8,
+    "image.interpolation": "nearest",
+    "svg.fonttype": "path",
+    "svg.hashsalt": "vgg_viz",
+}
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.canvas import MARGIN, WIDE, canvas, end_labels, fitted, head, panel, quiet, text_width, write
+from vgg_viz.figures.layout import MARGIN, WIDE, canvas, end_labels, fitted, head, panel, quiet, text_width, write
 from vgg_viz.figures.style import LIGHT, ON_DARK, ON_LIGHT, SMALL, Array, number, painted
 
 
@@ -39,8 +39,15 @@ _DASHES = ("solid", (0, (5, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)), (0, (1, 1.2
 
 
 @painted
-def numbers_by_epoch(charts: Sequence[Chart], epochs: Sequence[int], *, mark: tuple[int, str] | None = None, title: str = "",
-                     subtitle: str = "", columns: int = 2) -> Figure:  # fmt: skip
+def numbers_by_epoch(
+    charts: Sequence[Chart],
+    epochs: Sequence[int],
+    *,
+    mark: tuple[int, str] | None = None,
+    title: str = "",
+    subtitle: str = "",
+    columns: int = 2,
+) -> Figure:
     """Small multiples over one axis of epochs, curves named at their right ends; bands are 95 % intervals.
 
     epochs  (E,) of every curve
@@ -49,7 +56,11 @@ def numbers_by_epoch(charts: Sequence[Chart], epochs: Sequence[int], *, mark: tu
     """
     if not charts or not epochs:
         raise VggVizError("numbers by epoch need at least one chart and one epoch; none came.")
-    names, axis, high = 118, 38, 156  # [px] room for the names at the right and for the numbers at the left; height of a panel
+    names, axis, high = (
+        118,
+        38,
+        156,
+    )  # [px] room for the names at the right and for the numbers at the left; height of a panel
     top = head(title=title, subtitle=subtitle) + 24
     down = high + 62
     rows = -(-len(charts) // columns)
@@ -80,8 +91,16 @@ def _curves(axes: Axes, chart: Chart, epochs: Array, mark: tuple[int, str] | Non
         shade = LIGHT.series[n % len(LIGHT.series)]
         if line.low is not None and line.high is not None:
             axes.fill_between(epochs, line.low, line.high, color=shade, alpha=0.18, linewidth=0)
-        axes.plot(epochs, line.values, color=shade, linestyle=_DASHES[n % len(_DASHES)], marker="o" if len(epochs) <= 30 else "",
-                  markersize=3.6, zorder=3, label=line.name)  # fmt: skip
+        axes.plot(
+            epochs,
+            line.values,
+            color=shade,
+            linestyle=_DASHES[n % len(_DASHES)],
+            marker="o" if len(epochs) <= 30 else "",
+            markersize=3.6,
+            zorder=3,
+            label=line.name,
+        )
         known = np.asarray(line.values, float)[np.isfinite(line.values)]
         if known.size:
             named = fitted(f"{line.name} {number(float(known[-1]), digits=2)}", 112, SMALL)
@@ -89,18 +108,29 @@ def _curves(axes: Axes, chart: Chart, epochs: Array, mark: tuple[int, str] | Non
     if chart.level is not None:
         name, level = chart.level
         axes.axhline(level, color=LIGHT.muted, linewidth=1.2, linestyle=(0, (4, 3)), zorder=2, label=name)
-        ends.append((float(np.clip(level, low, high)), fitted(f"{name} {number(level, digits=2)}", 112, SMALL), LIGHT.muted))
+        ends.append(
+            (float(np.clip(level, low, high)), fitted(f"{name} {number(level, digits=2)}", 112, SMALL), LIGHT.muted)
+        )
     if mark is not None:
         axes.axvline(mark[0], color=LIGHT.bad, linewidth=1.2, zorder=2, label=mark[1])
-        axes.annotate(mark[1], (mark[0], 1), xycoords=("data", "axes fraction"), xytext=(4, -8), textcoords="offset points",
-                      size=SMALL, color=LIGHT.bad)  # fmt: skip
+        axes.annotate(
+            mark[1],
+            (mark[0], 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(4, -8),
+            textcoords="offset points",
+            size=SMALL,
+            color=LIGHT.bad,
+        )
     end_labels(axes, ends)
 
 
 def _range(chart: Chart) -> tuple[float, float]:
     """Everything that is drawn, with a little air; a chart without a number spans 0 to 1."""
     parts = [part for line in chart.lines for part in (line.values, line.low, line.high) if part is not None]
-    values = np.concatenate([np.zeros(0), *(np.asarray(part, float) for part in parts), [chart.level[1]] if chart.level else []])
+    values = np.concatenate(
+        [np.zeros(0), *(np.asarray(part, float) for part in parts), [chart.level[1]] if chart.level else []]
+    )
     values = values[np.isfinite(values)]
     if not values.size:
         return 0.0, 1.0
@@ -113,8 +143,16 @@ def _range(chart: Chart) -> tuple[float, float]:
 
 
 @painted
-def learned_and_forgotten(learned: Array, forgotten: Array, names: Sequence[str], accuracy: Array, epochs: Sequence[int], *,
-                          title: str = "", subtitle: str = "") -> Figure:  # fmt: skip
+def learned_and_forgotten(
+    learned: Array,
+    forgotten: Array,
+    names: Sequence[str],
+    accuracy: Array,
+    epochs: Sequence[int],
+    *,
+    title: str = "",
+    subtitle: str = "",
+) -> Figure:
     """Above: pictures learned (up) and forgotten (down) at every epoch; below: the accuracy of each class by epoch, in numbers.
 
     learned, forgotten  (E,) pictures
@@ -133,8 +171,16 @@ def learned_and_forgotten(learned: Array, forgotten: Array, names: Sequence[str]
     quiet(axes, grid="y")
     place = np.arange(len(epochs))
     axes.bar(place, learned, 0.62, color=LIGHT.series[0], label="learned")
-    axes.bar(place, -np.asarray(forgotten, float), 0.62, color=LIGHT.series[1], label="forgotten", hatch="///",
-             edgecolor=LIGHT.paper, linewidth=0)  # fmt: skip
+    axes.bar(
+        place,
+        -np.asarray(forgotten, float),
+        0.62,
+        color=LIGHT.series[1],
+        label="forgotten",
+        hatch="///",
+        edgecolor=LIGHT.paper,
+        linewidth=0,
+    )
     axes.axhline(0, color=LIGHT.ink, linewidth=1)
     axes.set_xlim(-0.5, len(epochs) - 0.5)
     most, least = max(1.0, float(np.max(learned))), max(1.0, float(np.max(forgotten)))
@@ -146,7 +192,9 @@ def learned_and_forgotten(learned: Array, forgotten: Array, names: Sequence[str]
     for n, (up, down) in enumerate(zip(learned, forgotten, strict=True)):
         if cell >= 26 and n:
             axes.annotate(f"{up:,.0f}", (n, up), xytext=(0, 3), textcoords="offset points", ha="center", size=SMALL)
-            axes.annotate(f"{down:,.0f}", (n, -down), xytext=(0, -12), textcoords="offset points", ha="center", size=SMALL)
+            axes.annotate(
+                f"{down:,.0f}", (n, -down), xytext=(0, -12), textcoords="offset points", ha="center", size=SMALL
+            )
     told = "pictures learned since the epoch before (bars up) and forgotten (hatched, down)"
     write(figure, left, top - 12, told, size=SMALL, color=LIGHT.muted)
     _by_class(figure, names, accuracy, epochs, (left, below, cell, row, room))
@@ -154,7 +202,11 @@ def learned_and_forgotten(learned: Array, forgotten: Array, names: Sequence[str]
 
 
 def _by_class(
-    figure: Figure, names: Sequence[str], accuracy: Array, epochs: Sequence[int], place: tuple[int, int, int, int, float]
+    figure: Figure,
+    names: Sequence[str],
+    accuracy: Array,
+    epochs: Sequence[int],
+    place: tuple[int, int, int, int, float],
 ) -> None:
     left, below, cell, row, room = place
     shown = 100 * np.asarray(accuracy, float)
@@ -172,4 +224,12 @@ def _by_class(
     for k, values in enumerate(shown):
         for e, value in enumerate(values):
             if np.isfinite(value):
-                axes.text(e, k, f"{value:.0f}", ha="center", va="center", size=SMALL, color=ON_LIGHT if value > 55 else ON_DARK)
+                axes.text(
+                    e,
+                    k,
+                    f"{value:.0f}",
+                    ha="center",
+                    va="center",
+                    size=SMALL,
+                    color=ON_LIGHT if value > 55 else ON_DARK,
+                )

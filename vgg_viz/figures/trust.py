@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.canvas import MARGIN, WIDE, canvas, fitted, head, panel, quiet, text_width, widest, write
+from vgg_viz.figures.layout import MARGIN, WIDE, canvas, fitted, head, panel, quiet, text_width, widest, write
 from vgg_viz.figures.style import LIGHT, SMALL, Array, label, number, painted
 
 _DASHES = ((0, (4, 3)), (0, (1, 2)), (0, (6, 2, 1, 2)))
@@ -46,7 +46,9 @@ class Asked:
 
 
 @painted
-def trials(methods: Sequence[str], verdicts: Sequence[str], asked: Sequence[Asked], *, title: str, subtitle: str = "") -> Figure:
+def trials(
+    methods: Sequence[str], verdicts: Sequence[str], asked: Sequence[Asked], *, title: str, subtitle: str = ""
+) -> Figure:
     """A row a method, a column a check: a dot with its interval, the limit or the controls that it is measured against.
 
     methods, verdicts  (M,) in the order in which they stand
@@ -55,7 +57,9 @@ def trials(methods: Sequence[str], verdicts: Sequence[str], asked: Sequence[Aske
     coloured the one of the method's own blur, grey those that know how pictures are taken, and luck.
     """
     if not methods or not asked or {len(verdicts), *(len(column.values) for column in asked)} != {len(methods)}:
-        raise VggVizError(f"a verdict and one value a check are needed for each of {len(methods)} methods; {len(asked)} checks came.")
+        raise VggVizError(
+            f"a verdict and one value a check are needed for each of {len(methods)} methods; {len(asked)} checks came."
+        )
     room, line, gap = widest(list(methods), size=SMALL, most=150), 25, 16
     said = MARGIN + room + 12
     left = said + 54
@@ -82,7 +86,9 @@ def trials(methods: Sequence[str], verdicts: Sequence[str], asked: Sequence[Aske
         ends: tuple[tuple[float, float, Side], ...] = ((column.span[0], 0.0, "left"), (column.span[1], width, "right"))
         for end, place, side in ends:
             write(figure, left + x + place, top + height + 12, number(end, digits=2), size=SMALL, ha=side)
-        write(figure, left + x, top + height + 28, fitted(f"[{column.unit}]", width, SMALL), size=SMALL, color=LIGHT.muted)
+        write(
+            figure, left + x, top + height + 28, fitted(f"[{column.unit}]", width, SMALL), size=SMALL, color=LIGHT.muted
+        )
     marks.draw(axes, tones)
     _key(figure, left, top + height + 56, tones)
     return figure
@@ -132,19 +138,40 @@ class _Marks:
         for start, stop in self.ground:
             axes.axvspan(start, stop, color=LIGHT.wash, zorder=0, linewidth=0)
         looks: dict[str, tuple[str, float, Any, float]] = {
-            "frame": (LIGHT.grid, 1.0, "-", 1.0), "limit": (LIGHT.muted, 1.0, _DASHES[0], 1.0), "control": (LIGHT.muted, 1.2, "-", 2.0),
-            "own": (LIGHT.series[1], 2.0, "-", 2.1), **{verdict: (tone, 2.0, "-", 3.0) for verdict, tone in tones.items()},
-        }  # fmt: skip
+            "frame": (LIGHT.grid, 1.0, "-", 1.0),
+            "limit": (LIGHT.muted, 1.0, _DASHES[0], 1.0),
+            "control": (LIGHT.muted, 1.2, "-", 2.0),
+            "own": (LIGHT.series[1], 2.0, "-", 2.1),
+            **{verdict: (tone, 2.0, "-", 3.0) for verdict, tone in tones.items()},
+        }
         for kind, (colour, thick, dash, above) in looks.items():
             pieces = np.concatenate(self.pieces.get(kind, [np.empty((0, 4))]))
             if len(pieces):
-                axes.plot(*_pieces(*pieces.T), color=colour, linewidth=thick, linestyle=dash, zorder=above, solid_capstyle="butt",
-                          clip_on=False, label=kind)  # fmt: skip
+                axes.plot(
+                    *_pieces(*pieces.T),
+                    color=colour,
+                    linewidth=thick,
+                    linestyle=dash,
+                    zorder=above,
+                    solid_capstyle="butt",
+                    clip_on=False,
+                    label=kind,
+                )
         for verdict, mark in _MARKS.items():
             dots = np.concatenate(self.dots.get(verdict, [np.empty((0, 2))]))
             if len(dots):
-                axes.scatter(dots[:, 0], dots[:, 1], s=46, marker=mark, color=tones[verdict], edgecolors=LIGHT.paper, linewidths=0.8,
-                             zorder=4, clip_on=False, label=verdict)  # fmt: skip
+                axes.scatter(
+                    dots[:, 0],
+                    dots[:, 1],
+                    s=46,
+                    marker=mark,
+                    color=tones[verdict],
+                    edgecolors=LIGHT.paper,
+                    linewidths=0.8,
+                    zorder=4,
+                    clip_on=False,
+                    label=verdict,
+                )
 
 
 def _pieces(x0: Array, x1: Array, y0: Array, y1: Array) -> tuple[Array, Array]:
@@ -167,11 +194,16 @@ def _lines(text: str, room: float) -> list[str]:
 def _key(figure: Figure, left: float, y: float, tones: Mapping[str, str]) -> None:
     """What the forms mean, on one line."""
     parts = [(_MARKS[verdict], tones[verdict], verdict) for verdict in ("passes", "weak", "fails")]
-    parts += [("|", LIGHT.series[1], "control of the method's own blur"), ("|", LIGHT.muted, "centre, edge and random controls")]
+    parts += [
+        ("|", LIGHT.series[1], "control of the method's own blur"),
+        ("|", LIGHT.muted, "centre, edge and random controls"),
+    ]
     x = left
     for mark, colour, text in parts:
         axes = panel(figure, x, y - 6, 12, 12, bare=True)
-        axes.scatter([0.5], [0.5], s=90 if mark == "|" else 46, marker=mark, color=colour, linewidths=1.6 if mark == "|" else 0.8)
+        axes.scatter(
+            [0.5], [0.5], s=90 if mark == "|" else 46, marker=mark, color=colour, linewidths=1.6 if mark == "|" else 0.8
+        )
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
         write(figure, x + 17, y, text, size=SMALL)
@@ -198,7 +230,9 @@ class Curves:
 
 
 @painted
-def curves(panels: Sequence[Curves], *, dull: Sequence[str] = (), height: str = "", title: str, subtitle: str = "") -> Figure:
+def curves(
+    panels: Sequence[Curves], *, dull: Sequence[str] = (), height: str = "", title: str, subtitle: str = ""
+) -> Figure:
     """Panels side by side with the same lines, from 0 to 1, and one list of their names at the right.
 
     dull    names of lines that know nothing of the network: grey and dashed
@@ -208,7 +242,9 @@ def curves(panels: Sequence[Curves], *, dull: Sequence[str] = (), height: str = 
     """
     names = list(dict.fromkeys(name for panel_ in panels for name in panel_.lines))
     if not names or any(len(line) != len(one.places) for one in panels for line in one.lines.values()):
-        raise VggVizError(f"each of the {len(panels)} panels needs at least one line, with one value for each of its places.")
+        raise VggVizError(
+            f"each of the {len(panels)} panels needs at least one line, with one value for each of its places."
+        )
     room = widest(names, size=SMALL, most=170) + 46
     top, tall, gap = head(title=title, subtitle=subtitle) + 26, max(200, 18 * len(names)), 34
     figure = canvas(WIDE, round(top + tall + 74), title=title, subtitle=subtitle)
@@ -216,8 +252,12 @@ def curves(panels: Sequence[Curves], *, dull: Sequence[str] = (), height: str = 
     width = (WIDE - MARGIN - room - first + gap) / len(panels) - gap
     bright = [name for name in names if name not in dull]
     marks = ("", "s", "D", "^", "v")  # where there are more lines than colours
-    looks: dict[str, _Look] = {name: (LIGHT.series[n % 5], "-", marks[n // 5 % 5], 1.8) for n, name in enumerate(bright)}
-    looks |= {name: (LIGHT.muted, _DASHES[n % 3], "", 1.3) for n, name in enumerate(name for name in names if name in dull)}
+    looks: dict[str, _Look] = {
+        name: (LIGHT.series[n % 5], "-", marks[n // 5 % 5], 1.8) for n, name in enumerate(bright)
+    }
+    looks |= {
+        name: (LIGHT.muted, _DASHES[n % 3], "", 1.3) for n, name in enumerate(name for name in names if name in dull)
+    }
     for n, one in enumerate(panels):
         x = first + n * (width + gap)
         axes = panel(figure, x, top, width, tall)
@@ -229,16 +269,39 @@ def curves(panels: Sequence[Curves], *, dull: Sequence[str] = (), height: str = 
             values = np.asarray(line, float)
             known = np.isfinite(values)
             colour, dash, mark, thick = looks[name]
-            axes.plot(np.asarray(one.places, float)[known], values[known], color=colour, linestyle=dash, marker=mark, markersize=4,
-                      linewidth=thick, zorder=2 if name in dull else 3)  # fmt: skip
+            axes.plot(
+                np.asarray(one.places, float)[known],
+                values[known],
+                color=colour,
+                linestyle=dash,
+                marker=mark,
+                markersize=4,
+                linewidth=thick,
+                zorder=2 if name in dull else 3,
+            )
         write(figure, x, top - 13, fitted(one.title, width + gap, SMALL, bold=True), size=SMALL, weight="bold")
         axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"] if not n else ["", "", ""], size=SMALL)
         # Names of layers slant; numbers do not need to.
         slant = 35 if any(len(text) > 4 for text in one.ticks.values()) else 0
-        axes.set_xticks(list(one.ticks), [fitted(text, 60, SMALL) for text in one.ticks.values()], rotation=slant,
-                        ha="right" if slant else "center", rotation_mode="anchor", size=SMALL)  # fmt: skip
+        axes.set_xticks(
+            list(one.ticks),
+            [fitted(text, 60, SMALL) for text in one.ticks.values()],
+            rotation=slant,
+            ha="right" if slant else "center",
+            rotation_mode="anchor",
+            size=SMALL,
+        )
         write(figure, x, top + tall + 60, fitted(one.axis, width + gap - 4, SMALL), size=SMALL, color=LIGHT.muted)
-    write(figure, MARGIN + 8, top + tall / 2, fitted(height, tall, SMALL), size=SMALL, color=LIGHT.muted, rotation=90, ha="center")
+    write(
+        figure,
+        MARGIN + 8,
+        top + tall / 2,
+        fitted(height, tall, SMALL),
+        size=SMALL,
+        color=LIGHT.muted,
+        rotation=90,
+        ha="center",
+    )
     _names(figure, looks, WIDE - MARGIN - room + 14, top)
     return figure
 
@@ -250,4 +313,11 @@ def _names(figure: Figure, looks: Mapping[str, _Look], left: float, top: float) 
     axes.set_ylim(len(looks) - 0.5, -0.5)
     for row, (name, (colour, dash, mark, thick)) in enumerate(looks.items()):
         axes.plot([0, 1], [row, row], color=colour, linestyle=dash, marker=mark, markersize=4, linewidth=thick)
-        write(figure, left + 26, top + 18 * (row + 0.5), fitted(name, WIDE - MARGIN - left - 26, SMALL), size=SMALL, color=colour)
+        write(
+            figure,
+            left + 26,
+            top + 18 * (row + 0.5),
+            fitted(name, WIDE - MARGIN - left - 26, SMALL),
+            size=SMALL,
+            color=colour,
+        )

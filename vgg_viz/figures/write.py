@@ -22,9 +22,9 @@ from matplotlib.patches import Patch
 from matplotlib.text import Annotation, Text
 from PIL import Image
 
-from vgg_viz.figures.canvas import text_width
-from vgg_viz.figures.lean import packed, stripped
+from vgg_viz.figures.layout import text_width
 from vgg_viz.figures.style import DARK, DPI, FONT, LIGHT, Theme, house
+from vgg_viz.figures.svg_minify import packed, stripped
 
 # A chart or a wall of maps has 600 to 1700 colours, mostly the soft edges of letters: a palette of 256 changes no
 # channel by more than 5 of 255 and halves the file. Photographs have more, and there this palette would take seconds.
@@ -72,7 +72,9 @@ def pdf(figure: Figure) -> bytes:
     """The figure as PDF for papers, its words as text; the same bytes every time."""
     file = io.BytesIO()
     with house(), rc_context({"pdf.fonttype": 42}):
-        figure.savefig(file, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None}, dpi=2 * DPI)
+        figure.savefig(
+            file, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None}, dpi=2 * DPI
+        )
     return file.getvalue()
 
 
@@ -87,7 +89,8 @@ def adaptive(drawn: str, *, quality: int = 80) -> str:
     names = {token: f"--t{number}" for number, token in enumerate(LIGHT.tokens())}
     text = re.sub(r"#[0-9a-f]{6}\b", lambda found: f"var({names[found[0]]})" if found[0] in names else found[0], drawn)
     light, dark = (
-        ":root{" + "".join(f"{names[token]}:{colour};" for token, colour in _swaps(theme).items()) + "}" for theme in (LIGHT, DARK)
+        ":root{" + "".join(f"{names[token]}:{colour};" for token, colour in _swaps(theme).items()) + "}"
+        for theme in (LIGHT, DARK)
     )
     text = text.replace("</style>", f"{light}@media(prefers-color-scheme:dark){{{dark}}}</style>", 1)
     return re.sub(r"data:image/png;base64,([^\"]+)", lambda found: _as_webp(found[1], quality), text)
@@ -113,8 +116,12 @@ def _in_256_colours(picture: Image.Image) -> Image.Image:
     octree took 352 kB for 1.8 and 71, and left grain; no pattern at all 186 kB, and left bands where a ground changes slowly.
     """
     pixels = np.asarray(picture)
-    sample = Image.fromarray(np.ascontiguousarray(pixels[::2, ::2]))  # a quarter of the pixels knows the colours: 0.1 s, not 1
-    chosen = sample.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE, kmeans=1).getpalette() or []
+    sample = Image.fromarray(
+        np.ascontiguousarray(pixels[::2, ::2])
+    )  # a quarter of the pixels knows the colours: 0.1 s, not 1
+    chosen = (
+        sample.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE, kmeans=1).getpalette() or []
+    )
     palette = np.array(chosen, np.float32).reshape(-1, 3)
     packed = pixels.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
     distinct, place, count = np.unique(packed, return_inverse=True, return_counts=True)

@@ -61,7 +61,11 @@ def agreement(first: Tensor, second: Tensor) -> float:
     """
     a, b = (torch.nn.functional.one_hot(chosen).double() for chosen in (first, second))
     together = _pairs(a.T @ b).sum()
-    rows, columns, every = _pairs(a.sum(0)).sum(), _pairs(b.sum(0)).sum(), _pairs(torch.tensor(float(len(first))).double())
+    rows, columns, every = (
+        _pairs(a.sum(0)).sum(),
+        _pairs(b.sum(0)).sum(),
+        _pairs(torch.tensor(float(len(first))).double()),
+    )
     expected, most = rows * columns / every.clamp(min=1), (rows + columns) / 2
     return 1.0 if most == expected else float((together - expected) / (most - expected))
 

@@ -71,7 +71,9 @@ def attribution_scale(values: Tensor, found: Attribution, *, over: str, signed: 
     signed  None: as the attribution; True for a difference of two maps without signs
     """
     inside = PIXELS_INSIDE if found.layer is None else LAYER_INSIDE
-    return shared_scale(values, signed=found.signed if signed is None else signed, unit=found.unit, over=over, quantile=inside)
+    return shared_scale(
+        values, signed=found.signed if signed is None else signed, unit=found.unit, over=over, quantile=inside
+    )
 
 
 def _quantile(values: Tensor, q: float) -> Tensor:
@@ -104,7 +106,9 @@ def on_picture(maps: Tensor, layer: str | None, fields: Mapping[str, Field], siz
     if layer is None or maps.shape[-2:] == tuple(size):
         return maps
     if layer not in fields:
-        raise InputRefused(f"nobody knows what the units of {layer} see here; choose a convolution of a VGG or Tiny VGG.")
+        raise InputRefused(
+            f"nobody knows what the units of {layer} see here; choose a convolution of a VGG or Tiny VGG."
+        )
     return place(maps, fields[layer], (int(size[0]), int(size[1])))
 
 

@@ -30,7 +30,17 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", 
 # Named on purpose: Pillow also opens formats that start other programs (EPS) or that any bytes can claim to be (TGA).
 _FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF")
 # What Pillow's decoders were seen to raise on damaged bytes.
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, ArithmeticError, LookupError, TypeError, AttributeError, RuntimeError)
+_BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+)
 
 
 def opencv() -> Any:
@@ -264,9 +274,7 @@ def enlarge(grid: Array, side: int) -> Array:
     return smooth
 
 
-def mosaic(
-    images: Tensor | Array, *, columns: int | None = None, gap: int = 1, background: float = 0
-) -> Array:
+def mosaic(images: Tensor | Array, *, columns: int | None = None, gap: int = 1, background: float = 0) -> Array:
     """Many small pictures as one canvas, row by row: one picture to paint instead of hundreds of axes.
 
     images      (N, h, w) or (N, h, w, 3), any dtype
@@ -316,7 +324,9 @@ def encode_webp(image: Tensor | Array, *, quality: int | None = 75) -> bytes:
     held = io.BytesIO()
     # With loss Pillow's slowest method: a tenth smaller than its default for a tenth of a second a megapixel. Without loss that would
     # take half a second for a picture of 64 px, and this takes 9 ms for a twentieth more bytes.
-    how: dict[str, Any] = {"lossless": True, "quality": 75, "method": 3} if quality is None else {"quality": quality, "method": 6}
+    how: dict[str, Any] = (
+        {"lossless": True, "quality": 75, "method": 3} if quality is None else {"quality": quality, "method": 6}
+    )
     Image.fromarray(_bytes_of(image)).save(held, "WEBP", **how)
     return held.getvalue()
 

@@ -11,7 +11,10 @@ import torch
 from torch import Tensor
 
 SAMPLE = 100_000  # weights sorted, at most: a Kolmogorov distance of .007 is then certain
-MOST_ROWS, MOST_COLUMNS = 512, 8192  # of the matrix whose singular values are computed: part of a random matrix is random too
+MOST_ROWS, MOST_COLUMNS = (
+    512,
+    8192,
+)  # of the matrix whose singular values are computed: part of a random matrix is random too
 # Null limits, each passed by all but about one fresh layer of ten thousand (tests/test_initialisation.py counts).
 LEAST_P, MOST_Z, MOST_TRACY_WIDOM = 1e-4, 4.0, 5.0
 
@@ -162,7 +165,15 @@ def _fit(
     spread = sqrt((2.0 if start.kind == "normal" else 0.8) / count)  # of the variance ratio: kurtosis 3 or 1.8, less 1
     ratio = variance / start.spread**2
     # A bound written as float32 may be half a unit above the exact one.
-    return Fit(start, distance, kolmogorov(distance, number), ratio, (ratio - 1) / spread, moved, largest <= start.bound * (1 + 1e-6))
+    return Fit(
+        start,
+        distance,
+        kolmogorov(distance, number),
+        ratio,
+        (ratio - 1) / spread,
+        moved,
+        largest <= start.bound * (1 + 1e-6),
+    )
 
 
 def kolmogorov(distance: float, count: int) -> float:
@@ -197,9 +208,13 @@ def spectrum(weight: Tensor) -> Spectrum:
     centre, scale = (left + right) ** 2, (left + right) * (1 / left + 1 / right) ** (1 / 3)
     edge = sqrt(rows) + sqrt(columns)
     return Spectrum(
-        (squares.sqrt() / edge).float(), (sqrt(columns) - sqrt(rows)) / edge, (float(squares[0]) - centre) / scale,
-        int((squares > centre + MOST_TRACY_WIDOM * scale).sum()), (rows, columns), root,
-    )  # fmt: skip
+        (squares.sqrt() / edge).float(),
+        (sqrt(columns) - sqrt(rows)) / edge,
+        (float(squares[0]) - centre) / scale,
+        int((squares > centre + MOST_TRACY_WIDOM * scale).sum()),
+        (rows, columns),
+        root,
+    )
 
 
 def noise_singular_values(rows: int, columns: int) -> Tensor:

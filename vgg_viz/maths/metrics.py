@@ -73,7 +73,9 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * below / (1 << disagreements))
 
 
-def paired_interval(both: int, only_first: int, only_second: int, neither: int, *, z: float = 1.96) -> tuple[float, float]:
+def paired_interval(
+    both: int, only_first: int, only_second: int, neither: int, *, z: float = 1.96
+) -> tuple[float, float]:
     """Where the true difference of two accuracies on the same pictures lies: second minus first; z = 1.96 gives 95 %.
 
     both ... neither  pictures that both, only one, or neither network got right
@@ -88,7 +90,10 @@ def paired_interval(both: int, only_first: int, only_second: int, neither: int, 
     if n == 0:
         return -1.0, 1.0
     first, second = (both + only_first) / n, (both + only_second) / n
-    (low1, high1), (low2, high2) = wilson_interval(both + only_first, n, z=z), wilson_interval(both + only_second, n, z=z)
+    (low1, high1), (low2, high2) = (
+        wilson_interval(both + only_first, n, z=z),
+        wilson_interval(both + only_second, n, z=z),
+    )
     margins = (both + only_first) * (only_second + neither) * (both + only_second) * (only_first + neither)
     apart = both * neither - only_first * only_second
     together = (max(apart - n / 2, 0) if apart > 0 else apart) / math.sqrt(margins) if margins else 0.0
@@ -97,7 +102,10 @@ def paired_interval(both: int, only_first: int, only_second: int, neither: int, 
         return math.sqrt(max(0.0, a * a - 2 * together * a * b + b * b))
 
     difference = second - first
-    return (max(-1.0, difference - reach(second - low2, high1 - first)), min(1.0, difference + reach(high2 - second, first - low1)))
+    return (
+        max(-1.0, difference - reach(second - low2, high1 - first)),
+        min(1.0, difference + reach(high2 - second, first - low1)),
+    )
 
 
 def bootstrap_interval(values: Tensor, *, rounds: int = 1000, seed: int = 0) -> tuple[float, float]:

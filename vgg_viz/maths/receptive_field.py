@@ -52,9 +52,11 @@ class Box:
     def clipped(self, height: int, width: int) -> Box:
         """The part that lies on the image; what is cut off saw only padding."""
         return Box(
-            min(max(self.x0, 0), width), min(max(self.y0, 0), height),
-            min(max(self.x1, 0), width), min(max(self.y1, 0), height),
-        )  # fmt: skip
+            min(max(self.x0, 0), width),
+            min(max(self.y0, 0), height),
+            min(max(self.x1, 0), width),
+            min(max(self.y1, 0), height),
+        )
 
 
 @dataclass(frozen=True, slots=True)

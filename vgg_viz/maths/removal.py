@@ -41,14 +41,18 @@ def first_tiles(maps: Tensor, shares: Sequence[float], *, tiles: int, seed: int 
     dice = torch.rand(means.shape, generator=torch.Generator().manual_seed(seed)).to(means.device)
     shuffled = dice.argsort(dim=1)
     order = shuffled.gather(1, means.gather(1, shuffled).argsort(dim=1, descending=True, stable=True))
-    places = torch.empty_like(order).scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
+    places = torch.empty_like(order).scatter_(
+        1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
+    )
     counts = torch.tensor([round(share * tiles * tiles) for share in shares], device=maps.device)
     gone = (places[None] < counts[:, None, None]).view(len(counts), len(maps), tiles, tiles)
     rows, columns = (_owners(side, tiles, maps.device) for side in maps.shape[-2:])
     return gone.index_select(2, rows).index_select(3, columns)
 
 
-def imputed(images: Tensor, gone: Tensor, *, noise: float = 0.01, seed: int = 0, tolerance: float = 0.02, most: int = 200) -> Tensor:
+def imputed(
+    images: Tensor, gone: Tensor, *, noise: float = 0.01, seed: int = 0, tolerance: float = 0.02, most: int = 200
+) -> Tensor:
     """Pictures whose missing pixels are the weighted mean of their neighbours, plus a little noise: ROAD's imputation.
 
         x[p] = (1/6 sum of side neighbours + 1/12 sum of corner neighbours) / (their weights inside the picture)

@@ -31,7 +31,9 @@ def architecture(name: str, **overrides: Any) -> Architecture:
     variant, batch_norm = canonical(name)
     base = Architecture(variant, batch_norm=batch_norm)
     if variant == "tiny_vgg":
-        base = replace(base, num_classes=10, head=(), pooled=None, padding=0, image_side=64, mean=(0.0,) * 3, std=(1.0,) * 3)
+        base = replace(
+            base, num_classes=10, head=(), pooled=None, padding=0, image_side=64, mean=(0.0,) * 3, std=(1.0,) * 3
+        )
     elif overrides.get("image_side", base.image_side) < COMPACT_BELOW and not {"head", "pooled"} & set(overrides):
         base = replace(base, head=(512,), pooled=1)
     channels = overrides.get("in_channels", base.in_channels)
@@ -43,17 +45,26 @@ def architecture(name: str, **overrides: Any) -> Architecture:
 def checked(wanted: Architecture) -> Architecture:
     """`wanted`, if its numbers make a network; raises InputRefused with the first that does not."""
     if canonical(wanted.variant) != (wanted.variant, False):
-        raise InputRefused(f"the variant {wanted.variant!r} is another name for one; give {canonical(wanted.variant)[0]!r}.")
+        raise InputRefused(
+            f"the variant {wanted.variant!r} is another name for one; give {canonical(wanted.variant)[0]!r}."
+        )
     faults = [
         (
-            max(wanted.num_classes, wanted.pooled or 1, *wanted.head, 1) > LARGEST or min(wanted.pooled or 1, *wanted.head, 1) < 1,
+            max(wanted.num_classes, wanted.pooled or 1, *wanted.head, 1) > LARGEST
+            or min(wanted.pooled or 1, *wanted.head, 1) < 1,
             f"{wanted.num_classes} classes, hidden layers {wanted.head} and a map of {wanted.pooled} were asked for; "
             f"1 to {LARGEST:,} are possible",
         ),
         (wanted.num_classes < 1, f"{wanted.num_classes} classes were asked for; at least 1 is needed"),
-        (wanted.in_channels not in (1, 3), f"{wanted.in_channels} input channels were asked for; 1 (grey) or 3 (RGB) are possible"),
+        (
+            wanted.in_channels not in (1, 3),
+            f"{wanted.in_channels} input channels were asked for; 1 (grey) or 3 (RGB) are possible",
+        ),
         (not 0 < wanted.width <= 16, f"width {wanted.width:g} was asked for; it must lie above 0 and not above 16"),
-        (not 4 <= wanted.image_side <= 4096, f"an image side of {wanted.image_side} px was asked for; 4 to 4096 are possible"),
+        (
+            not 4 <= wanted.image_side <= 4096,
+            f"an image side of {wanted.image_side} px was asked for; 4 to 4096 are possible",
+        ),
         (wanted.padding not in (0, 1), f"padding {wanted.padding} was asked for; 0 or 1 are possible"),
         (
             not len(wanted.mean) == len(wanted.std) == wanted.in_channels,

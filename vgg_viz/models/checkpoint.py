@@ -17,8 +17,8 @@ from vgg_viz.errors import CheckpointRefused, InputRefused
 from vgg_viz.models import class_names
 from vgg_viz.models.build import architecture as usual_architecture
 from vgg_viz.models.build import build, checked
+from vgg_viz.models.check_finite import require_finite
 from vgg_viz.models.containers import model_files, open_file, shown
-from vgg_viz.models.finite import require_finite
 from vgg_viz.models.formats import FORMATS, recognise
 from vgg_viz.models.formats.own import pack
 from vgg_viz.models.overrides import noted, overridden
@@ -29,7 +29,11 @@ BUNDLED = Path(__file__).parent.parent / "assets" / "sample.pt"
 
 
 def save(
-    path: str | os.PathLike[str], checkpoint: Checkpoint, *, extra: Mapping[str, Any] | None = None, advice: str = ADVICE
+    path: str | os.PathLike[str],
+    checkpoint: Checkpoint,
+    *,
+    extra: Mapping[str, Any] | None = None,
+    advice: str = ADVICE,
 ) -> None:
     """Write a checkpoint whole or not at all.
 
@@ -68,14 +72,18 @@ def load(
     overrides = {
         key: value
         for key, value in {
-            "image_side": image_size, "padding": padding,
-            "mean": tuple(mean) if mean else None, "std": tuple(std) if std else None,
+            "image_side": image_size,
+            "padding": padding,
+            "mean": tuple(mean) if mean else None,
+            "std": tuple(std) if std else None,
         }.items()
         if value is not None
-    }  # fmt: skip
+    }
     if source is not None and not Path(source).is_file() and (name := _variant(str(source))):
         if key is not None or weights is not None:
-            raise InputRefused(f"{name!r} is a variant's name, not a file; --key and --weights choose among the weights of a file.")
+            raise InputRefused(
+                f"{name!r} is a variant's name, not a file; --key and --weights choose among the weights of a file."
+            )
         checkpoint = _untrained(name, len(classes) if classes else None, seed, overrides)
     else:
         path = BUNDLED if source is None else Path(source)
@@ -113,12 +121,23 @@ def _read(
     reading = overridden(reading, arch, dict(overrides or {}))
     single, converted = _single_precision(reading.weights, path)
     provenance = Provenance(
-        Path(os.path.abspath(path)).name, "",  # "." is a folder with a name
-        reading.format, (*map(Evidence, stored.evidence), *reading.evidence, *map(Evidence, converted)),
-        reading.alternatives, reading.ignored_keys, reading.data, reading.training,
-    )  # fmt: skip
+        Path(os.path.abspath(path)).name,
+        "",  # "." is a folder with a name
+        reading.format,
+        (*map(Evidence, stored.evidence), *reading.evidence, *map(Evidence, converted)),
+        reading.alternatives,
+        reading.ignored_keys,
+        reading.data,
+        reading.training,
+    )
     return Checkpoint(
-        checked(reading.architecture), reading.classes, single, reading.history, reading.specimens, provenance, reading.named
+        checked(reading.architecture),
+        reading.classes,
+        single,
+        reading.history,
+        reading.specimens,
+        provenance,
+        reading.named,
     )
 
 
@@ -183,9 +202,12 @@ def _untrained(name: str, num_classes: int | None, seed: int, overrides: Mapping
     wanted = usual_architecture(name, **overrides, **({"num_classes": num_classes} if num_classes else {}))
     weights = build(wanted, seed=seed).state_dict()
     provenance = Provenance(
-        name, "", "untrained", (Evidence(f"{name!r} is a variant's name, not a file: seeded random weights (seed {seed})."),),
+        name,
+        "",
+        "untrained",
+        (Evidence(f"{name!r} is a variant's name, not a file: seeded random weights (seed {seed})."),),
         training={"untrained": True, "seed": seed},
-    )  # fmt: skip
+    )
     return Checkpoint(wanted, (), weights, provenance=provenance)
 
 
@@ -199,14 +221,20 @@ def _named(checkpoint: Checkpoint, given: Sequence[str] | None, folder: Sequence
         names, named = class_names.expected(checkpoint.classes, count), checkpoint.named
     elif len(folder) == count:
         names = tuple(folder)
-        said = Evidence("The class names are those of --data in alphabetical order, as ImageFolder numbers them.", ("--classes",))
+        said = Evidence(
+            "The class names are those of --data in alphabetical order, as ImageFolder numbers them.", ("--classes",)
+        )
     elif count == 1000:
         names = class_names.imagenet()
-        said = Evidence("The class names are ImageNet-1k's in torchvision's order, because there are 1,000 classes.", ("--classes",))
+        said = Evidence(
+            "The class names are ImageNet-1k's in torchvision's order, because there are 1,000 classes.", ("--classes",)
+        )
     else:
         names, named = class_names.numbered(count), False
         if checkpoint.provenance.format != "untrained":
-            said = Evidence("The classes are called by their numbers, because the file carries no names.", ("--classes",))
+            said = Evidence(
+                "The classes are called by their numbers, because the file carries no names.", ("--classes",)
+            )
     provenance = checkpoint.provenance
     if said is not None:
         provenance = replace(provenance, evidence=(*provenance.evidence, said))

@@ -27,14 +27,14 @@ def in_order(value: object, *, of: str) -> tuple[str, ...]:
         raise CheckpointRefused(f"{of} is a list, but not of names; give one name a class, in the order of training.")
     if not isinstance(value, Mapping):
         raise CheckpointRefused(
-            f"{of} is of type {type(value).__name__}; a list of names, {{\"0\": name}} or {{name: 0}} was expected."
+            f'{of} is of type {type(value).__name__}; a list of names, {{"0": name}} or {{name: 0}} was expected.'
         )
     by_key = [(_number(key), name) for key, name in value.items()]
     by_value = [(_number(number), name) for name, number in value.items()]
     numbered = [pairs for pairs in (by_key, by_value) if all(number is not None for number, _ in pairs)]
     if not numbered:
         raise CheckpointRefused(
-            f"{of} numbers its classes neither by its keys nor by its values; {{\"0\": name}} or {{name: 0}} was expected."
+            f'{of} numbers its classes neither by its keys nor by its values; {{"0": name}} or {{name: 0}} was expected.'
         )
     if len(numbered) == 2 and _sorted(by_key) != _sorted(by_value):
         if all(isinstance(key, int) for key in value) == all(isinstance(name, int) for name in value.values()):
@@ -54,18 +54,24 @@ def from_file(path: Path) -> tuple[str, ...]:
     shown = repr(path.name)
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise CheckpointRefused(f"{shown} has {path.stat().st_size:,} bytes, too many for class names; give one name a line.")
+            raise CheckpointRefused(
+                f"{shown} has {path.stat().st_size:,} bytes, too many for class names; give one name a line."
+            )
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         # The system's own sentence would hold the whole path, and the decoder's the bytes.
         why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise CheckpointRefused(f"the class names in {shown} cannot be read ({why}); give a text file, one name a line.") from None
+        raise CheckpointRefused(
+            f"the class names in {shown} cannot be read ({why}); give a text file, one name a line."
+        ) from None
     if text.lstrip()[:1] in ("[", "{"):
         kind = "list" if text.lstrip()[0] == "[" else "mapping"
         try:
             value: Any = json.loads(text, object_pairs_hook=_unique)
         except (ValueError, RecursionError):
-            raise CheckpointRefused(f"{shown} begins like a JSON {kind} but is none; give one name a line instead.") from None
+            raise CheckpointRefused(
+                f"{shown} begins like a JSON {kind} but is none; give one name a line instead."
+            ) from None
         if isinstance(value, Mapping):
             # Files such as {"classes": [...], "version": 2} hold the names one step further in.
             value = next((value[key] for key in KEYS if isinstance(value.get(key), list | Mapping)), value)
@@ -74,9 +80,20 @@ def from_file(path: Path) -> tuple[str, ...]:
 
 
 KEYS = (
-    "class_to_idx", "idx_to_class", "class_names", "classes", "label_names", "labels", "categories", "id2label", "label2id",
-    "idx2label", "label2idx", "names", "target_names",
-)  # fmt: skip
+    "class_to_idx",
+    "idx_to_class",
+    "class_names",
+    "classes",
+    "label_names",
+    "labels",
+    "categories",
+    "id2label",
+    "label2id",
+    "idx2label",
+    "label2idx",
+    "names",
+    "target_names",
+)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -35,7 +35,9 @@ def export(checkpoint: Checkpoint, path: str | os.PathLike[str], *, force: bool 
     path = Path(path)
     kind = path.suffix.lower()
     if kind not in SUFFIXES:
-        raise OutputRefused(f"{path.name!r} ends in {kind or 'nothing'!r}, {' or '.join(SUFFIXES)} was expected; name the file so.")
+        raise OutputRefused(
+            f"{path.name!r} ends in {kind or 'nothing'!r}, {' or '.join(SUFFIXES)} was expected; name the file so."
+        )
     if kind == ".onnx":
         _require_onnx()
     with disk_refused(path.name):  # a name too long, say
@@ -47,10 +49,18 @@ def export(checkpoint: Checkpoint, path: str | os.PathLike[str], *, force: bool 
         temporary.chmod(mode)  # safetensors makes private files
     architecture = checkpoint.architecture
     return {
-        "file": str(path), "format": kind.removeprefix("."), "bytes": path.stat().st_size, "variant": architecture.variant,
-        "num_classes": architecture.num_classes, "classes": checkpoint.classes, "image_side": architecture.image_side,
-        "padding": architecture.padding, "mean": architecture.mean, "std": architecture.std, **facts,
-    }  # fmt: skip
+        "file": str(path),
+        "format": kind.removeprefix("."),
+        "bytes": path.stat().st_size,
+        "variant": architecture.variant,
+        "num_classes": architecture.num_classes,
+        "classes": checkpoint.classes,
+        "image_side": architecture.image_side,
+        "padding": architecture.padding,
+        "mean": architecture.mean,
+        "std": architecture.std,
+        **facts,
+    }
 
 
 def _require_free(path: Path, *, force: bool) -> None:
@@ -61,9 +71,13 @@ def _require_free(path: Path, *, force: bool) -> None:
             "make it first, or choose another."
         )
     if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise OutputRefused(f"{path.name!r} exists and is no regular file, an export was to be written there; choose another name.")
+        raise OutputRefused(
+            f"{path.name!r} exists and is no regular file, an export was to be written there; choose another name."
+        )
     if path.exists() and not force:
-        raise OutputRefused(f"{path.name!r} exists already and is left alone; choose another name, or replace it with --force.")
+        raise OutputRefused(
+            f"{path.name!r} exists already and is left alone; choose another name, or replace it with --force."
+        )
 
 
 # ---------------------------------------------------------------- safetensors
@@ -88,7 +102,9 @@ def _safetensors(checkpoint: Checkpoint, file: Path) -> dict[str, Any]:
 def _require_onnx() -> None:
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
     if missing:
-        raise InputRefused(f"writing ONNX needs {', '.join(missing)}, which is not installed; run pip install \"vgg_viz[onnx]\".")
+        raise InputRefused(
+            f'writing ONNX needs {", ".join(missing)}, which is not installed; run pip install "vgg_viz[onnx]".'
+        )
 
 
 def _onnx(checkpoint: Checkpoint, file: Path) -> dict[str, Any]:
@@ -112,12 +128,22 @@ def _traced(model: nn.Module, example: Tensor) -> Any:
     """The exporter's program; what it prints and warns on its way concerns its makers."""
     said = io.StringIO()
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), torch.no_grad():
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(said),
+            contextlib.redirect_stderr(said),
+            torch.no_grad(),
+        ):
             warnings.simplefilter("ignore")
             return torch.onnx.export(
-                model, (example,), dynamo=True, input_names=["images"], output_names=["logits"], verbose=False,
+                model,
+                (example,),
+                dynamo=True,
+                input_names=["images"],
+                output_names=["logits"],
+                verbose=False,
                 dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
-            )  # fmt: skip
+            )
     except (RuntimeError, torch.onnx.OnnxExporterError) as error:
         raise InputRefused(
             f"this network cannot be written as ONNX ({' '.join(str(error).split())[:120]}); write it as .safetensors."
@@ -156,5 +182,7 @@ def _difference(model: nn.Module, file: Path, shape: tuple[int, ...]) -> float:
 def as_text(facts: dict[str, Any]) -> str:
     """What was written, for a terminal."""
     measured = facts.get("checked")
-    checked = f"; logits within {measured['largest_difference']:.1g} of the network's by onnxruntime" if measured else ""
+    checked = (
+        f"; logits within {measured['largest_difference']:.1g} of the network's by onnxruntime" if measured else ""
+    )
     return f"{facts['file']}: {facts['bytes']:,} bytes{checked}"

@@ -20,7 +20,9 @@ from vgg_viz.records import Architecture, Evidence
 
 # What profilers and counters leave among the weights: it changes no answer.
 HARMLESS = ("num_batches_tracked", "total_ops", "total_params", "n_averaged")
-UNSEEN = Evidence("Max-pooling, ReLU and RGB order are assumed; average pooling or BGR order would leave the same shapes.")
+UNSEEN = Evidence(
+    "Max-pooling, ReLU and RGB order are assumed; average pooling or BGR order would leave the same shapes."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,9 @@ def paper() -> tuple[str, ...]:
     return tuple(name for name in VARIANTS if name != "tiny_vgg")
 
 
-def variant_of(kernels: Sequence[Tensor], *, batch_norm: bool, among: Iterable[str] | None = None) -> Architecture | None:
+def variant_of(
+    kernels: Sequence[Tensor], *, batch_norm: bool, among: Iterable[str] | None = None
+) -> Architecture | None:
     """The variant and width whose convolutions have these shapes, the first of `among` (None: of `paper()`), or None."""
     channels, sides = [int(k.shape[0]) for k in kernels], [tuple(k.shape[2:]) for k in kernels]
     for variant in paper() if among is None else among:
@@ -98,7 +102,9 @@ def require_chain(weights: Mapping[str, Tensor], chain: Chain) -> None:
                 "train with track_running_stats=True."
             )
         if weights[f"{stem}.running_mean"].shape != weights[f"{conv}.weight"].shape[:1]:
-            raise CheckpointRefused(f"batch norm {stem[:60]!r} does not follow the convolution {conv[:60]!r}: their channels differ.")
+            raise CheckpointRefused(
+                f"batch norm {stem[:60]!r} does not follow the convolution {conv[:60]!r}: their channels differ."
+            )
 
 
 def deduced(weights: Mapping[str, Tensor], chain: Chain, base: Architecture) -> Deduced:
@@ -125,9 +131,14 @@ def deduced(weights: Mapping[str, Tensor], chain: Chain, base: Architecture) -> 
     biased = [stem for stem in chain.convs if f"{stem}.bias" in weights]
     image_side = 224 if side == 7 else 32 * side
     found = replace(
-        base, num_classes=int(heads[-1].shape[0]), head=tuple(max(1, round(h / base.width)) for h in hidden), pooled=side,
-        dense=heads[0].ndim == 4, image_side=image_side, conv_bias=bool(biased),
-    )  # fmt: skip
+        base,
+        num_classes=int(heads[-1].shape[0]),
+        head=tuple(max(1, round(h / base.width)) for h in hidden),
+        pooled=side,
+        dense=heads[0].ndim == 4,
+        image_side=image_side,
+        conv_bias=bool(biased),
+    )
     if base.in_channels == 1:  # the same scale, without colours
         found = replace(found, mean=(sum(base.mean) / len(base.mean),), std=(sum(base.std) / len(base.std),))
     named, ignored, filled = renamed(weights, chain, found)
@@ -140,11 +151,14 @@ def deduced(weights: Mapping[str, Tensor], chain: Chain, base: Architecture) -> 
         f"{found.num_classes:,} {'class' if found.num_classes == 1 else 'classes'}.",
         *filled,
     ]
-    guess = Evidence(f"Image side: {image_side} px is assumed, the usual one for a {side} × {side} map.", ("--image-size",))
+    guess = Evidence(
+        f"Image side: {image_side} px is assumed, the usual one for a {side} × {side} map.", ("--image-size",)
+    )
     others = Evidence(
         f"Other image sides: an average pool, as in torchvision, makes {side} × {side} of any map; without one, {32 * side} to "
-        f"{32 * side + 31} px fit.", ("--image-size",),
-    )  # fmt: skip
+        f"{32 * side + 31} px fit.",
+        ("--image-size",),
+    )
     return Deduced(found, named, (*map(Evidence, evidence), guess), (others, UNSEEN), ignored)
 
 
@@ -179,7 +193,9 @@ def renamed(
                 if (key := f"{stem}.{kind}") in weights:
                     named[f"{path}.{kind}"] = weights[key]
                     used.add(key)
-    absent = [path for path in (*(places.convs if wanted.conv_bias else ()), *places.heads) if f"{path}.bias" not in named]
+    absent = [
+        path for path in (*(places.convs if wanted.conv_bias else ()), *places.heads) if f"{path}.bias" not in named
+    ]
     for path in absent:
         named[f"{path}.bias"] = torch.zeros(named[f"{path}.weight"].shape[0], dtype=named[f"{path}.weight"].dtype)
     if absent:
@@ -197,7 +213,9 @@ def renamed(
 def _places(wanted: Architecture) -> Chain:
     """Where this package's network keeps its layers."""
     modules = list(skeleton(wanted).named_modules())
-    classifier = [name for name, module in modules if name.startswith("classifier.") and isinstance(module, nn.Linear | nn.Conv2d)]
+    classifier = [
+        name for name, module in modules if name.startswith("classifier.") and isinstance(module, nn.Linear | nn.Conv2d)
+    ]
     convs = [name for name, module in modules if isinstance(module, nn.Conv2d) and name not in classifier]
     norms = [name for name, module in modules if isinstance(module, nn.BatchNorm2d)]
     return Chain(tuple(convs), tuple(norms), tuple(classifier))

@@ -10,7 +10,7 @@ from vgg_viz.errors import CheckpointRefused, InputRefused
 from vgg_viz.models.build import checked
 from vgg_viz.models.formats import Reading
 from vgg_viz.models.from_shapes import moved
-from vgg_viz.models.notes import notes
+from vgg_viz.models.metadata import notes
 from vgg_viz.models.vgg import canonical, dense_weights, feature_map
 from vgg_viz.records import Architecture, Evidence
 
@@ -25,18 +25,29 @@ def noted(reading: Reading, stored: object, *, names: bool = True) -> Reading:
 
     names  whether to look for class names: not where the user has given them
     """
-    found = notes(stored, num_classes=reading.architecture.num_classes, channels=reading.architecture.in_channels, names=names)
-    wanted = {name: value for name, value in [("image_side", found.image_side), ("mean", found.mean), ("std", found.std)] if value}
+    found = notes(
+        stored, num_classes=reading.architecture.num_classes, channels=reading.architecture.in_channels, names=names
+    )
+    wanted = {
+        name: value
+        for name, value in [("image_side", found.image_side), ("mean", found.mean), ("std", found.std)]
+        if value
+    }
     said = list(found.evidence)
     if "image_side" in wanted and _fitting(reading, {"image_side": wanted["image_side"]}) is None:
         said.append(f"Pictures of {wanted.pop('image_side')} px do not fit the weights, so that side was not used.")
     architecture = _fitting(reading, wanted) or reading.architecture
     settled = {OPTIONS[name] for name in wanted}
-    fits = tuple(replace(fit, mean=architecture.mean, std=architecture.std) for fit in _others(reading, architecture, wanted))
+    fits = tuple(
+        replace(fit, mean=architecture.mean, std=architecture.std) for fit in _others(reading, architecture, wanted)
+    )
     return reading.but(
-        architecture=architecture, fits=fits, classes=reading.classes or found.classes,
-        evidence=(*_open(reading.evidence, settled), *map(Evidence, said)), alternatives=_open(reading.alternatives, settled),
-    )  # fmt: skip
+        architecture=architecture,
+        fits=fits,
+        classes=reading.classes or found.classes,
+        evidence=(*_open(reading.evidence, settled), *map(Evidence, said)),
+        alternatives=_open(reading.alternatives, settled),
+    )
 
 
 def overridden(reading: Reading, arch: str | None, overrides: Mapping[str, Any]) -> Reading:
@@ -64,13 +75,18 @@ def overridden(reading: Reading, arch: str | None, overrides: Mapping[str, Any])
         reading = reading.but(evidence=(*reading.evidence, slides))
     settled = {OPTIONS[name] for name in overrides} | ({"--arch"} if arch else set())
     given = [("arch", arch), *overrides.items()]
-    said = tuple(Evidence(f"You set {name.replace('_', ' ')} to {_plain(value)}.") for name, value in given if value is not None)
+    said = tuple(
+        Evidence(f"You set {name.replace('_', ' ')} to {_plain(value)}.") for name, value in given if value is not None
+    )
     fits = _others(reading, chosen, overrides)
     place, others = _about_fits(chosen, fits, settled)
     return reading.but(
-        architecture=chosen, weights=weights, fits=fits,
-        evidence=(*_open(reading.evidence, settled), *place, *said), alternatives=(*others, *_open(reading.alternatives, settled)),
-    )  # fmt: skip
+        architecture=chosen,
+        weights=weights,
+        fits=fits,
+        evidence=(*_open(reading.evidence, settled), *place, *said),
+        alternatives=(*others, *_open(reading.alternatives, settled)),
+    )
 
 
 def _fitting(reading: Reading, wanted: Mapping[str, Any]) -> Architecture | None:
@@ -95,17 +111,22 @@ def _others(reading: Reading, chosen: Architecture, wanted: Mapping[str, Any]) -
     """What else the weights fit, of all that agrees with what is settled."""
     place = {name: value for name, value in wanted.items() if name in ("padding", "image_side")}
     return tuple(
-        fit for fit in reading.fits
+        fit
+        for fit in reading.fits
         if (fit.padding, fit.image_side) != (chosen.padding, chosen.image_side)
         and all(getattr(fit, name) == value for name, value in place.items())
-    )  # fmt: skip
+    )
 
 
 def _contradiction(reading: Reading, overrides: Mapping[str, Any]) -> str:
     architecture = reading.architecture
-    given = " and ".join(f"{OPTIONS[name]} {value}" for name, value in overrides.items() if name in ("padding", "image_side"))
+    given = " and ".join(
+        f"{OPTIONS[name]} {value}" for name, value in overrides.items() if name in ("padding", "image_side")
+    )
     try:
-        side = feature_map(replace(architecture, **{n: v for n, v in overrides.items() if n in ("padding", "image_side")}))[1]
+        side = feature_map(
+            replace(architecture, **{n: v for n, v in overrides.items() if n in ("padding", "image_side")})
+        )[1]
         gives = f"which leaves a {side} × {side} map"
     except InputRefused:
         gives = "which leaves no map at all"
@@ -118,7 +139,7 @@ def _contradiction(reading: Reading, overrides: Mapping[str, Any]) -> str:
 
 def _about_fits(
     chosen: Architecture, fits: tuple[Architecture, ...], settled: set[str]
-) -> tuple[tuple[Evidence, ...], tuple[Evidence, ...]]:  # fmt: skip
+) -> tuple[tuple[Evidence, ...], tuple[Evidence, ...]]:
     """What was chosen among several paddings and sides, and the others."""
     if not fits:
         return (), ()

@@ -45,7 +45,9 @@ def folded(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str,
         if kind == "pruned":
             zeros += int((weights[pieces[1]] == 0).sum())
             total += weights[pieces[1]].numel()
-    said = [f"{count} tensors were kept as {_PIECES[kind]} ({kind}) and were put together." for kind, count in met.items()]
+    said = [
+        f"{count} tensors were kept as {_PIECES[kind]} ({kind}) and were put together." for kind, count in met.items()
+    ]
     if total:
         said.append(f"Pruning has set {percent(zeros / total, decimals=1)} of the masked weights to zero.")
     return found, tuple(said)
@@ -92,7 +94,9 @@ def _together(kind: str, pieces: list[Tensor]) -> Tensor:
         if kind == "weight norm":
             length, direction = pieces
             wide = [axis for axis, size in enumerate(length.shape) if size > 1]
-            if length.ndim not in (0, direction.ndim) or any(length.shape[axis] != direction.shape[axis] for axis in wide):
+            if length.ndim not in (0, direction.ndim) or any(
+                length.shape[axis] != direction.shape[axis] for axis in wide
+            ):
                 raise ValueError("shapes differ")
             # A length without axes is one for the whole tensor; -1 is torch's word for it.
             return torch._weight_norm(direction, length, -1 if length.ndim == 0 else wide[0] if wide else 0)

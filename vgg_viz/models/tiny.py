@@ -46,7 +46,13 @@ def _blocks(architecture: Architecture) -> list[nn.Sequential]:
             modules = []
         else:
             modules += [
-                nn.Conv2d(channels, step.channels, step.window.kernel, padding=step.window.padding, bias=architecture.conv_bias),
+                nn.Conv2d(
+                    channels,
+                    step.channels,
+                    step.window.kernel,
+                    padding=step.window.padding,
+                    bias=architecture.conv_bias,
+                ),
                 nn.ReLU(inplace=True),
             ]
             channels = step.channels

@@ -36,7 +36,9 @@ VARIANTS: dict[str, Variant] = {
     "vgg13": Variant("B", "VGG B (13 layers)", "64 64 M 128 128 M 256 256 M 512 512 M 512 512 M"),
     "c": Variant("C", "VGG C (16 layers, 1 × 1)", "64 64 M 128 128 M 256 256 256/1 M 512 512 512/1 M 512 512 512/1 M"),
     "vgg16": Variant("D", "VGG D (16 layers)", "64 64 M 128 128 M 256 256 256 M 512 512 512 M 512 512 512 M"),
-    "vgg19": Variant("E", "VGG E (19 layers)", "64 64 M 128 128 M 256 256 256 256 M 512 512 512 512 M 512 512 512 512 M"),
+    "vgg19": Variant(
+        "E", "VGG E (19 layers)", "64 64 M 128 128 M 256 256 256 256 M 512 512 512 512 M 512 512 512 512 M"
+    ),
     "tiny_vgg": Variant("", "Tiny VGG (CNN Explainer)", "10 10 M 10 10 M"),
 }
 
@@ -174,7 +176,9 @@ def _features(architecture: Architecture) -> nn.Sequential:
             modules.append(nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0))
         else:
             window = step.window
-            modules.append(nn.Conv2d(channels, step.channels, window.kernel, padding=window.padding, bias=architecture.conv_bias))
+            modules.append(
+                nn.Conv2d(channels, step.channels, window.kernel, padding=window.padding, bias=architecture.conv_bias)
+            )
             if architecture.batch_norm:
                 modules.append(nn.BatchNorm2d(step.channels))
             modules.append(nn.ReLU(inplace=True))

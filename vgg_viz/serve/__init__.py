@@ -14,4 +14,6 @@ def require_extra() -> None:
     """Raises InputRefused with the remedy where the libraries of the server are not installed."""
     missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
     if missing:
-        raise InputRefused(f'serving needs {" and ".join(missing)}, which come with an extra: pip install "vgg_viz[serve]".')
+        raise InputRefused(
+            f'serving needs {" and ".join(missing)}, which come with an extra: pip install "vgg_viz[serve]".'
+        )

@@ -14,8 +14,8 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainT
 from starlette.routing import Route
 
 from vgg_viz.errors import InputRefused
-from vgg_viz.report.index import row
-from vgg_viz.report.page import render_index
+from vgg_viz.gallery.index import row
+from vgg_viz.gallery.page import render_index
 from vgg_viz.serve.galleries import Galleries, page_policy
 from vgg_viz.serve.guard import Guard, Place
 from vgg_viz.serve.live import Live
@@ -41,9 +41,10 @@ def application(place: Place, *, galleries: Galleries | None = None, live: Live 
         *(_gallery_routes(galleries, bool(live)) if galleries else []),
     ]
     found = Starlette(
-        routes=routes, lifespan=lifespan,
+        routes=routes,
+        lifespan=lifespan,
         exception_handlers={HTTPException: _refused, InputRefused: _input_refused, ClientDisconnect: _gone},
-    )  # fmt: skip
+    )
     found.router.redirect_slashes = False
     found.state.galleries = galleries
     return Guard(found, place)
@@ -51,7 +52,9 @@ def application(place: Place, *, galleries: Galleries | None = None, live: Live 
 
 def _gallery_routes(galleries: Galleries, live: bool) -> list[Route]:
     def written() -> str:
-        return render_index([row(folder) for folder in galleries.folders().values()], live_href="../live" if live else "")
+        return render_index(
+            [row(folder) for folder in galleries.folders().values()], live_href="../live" if live else ""
+        )
 
     async def index(_: Request) -> Response:
         html = await asyncio.to_thread(written)

@@ -9,14 +9,19 @@ from html import unescape
 from pathlib import Path
 
 from vgg_viz.errors import DataRefused
-from vgg_viz.report.writing import read_manifest
+from vgg_viz.gallery.folder import read_manifest
 from vgg_viz.serve.guard import NOTHING
 
 # What a gallery is made of. Not the system's table of types: it differs from machine to machine.
 TYPES = {
-    ".html": "text/html; charset=utf-8", ".json": "application/json", ".csv": "text/csv; charset=utf-8", ".png": "image/png",
-    ".svg": "image/svg+xml", ".webp": "image/webp", ".jpg": "image/jpeg",
-}  # fmt: skip
+    ".html": "text/html; charset=utf-8",
+    ".json": "application/json",
+    ".csv": "text/csv; charset=utf-8",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".webp": "image/webp",
+    ".jpg": "image/jpeg",
+}
 USUAL = "gallery"
 HEAD = 4096  # bytes of a page in which its policy must stand
 
@@ -55,7 +60,9 @@ class Galleries:
             inside = sorted(root.iterdir())
         except OSError:
             return {}
-        return {folder.name: folder for folder in inside if not folder.name.startswith(".") and _is_gallery(folder, root)}
+        return {
+            folder.name: folder for folder in inside if not folder.name.startswith(".") and _is_gallery(folder, root)
+        }
 
     def find(self, address: str) -> File | None:
         """The file that "<gallery>/<path>" means, or None: no such file, or none that may be shown.
@@ -126,7 +133,9 @@ def offer(folder: str | None, checkpoint: str | None) -> tuple[Galleries | None,
     shown = repr(root.name or str(root))
     if count == 0 and folder is not None and checkpoint is None:
         what = "holds no gallery" if galleries else "is a file" if root.exists() else "does not exist"
-        raise DataRefused(f"{shown} {what}; make one with `python -m vgg_viz report`, or name a network with --checkpoint.")
+        raise DataRefused(
+            f"{shown} {what}; make one with `python -m vgg_viz report`, or name a network with --checkpoint."
+        )
     if count == 0 and checkpoint is None:
         return None, "", "there are no galleries here, so the live page of the bundled Tiny VGG is served."
     counted = f"{count} galler{'y' if count == 1 else 'ies'} of {shown}"

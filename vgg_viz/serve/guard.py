@@ -19,9 +19,11 @@ METHODS = ("GET", "HEAD", "POST")
 # An answer that says nothing else may load, run and embed nothing.
 NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
 ALWAYS = {
-    "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
-}  # fmt: skip
+}
 _AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::([0-9]{1,5}))?", re.ASCII | re.IGNORECASE)
 
 
@@ -57,7 +59,11 @@ class Place:
         if found is None or int(found[3] or 80) != self.port:
             return False
         host = (found[1] or found[2]).lower()
-        return host in LOOPBACK or host == self.host.lower() or (self.host in ("0.0.0.0", "::") and _address(host) is not None)
+        return (
+            host in LOOPBACK
+            or host == self.host.lower()
+            or (self.host in ("0.0.0.0", "::") and _address(host) is not None)
+        )
 
 
 def is_loopback(host: str) -> bool:

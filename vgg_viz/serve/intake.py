@@ -43,7 +43,9 @@ class Intake:
                     held.take(len(chunk))
                     chunks.append(chunk)
         except TimeoutError:
-            raise HTTPException(408, f"The picture did not arrive within {self.patience:.0f} s; send it again.") from None
+            raise HTTPException(
+                408, f"The picture did not arrive within {self.patience:.0f} s; send it again."
+            ) from None
         return b"".join(chunks)
 
     def holding(self) -> Held:

@@ -64,7 +64,9 @@ class Job:
         if self._end.is_set():
             raise Ended("nobody waits for this any more.")
         if self.started is not None and time.monotonic() - self.started > self.most_seconds:
-            raise Ended(f"this took longer than {self.most_seconds:.0f} s and was ended; ask for fewer methods at once.")
+            raise Ended(
+                f"this took longer than {self.most_seconds:.0f} s and was ended; ask for fewer methods at once."
+            )
 
 
 class Jobs:

@@ -38,16 +38,24 @@ def listening(host: str, port: int | None = None) -> Iterator[tuple[socket.socke
         yield sock, Place(host, sock.getsockname()[1])
 
 
-def server(application: ASGIApp, *, ready: Callable[[], None], closing: Callable[[], None] = lambda: None) -> uvicorn.Server:
+def server(
+    application: ASGIApp, *, ready: Callable[[], None], closing: Callable[[], None] = lambda: None
+) -> uvicorn.Server:
     """The server around an application; `run(sockets=[...])` serves until Ctrl-C, which it raises again when all is closed.
 
     ready    called as soon as answers are given
     closing  called before the last answers are waited for: it ends what would take long
     """
     config = uvicorn.Config(
-        application, log_level="warning", access_log=False, ws="none", server_header=False, proxy_headers=False,
-        limit_concurrency=MOST_CONNECTIONS, timeout_graceful_shutdown=GRACE,
-    )  # fmt: skip
+        application,
+        log_level="warning",
+        access_log=False,
+        ws="none",
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=GRACE,
+    )
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -63,19 +71,29 @@ def server(application: ASGIApp, *, ready: Callable[[], None], closing: Callable
 
 def _bound(host: str, port: int) -> socket.socket:
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
     except (socket.gaierror, UnicodeError):
         raise InputRefused(f"there is no host {host[:60]!r}; leave --host out to serve this machine alone.") from None
     sock = socket.socket(family, kind, protocol)
     try:
-        if os.name == "posix":  # a port that was just given back can be taken again; elsewhere the option means something else
+        if (
+            os.name == "posix"
+        ):  # a port that was just given back can be taken again; elsewhere the option means something else
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRINUSE:
-            raise InputRefused(f"port {port} is taken by another program; leave --port out to get a free one.") from None
+            raise InputRefused(
+                f"port {port} is taken by another program; leave --port out to get a free one."
+            ) from None
         if error.errno == errno.EADDRNOTAVAIL:
-            raise InputRefused(f"{host!r} is no address of this machine; leave --host out to serve this machine alone.") from None
-        raise InputRefused(f"port {port} cannot be used ({error.strerror}); choose one above 1023 with --port.") from None
+            raise InputRefused(
+                f"{host!r} is no address of this machine; leave --host out to serve this machine alone."
+            ) from None
+        raise InputRefused(
+            f"port {port} cannot be used ({error.strerror}); choose one above 1023 with --port."
+        ) from None
     return sock

@@ -14,19 +14,19 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 
 from vgg_viz.errors import InputRefused
+from vgg_viz.gallery.page import VIEWER_SCRIPTS, document
 from vgg_viz.maths.images import dimensions
 from vgg_viz.models.vgg import title
 from vgg_viz.plain_json import plain
-from vgg_viz.report.explorer_live import pictures
-from vgg_viz.report.material import specimen_batch
-from vgg_viz.report.page import VIEWER_SCRIPTS, document
-from vgg_viz.report.subject import picked
 from vgg_viz.serve.galleries import page_policy
 from vgg_viz.serve.intake import MOST_BYTES, Intake, busy
 from vgg_viz.serve.jobs import Job, Jobs
 from vgg_viz.serve.lanes import Full, Lane
 from vgg_viz.serve.network import Network
 from vgg_viz.serve.store import Store
+from vgg_viz.studies.explorer_live import pictures
+from vgg_viz.studies.inputs import specimen_batch
+from vgg_viz.studies.subject import picked
 
 STYLES = ("page.css", "serve.css")
 SCRIPTS = (*VIEWER_SCRIPTS, "serve.js")
@@ -43,9 +43,15 @@ class Live:
     """Everything behind /live: the network, its lanes, and the pictures that readers have sent."""
 
     def __init__(
-        self, network: Network, *, store: Store | None = None, intake: Intake | None = None, jobs: Jobs | None = None,
-        waiting: int = MOST_WAITING, large: int = MOST_LARGE,
-    ) -> None:  # fmt: skip
+        self,
+        network: Network,
+        *,
+        store: Store | None = None,
+        intake: Intake | None = None,
+        jobs: Jobs | None = None,
+        waiting: int = MOST_WAITING,
+        large: int = MOST_LARGE,
+    ) -> None:
         self.network = network
         self.store = Store() if store is None else store  # an empty store is falsy
         self.intake, self.jobs = intake or Intake(), jobs or Jobs()
@@ -97,12 +103,17 @@ class Live:
             except Full:
                 raise busy("Too many pictures are waiting; try again in a moment.") from None
             except MemoryError:
-                raise HTTPException(413, "There is not enough memory to unpack this picture; make it smaller.") from None
+                raise HTTPException(
+                    413, "There is not enough memory to unpack this picture; make it smaller."
+                ) from None
         order = seen.probabilities.argsort(descending=True, stable=True)[:5].tolist()
-        return JSONResponse({
-            "id": self.store.put(seen), "top": [[index, float(seen.probabilities[index])] for index in order],
-            "seconds": round(loop.time() - began, 3),
-        })  # fmt: skip
+        return JSONResponse(
+            {
+                "id": self.store.put(seen),
+                "top": [[index, float(seen.probabilities[index])] for index in order],
+                "seconds": round(loop.time() - began, 3),
+            }
+        )
 
     async def maps(self, request: Request) -> Response:
         """A wish comes as JSON; lines of JSON go, one whenever there is something to say, the last with the maps."""
@@ -148,6 +159,14 @@ def live_page(network: Network, galleries: bool) -> str:
     few = pictures(picked(batch, list(range(min(len(batch), MOST_SPECIMENS))))) if batch is not None else ()
     about = {"classes": checkpoint.classes, "most": MOST_BYTES, "specimens": few, "side": network.side}
     return document(
-        "serve.html", styles=STYLES, scripts=SCRIPTS, asks=True, about=about, network=network, galleries=galleries,
-        name=checkpoint.provenance.file or "network", architecture=title(checkpoint.architecture), first=FIRST_METHODS,
-    )  # fmt: skip
+        "serve.html",
+        styles=STYLES,
+        scripts=SCRIPTS,
+        asks=True,
+        about=about,
+        network=network,
+        galleries=galleries,
+        name=checkpoint.provenance.file or "network",
+        architecture=title(checkpoint.architecture),
+        first=FIRST_METHODS,
+    )

@@ -9,18 +9,18 @@ from typing import Any
 from torch import Tensor
 
 from vgg_viz.attribution import after_relu, attribute, choose_layer, gradient_bundle, methods
-from vgg_viz.attribution.blocks import CAMS
-from vgg_viz.attribution.shared import SHARED
+from vgg_viz.attribution.cam_reduction import CAMS
+from vgg_viz.attribution.single_pass import SHARED
 from vgg_viz.capture.hooks import telling
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.errors import InputRefused, UnknownName
+from vgg_viz.gallery.viewer import method_of, of_attributions, packed
 from vgg_viz.maths.images import decode, resize
 from vgg_viz.models.build import build
 from vgg_viz.models.geometry import fields_of, geometry
 from vgg_viz.records import Attribution, Batch, Checkpoint
-from vgg_viz.report.material import in_channels
-from vgg_viz.report.viewer import method_of, of_attributions, packed
 from vgg_viz.serve.store import Picture
+from vgg_viz.studies.inputs import in_channels
 
 MOST_CLASSES = 5  # of one request
 FINEST = (512, 512)  # sides up to which maps travel whole [values]: the way is short here
@@ -76,18 +76,26 @@ class Network:
     def wish(self, asked: object) -> Wish:
         """A wish as it comes from outside, if it can be granted; raises InputRefused and UnknownName."""
         if not isinstance(asked, dict) or not {"methods", "classes"} <= set(asked) <= {"methods", "classes", "layer"}:
-            raise InputRefused('the wish cannot be read; {"methods": [...], "classes": [...], "layer": null} is expected.')
+            raise InputRefused(
+                'the wish cannot be read; {"methods": [...], "classes": [...], "layer": null} is expected.'
+            )
         names, classes, layer = asked["methods"], asked["classes"], asked.get("layer")
         if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
             raise InputRefused("no method was asked for; choose at least one.")
         for name in names:
             if name not in self.methods:
                 raise UnknownName("method", name[:40], self.methods)
-        if not (isinstance(classes, list) and all(type(index) is int for index in classes) and 1 <= len(classes) <= MOST_CLASSES):
+        if not (
+            isinstance(classes, list)
+            and all(type(index) is int for index in classes)
+            and 1 <= len(classes) <= MOST_CLASSES
+        ):
             raise InputRefused(f"1 to {MOST_CLASSES} classes can be asked about at once, as indices.")
         known = len(self.checkpoint.classes)
         if any(not 0 <= index < known for index in classes):
-            raise InputRefused(f"a class was asked for that the network does not have; it knows classes 0 to {known - 1}.")
+            raise InputRefused(
+                f"a class was asked for that the network does not have; it knows classes 0 to {known - 1}."
+            )
         if layer is not None and layer not in self.layers:
             raise UnknownName("layer", str(layer)[:40], self.layers)
         return Wish(tuple(dict.fromkeys(names)), tuple(dict.fromkeys(classes)), layer)
@@ -106,10 +114,17 @@ class Network:
                 tell(title, done, len(parts))
                 target = ranked(picture.probabilities, index)
                 found += [(target, attribution) for attribution in self._drawn(images, index, names, wish.layer)]
-        return packed(of_attributions(
-            Batch(picture.image, None, ("",)), self.checkpoint.classes, picture.probabilities[None], found,
-            [method_of(method) for method in self.methods.values()], self.fields, finest=FINEST,
-        ))  # fmt: skip
+        return packed(
+            of_attributions(
+                Batch(picture.image, None, ("",)),
+                self.checkpoint.classes,
+                picture.probabilities[None],
+                found,
+                [method_of(method) for method in self.methods.values()],
+                self.fields,
+                finest=FINEST,
+            )
+        )
 
     def _parts(self, wish: Wish) -> Iterator[tuple[str, int, tuple[str, ...]]]:
         """What is made in one go: (its title, the class, the methods)."""
@@ -129,7 +144,10 @@ class Network:
             bundle = gradient_bundle(self.shows, images, index, layers=wanted, cams=cams)
             pixels = {"saliency": bundle.saliency, "input_x_gradient": bundle.input_x_gradient}
             by_layer = {"grad_cam": bundle.grad_cam, **bundle.cams}
-            return [*(pixels[name] for name in names if name in pixels), *(one for name in cams for one in by_layer[name].values())]
+            return [
+                *(pixels[name] for name in names if name in pixels),
+                *(one for name in cams for one in by_layer[name].values()),
+            ]
         (name,) = names
         asked = (layer or self.usual_layer) if self.methods[name].layered else None
         return [attribute(self.shows, images, method=name, target=index, layer=asked, seed=self.seed)]

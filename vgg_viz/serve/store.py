@@ -36,9 +36,13 @@ class Store:
     """Pictures by token; the one that nobody asked about for longest goes first. Used from the event loop alone."""
 
     def __init__(
-        self, *, most: int = MOST_PICTURES, most_bytes: int = MOST_STORED, lifetime: float = LIFETIME,
+        self,
+        *,
+        most: int = MOST_PICTURES,
+        most_bytes: int = MOST_STORED,
+        lifetime: float = LIFETIME,
         clock: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.most, self.most_bytes, self.lifetime, self.clock = most, most_bytes, lifetime, clock
         self._kept: OrderedDict[str, tuple[float, Picture]] = OrderedDict()
 

@@ -28,7 +28,9 @@ def kept_every(asked: int | None, weights: Iterable[Tensor], epochs: int) -> int
     """
     if asked is not None:
         if asked < 0:
-            raise InputRefused(f"--keep-epochs {asked} came, a whole number from 1 on was expected: every N-th epoch; or all, or none.")
+            raise InputRefused(
+                f"--keep-epochs {asked} came, a whole number from 1 on was expected: every N-th epoch; or all, or none."
+            )
         return asked
     size = sum(tensor.numel() * tensor.element_size() for tensor in weights)
     return 1 if size <= SMALL_EPOCH and size * (epochs + 1) <= SMALL_RUN else 0

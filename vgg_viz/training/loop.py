@@ -66,7 +66,12 @@ def train(
     with RunFolder(Path(out), resume) as run, Display(recipe.epochs, quiet) as display:
         side = image_side if image_side is not None else natural_side(data, usual.image_side)
         source = open_source(
-            data, side=side, train_count=train_count, val_count=val_count, seed=recipe.seed, shortcut=shortcut,
+            data,
+            side=side,
+            train_count=train_count,
+            val_count=val_count,
+            seed=recipe.seed,
+            shortcut=shortcut,
             tick=display.reading,
         )
         display.skipped(source.train.skipped + source.held_out.skipped)
@@ -77,9 +82,14 @@ def train(
         optimizer = optimizer_for(model, recipe)
         history = run.restore(model, optimizer, recipe=recipe, wanted=wanted, source=source)
         blank = Checkpoint(
-            wanted, source.classes, {}, specimens=specimens(source.held_out, seed=recipe.seed),
-            provenance=Provenance("", "", "vgg_viz", data=source.provenance, training={**asdict(recipe), **environment()}),
-        )  # fmt: skip
+            wanted,
+            source.classes,
+            {},
+            specimens=specimens(source.held_out, seed=recipe.seed),
+            provenance=Provenance(
+                "", "", "vgg_viz", data=source.provenance, training={**asdict(recipe), **environment()}
+            ),
+        )
         every = kept_every(keep_epochs, model.state_dict().values(), recipe.epochs)
         display.started(model, source, history, every)
 

@@ -20,8 +20,15 @@ class Display:
     def __init__(self, epochs: int, quiet: bool) -> None:
         self.epochs, self.quiet = epochs, quiet
         self.console = Console(stderr=True, highlight=False)
-        columns = (TextColumn("{task.description}"), BarColumn(40), TextColumn("{task.percentage:>3.0f} %"), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=self.console, transient=True, disable=quiet or not self.console.is_terminal)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(40),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(
+            *columns, console=self.console, transient=True, disable=quiet or not self.console.is_terminal
+        )
         self._task = self._bar.add_task("", total=1.0)
         self._done = 0
 

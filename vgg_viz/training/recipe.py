@@ -63,7 +63,10 @@ def checked(recipe: Recipe) -> Recipe:
             not 0 < recipe.learning_rate < math.inf,
             f"a learning rate of {recipe.learning_rate:g} was asked for; it must lie above 0",
         ),
-        (recipe.optimizer not in ("adamw", "sgd"), f"the optimiser {recipe.optimizer!r} is unknown; adamw and sgd are known"),
+        (
+            recipe.optimizer not in ("adamw", "sgd"),
+            f"the optimiser {recipe.optimizer!r} is unknown; adamw and sgd are known",
+        ),
         (
             recipe.schedule not in ("cosine", "steps", "constant"),
             f"the schedule {recipe.schedule!r} is unknown; cosine, steps and constant are known",

@@ -56,16 +56,23 @@ class RunFolder:
                 folder.rmdir()  # only an empty folder goes: nothing came of the run
 
     def restore(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, *, recipe: Recipe, wanted: Architecture, source: Source
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        recipe: Recipe,
+        wanted: Architecture,
+        source: Source,
     ) -> list[Epoch]:
         """Put model and optimiser where `last.pt` left them; returns the epochs done, none for a new run.
 
         raises  OutputRefused when the run there was another one: recipe, architecture or pictures differ
         """
         self._state = {
-            "recipe": asdict(recipe), "architecture": asdict(wanted),
+            "recipe": asdict(recipe),
+            "architecture": asdict(wanted),
             "pictures": fingerprint(source.train) + fingerprint(source.held_out),
-        }  # fmt: skip
+        }
         if not self.last.exists():
             return []
         stored = read_extra(self.last)
@@ -119,9 +126,11 @@ class RunFolder:
 def environment() -> dict[str, str | int]:
     """What decides the bits besides the recipe."""
     return {
-        "vgg_viz": __version__, "torch": str(torch.__version__), "python": platform.python_version(),
+        "vgg_viz": __version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
         "threads": torch.get_num_threads(),
-    }  # fmt: skip
+    }
 
 
 def _difference(old: object, new: object) -> str:

@@ -60,7 +60,9 @@ def effective_field(
             pictures = on_device_of(model, images[start : start + batch]).detach().clone().requires_grad_()
             maps = _up_to(model, pictures, goal.name)
             if maps.ndim != 4:
-                raise InputRefused(f"layer {goal.name} has no map, so no unit in its centre; choose a convolution or a pool.")
+                raise InputRefused(
+                    f"layer {goal.name} has no map, so no unit in its centre; choose a convolution or a pool."
+                )
             unit = (maps.shape[2] // 2, maps.shape[3] // 2)
             signs = torch.randint(0, 2, maps.shape[:2], generator=dice).to(maps) * 2 - 1
             (slope,) = torch.autograd.grad((maps[:, :, unit[0], unit[1]] * signs).sum(), pictures)
@@ -68,7 +70,9 @@ def effective_field(
     peak = float(total.max())
     influence = total / peak if peak > 0 else total
     size = math.sqrt(int((influence > threshold).sum()))
-    return EffectiveField(goal.name, influence.float(), size, threshold, len(images), unit, _theory(model, goal.name, images))
+    return EffectiveField(
+        goal.name, influence.float(), size, threshold, len(images), unit, _theory(model, goal.name, images)
+    )
 
 
 def _up_to(model: nn.Module, values: Tensor, name: str) -> Tensor:

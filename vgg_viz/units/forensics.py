@@ -84,14 +84,23 @@ def examine_weights(model: nn.Module) -> tuple[LayerForensics, ...]:
         weight = getattr(layer.module, "weight", None)
         if layer.kind in ("conv", "fc") and isinstance(weight, Tensor):
             bias = getattr(layer.module, "bias", None)
-            found.append(_layer(layer.name, layer.kind, weight.detach().cpu(), None if bias is None else bias.detach().cpu(),
-                                health.get(layer.name)))  # fmt: skip
+            found.append(
+                _layer(
+                    layer.name,
+                    layer.kind,
+                    weight.detach().cpu(),
+                    None if bias is None else bias.detach().cpu(),
+                    health.get(layer.name),
+                )
+            )
     return tuple(found)
 
 
 def examine_norms(model: nn.Module) -> tuple[NormForensics, ...]:
     """Every batch norm, from the picture up; () where there is none."""
-    return tuple(_norm(layer.name, layer.module) for layer in layers_of(model) if isinstance(layer.module, nn.BatchNorm2d))
+    return tuple(
+        _norm(layer.name, layer.module) for layer in layers_of(model) if isinstance(layer.module, nn.BatchNorm2d)
+    )
 
 
 def _layer(name: str, kind: str, weight: Tensor, bias: Tensor | None, health: FilterHealth | None) -> LayerForensics:
@@ -106,11 +115,23 @@ def _layer(name: str, kind: str, weight: Tensor, bias: Tensor | None, health: Fi
     reach = REACH * tried[0].start.spread
     counts = torch.histc(sample, BINS, -reach, reach)
     return LayerForensics(
-        name, kind, tuple(weight.shape), verdict, why, tried[0], singular, float(norms.norm()),
+        name,
+        kind,
+        tuple(weight.shape),
+        verdict,
+        why,
+        tried[0],
+        singular,
+        float(norms.norm()),
         health.silent if health else tuple((norms <= norms.max() / 1000).nonzero().flatten().tolist()),
-        tuple(sorted(copies | set(exact_copies(weight)))), float((flat == 0).float().mean()), int(torch.unique(sample).numel()),
-        len(sample), half, tuple(int(count) for count in counts.tolist()), 1 - float(counts.sum()) / len(sample),
-    )  # fmt: skip
+        tuple(sorted(copies | set(exact_copies(weight)))),
+        float((flat == 0).float().mean()),
+        int(torch.unique(sample).numel()),
+        len(sample),
+        half,
+        tuple(int(count) for count in counts.tolist()),
+        1 - float(counts.sum()) / len(sample),
+    )
 
 
 def _verdict(
@@ -129,7 +150,9 @@ def _verdict(
     if bias is not None and _moved(bias, 1 / sqrt(prod(weight.shape[1:])), half=half):
         return "barely moved", "weights as drawn, biases have moved"
     drawn = [fit.start for fit in tried if fit.plausible]
-    if bias is not None and not _alike(bias):  # drawn with the weights, or moved since: only PyTorch's default draws biases
+    if bias is not None and not _alike(
+        bias
+    ):  # drawn with the weights, or moved since: only PyTorch's default draws biases
         # It is asked also where a step carried one weight just beyond its bound, which rules the draw itself out.
         drawn = [fit.start for fit in tried if fit.start.bias and (fit.plausible or fit.moved < BARELY)] or drawn
     if not half and all(start.kind == "uniform" and drawn_on_grid(weight, start.bound) is False for start in drawn):
@@ -141,7 +164,9 @@ def _moved(bias: Tensor, default: float, *, half: bool) -> bool:
     """Whether biases can no longer be as they were drawn: all alike (usually 0), or on the grid within ±`default`."""
     if _alike(bias):
         return False
-    if float(bias.abs().max()) < default / 100:  # no draw, but what is left of a 0 after steps that cancel, as below batch norm
+    if (
+        float(bias.abs().max()) < default / 100
+    ):  # no draw, but what is left of a 0 after steps that cancel, as below batch norm
         return True
     return not half and drawn_on_grid(bias, default) is False
 
@@ -160,7 +185,11 @@ def exact_copies(weight: Tensor) -> tuple[tuple[int, int], ...]:
     keys, order = (rows * 1.0 @ shuffle).sort(stable=True)
     near = (keys.diff().abs() <= 1e-4 * keys[1:].abs()).nonzero().flatten().tolist()
     pairs = ((int(order[place]), int(order[place + 1])) for place in near)
-    return tuple((min(pair), max(pair)) for pair in pairs if torch.equal(rows[pair[0]], rows[pair[1]]) and bool(rows[pair[0]].any()))
+    return tuple(
+        (min(pair), max(pair))
+        for pair in pairs
+        if torch.equal(rows[pair[0]], rows[pair[1]]) and bool(rows[pair[0]].any())
+    )
 
 
 def _norm(name: str, module: nn.BatchNorm2d) -> NormForensics:
@@ -170,10 +199,14 @@ def _norm(name: str, module: nn.BatchNorm2d) -> NormForensics:
     scale, shift = module.weight.detach().cpu(), module.bias.detach().cpu()
     mean, variance = mean.cpu(), variance.cpu()
     return NormForensics(
-        name, module.num_features, not bool(mean.any()) and bool((variance == 1).all()),
-        bool((scale == 1).all()) and not bool(shift.any()), _where(scale.abs() <= scale.abs().max() / 1000),
-        _where((variance >= 0) & (variance <= variance.median() * 1e-6)), _where(variance < 0),
-    )  # fmt: skip
+        name,
+        module.num_features,
+        not bool(mean.any()) and bool((variance == 1).all()),
+        bool((scale == 1).all()) and not bool(shift.any()),
+        _where(scale.abs() <= scale.abs().max() / 1000),
+        _where((variance >= 0) & (variance <= variance.median() * 1e-6)),
+        _where(variance < 0),
+    )
 
 
 def _where(chosen: Tensor) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """Formats of boxes that lie beside pictures, one file each: found without being opened, read when a picture asks.
 
 A format is a function `(place) -> Lookup | None`, registered by `@box_format("name")`: the place says which files may be about which
-picture (`data/box_place.py`), the lookup what they say about one. They are asked in the order of their file names, and the first
+picture (`data/box_files.py`), the lookup what they say about one. They are asked in the order of their file names, and the first
 that knows boxes of a picture is taken; a newcomer adds a file.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vgg_viz.data.box_place import Place
+from vgg_viz.data.box_files import Place
 from vgg_viz.registry import Registry
 
 

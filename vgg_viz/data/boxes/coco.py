@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vgg_viz.data.box_place import Place, Table
+from vgg_viz.data.box_files import Place, Table
 from vgg_viz.data.box_reading import MOST_TABLE, Gathering, from_tables, mark, number, read_text, size_of
 from vgg_viz.data.boxes import Lookup, Mark, Marked, box_format
 from vgg_viz.errors import BoxesRefused
@@ -32,7 +32,9 @@ def _read(place: Place, table: Table) -> dict[Path, Marked | BoxesRefused]:
         where = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else type(error).__name__
         raise BoxesRefused(f"{name} is no JSON that can be read ({where}); COCO's instances were expected.") from error
     if not isinstance(told, dict) or not all(_rows(told.get(part)) for part in ("images", "annotations")):
-        raise BoxesRefused(f'{name} has no lists "images" and "annotations" of objects; COCO\'s instances were expected.')
+        raise BoxesRefused(
+            f'{name} has no lists "images" and "annotations" of objects; COCO\'s instances were expected.'
+        )
     labels = {}
     for row in told["categories"] if _rows(told.get("categories")) else ():
         if _is_id(row.get("id")) and isinstance(row.get("name"), str):
@@ -43,7 +45,9 @@ def _read(place: Place, table: Table) -> dict[Path, Marked | BoxesRefused]:
     for row in told["images"]:
         key, file = row.get("id"), row.get("file_name")
         if not _is_id(key) or not isinstance(file, str):
-            raise BoxesRefused(f'{name} lists a picture with the id {str(key)[:40]!r}; every one needs an "id" and a "file_name".')
+            raise BoxesRefused(
+                f'{name} lists a picture with the id {str(key)[:40]!r}; every one needs an "id" and a "file_name".'
+            )
         if key in pictures:
             raise BoxesRefused(f"{name} gives the id {str(key)[:40]!r} to two pictures; ids must be their own.")
         twice |= {file} & files
@@ -83,7 +87,9 @@ def _mark(row: dict[str, Any], label: str, what: str) -> Mark:
         raise BoxesRefused(f"{what} has text in its bbox ({str(box)[:60]}); four numbers were expected.")
     x, y, width, height = (number(value, f"a number in the bbox of {what}") for value in box)
     if not (width > 0 and height > 0):
-        raise BoxesRefused(f"{what} is {width:g} wide and {height:g} high; a bbox is [x, y, width, height], the last two above 0.")
+        raise BoxesRefused(
+            f"{what} is {width:g} wide and {height:g} high; a bbox is [x, y, width, height], the last two above 0."
+        )
     return mark(label, (x, y, x + width, y + height), what)
 
 

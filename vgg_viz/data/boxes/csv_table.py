@@ -9,15 +9,21 @@ import csv
 import io
 from pathlib import Path
 
-from vgg_viz.data.box_place import Place, Table
+from vgg_viz.data.box_files import Place, Table
 from vgg_viz.data.box_reading import MOST_TABLE, Gathering, from_tables, mark, number, read_text, size_of
 from vgg_viz.data.boxes import Lookup, Mark, Marked, box_format
 from vgg_viz.errors import BoxesRefused
 
 SPELLINGS = {
-    "file": ("file", "filename", "image", "path"), "label": ("label", "class", "name"), "width": ("width",), "height": ("height",),
-    "x1": ("x1", "xmin"), "y1": ("y1", "ymin"), "x2": ("x2", "xmax"), "y2": ("y2", "ymax"),
-}  # fmt: skip
+    "file": ("file", "filename", "image", "path"),
+    "label": ("label", "class", "name"),
+    "width": ("width",),
+    "height": ("height",),
+    "x1": ("x1", "xmin"),
+    "y1": ("y1", "ymin"),
+    "x2": ("x2", "xmax"),
+    "y2": ("y2", "ymax"),
+}
 NEEDED = ("file", "x1", "y1", "x2", "y2")
 
 
@@ -40,7 +46,9 @@ def _read(place: Place, table: Table) -> dict[Path, Marked | BoxesRefused]:
                 file = row[at["file"]].strip() if at["file"] < len(row) else ""
                 gathering.add(file, lambda row=row, line=line: _row(row, at, len(header), f"line {line} of {name}"))  # type: ignore[misc]
     except csv.Error as error:
-        raise BoxesRefused(f"{name} is no table (line {rows.line_num}: {error}); cells between commas were expected.") from error
+        raise BoxesRefused(
+            f"{name} is no table (line {rows.line_num}: {error}); cells between commas were expected."
+        ) from error
     return gathering.found()
 
 
@@ -65,7 +73,9 @@ def _columns(header: list[str], name: str) -> dict[str, int]:
 def _row(row: list[str], at: dict[str, int], width: int, what: str) -> tuple[list[Mark], tuple[int, int] | None]:
     if len(row) != width:
         raise BoxesRefused(f"{what} has {len(row)} cells; the header has {width}.")
-    size = size_of(row[at["width"]].strip(), row[at["height"]].strip(), what) if {"width", "height"} <= set(at) else None
+    size = (
+        size_of(row[at["width"]].strip(), row[at["height"]].strip(), what) if {"width", "height"} <= set(at) else None
+    )
     corners = [row[at[column]].strip() for column in NEEDED[1:]]
     if not any(corners):  # the picture is listed, and shows nothing
         return [], size

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from xml.parsers import expat
 
-from vgg_viz.data.box_place import Place
+from vgg_viz.data.box_files import Place
 from vgg_viz.data.box_reading import MOST_MARKS, MOST_ONE, from_files, mark, number, read, size_of
 from vgg_viz.data.boxes import Lookup, Mark, Marked, box_format
 from vgg_viz.errors import BoxesRefused
@@ -34,7 +34,9 @@ def _read(path: Path, name: str) -> Marked:
             raise BoxesRefused(f"{what} has no {', '.join(missing)}; a bndbox of four corners was expected.")
         x0, y0, x1, y1 = (number(told[corner], f"{corner} of {what}") for corner in ("xmin", "ymin", "xmax", "ymax"))
         if x1 < x0 or y1 < y0:
-            raise BoxesRefused(f"{what} goes from ({x0:g}, {y0:g}) to ({x1:g}, {y1:g}); xmax and ymax must not be the smaller ones.")
+            raise BoxesRefused(
+                f"{what} goes from ({x0:g}, {y0:g}) to ({x1:g}, {y1:g}); xmax and ymax must not be the smaller ones."
+            )
         marks.append(_mark(told.get("name", ""), x0, y0, x1, y1, what))
     return Marked(name, tuple(marks), size_of(size.get("width"), size.get("height"), name))
 
@@ -87,5 +89,7 @@ def _told(data: bytes, name: str) -> tuple[dict[str, str], list[dict[str, str]]]
     try:
         parser.Parse(data, True)
     except (expat.ExpatError, LookupError, ValueError) as error:
-        raise BoxesRefused(f"{name} is no XML that can be read ({str(error)[:80]}); Pascal VOC's was expected.") from error
+        raise BoxesRefused(
+            f"{name} is no XML that can be read ({str(error)[:80]}); Pascal VOC's was expected."
+        ) from error
     return size, objects

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from vgg_viz.data.box_place import Place
+from vgg_viz.data.box_files import Place
 from vgg_viz.data.box_reading import MOST_MARKS, MOST_ONE, from_files, mark, number, read_text
 from vgg_viz.data.boxes import Lookup, Marked, box_format
 from vgg_viz.errors import BoxesRefused
@@ -40,7 +40,9 @@ def _is_list(path: Path | BoxesRefused) -> bool:
 def _lists(place: Place, files: list[Path]) -> list[Path]:
     """Where the classes' names may stand: with the labels, or in a folder above them, up to that around the pictures."""
     tops = (place.root.parent.parent, place.root.parent, place.root)
-    folders = [folder for file in files[:1] for folder in file.parents if any(folder.is_relative_to(top) for top in tops)]
+    folders = [
+        folder for file in files[:1] for folder in file.parents if any(folder.is_relative_to(top) for top in tops)
+    ]
     return [folder / name for folder in folders for name in LISTS if (folder / name).is_file()]
 
 
@@ -52,7 +54,9 @@ def _read(path: Path, name: str, names: tuple[str, ...]) -> Marked:
         if not cells:
             continue
         if len(cells) != 5:
-            raise BoxesRefused(f"{what} has {len(cells)} values; class, centre x, centre y, width and height were expected.")
+            raise BoxesRefused(
+                f"{what} has {len(cells)} values; class, centre x, centre y, width and height were expected."
+            )
         number_of_class = number(cells[0], f"the class in {what}")
         if number_of_class < 0 or number_of_class != int(number_of_class):
             raise BoxesRefused(f"the class in {what} is {cells[0][:40]!r}; a number of a class from 0 was expected.")

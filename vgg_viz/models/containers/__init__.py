@@ -58,7 +58,9 @@ def open_file(path: Path) -> Stored:
             return stored
     inside = sorted(p.name for p in path.iterdir() if p.suffix in (".pt", ".pth", ".safetensors", ".h5", ".keras"))
     hint = f"such as {inside[0]!r}" if inside else "or a folder with the model.json of TensorFlow.js"
-    raise CheckpointRefused(f"{shown(path)} is a folder, a checkpoint file was expected; name the file inside it, {hint}.")
+    raise CheckpointRefused(
+        f"{shown(path)} is a folder, a checkpoint file was expected; name the file inside it, {hint}."
+    )
 
 
 def model_files(path: Path) -> tuple[Path, ...]:
@@ -88,16 +90,22 @@ def beside(folder: Path, name: object) -> Path:
     "raises CheckpointRefused."""
     said = repr(str(name)[:80])
     if not isinstance(name, str) or not name or "\0" in name:
-        raise CheckpointRefused(f"the model's description names {said} as a file, a name was expected; take another copy.")
+        raise CheckpointRefused(
+            f"the model's description names {said} as a file, a name was expected; take another copy."
+        )
     try:
         found = (folder / name).resolve()
         if not found.is_relative_to(folder.resolve()):
-            raise CheckpointRefused(f"the model's description names the file {said}, which lies outside its folder; take another copy.")
+            raise CheckpointRefused(
+                f"the model's description names the file {said}, which lies outside its folder; take another copy."
+            )
         if found.is_file():
             return found
     except (OSError, ValueError, RuntimeError):  # a name too long, or links in a circle
         pass
-    raise CheckpointRefused(f"the file {said} is missing beside the model's description; put all files of the model in one folder.")
+    raise CheckpointRefused(
+        f"the file {said} is missing beside the model's description; put all files of the model in one folder."
+    )
 
 
 def natural(name: str) -> list[tuple[int, str]]:
@@ -124,4 +132,6 @@ def _require_there(path: Path) -> None:
     if stat.S_ISREG(mode) and path.stat().st_size == 0:
         raise CheckpointRefused(f"{shown(path)} is empty (0 bytes); its writing was cut off, take another copy.")
     if stat.S_ISREG(mode) and path.stat().st_size < 1024 and path.read_bytes().startswith(b"version https://git-lfs"):
-        raise CheckpointRefused(f"{shown(path)} is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`.")
+        raise CheckpointRefused(
+            f"{shown(path)} is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`."
+        )

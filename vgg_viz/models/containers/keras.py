@@ -43,7 +43,9 @@ def keras(path: Path) -> Stored | None:
         with archive:
             return _opened(path, archive)
     if path.suffix.lower() in SUFFIXES:
-        raise CheckpointRefused(f"{shown(path)} is damaged or no Keras file; give the {path.suffix} file that model.save wrote.")
+        raise CheckpointRefused(
+            f"{shown(path)} is damaged or no Keras file; give the {path.suffix} file that model.save wrote."
+        )
     return None
 
 
@@ -78,16 +80,25 @@ def _opened(path: Path, archive: zipfile.ZipFile | None) -> Stored:
             config = json.loads(archive.read(CONFIG))
             with archive.open(WEIGHTS) as member, h5py.File(member, "r") as file:
                 model = _model(file, config, path.stat().st_size, archived=True)
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, RecursionError, NotImplementedError,
-            OverflowError, zipfile.BadZipFile) as error:  # fmt: skip
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        RuntimeError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        NotImplementedError,
+        OverflowError,
+        zipfile.BadZipFile,
+    ) as error:
         raise CheckpointRefused(
             f"{shown(path)} is damaged or no whole Keras file ({type(error).__name__}: {' '.join(str(error).split())[:80]}); "
             "take another copy of the file."
         ) from None
     if not any(model.weights.values()):
         raise CheckpointRefused(
-            f"{shown(path)} is an HDF5 file without Keras layers; "
-            "give the file that model.save or save_weights wrote."
+            f"{shown(path)} is an HDF5 file without Keras layers; give the file that model.save or save_weights wrote."
         )
     what = "a model with its topology" if model.topology is not None else "weights without their topology"
     return Stored("keras", model, (f"The file is Keras {'(.keras archive)' if archive else '(HDF5)'}: {what}.",))
@@ -109,7 +120,9 @@ def _require_sound_heaps(path: Path) -> None:
     free space, and its size holds its own head. Source: HDF5 File Format Specification, III.E.
     """
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
-        widths = raw[9:11] if len(raw) > 14 and raw[8] >= 2 else raw[13:15]  # of addresses and lengths, in the superblock
+        widths = (
+            raw[9:11] if len(raw) > 14 and raw[8] >= 2 else raw[13:15]
+        )  # of addresses and lengths, in the superblock
         if widths != b"\x08\x08":
             raise ValueError("its addresses are not 8 bytes wide")
         at = raw.find(HEAP)
@@ -117,7 +130,10 @@ def _require_sound_heaps(path: Path) -> None:
             end = at + int.from_bytes(raw[at + 8 : at + 16], "little")
             place = at + 16
             while place + 16 <= min(end, len(raw)):
-                index, size = int.from_bytes(raw[place : place + 2], "little"), int.from_bytes(raw[place + 8 : place + 16], "little")
+                index, size = (
+                    int.from_bytes(raw[place : place + 2], "little"),
+                    int.from_bytes(raw[place + 8 : place + 16], "little"),
+                )
                 step = size if index == 0 else 16 + (size + 7) // 8 * 8
                 if step < 16 or place + step > end:
                     raise ValueError("a heap of texts is not whole")
@@ -172,13 +188,21 @@ def _in_order(places: Iterable[str], file: Any) -> list[str]:
     for layer in _texts(group.attrs, "layer_names"):
         for weight in _texts(group[layer].attrs, "weight_names") if layer in group else ():
             noted["/".join(filter(None, (top, layer, weight)))] = len(noted)
-    own = [place for place in places if place.startswith(f"{top}/" if top else "") and not place.startswith("optimizer_weights/")]
+    own = [
+        place
+        for place in places
+        if place.startswith(f"{top}/" if top else "") and not place.startswith("optimizer_weights/")
+    ]
     return sorted(own, key=lambda place: (noted.get(place, len(noted)), natural(place)))
 
 
 def _texts(attributes: Any, name: str) -> list[str]:
     """A list of names among the attributes, which Keras cuts into name0, name1, ... where it is long."""
-    keys = [name] if name in attributes else sorted((key for key in attributes if re.fullmatch(rf"{name}\d+", key)), key=natural)
+    keys = (
+        [name]
+        if name in attributes
+        else sorted((key for key in attributes if re.fullmatch(rf"{name}\d+", key)), key=natural)
+    )
     return [text.decode("utf-8") if isinstance(text, bytes) else str(text) for key in keys for text in attributes[key]]
 
 

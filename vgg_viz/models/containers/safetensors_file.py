@@ -48,19 +48,22 @@ def _indexed(path: Path) -> Stored:
     index = read_json(path)
     places = index.get("weight_map") if isinstance(index, Mapping) else None
     if not isinstance(places, Mapping) or not places:
-        raise CheckpointRefused(f"{shown(path)} has no weight_map, an index of safetensors files was expected; take another copy.")
+        raise CheckpointRefused(
+            f"{shown(path)} has no weight_map, an index of safetensors files was expected; take another copy."
+        )
     tensors: dict[str, Tensor] = {}
     files = [beside(path.parent, name) for name in dict.fromkeys(map(str, places.values()))]
     for file in files:
         _metadata(file)
         found = _tensors(file)
         if twice := sorted(tensors.keys() & found.keys()):
-            raise CheckpointRefused(f"{twice[0][:60]!r} stands in two of the files that {shown(path)} names; take another copy.")
+            raise CheckpointRefused(
+                f"{twice[0][:60]!r} stands in two of the files that {shown(path)} names; take another copy."
+            )
         tensors |= found
     if missing := sorted(map(str, places.keys() - tensors.keys())):
         raise CheckpointRefused(
-            f"{shown(path)} names {missing[0][:60]!r}, which none of its files holds; "
-            "take another copy of all files."
+            f"{shown(path)} names {missing[0][:60]!r}, which none of its files holds; take another copy of all files."
         )
     evidence = f"The weights lie in {len(files)} safetensors files, which {path.name} names."
     return Stored("safetensors", LabelledTensors(tensors, {}), (evidence,), (path, *files))
@@ -94,7 +97,9 @@ def _metadata(path: Path) -> dict[str, str]:
         return {str(key): str(value) for key, value in metadata.items()}
     except (ValueError, RecursionError, AttributeError) as error:
         why = f": {error}" if isinstance(error, _Twice) else ""
-        raise CheckpointRefused(f"{shown(path)} has a header that cannot be read{why}; take another copy of the file.") from None
+        raise CheckpointRefused(
+            f"{shown(path)} has a header that cannot be read{why}; take another copy of the file."
+        ) from None
 
 
 class _Twice(ValueError):
@@ -125,7 +130,16 @@ def _tensors(path: Path) -> dict[str, Tensor]:
             return {name: found[name] for name in sorted(found, key=natural)}
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in sorted(file.keys(), key=natural)}
-    except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, TypeError, OverflowError, AttributeError) as error:
+    except (
+        SafetensorError,
+        OSError,
+        ValueError,
+        RuntimeError,
+        KeyError,
+        TypeError,
+        OverflowError,
+        AttributeError,
+    ) as error:
         why = " ".join(str(error).split()).removeprefix("Error while deserializing header: ")
         raise CheckpointRefused(
             f"{shown(path)} is damaged or no safetensors file ({why[:120]}); take another copy of the file."

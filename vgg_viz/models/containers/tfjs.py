@@ -52,7 +52,9 @@ def tfjs(path: Path) -> Stored | None:
     shards = f"{len(files)} file{'s' if len(files) > 1 else ''}"
     evidence = [f"{INDEX} describes a TensorFlow.js layers model with its weights in {shards}."]
     if quantised := sorted(stored_as - {"float32"}):
-        evidence.append(f"Weights are stored as {', '.join(quantised)} and were expanded to float32 as the manifest says.")
+        evidence.append(
+            f"Weights are stored as {', '.join(quantised)} and were expanded to float32 as the manifest says."
+        )
     return Stored("tfjs", model, tuple(evidence), (file, *files))
 
 
@@ -80,7 +82,9 @@ def _read(described: Mapping[str, Any], folder: Path) -> tuple[KerasModel, set[s
             raw = _between(mapped, start, end).view(dtype)
             layer, part = layer_and_part(weight["name"])
             if part in model.weights.setdefault(layer, {}):
-                raise CheckpointRefused(f"{INDEX} declares the weight {weight['name'][:80]!r} twice; take another copy.")
+                raise CheckpointRefused(
+                    f"{INDEX} declares the weight {weight['name'][:80]!r} twice; take another copy."
+                )
             model.weights[layer][part] = _expanded(raw, weight).reshape(weight["shape"])
             stored_as.add(str((weight.get("quantization") or weight)["dtype"]))
             start = end
@@ -93,7 +97,9 @@ def _layout(weight: Mapping[str, Any]) -> tuple[int, str]:
     shape, name = weight["shape"], str(weight["name"])[:80]
     kind = (weight.get("quantization") or weight)["dtype"]
     if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
-        raise CheckpointRefused(f"{INDEX} declares the weight {name!r} with the shape {str(shape)[:60]}; whole numbers were expected.")
+        raise CheckpointRefused(
+            f"{INDEX} declares the weight {name!r} with the shape {str(shape)[:60]}; whole numbers were expected."
+        )
     if kind not in DTYPES or weight["dtype"] not in DTYPES:
         raise CheckpointRefused(
             f"{INDEX} declares the weight {name!r} as {str(kind)[:30]!r}, one of {', '.join(DTYPES)} was expected; "

@@ -23,14 +23,26 @@ import torch
 
 from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.containers import Stored, container, shown
-from vgg_viz.models.unwrapping import WRAPPERS
+from vgg_viz.models.unwrap_state_dict import WRAPPERS
 
 MOST_PICKLE = 64 * 2**20  # bytes of structure (not of weights) that are looked through for names
 MOST_NAMES = 40  # in a sentence; a network pickled whole has a dozen
 FAULTS = (
-    RuntimeError, ValueError, EOFError, OSError, KeyError, IndexError, TypeError, AttributeError, OverflowError, MemoryError,
-    AssertionError, ImportError, zipfile.BadZipFile, struct.error,
-)  # fmt: skip
+    RuntimeError,
+    ValueError,
+    EOFError,
+    OSError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+    AssertionError,
+    ImportError,
+    zipfile.BadZipFile,
+    struct.error,
+)
 
 
 @container("torch")
@@ -53,7 +65,10 @@ def torch_file(path: Path) -> Stored | None:
     try:
         with torch.serialization.safe_globals(harmless()), open(path, "rb") as file:
             # Only zip files can be mapped; the older format is read.
-            return Stored("torch", torch.load(path if mapped else file, map_location="cpu", weights_only=True, mmap=mapped or None))
+            return Stored(
+                "torch",
+                torch.load(path if mapped else file, map_location="cpu", weights_only=True, mmap=mapped or None),
+            )
     except pickle.UnpicklingError as error:
         unsafe = unsafe_globals(path) or sorted(set(re.findall(r"GLOBAL ([\w.]+)", str(error))))
         if unsafe:
@@ -85,17 +100,31 @@ def harmless() -> list[Any]:
 
     found: list[Any] = [
         # Bags of attributes: filled by update of their __dict__. torchvision's and timm's scripts store their arguments so.
-        argparse.Namespace, types.SimpleNamespace,
+        argparse.Namespace,
+        types.SimpleNamespace,
         # Containers and plain values.
-        collections.OrderedDict, dict, list, tuple, int, float, str, bool,
+        collections.OrderedDict,
+        dict,
+        list,
+        tuple,
+        int,
+        float,
+        str,
+        bool,
         # A plain dict stands in for a defaultdict: torch fills no other kind, and its factory is then never called.
         (_without_factory, "collections.defaultdict"),
         # Points in time: validated numbers.
-        datetime.datetime, datetime.date, datetime.timedelta,
+        datetime.datetime,
+        datetime.date,
+        datetime.timedelta,
         # Arrays and scalars: bytes with a type; arrays of objects hold only what this list allows.
         np.dtype,
-        *(getattr(np.dtypes, name) for name in dir(np.dtypes) if name.endswith("DType") and name not in ("ObjectDType", "StringDType")),
-    ]  # fmt: skip
+        *(
+            getattr(np.dtypes, name)
+            for name in dir(np.dtypes)
+            if name.endswith("DType") and name not in ("ObjectDType", "StringDType")
+        ),
+    ]
     # numpy 1 and numpy 2 write these two under different module names.
     for function, name in ((multiarray.scalar, "scalar"), (_empty_array, "_reconstruct")):
         found += [(function, f"{module}.multiarray.{name}") for module in ("numpy.core", "numpy._core")]
@@ -108,8 +137,15 @@ def harmless() -> list[Any]:
             found += [(kind, f"{module}.{kind.__name__}"), (kind, f"{module}.{kind.__name__.removeprefix('Pure')}")]
         found.append((pathlib.PurePath, f"{module}.PurePath"))
     # Lightning's hyper-parameters: a dict that also answers to attributes; a plain dict stands in.
-    found += [(dict, f"{home}.AttributeDict") for home in ("lightning.fabric.utilities.data", "lightning_fabric.utilities.data",
-              "pytorch_lightning.utilities.parsing", "lightning.pytorch.utilities.parsing")]  # fmt: skip
+    found += [
+        (dict, f"{home}.AttributeDict")
+        for home in (
+            "lightning.fabric.utilities.data",
+            "lightning_fabric.utilities.data",
+            "pytorch_lightning.utilities.parsing",
+            "lightning.pytorch.utilities.parsing",
+        )
+    ]
     return found
 
 

@@ -4,7 +4,8 @@ Two kinds, both functions that return None for what is not of their kind:
 
 - `@checkpoint_format`: `(stored) -> Reading | None` gets all that the file held, for formats that are a file of their own.
 - `@state_dict_format`: `(weights) -> Reading | None` gets one bare state dict, for conventions of naming layers. Wrappers, prefixes,
-  averages and reparametrisations are taken off before (`models/unwrapping.py`, `models/reparametrised.py`): a format never sees them.
+  averages and reparametrisations are taken off before (`models/unwrap_state_dict.py`, `models/reparametrised.py`): a format
+  never sees them.
 
 They are asked in the order of their file names; a newcomer adds a file.
 """
@@ -20,7 +21,7 @@ from torch import Tensor
 from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.from_shapes import Deduced
 from vgg_viz.models.reparametrised import folded
-from vgg_viz.models.unwrapping import Candidate, candidates
+from vgg_viz.models.unwrap_state_dict import Candidate, candidates
 from vgg_viz.models.vgg import title
 from vgg_viz.records import Architecture, Epoch, Evidence, Specimen
 from vgg_viz.registry import Registry
@@ -58,20 +59,27 @@ class Reading:
 
 
 COMPACT_BELOW = 112  # px; above, ImageNet's statistics are what almost everybody used
-IMAGENET = Evidence("Preprocessing: ImageNet's mean and std are assumed; a state dict does not say.", ("--mean", "--std"))
+IMAGENET = Evidence(
+    "Preprocessing: ImageNet's mean and std are assumed; a state dict does not say.", ("--mean", "--std")
+)
 SMALL = Evidence(
     "Other preprocessing: CIFAR-10's (--mean 0.4914,0.4822,0.4465 --std 0.247,0.2435,0.2616), one half (--mean 0.5,0.5,0.5 "
-    "--std 0.5,0.5,0.5) or none (--mean 0,0,0 --std 1,1,1) is as usual for small pictures.", ("--mean", "--std"),
-)  # fmt: skip
+    "--std 0.5,0.5,0.5) or none (--mean 0,0,0 --std 1,1,1) is as usual for small pictures.",
+    ("--mean", "--std"),
+)
 
 
 def standardised(name: str, found: Deduced, known: tuple[str, ...]) -> Reading:
     """What a format of ImageNet's or CIFAR's kind reads: with the usual preprocessing, and what else is usual."""
     small = found.architecture.image_side < COMPACT_BELOW and found.architecture.in_channels == 3
     return Reading(
-        name, found.architecture, found.weights, evidence=(*map(Evidence, known), *found.evidence, IMAGENET),
-        alternatives=(*found.alternatives, *([SMALL] if small else [])), ignored_keys=found.ignored,
-    )  # fmt: skip
+        name,
+        found.architecture,
+        found.weights,
+        evidence=(*map(Evidence, known), *found.evidence, IMAGENET),
+        alternatives=(*found.alternatives, *([SMALL] if small else [])),
+        ignored_keys=found.ignored,
+    )
 
 
 Format = Callable[[object], Reading | None]
@@ -110,7 +118,9 @@ def recognise(stored: object, *, key: str | None = None, weights: str | None = N
         reading = read(stored)
         if reading is not None:
             if key is not None or weights == "ema":
-                raise CheckpointRefused(f"a file of the format {name} holds one set of weights; leave --key and --weights out.")
+                raise CheckpointRefused(
+                    f"a file of the format {name} holds one set of weights; leave --key and --weights out."
+                )
             return reading
     found = candidates(stored)
     known, refused = _readings(_chosen(found, key))
@@ -118,7 +128,9 @@ def recognise(stored: object, *, key: str | None = None, weights: str | None = N
         if refused is not None:
             raise refused
         if key is not None and found:
-            raise CheckpointRefused(f"there is no VGG under the key {key[:60]!r}; the file holds tensors at {_places(found)}.")
+            raise CheckpointRefused(
+                f"there is no VGG under the key {key[:60]!r}; the file holds tensors at {_places(found)}."
+            )
         return None
     usable = [(one, reading) for one, reading in known if weights is None or one.averaged == (weights == "ema")]
     if not usable:
@@ -178,8 +190,14 @@ def _about_averages(chosen: Candidate, others: list[Candidate]) -> list[str]:
 
 def _alternative(chosen: Candidate, one: Candidate, reading: Reading) -> Evidence:
     kind = "averaged" if one.averaged else "raw"
-    how = f"--key {one.place}" if one.averaged == chosen.averaged and one.place else f"--weights {'ema' if one.averaged else 'raw'}"
-    return Evidence(f"The file also holds {kind} weights of {title(reading.architecture)} at {_shown(one.place)} ({how[:80]}).")
+    how = (
+        f"--key {one.place}"
+        if one.averaged == chosen.averaged and one.place
+        else f"--weights {'ema' if one.averaged else 'raw'}"
+    )
+    return Evidence(
+        f"The file also holds {kind} weights of {title(reading.architecture)} at {_shown(one.place)} ({how[:80]})."
+    )
 
 
 def _places(found: list[Candidate]) -> str:

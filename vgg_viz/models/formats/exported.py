@@ -31,7 +31,9 @@ def exported(stored: object) -> Reading | None:
             "update vgg_viz or export again."
         )
     try:
-        said = {key: json.loads(value) for key, value in stored.metadata.items() if key not in (MARK, "format", "variant")}
+        said = {
+            key: json.loads(value) for key, value in stored.metadata.items() if key not in (MARK, "format", "variant")
+        }
         architecture = record(Architecture, {**said, "variant": stored.metadata["variant"]})
         classes = _texts(said["classes"])
         history = tuple(record(Epoch, epoch) for epoch in said.get("history", []))
@@ -46,11 +48,20 @@ def exported(stored: object) -> Reading | None:
             f"{' '.join(str(error).split())[:120]}); export again."
         ) from None
     return Reading(
-        "vgg_viz_safetensors", architecture, dict(stored), classes, history,
-        evidence=(Evidence("vgg_viz exported this file: architecture, classes and preprocessing stand in its header."),
-                  *(replace(one, text=f"Known at the export: {one.text}") for one in before)),
-        alternatives=alternatives, data=data, training=training, named=bool(named),
-    )  # fmt: skip
+        "vgg_viz_safetensors",
+        architecture,
+        dict(stored),
+        classes,
+        history,
+        evidence=(
+            Evidence("vgg_viz exported this file: architecture, classes and preprocessing stand in its header."),
+            *(replace(one, text=f"Known at the export: {one.text}") for one in before),
+        ),
+        alternatives=alternatives,
+        data=data,
+        training=training,
+        named=bool(named),
+    )
 
 
 def header(checkpoint: Checkpoint) -> dict[str, str]:
@@ -65,7 +76,9 @@ def header(checkpoint: Checkpoint) -> dict[str, str]:
     facts |= {key: [str(one) for one in several] for key, several in known.items()}
     facts |= {SETTLED: {key: [(one.text, one.settled_by) for one in several] for key, several in known.items()}}
     facts |= {"history": [asdict(epoch) for epoch in checkpoint.history]} if checkpoint.history else {}
-    facts |= {key: dict(value) for key, value in (("data", provenance.data), ("training", provenance.training)) if value}
+    facts |= {
+        key: dict(value) for key, value in (("data", provenance.data), ("training", provenance.training)) if value
+    }
     texts = {"format": "pt", MARK: SCHEMA, "variant": checkpoint.architecture.variant}
     return texts | {key: json.dumps(value) for key, value in facts.items()}
 

@@ -21,13 +21,29 @@ from vgg_viz.records import Architecture, Evidence
 
 USUAL_SIDES = (224, 64, 32, 28, 96, 128)  # tried where a file holds weights alone
 TORCH_EPSILON = 1e-5  # of batch norm; Keras adds 1e-3 unless told otherwise
-CAFFE = (123.68, 116.779, 103.939)  # what keras.applications subtracts of red, green, blue in 0 to 255; the network reads blue first
+CAFFE = (
+    123.68,
+    116.779,
+    103.939,
+)  # what keras.applications subtracts of red, green, blue in 0 to 255; the network reads blue first
 # SHA-256 of the bytes of its group1-shard1of1.bin; https://github.com/poloclub/cnn-explainer, public/assets/data
 EXPLAINER = "306666f2a1cc2a0a8f7b3422617daac5ecdca20c707ab44b721522be1fe3f630"
 EXPLAINER_CLASSES = (
-    "lifeboat", "ladybug", "pizza", "bell pepper", "school bus", "koala", "espresso", "red panda", "orange", "sport car",
-)  # fmt: skip
-UNIT = Evidence("Preprocessing: pictures in [0, 1] without mean and std are assumed; a Keras model does not say.", ("--mean", "--std"))
+    "lifeboat",
+    "ladybug",
+    "pizza",
+    "bell pepper",
+    "school bus",
+    "koala",
+    "espresso",
+    "red panda",
+    "orange",
+    "sport car",
+)
+UNIT = Evidence(
+    "Preprocessing: pictures in [0, 1] without mean and std are assumed; a Keras model does not say.",
+    ("--mean", "--std"),
+)
 
 
 @checkpoint_format("keras")
@@ -39,7 +55,16 @@ def keras(stored: object) -> Reading | None:
         return _read(stored)
     except VggVizError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError, OverflowError, ZeroDivisionError) as error:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        IndexError,
+        RuntimeError,
+        OverflowError,
+        ZeroDivisionError,
+    ) as error:
         raise CheckpointRefused(
             f"this {stored.maker} model is not whole ({type(error).__name__}: {' '.join(str(error).split())[:100]}); "
             "take another copy of its files."
@@ -58,20 +83,27 @@ def _read(stored: KerasModel) -> Reading:
     if chain.rescaled is not None:
         scale, offset = chain.rescaled
         channels = architecture.in_channels
-        architecture = replace(architecture, mean=(-offset / (255 * scale),) * channels, std=(1 / (255 * scale),) * channels)
+        architecture = replace(
+            architecture, mean=(-offset / (255 * scale),) * channels, std=(1 / (255 * scale),) * channels
+        )
         said = f"Preprocessing: the layer Rescaling of the model multiplies values from 0 to 255 by {scale:g} and adds {offset:g}."
         evidence.append(Evidence(said))
     elif caffe:
         architecture = replace(architecture, mean=tuple(m / 255 for m in CAFFE), std=(1 / 255,) * 3)
         first = next(iter(weights))
         weights[first] = weights[first].flip(1)
-        evidence.append(Evidence(
-            "Preprocessing: that of keras.applications' VGG is assumed from the name block1_conv1: blue first, 0 to 255, less "
-            "103.939, 116.779, 123.68. Here it is mean = (123.68, 116.779, 103.939) / 255 and std = 1 / 255 of red, green, blue.",
-            ("--mean", "--std"),
-        ))  # fmt: skip
+        evidence.append(
+            Evidence(
+                "Preprocessing: that of keras.applications' VGG is assumed from the name block1_conv1: blue first, 0 to 255, less "
+                "103.939, 116.779, 123.68. Here it is mean = (123.68, 116.779, 103.939) / 255 and std = 1 / 255 of red, green, blue.",
+                ("--mean", "--std"),
+            )
+        )
         evidence.append(Evidence("The first kernels' input channels were turned round, from blue first to red first."))
-        alternatives = (*alternatives, Evidence("a network trained anew on other preprocessing, which the layers' names would hide"))
+        alternatives = (
+            *alternatives,
+            Evidence("a network trained anew on other preprocessing, which the layers' names would hide"),
+        )
     elif _is_explainer(stored):
         classes = EXPLAINER_CLASSES
         said = "The weights are CNN Explainer's, byte for byte: its class names, and its pictures in [0, 1] without mean and std."
@@ -81,9 +113,14 @@ def _read(stored: KerasModel) -> Reading:
     used = {*chain.convs, *chain.norms, *chain.denses}
     unused = (name for name, parts in stored.weights.items() if parts and name not in used)
     return Reading(
-        "tfjs" if stored.maker == "TensorFlow.js" else "keras", checked(architecture), weights, classes, evidence=tuple(evidence),
-        alternatives=alternatives, ignored_keys=(*unused, *stored.other),
-    )  # fmt: skip
+        "tfjs" if stored.maker == "TensorFlow.js" else "keras",
+        checked(architecture),
+        weights,
+        classes,
+        evidence=tuple(evidence),
+        alternatives=alternatives,
+        ignored_keys=(*unused, *stored.other),
+    )
 
 
 # ---------------------------------------------------------------- which network
@@ -93,7 +130,9 @@ def _match(chain: Chain, kernels: Sequence[Tensor]) -> Architecture:
     """The variant with these kernels and pools in this order; refuses what is no VGG."""
     for name, kernel in zip(chain.convs, kernels, strict=True):
         if kernel.ndim != 4 or kernel.shape[0] != kernel.shape[1]:
-            raise CheckpointRefused(f"the kernel of {name[:60]!r} has the shape {tuple(kernel.shape)}; a square one was expected.")
+            raise CheckpointRefused(
+                f"the kernel of {name[:60]!r} has the shape {tuple(kernel.shape)}; a square one was expected."
+            )
     shapes = [(int(k.shape[3]), int(k.shape[0])) for k in kernels]
     for (name, before), (_, after) in pairwise(zip(chain.convs, kernels, strict=True)):
         if before.shape[3] != after.shape[2]:
@@ -102,7 +141,9 @@ def _match(chain: Chain, kernels: Sequence[Tensor]) -> Architecture:
                 "only chains can be read."
             )
     for variant in VARIANTS:
-        plain = Architecture(variant, in_channels=int(kernels[0].shape[2]), batch_norm=bool(chain.norms), padding=chain.padding or 0)
+        plain = Architecture(
+            variant, in_channels=int(kernels[0].shape[2]), batch_norm=bool(chain.norms), padding=chain.padding or 0
+        )
         candidate = replace(plain, width=shapes[0][0] / steps(plain)[0].channels)
         plan = steps(candidate)
         kinds = [step.kind for step in plan]
@@ -141,20 +182,28 @@ def _head(
         )
     if [max(1, round(h * architecture.width)) for h in head] != units[:-1]:
         raise CheckpointRefused(
-            f"hidden layers of {units[:-1]} do not go with width {architecture.width:g}; "
-            "only VGG networks can be read."
+            f"hidden layers of {units[:-1]} do not go with width {architecture.width:g}; only VGG networks can be read."
         )
     zeros, ones = (0.0,) * architecture.in_channels, (1.0,) * architecture.in_channels
     wanted = replace(
-        architecture, num_classes=units[-1], head=head, pooled=None if tiny else side, mean=zeros, std=ones,
+        architecture,
+        num_classes=units[-1],
+        head=head,
+        pooled=None if tiny else side,
+        mean=zeros,
+        std=ones,
         image_side=chain.side or architecture.image_side,
-    )  # fmt: skip
+    )
     evidence = [
-        Evidence(f"The classifier reads {'the average of the last map' if chain.average else f'a {side} × {side} map'} through "
-                 f"{f'hidden layers {tuple(units[:-1])}' if head else 'no hidden layer'} into {units[-1]} classes."),
-        Evidence("Kernels were turned from height, width, in, out to out, in, height, width"
-                 + ("." if chain.average else "; the first dense layer from row, column, channel to channel, row, column.")),
-    ]  # fmt: skip
+        Evidence(
+            f"The classifier reads {'the average of the last map' if chain.average else f'a {side} × {side} map'} through "
+            f"{f'hidden layers {tuple(units[:-1])}' if head else 'no hidden layer'} into {units[-1]} classes."
+        ),
+        Evidence(
+            "Kernels were turned from height, width, in, out to out, in, height, width"
+            + ("." if chain.average else "; the first dense layer from row, column, channel to channel, row, column.")
+        ),
+    ]
     if chain.side is None:
         return _guessed_side(wanted, chain, side, evidence)
     rest = feature_map(checked(wanted))[1]
@@ -183,7 +232,9 @@ def _guessed_side(
 ) -> tuple[Architecture, list[Evidence], tuple[Evidence, ...]]:
     """The usual side and padding that leave such a last map, and the others as alternatives."""
     if chain.average:
-        guess = Evidence(f"Image side: {wanted.image_side} px is assumed, the model averages a map of any size.", ("--image-size",))
+        guess = Evidence(
+            f"Image side: {wanted.image_side} px is assumed, the model averages a map of any size.", ("--image-size",)
+        )
         return wanted, [*evidence, guess], (Evidence("any other image side"),)
     paddings = (chain.padding,) if chain.padding is not None else (0, 1) if wanted.variant == "tiny_vgg" else (1, 0)
     fits = []
@@ -196,15 +247,18 @@ def _guessed_side(
             continue
     if not fits:
         raise CheckpointRefused(
-            f"no usual picture leaves a {side} × {side} map with padding 0 or 1; "
-            "give the full model with its topology."
+            f"no usual picture leaves a {side} × {side} map with padding 0 or 1; give the full model with its topology."
         )
     best, *others = fits
     guess = Evidence(
         f"Weights alone say no image side: padding {best.padding} at {best.image_side} px leaves the {side} x {side} map.",
         ("--image-size",) if len(paddings) == 1 else ("--padding", "--image-size"),
     )
-    return best, [*evidence, guess], tuple(Evidence(f"padding {a.padding} at {a.image_side} px leaves the same map") for a in others)
+    return (
+        best,
+        [*evidence, guess],
+        tuple(Evidence(f"padding {a.padding} at {a.image_side} px leaves the same map") for a in others),
+    )
 
 
 # ---------------------------------------------------------------- its weights
@@ -214,7 +268,9 @@ def _part(stored: KerasModel, layer: str, part: str) -> Tensor:
     parts = stored.weights.get(layer, {})
     found = parts.get(part, parts.get("01"[part == "bias"]) if part in ("kernel", "bias") else None)
     if found is None:
-        raise CheckpointRefused(f"the file holds no {part} of the layer {layer[:60]!r}; give the model with all its weights.")
+        raise CheckpointRefused(
+            f"the file holds no {part} of the layer {layer[:60]!r}; give the model with all its weights."
+        )
     return found
 
 
@@ -252,13 +308,17 @@ def _norm(stored: KerasModel, chain: Chain, layer: str, epsilon: float) -> dict[
     parts = {order[int(key)] if key.isdigit() and int(key) < len(order) else key: value for key, value in parts.items()}
     missing = [part for part in order if part not in parts]
     if missing:
-        raise CheckpointRefused(f"the file holds no {missing[0]} of the layer {layer[:60]!r}; give the model with all its weights.")
+        raise CheckpointRefused(
+            f"the file holds no {missing[0]} of the layer {layer[:60]!r}; give the model with all its weights."
+        )
     variance = parts["moving_variance"]
     return {
-        "weight": parts.get("gamma", torch.ones_like(variance)), "bias": parts.get("beta", torch.zeros_like(variance)),
-        "running_mean": parts["moving_mean"], "running_var": (variance.double() + (epsilon - TORCH_EPSILON)).to(variance.dtype),
+        "weight": parts.get("gamma", torch.ones_like(variance)),
+        "bias": parts.get("beta", torch.zeros_like(variance)),
+        "running_mean": parts["moving_mean"],
+        "running_var": (variance.double() + (epsilon - TORCH_EPSILON)).to(variance.dtype),
         "num_batches_tracked": torch.tensor(0),
-    }  # fmt: skip
+    }
 
 
 def _is_explainer(stored: KerasModel) -> bool:

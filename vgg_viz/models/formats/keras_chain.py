@@ -11,9 +11,16 @@ from vgg_viz.models.keras_model import KerasModel
 
 NESTED = ("Sequential", "Functional", "Model")
 IDENTITY = (  # what these do ends with the training
-    "Dropout", "SpatialDropout2D", "GaussianNoise", "RandomFlip", "RandomRotation", "RandomZoom", "RandomContrast", "RandomTranslation",
+    "Dropout",
+    "SpatialDropout2D",
+    "GaussianNoise",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomZoom",
+    "RandomContrast",
+    "RandomTranslation",
     "RandomBrightness",
-)  # fmt: skip
+)
 
 
 @dataclass(slots=True)
@@ -66,7 +73,9 @@ def chain_of(stored: KerasModel) -> Chain:
 
 def _bare(stored: KerasModel) -> Chain:
     """Weights alone: layers are told by the shapes of their kernels, in the file's order."""
-    chain = Chain(f"The file holds the weights of a {stored.maker} model without its topology; pools are those of the variant.")
+    chain = Chain(
+        f"The file holds the weights of a {stored.maker} model without its topology; pools are those of the variant."
+    )
     for name, parts in stored.weights.items():
         kernel = parts.get("kernel", parts.get("0"))
         rank = kernel.ndim if kernel is not None else 1
@@ -133,7 +142,9 @@ def _walked(topology: Mapping[str, Any]) -> Chain:
             _refuse(name, kind, "a VGG is a chain of 2-D convolutions, ReLU, 2 × 2 max-pools, then dense layers")
     dense = f"{len(chain.denses)} dense layer{'' if len(chain.denses) == 1 else 's'}"
     pools = chain.kinds.count("pool")
-    chain.evidence = f"The topology of the model is a chain of {len(chain.convs)} convolutions, {pools} pools and {dense}."
+    chain.evidence = (
+        f"The topology of the model is a chain of {len(chain.convs)} convolutions, {pools} pools and {dense}."
+    )
     return chain
 
 
@@ -144,7 +155,9 @@ def _flat(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     if not isinstance(layers, list):
         raise TypeError("its layers are no list")
     if node["class_name"] not in NESTED:
-        raise CheckpointRefused(f"the model is of the class {str(node['class_name'])[:60]!r}, Sequential or Functional was expected.")
+        raise CheckpointRefused(
+            f"the model is of the class {str(node['class_name'])[:60]!r}, Sequential or Functional was expected."
+        )
     for before, layer in zip([None, *layers], layers, strict=False):
         if node["class_name"] != "Sequential":
             calls = layer.get("inbound_nodes") or []
@@ -187,8 +200,7 @@ def _note_side(chain: Chain, config: Mapping[str, Any]) -> None:
         height, width = int(shape[1]), int(shape[2])
         if height != width:
             raise CheckpointRefused(
-                f"the model reads pictures of {width} × {height} px; "
-                "only VGG networks for square pictures can be read."
+                f"the model reads pictures of {width} × {height} px; only VGG networks for square pictures can be read."
             )
         chain.side = height
 
@@ -207,9 +219,17 @@ def _conv(chain: Chain, config: Mapping[str, Any], name: str) -> None:
     kernel = _pair(config["kernel_size"])
     steps = (_pair(config.get("strides", 1)), _pair(config.get("dilation_rate", 1)), int(config.get("groups", 1)))
     padding = config.get("padding", "valid")
-    if kernel not in (1, 3) or steps != (1, 1, 1) or padding not in ("valid", "same") or config.get("data_format") == "channels_first":
-        _refuse(name, f"convolution of {config['kernel_size']}, stride, dilation and groups {steps}, padding {str(padding)[:20]}",
-                "3 × 3 or 1 × 1 with stride 1, channels last, was expected")  # fmt: skip
+    if (
+        kernel not in (1, 3)
+        or steps != (1, 1, 1)
+        or padding not in ("valid", "same")
+        or config.get("data_format") == "channels_first"
+    ):
+        _refuse(
+            name,
+            f"convolution of {config['kernel_size']}, stride, dilation and groups {steps}, padding {str(padding)[:20]}",
+            "3 × 3 or 1 × 1 with stride 1, channels last, was expected",
+        )
     if kernel == 3:
         pixels = int(padding == "same")
         if chain.padding not in (None, pixels):
@@ -227,7 +247,9 @@ def _norm(chain: Chain, config: Mapping[str, Any], name: str) -> None:
         _refuse(name, f"batch norm over axis {axis}", "the channels were expected")
     chain.norms.append(name)
     chain.epsilons.append(_number(config.get("epsilon", 1e-3), name))
-    chain.absent |= {(name, part) for part, flag in (("gamma", "scale"), ("beta", "center")) if not config.get(flag, True)}
+    chain.absent |= {
+        (name, part) for part, flag in (("gamma", "scale"), ("beta", "center")) if not config.get(flag, True)
+    }
 
 
 def _pair(value: Any) -> int:

@@ -43,10 +43,19 @@ def own(stored: object) -> Reading | None:
             "take another copy of the file or train again."
         ) from None
     return Reading(
-        FORMAT, architecture, weights, classes, history, specimens,
-        evidence=(Evidence("The file is a vgg_viz checkpoint: architecture, classes and preprocessing are written in it."),),
-        data=dict(stored.get("data") or {}), training=dict(stored.get("training") or {}), named=named,
-    )  # fmt: skip
+        FORMAT,
+        architecture,
+        weights,
+        classes,
+        history,
+        specimens,
+        evidence=(
+            Evidence("The file is a vgg_viz checkpoint: architecture, classes and preprocessing are written in it."),
+        ),
+        data=dict(stored.get("data") or {}),
+        training=dict(stored.get("training") or {}),
+        named=named,
+    )
 
 
 def pack(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -77,7 +86,11 @@ def record(kind: type[Any], values: Mapping[str, Any]) -> Any:
     raises  TypeError for a value of another type; fields that the record does not know are left out
     """
     kinds = get_type_hints(kind)
-    known = {name: tuple(values[name]) if isinstance(values[name], list) else values[name] for name in kinds if name in values}
+    known = {
+        name: tuple(values[name]) if isinstance(values[name], list) else values[name]
+        for name in kinds
+        if name in values
+    }
     wrong = next((name for name, value in known.items() if not _fits(value, kinds[name])), None)
     if wrong is not None:
         raise TypeError(f"{wrong} is {str(known[wrong])[:40]!r}")
@@ -102,7 +115,9 @@ def _join(pieces: Sequence[bytes]) -> dict[str, Any]:
     joined = b"".join(pieces)
     return {
         "lengths": [len(piece) for piece in pieces],
-        "bytes": torch.frombuffer(bytearray(joined), dtype=torch.uint8) if joined else torch.zeros(0, dtype=torch.uint8),
+        "bytes": torch.frombuffer(bytearray(joined), dtype=torch.uint8)
+        if joined
+        else torch.zeros(0, dtype=torch.uint8),
     }
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.formats import Reading, standardised, state_dict_format
 from vgg_viz.models.from_shapes import deduced, strangers
-from vgg_viz.models.numbered import features, plan
+from vgg_viz.models.layer_order import features, plan
 
 HIDDEN, SCORES = ("pre_logits.fc1", "pre_logits.fc2"), "head.fc"
 
@@ -23,7 +23,9 @@ def timm(weights: Mapping[str, Tensor]) -> Reading | None:
     if any(f"{stem}.weight" not in weights or weights[f"{stem}.weight"].ndim != 4 for stem in HIDDEN):
         return None
     if f"{SCORES}.weight" not in weights:
-        raise CheckpointRefused("the file is a timm VGG without a classifier (num_classes=0); save the network with its head.fc.")
+        raise CheckpointRefused(
+            "the file is a timm VGG without a classifier (num_classes=0); save the network with its head.fc."
+        )
     flat = dict(weights)
     for stem in (*HIDDEN, SCORES):
         flat[f"{stem}.weight"] = weights[f"{stem}.weight"].flatten(1)

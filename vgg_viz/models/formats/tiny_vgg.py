@@ -57,9 +57,16 @@ def tiny_chain(name: str, weights: Mapping[str, Tensor], chain: Chain, said: str
         )
     biased = any(f"{stem}.bias" in weights for stem in chain.convs)
     base = Architecture(
-        "tiny_vgg", int(linear.shape[0]), channels, width=hidden / 10, head=(), pooled=None, mean=(0.0,) * channels,
-        std=(1.0,) * channels, conv_bias=biased,
-    )  # fmt: skip
+        "tiny_vgg",
+        int(linear.shape[0]),
+        channels,
+        width=hidden / 10,
+        head=(),
+        pooled=None,
+        mean=(0.0,) * channels,
+        std=(1.0,) * channels,
+        conv_bias=biased,
+    )
     fits = _fits(base, side, [(padding, usual) for usual in USUAL_SIDES for padding in (0, 1)])
     fits += [fit for fit in _fits(base, side, [(p, s) for p in (0, 1) for s in POSSIBLE_SIDES]) if fit not in fits]
     if not fits:
@@ -76,9 +83,14 @@ def tiny_chain(name: str, weights: Mapping[str, Tensor], chain: Chain, said: str
         *filled,
     )
     return Reading(
-        name, fits[0], named, evidence=(*map(Evidence, evidence), UNIT), alternatives=(UNSEEN,), ignored_keys=ignored,
+        name,
+        fits[0],
+        named,
+        evidence=(*map(Evidence, evidence), UNIT),
+        alternatives=(UNSEEN,),
+        ignored_keys=ignored,
         fits=tuple(fits[1:]),
-    )  # fmt: skip
+    )
 
 
 def _fits(base: Architecture, side: int, places: Iterable[tuple[int, int]]) -> list[Architecture]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.formats import Reading, standardised, state_dict_format
 from vgg_viz.models.from_shapes import deduced, strangers
-from vgg_viz.models.numbered import features, plan, stems
+from vgg_viz.models.layer_order import features, plan, stems
 from vgg_viz.models.vgg import VARIANTS
 
 
@@ -30,4 +30,6 @@ def torchvision(weights: Mapping[str, Tensor]) -> Reading | None:
         )
     found = deduced(weights, chain, base)
     strangers(found.ignored, ("features.", "classifier."))
-    return standardised("torchvision", found, ("The keys features.{i} and classifier.{i} are torchvision's.", *evidence))
+    return standardised(
+        "torchvision", found, ("The keys features.{i} and classifier.{i} are torchvision's.", *evidence)
+    )

@@ -11,7 +11,7 @@ from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.formats import Reading, standardised, state_dict_format
 from vgg_viz.models.formats.tiny_vgg import tiny_chain
 from vgg_viz.models.from_shapes import HARMLESS, Chain, deduced, require_chain, variant_of
-from vgg_viz.models.numbered import not_a_vgg, plan
+from vgg_viz.models.layer_order import not_a_vgg, plan
 from vgg_viz.records import Evidence
 
 ORDER = "The keys are of no known convention; the layers were taken in the file's order, and their shapes follow each other."
@@ -28,7 +28,11 @@ def unfamiliar(weights: Mapping[str, Tensor]) -> Reading | None:
     """A chain of convolutions, each perhaps with batch norm, and of linear layers; anything else among them is refused."""
     if list(weights) == sorted(weights):  # by the alphabet, which puts conv10 before conv2: safetensors writes so
         weights = {key: weights[key] for key in sorted(weights, key=_natural)}
-    stems = [key.removesuffix(".weight") for key, value in weights.items() if key.endswith(".weight") and value.ndim in (2, 4)]
+    stems = [
+        key.removesuffix(".weight")
+        for key, value in weights.items()
+        if key.endswith(".weight") and value.ndim in (2, 4)
+    ]
     if not 2 <= len(stems) <= MOST_LAYERS:
         return None
     kernels = [stem for stem in stems if weights[f"{stem}.weight"].ndim == 4]

@@ -1,0 +1,1 @@
+"""Layer-wise relevance propagation: its rules, and the books they keep."""

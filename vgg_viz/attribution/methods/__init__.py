@@ -1,0 +1,1 @@
+"""The methods, a file a family; each registers what it holds."""

@@ -1,0 +1,50 @@
+"""The checkpoint that a command is about, opened as its options say."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from vgg_viz.records import Checkpoint
+
+
+def opened(options: argparse.Namespace, *, dense: bool = False) -> tuple[Checkpoint, nn.Module]:
+    """The checkpoint of `options.checkpoint`, and the network built from it on the device that was asked for."""
+    from vgg_viz.models.build import build
+    from vgg_viz.models.checkpoint import load
+    from vgg_viz.sections.report.report import module_device
+    from vgg_viz.studies.inputs import folder_classes
+
+    folder = folder_classes(getattr(options, "data", None))
+    checkpoint = load(options.checkpoint, seed=options.seed, folder_classes=folder, **overrides(options))
+    return checkpoint, build(checkpoint, dense=dense).to(module_device(options.device))
+
+
+def overrides(options: argparse.Namespace) -> dict[str, Any]:
+    """Keywords of `load`: what the user says over what the file says."""
+    return {
+        "arch": options.arch,
+        "classes": _class_names(options.classes),
+        "image_size": options.image_size,
+        "padding": options.padding,
+        "mean": options.mean,
+        "std": options.std,
+        "key": options.key,
+        "weights": options.weights,
+    }
+
+
+def _class_names(file: str | None) -> tuple[str, ...] | None:
+    if file is None:
+        return None
+    if Path(file).is_dir():
+        from vgg_viz.studies.inputs import folder_classes
+
+        return folder_classes(file)
+    from vgg_viz.models.class_names import from_file
+
+    return from_file(Path(file))

@@ -1,0 +1,1 @@
+"""How a gallery comes about: built, written whole, shown; it knows no model and no method."""

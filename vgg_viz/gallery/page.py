@@ -1,0 +1,236 @@
+"""Pages rendered to one self-contained HTML file, from records alone.
+
+The page carries its style, its script and its data inline under a content policy of hashes: nothing is fetched,
+nothing runs that this module did not put there. Names inside the records (classes, files) are hostile until escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from vgg_viz.gallery.bundle import STATIC, script, stripped
+from vgg_viz.gallery.html_text import (
+    address,
+    cell,
+    finalize,
+    inline_json,
+    named,
+    number,
+    number_rows,
+    sort_key,
+    texts,
+    tied,
+)
+from vgg_viz.records import Exhibit, Finding
+
+HERE = Path(__file__).parent
+# What a page runs, in this order; `bundle` adds what these import.
+FRAME_SCRIPTS = ("page.js",)
+VIEWER_SCRIPTS = (*FRAME_SCRIPTS, "viewer.js")
+EXAMPLES_SCRIPTS, EXAMPLES_STYLES = ("examples.js",), ("examples.css",)
+
+# ---------------------------------------------------------------- records
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An exhibit with its pictures painted.
+
+    light, dark    data: URI (or relative address) of the figure in either theme; None when there is no figure
+    width, height  of the figure [CSS px]
+    files          (label, relative address) of the downloads: ("PNG", "figures/x.png")
+    """
+
+    exhibit: Exhibit
+    light: str | None = None
+    dark: str | None = None
+    width: int = 0
+    height: int = 0
+    files: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One chapter of the page; `missing` holds (reason, command that fills it)."""
+
+    slug: str
+    title: str
+    lead: str = ""
+    shown: tuple[Shown, ...] = ()
+    missing: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Inlaid:
+    """Another document of this package that travels inside a page and is opened from it, with what it is made of."""
+
+    html: str
+    styles: tuple[str, ...]
+    scripts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A whole gallery page; `findings[0]` is the one-line verdict under the title.
+
+    index_href     address of the page over all galleries, or "" where there is none
+    explorer_href  address of the network as a page to touch, or ""
+    explorer_name  what it shows: "the network"
+    explorer_note  why there is none, or why it does not run live; "" when it does
+    explorer       that network inside the page itself, in place of an address
+    """
+
+    title: str
+    subtitle: str
+    findings: tuple[Finding, ...]
+    facts: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
+    sections: tuple[Section, ...]
+    footer: tuple[tuple[str, str], ...]
+    index_href: str = "../index.html"
+    explorer_href: str = ""
+    explorer_name: str = "the network"
+    explorer_note: str = ""
+    explorer: Inlaid | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRow:
+    """One gallery in the index; `error` says why it cannot be read, and then the rest may be empty."""
+
+    folder: str
+    title: str
+    verdict: str
+    level: str
+    facts: tuple[tuple[str, str], ...] = ()
+    error: str | None = None
+    thumbnail: str | None = None
+
+
+# ---------------------------------------------------------------- rendering
+
+
+def render(page: Page) -> str:
+    """The complete index.html of one gallery; the same page gives the same bytes."""
+    kinds = {
+        shown.exhibit.viewer.get("kind") for section in page.sections for shown in section.shown if shown.exhibit.viewer
+    }
+    scripts = (*(VIEWER_SCRIPTS if kinds else FRAME_SCRIPTS), *(EXAMPLES_SCRIPTS if "examples" in kinds else ()))
+    styles = ("page.css", *(EXAMPLES_STYLES if "examples" in kinds else ()))
+    return document(
+        "page.html", styles=styles, scripts=scripts, inlaid=page.explorer, page=page, ids=_identifiers(page.sections)
+    )
+
+
+def render_index(rows: Sequence[IndexRow], *, live_href: str = "") -> str:
+    """The index over galleries: one sortable row each, a broken one with its error.
+
+    live_href  address of the live page, where a server has one
+    """
+    names: dict[str, None] = {}
+    for row in rows:
+        names.update(dict.fromkeys(name for name, _ in row.facts))
+    columns = [
+        (name, all(number(dict(row.facts).get(name)) is not None for row in rows if name in dict(row.facts)))
+        for name in names
+    ]
+    return document("index.html", rows=rows, columns=columns, live_href=live_href)
+
+
+def document(
+    template: str,
+    *,
+    styles: tuple[str, ...] = ("page.css",),
+    scripts: tuple[str, ...] = FRAME_SCRIPTS,
+    inlaid: Inlaid | None = None,
+    asks: bool = False,
+    **context: Any,
+) -> str:
+    """A template filled in, with its styles and scripts inline and a content policy that lets in nothing else.
+
+    inlaid  a document that the page opens from its own bytes: a browser holds it to the page's policy as well as to its own
+    asks    whether its scripts may ask the server that the page came from; no other
+    """
+    style, early, late = _style(styles), stripped((STATIC / "theme.js").read_text(encoding="utf-8")), script(*scripts)
+    style_hashes, script_hashes = [_hash(style)], [_hash(early), _hash(late)]
+    if inlaid is not None:
+        style_hashes.append(_hash(_style(inlaid.styles)))
+        script_hashes.append(_hash(script(*inlaid.scripts)))
+    policy = (
+        f"default-src 'none'; img-src data: blob: 'self'; style-src {' '.join(style_hashes)}; "
+        f"script-src {' '.join(script_hashes)}; base-uri 'none'; form-action 'none'"
+    ) + ("; connect-src 'self'" if asks else "")
+    html = (
+        _environment()
+        .get_template(template)
+        .render(style=Markup(style), early=Markup(early), late=Markup(late), policy=policy, **context)
+    )
+    return html.rstrip("\n") + "\n"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=finalize,
+    )
+    environment.filters.update(
+        inline_json=inline_json,
+        address=address,
+        numbers=number_rows,
+        cell=cell,
+        texts=texts,
+        sort_key=sort_key,
+        named=named,
+        tied=tied,
+    )
+    environment.globals["words"] = LEVEL_WORDS
+    return environment
+
+
+LEVEL_WORDS = {"good": "Good", "note": "Note", "warn": "Worth a look", "bad": "Problem"}
+
+
+@cache
+def _style(names: tuple[str, ...]) -> str:
+    return "\n".join(stripped((STATIC / name).read_text(encoding="utf-8")) for name in names)
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+def _identifiers(sections: Sequence[Section]) -> dict[tuple[int, int], str]:
+    """Ids of sections (i, 0) and of their exhibits (i, j), j from 1: the slug where it is one and is free, else the index."""
+    used = {"main", "top", "made"}
+    ids: dict[tuple[int, int], str] = {}
+
+    def claim(place: tuple[int, int], wanted: str) -> None:
+        if not _SLUG.fullmatch(wanted) or wanted in used or wanted.startswith("ui-"):
+            wanted = f"ui-{place[0]}-{place[1]}"
+        used.add(wanted)
+        ids[place] = wanted
+
+    for i, section in enumerate(sections, 1):
+        for j, shown in enumerate(section.shown, 1):
+            claim((i, j), shown.exhibit.slug)
+    for i, section in enumerate(sections, 1):
+        claim((i, 0), f"section-{section.slug}")
+    return ids

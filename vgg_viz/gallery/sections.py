@@ -1,0 +1,80 @@
+"""What a section of a gallery is, and @section, for every kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from vgg_viz.errors import UnknownName
+from vgg_viz.records import Exhibit, Finding
+from vgg_viz.registry import Registry
+
+KINDS = (
+    "report",
+    "comparison",
+    "timeline",
+    "explanation",
+    "audit",
+)  # of galleries; what a section of each looks at stands below
+ROOMS = tuple(f"vgg_viz.sections.{room}" for room in ("report", "compare", "timeline", "explain", "audit"))
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One section of one kind of gallery: where it stands, what it is called, what it says first, and what makes its exhibits.
+
+    make      (subject) -> exhibits, and findings for the verdict at the top
+    when      whether there is anything to show; a section without is left out and not missed
+    optional  that it cannot be made is an answer: the page says so, and nothing is missing
+    """
+
+    kind: str
+    slug: str
+    title: str
+    lead: str
+    order: int
+    make: Callable[[Any], Iterable[Exhibit | Finding]]
+    when: Callable[[Any], bool] = lambda _subject: True
+    optional: bool = False
+
+
+SECTIONS: Registry[Section] = Registry("section", fill=ROOMS)
+Make = TypeVar("Make", bound=Callable[[Any], Iterable[Exhibit | Finding]])
+
+
+def section(
+    slug: str,
+    *,
+    study: str | Sequence[str],
+    title: str,
+    lead: str,
+    order: int,
+    when: Callable[[Any], bool] = lambda _subject: True,
+    optional: bool = False,
+) -> Callable[[Make], Make]:
+    """Register a generator of exhibits, and of findings for the verdict, as a section of one kind of gallery or of several.
+
+    study  of KINDS; the function is given what a study of that kind is about: a `Subject` for a report, a `Pair` for a comparison,
+           a `Walk` for a timeline, an `Explanation`, a `Case` for an audit
+    order  sections stand in this order
+    others as in `Section`
+    A section that cannot be made raises SectionMissing with the reason and the command that fills it.
+    """
+    kinds = (study,) if isinstance(study, str) else tuple(study)
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        raise UnknownName("kind of gallery", unknown[0], KINDS)
+
+    def register(make: Make) -> Make:
+        for kind in kinds:
+            SECTIONS.add(
+                f"{kind}/{slug}", Section(kind, slug, title, lead, order, make, when, optional), by=make.__module__
+            )
+        return make
+
+    return register
+
+
+def sections_of(kind: str) -> list[Section]:
+    """All sections of a kind of gallery, in the order of the page."""
+    return sorted((one for _, one in SECTIONS.items() if one.kind == kind), key=lambda one: one.order)

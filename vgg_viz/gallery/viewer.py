@@ -1,0 +1,366 @@
+"""What the interactive viewer of a page is told: pictures, and maps on them as bytes; the page colours and places them.
+
+Report, comparison, timeline, explanation and the live page fill a `ViewerPayload`; `packed` alone decides how it lies in a page.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from vgg_viz.maths.images import encode_jpeg, encode_png, encode_webp
+from vgg_viz.maths.receptive_field import Field, Window
+from vgg_viz.records import Attribution, Batch
+
+# Sides above which a map is averaged down for the page [values]: of a map in pixels, and of a layer's.
+FINEST, FINEST_LAYER = 112, 56
+EXACT_PHOTO = 96  # side up to which a photo is stored without loss [px]
+LIKELIEST = 5  # classes named with a picture
+NETWORK = "the network"
+
+# ---------------------------------------------------------------- records
+
+
+@dataclass(frozen=True, slots=True)
+class ViewerPicture:
+    """A picture, and what is said of it.
+
+    image          (C, H, W) in [0, 1]
+    label          its true class, or None
+    probabilities  (K,)
+    mask           (H, W) bool, True on the object, or None where nobody knows
+    by             (K,) of each speaker, where several answer: under the method or the layer whose maps are its own
+    """
+
+    name: str
+    image: Tensor
+    label: int | None
+    probabilities: Tensor
+    mask: Tensor | None = None
+    by: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ViewerMethod:
+    """What maps can be asked for by.
+
+    unit      of a value: "logit", "× mean"
+    evidence  a sentence on its trial on this checkpoint, or ""
+    speaker   who answers: "the network", "A"
+    poles     what the two colours of a signed map mean
+    """
+
+    id: str
+    title: str
+    signed: bool
+    unit: str
+    about: str
+    evidence: str = ""
+    speaker: str = NETWORK
+    poles: str = "red for, blue against"
+
+
+@dataclass(frozen=True, slots=True)
+class ViewerMap:
+    """A map of one picture.
+
+    picture  its place among the pictures
+    layer    name of a layer of the payload; None: the map is in pixels
+    target   what it is about, in a word: "predicted", "true"; index: that class
+    values   (h, w) [unit of the method], as `reduced` leaves them
+    ends     values that byte 0 and byte 255 stand for; None: lowest and highest of this map
+    limit    value that takes the strongest colour, where the maps of this picture are seen alone; None: the farther of the ends
+    """
+
+    picture: int
+    method: str
+    layer: str | None
+    target: str
+    index: int
+    values: Tensor
+    ends: tuple[float, float] | None = None
+    limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ViewerStart:
+    """What the viewer opens with, as far as there is such a map; a layer of None means one in pixels, else None is no wish."""
+
+    picture: int = 0
+    method: str | None = None
+    layer: str | None = None
+    target: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ViewerPayload:
+    """All that a viewer shows.
+
+    layers   receptive field of what one value of a stored map stands for [px], in the order of the viewer's list
+    maps     in the order of the viewer's lists
+    axis     what takes the place of layers: those of a network, or the epochs of a run, which share one range
+    over     what the colours of a picture's maps span, in words
+    outline  what the masks are, in words
+    pale     whether pictures are paled below the maps
+    start    None: with the deepest layer of the first picture
+    """
+
+    pictures: Sequence[ViewerPicture]
+    classes: Sequence[str]
+    methods: Sequence[ViewerMethod]
+    layers: Mapping[str, Field]
+    maps: Sequence[ViewerMap]
+    axis: Literal["layer", "epoch"] = "layer"
+    over: str = "this map"
+    outline: str = "Outline of the object"
+    pale: bool = False
+    start: ViewerStart | None = None
+
+
+# ---------------------------------------------------------------- filling
+
+
+def of_attributions(
+    batch: Batch,
+    classes: Sequence[str],
+    probabilities: Tensor,
+    maps: Iterable[tuple[str, Attribution]],
+    methods: Sequence[ViewerMethod],
+    fields: Mapping[str, Field],
+    *,
+    start: ViewerStart | None = None,
+    finest: tuple[int, int] = (FINEST, FINEST_LAYER),
+) -> ViewerPayload:
+    """The payload of one network's maps.
+
+    probabilities  (B, K)
+    maps           (target, attribution of all B pictures); target "predicted", or "second": the true class of a mistake, else the
+                   runner-up; another word is shown as it is
+    methods        of these maps; those without any are left out
+    fields         receptive field of each layer that maps come from, from the picture up
+    finest         sides above which maps in pixels and maps of layers are averaged down [values]
+    """
+    found: list[ViewerMap] = []
+    layers: dict[str, Field] = {}
+    for target, one in maps:
+        if one.layer is None:
+            values, _ = reduced(one.values, finest[0])
+            values = without_repeats(values)
+        else:
+            values, factor = reduced(one.values, finest[1])
+            layers[one.layer] = fields[one.layer].then(Window(factor, factor))
+        for picture, index in enumerate(one.targets.tolist()):
+            word = _second(batch.labels, picture, index) if target == "second" else target
+            found.append(ViewerMap(picture, one.method, one.layer, word, index, values[picture]))
+    used = dict.fromkeys(one.method for one in found)
+    known = {method.id: method for method in methods}
+    in_order = {name: layers[name] for name in fields if name in layers}
+    pictures, there = pictures_of(batch, probabilities), [known[name] for name in used]
+    return ViewerPayload(pictures, classes, there, in_order, found, outline=outline_of(batch), start=start)
+
+
+class MethodFacts(Protocol):
+    """What the viewer tells of an attribution method."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def signed(self) -> bool: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def about(self) -> str: ...
+
+
+def method_of(method: MethodFacts, evidence: str = "") -> ViewerMethod:
+    """A method of the registry as the viewer names it."""
+    return ViewerMethod(method.name, method.title, method.signed, method.unit, method.about, evidence)
+
+
+def pictures_of(batch: Batch, probabilities: Tensor, by: Mapping[str, Tensor] | None = None) -> list[ViewerPicture]:
+    """The pictures of a batch.
+
+    probabilities  (B, K); by: (B, K) of each speaker
+    """
+    labels = [None] * len(batch) if batch.labels is None else batch.labels.tolist()
+    masks = (
+        [None] * len(batch)
+        if batch.masks is None
+        else [mask if known else None for mask, known in zip(batch.masks, batch.known.tolist(), strict=True)]
+    )
+    return [
+        ViewerPicture(
+            name,
+            batch.images[i],
+            labels[i],
+            probabilities[i],
+            masks[i],
+            {key: said[i] for key, said in (by or {}).items()},
+        )
+        for i, name in enumerate(batch.names)
+    ]
+
+
+def outline_of(batch: Batch) -> str:
+    """What the lines of the masks are."""
+    return "Box around the object" if batch.boxed is not None and bool(batch.boxed.any()) else "Outline of the object"
+
+
+def _second(labels: Tensor | None, picture: int, index: int) -> str:
+    return "true" if labels is not None and index == int(labels[picture]) else "runner-up"
+
+
+# ---------------------------------------------------------------- maps made small
+
+
+def reduced(maps: Tensor, finest: int) -> tuple[Tensor, int]:
+    """Maps (B, h, w) as float32 on the CPU, averaged down to sides of `finest` values at most, and by which factor."""
+    values = maps.detach().float().cpu()
+    factor = -(-max(values.shape[-2:]) // finest)
+    return coarser(values, factor), factor
+
+
+def coarser(values: Tensor, factor: int) -> Tensor:
+    """Block means of (B, h, w) maps; the last blocks may be smaller."""
+    return values if factor == 1 else functional.avg_pool2d(values, factor, ceil_mode=True, count_include_pad=False)
+
+
+def without_repeats(values: Tensor) -> Tensor:
+    """(B, h, w) maps made of equal squares, as occlusion leaves them, with one value a square; others as they are."""
+    for factor in (16, 8, 4, 2):
+        if values.shape[-1] % factor == 0 and values.shape[-2] % factor == 0:
+            small = values[:, ::factor, ::factor]
+            if torch.equal(small.repeat_interleave(factor, 1).repeat_interleave(factor, 2), values):
+                return small
+    return values
+
+
+def quantised(values: Tensor, ends: tuple[float, float] | None = None) -> tuple[float, float, bytes]:
+    """A map as bytes: the values of byte 0 and byte 255, and the bytes; the error is at most half a step.
+
+    ends  what the bytes span, where several maps share a range; None: this map's own
+    """
+    low, high = ends or (float(values.min()), float(values.max()))
+    span = high - low
+    steps = torch.zeros_like(values) if span <= 0 else (values - low) / span * 255
+    return low, high, steps.round().clamp(0, 255).to(torch.uint8).numpy().tobytes()
+
+
+# ---------------------------------------------------------------- packing
+
+
+def packed(payload: ViewerPayload) -> dict[str, Any]:
+    """The payload as plain JSON, the one shape that `static/viewer.js` reads.
+
+    "block" holds the bytes of all maps in their order, h x w a map, deflated (zlib), in base64; a map alone is too short for that.
+    "limits" holds, under `method|layer|target`, the value of the strongest colour where all pictures share one range.
+    """
+    signed = {method.id: method.signed for method in payload.methods}
+    maps: list[dict[str, Any]] = []
+    block: list[bytes] = []
+    limits: dict[str, float] = {}
+    for one in payload.maps:
+        low, high, data = quantised(one.values, one.ends)
+        limit = (
+            one.limit if one.limit is not None else max(abs(low), abs(high)) if signed[one.method] else max(0.0, high)
+        )
+        maps.append(
+            {
+                "photo": one.picture,
+                "method": one.method,
+                "layer": one.layer,
+                "target": one.target,
+                "class": one.index,
+                "h": one.values.shape[0],
+                "w": one.values.shape[1],
+                "low": low,
+                "high": high,
+                "limit": limit,
+            }
+        )
+        block.append(data)
+        key = shared_by(one, payload.axis)
+        limits[key] = max(limits.get(key, 0.0), limit)
+    start = payload.start or ViewerStart(
+        layer=next((one.layer for one in reversed(payload.maps) if one.layer is not None), None)
+    )
+    return {
+        "kind": "attention",
+        "axis": payload.axis,
+        "pale": payload.pale,
+        "range": payload.over,
+        "outline": payload.outline,
+        "photos": [_picture(one) for one in payload.pictures],
+        "classes": list(payload.classes),
+        "methods": [
+            {
+                "id": one.id,
+                "title": one.title,
+                "signed": one.signed,
+                "unit": one.unit,
+                "about": one.about,
+                "evidence": one.evidence,
+                "speaker": one.speaker,
+                "poles": one.poles,
+            }
+            for one in payload.methods
+        ],
+        "layers": [
+            {"name": name, "jump": one.jump, "centre": one.centre, "size": one.size}
+            for name, one in payload.layers.items()
+        ],
+        "maps": maps,
+        "limits": {key_of(one): limits[shared_by(one, payload.axis)] for one in payload.maps},
+        "start": {"photo": start.picture, "method": start.method, "layer": start.layer, "target": start.target},
+        "block": _base64(zlib.compress(b"".join(block), 9)),
+    }
+
+
+def key_of(one: ViewerMap) -> str:
+    """The name of a map's range over all pictures."""
+    return f"{one.method}|{one.layer or ''}|{one.target}"
+
+
+def shared_by(one: ViewerMap, axis: str) -> str:
+    """Which maps share that range: those of one layer and target; of a run all that a method made, so that epochs can be compared."""
+    return one.method if axis == "epoch" else key_of(one)
+
+
+def _picture(one: ViewerPicture) -> dict[str, Any]:
+    image = one.image if one.image.shape[0] == 3 else one.image.expand(3, -1, -1)
+    height, width = image.shape[-2:]
+    small = max(height, width) <= EXACT_PHOTO
+    kind, content = ("webp", encode_webp(image, quality=None)) if small else ("jpeg", encode_jpeg(image, quality=90))
+    return {
+        "name": one.name,
+        "src": _uri(kind, content),
+        "width": width,
+        "height": height,
+        "true": one.label,
+        "top": _likeliest(one.probabilities),
+        "by": {name: _likeliest(said) for name, said in one.by.items()},
+        "mask": None if one.mask is None else _uri("png", encode_png(one.mask.float()[None])),
+    }
+
+
+def _likeliest(probabilities: Tensor) -> list[list[float]]:
+    """[[class, probability], ...], the likeliest first."""
+    order = probabilities.argsort(descending=True, stable=True)[:LIKELIEST].tolist()
+    return [[index, round(float(probabilities[index]), 6)] for index in order]
+
+
+def _uri(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{_base64(content)}"
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")

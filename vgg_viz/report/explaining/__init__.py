@@ -1,1 +1,0 @@
-"""One picture explained on one page."""

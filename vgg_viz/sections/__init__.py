@@ -1,0 +1,1 @@
+"""What galleries show: one folder a kind, one file a section."""

@@ -1,0 +1,142 @@
+"""From a checkpoint and labelled pictures to the page that says where the network looks."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vgg_viz.data.annotations import truth_kind
+from vgg_viz.errors import InputRefused, UnknownName
+from vgg_viz.gallery.build import Result, Study, build
+from vgg_viz.gallery.exhibits import Progress
+from vgg_viz.gallery.folder import folder_name
+from vgg_viz.gallery.index import require_index_place
+from vgg_viz.models.build import build as network
+from vgg_viz.models.vgg import title
+from vgg_viz.number_text import counted, percent
+from vgg_viz.sections.audit.summary import as_json, leaning_as_json, told
+from vgg_viz.shortcuts.findings import Audit, audit
+from vgg_viz.studies.audit_case import Case
+from vgg_viz.studies.inputs import folder_classes, labelled_pictures, left_out, phrase
+from vgg_viz.studies.opening import opened
+from vgg_viz.studies.preset import PRESETS
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """Where the page landed, and the findings as plain values for a script."""
+
+    result: Result
+    facts: Mapping[str, Any]
+
+
+def audited(
+    source: str | os.PathLike[str] | None,
+    *,
+    data: str | os.PathLike[str] | None = None,
+    classes: Sequence[str] = (),
+    limit: int = 600,
+    out: str | os.PathLike[str] = "gallery",
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    overrides: Mapping[str, Any] | None = None,
+    command: str = "",
+    progress: Progress | None = None,
+) -> Audited:
+    """Audit a checkpoint: `<out>/<stem>-audit/index.html` with figures and numbers.
+
+    data      an ImageFolder, "shapes", or None: what the checkpoint carries
+    classes   names of those to search; none: all that have enough pictures
+    limit     pictures at most, evenly over classes
+    raises    InputRefused and its kin before anything is written
+    """
+    started = time.perf_counter()
+    require_index_place(Path(out))
+    own = opened(source, seed=seed, overrides={"folder_classes": folder_classes(data), **(overrides or {})})
+    checkpoint = own.checkpoint
+    wanted = _indices(classes, checkpoint.classes)
+    batch, origin = labelled_pictures(checkpoint, data, limit=limit, seed=seed)
+    if batch is None or batch.labels is None:
+        raise InputRefused("the checkpoint carries no labelled pictures to look at; give some with --data DIR.")
+    model = network(checkpoint).to(device)
+    steps = (lambda text: progress(text.capitalize(), 0, 6)) if progress else None
+    seen = audit(model, batch, classes=wanted, seed=seed, progress=steps)
+    found = [as_json(one, seen, checkpoint.classes) for one in seen.findings]
+    study = Study(
+        "audit",
+        Case(model, seen, checkpoint.classes, seed),
+        f"{folder_name(own.stem)}-audit",
+        f"Audit of {own.title}",
+        f"{title(checkpoint.architecture)}; where does it look?",
+        {"": own},
+        PRESETS["standard"],
+        seed,
+        str(device),
+        facts=lambda: _facts(seen),
+        verdict=lambda _made: told(seen, checkpoint.classes),
+        classes=checkpoint.classes,
+        measured_on=phrase(origin),
+        looked_into=phrase(origin),
+        warnings=tuple(left_out(batch)),
+        origin=(("Objects", _objects(seen)), ("Heat maps", _maps(seen))),
+        more=lambda: {"audit": found},
+    )
+    result = build(study, out=Path(out), command=command, started=started, progress=progress).result
+    facts = {
+        "findings": found,
+        "measured_on": phrase(origin),
+        "pictures": len(seen.labels),
+        "right": float(seen.right.float().mean()),
+        "searched": len(seen.suspects),
+        "tried": len(seen.tried),
+        "leanings": [leaning_as_json(suspect, verdict, checkpoint.classes) for suspect, verdict in seen.leanings],
+        "not_searched": [checkpoint.classes[i] for i in seen.too_few],
+        "index": str(result.index),
+    }
+    return Audited(result, facts)
+
+
+def _indices(names: Sequence[str], known: Sequence[str]) -> list[int] | None:
+    for name in names:
+        if name not in known:
+            raise UnknownName("class", name, known)
+    return [known.index(name) for name in names] or None
+
+
+def _facts(seen: Audit) -> tuple[tuple[str, str], ...]:
+    return (
+        ("Pictures", f"{len(seen.labels):,}"),
+        ("Right", percent(float(seen.right.float().mean()), decimals=1)),
+        ("Masks", {"outline": "yes", "box": "boxes", "both": "and boxes", "": "no"}[truth_kind(seen.batch)]),
+        ("Classes searched", str(len(seen.suspects))),
+        ("Suspects tried", str(len(seen.tried))),
+        ("Findings", str(len(seen.findings))),
+    )
+
+
+def _objects(seen: Audit) -> str:
+    kind = truth_kind(seen.batch)
+    if not kind and seen.batch.told:  # too few of them
+        return "masks or boxes are known for too few pictures: the object's place is where the other classes' evidence lies"
+    if not kind:
+        return "no masks: the object's place is where the other classes' evidence lies"
+    known = {"outline": "masks are known", "box": "boxes are known, and what lies in a box counts as object"}.get(
+        kind, "masks or boxes are known"
+    )
+    known += f" ({seen.batch.told})" if seen.batch.told else ""
+    count = int(seen.batch.known.sum())
+    return (
+        known
+        if count == len(seen.labels)
+        else f"{known}, for {count:,} of {len(seen.labels):,} pictures; only those are searched and tried"
+    )
+
+
+def _maps(seen: Audit) -> str:
+    return f"integrated gradients against each picture's mean colour, Grad-CAM beside them; {counted(len(seen.labels), 'picture')}"

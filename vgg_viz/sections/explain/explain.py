@@ -1,0 +1,185 @@
+"""From one picture to one page, or to one figure in a file."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vgg_viz.atomic import whole_file
+from vgg_viz.errors import OutputRefused
+from vgg_viz.figures.write import pdf, png, svg
+from vgg_viz.gallery.build import Result, Study, build
+from vgg_viz.gallery.exhibits import Progress
+from vgg_viz.gallery.folder import folder_name
+from vgg_viz.gallery.index import require_index_place
+from vgg_viz.maths.images import SUFFIXES
+from vgg_viz.models.checkpoint import sha256
+from vgg_viz.models.vgg import title
+from vgg_viz.number_text import counted
+from vgg_viz.sections.explain import maps, summary_figure
+from vgg_viz.sections.explain.facts import facts
+from vgg_viz.sections.explain.summary import findings
+from vgg_viz.studies import saved_maps
+from vgg_viz.studies.picture import Explanation, explained
+from vgg_viz.studies.preset import PRESETS
+
+FIGURES = (".png", ".svg", ".pdf")
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """Where an explanation landed, and what it says.
+
+    result  the page, or None where one figure was asked for
+    files   that were written
+    facts   plain values for a script
+    """
+
+    result: Result | None
+    files: tuple[Path, ...]
+    facts: Mapping[str, Any]
+    warnings: tuple[str, ...]
+
+
+def explain(
+    source: str | os.PathLike[str] | None,
+    image: str | os.PathLike[str],
+    *,
+    methods: Sequence[str] = (),
+    target: str | int | None = None,
+    against: str | int | None = None,
+    unit: str | None = None,
+    layer: str | None = None,
+    out: str | os.PathLike[str] = "gallery",
+    force: bool = False,
+    preset: str = "standard",
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    overrides: Mapping[str, Any] | None = None,
+    command: str = "",
+    progress: Progress | None = None,
+) -> Explained:
+    """One picture explained: `<out>/<checkpoint>-<picture>/index.html`, or the sheet alone where `out` ends in .png, .svg or .pdf.
+
+    source   checkpoint file, a variant's name, or None for the bundled Tiny VGG
+    image    a picture file
+    methods  names of `attribution.methods()`, the leading one first; none: Grad-CAM and saliency
+    target   the class that it should be, by name or index; None: nobody says
+    against  the class whose evidence is subtracted in the difference; None: see `question.settled`
+    unit     what the maps are about in place of classes: conv5_3:12 for a channel, conv5_3:12:3,4 for one place of it
+    preset   "quick" leaves out the runs with parts of the picture hidden, and the channels
+    force    replace the figure `out` where it exists
+    raises   InputRefused and its kin before anything is written; OutputRefused when writing fails: nothing has changed then
+    """
+    started = time.perf_counter()
+    place = Path(out)
+    single = place.suffix.lower() in FIGURES
+    if single:
+        _require_free(place, force=force)
+    elif place.suffix.lower() in SUFFIXES and not place.is_dir():
+        raise OutputRefused(
+            f"{place.name!r} is the name of a picture file, and a figure can be .png, .svg or .pdf; choose another --out."
+        )
+    else:
+        require_index_place(place)
+    if progress:
+        progress("Asking the network", 0, 1)
+    found = explained(
+        source,
+        image,
+        methods=methods,
+        target=target,
+        against=against,
+        unit=unit,
+        layer=layer,
+        preset=preset,
+        seed=seed,
+        device=device,
+        overrides=overrides,
+    )
+    if single:
+        write_figure(found, place)
+        return Explained(None, (place,), facts(found), found.warnings)
+    built = build(
+        _study(found, Path(image), str(device)), out=place, command=command, started=started, progress=progress
+    )
+    folder = built.result.index.parent
+    files = tuple(file for file in sorted(folder.rglob("*")) if file.is_file())
+    seconds = {**found.seconds, **built.seconds}
+    return Explained(built.result, files, facts(replace(found, seconds=seconds)), built.result.warnings)
+
+
+def write_figure(found: Explanation, file: Path) -> None:
+    """The sheet as PNG (twice as fine as on a page), SVG or PDF, whole or not at all."""
+    (shown,) = summary_figure.sheet(found)
+    figure = shown.figure
+    if figure is None:
+        raise TypeError("a figure was expected")
+    kind = file.suffix.lower()
+    data = png(figure, scale=2.0) if kind == ".png" else pdf(figure) if kind == ".pdf" else svg(figure).encode()
+    with whole_file(file, advice="free some space or choose another --out") as temporary:
+        temporary.write_bytes(data)
+
+
+def _require_free(file: Path, *, force: bool) -> None:
+    if file.is_dir():
+        raise OutputRefused(f"{file.name!r} is a folder, and a figure was to be written there; choose another --out.")
+    if file.exists() and not force:
+        raise OutputRefused(f"{file.name!r} exists and would be lost; choose another --out, or add --force.")
+    if not file.absolute().parent.is_dir():
+        raise OutputRefused(
+            f"there is no folder {file.absolute().parent.name!r} to write {file.name!r} into; make it, or choose another --out."
+        )
+
+
+def _study(found: Explanation, image: Path, device: str) -> Study:
+    """What the gallery of an explanation is about."""
+    passes = found.computed.passes + sum(one.passes for one in (found.removal, *found.others.values()) if one)
+    return Study(
+        "explanation",
+        found,
+        f"{folder_name(found.source.stem)}-{folder_name(Path(found.name).stem)}",
+        found.name,
+        f"seen by {found.source.title}: {title(found.checkpoint.architecture)}, {counted(len(found.classes), 'class', 'classes')}",
+        {"": found.source},
+        replace(
+            PRESETS["standard"], name=found.preset, palette=False
+        ),  # a palette halves a figure's bytes and costs most of its time
+        found.seed,
+        device,
+        facts=lambda: _head(found),
+        verdict=lambda _made: findings(found),
+        classes=found.classes,
+        identity=(found.source.identity, f"picture {sha256(image)}"),
+        listed=f"{found.name} ({found.source.title})",
+        looked_into=f"{found.name}, {found.original[1]} × {found.original[0]} px",
+        warnings=found.warnings,
+        origin=(("Passes of the network", f"{passes:g}"),),
+        more=lambda: {"explanation": facts(found)},
+        deliver=partial(_deliver, found),
+    )
+
+
+def _deliver(found: Explanation, folder: Path) -> dict[str, Any]:
+    """Every map with what it depends on, raw, signed and float."""
+    here = saved_maps.origin(
+        found.model, found.batch.images, found.batch.names, found.classes, checkpoint=found.source.sha256
+    )
+    shown = [(saved_maps.write(folder, one, here, target=word), one, word) for word, one in maps.raw(found).values()]
+    return {"maps": [saved_maps.told(*entry) for entry in shown]}
+
+
+def _head(found: Explanation) -> tuple[tuple[str, str], ...]:
+    return (
+        ("Network", title(found.checkpoint.architecture)),
+        ("Classes", f"{len(found.classes):,}"),
+        ("Input", f"{found.checkpoint.architecture.image_side} px"),
+        ("Says", found.classes[found.computed.predicted]),
+    )

@@ -1,0 +1,82 @@
+"""What the page says first: one line of verdict, what else is worth knowing, and the facts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from vgg_viz.maths.metrics import wilson_interval
+from vgg_viz.models.vgg import title
+from vgg_viz.number_text import counted, percent
+from vgg_viz.records import Finding
+from vgg_viz.studies.subject import Subject
+
+# A network whose mean top probability is below this multiple of 1 / K prefers nothing: its weights are near their start.
+PREFERS_NOTHING = 2.0
+WORST_FIRST = {"bad": 0, "warn": 1, "note": 2, "good": 3}
+
+
+def verdict(subject: Subject, findings: Sequence[Finding]) -> list[Finding]:
+    """The one-line verdict first, then what the sections found, the worst first."""
+    return [_headline(subject), *sorted(findings, key=lambda finding: WORST_FIRST[finding.level])]
+
+
+def _headline(subject: Subject) -> Finding:
+    answers = subject.answers
+    if answers is None:
+        if subject.checkpoint.provenance.format == "untrained":
+            return Finding(
+                "note",
+                "Random weights: nothing has been learned. Geometry, shapes and costs are real; every map below is noise.",
+            )
+        if (top := mean_top(subject)) is not None and top * len(subject.classes) < PREFERS_NOTHING:
+            return Finding(
+                "warn",
+                f"This network looks untrained: its favourite class gets a probability of {top * 100:.2g} % on average, and guessing "
+                f"among {len(subject.classes):,} classes gives {100 / len(subject.classes):.2g} %.",
+            )
+        return Finding(
+            "note", "No labelled pictures were given, so nothing can be said about its accuracy (add --data DIR)."
+        )
+    right, total = int(answers.correct.sum()), len(answers.labels)
+    low, high = wilson_interval(right, total)
+    chance = 1 / len(subject.classes)
+    # A folder without parts may be what the network was trained on; who gave it knows, the report does not.
+    origin = subject.material.measured_on
+    held_out = origin is not None and origin.held_out
+    pictures = (
+        f"{counted(total, 'held-out picture' if held_out else 'labelled picture')} {'is' if total == 1 else 'are'}"
+    )
+    level: Literal["bad", "warn", "good"] = "bad" if low <= chance else "warn" if right / total < 0.5 else "good"
+    judgement = " That cannot be told from guessing." if low <= chance else ""
+    return Finding(
+        level,
+        f"{percent(right / total, decimals=1)} of {pictures} classified right (95 % interval {100 * low:.1f} to "
+        f"{100 * high:.1f} %; guessing gives {100 * chance:.2g} %).{judgement}",
+    )
+
+
+def mean_top(subject: Subject) -> float | None:
+    """Mean probability of the favourite class over the pictures looked into, [0, 1]; None without pictures or with few classes."""
+    if subject.looked is None or len(subject.classes) < 5:
+        return None  # of two classes the favourite always has half
+    return float(subject.looked.logits.softmax(1).amax(1).mean())
+
+
+def facts(subject: Subject) -> tuple[tuple[str, str], ...]:
+    """Short facts for the head of the page and for the index."""
+    rows = subject.geometry
+    parameters, macs = sum(row.parameters for row in rows), sum(row.macs for row in rows)
+    found = [
+        ("Network", title(subject.checkpoint.architecture)),
+        ("Classes", f"{len(subject.classes):,}"),
+        ("Input", f"{subject.checkpoint.architecture.image_side} px"),
+        ("Parameters", f"{parameters:,}"),
+        ("Multiply-adds", f"{macs / 1e9:.2f} G" if macs >= 1e8 else f"{macs / 1e6:.1f} M"),
+    ]
+    answers = subject.answers
+    if answers is not None:
+        found.append(("Accuracy", percent(float(answers.correct.float().mean()), decimals=1)))
+    if subject.checkpoint.history:
+        found.append(("Epochs", str(len(subject.checkpoint.history))))
+    return tuple(found)

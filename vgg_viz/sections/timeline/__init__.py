@@ -1,0 +1,1 @@
+"""One run looked back on, epoch by epoch."""

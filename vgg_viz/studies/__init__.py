@@ -1,0 +1,1 @@
+"""What galleries look at, computed once; no words, no paint."""

@@ -1,0 +1,218 @@
+"""The walk through the epochs of a run: the same pictures before the network of each, and all that the chapters need kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from vgg_viz.attribution.methods.cam import after_relu, choose_layer
+from vgg_viz.attribution.single_pass import gradient_bundle
+from vgg_viz.capture.hooks import centring
+from vgg_viz.capture.predict import predict_logits
+from vgg_viz.errors import SectionMissing
+from vgg_viz.maths.change import Learning, learning
+from vgg_viz.models.build import build
+from vgg_viz.models.geometry import LayerGeometry, geometry
+from vgg_viz.records import Batch, Origin
+from vgg_viz.studies.candidate_regions import Suspect
+from vgg_viz.studies.inputs import Material
+from vgg_viz.studies.kept_run import KeptRun, wear
+from vgg_viz.studies.preset import LARGE_GIGAMACS, Preset
+from vgg_viz.studies.subject import picked, spread
+
+SAMPLED = 64  # pictures over which maps are measured; of a large network as many as are looked into
+Tell = Callable[[int, int], None]  # epochs done, of how many
+
+
+@dataclass(frozen=True, slots=True)
+class EpochMaps:
+    """What one epoch says about some pictures; maps are Grad-CAM without its last ReLU: evidence against the class stays [logit].
+
+    logits  (B, K), each less the mean of its row: softmax and answer are those of the network
+    maps    {layer: (B, h, w)}, every layer asked for, from one forward and one backward pass
+    """
+
+    logits: Tensor
+    maps: Mapping[str, Tensor]
+
+
+class Walk:
+    """One run before its pictures: built once, then each epoch's weights put in."""
+
+    def __init__(
+        self,
+        run: KeptRun,
+        material: Material,
+        preset: Preset,
+        seed: int,
+        *,
+        device: str | torch.device = "cpu",
+        suspects: tuple[Suspect, ...] = (),
+        data: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """suspects  what may give a class away; data: the labelled pictures as the user named them, None for those of the run"""
+        self.run, self.material, self.preset, self.seed, self.suspects, self.data = (
+            run,
+            material,
+            preset,
+            seed,
+            suspects,
+            data,
+        )
+        self.model: nn.Module = build(run.checkpoint.architecture).to(
+            device
+        )  # not around the last epoch's weights: they lie in a file
+
+    # ------------------------------------------------------------ what is looked at
+
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        return self.run.epochs
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.run.checkpoint.classes
+
+    @property
+    def side(self) -> int:
+        return self.run.checkpoint.architecture.image_side
+
+    @cached_property
+    def rows(self) -> tuple[LayerGeometry, ...]:
+        return geometry(self.model)
+
+    @cached_property
+    def layers(self) -> tuple[str, ...]:
+        """Every convolution after its ReLU, from the picture on."""
+        return tuple(after_relu(self.rows, row.name) for row in self.rows if row.kind == "conv")
+
+    @cached_property
+    def deep(self) -> str:
+        """The layer of the run's own reports, at which maps are shown."""
+        return after_relu(self.rows, choose_layer(self.rows, self.side).name)
+
+    @cached_property
+    def early(self) -> str:
+        """The one beside it: the last layer of the first block, or the first of all where that is the deep one."""
+        names = [row.name for row in self.rows]
+        pool = next((n for n, row in enumerate(self.rows) if row.kind == "pool"), len(names))
+        block = [name for name in self.layers if names.index(name) < pool]
+        return block[-1] if block and block[-1] != self.deep else self.layers[0]
+
+    @property
+    def labelled(self) -> Batch:
+        """The pictures with known classes; raises SectionMissing where there are none."""
+        if self.material.labelled is None or self.material.labelled.labels is None:
+            raise SectionMissing(
+                "There are no labelled pictures, so nobody can say what was learned.",
+                "python -m vgg_viz compare RUN_DIR --data DIR",
+            )
+        return self.material.labelled
+
+    @property
+    def labels(self) -> Tensor:
+        found = self.labelled.labels
+        if found is None:
+            raise TypeError("labelled pictures were expected")
+        return found
+
+    @cached_property
+    def sample(self) -> Batch:
+        """The pictures over which maps are measured: spread evenly over the labelled ones, none chosen for what it shows."""
+        whole = self.material.labelled
+        if whole is None:
+            return self.looked
+        large = sum(row.macs for row in self.rows) > 1e9 * LARGE_GIGAMACS / 2
+        count = min(len(whole), self.preset.pictures if large else SAMPLED)
+        return picked(whole, spread(len(whole), count))
+
+    @cached_property
+    def looked(self) -> Batch:
+        """The few pictures whose maps are shown: those of --images, else some that were forgotten on the way and some that were not."""
+        if self.material.looked is not None:
+            return self.material.looked
+        return picked(self.labelled, self._telling())
+
+    @property
+    def looked_into(self) -> Origin | None:
+        """Where the pictures come from whose maps are shown."""
+        return self.material.looked_into if self.material.looked is not None else Origin("by learning")
+
+    def _telling(self) -> list[int]:
+        found, labels = self.learned, self.labels
+        count = min(self.preset.pictures, len(labels))
+        often = found.times_forgotten
+        forgotten = [i for i in often.argsort(descending=True, stable=True).tolist() if often[i] > 0][: count // 2]
+        # The others a class each, those that came late and stayed before those that were right from the start.
+        late = [
+            i
+            for i in found.final.argsort(descending=True, stable=True).tolist()
+            if found.final[i] > 0 and i not in forgotten
+        ]
+        chosen, seen = list(forgotten), {int(labels[i]) for i in forgotten}
+        for i in late:
+            if len(chosen) < count and int(labels[i]) not in seen:
+                chosen.append(i)
+                seen.add(int(labels[i]))
+        rest = [*late, *range(len(labels))]
+        return [*chosen, *[i for i in dict.fromkeys(rest) if i not in chosen]][:count]
+
+    # ------------------------------------------------------------ the walk
+
+    def each(self) -> Iterable[int]:
+        """Epoch by epoch, with its weights in the network while the loop's body runs."""
+        for epoch, checkpoint in self.run.kept.items():
+            wear(self.model, checkpoint)
+            yield epoch
+
+    @cached_property
+    def answers(self) -> Tensor:
+        """(E, N, K) logits of every epoch on the labelled pictures."""
+        images = self.labelled.images
+        return torch.stack([predict_logits(self.model, images) for _ in self.each()])
+
+    @cached_property
+    def right(self) -> Tensor:
+        """(E, N) bool."""
+        return self.answers.argmax(2) == self.labels
+
+    @cached_property
+    def learned(self) -> Learning:
+        return learning(self.right)
+
+    @cached_property
+    def looks(self) -> dict[int, EpochMaps]:
+        """Maps of every layer for the sampled pictures."""
+        targets = self.targets(self.sample)
+        return {epoch: self.look(self.sample, targets, self.layers) for epoch in self.each()}
+
+    @cached_property
+    def shown(self) -> dict[int, dict[str, EpochMaps]]:
+        """Maps of the deep and the early layer of the shown pictures: for the class that is asked about, and for what the epoch says."""
+        asked = self.targets(self.looked)
+        layers = tuple(dict.fromkeys((self.early, self.deep)))
+        return {
+            epoch: {"asked": self.look(self.looked, asked, layers), "said": self.look(self.looked, "predicted", layers)}
+            for epoch in self.each()
+        }
+
+    def targets(self, batch: Batch) -> Tensor:
+        """The class that maps are about, the same at every epoch: the true one, or what the last epoch says where nobody knows it."""
+        if batch.labels is not None:
+            return batch.labels
+        wear(self.model, self.run.checkpoint)
+        return predict_logits(self.model, batch.images).argmax(1)
+
+    def look(self, batch: Batch, targets: Tensor | str, layers: Sequence[str]) -> EpochMaps:
+        """What the network with the weights that it wears now says: one forward and one backward pass for all layers."""
+        device = next(self.model.parameters()).device
+        asked = targets if isinstance(targets, str) else targets.to(device)
+        with centring(self.model):
+            found = gradient_bundle(self.model, batch.images.to(device), asked, layers=layers, relu=False)
+        maps = {name: part.values.detach().float().cpu() for name, part in found.grad_cam.items()}
+        return EpochMaps(found.activations.logits.float().cpu(), maps)

@@ -1,0 +1,208 @@
+"""What the explorer page holds of a network: a small one whole, to run in the page; of a large one what it said of a few pictures."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vgg_viz.attribution.methods.cam import after_relu, choose_layer
+from vgg_viz.data import shapes
+from vgg_viz.errors import InputRefused
+from vgg_viz.gallery.explorer import Explorer, Rival
+from vgg_viz.maths.images import encode_jpeg, encode_webp
+from vgg_viz.models.geometry import LayerGeometry, geometry
+from vgg_viz.models.names import Layer, layers
+from vgg_viz.models.vgg import Normalise
+from vgg_viz.records import Architecture, Batch
+from vgg_viz.studies.explorer_stored import stored_network
+from vgg_viz.studies.inputs import in_channels
+from vgg_viz.studies.subject import Subject, choose, picked, subtitle
+
+# A browser takes about 1 ns a multiply-add and keeps its page in memory: above these it would no longer feel live.
+MOST_MACS, MOST_PARAMETERS = 60_000_000, 2_500_000
+MOST_PICTURES, MOST_MISTAKES = 12, 2
+PAINTED = 6  # pictures of the painted set where the report has none of its own
+MOST_STORED = 4  # pictures of a network that does not run in the page
+
+
+def refusal(model: nn.Module) -> str:
+    """Why this network does not run in a page, as a sentence; "" when it does."""
+    if isinstance(model.architecture, Architecture) and model.architecture.dense:
+        return "The dense form gives a map of answers, which the explorer does not show."
+    rows = geometry(model)
+    macs, parameters = sum(row.macs for row in rows), sum(row.parameters for row in rows)
+    if macs > MOST_MACS or parameters > MOST_PARAMETERS:
+        return (
+            f"With {macs / 1e6:,.0f} M multiply-adds a picture and {parameters / 1e6:,.1f} M parameters this network is too large "
+            f"to run in a page (at most {MOST_MACS / 1e6:.0f} M and {MOST_PARAMETERS / 1e6:.1f} M)."
+        )
+    if any(row.kind == "lrn" for row in rows):
+        return "Local response normalisation does not run in a page."
+    return ""
+
+
+def explore(subject: Subject) -> Explorer:
+    """The explorer of a report's checkpoint, with the pictures that the report looks into first among its own.
+
+    raises  InputRefused for the dense form, which gives a map of answers and no single one
+    """
+    if subject.checkpoint.architecture.dense:
+        raise InputRefused(refusal(subject.model))
+    title, about, too_large = subject.checkpoint.provenance.file or "network", subtitle(subject), refusal(subject.model)
+    if not too_large:
+        own = _pictures(subject)
+        return Explorer(
+            title, about, network(subject.model, subject.classes), pictures(own or _drawn(subject)), own is None
+        )
+    looked = subject.looked
+    batch = _drawn(subject) if looked is None else looked.batch
+    batch = picked(batch, list(range(min(len(batch), MOST_STORED))))
+    said = None if looked is None else {name: values[: len(batch)] for name, values in looked.activations.maps.items()}
+    stored, answers = stored_network(subject.model, batch, subject.classes, said)
+    return Explorer(title, about, stored, _with(batch, answers), looked is None, too_large)
+
+
+def _drawn(subject: Subject) -> Batch:
+    """Pictures for a checkpoint that came without any: of the painted set, and not as if their classes were the network's."""
+    drawn = shapes.paint(PAINTED, seed=0, split="test", side=subject.checkpoint.architecture.image_side)
+    return in_channels(Batch(drawn.images, None, drawn.names), subject.checkpoint)
+
+
+def _with(batch: Batch, answers: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    return tuple({**picture, **said} for picture, said in zip(pictures(batch, exact=False), answers, strict=True))
+
+
+def explore_pair(first: Subject, second: Subject) -> Explorer:
+    """Two checkpoints on the pictures of the first, for one page that shows them side by side.
+
+    raises  InputRefused when either does not run in a page, and says which
+    """
+    for subject in (first, second):
+        if reason := refusal(subject.model):
+            raise InputRefused(f"{subject.checkpoint.provenance.file or 'the network'}: {reason}")
+    rival = Rival(
+        second.checkpoint.provenance.file or "network", subtitle(second), network(second.model, second.classes)
+    )
+    return replace(explore(first), rival=rival)
+
+
+def _pictures(subject: Subject) -> Batch | None:
+    given, answers = subject.material.given, subject.answers
+    if given is not None:
+        return picked(given, list(range(min(len(given), MOST_PICTURES))))
+    return (
+        picked(answers.batch, choose(answers, MOST_PICTURES, mistakes=MOST_MISTAKES)) if answers is not None else None
+    )
+
+
+def pictures(batch: Batch, *, exact: bool = True) -> tuple[dict[str, Any], ...]:
+    """Each picture with its name and, where known, its class.
+
+    exact  as WebP without loss, for a network that is to give the same numbers; else as JPEG
+    """
+    return tuple(
+        {
+            "name": batch.names[i],
+            "src": _source(_colour(batch.images[i]), exact),
+            "true": None if batch.labels is None else int(batch.labels[i]),
+        }
+        for i in range(len(batch))
+    )
+
+
+def _source(image: Tensor, exact: bool) -> str:
+    kind, content = ("webp", encode_webp(image, quality=None)) if exact else ("jpeg", encode_jpeg(image, quality=90))
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _colour(image: Tensor) -> Tensor:
+    return image if image.shape[0] == 3 else image.expand(3, -1, -1)
+
+
+def network(model: nn.Module, classes: Iterable[str]) -> dict[str, Any]:
+    """Architecture and weights for the page: a chain of steps that share one block of numbers.
+
+    steps    {name, kind, shape, field, window, weight, bias}; weight and bias are [first, count] in the block:
+             conv (out, in, row, column); fc (out, in); bn one factor and one addend a channel; normalise std and mean
+    cam      {layer, why}: where the report takes Grad-CAM, and the numbers that decided
+    weights  float32, little-endian, base64
+    raises   InputRefused for a network that does not run in a page
+    """
+    if reason := refusal(model):
+        raise InputRefused(reason)
+    architecture = model.architecture
+    if not isinstance(architecture, Architecture):
+        raise TypeError("a model from vgg_viz.build was expected")
+    steps: list[dict[str, Any]] = []
+    block: list[Tensor] = []
+    filled = 0
+    rows = geometry(model)
+    usual = choose_layer(rows, architecture.image_side)
+    for layer, row in zip(layers(model), rows, strict=True):
+        if layer.kind == "drop":
+            continue  # does nothing after training
+        step = _step(layer, row)
+        for name, values in _weights(layer).items():
+            step[name] = [filled, values.numel()]
+            block.append(values)
+            filled += values.numel()
+        steps.append(step)
+    numbers = torch.cat(block).numpy().astype(np.dtype("<f4"))
+    return {
+        "side": architecture.image_side,
+        "channels": architecture.in_channels,
+        "classes": list(classes),
+        "cam": {"layer": after_relu(rows, usual.name), "why": str(usual)},
+        "steps": steps,
+        "weights": base64.b64encode(numbers.tobytes()).decode("ascii"),
+    }
+
+
+def _step(layer: Layer, row: LayerGeometry) -> dict[str, Any]:
+    module = layer.module
+    window: dict[str, Any] | None = None
+    if isinstance(module, nn.Conv2d):
+        window = _window(module.kernel_size[0], module.stride[0], module.padding[0], module.dilation[0])
+    elif isinstance(module, nn.MaxPool2d):
+        window = _window(module.kernel_size, module.stride, module.padding, module.dilation)
+    spatial = len(row.shape) == 3 and row.field is not None
+    return {
+        "name": layer.name,
+        "kind": layer.kind,
+        "shape": list(row.shape),
+        "window": window,
+        "field": {"size": row.field.size, "jump": row.field.jump, "centre": row.field.centre}
+        if spatial and row.field
+        else None,
+    }
+
+
+def _window(kernel: Any, stride: Any, padding: Any, dilation: Any) -> dict[str, Any]:
+    return {"kernel": int(kernel), "stride": int(stride), "padding": int(padding), "dilation": int(dilation)}
+
+
+def _weights(layer: Layer) -> dict[str, Tensor]:
+    """The numbers of a layer as flat float32 rows, by what they do."""
+    module = layer.module
+    found: dict[str, Tensor] = {}
+    if isinstance(module, Normalise):
+        found = {"weight": module.std, "bias": module.mean}
+    elif isinstance(module, nn.BatchNorm2d):
+        if module.running_mean is None or module.running_var is None:
+            raise InputRefused(
+                "batch norm without running statistics has no fixed answer; load a checkpoint that kept them."
+            )
+        factor = module.weight.double() / (module.running_var.double() + module.eps).sqrt()
+        found = {"weight": factor, "bias": module.bias.double() - module.running_mean.double() * factor}
+    elif isinstance(module, nn.Conv2d | nn.Linear):
+        found = {
+            "weight": module.weight,
+            "bias": torch.zeros(module.weight.shape[0]) if module.bias is None else module.bias,
+        }
+    return {name: values.detach().float().cpu().flatten() for name, values in found.items()}

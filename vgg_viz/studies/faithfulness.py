@@ -1,0 +1,137 @@
+"""The methods put to the test on the checkpoint of a report; `trials_shown` paints what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from vgg_viz.attribution import methods
+from vgg_viz.attribution.methods.cam import default_layer
+from vgg_viz.attribution.single_pass import SHARED
+from vgg_viz.faithfulness.deletion import SHARES
+from vgg_viz.faithfulness.evaluate import Evidence, evidence
+from vgg_viz.faithfulness.verdict import FEWEST
+from vgg_viz.records import Attribution, Batch
+from vgg_viz.studies.evaluation_cache import cached
+from vgg_viz.studies.map_cache import options_of
+from vgg_viz.studies.preset import LARGE_GIGAMACS
+from vgg_viz.studies.saved_maps import pixels_of
+from vgg_viz.studies.subject import Looked, Subject, picked
+
+TRIED, COMPARED = 16, 8  # pictures on which methods are put to the test, and those of them that get every check
+# Passes of the network that one method may spend on either kind of question; "full" does not bound those of a small network.
+PASSES = 2600
+# The same for a large network in any preset but "full". A pass of VGG16 takes a fifth of a second of two cores: this is 12 of them a
+# method of a pass or two, and none of a map of 30 passes.
+PASSES_OF_LARGE = 60
+# And what it is asked less of: one level of the cascade, one draw of noise, one share of the tiles, neither ROAD nor grids.
+THRIFTY: dict[str, Any] = {"levels": 1, "draws": 1, "shares": (0.0, 0.25, 1.0), "road": False, "grids": 0}
+ORDER = ("passes", "weak", "fails")
+
+
+def tried(subject: Subject, looked: Looked) -> tuple[Evidence, ...]:
+    """The methods put to the test on this checkpoint, the most credible first; nothing where the preset leaves that out."""
+    if not subject.preset.trust:
+        return ()
+    large = sum(row.macs for row in subject.geometry) / 1e9 >= LARGE_GIGAMACS
+    full = subject.preset.name == "full"
+    # Not the pictures looked into where there are others: half of those are mistakes, chosen for being so. Of a large network just
+    # those, whose maps are made anyway.
+    part, places = _part(looked.batch, FEWEST) if large else _part(subject.material.labelled or looked.batch, TRIED)
+    extent: dict[str, Any] = {
+        "compared": COMPARED,
+        "most_passes": None if full and not large else PASSES,
+        "levels": 5,
+        "draws": 2,
+    }
+    if large:
+        options = options_of(subject.preset, subject.seed, part.images.shape[-1], None)
+        extent |= {"window": options.window, "stride": options.stride, "least": 0, "levels": 3, "draws": 1}
+        extent |= {} if full else {**THRIFTY, "most_passes": PASSES_OF_LARGE}
+    deadline = subject.maps.deadline
+
+    def affords(names: Sequence[str]) -> bool:
+        """Whether a report that must end in time has the time for these."""
+        passes = sum(passes_of(subject.maps.passes(name, part.images.shape[-1]), len(part), extent) for name in names)
+        return deadline is None or deadline.allows_trials([methods()[name].title for name in names], passes)
+
+    def hold() -> tuple[Evidence, ...]:
+        return evidence(
+            subject.model,
+            part.images.to(subject.device),
+            names=subject.preset.methods,
+            labels=part.labels,
+            masks=part.masks,
+            boxed=part.boxed,
+            seed=subject.seed,
+            steps=subject.preset.steps,
+            samples=subject.preset.samples,
+            random_masks=subject.preset.masks,
+            affords=affords if deadline else None,
+            made=_made(subject, looked, places) if large else None,
+            **extent,
+        )
+
+    key = {
+        "methods": subject.preset.methods,
+        "seed": subject.seed,
+        "steps": subject.preset.steps,
+        "samples": subject.preset.samples,
+        "random masks": subject.preset.masks,
+        **extent,
+        "labels": part.labels,
+        "origin": subject.maps.facts(part),
+        "masks": None if part.masks is None else pixels_of(part.masks),
+        "boxed": None if part.boxed is None else part.boxed.tolist(),
+    }
+    return tuple(ranked(cached(subject.maps.folder, key, hold, whole=len(subject.preset.methods))))
+
+
+def passes_of(cost: float, pictures: int, extent: Mapping[str, Any]) -> float:
+    """Passes of the network that the trial of a method takes, whose map costs `cost`; `extent` as keywords of `evidence`.
+
+    Its maps (of all pictures, and of those that are compared for the runner-up, under noise and with random weights), and the
+    pictures with parts gone or back in the order of the map and of its blur-matched control.
+    """
+    maps: int = pictures + min(pictures, extent["compared"]) * (extent["levels"] + extent["draws"] + 1)
+    most: float | None = extent["most_passes"]
+    apart: int = 4 * pictures * len(extent.get("shares", SHARES))
+    return (cost * maps if most is None else min(cost * maps, 2 * most)) + apart
+
+
+def _part(batch: Batch, most: int) -> tuple[Batch, list[int]]:
+    """The first `most` pictures, those whose object is known where some are, and their places in the batch.
+
+    Where too few are known, no place is measured against them.
+    """
+    known = batch.known.nonzero()[:, 0].tolist()
+    if len(known) >= min(FEWEST, len(batch)):
+        return picked(batch, known[:most]), known[:most]
+    places = list(range(min(most, len(batch))))
+    return replace(picked(batch, places), masks=None, boxed=None), places
+
+
+def _made(subject: Subject, looked: Looked, places: list[int]) -> Callable[[str], Attribution | None]:
+    """The maps that the report shows of some of the pictures looked into, for those methods that are tried as they are shown."""
+    layer = default_layer(subject.model, looked.batch.images)
+    classes = looked.logits.argsort(dim=1, descending=True, stable=True)[:, 0]
+
+    def made(name: str) -> Attribution | None:
+        if name in SHARED or "relu" in methods()[name].reads:
+            return None  # tried without their ReLU
+        found = subject.maps.attribute(looked.batch, name, classes, target="predicted", layer=layer)
+        residual = None if found.residual is None else found.residual[places]
+        return replace(found, values=found.values[places], targets=found.targets[places], residual=residual)
+
+    return made
+
+
+def ranked(found: Sequence[Evidence]) -> list[Evidence]:
+    """The most credible first: by verdict, then by how many checks failed, then by how many were weak; else as they came."""
+
+    def doubts(one: Evidence) -> tuple[int, int, int]:
+        verdicts = [check.verdict for check in one.checks]
+        return ORDER.index(one.verdict), verdicts.count("fails"), verdicts.count("weak")
+
+    return sorted(found, key=doubts)

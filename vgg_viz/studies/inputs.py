@@ -1,0 +1,207 @@
+"""The pictures that a report measures on and looks into: from --data, --images, the checkpoint, or painted again."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from vgg_viz.data import cache, shapes
+from vgg_viz.data.annotations import Truth, stacked
+from vgg_viz.data.folder import match_classes, open_folder, read_folder, read_images
+from vgg_viz.data.shortcuts import from_provenance
+from vgg_viz.errors import DataRefused, ImageRefused
+from vgg_viz.maths.images import decode, decode_mask, resize
+from vgg_viz.records import Batch, Checkpoint, Origin, Specimen
+from vgg_viz.studies.preset import Preset
+
+MOST_GIVEN = 64  # pictures of --images that are answered; the preset says how many of them are looked into
+RED, GREEN, BLUE = 0.299, 0.587, 0.114  # luma, ITU-R BT.601
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What there is to look at.
+
+    labelled, measured_on  pictures with known classes, and where they come from; both None where there are none
+    given                  all pictures of --images that were read, or None
+    looked, looked_into    those of them to look into, and where they come from; looked is None where the report chooses
+                           among the labelled ones
+    warnings               one sentence each, for the page and for stderr
+    """
+
+    labelled: Batch | None
+    measured_on: Origin | None
+    given: Batch | None
+    looked: Batch | None
+    looked_into: Origin | None
+    warnings: tuple[str, ...]
+
+    @property
+    def labelled_from(self) -> str:
+        """Where the labelled pictures come from, in one phrase; "" where there are none."""
+        return phrase(self.measured_on)
+
+    @property
+    def looked_from(self) -> str:
+        """Where those looked into come from, in one phrase; "" where there are none."""
+        return phrase(self.looked_into)
+
+    @property
+    def objects(self) -> str:
+        """Where the boxes come from that stand for objects, as a phrase; "" where there are none."""
+        return next((batch.told for batch in (self.labelled, self.given) if batch is not None and batch.told), "")
+
+
+def gather(
+    checkpoint: Checkpoint,
+    *,
+    images: str | os.PathLike[str] | None,
+    data: str | os.PathLike[str] | None,
+    preset: Preset,
+    gigamacs: float,
+    seed: int,
+) -> Material:
+    """Read, or paint, what the report will look at; raises DataRefused and ImageRefused for what the user named."""
+    limit = max(min(16, preset.evaluated), min(preset.evaluated, int(preset.gigamacs / max(gigamacs, 1e-9))))
+    labelled, measured_on = labelled_pictures(checkpoint, data, limit=limit, seed=seed)
+    warnings = list(left_out(labelled))
+    given = looked = None
+    looked_into = Origin("by confidence", preset.pictures) if labelled else None
+    if images is not None:
+        given = in_channels(
+            read_images(images, image_side=checkpoint.architecture.image_side, limit=MOST_GIVEN), checkpoint
+        )
+        warnings += left_out(given)
+        looked = spread(given, preset.pictures)
+        looked_into = Origin("given", len(looked), len(given))
+    return Material(labelled, measured_on, given, looked, looked_into, tuple(warnings))
+
+
+def folder_classes(data: str | os.PathLike[str] | None) -> tuple[str, ...]:
+    """The classes of --data in the order that ImageFolder gives them, also those of `shapes`; () for none."""
+    if data is None:
+        return ()
+    return shapes.CLASSES if str(data) == "shapes" else open_folder(data).classes
+
+
+def phrase(origin: Origin | None) -> str:
+    """Where pictures come from, as a reader is told; "" for none."""
+    if origin is None:
+        return ""
+    some = f"{origin.count:,}" if origin.of is None else f"{origin.count:,} of {origin.of:,}"
+    inside = " and ".join(f"{count} inside {letter}" for letter, count in origin.inside.items())
+    phrases = {
+        "folder": f"{some} pictures of the folder {origin.name!r}" + (f", {origin.split}/" if origin.split else ""),
+        "painted": f"{some} pictures of the painted set shapes, test split, seed {origin.seed}",
+        "specimens": f"the held-out specimens of the checkpoints ({inside})"
+        if inside
+        else f"the {origin.count} held-out specimens inside the checkpoint",
+        "given": f"{some} pictures given with --images",
+        "by confidence": f"mistakes and successes among them, chosen by confidence ({origin.count} at most)",
+        "by change": "pictures whose answer changed, then some whose did not",
+        "by learning": "pictures that were forgotten on the way, then some that came late",
+    }
+    return phrases[origin.kind]
+
+
+def labelled_pictures(
+    checkpoint: Checkpoint, data: str | os.PathLike[str] | None, *, limit: int, seed: int = 0
+) -> tuple[Batch | None, Origin | None]:
+    """Pictures with labels in the checkpoint's order, and where they come from.
+
+    data  an ImageFolder, "shapes", or None: what the checkpoint carries. A checkpoint that was trained on `shapes`
+          says so, and then its held-out split is painted again: more pictures than would fit into the file.
+    """
+    side = checkpoint.architecture.image_side
+    trained_on = dict(checkpoint.provenance.data)
+    painted = trained_on.get("kind") == "shapes" and set(checkpoint.classes) == set(shapes.CLASSES)
+    if data is not None and str(data) != "shapes":
+        folder = open_folder(data)
+        order = match_classes(folder.classes, checkpoint.classes, named=checkpoint.named)
+        batch = read_folder(folder, image_side=side, limit=limit, seed=seed)
+        batch = replace(batch, labels=torch.tensor(order)[batch.labels])
+        of = len(folder.items) if len(batch) < len(folder.items) else None
+        return in_channels(batch, checkpoint), Origin("folder", len(batch), of, folder.root.name, folder.split)
+    if data is not None and not set(checkpoint.classes) == set(shapes.CLASSES):
+        raise DataRefused(
+            f"--data shapes has the classes {', '.join(shapes.CLASSES)}, the checkpoint has others; give its own pictures as a "
+            "folder, or name its classes with --classes."
+        )
+    if data is not None or painted:
+        dataset_seed = int(trained_on.get("seed", 0)) if painted else 0
+        planted = from_provenance(trained_on) if painted else None  # in the share that its held-out pictures had
+        batch = cache.painted(limit, seed=dataset_seed, split="test", side=side, shortcut=planted).as_batch()
+        order = tuple(checkpoint.classes.index(name) for name in shapes.CLASSES)
+        batch = replace(batch, labels=torch.tensor(order)[batch.labels])
+        return in_channels(batch, checkpoint), Origin("painted", len(batch), seed=dataset_seed)
+    if checkpoint.specimens:
+        batch = specimen_batch(checkpoint.specimens, side)
+        return in_channels(batch, checkpoint), Origin("specimens", len(batch))
+    return None, None
+
+
+def specimen_batch(specimens: tuple[Specimen, ...], side: int) -> Batch:
+    """The specimens as pictures of `side` [px]; those that cannot be decoded are in `skipped`."""
+    images, masks, kept, skipped = [], [], [], []
+    for specimen in specimens:
+        try:
+            image = resize(decode(specimen.png, name=specimen.name), side, "cover")
+            mask = decode_mask(specimen.mask, name=specimen.name) if specimen.mask else None
+        except ImageRefused as error:
+            skipped.append((specimen.name, str(error)))
+            continue
+        images.append(image)
+        masks.append(mask)
+        kept.append(specimen)
+    if not kept:
+        raise DataRefused("no specimen in the checkpoint can be decoded; give pictures with --data or --images.")
+    whole = stacked(
+        [
+            None
+            if mask is None
+            else Truth(resize(mask[None].float(), side, "cover")[0] >= 0.5, "carried" if specimen.boxed else "outline")
+            for mask, specimen in zip(masks, kept, strict=True)
+        ]
+    )
+    return Batch(
+        torch.stack(images),
+        torch.tensor([s.label for s in kept]),
+        tuple(s.name for s in kept),
+        whole.masks,
+        tuple(skipped),
+        whole.boxed,
+        whole.told,
+        whole.doubts,
+    )
+
+
+def in_channels(batch: Batch, checkpoint: Checkpoint) -> Batch:
+    """The pictures in as many channels as the network reads: RGB, or luma for a grey one."""
+    if checkpoint.architecture.in_channels == 3:
+        return batch
+    weights = torch.tensor([RED, GREEN, BLUE]).view(1, 3, 1, 1)
+    grey: Tensor = (batch.images * weights).sum(1, keepdim=True)
+    return replace(batch, images=grey)
+
+
+def spread(batch: Batch, count: int) -> Batch:
+    """`count` pictures spread evenly over the batch: a folder's first files are often of one kind."""
+    total = len(batch)
+    count = min(count, total)
+    indices = [round(i * (total - 1) / max(1, count - 1)) for i in range(count)]
+    masks, boxed = (None if values is None else values[indices] for values in (batch.masks, batch.boxed))
+    return replace(
+        batch, images=batch.images[indices], names=tuple(batch.names[i] for i in indices), masks=masks, boxed=boxed
+    )
+
+
+def left_out(batch: Batch | None) -> list[str]:
+    """A sentence on the files that could not be read, none where all could; and what is to be known of masks and boxes."""
+    if batch is None or not batch.skipped:
+        return [] if batch is None else list(batch.doubts)
+    shown = "; ".join(reason for _, reason in batch.skipped[:5])
+    more = f" (and {len(batch.skipped) - 5} more)" if len(batch.skipped) > 5 else ""
+    return [f"{len(batch.skipped)} files were left out: {shown}{more}", *batch.doubts]

@@ -1,0 +1,87 @@
+"""What a checkpoint holds, as plain facts and as a text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from torch import nn
+
+from vgg_viz.models.geometry import geometry
+from vgg_viz.models.vgg import title
+from vgg_viz.records import Checkpoint, Provenance
+
+MOST_KEYS, LONGEST_KEY = 12, 80
+
+
+def facts(checkpoint: Checkpoint, model: nn.Module) -> dict[str, Any]:
+    """Everything `inspect --json` says."""
+    architecture, provenance = checkpoint.architecture, checkpoint.provenance
+    rows = geometry(model)
+    return {
+        "variant": architecture.variant + ("_bn" if architecture.batch_norm else ""),
+        "title": title(architecture),
+        "num_classes": architecture.num_classes,
+        "classes": checkpoint.classes,
+        "image_side": architecture.image_side,
+        "in_channels": architecture.in_channels,
+        "padding": architecture.padding,
+        "width": architecture.width,
+        "head": architecture.head,
+        "dense": architecture.dense,
+        "mean": architecture.mean,
+        "std": architecture.std,
+        "parameters": sum(row.parameters for row in rows),
+        "macs": sum(row.macs for row in rows),
+        "format": provenance.format,
+        "evidence": [str(one) for one in provenance.evidence],
+        "alternatives": [str(one) for one in provenance.alternatives],
+        "ignored_keys": provenance.ignored_keys,
+        "data": provenance.data,
+        "training": provenance.training,
+        "specimens": len(checkpoint.specimens),
+        "history": [asdict(epoch) for epoch in checkpoint.history],
+        "layers": [
+            {
+                "name": row.name,
+                "kind": row.kind,
+                "shape": row.shape,
+                "receptive_field": row.field.size if row.field else None,
+                "jump": row.field.jump if row.field else None,
+                "padding": row.field.padding if row.field else None,
+                "centre": row.field.centre if row.field else None,
+                "parameters": row.parameters,
+                "macs": row.macs,
+            }
+            for row in rows
+        ],
+    }
+
+
+def ignored(keys: Sequence[str]) -> str:
+    """The keys of a file that belong to no layer, as a line: how many, and the first of them."""
+    shown = ", ".join(key if len(key) <= LONGEST_KEY else f"{key[: LONGEST_KEY - 3]}..." for key in keys[:MOST_KEYS])
+    more = f" and {len(keys) - MOST_KEYS:,} more" if len(keys) > MOST_KEYS else ""
+    return f"{len(keys):,} {'key' if len(keys) == 1 else 'keys'}: {shown}{more}"
+
+
+def as_text(found: Mapping[str, Any], provenance: Provenance) -> str:
+    """The same for a reader at a terminal: a head, the evidence, a table of layers."""
+    classes = ", ".join(found["classes"][:12]) + (", ..." if found["num_classes"] > 12 else "")
+    lines = [
+        f"{found['title']}, {found['image_side']} px, {found['num_classes']} classes: {classes}",
+        f"{found['parameters']:,} parameters, {found['macs'] / 1e6:,.1f} M multiply-adds a picture",
+        *(f"known:       {one}" for one in provenance.evidence if not one.assumed),
+        *(f"assumed:     {one}" for one in provenance.evidence if one.assumed),
+        *(f"or else:     {one}" for one in provenance.alternatives),
+        *([f"not loaded:  {ignored(found['ignored_keys'])}"] if found["ignored_keys"] else []),
+        *([f"pictures:    {found['preprocessing']['sentence']}"] if "preprocessing" in found else []),
+        "",
+        f"{'layer':<10}{'output':>16}{'field':>8}{'jump':>6}{'parameters':>14}{'multiply-adds':>16}",
+    ]
+    for row in found["layers"]:
+        shape = " × ".join(map(str, row["shape"]))
+        field, jump = (row[key] if row[key] is not None else "-" for key in ("receptive_field", "jump"))
+        lines.append(f"{row['name']:<10}{shape:>16}{field:>8}{jump:>6}{row['parameters']:>14,}{row['macs']:>16,}")
+    return "\n".join(lines)

@@ -1,0 +1,185 @@
+"""Two networks before the same pictures: what every chapter of a comparison looks at, computed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from vgg_viz.attribution.methods.cam import after_relu, choose_layer
+from vgg_viz.capture.predict import predict_logits
+from vgg_viz.errors import SectionMissing
+from vgg_viz.gallery.source import Source
+from vgg_viz.models.geometry import LayerGeometry, geometry
+from vgg_viz.models.vgg import title
+from vgg_viz.records import Batch, Checkpoint, LayerChoice, Origin
+from vgg_viz.studies.inputs import phrase
+from vgg_viz.studies.preset import Preset
+from vgg_viz.studies.subject import Answers, picked
+
+FILL = "python -m vgg_viz compare A B --data DIR"
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One of the two.
+
+    letter       "A" or "B"
+    name         of its file; with the start of its checksum where both files are called alike
+    source       its checkpoint, and the file that it came from
+    columns      (S,) its own index of each shared class
+    """
+
+    letter: str
+    name: str
+    source: Source
+    model: nn.Module
+    columns: Tensor
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        return self.source.checkpoint
+
+    @property
+    def rows(self) -> tuple[LayerGeometry, ...]:
+        """Every layer with its shape, field and costs."""
+        return geometry(self.model)
+
+    @property
+    def side(self) -> int:
+        return self.checkpoint.architecture.image_side
+
+    @property
+    def title(self) -> str:
+        return title(self.checkpoint.architecture)
+
+    @property
+    def parameters(self) -> int:
+        return sum(row.parameters for row in self.rows)
+
+    @property
+    def macs(self) -> int:
+        return sum(row.macs for row in self.rows)
+
+    def report_layer(self) -> tuple[str, LayerChoice]:
+        """Where its own report takes Grad-CAM, and the convolution before it with the reason."""
+        chosen = choose_layer(self.rows, self.side)
+        return after_relu(self.rows, chosen.name), chosen
+
+    def answers(self, batch: Batch) -> Tensor:
+        """Logits of the shared classes only: (N, S), on the CPU."""
+        return predict_logits(self.model, batch.images)[:, self.columns]
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """The same pictures twice, as either network's evaluation view shows them.
+
+    a, b     of the side and channels of A and of B, in one order; labels are places among the shared classes, or None
+    origin   where they come from; None for a part of them
+    """
+
+    a: Batch
+    b: Batch
+    origin: Origin | None = None
+
+
+class Pair:
+    """A and B, the classes that both know, and the pictures that both answer."""
+
+    def __init__(
+        self,
+        a: Network,
+        b: Network,
+        classes: tuple[str, ...],
+        labelled: Pictures | None,
+        given: Pictures | None,
+        preset: Preset,
+        seed: int,
+    ) -> None:
+        self.a, self.b, self.classes, self.labelled, self.given, self.preset, self.seed = (
+            a,
+            b,
+            classes,
+            labelled,
+            given,
+            preset,
+            seed,
+        )
+
+    @property
+    def same_file(self) -> bool:
+        return bool(self.a.source.sha256) and self.a.source.sha256 == self.b.source.sha256
+
+    @property
+    def same_architecture(self) -> bool:
+        """Whether every tensor of one has its counterpart of the same shape in the other."""
+        mine, yours = self.a.model.state_dict(), self.b.model.state_dict()
+        return mine.keys() == yours.keys() and all(mine[key].shape == yours[key].shape for key in mine)
+
+    @cached_property
+    def answers(self) -> tuple[Answers, Answers] | None:
+        """What A and B said about the labelled pictures, among the shared classes; None when there are none."""
+        if self.labelled is None:
+            return None
+        found = []
+        for network, batch in ((self.a, self.labelled.a), (self.b, self.labelled.b)):
+            labels = batch.labels if batch.labels is not None else torch.empty(0, dtype=torch.long)
+            found.append(Answers(batch, labels, network.answers(batch)))
+        return found[0], found[1]
+
+    def answered(self) -> tuple[Answers, Answers]:
+        """The same, for a chapter that cannot be without; raises SectionMissing."""
+        if self.answers is None:
+            raise SectionMissing("There are no labelled pictures, so nobody can say which answer is right.", FILL)
+        return self.answers
+
+    @cached_property
+    def changed(self) -> tuple[list[int], list[int]]:
+        """Places of the pictures that were wrong in A and are right in B, and the other way round; the surest mistake first."""
+        a, b = self.answered()
+        fixed = (~a.correct & b.correct).nonzero()[:, 0]
+        broken = (a.correct & ~b.correct).nonzero()[:, 0]
+        return (
+            fixed[a.confidence[fixed].argsort(descending=True, stable=True)].tolist(),
+            broken[b.confidence[broken].argsort(descending=True, stable=True)].tolist(),
+        )
+
+    @property
+    def looked_from(self) -> str:
+        """Where the pictures come from that are looked into, in one phrase; "" where there are none."""
+        if self.given is not None:
+            return phrase(self.given.origin)
+        return phrase(Origin("by change")) if self.labelled is not None else ""
+
+    @cached_property
+    def looked(self) -> Pictures:
+        """The few pictures that are looked into: those of --images, else some that changed and some that did not."""
+        if self.given is not None:
+            return self.given
+        if self.labelled is None:
+            raise SectionMissing("There are no pictures to look into.", "python -m vgg_viz compare A B --images DIR")
+        a, b = self.answered()
+        fixed, broken = self.changed
+        half = max(1, self.preset.pictures // 3)
+        chosen = [*fixed[:half], *broken[:half]]
+        steady = [
+            *(a.correct & b.correct).nonzero()[:, 0].tolist(),
+            *(~a.correct & ~b.correct).nonzero()[:, 0].tolist(),
+        ]
+        chosen += [i for i in (*steady[:1], *fixed[half:], *broken[half:], *steady[1:]) if i not in chosen]
+        chosen = chosen[: self.preset.pictures]
+        return Pictures(picked(self.labelled.a, chosen), picked(self.labelled.b, chosen), Origin("by change"))
+
+    @property
+    def view(self) -> Batch:
+        """The looked-into pictures as the page shows them: in the finer of the two views."""
+        return self.looked.b if self.b.side > self.a.side else self.looked.a
+
+    def finest(self, indices: list[int]) -> Tensor:
+        """Labelled pictures as the page shows them: (N, C, H, W) in the finer of the two views."""
+        if self.labelled is None:
+            raise SectionMissing("There are no labelled pictures.", FILL)
+        return (self.labelled.b if self.b.side > self.a.side else self.labelled.a).images[indices]

@@ -1,0 +1,204 @@
+"""Everything that is known of one picture: the network, the question, the maps, and what had to go until the answer changed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vgg_viz.capture.predict import predict_logits
+from vgg_viz.errors import UnknownName
+from vgg_viz.gallery.source import Source
+from vgg_viz.maths.heatmaps import on_picture
+from vgg_viz.maths.images import centre_crop, decode, resize
+from vgg_viz.models.build import build
+from vgg_viz.models.geometry import LayerGeometry, fields_of, geometry
+from vgg_viz.records import Attribution, Batch, Checkpoint
+from vgg_viz.studies.inputs import in_channels
+from vgg_viz.studies.opening import opened
+from vgg_viz.studies.perturbation_path import COARSE, FINE, Removal, blur, removal
+from vgg_viz.studies.picture_maps import Maps, compute
+from vgg_viz.studies.picture_request import Question, understood
+from vgg_viz.studies.preset import LARGE_GIGAMACS, PRESETS
+
+LONGEST_SIDE = 8  # times the shorter one: what is cut off anyway is not resized first
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One picture, asked and answered.
+
+    rows         of the network's geometry
+    source       the checkpoint, and the file that it came from
+    batch        the one picture as the network sees it
+    original     height and width of the file [px]
+    removal      in the order of the leading method; None where the preset leaves it out, and for a unit
+    others       in those of the other methods, without random orders; none for a network whose passes take a while
+    seconds      {part: wall clock [s]}
+    """
+
+    source: Source
+    model: nn.Module
+    rows: tuple[LayerGeometry, ...]
+    batch: Batch
+    original: tuple[int, int]
+    question: Question
+    computed: Maps
+    removal: Removal | None
+    others: Mapping[str, Removal]
+    preset: str
+    seed: int
+    warnings: tuple[str, ...]
+    seconds: Mapping[str, float]
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        return self.source.checkpoint
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.checkpoint.classes
+
+    @property
+    def name(self) -> str:
+        return self.batch.names[0]
+
+    @property
+    def leading(self) -> str:
+        """The method whose maps stand large."""
+        return self.question.methods[0]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the picture [px]."""
+        return int(self.batch.images.shape[-2]), int(self.batch.images.shape[-1])
+
+    def map(self, method: str, index: int) -> Tensor:
+        """(H, W) the map of a method for a class, or for the unit, on the picture."""
+        return self.placed(self.computed.maps[method, index])
+
+    def placed(self, one: Attribution, values: Tensor | None = None) -> Tensor:
+        """(H, W) a map, or other values (h, w) of its layer, on the picture."""
+        given = (one.values[:1] if values is None else values[None]).float().cpu()
+        return on_picture(given, one.layer, fields_of(self.rows), self.size)[0]
+
+
+def explained(
+    source: str | os.PathLike[str] | None,
+    image: str | os.PathLike[str],
+    *,
+    methods: Sequence[str] = (),
+    target: str | int | None = None,
+    against: str | int | None = None,
+    unit: str | None = None,
+    layer: str | None = None,
+    preset: str = "standard",
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    overrides: Mapping[str, Any] | None = None,
+) -> Explanation:
+    """Open, ask and measure; nothing is painted or written yet.
+
+    source   checkpoint file, a variant's name, or None for the bundled Tiny VGG
+    image    a picture file
+    others   as on the command line, see `question.understood`
+    raises   InputRefused and its kin
+    """
+    if preset not in PRESETS:
+        raise UnknownName("preset", preset, PRESETS)
+    clock = [time.perf_counter()]
+    own = opened(source, seed=seed, overrides=overrides)
+    checkpoint = own.checkpoint
+    model = build(checkpoint).to(device)
+    rows = geometry(model)
+    clock.append(time.perf_counter())
+    batch, original, warnings = prepared(Path(image), checkpoint)
+    question = understood(model, checkpoint.classes, by=methods, target=target, against=against, layer=layer, unit=unit)
+    clock.append(time.perf_counter())
+    found = compute(model, batch.images.to(device), question, rows, seed=seed, channels=preset != "quick")
+    clock.append(time.perf_counter())
+    asked = preset != "quick" and found.classes is not None
+    hide = partial(_removed, model, batch.images[0].to(device), found, rows, preset, seed)
+    removed = hide(question.methods[0]) if asked else None
+    others = {
+        name: hide(name, orders=0) for name in question.methods[1:] if asked and (preset == "full" or not _large(rows))
+    }
+    clock.append(time.perf_counter())
+    parts = dict(
+        zip(
+            ("loading", "reading", "network", "removal"),
+            (after - before for before, after in pairwise(clock)),
+            strict=True,
+        )
+    )
+    return Explanation(
+        own, model, rows, batch, original, question, found, removed, others, preset, seed, warnings, parts
+    )
+
+
+def prepared(file: Path, checkpoint: Checkpoint) -> tuple[Batch, tuple[int, int], tuple[str, ...]]:
+    """The picture as the network takes it, the height and width of the file [px], and what was done to it, in sentences."""
+    name = os.fsencode(file.name).decode("utf-8", "backslashreplace")
+    picture = decode(file, name=name)
+    height, width = picture.shape[-2:]
+    side = checkpoint.architecture.image_side
+    said = []
+    if height != width:
+        said.append(f"The picture has {width} × {height} px; the network sees its centre square.")
+    if min(height, width) < side:
+        said.append(
+            f"The picture's shorter side has {min(height, width)} px and was enlarged to the {side} px that the network reads: it is blurred there."
+        )
+    if max(height, width) > LONGEST_SIDE * min(height, width):
+        picture = centre_crop(picture, min(height, width))
+    batch = in_channels(Batch(resize(picture, side, "cover")[None].contiguous(), None, (name,)), checkpoint)
+    return batch, (height, width), tuple(said)
+
+
+def _large(rows: Sequence[LayerGeometry]) -> bool:
+    return sum(row.macs for row in rows) / 1e9 >= LARGE_GIGAMACS
+
+
+def _removed(
+    model: nn.Module,
+    image: Tensor,
+    found: Maps,
+    rows: tuple[LayerGeometry, ...],
+    preset: str,
+    seed: int,
+    method: str,
+    *,
+    orders: int | None = None,
+) -> Removal:
+    if found.classes is None:
+        raise TypeError("classes were expected")
+    first, second = (found.maps[method, index] for index in (found.classes.predicted, found.classes.expected))
+    size = (int(image.shape[-2]), int(image.shape[-1]))
+    evidence = (first.values[:1] - second.values[:1] if first.signed else first.values[:1]).float().cpu()
+    evidence = on_picture(evidence, first.layer, fields_of(rows), size)[0]
+    if first.layer is None:
+        evidence = blur(evidence[None], min(size) / 28)[
+            0
+        ]  # the grain of a pixel map is finer than anything that can be hidden
+    large = _large(rows)
+    shares = COARSE if large and preset != "full" else FINE
+    usual, refinements = (2 if large else 8, 2 if large else 5) if preset != "full" else (4 if large else 32, 5)
+    return removal(
+        lambda pictures: predict_logits(model, pictures),
+        image,
+        evidence,
+        said=found.classes.predicted,
+        expected=found.classes.expected,
+        shares=shares,
+        orders=usual if orders is None else orders,
+        refinements=refinements,
+        seed=seed,
+    )

@@ -1,0 +1,287 @@
+"""Which preprocessing a network was trained with: candidates held against what it remembers of its pictures, or against its answers.
+
+With batch norm, the first one's running mean and variance are those of training; pictures under the right normalisation reproduce them.
+Without, labelled pictures tell by their loss, others by how much the answers tell about the pictures. Nothing is ever changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import log
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vgg_viz.capture.predict import predict_logits
+from vgg_viz.models.names import layers
+from vgg_viz.records import Architecture
+from vgg_viz.studies.preset import LARGE_GIGAMACS
+from vgg_viz.studies.subject import Subject
+
+MOST_PICTURES = 64
+FEWEST = {"batch norm": 4, "loss": 8, "confidence": 16}  # pictures below which nothing is said
+RESAMPLES, DOUBT = 300, 0.02  # of the pictures; share of them in which another candidate may still win
+# Measured in benchmarks/detective.py: a candidate is out when its misfit is this many times the best one's, and more by that much.
+TIMES, MORE = 1.6, 0.02
+WORST_FIT = 0.45  # of the best, log(1 + divergence): above, no candidate explains the statistics (noise, another kind of picture)
+LEAST_LOSS_GAP, LEAST_TOLD_GAP = (
+    0.05,
+    0.25,
+)  # [nat]; share of the most that answers can tell: larger inputs always tell a little more
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A usual normalisation: pictures in [0, 1], RGB, become (x - mean) / std; bgr: then blue comes first."""
+
+    name: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    bgr: bool = False
+
+    @property
+    def flags(self) -> str:
+        """What to add to a command; there is no option for the order of colours."""
+        numbers = [",".join(f"{value:.6g}" for value in values) for values in (self.mean, self.std)]
+        turn = " with the colours of the first layer's weights turned around (weight.flip(1))" if self.bgr else ""
+        return f"--mean {numbers[0]} --std {numbers[1]}{turn}"
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """What the pictures say.
+
+    by        "batch norm" (score: misfit, log(1 + divergence)), "loss" (score: cross-entropy [nat]) or "confidence" (score: what the
+              answers leave untold, as a share)
+    scores    candidates with their scores, the best (lowest) first
+    possible  candidates that the pictures do not exclude; one: clear; several: cannot tell which; none: none explains what is there
+    margin    score of the best one outside of `possible`, over that of the best; None where there is none
+    given     the candidate that is in use now
+    """
+
+    by: str
+    pictures: int
+    scores: tuple[tuple[Candidate, float], ...]
+    possible: tuple[Candidate, ...]
+    margin: float | None
+    given: Candidate
+
+    @property
+    def clear(self) -> bool:
+        """Whether the evidence names one candidate."""
+        return len(self.possible) == 1
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether there is clear evidence against what is in use."""
+        return bool(self.possible) and self.given not in self.possible
+
+    def sentence(self) -> str:
+        """The evidence, the alternatives and the next step."""
+        what = {
+            "batch norm": "the first batch norm's running statistics",
+            "loss": "the loss on the labelled pictures",
+            "confidence": "how much the answers tell about the pictures",
+        }[self.by]
+        pictures = f"{self.pictures} picture{'s' if self.pictures != 1 else ''}"
+        if not self.scores:
+            return (
+                f"Preprocessing: cannot tell from {pictures}; at least {FEWEST[self.by]} are needed to judge by {what}."
+            )
+        best, score = self.scores[0]
+        if not self.possible:
+            return (
+                f"Preprocessing: cannot tell; under no usual normalisation do {pictures} agree with {what} "
+                f"(best: {best.name}, {score:.3g})."
+            )
+        margin = (
+            f", the next best {self.margin:.1f} times as far"
+            if self.margin is not None and self.by == "batch norm"
+            else ""
+        )
+        names = " or ".join(candidate.name for candidate in self.possible)
+        if self.contradicts:
+            return (
+                f"Preprocessing: {self.given.name} is in use, but {what} on {pictures} say{'s' if self.by == 'loss' else ''} {names} "
+                f"({score:.3g} against {self._score(self.given):.3g}); try {self.possible[0].flags}."
+            )
+        if self.clear:
+            return (
+                f"Preprocessing: {names}, which is in use, is what {what} on {pictures} ask for ({score:.3g}{margin})."
+            )
+        return (
+            f"Preprocessing: cannot tell {names} apart by {what} on {pictures}; {self.given.name} is in use and stays."
+        )
+
+    def _score(self, candidate: Candidate) -> float:
+        return next((score for other, score in self.scores if other == candidate), float("nan"))
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "by": self.by,
+            "pictures": self.pictures,
+            "given": self.given.name,
+            "possible": [c.name for c in self.possible],
+            "clear": self.clear,
+            "contradicts": self.contradicts,
+            "margin": self.margin,
+            "sentence": self.sentence(),
+            "candidates": [
+                {"name": c.name, "score": score, "mean": c.mean, "std": c.std, "bgr": c.bgr, "flags": c.flags}
+                for c, score in self.scores
+            ],
+        }
+
+
+def candidates(architecture: Architecture, images: Tensor) -> tuple[Candidate, ...]:
+    """The usual normalisations, the one in use first, and that by the pictures' own mean and spread."""
+    channels = architecture.in_channels
+    own = (tuple(images.mean((0, 2, 3)).tolist()), tuple(images.std((0, 2, 3)).clamp(min=1e-3).tolist()))
+    imagenet, cifar = (
+        ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ((0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)),
+    )
+    caffe = (tuple(value / 255 for value in (123.68, 116.779, 103.939)), (1 / 255,) * 3)
+    unit, bytes_, signed = ((0.0,) * 3, (1.0,) * 3), ((0.0,) * 3, (1 / 255,) * 3), ((0.5,) * 3, (0.5,) * 3)
+    found = [
+        Candidate("[0, 1]", *unit),
+        Candidate("ImageNet mean and std", *imagenet),
+        Candidate("[-1, 1]", *signed),
+        Candidate("0 to 255", *bytes_),
+        Candidate("CIFAR mean and std", *cifar),
+        Candidate("mean subtraction in 0 to 255", *caffe),
+        Candidate("caffe: BGR, mean subtraction in 0 to 255", *caffe, bgr=True),
+        Candidate("BGR, ImageNet mean and std", *imagenet, bgr=True),
+        Candidate("BGR, [0, 1]", *unit, bgr=True),
+        Candidate("BGR, 0 to 255", *bytes_, bgr=True),
+    ]
+    if channels == 1:
+        found = [Candidate(c.name, (sum(c.mean) / 3,), (sum(c.std) / 3,)) for c in found if not c.bgr]
+        found.append(Candidate("MNIST mean and std", (0.1307,), (0.3081,)))
+    found.append(Candidate("the pictures' own mean and std", *own))
+    given = Candidate("the mean and std given", architecture.mean, architecture.std)
+    named = next((c for c in found if not c.bgr and _same(c, given)), given)
+    return (named, *(c for c in found if c != named))
+
+
+def _same(one: Candidate, other: Candidate) -> bool:
+    pairs = zip((*one.mean, *one.std), (*other.mean, *other.std), strict=True)
+    return all(abs(a - b) < 1e-3 * max(abs(b), 1e-2) for a, b in pairs)
+
+
+def detect(model: nn.Module, images: Tensor, labels: Tensor | None = None, *, seed: int = 0) -> Detection:
+    """Hold every candidate against the network.
+
+    images  (N, C, H, W) in [0, 1]; of more than MOST_PICTURES, evenly chosen ones are used
+    labels  (N,) or None
+    The model is not changed: pictures are turned so that its own first layer makes of them what the candidate would.
+    """
+    architecture = model.architecture
+    if not isinstance(architecture, Architecture):
+        raise TypeError("a model from vgg_viz.build was expected")
+    chosen = torch.linspace(0, len(images) - 1, min(len(images), MOST_PICTURES)).round().long()
+    images, labels = images[chosen], None if labels is None else labels[chosen]
+    tried = candidates(architecture, images)
+    norm = next((layer.module for layer in layers(model) if isinstance(layer.module, nn.BatchNorm2d)), None)
+    by = "batch norm" if norm is not None else "loss" if labels is not None else "confidence"
+    if len(images) < FEWEST[by]:
+        return Detection(by, len(images), (), (), None, tried[0])
+    dice = torch.Generator().manual_seed(seed)
+    # The first row is the pictures as they are; the others are drawn with replacement.
+    draws = torch.cat(
+        [torch.arange(len(images))[None], torch.randint(len(images), (RESAMPLES, len(images)), generator=dice)]
+    )
+    if isinstance(norm, nn.BatchNorm2d):
+        scores = [_misfit(model, norm, _turned(images, candidate, architecture), draws) for candidate in tried]
+        out: Callable[[Tensor, Tensor], Tensor] = lambda other, best: other > TIMES * best + MORE  # noqa: E731
+        fits = WORST_FIT
+    else:
+        logits = [predict_logits(model, _turned(images, candidate, architecture)) for candidate in tried]
+        if labels is not None:
+            losses = [nn.functional.cross_entropy(one, labels, reduction="none") for one in logits]
+            scores = [loss[draws].mean(1) for loss in losses]
+            out = lambda other, best: other > 1.1 * best + LEAST_LOSS_GAP  # noqa: E731
+            fits = 0.8 * log(max(2, architecture.num_classes))
+        else:
+            scores = [_untold(one, draws) for one in logits]
+            out = lambda other, best: other > best + LEAST_TOLD_GAP  # noqa: E731
+            fits = 0.6
+    return _decided(by, len(images), tried, scores, out, fits)
+
+
+def detected(subject: Subject) -> Detection | None:
+    """The same for a report; None without pictures, or where a large network without batch norm would cost many passes."""
+    batch = subject.material.labelled or subject.material.given
+    normed = any(row.kind == "bn" for row in subject.geometry)
+    if batch is None or (not normed and sum(row.macs for row in subject.geometry) > LARGE_GIGAMACS * 1e9):
+        return None
+    return detect(subject.model, batch.images, batch.labels, seed=subject.seed)
+
+
+def _decided(
+    by: str,
+    pictures: int,
+    tried: Sequence[Candidate],
+    scores: Sequence[Tensor],
+    out: Callable[[Tensor, Tensor], Tensor],
+    fits: float,
+) -> Detection:
+    order = sorted(range(len(tried)), key=lambda n: float(scores[n][0]))
+    best = scores[order[0]]
+    ranked = tuple((tried[n], float(scores[n][0])) for n in order)
+    if float(best[0]) > fits:
+        return Detection(by, pictures, ranked, (), None, tried[0])
+    # A candidate stays possible while it is not clearly worse in nearly every draw of the pictures.
+    possible = [n for n in order if n == order[0] or float((~out(scores[n], best)).float().mean()) > DOUBT]
+    rest = [float(scores[n][0]) for n in order if n not in possible]
+    margin = rest[0] / max(float(best[0]), 1e-6) if rest else None
+    return Detection(by, pictures, ranked, tuple(tried[n] for n in possible), margin, tried[0])
+
+
+def _turned(images: Tensor, candidate: Candidate, architecture: Architecture) -> Tensor:
+    """Pictures of which the network's own normalisation makes what the candidate makes of the originals."""
+    shape = (1, -1, 1, 1)
+    mean, std = (torch.tensor(values).view(shape) for values in (candidate.mean, candidate.std))
+    own_mean, own_std = (torch.tensor(values).view(shape) for values in (architecture.mean, architecture.std))
+    wanted = (images - mean) / std
+    return (wanted.flip(1) if candidate.bgr else wanted) * own_std + own_mean
+
+
+def _misfit(model: nn.Module, norm: nn.BatchNorm2d, images: Tensor, draws: Tensor) -> Tensor:
+    """How far what the first convolution says lies from what its batch norm remembers: (draws,) mean log(1 + divergence).
+
+    The symmetric Kullback-Leibler divergence of two normal distributions for each channel; channels that never varied are left out.
+    """
+    first = next(layer.module for layer in layers(model) if layer.kind == "conv")
+    device = next(model.parameters()).device
+    if norm.running_mean is None or norm.running_var is None:
+        return torch.full((len(draws),), float("inf"))
+    normalise = model.get_submodule("normalise")
+    with torch.no_grad():
+        said = [first(normalise(part.to(device))).double().cpu() for part in torch.split(images, 8)]
+        means = torch.cat([maps.mean((2, 3)) for maps in said])
+        squares = torch.cat([maps.square().mean((2, 3)) for maps in said])
+    centre, spread = norm.running_mean.double().cpu(), norm.running_var.double().cpu()
+    kept = spread > 1e-6 * spread.median()
+    mean = means[draws].mean(1)[:, kept]
+    variance = (squares[draws].mean(1)[:, kept] - mean**2).clamp(min=1e-12)
+    centre, spread = centre[kept], spread[kept]
+    divergence = 0.25 * (variance / spread + spread / variance - 2) + 0.25 * (mean - centre) ** 2 * (
+        1 / spread + 1 / variance
+    )
+    return torch.log1p(divergence).mean(1)
+
+
+def _untold(logits: Tensor, draws: Tensor) -> Tensor:
+    """What the answers leave untold about which picture they are for: 1 - mutual information over its most, (draws,) in [0, 1].
+
+    Sure answers alone prove nothing: too large inputs make any network sure, of one class. Answers that are sure and differ do.
+    """
+    probabilities = logits.double().softmax(1)
+    entropies = -(probabilities * probabilities.clamp(min=1e-30).log()).sum(1)
+    average = probabilities[draws].mean(1)
+    told = -(average * average.clamp(min=1e-30).log()).sum(1) - entropies[draws].mean(1)
+    return 1 - told / log(max(2, min(logits.shape[1], len(logits))))

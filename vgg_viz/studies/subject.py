@@ -1,0 +1,167 @@
+"""The subject of a report: one checkpoint, its pictures, and what several sections need of both, computed once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from vgg_viz.capture.hooks import capture
+from vgg_viz.capture.predict import predict_logits
+from vgg_viz.models.geometry import LayerGeometry, geometry
+from vgg_viz.models.vgg import title
+from vgg_viz.records import Activations, Batch, Checkpoint
+from vgg_viz.studies.inputs import Material
+from vgg_viz.studies.map_cache import MapCache
+from vgg_viz.studies.preset import Preset
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the network said about labelled pictures.
+
+    logits         (N, K); probabilities (N, K); predicted (N,); confidence (N,) probability of the predicted class
+    correct        (N,) bool
+    """
+
+    batch: Batch
+    labels: Tensor
+    logits: Tensor
+
+    @cached_property
+    def probabilities(self) -> Tensor:
+        return self.logits.softmax(1)
+
+    @cached_property
+    def predicted(self) -> Tensor:
+        return self.logits.argmax(1)
+
+    @cached_property
+    def confidence(self) -> Tensor:
+        return self.probabilities.amax(1)
+
+    @cached_property
+    def correct(self) -> Tensor:
+        return self.predicted == self.labels
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """The few pictures that the report looks into, and what every layer said about them: one forward pass."""
+
+    batch: Batch
+    activations: Activations
+
+    @property
+    def logits(self) -> Tensor:
+        return self.activations.logits
+
+    @property
+    def predicted(self) -> Tensor:
+        return self.logits.argmax(1)
+
+
+class Subject:
+    """One checkpoint under study: what several sections need is computed once, when the first of them asks."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        model: nn.Module,
+        material: Material,
+        preset: Preset,
+        seed: int,
+        *,
+        maps: MapCache | None = None,
+    ) -> None:
+        """maps  where the maps of the report come from; None: a cache that writes nothing"""
+        self.checkpoint, self.model, self.material, self.preset, self.seed = checkpoint, model, material, preset, seed
+        self.maps = MapCache(model, checkpoint.classes, preset, seed) if maps is None else maps
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.checkpoint.classes
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @cached_property
+    def geometry(self) -> tuple[LayerGeometry, ...]:
+        return geometry(self.model)
+
+    @cached_property
+    def conv_layers(self) -> tuple[LayerGeometry, ...]:
+        return tuple(row for row in self.geometry if row.kind == "conv")
+
+    @cached_property
+    def answers(self) -> Answers | None:
+        """Logits of the labelled pictures; None when there are none."""
+        batch = self.material.labelled
+        if batch is None or batch.labels is None:
+            return None
+        return Answers(batch, batch.labels, predict_logits(self.model, batch.images))
+
+    @cached_property
+    def looked(self) -> Looked | None:
+        """The pictures to look into: those given, else mistakes and successes among the labelled ones."""
+        batch = self.material.looked or self._chosen()
+        if batch is None:
+            return None
+        acts = capture(self.model, batch.images.to(self.device))
+        maps = {name: value.cpu() for name, value in acts.maps.items()}
+        return Looked(batch, Activations(maps, acts.logits.cpu()))
+
+    def _chosen(self) -> Batch | None:
+        answers = self.answers
+        if answers is None:
+            return None
+        return picked(answers.batch, choose(answers, self.preset.pictures))
+
+
+def choose(answers: Answers, count: int, *, mistakes: int | None = None) -> list[int]:
+    """Which labelled pictures to look into: right ones of each class in turn, then the most confident mistakes.
+
+    mistakes  how many of them are wrong answers; None: half; more where too few are right
+
+    Mistakes teach most, but only beside successes; no picture is chosen for the beauty of its map.
+    """
+    order = answers.confidence.argsort(descending=True, stable=True).tolist()
+    most_wrong = max(count // 2 if mistakes is None else mistakes, count - int(answers.correct.sum()))
+    wrong = [i for i in order if not answers.correct[i]][:most_wrong]
+    # Right ones in the order of the file, each class in turn: "right" must not mean "the easiest".
+    turn: Counter[int] = Counter()
+    ranked = []
+    for i, (label, good) in enumerate(zip(answers.labels.tolist(), answers.correct.tolist(), strict=True)):
+        if good:
+            ranked.append((turn[label], i))
+            turn[label] += 1
+    right = [i for _, i in sorted(ranked)][: count - len(wrong)]
+    return sorted(right) + wrong
+
+
+def picked(batch: Batch, indices: list[int]) -> Batch:
+    """The pictures at `indices`, in that order."""
+    return Batch(
+        batch.images[indices],
+        None if batch.labels is None else batch.labels[indices],
+        tuple(batch.names[i] for i in indices),
+        None if batch.masks is None else batch.masks[indices],
+        boxed=None if batch.boxed is None else batch.boxed[indices],
+        told=batch.told,
+    )
+
+
+def spread(count: int, most: int) -> list[int]:
+    """Which `most` of `count` pictures, or of other things in an order: the first, the last, and evenly between; each once."""
+    return sorted({round(i * (count - 1) / max(1, most - 1)) for i in range(most)})
+
+
+def subtitle(subject: Subject) -> str:
+    """The network and its task in one line."""
+    architecture = subject.checkpoint.architecture
+    kind = "RGB" if architecture.in_channels == 3 else "grey"
+    return f"{title(architecture)}, {architecture.num_classes:,} classes, {architecture.image_side} px {kind} pictures"
