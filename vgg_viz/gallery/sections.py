@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from vgg_viz.errors import UnknownName
+from vgg_viz.gallery.texts import Texts
 from vgg_viz.records import Exhibit, Finding
 from vgg_viz.registry import Registry
 
@@ -47,9 +48,9 @@ def section(
     slug: str,
     *,
     study: str | Sequence[str],
-    title: str,
-    lead: str,
     order: int,
+    title: str = "",
+    lead: str = "",
     when: Callable[[Any], bool] = lambda _subject: True,
     optional: bool = False,
 ) -> Callable[[Make], Make]:
@@ -58,6 +59,7 @@ def section(
     study  of KINDS; the function is given what a study of that kind is about: a `Subject` for a report, a `Pair` for a comparison,
            a `Walk` for a timeline, an `Explanation`, a `Case` for an audit
     order  sections stand in this order
+    title, lead  where they are not given: `[section.SLUG]` of the texts beside the module
     others as in `Section`
     A section that cannot be made raises SectionMissing with the reason and the command that fills it.
     """
@@ -77,4 +79,12 @@ def section(
 
 def sections_of(kind: str) -> list[Section]:
     """All sections of a kind of gallery, in the order of the page."""
-    return sorted((one for _, one in SECTIONS.items() if one.kind == kind), key=lambda one: one.order)
+    return sorted((_worded(one) for _, one in SECTIONS.items() if one.kind == kind), key=lambda one: one.order)
+
+
+def _worded(one: Section) -> Section:
+    """A section with its title and lead in the language of the moment."""
+    if one.title:
+        return one
+    texts = Texts(one.make.__module__)
+    return replace(one, title=texts.say(f"section.{one.slug}.title"), lead=texts.say(f"section.{one.slug}.lead"))
