@@ -98,7 +98,8 @@ def module_with_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     (tmp_path / "worded" / "__init__.py").write_text("")
     (tmp_path / "worded" / "page.en.toml").write_text(
         '[wall]\ntitle = "{{ count | counted(\'map\') }}"\nsee = """\nOne\n  two {{ name }}."""\n'
-        'read = "{{ share | percent }} of {{ name }}"\ncannot = "{{ share | fmt(\'.3f\') }}"\nalt = "Wall"\n[end]\nfull = "Full stop."\n'
+        'read = "{{ share | percent }} of {{ name }}"\ncannot = "{{ share | fmt(\'.3f\') }}"\nalt = "Wall"\n'
+        '[end]\nfull = "Full stop."\n'
     )
     (tmp_path / "worded" / "page.fr.toml").write_text('[wall]\nsee = "Un, deux {{ name }}."\n')
     monkeypatch.syspath_prepend(str(tmp_path))

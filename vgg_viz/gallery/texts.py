@@ -31,7 +31,7 @@ from vgg_viz.records import Caption
 
 ORIGINAL = "en"  # the language that every module has; where another lacks a text, this one stands
 _LANGUAGE: ContextVar[str] = ContextVar("language", default=ORIGINAL)
-_ENVIRONMENT = Environment(undefined=StrictUndefined, autoescape=False)  # noqa: S701 - the page escapes every text
+_ENVIRONMENT = Environment(undefined=StrictUndefined, autoescape=False)  # the page escapes every text
 _ENVIRONMENT.filters.update(counted=counted, listed=listed, percent=percent, rows_of=rows_of, fmt=format)
 
 
