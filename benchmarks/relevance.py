@@ -17,9 +17,9 @@ from collections.abc import Callable
 import torch
 from captum.attr import LRP
 from torch import Tensor, nn
-from vgg_viz.attribution.methods.lrp.conservation import ledger
 
 from vgg_viz.attribution import Options, attribute, methods
+from vgg_viz.attribution.lrp.conservation import ledger
 from vgg_viz.capture.hooks import evaluating, frozen
 from vgg_viz.models.build import build
 

@@ -12,10 +12,10 @@ import torch
 from serving import picture
 from stand_in_device import DEVICE, stand_in
 from torch.nn import functional as F
-from vgg_viz.attribution.methods.lrp.conservation import ledger
 
 import vgg_viz
 from vgg_viz.attribution import attribute, cams_all_layers, gradient_bundle, methods
+from vgg_viz.attribution.lrp.conservation import ledger
 from vgg_viz.capture.hooks import capture
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.cli import main

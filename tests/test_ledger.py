@@ -5,9 +5,9 @@ import pytest
 import torch
 from matplotlib.collections import LineCollection
 from torch import nn
-from vgg_viz.attribution.methods.lrp.conservation import ledger
 
 from vgg_viz.attribution import attribute
+from vgg_viz.attribution.lrp.conservation import ledger
 from vgg_viz.attribution.methods.lrp import PRESETS
 from vgg_viz.errors import UnknownName, VggVizError
 from vgg_viz.figures.ledger import Books, relevance_ledger

@@ -6,10 +6,10 @@ import torch
 from captum.attr import LRP, InputXGradient
 from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, GammaRule
 from torch import Tensor, nn
-from vgg_viz.attribution.methods.lrp.propagation import Preset, _Led, propagate
-from vgg_viz.attribution.methods.lrp.rules import AlphaBeta, Box, Epsilon, Flat, Gamma, Pass
 
 from vgg_viz.attribution import attribute
+from vgg_viz.attribution.lrp.propagation import Preset, _Led, propagate
+from vgg_viz.attribution.lrp.rules import AlphaBeta, Box, Epsilon, Flat, Gamma, Pass
 from vgg_viz.attribution.methods.lrp import PRESETS
 from vgg_viz.attribution.targets import Against
 from vgg_viz.capture.hooks import evaluating, frozen
