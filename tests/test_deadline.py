@@ -325,7 +325,7 @@ def test_a_report_ends_near_its_budget_and_what_it_cut_is_named_in_three_places(
         assert name in result.warnings[-1]
         assert name in page
     assert {title for title, _ in result.missing} == set(told["skipped"]) & {"Data", "Mistakes"}
-    assert set(result.missing) == result.told, "one sentence on stderr tells of all of them"
+    assert set(result.missing) == result.in_warnings, "one sentence on stderr tells of all of them"
     assert f"Asked {budget:g} s, took {spent:.1f} s" in result.warnings[-1]
 
 
@@ -352,13 +352,13 @@ def test_an_interrupted_report_goes_on_with_more_seconds_from_the_maps_that_it_h
     result, manifest, _, _ = slow_report(50_000.0)
     count = len(manifest["maps"])
     assert count > 4
-    assert result.said[0].startswith(f"{count} of {count} sets of maps were read")
+    assert result.notes[0].startswith(f"{count} of {count} sets of maps were read")
 
 
 def test_parts_that_a_budget_left_out_are_told_in_one_sentence_and_are_missing_all_the_same(capsys, tmp_path):
     cut, failed = ("Data", "Left out."), ("Mistakes", "this part failed")
-    result = builder.Result(
-        tmp_path / "index.html", (cut, failed), ("To stay within the budget.",), told=frozenset({cut})
+    result = builder.GalleryResult(
+        tmp_path / "index.html", (cut, failed), ("To stay within the budget.",), in_warnings=frozenset({cut})
     )
     options = Namespace(command="report", json=True, open=False)
     assert landed(options, result) == 1
@@ -373,7 +373,7 @@ def test_without_a_budget_nothing_is_asked_and_nothing_is_said_of_one(slow_repor
     result, manifest, _, order = slow_report(None)
     assert order == ("overview", "data", "mistakes", "attention", "evidence"), "in the page's order"
     assert "budget" not in manifest
-    assert "budget" not in " ".join(result.said)
+    assert "budget" not in " ".join(result.notes)
     assert {one["method"] for one in manifest["maps"]} >= {"integrated_gradients", "occlusion"}
 
 

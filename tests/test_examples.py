@@ -17,7 +17,7 @@ from telling import tells
 from vgg_viz.attribution import attribute
 from vgg_viz.data import shapes
 from vgg_viz.errors import SectionMissing
-from vgg_viz.gallery.page import Page, Section, Shown, render
+from vgg_viz.gallery.page import Page, PageExhibit, PageSection, render
 from vgg_viz.maths.heatmaps import place
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
@@ -105,7 +105,7 @@ def test_a_small_set_is_shown_whole(checkpoint, batch):
     assert tells(found.caption.see, "All 12 ")
 
 
-def test_without_labels_the_chapter_says_why_it_is_missing(checkpoint, batch):
+def test_without_labels_the_section_says_why_it_is_missing(checkpoint, batch):
     for nothing in (None, replace(batch, labels=None)):
         with pytest.raises(SectionMissing, match="no labelled pictures"):
             list(examples(subject_of(checkpoint, nothing)))
@@ -251,7 +251,9 @@ def test_the_stored_pictures_resemble_the_originals_more_than_any_other(exhibit,
 
 
 def page_of(exhibit) -> Page:
-    section = Section("examples", "Examples", shown=(Shown(exhibit, files=(("CSV", "data/examples-grid.csv"),)),))
+    section = PageSection(
+        "examples", "Examples", exhibits=(PageExhibit(exhibit, files=(("CSV", "data/examples-grid.csv"),)),)
+    )
     return Page("t", "", (), (), (), (section,), ())
 
 
@@ -263,7 +265,7 @@ def test_two_hundred_examples_weigh_less_than_150_kb(checkpoint):
     assert len(choose(answers, 200, mistakes=150)) == 200
     with_grid, without = (
         len(re.sub(r"<script>.*?</script>|<style>.*?</style>", "", render(one), flags=re.DOTALL))
-        for one in (page_of(only(subject)), Page("t", "", (), (), (), (Section("examples", "Examples"),), ()))
+        for one in (page_of(only(subject)), Page("t", "", (), (), (), (PageSection("examples", "Examples"),), ()))
     )
     assert 60_000 < with_grid - without < 135_000  # and 24 kB of script and style of its own
 

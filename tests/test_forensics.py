@@ -175,7 +175,7 @@ def test_batch_norms_that_were_never_used_shut_or_stuck_are_told():
     assert {name: norm.negative for name, norm in found.items() if norm.negative} == {"bn4_1": (1,)}
 
 
-def chapter(model: nn.Module, checkpoint: Checkpoint | None = None) -> tuple[list[Exhibit], list[Finding]]:
+def made_section(model: nn.Module, checkpoint: Checkpoint | None = None) -> tuple[list[Exhibit], list[Finding]]:
     """What the section shows and finds."""
     checkpoint = checkpoint or replace(load(), architecture=model.architecture)
     subject = Subject(checkpoint, model, Material(None, None, None, None, None, ()), PRESETS["quick"], 0)
@@ -184,7 +184,7 @@ def chapter(model: nn.Module, checkpoint: Checkpoint | None = None) -> tuple[lis
 
 
 def test_a_sound_file_adds_nothing_to_the_verdict_and_shows_what_it_says_in_numbers():
-    exhibits, findings = chapter(trained())
+    exhibits, findings = made_section(trained())
     assert findings == []
     weights, spectra, table = exhibits
     found = {layer.name: layer for layer in examine_weights(trained())}
@@ -208,7 +208,7 @@ def test_what_is_wrong_is_one_line_at_the_top_that_names_the_layers():
     torch_default(nn.Sequential(find(model, "conv2_1").module))
     with torch.no_grad():
         find(model, "conv1_2").module.weight[3] = 0
-    _, (finding,) = chapter(model)
+    _, (finding,) = made_section(model)
     assert finding.level == "warn"
     assert tells(finding.text, "conv2_1", "drawn at random")
     assert "1 silent filters in conv1_2" not in finding.text
@@ -217,10 +217,10 @@ def test_what_is_wrong_is_one_line_at_the_top_that_names_the_layers():
 
 def test_a_file_that_was_never_trained_is_named_so_but_a_variants_name_is_not():
     model = build("vgg11_bn", **SMALL)
-    _, (finding,) = chapter(model)
+    _, (finding,) = made_section(model)
     assert tells(finding.text, "not trained")
     assert "never updated" not in finding.text  # that goes without saying
-    _, findings = chapter(model, load("vgg11_bn"))
+    _, findings = made_section(model, load("vgg11_bn"))
     assert findings == []
 
 
@@ -230,7 +230,7 @@ def test_running_statistics_that_were_lost_beside_trained_weights_are_a_fault():
     for layer in layers(model):
         if isinstance(layer.module, nn.BatchNorm2d):
             layer.module.reset_running_stats()
-    _, (finding,) = chapter(model)
+    _, (finding,) = made_section(model)
     assert tells(finding.text, "never updated", "mean 0, variance 1")
 
 

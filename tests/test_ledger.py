@@ -96,7 +96,7 @@ def exhibits():
     return {shown.slug: shown for shown in relevance(Subject(checkpoint, model, material, preset, 0))}
 
 
-def test_the_chapter_says_the_numbers_that_its_figures_show(exhibits):
+def test_the_section_says_the_numbers_that_its_figures_show(exhibits):
     assert list(exhibits) == ["relevance-maps", "relevance-ledger"]
     numbers = exhibits["relevance-ledger"].numbers
     for name, book in numbers["books"].items():

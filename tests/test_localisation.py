@@ -96,7 +96,7 @@ def exhibits():
     return {shown.slug: shown for shown in localisation(subject)}, subject
 
 
-def test_the_chapter_measures_what_it_says(exhibits):
+def test_the_section_measures_what_it_says(exhibits):
     shown, subject = exhibits
     assert list(shown) == ["localisation-steps", "localisation-overlap"]
     numbers = shown["localisation-overlap"].numbers

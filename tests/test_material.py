@@ -241,7 +241,7 @@ def test_presets_name_methods_by_rule_so_that_a_new_method_is_one_file():
     assert {"saliency", "grad_cam", "guided_backprop"} <= set(quick)
     assert not {"integrated_gradients", "smoothgrad", "occlusion"} & set(quick), "one pass or two, no more"
     assert not [name for name in quick if name.startswith("lrp_")], (
-        "LRP has a chapter of its own, and its passes are dear"
+        "LRP has a section of its own, and its passes are dear"
     )
     standard = preset_for("standard", 0.1).methods
     assert set(standard) <= set(known)

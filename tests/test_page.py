@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vgg_viz.gallery.html_text import cell, texts, tied, visible
-from vgg_viz.gallery.page import IndexRow, Page, Section, Shown, render, render_index
+from vgg_viz.gallery.page import IndexRow, Page, PageExhibit, PageSection, render, render_index
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 
 RLO = "\u202e"
@@ -94,12 +94,12 @@ def page(name: str = "tiny", **changes) -> Page:
     }
     caption = Caption(f"see {name}", f"read {name}", f"cannot {name}")
     shown = (
-        Shown(
+        PageExhibit(
             Exhibit("table", name, caption, name, table=table, numbers={name: name, "share": 0.25}),
             files=(("CSV", f"data/{name}.csv"),),
         ),
-        Shown(Exhibit("viewer", "V", caption, name, viewer=viewer)),
-        Shown(
+        PageExhibit(Exhibit("viewer", "V", caption, name, viewer=viewer)),
+        PageExhibit(
             Exhibit("chart", "C", caption, name),
             "data:image/svg+xml;base64,AA==",
             "data:image/svg+xml;base64,AB==",
@@ -114,8 +114,8 @@ def page(name: str = "tiny", **changes) -> Page:
         ((name, name),),
         (name,),
         (
-            Section("one", name, f"about {name}", shown),
-            Section("two", "Two", missing=((name, f"python -m vgg_viz report {name}"),)),
+            PageSection("one", name, f"about {name}", shown),
+            PageSection("two", "Two", missing=((name, f"python -m vgg_viz report {name}"),)),
         ),
         ((name, name),),
     )
@@ -218,9 +218,9 @@ def test_the_same_page_gives_the_same_bytes():
 
 
 def test_ids_are_slugs_unique_and_never_names():
-    shown = Shown(Exhibit("same", "t", Caption("a", "b", "c"), "alt"))
+    shown = PageExhibit(Exhibit("same", "t", Caption("a", "b", "c"), "alt"))
     odd = replace(shown, exhibit=replace(shown.exhibit, slug='"><b>'))
-    sections = (Section("same", "A", shown=(shown, shown, odd)), Section("same", "B", shown=(shown,)))
+    sections = (PageSection("same", "A", exhibits=(shown, shown, odd)), PageSection("same", "B", exhibits=(shown,)))
     elements = Reader(render(page("x", sections=sections))).elements
     ids = [a["id"] for _, a in elements if a.get("id")]
     assert len(ids) == len(set(ids))
@@ -232,7 +232,9 @@ def test_ids_are_slugs_unique_and_never_names():
 
 def test_a_missing_section_gives_its_reason_and_its_command():
     text = Reader(
-        render(page(sections=(Section("data", "Data", missing=(("No pictures.", "vgg_viz report --images DIR"),)),)))
+        render(
+            page(sections=(PageSection("data", "Data", missing=(("No pictures.", "vgg_viz report --images DIR"),)),))
+        )
     ).text
     assert "Missing here. No pictures." in " ".join(text.split())
     assert "vgg_viz report --images DIR" in text
@@ -263,7 +265,9 @@ def test_numbers_of_a_column_align_and_sort_by_their_value():
 ])  # fmt: skip
 def test_cells_read_like_numbers(values, shown):
     table = Table((Column("n", "", True),), tuple((value,) for value in values))
-    sections = (Section("s", "S", shown=(Shown(Exhibit("t", "T", Caption("a", "b", "c"), "alt", table=table)),)),)
+    sections = (
+        PageSection("s", "S", exhibits=(PageExhibit(Exhibit("t", "T", Caption("a", "b", "c"), "alt", table=table)),)),
+    )
     assert tuple(re.findall(r'<td class="num"[^>]*>([^<]*)<', render(page(sections=sections)))) == shown
 
 
@@ -274,7 +278,11 @@ def test_long_lists_of_numbers_become_their_length_and_range():
         "map": [[0.0, 1.0], [2.0, 3.0]],
         "best": {"epoch": 3},
     }
-    sections = (Section("s", "S", shown=(Shown(Exhibit("t", "T", Caption("a", "b", "c"), "alt", numbers=numbers)),)),)
+    sections = (
+        PageSection(
+            "s", "S", exhibits=(PageExhibit(Exhibit("t", "T", Caption("a", "b", "c"), "alt", numbers=numbers)),)
+        ),
+    )
     rows_shown = re.findall(r"<dt><bdi>([^<]*)</bdi></dt><dd><bdi>([^<]*)</bdi>", render(page(sections=sections)))
     assert rows_shown[:4] == [
         ("loss", "20 values, 0.5 to 19.5"),

@@ -32,7 +32,7 @@ from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import load, save
 from vgg_viz.records import Caption, Checkpoint, Epoch, Exhibit, Specimen
-from vgg_viz.sections.report.report import Result, report
+from vgg_viz.sections.report.report import GalleryResult, report
 from vgg_viz.studies.inputs import labelled_pictures, specimen_batch
 from vgg_viz.studies.preset import PRESETS
 
@@ -86,7 +86,7 @@ def trained(
 class Made:
     """A finished report and what it was made from."""
 
-    def __init__(self, source: Path, result: Result, out: Path) -> None:
+    def __init__(self, source: Path, result: GalleryResult, out: Path) -> None:
         self.source, self.result, self.out = source, result, out
         self.folder = result.index.parent
         self.page = result.index.read_text(encoding="utf-8")

@@ -35,7 +35,7 @@ from vgg_viz.studies.saved_maps import KEY, SUFFIX, read
 
 @pytest.fixture(scope="module", autouse=True)
 def attention_alone():
-    """Reports of one chapter, on one thread: the others make no maps."""
+    """Reports of one section, on one thread: the others make no maps."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
@@ -120,7 +120,7 @@ def test_a_report_killed_at_any_map_goes_on_and_ends_with_the_same_bytes(source,
 
 @pytest.fixture
 def unpainted(monkeypatch):
-    """Reports whose only chapter makes the same maps and paints nothing."""
+    """Reports whose only section makes the same maps and paints nothing."""
 
     def make(subject):
         maps = attention.compute(subject, subject.looked)
@@ -144,9 +144,9 @@ def test_nothing_is_computed_twice_and_nothing_is_read_that_is_not_there(unpaint
     left_by(source, tmp_path, monkeypatch, after=10)
     made = counted(monkeypatch)
     result = report(source, out=tmp_path, preset="quick")
-    assert "10 of" in result.said[0]
+    assert "10 of" in result.notes[0]
     assert "saliency" not in made
-    assert report(source, out=tmp_path / "other", preset="quick").said == ()
+    assert report(source, out=tmp_path / "other", preset="quick").notes == ()
 
 
 def edit(path: Path, **changes) -> None:
@@ -179,7 +179,7 @@ def test_maps_that_are_stale_or_foreign_are_never_used(changes, unpainted, sourc
     for path in left_by(source, tmp_path, monkeypatch):
         edit(path, **changes)
     result = report(source, out=tmp_path, preset="quick")
-    assert result.said == ()
+    assert result.notes == ()
     again = files(result.index.parent)
     assert all(again[name] == whole[name] for name in whole if name.startswith("data/map-"))
 
@@ -190,7 +190,7 @@ def test_damaged_maps_are_computed_again(unpainted, source, whole, tmp_path, mon
         content = path.read_bytes()
         path.write_bytes(content[: dice.randrange(len(content))])
     result = report(source, out=tmp_path, preset="quick")
-    assert result.said == ()
+    assert result.notes == ()
     assert all(
         content == whole[name] for name, content in files(result.index.parent).items() if name.startswith("data/map-")
     )
@@ -200,9 +200,9 @@ def test_a_report_with_another_seed_or_preset_reads_nothing_and_leaves_the_other
     unpainted, source, tmp_path, monkeypatch
 ):
     left_by(source, tmp_path, monkeypatch)
-    assert report(source, out=tmp_path, preset="quick", seed=3).said == ()
+    assert report(source, out=tmp_path, preset="quick", seed=3).notes == ()
     assert len(list(tmp_path.glob(".tiny.maps/*/*.safetensors"))) == 4
-    assert report(source, out=tmp_path, preset="quick").said != ()
+    assert report(source, out=tmp_path, preset="quick").notes != ()
     assert not list(tmp_path.glob(".tiny.maps"))
 
 

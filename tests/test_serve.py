@@ -254,7 +254,7 @@ def test_only_the_live_page_may_ask_the_server(client):
     assert "connect-src 'self'" in client("GET", "/live").headers["content-security-policy"]
     assert "connect-src" not in client("GET", "/galleries/").headers["content-security-policy"]
     assert "connect-src" not in render_index([])
-    assert "connect-src &#39;self&#39;" in document("index.html", asks=True, rows=[], columns=[], live_href="")
+    assert "connect-src &#39;self&#39;" in document("index.html", may_fetch=True, rows=[], columns=[], live_href="")
 
 
 # ---------------------------------------------------------------- who may ask

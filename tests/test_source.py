@@ -86,4 +86,4 @@ def test_the_checksum_is_that_of_the_bytes(tmp_path):
     found = opened(tmp_path / "net.pt", seed=0)
     assert found.sha256 == hashlib.sha256((tmp_path / "net.pt").read_bytes()).hexdigest()
     assert (found.stem, found.files, found.identity) == ("net", ("net.pt",), found.sha256)
-    assert os.fspath(tmp_path) not in json_text(found.told())
+    assert os.fspath(tmp_path) not in json_text(found.facts())

@@ -272,7 +272,7 @@ def test_the_share_of_the_map_in_the_region_follows_what_the_network_uses(tmp_pa
     assert attended(walk, Suspect(Region("colour"), 1, "boat", ""), parts(walk, suspect).donors) is None
 
 
-def test_too_few_pictures_or_missing_masks_leave_the_chapter_out_with_a_reason(tmp_path):
+def test_too_few_pictures_or_missing_masks_leave_the_section_out_with_a_reason(tmp_path):
     folder = run_of(tmp_path / "run", handmade(), handmade())
     with pytest.raises(
         SectionMissing, match=r"There are 3 pictures of other classes than boat, and 8 or more are needed"

@@ -121,7 +121,7 @@ def test_the_verdict_of_the_page_says_which_maps_to_believe(found, level, words)
     assert words in said.text
 
 
-def test_the_chapter_leads_with_what_passes_and_marks_what_fails(monkeypatch):
+def test_the_section_leads_with_what_passes_and_marks_what_fails(monkeypatch):
     from test_report import trained
 
     from vgg_viz.models.build import build

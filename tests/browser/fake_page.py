@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from viewer_data import told_by_hand
 
-from vgg_viz.gallery.page import IndexRow, Page, Section, Shown
+from vgg_viz.gallery.page import IndexRow, Page, PageExhibit, PageSection
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 
 SIDE = 64
@@ -221,7 +221,7 @@ def files(slug: str, *extra: str) -> tuple[tuple[str, str], ...]:
 
 
 @cache
-def exhibits(hostile: bool) -> dict[str, Shown]:
+def exhibits(hostile: bool) -> dict[str, PageExhibit]:
     """One exhibit of each kind."""
     names = HOSTILE if hostile else CLASSES
     layers = Table(
@@ -246,7 +246,7 @@ def exhibits(hostile: bool) -> dict[str, Shown]:
     )
     title = HOSTILE[0] if hostile else "Most confident mistakes"
     return {
-        "curves": Shown(
+        "curves": PageExhibit(
             Exhibit(
                 "training-curves",
                 "Loss and accuracy, epoch by epoch",
@@ -270,7 +270,7 @@ def exhibits(hostile: bool) -> dict[str, Shown]:
             380,
             (*files("training-curves", "SVG"), ("CSV", "data/training-curves.csv")),
         ),
-        "wall": Shown(
+        "wall": PageExhibit(
             Exhibit(
                 "feature-maps",
                 "What the first ten channels answer",
@@ -285,7 +285,7 @@ def exhibits(hostile: bool) -> dict[str, Shown]:
             400,
             files("feature-maps"),
         ),
-        "one-theme": Shown(
+        "one-theme": PageExhibit(
             Exhibit(
                 "kernels",
                 "First-layer kernels",
@@ -299,7 +299,7 @@ def exhibits(hostile: bool) -> dict[str, Shown]:
             250,
             files("kernels"),
         ),
-        "layers": Shown(
+        "layers": PageExhibit(
             Exhibit(
                 "layer-table",
                 "Every layer, with what it sees and what it costs",
@@ -309,7 +309,7 @@ def exhibits(hostile: bool) -> dict[str, Shown]:
             ),
             files=(("CSV", "data/layer-table.csv"), ("JSON", "data/layer-table.json")),
         ),
-        "errors": Shown(
+        "errors": PageExhibit(
             Exhibit(
                 "confident-errors",
                 title,
@@ -319,7 +319,7 @@ def exhibits(hostile: bool) -> dict[str, Shown]:
             ),
             files=(("JSON", "data/confident-errors.json"),),
         ),
-        "viewer": Shown(
+        "viewer": PageExhibit(
             Exhibit(
                 "attention-viewer",
                 "Where does it look?",
@@ -372,22 +372,22 @@ def fake_page(hostile: bool = True) -> Page:
             else "2 files could not be read: a.png, b.png",
         ),
         sections=(
-            Section(
+            PageSection(
                 "overview",
                 "Overview",
                 "What this network is made of, and what that costs. Read the table from the photo upwards.",
                 (shown["layers"],),
             ),
-            Section("training", "Training", "How it came to be what it is.", (shown["curves"],)),
-            Section("mistakes", "Mistakes", "Where it goes wrong, and how sure it was.", (shown["errors"],)),
-            Section("activations", "Activations", "What the channels answer.", (shown["wall"], shown["one-theme"])),
-            Section(
+            PageSection("training", "Training", "How it came to be what it is.", (shown["curves"],)),
+            PageSection("mistakes", "Mistakes", "Where it goes wrong, and how sure it was.", (shown["errors"],)),
+            PageSection("activations", "Activations", "What the channels answer.", (shown["wall"], shown["one-theme"])),
+            PageSection(
                 "attention",
                 "Attention",
                 "Which places on the photo spoke for the answer. Choose a photo; the map is coloured as you choose.",
                 (shown["viewer"],),
             ),
-            Section(
+            PageSection(
                 "compare",
                 "Data",
                 "",

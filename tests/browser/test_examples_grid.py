@@ -23,7 +23,7 @@ from PIL import Image
 from viewer_data import told_by_hand
 
 from vgg_viz.gallery.html_text import visible
-from vgg_viz.gallery.page import Section, Shown, render
+from vgg_viz.gallery.page import PageExhibit, PageSection, render
 from vgg_viz.records import Caption, Exhibit
 from vgg_viz.sections.report.examples import sheet
 
@@ -73,13 +73,16 @@ def grid_page(folder: Path, data: dict[str, Any]) -> Path:
     path = folder / f"examples-{sha256(json.dumps(data).encode()).hexdigest()[:12]}.html"
     if not path.exists():
         words = Caption("What is seen.", "How it is read.", "What it cannot say.")
-        grid = Shown(
+        grid = PageExhibit(
             Exhibit("examples-grid", "Search, filter, sort", words, "A grid of pictures.", viewer=data),
             files=(("CSV", "data/x.csv"),),
         )
         base = exhibits(False)["viewer"]
         viewer = replace(base, exhibit=replace(base.exhibit, viewer=told_by_hand(attention(4, hostile=False))))
-        sections = (Section("examples", "Examples", shown=(grid,)), Section("attention", "Attention", shown=(viewer,)))
+        sections = (
+            PageSection("examples", "Examples", exhibits=(grid,)),
+            PageSection("attention", "Attention", exhibits=(viewer,)),
+        )
         path.write_text(render(replace(fake_page(False), sections=sections)), encoding="utf-8")
     return path
 

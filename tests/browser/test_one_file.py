@@ -14,7 +14,7 @@ from fake_page import fake_page
 from shared_artefacts import shared_gallery
 
 from vgg_viz.gallery import write_page as publishing
-from vgg_viz.gallery.page import Page, Shown
+from vgg_viz.gallery.page import Page, PageExhibit
 from vgg_viz.gallery.write_page import publish, svg_uri
 from vgg_viz.models.checkpoint import load
 from vgg_viz.sections.report.report import report
@@ -90,13 +90,13 @@ def test_a_heavy_page_gives_its_figures_to_files(tmp_path: Path, opened: Any, mo
 def drawn(page: Page) -> Page:
     """The page with its figures as a report stores them: one SVG for both themes, escaped and not in base64."""
 
-    def one(shown: Shown) -> Shown:
+    def one(shown: PageExhibit) -> PageExhibit:
         kind, _, content = (shown.light or "").partition(";base64,")
         if kind != "data:image/svg+xml":
             return shown
         return replace(shown, light=svg_uri(base64.b64decode(content).decode()), dark=None)
 
-    return replace(page, sections=tuple(replace(s, shown=tuple(map(one, s.shown))) for s in page.sections))
+    return replace(page, sections=tuple(replace(s, exhibits=tuple(map(one, s.exhibits))) for s in page.sections))
 
 
 def assert_all_painted(page: Any) -> None:

@@ -22,7 +22,7 @@ from pages import go, stop_the_clock, until
 from PIL import Image
 from viewer_data import told_by_hand
 
-from vgg_viz.gallery.page import Section, render
+from vgg_viz.gallery.page import PageSection, render
 from vgg_viz.maths.heatmaps import place
 from vgg_viz.maths.receptive_field import Field
 
@@ -74,7 +74,7 @@ def viewer_page(folder: Path, data: dict[str, Any]) -> Path:
     if not path.exists():
         shown = exhibits(False)["viewer"]
         one = replace(shown, exhibit=replace(shown.exhibit, viewer=told_by_hand(data)))
-        page = replace(fake_page(False), sections=(Section("attention", "Attention", shown=(one,)),))
+        page = replace(fake_page(False), sections=(PageSection("attention", "Attention", exhibits=(one,)),))
         path.write_text(render(page), encoding="utf-8")
     return path
 
@@ -392,7 +392,8 @@ def test_a_viewer_without_maps_says_so(opened, folder):
     one = replace(shown, exhibit=replace(shown.exhibit, viewer=told_by_hand(data)))
     path = folder / "empty.html"
     path.write_text(
-        render(replace(fake_page(False), sections=(Section("attention", "Attention", shown=(one,)),))), encoding="utf-8"
+        render(replace(fake_page(False), sections=(PageSection("attention", "Attention", exhibits=(one,)),))),
+        encoding="utf-8",
     )
     page = opened(path)
     assert page.locator("[data-part=sentence]").inner_text() != ""

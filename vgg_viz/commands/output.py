@@ -12,23 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vgg_viz.gallery.build import Result
+    from vgg_viz.gallery.build import GalleryResult
 
 DONE, PARTS_MISSING, REFUSED, INTERRUPTED = 0, 1, 2, 130
 
 
-def landed(options: argparse.Namespace, result: Result, facts: Mapping[str, Any] | None = None) -> int:
+def landed(options: argparse.Namespace, result: GalleryResult, facts: Mapping[str, Any] | None = None) -> int:
     """Say where a gallery landed and what it lacks, with --json also `facts`; the exit status of the command.
 
     Parts that a budget left out are parts that are missing, too: the status is 1, though one sentence told of all of them.
     """
     page = result.single or result.index
-    for sentence in result.said:
+    for sentence in result.notes:
         print(f"vgg_viz {options.command}: {sentence}", file=sys.stderr)
     for warning in result.warnings:
         print(f"vgg_viz {options.command}: {warning}", file=sys.stderr)
     for title, reason in result.missing:
-        if (title, reason) in result.told:
+        if (title, reason) in result.in_warnings:
             continue
         print(f"vgg_viz {options.command}: the part {title!r} is missing: {reason}", file=sys.stderr)
     if options.json:

@@ -12,13 +12,21 @@ from typing import Any, Protocol
 
 from vgg_viz._version import __version__
 from vgg_viz.errors import InputRefused
-from vgg_viz.gallery import page
-from vgg_viz.gallery.exhibits import Made, PresetFacts, Progress, failure, make_chapter, manifest_entries, write_chapter
 from vgg_viz.gallery.explorer import FILE as EXPLORER
 from vgg_viz.gallery.explorer import Explorer, render_explorer
 from vgg_viz.gallery.folder import MANIFEST, SCHEMA, replacing
 from vgg_viz.gallery.index import write_index
-from vgg_viz.gallery.sections import Section, sections_of
+from vgg_viz.gallery.make_section import (
+    PresetFacts,
+    Progress,
+    SectionResult,
+    failure,
+    make_section,
+    manifest_entries,
+    write_section,
+)
+from vgg_viz.gallery.page import Page, PageSection
+from vgg_viz.gallery.sections import sections_of
 from vgg_viz.gallery.source import Source
 from vgg_viz.gallery.write_page import publish, standalone
 from vgg_viz.plain_json import write_json
@@ -29,36 +37,66 @@ Rows = tuple[tuple[str, str], ...]
 
 
 class DeadlineFacts(Protocol):
-    """What a gallery asks of a deadline: the order of sections, whether one still fits, and what is said of the rest."""
+    """What a gallery needs of a deadline."""
 
     seconds: float
     parts: list[str]
 
     @property
-    def cut(self) -> bool: ...
-    def rank(self, slug: str) -> int: ...
-    def refusal(self, slug: str, title: str) -> str: ...
-    def sentence(self) -> str: ...
-    def ended(self) -> str: ...
-    def facts(self) -> dict[str, Any]: ...
+    def cut(self) -> bool:
+        """Whether anything was left out."""
+        ...
+
+    def rank(self, slug: str) -> int:
+        """The place of a section in the order in which they are made."""
+        ...
+
+    def refusal(self, slug: str, title: str) -> str:
+        """Why a section is left out, or "" where it still fits."""
+        ...
+
+    def sentence(self) -> str:
+        """What the page says of what was left out."""
+        ...
+
+    def ended(self) -> str:
+        """What the terminal says when all is made."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """For the manifest."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What a gallery is about, whatever its kind.
+    """What a gallery is about, whatever its kind, and the command that makes it.
 
-    kind         of `section.KINDS`: which sections it has, each given `subject`
-    folder       the name of its folder, harmless already
-    sources      the checkpoints that it is about by letter; "" for the only one
-    identity     what tells it from another gallery of its kind; (): its checkpoints do
-    listed       its title among other galleries; "": the same
-    measured_on  where its labelled pictures come from, in a phrase; looked_into: those that are looked into; "" where there are none
-    classes      names, of a comparison those that both know
-    facts        short facts for the head of the page and for the index, asked when the sections are made
-    verdict      the findings of the page, from those that each section made, likewise
-    origin       lines of the footer that only this kind has; more: the same of its manifest, asked when all is made
-    deliver      writes what lies beside the page besides its sections into the folder `data`; returns its part of the manifest
-    explorer     the network as a page to touch; None where this kind has none
+    Attributes:
+        kind: Of `sections.KINDS`: which sections it has, each given `subject`.
+        subject: What the sections look at.
+        folder: The name of its folder, harmless already.
+        title: The heading of the page.
+        subtitle: The line under it.
+        sources: The checkpoints that it is about by letter; "" for the only one.
+        preset: How much is computed and how figures are encoded.
+        seed: Of everything random.
+        device: That the network runs on.
+        command: As the reader would type it.
+        started: When the command began, by time.perf_counter [s].
+        facts: Short facts for the head of the page and for the index, asked when the sections are made.
+        verdict: The findings of the page, from what each section made, asked likewise.
+        classes: Names; of a comparison those that both know.
+        identity: What tells it from another gallery of its kind; (): its checkpoints do.
+        listed: Its title among other galleries; "": the same.
+        measured_on: Where its labelled pictures come from, in a phrase; "" where there are none.
+        looked_into: The same of the pictures that are looked into.
+        warnings: Sentences for the head of the page and for the terminal.
+        origin: Lines of the footer that only this kind has.
+        more: The same of its manifest, asked when all is made.
+        deliver: Writes what lies beside the page besides its sections into the folder `data`; returns its part of the manifest.
+        explorer: The network as a page to touch; None where this kind has none.
+        explorer_name: What that shows.
     """
 
     kind: str
@@ -70,8 +108,10 @@ class Study:
     preset: PresetFacts
     seed: int
     device: str
+    command: str
+    started: float
     facts: Callable[[], Rows]
-    verdict: Callable[[Sequence[Made]], Sequence[Finding]]
+    verdict: Callable[[Sequence[SectionResult]], Sequence[Finding]]
     classes: tuple[str, ...]
     identity: tuple[str, ...] = ()
     listed: str = ""
@@ -91,28 +131,39 @@ class Study:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """Where a gallery landed; `missing` names the parts that could not be made, with the reason.
+class GalleryResult:
+    """Where a gallery stands, and what there is to say of it.
 
-    single  the whole gallery as one file, where that was asked for and it is light enough
-    said    what else is worth a line on stderr, though nothing is wrong
-    told    those of `missing` that a warning tells of already, all in one sentence
+    Attributes:
+        index: Its page.
+        missing: The parts that could not be made: (title, reason).
+        warnings: Sentences for stderr.
+        single: The whole gallery as one file, where that was asked for and it is light enough.
+        notes: What else is worth a line on stderr, though nothing is wrong.
+        in_warnings: Those of `missing` that one sentence of the warnings covers already.
     """
 
     index: Path
     missing: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
     single: Path | None = None
-    said: tuple[str, ...] = ()
-    told: frozenset[tuple[str, str]] = frozenset()
+    notes: tuple[str, ...] = ()
+    in_warnings: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
-    """A gallery that stands: where, what its sections made, what its page found, and how long it took to make and to write [s]."""
+class BuiltGallery:
+    """A gallery that stands, and what it was made of.
 
-    result: Result
-    made: tuple[Made, ...]
+    Attributes:
+        result: Where it stands.
+        sections: What each section made.
+        findings: Those of the page.
+        seconds: How long it took to make ("painting") and to write ("writing") [s].
+    """
+
+    result: GalleryResult
+    sections: tuple[SectionResult, ...]
     findings: tuple[Finding, ...]
     seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -121,86 +172,95 @@ def build(
     study: Study,
     *,
     out: Path,
-    command: str,
-    started: float,
     progress: Progress | None = None,
     deadline: DeadlineFacts | None = None,
     one_file: bool = False,
-) -> Built:
-    """`<out>/<study.folder>/index.html` with its figures and numbers, and the page over all galleries of `out`.
+) -> BuiltGallery:
+    """Write `<out>/<study.folder>/index.html` with its figures and numbers, and the page over all galleries of `out`.
 
     Where the gallery of another checkpoint has that name, the next free one is taken, and that is said.
 
-    command   as the reader would type it; started: when it began, by time.perf_counter
-    deadline  asked for the order of the sections, and before each of them; None: there is time for everything
-    one_file  write the gallery as one file to mail too, where that is light enough
-    raises    OutputRefused when writing fails: nothing has changed then
+    Args:
+        study: What the gallery is about.
+        out: The folder of galleries.
+        progress: Called before each section.
+        deadline: Asked for the order of the sections, and before each of them; None: there is time for everything.
+        one_file: Write the gallery as one file to mail too, where that is light enough.
+
+    Raises:
+        OutputRefused: Writing failed; nothing has changed then.
     """
     with replacing(out / study.folder, ours=partial(_same, study)) as place:
         folder = place.folder
         for name in ("figures", "data"):
             (folder / name).mkdir()
         clock = [time.perf_counter()]
-        made, shown = _sections(study, folder, deadline, progress)
+        results, page_sections = _sections(study, folder, deadline, progress)
         clock.append(time.perf_counter())
-        parts = tuple(part for part, _ in made)
         explorer, no_explorer = _explorer(study, folder, deadline)
         cut = (deadline.sentence(),) if deadline and deadline.cut else ()
-        built = page.Page(
+        page = Page(
             study.title,
             study.subtitle,
-            tuple(study.verdict(parts)),
+            tuple(study.verdict(results)),
             study.facts(),
             (*study.warnings, *cut),
-            shown,
-            tuple(_footer(study, command, time.perf_counter() - started, deadline)),
+            page_sections,
+            tuple(_footer(study, time.perf_counter() - study.started, deadline)),
             explorer_href=EXPLORER if explorer else "",
             explorer_name=study.explorer_name,
             explorer_note=no_explorer or (explorer.stored if explorer else ""),
         )
-        heavy = publish(folder, built)
+        heavy = publish(folder, page)
         single = f"{study.folder}-alone.html"
-        too_heavy = standalone(folder, built, explorer, single) if one_file else ""
+        too_heavy = standalone(folder, page, explorer, single) if one_file else ""
         beside = study.deliver(folder / "data")
         live = {
             "file": EXPLORER if explorer else None,
             "live": bool(explorer and not explorer.stored),
-            "reason": built.explorer_note,
+            "reason": page.explorer_note,
         }
         write_json(
             folder / MANIFEST,
             {
-                **_manifest(study, built, parts, command),
+                **_manifest(study, page, results),
                 "explorer": live,
-                "warnings": (*built.warnings, *heavy),
+                "warnings": (*page.warnings, *heavy),
                 **study.more(),
                 **beside,
                 **({"budget": deadline.facts()} if deadline else {}),
             },
         )
     write_index(out)
-    missing = [(part.title, reason) for part, section in made for reason, _ in part.missing if not section.optional]
+    missing = [
+        (result.section.title, reason)
+        for result in results
+        for reason, _ in result.missing
+        if not result.section.optional
+    ]
     # Stderr hears what a budget cost with what it took as well, which the page cannot know.
     ended = (deadline.ended(),) if deadline else ()
-    result = Result(
+    gallery = GalleryResult(
         place.target / "index.html",
         (*missing, *([("One file", too_heavy)] if too_heavy else [])),
         (*study.warnings, *heavy, *_elsewhere(study.folder, place.target), *(ended if cut else ())),
         place.target / single if one_file and not too_heavy else None,
         () if cut else ended,
-        frozenset(one for one in missing if deadline and one[0] in deadline.parts),
+        frozenset(part for part in missing if deadline and part[0] in deadline.parts),
     )
     seconds = {"painting": clock[1] - clock[0], "writing": time.perf_counter() - clock[1]}
-    return Built(result, parts, built.findings, seconds)
+    return BuiltGallery(gallery, results, page.findings, seconds)
 
 
 def _same(study: Study, manifest: Mapping[str, Any]) -> bool:
-    """Whether a gallery is about the same as this one. Those of older versions tell their checksums alone."""
+    """Whether a gallery is about the same as this one. Those of older versions hold their checksums alone."""
     if "identity" in manifest:
         return bool(manifest["identity"] == study.identities)
     kind, several, epochs = manifest.get("kind", "report"), manifest.get("checkpoints"), manifest.get("epochs")
-    told = list(several.values()) if isinstance(several, dict) else [manifest.get("checkpoint")]
-    known = [about.get("sha256") or f"untrained {about.get('file')}" for about in told if isinstance(about, dict)]
+    checkpoints = list(several.values()) if isinstance(several, dict) else [manifest.get("checkpoint")]
+    known = [
+        about.get("sha256") or f"untrained {about.get('file')}" for about in checkpoints if isinstance(about, dict)
+    ]
     if kind == "timeline" and isinstance(epochs, list) and epochs and isinstance(epochs[0], dict):
         known = [f"run of {epochs[0].get('sha256')}"]
     return bool([kind, *known] == study.identities)
@@ -217,25 +277,23 @@ def _elsewhere(wanted: str, landed: Path) -> tuple[str, ...]:
 
 def _sections(
     study: Study, folder: Path, deadline: DeadlineFacts | None, progress: Progress | None
-) -> tuple[list[tuple[Made, Section]], tuple[page.Section, ...]]:
+) -> tuple[tuple[SectionResult, ...], tuple[PageSection, ...]]:
     """Every section made and written in its turn, in the page's order; under a deadline the most important are made first."""
-    sections = [one for one in sections_of(study.kind) if one.when(study.subject)]
-    done: dict[str, tuple[Made, page.Section]] = {}
-    for number, section in enumerate(
-        sorted(sections, key=lambda one: deadline.rank(one.slug)) if deadline else sections
-    ):
+    sections = [section for section in sections_of(study.kind) if section.when(study.subject)]
+    turns = sorted(sections, key=lambda section: deadline.rank(section.slug)) if deadline else sections
+    done: dict[str, tuple[SectionResult, PageSection]] = {}
+    for number, section in enumerate(turns):
         if progress:
             progress(section.title, number, len(sections))
         if deadline and (no_time := deadline.refusal(section.slug, section.title)):
-            part = Made(
-                section.slug, section.title, section.lead, missing=[(no_time, "python -m vgg_viz report CHECKPOINT")]
-            )
+            result = SectionResult(section, missing=[(no_time, "python -m vgg_viz report CHECKPOINT")])
         else:
-            part = make_chapter(section.slug, section.title, section.lead, partial(section.make, study.subject))
-        done[section.slug] = part, write_chapter(part, folder, study.preset)
+            result = make_section(section, study.subject)
+        done[section.slug] = result, write_section(result, folder, study.preset)
     if progress:
         progress("Writing", len(sections), len(sections))
-    return [(done[one.slug][0], one) for one in sections], tuple(done[one.slug][1] for one in sections)
+    in_order = [done[section.slug] for section in sections]
+    return tuple(result for result, _ in in_order), tuple(on_page for _, on_page in in_order)
 
 
 def _explorer(study: Study, folder: Path, deadline: DeadlineFacts | None) -> tuple[Explorer | None, str]:
@@ -262,8 +320,8 @@ def _explorer(study: Study, folder: Path, deadline: DeadlineFacts | None) -> tup
 # ---------------------------------------------------------------- what is said of it
 
 
-def _footer(study: Study, command: str, seconds: float, deadline: DeadlineFacts | None) -> Iterable[tuple[str, str]]:
-    yield "Command", command or "vgg_viz"
+def _footer(study: Study, seconds: float, deadline: DeadlineFacts | None) -> Iterable[tuple[str, str]]:
+    yield "Command", study.command or "vgg_viz"
     yield "Made", made_at()
     yield "Versions", ", ".join(f"{name} {version}" for name, version in versions().items())
     yield "Device and numbers", f"{study.device}, float32"
@@ -283,25 +341,25 @@ def _footer(study: Study, command: str, seconds: float, deadline: DeadlineFacts 
         yield "Run time", f"{seconds:.1f} s"
 
 
-def _manifest(study: Study, built: page.Page, made: Sequence[Made], command: str) -> dict[str, Any]:
+def _manifest(study: Study, page: Page, results: Sequence[SectionResult]) -> dict[str, Any]:
     """What every kind of gallery says of itself, under the same keys."""
-    told = {letter: source.told() for letter, source in study.sources.items()}
+    checkpoints = {letter: source.facts() for letter, source in study.sources.items()}
     return {
         "vgg_viz": __version__,
         "schema": SCHEMA,
         "kind": study.kind,
         "identity": study.identities,
-        "title": study.listed or built.title,
-        "command": command,
+        "title": study.listed or page.title,
+        "command": study.command,
         "made": made_at(),
         "seed": study.seed,
         "preset": study.preset.name,
         "device": study.device,
         "versions": versions(),
-        **({"checkpoint": told[""]} if "" in told else {"checkpoints": told}),
-        "facts": dict(built.facts),
-        "findings": [{"level": one.level, "text": one.text} for one in built.findings],
+        **({"checkpoint": checkpoints[""]} if "" in checkpoints else {"checkpoints": checkpoints}),
+        "facts": dict(page.facts),
+        "findings": [{"level": finding.level, "text": finding.text} for finding in page.findings],
         "data": {"measured_on": study.measured_on, "looked_into": study.looked_into, "classes": study.classes},
-        "timings": {} if reproducible() else {part.slug: round(part.seconds, 3) for part in made},
-        **manifest_entries(made),
+        "timings": {} if reproducible() else {result.section.slug: round(result.seconds, 3) for result in results},
+        **manifest_entries(results),
     }

@@ -43,12 +43,16 @@ EXAMPLES_SCRIPTS, EXAMPLES_STYLES = ("examples.js",), ("examples.css",)
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """An exhibit with its pictures painted.
+class PageExhibit:
+    """An exhibit as the page shows it.
 
-    light, dark    data: URI (or relative address) of the figure in either theme; None when there is no figure
-    width, height  of the figure [CSS px]
-    files          (label, relative address) of the downloads: ("PNG", "figures/x.png")
+    Attributes:
+        exhibit: Its words and numbers.
+        light: data: URI (or relative address) of the figure in the light theme, or in both; None when there is no figure.
+        dark: The same in the dark theme; None where `light` follows the reader's theme by itself.
+        width: Of the figure [CSS px].
+        height: Of the figure [CSS px].
+        files: (label, relative address) of the downloads: ("PNG", "figures/x.png").
     """
 
     exhibit: Exhibit
@@ -60,18 +64,18 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
-    """One chapter of the page; `missing` holds (reason, command that fills it)."""
+class PageSection:
+    """A section as the page shows it; `missing` holds (reason, command that fills it)."""
 
     slug: str
     title: str
     lead: str = ""
-    shown: tuple[Shown, ...] = ()
+    exhibits: tuple[PageExhibit, ...] = ()
     missing: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Inlaid:
+class EmbeddedDocument:
     """Another document of this package that travels inside a page and is opened from it, with what it is made of."""
 
     html: str
@@ -81,13 +85,21 @@ class Inlaid:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A whole gallery page; `findings[0]` is the one-line verdict under the title.
+    """A whole gallery page.
 
-    index_href     address of the page over all galleries, or "" where there is none
-    explorer_href  address of the network as a page to touch, or ""
-    explorer_name  what it shows: "the network"
-    explorer_note  why there is none, or why it does not run live; "" when it does
-    explorer       that network inside the page itself, in place of an address
+    Attributes:
+        title: The heading.
+        subtitle: The line under it.
+        findings: The verdict: the first under the title, the others in a list.
+        facts: (name, value) at the head.
+        warnings: Sentences at the head.
+        sections: In the order of the page.
+        footer: (name, value) at the foot.
+        index_href: Address of the page over all galleries, or "" where there is none.
+        explorer_href: Address of the network as a page to touch, or "".
+        explorer_name: What that shows: "the network".
+        explorer_note: Why there is none, or why it does not run live; "" when it does.
+        explorer: That network inside the page itself, in place of an address.
     """
 
     title: str
@@ -95,13 +107,13 @@ class Page:
     findings: tuple[Finding, ...]
     facts: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
-    sections: tuple[Section, ...]
+    sections: tuple[PageSection, ...]
     footer: tuple[tuple[str, str], ...]
     index_href: str = "../index.html"
     explorer_href: str = ""
     explorer_name: str = "the network"
     explorer_note: str = ""
-    explorer: Inlaid | None = None
+    explorer: EmbeddedDocument | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,20 +134,21 @@ class IndexRow:
 
 def render(page: Page) -> str:
     """The complete index.html of one gallery; the same page gives the same bytes."""
-    kinds = {
-        shown.exhibit.viewer.get("kind") for section in page.sections for shown in section.shown if shown.exhibit.viewer
-    }
+    exhibits = (one.exhibit for section in page.sections for one in section.exhibits)
+    kinds = {exhibit.viewer.get("kind") for exhibit in exhibits if exhibit.viewer}
     scripts = (*(VIEWER_SCRIPTS if kinds else FRAME_SCRIPTS), *(EXAMPLES_SCRIPTS if "examples" in kinds else ()))
     styles = ("page.css", *(EXAMPLES_STYLES if "examples" in kinds else ()))
     return document(
-        "page.html", styles=styles, scripts=scripts, inlaid=page.explorer, page=page, ids=_identifiers(page.sections)
+        "page.html", styles=styles, scripts=scripts, embedded=page.explorer, page=page, ids=_identifiers(page.sections)
     )
 
 
 def render_index(rows: Sequence[IndexRow], *, live_href: str = "") -> str:
     """The index over galleries: one sortable row each, a broken one with its error.
 
-    live_href  address of the live page, where a server has one
+    Args:
+        rows: One a gallery.
+        live_href: Address of the live page, where a server has one.
     """
     names: dict[str, None] = {}
     for row in rows:
@@ -152,24 +165,29 @@ def document(
     *,
     styles: tuple[str, ...] = ("page.css",),
     scripts: tuple[str, ...] = FRAME_SCRIPTS,
-    inlaid: Inlaid | None = None,
-    asks: bool = False,
+    embedded: EmbeddedDocument | None = None,
+    may_fetch: bool = False,
     **context: Any,
 ) -> str:
-    """A template filled in, with its styles and scripts inline and a content policy that lets in nothing else.
+    """Fill in a template, with its styles and scripts inline and a content policy that lets in nothing else.
 
-    inlaid  a document that the page opens from its own bytes: a browser holds it to the page's policy as well as to its own
-    asks    whether its scripts may ask the server that the page came from; no other
+    Args:
+        template: A file in `templates/`.
+        styles: Files in `static/`.
+        scripts: Modules in `static/` that the page runs, in this order.
+        embedded: A document that the page opens from its own bytes: a browser holds it to the page's policy as well as to its own.
+        may_fetch: Whether its scripts may ask the server that the page came from; no other.
+        **context: What the template needs.
     """
     style, early, late = _style(styles), stripped((STATIC / "theme.js").read_text(encoding="utf-8")), script(*scripts)
     style_hashes, script_hashes = [_hash(style)], [_hash(early), _hash(late)]
-    if inlaid is not None:
-        style_hashes.append(_hash(_style(inlaid.styles)))
-        script_hashes.append(_hash(script(*inlaid.scripts)))
+    if embedded is not None:
+        style_hashes.append(_hash(_style(embedded.styles)))
+        script_hashes.append(_hash(script(*embedded.scripts)))
     policy = (
         f"default-src 'none'; img-src data: blob: 'self'; style-src {' '.join(style_hashes)}; "
         f"script-src {' '.join(script_hashes)}; base-uri 'none'; form-action 'none'"
-    ) + ("; connect-src 'self'" if asks else "")
+    ) + ("; connect-src 'self'" if may_fetch else "")
     html = (
         _environment()
         .get_template(template)
@@ -217,7 +235,7 @@ def _hash(text: str) -> str:
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
-def _identifiers(sections: Sequence[Section]) -> dict[tuple[int, int], str]:
+def _identifiers(sections: Sequence[PageSection]) -> dict[tuple[int, int], str]:
     """Ids of sections (i, 0) and of their exhibits (i, j), j from 1: the slug where it is one and is free, else the index."""
     used = {"main", "top", "made"}
     ids: dict[tuple[int, int], str] = {}
@@ -229,7 +247,7 @@ def _identifiers(sections: Sequence[Section]) -> dict[tuple[int, int], str]:
         ids[place] = wanted
 
     for i, section in enumerate(sections, 1):
-        for j, shown in enumerate(section.shown, 1):
+        for j, shown in enumerate(section.exhibits, 1):
             claim((i, j), shown.exhibit.slug)
     for i, section in enumerate(sections, 1):
         claim((i, 0), f"section-{section.slug}")

@@ -29,7 +29,7 @@ class Source:
         """What tells this checkpoint from another: its checksum, or the name of its variant."""
         return self.sha256 or f"untrained {self.checkpoint.provenance.file}"
 
-    def told(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, Any]:
         """For a manifest, as plain values."""
         about = self.checkpoint.provenance
         return {

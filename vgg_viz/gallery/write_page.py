@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from vgg_viz.gallery.explorer import SCRIPTS, STYLES, Explorer, render_explorer
 from vgg_viz.gallery.html_text import inline_json
-from vgg_viz.gallery.page import Inlaid, Page, Shown, render
+from vgg_viz.gallery.page import EmbeddedDocument, Page, PageExhibit, render
 
 # Bytes of a page. A browser reads 5 MB in a moment; above 8 it is worth a word, above 20 figures leave the page.
 WARN, HEAVY = 8_000_000, 20_000_000
@@ -24,22 +24,22 @@ def publish(folder: Path, page: Page) -> tuple[str, ...]:
     A page above HEAVY gives figures to files beside it, the largest first, until it is light enough.
     """
     html = render(page)
-    weight, said = len(html.encode()), []
+    weight, warnings = len(html.encode()), []
     if weight > HEAVY:
         page, moved = _lightened(folder, page, weight - HEAVY)
-        said.append(
+        warnings.append(
             f"The page would weigh {megabytes(weight)}, so {moved} of its figures lie beside it; keep the folder together."
         )
         weight = len(render(page).encode())
     if weight > WARN:
         largest = ", ".join(f"{name} ({megabytes(size)})" for size, name in _assets(page)[:3])
-        said.append(
+        warnings.append(
             f"The page weighs {megabytes(weight)}; its three largest parts are {largest}. --preset quick makes a lighter one."
         )
-    if said:
-        html = render(replace(page, warnings=(*page.warnings, *said)))
+    if warnings:
+        html = render(replace(page, warnings=(*page.warnings, *warnings)))
     (folder / "index.html").write_text(html, encoding="utf-8")
-    return tuple(said)
+    return tuple(warnings)
 
 
 def standalone(folder: Path, page: Page, explorer: Explorer | None, file: str) -> str:
@@ -48,10 +48,13 @@ def standalone(folder: Path, page: Page, explorer: Explorer | None, file: str) -
     What lies beside the page (figures, numbers, the live network) is inside it, to be opened and saved from there.
     """
     sections = tuple(
-        replace(section, shown=tuple(_packed(folder, shown) for shown in section.shown)) for section in page.sections
+        replace(section, exhibits=tuple(_with_files_inside(folder, exhibit) for exhibit in section.exhibits))
+        for section in page.sections
     )
-    inside = Inlaid(render_explorer(replace(explorer, gallery_href="")), STYLES, SCRIPTS) if explorer else None
-    html = render(replace(page, index_href="", sections=sections, explorer_href="", explorer=inside))
+    embedded = (
+        EmbeddedDocument(render_explorer(replace(explorer, gallery_href="")), STYLES, SCRIPTS) if explorer else None
+    )
+    html = render(replace(page, index_href="", sections=sections, explorer_href="", explorer=embedded))
     if (weight := len(html.encode())) > HEAVY:
         return (
             f"as one file the gallery would weigh {megabytes(weight)}, more than the {megabytes(HEAVY)} that can be mailed; "
@@ -75,16 +78,22 @@ def megabytes(count: int) -> str:
 def _lightened(folder: Path, page: Page, excess: int) -> tuple[Page, int]:
     """The page with figures in files, as many as it takes, and how many that is."""
     addresses: dict[str, str] = {}
-    inside = [shown for shown in _shown(page) if (shown.light or "").startswith(SVG)]
-    for shown in sorted(inside, key=lambda shown: -len(str(shown.light))):
+    inside = [
+        (len(one.light), one.exhibit.slug, one.light)
+        for one in _exhibits(page)
+        if one.light and one.light.startswith(SVG)
+    ]
+    for length, slug, uri in sorted(inside, key=lambda entry: -entry[0]):
         if excess <= 0:
             break
-        slug = shown.exhibit.slug
         addresses[slug] = f"figures/{slug}.page.svg"
-        (folder / addresses[slug]).write_bytes(unquote_to_bytes(str(shown.light).removeprefix(SVG)))
-        excess -= len(str(shown.light))
+        (folder / addresses[slug]).write_bytes(unquote_to_bytes(uri.removeprefix(SVG)))
+        excess -= length
     sections = tuple(
-        replace(section, shown=tuple(replace(s, light=addresses.get(s.exhibit.slug, s.light)) for s in section.shown))
+        replace(
+            section,
+            exhibits=tuple(replace(one, light=addresses.get(one.exhibit.slug, one.light)) for one in section.exhibits),
+        )
         for section in page.sections
     )
     return replace(page, sections=sections), len(addresses)
@@ -92,23 +101,24 @@ def _lightened(folder: Path, page: Page, excess: int) -> tuple[Page, int]:
 
 def _assets(page: Page) -> list[tuple[int, str]]:
     """What makes the page heavy: (bytes, name) of each figure's pictures and of each viewer's maps, heaviest first."""
-    found = [(len(shown.light or ""), f"the figure {shown.exhibit.title!r}") for shown in _shown(page)]
-    found += [
-        (len(inline_json(s.exhibit.viewer)), f"the maps of {s.exhibit.title!r}")
-        for s in _shown(page)
-        if s.exhibit.viewer
+    exhibits = list(_exhibits(page))
+    assets = [(len(one.light or ""), f"the figure {one.exhibit.title!r}") for one in exhibits]
+    assets += [
+        (len(inline_json(one.exhibit.viewer)), f"the maps of {one.exhibit.title!r}")
+        for one in exhibits
+        if one.exhibit.viewer
     ]
-    return sorted(found, key=lambda asset: -asset[0])
+    return sorted(assets, key=lambda asset: -asset[0])
 
 
-def _shown(page: Page) -> Iterator[Shown]:
+def _exhibits(page: Page) -> Iterator[PageExhibit]:
     for section in page.sections:
-        yield from section.shown
+        yield from section.exhibits
 
 
-def _packed(folder: Path, shown: Shown) -> Shown:
-    """The exhibit with its files inside the page."""
-    return replace(shown, files=tuple((label, _data_uri(folder / address)) for label, address in shown.files))
+def _with_files_inside(folder: Path, exhibit: PageExhibit) -> PageExhibit:
+    """The exhibit with its files as data: URIs."""
+    return replace(exhibit, files=tuple((label, _data_uri(folder / address)) for label, address in exhibit.files))
 
 
 def _data_uri(file: Path) -> str:

@@ -162,7 +162,7 @@ def live_page(network: Network, galleries: bool) -> str:
         "serve.html",
         styles=STYLES,
         scripts=SCRIPTS,
-        asks=True,
+        may_fetch=True,
         about=about,
         network=network,
         galleries=galleries,

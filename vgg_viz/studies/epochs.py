@@ -1,4 +1,4 @@
-"""The walk through the epochs of a run: the same pictures before the network of each, and all that the chapters need kept."""
+"""The walk through the epochs of a run: the same pictures before the network of each, and all that the sections need kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two networks before the same pictures: what every chapter of a comparison looks at, computed once."""
+"""Two networks before the same pictures: what every section of a comparison looks at, computed once."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class Pair:
         return found[0], found[1]
 
     def answered(self) -> tuple[Answers, Answers]:
-        """The same, for a chapter that cannot be without; raises SectionMissing."""
+        """The same, for a section that cannot be without; raises SectionMissing."""
         if self.answers is None:
             raise SectionMissing("There are no labelled pictures, so nobody can say which answer is right.", FILL)
         return self.answers

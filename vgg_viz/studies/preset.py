@@ -35,7 +35,7 @@ class Preset:
     evaluated   labelled pictures at most
     gigamacs    that the evaluation may cost at most; fewer pictures are drawn for a larger network
     methods     of attribution, by name; in PRESETS empty, `preset_for` fills it: "quick" with all that cost a pass or two, but no
-                LRP, which stands in a chapter of its own and whose passes are dear; "standard" with STANDARD; "full" with every
+                LRP, which stands in a section of its own and whose passes are dear; "standard" with STANDARD; "full" with every
                 method that is registered
     viewer      how many of them, the most credible first, the viewer holds: its maps are most of a page's bytes
     steps       of integrated gradients; samples: of SmoothGrad; masks: of RISE

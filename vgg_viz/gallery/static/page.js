@@ -125,8 +125,8 @@ function enlarging() {
 }
 
 // A document that travels inside the page: opened from its own bytes, as a page in its own right.
-function inlaid(link) {
-  const html = JSON.parse(document.getElementById(link.dataset.inlaid).textContent);
+function openEmbedded(link) {
+  const html = JSON.parse(document.getElementById(link.dataset.embedded).textContent);
   link.href = URL.createObjectURL(new Blob([html], { type: "text/html" }));
 }
 
@@ -136,4 +136,4 @@ all("table.sortable").forEach(sortable);
 export const checkScrollers = scrollers();
 copyButtons();
 enlarging();
-all("[data-inlaid]").forEach(inlaid);
+all("[data-embedded]").forEach(openEmbedded);

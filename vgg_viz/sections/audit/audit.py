@@ -13,10 +13,10 @@ import torch
 
 from vgg_viz.data.annotations import truth_kind
 from vgg_viz.errors import InputRefused, UnknownName
-from vgg_viz.gallery.build import Result, Study, build
-from vgg_viz.gallery.exhibits import Progress
+from vgg_viz.gallery.build import GalleryResult, Study, build
 from vgg_viz.gallery.folder import folder_name
 from vgg_viz.gallery.index import require_index_place
+from vgg_viz.gallery.make_section import Progress
 from vgg_viz.models.build import build as network
 from vgg_viz.models.vgg import title
 from vgg_viz.number_text import counted, percent
@@ -32,7 +32,7 @@ from vgg_viz.studies.preset import PRESETS
 class Audited:
     """Where the page landed, and the findings as plain values for a script."""
 
-    result: Result
+    result: GalleryResult
     facts: Mapping[str, Any]
 
 
@@ -78,6 +78,8 @@ def audited(
         PRESETS["standard"],
         seed,
         str(device),
+        command=command,
+        started=started,
         facts=lambda: _facts(seen),
         verdict=lambda _made: told(seen, checkpoint.classes),
         classes=checkpoint.classes,
@@ -87,7 +89,7 @@ def audited(
         origin=(("Objects", _objects(seen)), ("Heat maps", _maps(seen))),
         more=lambda: {"audit": found},
     )
-    result = build(study, out=Path(out), command=command, started=started, progress=progress).result
+    result = build(study, out=Path(out), progress=progress).result
     facts = {
         "findings": found,
         "measured_on": phrase(origin),

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from vgg_viz.gallery.build import Result, Study, build
-from vgg_viz.gallery.exhibits import Progress
+from vgg_viz.gallery.build import GalleryResult, Study, build
 from vgg_viz.gallery.folder import folder_name
 from vgg_viz.gallery.index import require_index_place
+from vgg_viz.gallery.make_section import Progress
 from vgg_viz.models.build import build as network
 from vgg_viz.models.geometry import geometry
 from vgg_viz.sections.compare.live import live
@@ -38,7 +38,7 @@ def compare(
     overrides: Mapping[str, Any] | None = None,
     command: str = "",
     progress: Progress | None = None,
-) -> Result:
+) -> GalleryResult:
     """Set two checkpoints before the same pictures: `<out>/<first>-vs-<second>/index.html` with figures and numbers.
 
     first, second  checkpoint files, or variants' names; A and B on the page
@@ -62,6 +62,8 @@ def compare(
         pair.preset,
         seed,
         str(device),
+        command=command,
+        started=started,
         facts=lambda: _facts(pair),
         verdict=lambda made: [*headline(pair), *(finding for part in made for finding in part.findings)],
         classes=pair.classes,
@@ -71,7 +73,7 @@ def compare(
         explorer=lambda: live(pair),
         explorer_name="both networks",
     )
-    return build(study, out=Path(out), command=command, started=started, progress=progress).result
+    return build(study, out=Path(out), progress=progress).result
 
 
 def _paired(

@@ -15,10 +15,10 @@ import torch
 from vgg_viz.atomic import whole_file
 from vgg_viz.errors import OutputRefused
 from vgg_viz.figures.write import pdf, png, svg
-from vgg_viz.gallery.build import Result, Study, build
-from vgg_viz.gallery.exhibits import Progress
+from vgg_viz.gallery.build import GalleryResult, Study, build
 from vgg_viz.gallery.folder import folder_name
 from vgg_viz.gallery.index import require_index_place
+from vgg_viz.gallery.make_section import Progress
 from vgg_viz.maths.images import SUFFIXES
 from vgg_viz.models.checkpoint import sha256
 from vgg_viz.models.vgg import title
@@ -42,7 +42,7 @@ class Explained:
     facts   plain values for a script
     """
 
-    result: Result | None
+    result: GalleryResult | None
     files: tuple[Path, ...]
     facts: Mapping[str, Any]
     warnings: tuple[str, ...]
@@ -107,9 +107,8 @@ def explain(
     if single:
         write_figure(found, place)
         return Explained(None, (place,), facts(found), found.warnings)
-    built = build(
-        _study(found, Path(image), str(device)), out=place, command=command, started=started, progress=progress
-    )
+    study = _study(found, Path(image), str(device), command=command, started=started)
+    built = build(study, out=place, progress=progress)
     folder = built.result.index.parent
     files = tuple(file for file in sorted(folder.rglob("*")) if file.is_file())
     seconds = {**found.seconds, **built.seconds}
@@ -139,7 +138,7 @@ def _require_free(file: Path, *, force: bool) -> None:
         )
 
 
-def _study(found: Explanation, image: Path, device: str) -> Study:
+def _study(found: Explanation, image: Path, device: str, *, command: str, started: float) -> Study:
     """What the gallery of an explanation is about."""
     passes = found.computed.passes + sum(one.passes for one in (found.removal, *found.others.values()) if one)
     return Study(
@@ -154,6 +153,8 @@ def _study(found: Explanation, image: Path, device: str) -> Study:
         ),  # a palette halves a figure's bytes and costs most of its time
         found.seed,
         device,
+        command=command,
+        started=started,
         facts=lambda: _head(found),
         verdict=lambda _made: findings(found),
         classes=found.classes,

@@ -63,7 +63,7 @@ def relevance(subject: Subject) -> Iterator[Exhibit]:
 
 
 def _maps_of(subject: Subject, looked: Looked, name: str, shown: list[int]) -> Attribution:
-    """The maps of the pictures that are shown, from those of all pictures where the attention chapter has them already."""
+    """The maps of the pictures that are shown, from those of all pictures where the attention section has them already."""
     if name not in subject.preset.methods:
         return subject.maps.attribute(picked(looked.batch, shown), name, looked.predicted[shown], target="predicted")
     every = subject.maps.attribute(looked.batch, name, looked.predicted, target="predicted")

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from vgg_viz.errors import InputRefused
-from vgg_viz.gallery.build import Result, Study, build
-from vgg_viz.gallery.exhibits import Progress
+from vgg_viz.gallery.build import GalleryResult, Study, build
 from vgg_viz.gallery.folder import folder_name
 from vgg_viz.gallery.index import require_index_place
+from vgg_viz.gallery.make_section import Progress
 from vgg_viz.models.build import build as network
 from vgg_viz.models.geometry import geometry
 from vgg_viz.sections.report.verdict import facts, verdict
@@ -47,7 +47,7 @@ def report(
     began: float | None = None,
     command: str = "",
     progress: Progress | None = None,
-) -> Result:
+) -> GalleryResult:
     """Turn a checkpoint into `<out>/<stem>/index.html` with its figures and numbers.
 
     source     checkpoint file, a variant's name, or None for the bundled Tiny VGG
@@ -93,6 +93,8 @@ def report(
             chosen,
             seed,
             str(device),
+            command=command,
+            started=started,
             facts=lambda: facts(subject),
             verdict=lambda made: verdict(subject, [finding for part in made for finding in part.findings]),
             classes=checkpoint.classes,
@@ -106,16 +108,8 @@ def report(
             deliver=lambda data: {"maps": maps.deliver(data) if keep else []},
             explorer=lambda: explore(subject),
         )
-        built = build(
-            study,
-            out=Path(out),
-            command=command,
-            started=started,
-            progress=progress,
-            deadline=deadline,
-            one_file=one_file,
-        )
-    return replace(built.result, said=(*maps.said(), *built.result.said))
+        built = build(study, out=Path(out), progress=progress, deadline=deadline, one_file=one_file)
+    return replace(built.result, notes=(*maps.said(), *built.result.notes))
 
 
 def module_device(name: str) -> str:

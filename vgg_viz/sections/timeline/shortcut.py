@@ -134,7 +134,7 @@ def _carrying(verdict: Verdict, name: str) -> str:
     return f"carried from {counted(verdict.donors[0], 'picture')} of {name} onto {verdict.recipients:,} of other classes ({counted(pairs, 'pair')}), it"
 
 
-# ---------------------------------------------------------------- the chapter
+# ---------------------------------------------------------------- the section
 
 
 @section(

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from vgg_viz.errors import InputRefused
-from vgg_viz.gallery.build import Result, Study, build
-from vgg_viz.gallery.exhibits import Made, Progress
+from vgg_viz.gallery.build import GalleryResult, Study, build
 from vgg_viz.gallery.folder import folder_name
 from vgg_viz.gallery.index import require_index_place
+from vgg_viz.gallery.make_section import Progress, SectionResult
 from vgg_viz.models.build import skeleton
 from vgg_viz.models.checkpoint import sha256
 from vgg_viz.models.geometry import geometry
@@ -34,7 +34,7 @@ from vgg_viz.studies.preset import preset_for
 class Timeline:
     """Where the page landed, and everything measured, as plain values: {exhibit: its numbers}."""
 
-    result: Result
+    result: GalleryResult
     epochs: tuple[int, ...]
     series: Mapping[str, Any]
     findings: tuple[Finding, ...]
@@ -102,6 +102,8 @@ def timeline(
         chosen,
         seed,
         str(device),
+        command=command,
+        started=started,
         facts=lambda: _facts(walk),
         verdict=lambda made: _verdict(made, named, suspected),
         classes=walk.classes,
@@ -112,16 +114,16 @@ def timeline(
         origin=(("Run", kept.name),),
         more=lambda: {"epochs": epochs},
     )
-    built = build(study, out=Path(out), command=command, started=started, progress=progress)
-    series = {exhibit.slug: exhibit.numbers for part in built.made for exhibit in part.exhibits}
+    built = build(study, out=Path(out), progress=progress)
+    series = {exhibit.slug: exhibit.numbers for part in built.sections for exhibit in part.exhibits}
     return Timeline(built.result, kept.epochs, series, built.findings)
 
 
 def _verdict(
-    made: Sequence[Made], named: Sequence[Suspect], file: str | os.PathLike[str] | None
+    made: Sequence[SectionResult], named: Sequence[Suspect], file: str | os.PathLike[str] | None
 ) -> tuple[Finding, ...]:
-    """What the chapters found; a shortcut comes right after the first line."""
-    found = [(part.slug, finding) for part in made for finding in part.findings]
+    """What the sections found; a shortcut comes right after the first line."""
+    found = [(part.section.slug, finding) for part in made for finding in part.findings]
     first, rest = (
         [finding for slug, finding in found if slug != "shortcut"],
         [finding for slug, finding in found if slug == "shortcut"],
