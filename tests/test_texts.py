@@ -96,6 +96,7 @@ def test_every_section_has_a_title_and_a_lead() -> None:
 def module_with_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     (tmp_path / "worded").mkdir()
     (tmp_path / "worded" / "__init__.py").write_text("")
+    (tmp_path / "worded" / "page.py").write_text("")
     (tmp_path / "worded" / "page.en.toml").write_text(
         '[wall]\ntitle = "{{ count | counted(\'map\') }}"\nsee = """\nOne\n  two {{ name }}."""\n'
         'read = "{{ share | percent }} of {{ name }}"\ncannot = "{{ share | fmt(\'.3f\') }}"\nalt = "Wall"\n'

@@ -21,7 +21,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
@@ -90,8 +91,7 @@ def language(code: str) -> Iterator[None]:
 @cache
 def sources_of(module: str, code: str) -> Mapping[str, str]:
     """All texts of a module as its author wrote them, by dotted key; none where it has no file of this language."""
-    package, _, stem = module.rpartition(".")
-    file = files(package) / f"{stem}.{code}.toml"
+    file = Path(import_module(module).__file__ or "").with_suffix(f".{code}.toml")
     if not file.is_file():
         return {}
     return dict(_flattened(tomllib.loads(file.read_text(encoding="utf-8"))))
