@@ -17,7 +17,7 @@ from vgg_viz.maths.clusters import agreement, k_means, silhouette
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.records import Batch, Checkpoint, Provenance
-from vgg_viz.sections.audit.summary import sentence, told
+from vgg_viz.sections.audit.summary import sentence, summary
 from vgg_viz.shortcuts.findings import audit, suspicion
 from vgg_viz.shortcuts.intervention import Reading, judged, log_odds, standing_out
 from vgg_viz.shortcuts.region import Region, carried, emptied, overlap, removed, tiled
@@ -123,7 +123,7 @@ def test_a_mark_that_moves_the_score_and_turns_no_picture_is_a_leaning_and_no_fi
         assert verdict.odds > 1
         assert verdict.turned == 0
     names = ("boat", "car", "dog")
-    said = [one.text for one in told(seen, names)]
+    said = [one.text for one in summary(seen, names)]
     assert any(text.startswith("Leanings, no shortcuts: boat by the lower left") for text in said) == (not kinds)
     assert said[0].startswith("Class boat" if kinds else "No shortcut was found")
 
@@ -134,7 +134,7 @@ def test_what_is_carried_nowhere_in_particular_is_told_with_what_a_reader_must_j
     found = seen.findings[0]
     assert "in the world" not in sentence(found, ("boat", "car", "dog"), SIDE)
     cast = replace(seen, findings=(replace(found, region=Region("colour")),))
-    assert [told(one, ("boat", "car", "dog"))[0].level for one in (seen, cast)] == ["bad", "warn"]
+    assert [summary(one, ("boat", "car", "dog"))[0].level for one in (seen, cast)] == ["bad", "warn"]
     colours = sentence(replace(found, region=Region("colour")), ("boat", "car", "dog"), SIDE)
     assert "without them the network still knows" in colours
     assert colours.endswith("Whether that is a shortcut depends on whether boat has these colours in the world, too.")
@@ -152,7 +152,7 @@ def test_too_few_pictures_for_a_trial_are_ranked_all_the_same_and_nothing_is_sai
     batch = batch if labels is None else replace(batch, labels=torch.full((count,), labels))
     seen = audit(Wrapped(Reader(CORNER.mask(SIDE))), batch)
     assert (seen.suspects, seen.tried, seen.findings) == ((), (), ())
-    (said,) = told(seen, ("boat", "car", "dog"))
+    (said,) = summary(seen, ("boat", "car", "dog"))
     assert said.level == "warn"
     assert said.text.startswith("Nothing was tested")
     assert words in said.text
@@ -376,7 +376,7 @@ def test_the_order_of_files_and_names_from_outside_do_no_harm(taught, capsys, tm
     seen = audit(Wrapped(Reader(mark)), world(mark))
     case = Case(Wrapped(Reader(mark)), seen, tuple(evil), 0)
     shown = [exhibit for make in (findings, attention, ranking, search) for exhibit in make(case)]
-    assert "</script><b>" in told(seen, evil)[0].text  # escaped where the page is made
+    assert "</script><b>" in summary(seen, evil)[0].text  # escaped where the page is made
     assert all(exhibit.slug.replace("-", "").isalnum() for exhibit in shown)
 
 

@@ -20,7 +20,7 @@ from vgg_viz.gallery.make_section import Progress
 from vgg_viz.models.build import build as network
 from vgg_viz.models.vgg import title
 from vgg_viz.number_text import counted, percent
-from vgg_viz.sections.audit.summary import as_json, leaning_as_json, told
+from vgg_viz.sections.audit.summary import as_json, leaning_as_json, summary
 from vgg_viz.shortcuts.findings import Audit, audit
 from vgg_viz.studies.audit_case import Case
 from vgg_viz.studies.inputs import folder_classes, labelled_pictures, left_out, phrase
@@ -81,7 +81,7 @@ def audited(
         command=command,
         started=started,
         facts=lambda: _facts(seen),
-        verdict=lambda _made: told(seen, checkpoint.classes),
+        verdict=lambda _made: summary(seen, checkpoint.classes),
         classes=checkpoint.classes,
         measured_on=phrase(origin),
         looked_into=phrase(origin),

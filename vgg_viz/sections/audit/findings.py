@@ -13,117 +13,98 @@ from vgg_viz.errors import SectionMissing
 from vgg_viz.figures.comparison import Told, picture_rows
 from vgg_viz.figures.image_grid import outlined, pixels
 from vgg_viz.gallery.sections import section
-from vgg_viz.number_text import counted, percent
-from vgg_viz.records import Caption, Exhibit, Finding
+from vgg_viz.gallery.texts import Texts
+from vgg_viz.records import Exhibit
 from vgg_viz.shortcuts.findings import Found
 from vgg_viz.shortcuts.region import Region, carried, removed
 from vgg_viz.shortcuts.region_text import place_of
 from vgg_viz.studies.audit_case import Case
 
+TEXTS = Texts(__name__)
 ACROSS = 5  # pictures in a row of transplants and strategies
-
-
 ENLARGED = 4  # how many times a small picture is enlarged before a line is drawn around a region
 
 
-@section(
-    "findings",
-    study="audit",
-    title="Findings",
-    order=10,
-    when=lambda case: bool(case.seen.findings),
-    lead="What stood the trial: pictures of other classes before and after a transplant.",
-)
-def findings(case: Case) -> Iterator[Exhibit | Finding]:
+@section("findings", study="audit", order=10, when=lambda case: bool(case.seen.findings))
+def findings(case: Case) -> Iterator[Exhibit]:
     """Each finding before and after: donors, recipients, transplants, and the class's pictures without the region."""
     if not case.seen.findings:
-        raise SectionMissing("No finding stood the trial, so there is nothing to show before and after.")
-    for number, found in enumerate(case.seen.findings, 1):
-        yield _finding(case, number, found)
+        raise SectionMissing(TEXTS.say("missing.none"))
+    for number, finding in enumerate(case.seen.findings, 1):
+        yield _exhibit(case, number, finding)
 
 
-def _finding(case: Case, number: int, found: Found) -> Exhibit:
-    seen, wanted = case.seen, found.wanted
-    name, place = case.classes[wanted], place_of(found.region, case.side)
-    donors = list(found.places[:ACROSS])
-    apart = ((seen.labels != wanted) & seen.right).nonzero()[:, 0]
-    apart = apart if seen.batch.masks is None else apart[seen.batch.known[apart]]
-    others = apart[
-        torch.randperm(len(apart), generator=torch.Generator().manual_seed(case.seed))[: len(donors)]
-    ].tolist()
-    masks = None if seen.batch.masks is None else (seen.batch.masks[donors[:1]], seen.batch.masks[others])
-    images = seen.batch.images
-    pasted = carried(found.region, images[donors[:1]], images[others], masks)[0]
-    without = removed(found.region, images[donors])
-    rows = (
-        (
-            f"Donors: pictures of {name} that speak for it most",
-            _answers(case, images[donors], seen.labels[donors], found.region),
-        ),
-        ("Recipients: pictures of other classes, as they are", _answers(case, images[others], seen.labels[others])),
-        (f"The recipients with {place} of the first donor", _answers(case, pasted, seen.labels[others], found.region)),
-        (f"The donors without {place}", _answers(case, without, seen.labels[donors])),
-    )
-    verdict = found.verdict
+def _exhibit(case: Case, number: int, finding: Found) -> Exhibit:
+    audit, verdict = case.seen, finding.verdict
+    name, place = case.classes[finding.wanted], place_of(finding.region, case.side)
+    donors = list(finding.places[:ACROSS])
+    recipients = _recipients(case, finding.wanted, len(donors))
+    text = TEXTS.exhibit("finding", name=name, place=place, verdict=verdict, p=finding.adjusted)
     return Exhibit(
         f"finding-{number}",
-        f"{name} is known by {place}",
-        Caption(
-            see=f"Pictures of {name} (above), pictures of other classes before and after they are given {place} of the first of "
-            f"them, and pictures of {name} "
-            "that lost it. Below each: what the network calls it, and how sure it is.",
-            read=f"If the third row is called {name} although nothing else changed, the network goes by {place}. Over "
-            f"{counted(verdict.donors[0], 'donor')} and "
-            f"{counted(verdict.recipients, 'recipient')} it turned {percent(verdict.turned)}; the same from "
-            f"{counted(verdict.donors[1], 'picture')} of other classes turned "
-            f"{percent(verdict.control)}. The difference, {percent(verdict.effect)}, lies between {percent(verdict.interval[0])} and "
-            f"{percent(verdict.interval[1])} in 95 % of "
-            f"repetitions; exchanging the donors' labels reaches the change of log-odds with p = {found.adjusted:.2g}, corrected for "
-            "all suspects tried.",
-            cannot="Whether the network is wrong to look there: a background, or colours, may belong to its class in the world as well. And a "
-            "region beside others that "
-            "say the same may be missed: one region is tried for a class.",
-        ),
-        alt=f"Transplants of {place}: {percent(verdict.turned)} of pictures of other classes turn into {name}, "
-        f"{percent(verdict.control)} in the control.",
-        figure=picture_rows(rows, title=f"{name} is known by {place}"),
+        text.title,
+        text.caption,
+        text.alt,
+        figure=picture_rows(_rows(case, finding, donors, recipients), title=text.title),
         kind="picture",
         numbers={
             "class": name,
-            "kind": found.region.kind,
-            "region": found.region.box,
+            "kind": finding.region.kind,
+            "region": finding.region.box,
             "turned": verdict.turned,
             "control": verdict.control,
             "effect": verdict.effect,
             "interval": verdict.interval,
             "log_odds": verdict.odds,
-            "p": found.adjusted,
-            "elsewhere": found.elsewhere,
-            "mass": found.mass,
-            "recall": found.recall,
-            "donors": [seen.batch.names[i] for i in donors],
-            "recipients": [seen.batch.names[i] for i in others],
+            "p": finding.adjusted,
+            "elsewhere": finding.elsewhere,
+            "mass": finding.mass,
+            "recall": finding.recall,
+            "donors": [audit.batch.names[i] for i in donors],
+            "recipients": [audit.batch.names[i] for i in recipients],
         },
     )
 
 
+def _recipients(case: Case, wanted: int, count: int) -> list[int]:
+    """Some pictures of other classes that are answered rightly; where objects' places are known, of those with one."""
+    audit = case.seen
+    others = ((audit.labels != wanted) & audit.right).nonzero()[:, 0]
+    if audit.batch.masks is not None:
+        others = others[audit.batch.known[others]]
+    order = torch.randperm(len(others), generator=torch.Generator().manual_seed(case.seed))
+    drawn: list[int] = others[order[:count]].tolist()
+    return drawn
+
+
+def _rows(case: Case, finding: Found, donors: list[int], recipients: list[int]) -> list[tuple[str, list[Told]]]:
+    """Headings and pictures of the four rows: donors, recipients before and after, donors without the region."""
+    batch, labels, region = case.seen.batch, case.seen.labels, finding.region
+    name, place = case.classes[finding.wanted], place_of(region, case.side)
+    giving, taking = batch.images[donors], batch.images[recipients]
+    masks = None if batch.masks is None else (batch.masks[donors[:1]], batch.masks[recipients])
+    pasted = carried(region, giving[:1], taking, masks)[0]
+    without = removed(region, giving)
+    return [
+        (TEXTS.say("rows.donors", name=name), _answers(case, giving, labels[donors], region)),
+        (TEXTS.say("rows.recipients"), _answers(case, taking, labels[recipients])),
+        (TEXTS.say("rows.given", place=place), _answers(case, pasted, labels[recipients], region)),
+        (TEXTS.say("rows.without", place=place), _answers(case, without, labels[donors])),
+    ]
+
+
 def _answers(case: Case, images: Tensor, labels: Tensor, region: Region | None = None) -> list[Told]:
     """Pictures with what the network says about them; a region is outlined."""
-    probability = predict_logits(case.model, images).softmax(1)
-    told: list[Told] = []
-    for picture, row, label in zip(pixels(images), probability, labels.tolist(), strict=True):
-        best = int(row.argmax())
-        shown = framed(picture, region) if region else enlarged(picture)
-        told.append(
-            (
-                shown,
-                [
-                    (f"{case.classes[best]} {percent(float(row[best]))}", best == label),
-                    (f"shows {case.classes[label]}", None),
-                ],
-            )
+    probabilities = predict_logits(case.model, images).softmax(1)
+    answers: list[Told] = []
+    for picture, probability, label in zip(pixels(images), probabilities, labels.tolist(), strict=True):
+        best = int(probability.argmax())
+        answer = TEXTS.say("rows.answer", name=case.classes[best], share=float(probability[best]))
+        truth = TEXTS.say("rows.truth", name=case.classes[label])
+        answers.append(
+            (framed(picture, region) if region else enlarged(picture), [(answer, best == label), (truth, None)])
         )
-    return told
+    return answers
 
 
 def enlarged(picture: np.ndarray) -> np.ndarray:

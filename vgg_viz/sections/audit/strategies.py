@@ -11,79 +11,63 @@ from vgg_viz.errors import SectionMissing
 from vgg_viz.figures.comparison import Told, picture_rows
 from vgg_viz.figures.image_grid import overlay, pixels
 from vgg_viz.gallery.sections import section
-from vgg_viz.maths.heatmaps import LAYER_INSIDE, MANY_INSIDE, shared_scale
-from vgg_viz.number_text import counted, percent
-from vgg_viz.records import Caption, Column, Exhibit, Table
+from vgg_viz.gallery.texts import Texts
+from vgg_viz.maths.heatmaps import LAYER_INSIDE, MANY_INSIDE, Scale, shared_scale
+from vgg_viz.records import Column, Exhibit, Table
 from vgg_viz.sections.audit.findings import ACROSS, enlarged
-from vgg_viz.shortcuts.strategies import GRID, STABLE, strategies
+from vgg_viz.shortcuts.strategies import GRID, STABLE, Strategy, strategies
 from vgg_viz.studies.audit_case import Case
 
+TEXTS = Texts(__name__)
 
-@section(
-    "strategies",
-    study="audit",
-    title="Strategies",
-    order=30,
-    optional=True,
-    lead="Do groups of pictures get their answer in the same way?",
-)
+
+@section("strategies", study="audit", order=30, optional=True)
 def repeated(case: Case) -> Iterator[Exhibit]:
     """Groups of pictures whose heat maps look alike."""
-    found, stable = strategies(case.seen, seed=case.seed)
-    if not found:
-        raise SectionMissing(
-            f"No grouping of the heat maps was stable (adjusted Rand index of two starts below {STABLE:g})."
-        )
-    seen = case.seen
+    groups, stability = strategies(case.seen, seed=case.seed)
+    if not groups:
+        raise SectionMissing(TEXTS.say("missing.unstable", stable=STABLE))
     scale = shared_scale(
-        torch.stack([one.mean for one in found]),
+        torch.stack([group.mean for group in groups]),
         signed=False,
         unit="share of the evidence",
         over="all strategies",
         quantile=MANY_INSIDE,
     )
-    rows, table = [], []
-    for number, one in enumerate(found, 1):
-        mean = enlarged(
-            overlay(np.full((case.side, case.side, 3), 1.0, np.float32), one.mean.numpy(), scale, strength=1.0)
+    headings = [
+        TEXTS.say(
+            "rows.heading",
+            number=number,
+            pictures=len(group.places),
+            purity=group.purity,
+            name=case.classes[group.wanted],
+            edge=group.edge,
         )
-        told: list[Told] = [(mean, [("mean of the group", None)])]
-        for place, picture in zip(
-            one.places[:ACROSS], pixels(seen.batch.images[list(one.places[:ACROSS])]), strict=True
-        ):
-            own = shared_scale(
-                seen.evidence.share[place], signed=False, unit="share", over="this map", quantile=LAYER_INSIDE
-            )
-            told.append(
-                (
-                    enlarged(overlay(picture, seen.evidence.share[place].numpy(), own)),
-                    [(case.classes[int(seen.labels[place])], bool(seen.right[place]))],
-                )
-            )
-        heading = f"Strategy {number}: {counted(len(one.places), 'picture')}, {percent(one.purity, decimals=0)} of them {case.classes[one.wanted]}; {percent(one.edge)} of the evidence at the edge"
-        rows.append((heading, told))
-        table.append((number, len(one.places), case.classes[one.wanted], one.purity, one.edge))
-    purest = max(found, key=lambda one: one.purity)
+        for number, group in enumerate(groups, 1)
+    ]
+    rows = [(heading, _row(case, group, scale)) for heading, group in zip(headings, groups, strict=True)]
+    purest = max(groups, key=lambda group: group.purity)
+    text = TEXTS.exhibit(
+        "strategies",
+        grid=GRID,
+        stability=stability,
+        groups=len(groups),
+        purity=purest.purity,
+        purest=case.classes[purest.wanted],
+    )
     yield Exhibit(
         "strategies",
-        "Repeated strategies",
-        Caption(
-            see=f"The heat maps on a grid of {GRID} × {GRID} cells, grouped by k-means; each row a group, with its mean map and the "
-            "pictures nearest to it.",
-            read="A group that holds one class and whose evidence lies at one place or at the edge is a strategy to distrust. "
-            "Groups that mix all classes and differ by where the "
-            f"object lies are harmless. Two starts of the grouping agree to {stable:.2f} (1: the same groups, 0: chance).",
-            cannot="Where things are grouped says nothing about why. Strategies without a place, such as a colour, do not show here.",
-        ),
-        alt=f"{counted(len(found), 'group')} of heat maps; the purest holds {percent(purest.purity)} {case.classes[purest.wanted]}.",
+        text.title,
+        text.caption,
+        text.alt,
         figure=picture_rows(rows, title="Pictures whose evidence lies alike"),
         kind="picture",
         numbers={
-            "sizes": [len(one.places) for one in found],
-            "classes": [case.classes[one.wanted] for one in found],
-            "purity": [one.purity for one in found],
-            "edge": [one.edge for one in found],
-            "stability": stable,
+            "sizes": [len(group.places) for group in groups],
+            "classes": [case.classes[group.wanted] for group in groups],
+            "purity": [group.purity for group in groups],
+            "edge": [group.edge for group in groups],
+            "stability": stability,
         },
         table=Table(
             (
@@ -93,6 +77,24 @@ def repeated(case: Case) -> Iterator[Exhibit]:
                 Column("share", "[0, 1]", True),
                 Column("evidence at the edge", "[0, 1]", True),
             ),
-            tuple(table),
+            tuple(
+                (number, len(group.places), case.classes[group.wanted], group.purity, group.edge)
+                for number, group in enumerate(groups, 1)
+            ),
         ),
     )
+
+
+def _row(case: Case, group: Strategy, scale: Scale) -> list[Told]:
+    """The mean map of a group, and the pictures nearest to it with their own maps."""
+    audit = case.seen
+    white = np.full((case.side, case.side, 3), 1.0, np.float32)
+    mean = enlarged(overlay(white, group.mean.numpy(), scale, strength=1.0))
+    row: list[Told] = [(mean, [(TEXTS.say("rows.mean"), None)])]
+    nearest = list(group.places[:ACROSS])
+    for place, picture in zip(nearest, pixels(audit.batch.images[nearest]), strict=True):
+        share = audit.evidence.share[place]
+        own = shared_scale(share, signed=False, unit="share", over="this map", quantile=LAYER_INSIDE)
+        answer = (case.classes[int(audit.labels[place])], bool(audit.right[place]))
+        row.append((enlarged(overlay(picture, share.numpy(), own)), [answer]))
+    return row

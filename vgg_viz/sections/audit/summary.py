@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
-from vgg_viz.number_text import counted, percent
+from vgg_viz.gallery.texts import Texts
 from vgg_viz.records import Finding
 from vgg_viz.shortcuts.findings import Audit, Found
 from vgg_viz.shortcuts.intervention import Verdict
@@ -14,122 +14,84 @@ from vgg_viz.shortcuts.region_text import place_of
 from vgg_viz.shortcuts.sampling import FEWEST
 from vgg_viz.shortcuts.search import Suspect
 
+TEXTS = Texts(__name__)
+GRAVE = 0.1  # net share of answers that a patch or border must turn to be a problem
 
-def sentence(found: Found, classes: Sequence[str], side: int) -> str:
-    """One finding with its numbers."""
-    name, verdict, place = classes[found.wanted], found.verdict, place_of(found.region, side)
-    start = f"Class {name}: "
-    if found.mass is not None:
-        start += f"{percent(found.mass[0])} of the evidence lies in {place} ({percent(found.mass[1])} there for other classes); carrying it"
-    else:
-        start += f"carrying {place}"
-    odds = f"{verdict.odds:+.1f} logits"
-    lost = "without them" if found.region.kind == "colour" else "without it"
-    return (
-        f"{start} onto pictures of other classes turns {percent(verdict.turned)} of them into {name} ({percent(verdict.control)} "
-        "when the same "
-        f"comes from other classes), {odds}; {lost} the network still knows {percent(found.recall[1])} of {name} instead of "
-        f"{percent(found.recall[0])}.{_rightful(found, name)}"
+
+def sentence(finding: Found, classes: Sequence[str], side: int) -> str:
+    """One finding with its numbers; of colours and backgrounds it says what a reader must judge."""
+    return TEXTS.say(
+        "findings.finding",
+        name=classes[finding.wanted],
+        place=place_of(finding.region, side),
+        finding=finding,
+        verdict=finding.verdict,
     )
 
 
-def _rightful(found: Found, name: str) -> str:
-    """What a reader must judge: colours and backgrounds may belong to a class in the world as well."""
-    if found.region.kind == "colour":
-        return f" Whether that is a shortcut depends on whether {name} has these colours in the world, too."
-    if found.region.kind == "background":
-        return (
-            f" Whether that is a shortcut depends on whether {name} is found before such backgrounds in the world, too."
-        )
-    return ""
-
-
-def told(seen: Audit, classes: Sequence[str]) -> list[Finding]:
+def summary(audit: Audit, classes: Sequence[str]) -> list[Finding]:
     """The verdict of the page: every finding, or that there is none, and what was not searched."""
-    side = seen.batch.images.shape[-1]
-    # Colours and backgrounds may belong to their class: a reader must judge, so they are worth a look and no problem yet.
-    grave = [one.verdict.effect >= 0.1 and one.region.kind in ("patch", "border") for one in seen.findings]
-    found = [
-        Finding("bad" if bad else "warn", sentence(one, classes, side))
-        for one, bad in zip(seen.findings, grave, strict=True)
-    ]
-    if not seen.suspects:
-        return [untested(seen)]
-    if not found:
-        tried = (
-            f"{counted(len(seen.tried), 'suspect')} of the search {'was' if len(seen.tried) == 1 else 'were'} tried"
-            if seen.tried
-            else "nothing stood out in the search"
-        )
-        found = [
-            Finding(
-                "note",
-                f"No shortcut was found: {tried}, and no place, border, background or colour alone turns other pictures into a class on these {len(seen.labels):,} pictures. "
-                "Pictures without a mark cannot show that it is used: audit those that the network was trained on as well.",
+    if not audit.suspects:
+        return [_untested(audit)]
+    side = audit.batch.images.shape[-1]
+    lines = [Finding(_level(finding), sentence(finding, classes, side)) for finding in audit.findings]
+    if not lines:
+        text = TEXTS.say("findings.none", tried=len(audit.tried), pictures=len(audit.labels))
+        lines.append(Finding("note", text))
+    if audit.leanings:
+        leanings = [
+            TEXTS.say(
+                "findings.leaning",
+                name=classes[suspect.wanted],
+                place=place_of(suspect.region, side),
+                odds=verdict.odds,
             )
+            for suspect, verdict in audit.leanings
         ]
-    if seen.leanings:
-        leaning = [
-            f"{classes[one.wanted]} by {place_of(one.region, side)} ({verdict.odds:+.1f} logits)"
-            for one, verdict in seen.leanings
-        ]
-        found.append(
-            Finding(
-                "note",
-                f"Leanings, no shortcuts: {'; '.join(leaning[:5])}{'; ...' if len(leaning) > 5 else ''}. Carried onto other pictures they move the log-odds beyond chance, "
-                "and hardly change an answer.",
-            )
-        )
-    if seen.too_few:
-        names = ", ".join(classes[i] for i in seen.too_few[:5]) + (", ..." if len(seen.too_few) > 5 else "")
-        found.append(
-            Finding(
-                "note",
-                f"{counted(len(seen.too_few), 'class', 'classes')} had too few pictures to be searched: {names}.",
-            )
-        )
-    return found
+        lines.append(Finding("note", TEXTS.say("findings.leanings", leanings=leanings)))
+    if audit.too_few:
+        names = [classes[label] for label in audit.too_few]
+        lines.append(Finding("note", TEXTS.say("findings.too_few", names=names)))
+    return lines
 
 
-def untested(seen: Audit) -> Finding:
+def _level(finding: Found) -> Literal["bad", "warn"]:
+    """Colours and backgrounds may belong to their class: a reader must judge, so they are worth a look and no problem yet."""
+    return "bad" if finding.verdict.effect >= GRAVE and finding.region.kind in ("patch", "border") else "warn"
+
+
+def _untested(audit: Audit) -> Finding:
     """What is to be said where no class could be searched."""
-    counts = [int((seen.labels == label).sum()) for label in seen.too_few]
-    shown = len(set(seen.labels.tolist()))
-    why = (
-        "they show one class only"
-        if shown < 2
-        else f"the fullest class that was asked for has {counted(max(counts, default=0), 'picture')}"
+    counts = [int((audit.labels == label).sum()) for label in audit.too_few]
+    text = TEXTS.say(
+        "findings.untested", fewest=FEWEST, classes=len(set(audit.labels.tolist())), most=max(counts, default=0)
     )
-    return Finding(
-        "warn",
-        f"Nothing was tested: a trial needs two classes and at least {FEWEST} pictures of the one that is searched, and {why}. Below is what fewer can show: where the evidence "
-        "lies, and which pictures to look at first. No shortcut was found, and none was ruled out; give more pictures with --data or --limit.",
-    )
+    return Finding("warn", text)
 
 
-def as_json(found: Found, seen: Audit, classes: Sequence[str]) -> dict[str, Any]:
+def as_json(finding: Found, audit: Audit, classes: Sequence[str]) -> dict[str, Any]:
     """A finding as `--json` gives it."""
-    verdict = found.verdict
+    verdict = finding.verdict
     return {
-        **region_as_json(found.region),
-        "class": classes[found.wanted],
-        "index": found.wanted,
+        **region_as_json(finding.region),
+        "class": classes[finding.wanted],
+        "index": finding.wanted,
         "effect": verdict.effect,
         "interval": list(verdict.interval),
         "turned": verdict.turned,
         "control": verdict.control,
-        "elsewhere": found.elsewhere,
+        "elsewhere": finding.elsewhere,
         "log_odds": verdict.odds,
-        "p": found.adjusted,
-        "mass": found.mass[0] if found.mass else None,
-        "mass_of_others": found.mass[1] if found.mass else None,
-        "recall": found.recall[0],
-        "recall_without": found.recall[1],
+        "p": finding.adjusted,
+        "mass": finding.mass[0] if finding.mass else None,
+        "mass_of_others": finding.mass[1] if finding.mass else None,
+        "recall": finding.recall[0],
+        "recall_without": finding.recall[1],
         "donors": verdict.donors[0],
         "controls": verdict.donors[1],
         "recipients": verdict.recipients,
-        "images": [seen.batch.names[i] for i in found.places],
-        "sentence": sentence(found, classes, seen.batch.images.shape[-1]),
+        "images": [audit.batch.names[i] for i in finding.places],
+        "sentence": sentence(finding, classes, audit.batch.images.shape[-1]),
     }
 
 
