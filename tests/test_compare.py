@@ -26,7 +26,7 @@ from vgg_viz.errors import InputRefused, VggVizError
 from vgg_viz.figures import comparison as paint
 from vgg_viz.figures.confusion import confusion_difference
 from vgg_viz.figures.depth import Measure, layers_of_two
-from vgg_viz.gallery.viewer import packed
+from vgg_viz.gallery.viewer import payload_json
 from vgg_viz.maths.heatmaps import place
 from vgg_viz.maths.images import encode_png, resize
 from vgg_viz.maths.metrics import Bin, mcnemar_exact
@@ -425,7 +425,7 @@ def test_the_viewer_holds_both_maps_on_one_range_and_their_true_difference(files
     said = [pair.a.answers(pair.looked.a), pair.b.answers(pair.looked.b)]
     stored = {
         (m["photo"], m["method"], m["target"]): m
-        for m in unpacked(packed(payload(pair, pair.view, said, {"true": labels}, {"true": found})))["maps"]
+        for m in unpacked(payload_json(payload(pair, pair.view, said, {"true": labels}, {"true": found})))["maps"]
     }
     photos = {photo for photo, _, _ in stored}
     assert len(photos) == len(pair.looked.a)

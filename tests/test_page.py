@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vgg_viz.gallery.html_text import cell, texts, tied, visible
+from vgg_viz.gallery.html_text import escape_hidden, format_cell, format_table, keep_units_together
 from vgg_viz.gallery.page import IndexRow, Page, PageExhibit, PageSection, render, render_index
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 
@@ -139,7 +139,7 @@ def test_names_stay_text_in_page_and_index(name):
         assert reader.faults == []
         # The same elements with the same attribute names as for a harmless name: nothing was added.
         assert shape(reader) == shape(plain)
-        assert (visible(name) or "(no name)") in reader.text
+        assert (escape_hidden(name) or "(no name)") in reader.text
 
 
 @given(st.text(st.characters(), max_size=30))
@@ -207,7 +207,7 @@ def test_the_payload_is_json_without_nan_that_cannot_end_its_script():
         raw = re.search(r'<script type="application/json"[^>]*>(.*?)</script>', html, re.S).group(1)
         assert not re.search("[<>&\u2028\u2029]", raw)
         data = json.loads(raw, parse_constant=lambda word: pytest.fail(word))
-        assert data["photos"][0]["name"] == data["classes"][0] == visible(name)
+        assert data["photos"][0]["name"] == data["classes"][0] == escape_hidden(name)
         assert data["photos"][0]["top"] == [[0, None]]
         assert list(data["limits"].values()) == [None]
 
@@ -319,13 +319,13 @@ def test_an_empty_index_says_how_to_fill_it():
 
 def test_what_rounds_to_nothing_has_no_sign():
     table = Table((Column("a", "", True),), ((-0.0,), (0.1234,), (-0.25,)))
-    assert texts(table) == [["0.0000"], ["0.1234"], ["−0.2500"]]
-    assert cell(-0.0) == "0"
+    assert format_table(table) == [["0.0000"], ["0.1234"], ["−0.2500"]]
+    assert format_cell(-0.0) == "0"
 
 
 def test_a_number_stays_on_a_line_with_its_unit():
-    assert tied("85 % of 64 px, 3 pxs, 5 pictures") == "85\u00a0% of 64\u00a0px, 3 pxs, 5 pictures"
+    assert keep_units_together("85 % of 64 px, 3 pxs, 5 pictures") == "85\u00a0% of 64\u00a0px, 3 pxs, 5 pictures"
     assert (
-        tied("a 26 × 26 map, 3 × 64 × 64, 2 × mean")
+        keep_units_together("a 26 × 26 map, 3 × 64 × 64, 2 × mean")
         == "a 26\u00a0×\u00a026 map, 3\u00a0×\u00a064\u00a0×\u00a064, 2 × mean"
     )

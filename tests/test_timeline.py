@@ -21,7 +21,7 @@ from vgg_viz.data.shortcuts import Shortcut, region
 from vgg_viz.errors import CheckpointRefused, InputRefused, SectionMissing, UnknownName, VggVizError
 from vgg_viz.figures import timeline as paint
 from vgg_viz.figures.strips import Strip, maps_in_rows
-from vgg_viz.gallery.viewer import packed
+from vgg_viz.gallery.viewer import payload_json
 from vgg_viz.maths.heatmaps import Scale, relative
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import load, save
@@ -437,7 +437,7 @@ def test_a_map_on_its_own_strength_knows_nothing_of_the_size_of_logits():
 
 
 def test_maps_of_the_viewer_share_one_signed_range_over_the_epochs_of_a_photo(mixed):
-    data = unpacked(packed(payload(mixed, list(mixed.epochs))))
+    data = unpacked(payload_json(payload(mixed, list(mixed.epochs))))
     assert (data["axis"], [layer["name"] for layer in data["layers"]]) == ("epoch", [f"epoch {n}" for n in range(5)])
     spans = {}
     for entry in data["maps"]:

@@ -11,15 +11,16 @@ import torch
 from viewer_data import unpacked
 
 from vgg_viz.gallery.viewer import (
+    AttributedMaps,
     ViewerMap,
     ViewerMethod,
     ViewerPayload,
     ViewerStart,
-    of_attributions,
-    outline_of,
-    packed,
-    pictures_of,
-    reduced,
+    attribution_payload,
+    downsample,
+    outline_name,
+    payload_json,
+    viewer_pictures,
 )
 from vgg_viz.maths.receptive_field import Field
 from vgg_viz.records import Attribution, Batch
@@ -43,7 +44,7 @@ def batch(count: int = 2, side: int = 64) -> Batch:
 def payload(*maps: ViewerMap, axis: str = "layer") -> ViewerPayload:
     seen = batch()
     return ViewerPayload(
-        pictures_of(seen, torch.tensor([[0.2, 0.8], [0.3, 0.7]])), ("x", "y"), METHODS, FIELDS, maps, axis=axis
+        viewer_pictures(seen, torch.tensor([[0.2, 0.8], [0.3, 0.7]])), ("x", "y"), METHODS, FIELDS, maps, axis=axis
     )
 
 
@@ -55,7 +56,7 @@ def values_of(entry: dict) -> np.ndarray:
 def test_bytes_hold_a_map_to_half_a_step_of_what_they_span():
     raw = torch.randn(9, 7, generator=torch.Generator().manual_seed(1))
     own, shared = unpacked(
-        packed(
+        payload_json(
             payload(
                 ViewerMap(0, "both", "low", "predicted", 1, raw),
                 ViewerMap(1, "both", "low", "predicted", 1, raw, (-8.0, 8.0)),
@@ -71,7 +72,7 @@ def test_bytes_hold_a_map_to_half_a_step_of_what_they_span():
 
 def test_the_strongest_colour_is_the_farther_end_and_over_all_pictures_the_farthest():
     told = unpacked(
-        packed(
+        payload_json(
             payload(
                 ViewerMap(0, "both", "low", "predicted", 1, torch.tensor([[-3.0, 1.0]])),
                 ViewerMap(1, "both", "low", "predicted", 1, torch.tensor([[2.0, 1.0]])),
@@ -87,17 +88,21 @@ def test_the_strongest_colour_is_the_farther_end_and_over_all_pictures_the_farth
 def test_epochs_share_one_range_whatever_they_are_asked_about():
     first = ViewerMap(0, "both", "low", "true", 0, torch.tensor([[0.0, 2.0]]))
     second = ViewerMap(0, "both", "high", "answered", 0, torch.tensor([[0.0, 7.0]]))
-    assert packed(payload(first, second, axis="epoch"))["limits"] == {"both|low|true": 7, "both|high|answered": 7}
+    assert payload_json(payload(first, second, axis="epoch"))["limits"] == {"both|low|true": 7, "both|high|answered": 7}
 
 
 def test_a_stored_value_of_a_large_map_stands_for_the_field_of_all_that_it_is_the_mean_of():
     raw = torch.rand(1, 100, 100, generator=torch.Generator().manual_seed(2))
-    small, factor = reduced(raw, 56)
+    small, factor = downsample(raw, 56)
     assert (factor, small.shape) == (2, (1, 50, 50))
     assert torch.allclose(small[0, 3, 4], raw[0, 6:8, 8:10].mean())
     found = Attribution("up", raw.expand(2, -1, -1), "logit", False, "high", torch.tensor([0, 1]))
     told = unpacked(
-        packed(of_attributions(batch(), ("x", "y"), torch.rand(2, 2), [("predicted", found)], METHODS, FIELDS))
+        payload_json(
+            attribution_payload(
+                batch(), ("x", "y"), torch.rand(2, 2), AttributedMaps([("predicted", found)], METHODS, FIELDS)
+            )
+        )
     )
     first, second = (FIELDS["high"].span(unit) for unit in (0, 1))
     (layer,) = told["layers"]
@@ -112,19 +117,27 @@ def test_a_map_made_of_equal_squares_keeps_one_value_a_square():
     )
     found = Attribution("both", squares, "logit", True, None, torch.tensor([0, 1]))
     told = unpacked(
-        packed(of_attributions(batch(), ("x", "y"), torch.rand(2, 2), [("second", found)], METHODS, FIELDS))
+        payload_json(
+            attribution_payload(
+                batch(), ("x", "y"), torch.rand(2, 2), AttributedMaps([("second", found)], METHODS, FIELDS)
+            )
+        )
     )
     assert [(entry["h"], entry["target"]) for entry in told["maps"]] == [(8, "runner-up"), (8, "runner-up")]
     truth = replace(found, targets=torch.tensor([1, 0]))
     told = unpacked(
-        packed(of_attributions(batch(), ("x", "y"), torch.rand(2, 2), [("second", truth)], METHODS, FIELDS))
+        payload_json(
+            attribution_payload(
+                batch(), ("x", "y"), torch.rand(2, 2), AttributedMaps([("second", truth)], METHODS, FIELDS)
+            )
+        )
     )
     assert [entry["target"] for entry in told["maps"]] == ["true", "true"]
 
 
 def test_a_picture_says_its_class_its_likeliest_answers_and_its_mask_only_where_it_has_one():
-    pictures = pictures_of(batch(), torch.tensor([[0.2, 0.8], [0.7, 0.3]]), {"a": torch.tensor([[0.9, 0.1]] * 2)})
-    told = unpacked(packed(replace(payload(), pictures=pictures)))
+    pictures = viewer_pictures(batch(), torch.tensor([[0.2, 0.8], [0.7, 0.3]]), {"a": torch.tensor([[0.9, 0.1]] * 2)})
+    told = unpacked(payload_json(replace(payload(), pictures=pictures)))
     first, second = told["photos"]
     assert (first["true"], second["true"]) == (1, 0)
     assert first["top"] == [[1, 0.8], [0, 0.2]]
@@ -136,11 +149,11 @@ def test_a_picture_says_its_class_its_likeliest_answers_and_its_mask_only_where_
 @pytest.mark.parametrize(("start", "layer"), [(None, "high"), (ViewerStart(0, "up", None, "true"), None)])
 def test_it_opens_where_it_was_asked_to_else_with_the_deepest_layer(start, layer):
     maps = [ViewerMap(0, "up", where, "true", 0, torch.rand(2, 2)) for where in ("low", "high", None)]
-    told = packed(replace(payload(*maps), start=start))
+    told = payload_json(replace(payload(*maps), start=start))
     assert told["start"]["layer"] == layer
 
 
 def test_masks_of_boxes_are_called_boxes_whoever_shows_them():
     """The timeline's viewer called them outlines."""
-    assert packed(payload())["outline"] == outline_of(batch()) == "Outline of the object"
-    assert outline_of(replace(batch(), boxed=torch.tensor([True, False]))) == "Box around the object"
+    assert payload_json(payload())["outline"] == outline_name(batch()) == "Outline of the object"
+    assert outline_name(replace(batch(), boxed=torch.tensor([True, False]))) == "Box around the object"

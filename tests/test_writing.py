@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vgg_viz.errors import OutputRefused
-from vgg_viz.gallery.folder import MANIFEST, folder_name, read_manifest, replacing
+from vgg_viz.gallery.folder import MANIFEST, atomic_folder, folder_name, read_manifest
 from vgg_viz.plain_json import plain, write_json
 
 
@@ -70,7 +70,7 @@ def test_no_stem_whatever_climbs_out_hides_or_needs_quotes(stem):
 
 
 def test_a_new_gallery_appears_whole_and_can_be_read_by_others(tmp_path):
-    with replacing(tmp_path / "deep" / "net") as place:
+    with atomic_folder(tmp_path / "deep" / "net") as place:
         put(place.folder, "new")
         assert not (tmp_path / "deep" / "net").exists()
     assert read_manifest(tmp_path / "deep" / "net")["word"] == "new"
@@ -81,7 +81,7 @@ def test_a_new_gallery_appears_whole_and_can_be_read_by_others(tmp_path):
 def test_an_old_gallery_gives_way_with_everything_in_it(tmp_path):
     target = gallery(tmp_path / "net")
     (target / "figures").mkdir()
-    with replacing(target) as place:
+    with atomic_folder(target) as place:
         put(place.folder, "new")
     assert sorted(entry.name for entry in target.iterdir()) == [MANIFEST]
     assert [entry.name for entry in tmp_path.iterdir()] == ["net"]
@@ -92,7 +92,7 @@ def test_an_old_gallery_gives_way_with_everything_in_it(tmp_path):
 )
 def test_a_failure_keeps_the_old_gallery_and_leaves_no_litter(tmp_path, failure):
     target = gallery(tmp_path / "net")
-    with pytest.raises(type(failure)), replacing(target) as place:  # noqa: PT012
+    with pytest.raises(type(failure)), atomic_folder(target) as place:  # noqa: PT012
         put(place.folder, "half")
         raise failure
     assert read_manifest(target)["word"] == "old"
@@ -103,13 +103,13 @@ def test_a_failure_keeps_the_old_gallery_and_leaves_no_litter(tmp_path, failure)
 @pytest.mark.parametrize("failure", [RuntimeError("no"), KeyboardInterrupt()], ids=["error", "Ctrl-C"])
 def test_folders_that_were_made_for_a_gallery_go_with_it(tmp_path, failure):
     (tmp_path / "mine").mkdir()
-    with pytest.raises(type(failure)), replacing(tmp_path / "mine" / "new" / "deep" / "net") as place:  # noqa: PT012
+    with pytest.raises(type(failure)), atomic_folder(tmp_path / "mine" / "new" / "deep" / "net") as place:  # noqa: PT012
         put(place.folder, "half")
         raise failure
     assert [entry.name for entry in tmp_path.rglob("*")] == ["mine"], (
         "what was there before stays, although it is empty"
     )
-    with pytest.raises(type(failure)), replacing(tmp_path / "new" / "net"):  # noqa: PT012
+    with pytest.raises(type(failure)), atomic_folder(tmp_path / "new" / "net"):  # noqa: PT012
         (tmp_path / "new" / "other").mkdir()
         raise failure
     assert (tmp_path / "new" / "other").is_dir(), "and what others put there meanwhile"
@@ -127,7 +127,7 @@ def test_where_the_last_rename_fails_the_old_gallery_comes_back(tmp_path, monkey
     monkeypatch.setattr("vgg_viz.gallery.folder.os.rename", failing)
     with (
         pytest.raises(OutputRefused, match=r"No space left on device.*nothing was changed"),
-        replacing(target) as place,
+        atomic_folder(target) as place,
     ):
         put(place.folder, "new")
     assert read_manifest(target)["word"] == "old"
@@ -138,7 +138,7 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path):
     target = tmp_path / "thesis"
     target.mkdir()
     (target / "chapter.txt").write_text("three years")
-    with pytest.raises(OutputRefused, match=r"'thesis' exists and is not a gallery.*--out"), replacing(target):
+    with pytest.raises(OutputRefused, match=r"'thesis' exists and is not a gallery.*--out"), atomic_folder(target):
         pytest.fail("the block must not run")
     assert (target / "chapter.txt").read_text() == "three years"
 
@@ -148,13 +148,13 @@ def test_another_tools_manifest_does_not_make_a_folder_ours(tmp_path, manifest):
     target = tmp_path / "app"
     target.mkdir()
     (target / MANIFEST).write_bytes(manifest.encode("latin-1"))
-    with pytest.raises(OutputRefused, match="not a gallery"), replacing(target):
+    with pytest.raises(OutputRefused, match="not a gallery"), atomic_folder(target):
         pytest.fail("the block must not run")
 
 
 def test_an_empty_folder_may_be_filled(tmp_path):
     (tmp_path / "net").mkdir()
-    with replacing(tmp_path / "net") as place:
+    with atomic_folder(tmp_path / "net") as place:
         put(place.folder, "new")
     assert read_manifest(tmp_path / "net")["word"] == "new"
 
@@ -165,7 +165,7 @@ def test_a_link_or_a_file_in_the_place_is_refused(tmp_path):
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     (tmp_path / "file").write_text("x")
     for name in ("link", "dangling", "file"):
-        with pytest.raises(OutputRefused, match=f"{name!r} exists and is not a folder"), replacing(tmp_path / name):
+        with pytest.raises(OutputRefused, match=f"{name!r} exists and is not a folder"), atomic_folder(tmp_path / name):
             pytest.fail("the block must not run")
     assert read_manifest(tmp_path / "real")["word"] == "old"
 
@@ -174,7 +174,7 @@ def test_a_place_below_a_file_is_refused_before_any_work(tmp_path):
     (tmp_path / "file").write_text("x")
     with (
         pytest.raises(OutputRefused, match=r"nothing can be written in 'file'.*--out"),
-        replacing(tmp_path / "file" / "net"),
+        atomic_folder(tmp_path / "file" / "net"),
     ):
         pytest.fail("the block must not run")
 
@@ -244,7 +244,7 @@ def mine(manifest) -> bool:
 def test_a_gallery_of_something_else_is_left_alone_and_the_next_free_name_is_taken(tmp_path):
     gallery(tmp_path / "best", "other")
     gallery(tmp_path / "best-2", "another")
-    with replacing(tmp_path / "best", ours=mine) as place:
+    with atomic_folder(tmp_path / "best", ours=mine) as place:
         put(place.folder, "mine")
     assert place.target == tmp_path / "best-3"
     assert {name: read_manifest(tmp_path / name)["word"] for name in ("best", "best-2", "best-3")} == {
@@ -257,7 +257,7 @@ def test_a_gallery_of_something_else_is_left_alone_and_the_next_free_name_is_tak
 def test_the_same_again_takes_its_own_place_back(tmp_path):
     gallery(tmp_path / "best", "other")
     gallery(tmp_path / "best-2", "mine")
-    with replacing(tmp_path / "best", ours=mine) as place:
+    with atomic_folder(tmp_path / "best", ours=mine) as place:
         put(place.folder, "mine")
     assert place.target == tmp_path / "best-2"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["best", "best-2"]
@@ -265,9 +265,9 @@ def test_the_same_again_takes_its_own_place_back(tmp_path):
 
 
 def test_of_two_commands_at_once_into_one_folder_neither_is_lost(tmp_path):
-    with replacing(tmp_path / "best", ours=mine) as first:
+    with atomic_folder(tmp_path / "best", ours=mine) as first:
         put(first.folder, "mine")
-        with replacing(tmp_path / "best", ours=lambda manifest: manifest["word"] == "theirs") as second:
+        with atomic_folder(tmp_path / "best", ours=lambda manifest: manifest["word"] == "theirs") as second:
             put(second.folder, "theirs")
     assert (first.target.name, second.target.name) == ("best-2", "best")
     assert [read_manifest(place.target)["word"] for place in (first, second)] == ["mine", "theirs"]
@@ -275,9 +275,9 @@ def test_of_two_commands_at_once_into_one_folder_neither_is_lost(tmp_path):
 
 def test_of_two_commands_at_once_about_the_same_both_end_well(tmp_path):
     gallery(tmp_path / "best", "mine")
-    with replacing(tmp_path / "best", ours=mine) as first:
+    with atomic_folder(tmp_path / "best", ours=mine) as first:
         put(first.folder, "mine")
-        with replacing(tmp_path / "best", ours=mine) as second:
+        with atomic_folder(tmp_path / "best", ours=mine) as second:
             put(second.folder, "mine")
     assert first.target == second.target == tmp_path / "best"
     assert [entry.name for entry in tmp_path.iterdir()] == ["best"]
@@ -296,7 +296,7 @@ def test_a_gallery_that_comes_between_the_two_renames_is_not_lost(tmp_path, monk
     if when == "after":
         gallery(tmp_path / "best", "mine")
     monkeypatch.setattr("vgg_viz.gallery.folder.os.rename", slow)
-    with replacing(tmp_path / "best", ours=mine) as place:
+    with atomic_folder(tmp_path / "best", ours=mine) as place:
         put(place.folder, "mine")
     assert done
     assert read_manifest(tmp_path / "best")["word"] == "theirs"
@@ -309,7 +309,7 @@ def test_names_taken_by_files_links_and_other_folders_are_passed_over(tmp_path):
     (tmp_path / "best-3").symlink_to(tmp_path / "nowhere")
     (tmp_path / "best-4").mkdir()
     (tmp_path / "best-4" / "thesis.txt").write_text("years of work", encoding="utf-8")
-    with replacing(tmp_path / "best", ours=mine) as place:
+    with atomic_folder(tmp_path / "best", ours=mine) as place:
         put(place.folder, "mine")
     assert place.target.name == "best-5"
     assert (tmp_path / "best-2").read_text() == "a file"
@@ -329,7 +329,7 @@ def test_an_interrupt_between_the_two_renames_loses_neither_the_old_gallery_nor_
             raise ended
 
     monkeypatch.setattr("vgg_viz.gallery.folder.os.rename", interrupted)
-    with pytest.raises(type(ended)), replacing(target, ours=mine) as place:
+    with pytest.raises(type(ended)), atomic_folder(target, ours=mine) as place:
         put(place.folder, "mine")
     assert (target / "index.html").read_text(encoding="utf-8") == "mine"
     assert [entry.name for entry in tmp_path.iterdir()] == ["best"]

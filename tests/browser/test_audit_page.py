@@ -14,7 +14,7 @@ from shared_artefacts import shared_gallery
 
 from vgg_viz.data.cache import painted
 from vgg_viz.data.shortcuts import Shortcut
-from vgg_viz.gallery.html_text import visible
+from vgg_viz.gallery.html_text import escape_hidden
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.records import Checkpoint, Origin, Provenance
@@ -75,6 +75,6 @@ def test_hostile_class_names_are_text_in_an_audit(opened, page_file):
     page = opened(page_file)
     assert page.locator("img[onerror], img[src=x]").count() == 0
     shown = page.locator("#search tbody tr > :first-child").all_inner_texts()
-    assert set(shown) <= {visible(name) or "(no name)" for name in HOSTILE[:10]}
+    assert set(shown) <= {escape_hidden(name) or "(no name)" for name in HOSTILE[:10]}
     assert page.locator("#search tbody tr").count() >= 10
     assert not any(sign in page.evaluate("document.documentElement.outerHTML") for sign in "\u202e\u2028\u0000")

@@ -13,7 +13,7 @@ from pages import page_of, problems
 from shared_artefacts import shared_gallery
 
 from vgg_viz.data import shapes
-from vgg_viz.gallery.html_text import visible
+from vgg_viz.gallery.html_text import escape_hidden
 from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import save
@@ -89,7 +89,7 @@ def test_hostile_names_are_shown_as_text(opened, page_file):
     page = opened(page_file)
     assert page.locator("img[onerror], img[src=x]").count() == 0
     cells = page.locator("#compare-classes tbody th").all_inner_texts()
-    assert cells == [visible(name) or "(no name)" for name in HOSTILE[:10]]
+    assert cells == [escape_hidden(name) or "(no name)" for name in HOSTILE[:10]]
     assert not any(sign in page.evaluate("document.documentElement.outerHTML") for sign in "\u202e\u2028\u0000")
     assert page.evaluate("Object.keys(Object.prototype).length") == 0
 

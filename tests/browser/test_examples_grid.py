@@ -22,7 +22,7 @@ from pages import go, problems, until
 from PIL import Image
 from viewer_data import told_by_hand
 
-from vgg_viz.gallery.html_text import visible
+from vgg_viz.gallery.html_text import escape_hidden
 from vgg_viz.gallery.page import PageExhibit, PageSection, render
 from vgg_viz.records import Caption, Exhibit
 from vgg_viz.sections.report.examples import sheet
@@ -536,7 +536,7 @@ def test_hostile_names_are_text_everywhere(opened, folder):
     page = show(opened, folder, hostile(), address(sort="place", order="up"))
     spoken = page.locator(".example").evaluate_all("(all) => all.map((one) => one.getAttribute('aria-label'))")
     assert all(
-        line.endswith(f"; {visible(name) or '(no name)'}")
+        line.endswith(f"; {escape_hidden(name) or '(no name)'}")
         for line, name in zip(spoken, (HOSTILE * 5)[:COUNT], strict=True)
     )
     for index, name in enumerate(HOSTILE):
@@ -544,7 +544,7 @@ def test_hostile_names_are_text_everywhere(opened, folder):
         until(
             page,
             "document.querySelector('dialog [data-part=title]').textContent.slice(0, 60)",
-            (visible(name) or "(no name)")[:60],
+            (escape_hidden(name) or "(no name)")[:60],
         )
     assert page.locator("img[onerror], img[src=x]").count() == 0
     assert page.title() != "owned"

@@ -13,7 +13,7 @@ from pages import page_of, problems
 from shared_artefacts import shared_gallery
 
 from vgg_viz.data import shapes
-from vgg_viz.gallery.html_text import visible
+from vgg_viz.gallery.html_text import escape_hidden
 from vgg_viz.maths.images import encode_png
 from vgg_viz.models.checkpoint import load, save
 from vgg_viz.sections.explain.explain import explain
@@ -64,9 +64,9 @@ def test_every_figure_has_loaded_and_headings_descend_one_level_at_a_time(opened
 def test_hostile_names_are_shown_as_text(opened, page_file):
     page = opened(page_file)
     assert page.locator("img[onerror], img[src=x]").count() == 0
-    assert page.locator("h1").inner_text() == visible("a \u202e{{ 7 * 7 }}.png")
+    assert page.locator("h1").inner_text() == escape_hidden("a \u202e{{ 7 * 7 }}.png")
     shown = page.locator("#explain-sheet tbody th, #explain-sheet tbody td:first-child").all_inner_texts()
-    assert set(shown) <= {visible(name) or "(no name)" for name in HOSTILE[:10]}
+    assert set(shown) <= {escape_hidden(name) or "(no name)" for name in HOSTILE[:10]}
     assert len(shown) >= 5
     assert not any(sign in page.evaluate("document.documentElement.outerHTML") for sign in "\u202e\u2028\u0000")
 

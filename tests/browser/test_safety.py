@@ -6,7 +6,7 @@ import pytest
 from fake_page import CLASSES, HOSTILE
 from guard import leaks
 
-from vgg_viz.gallery.html_text import visible
+from vgg_viz.gallery.html_text import escape_hidden
 
 pytestmark = pytest.mark.browser
 
@@ -50,10 +50,11 @@ def test_hostile_names_are_shown_as_text(opened, folder, name):
     assert HOSTILE[0] in text
     if name == "hostile":
         cells = page.locator("#confident-errors tbody th").all_inner_texts()
-        assert cells == [visible(hostile) or "(no name)" for hostile in HOSTILE]
+        assert cells == [escape_hidden(hostile) or "(no name)" for hostile in HOSTILE]
         spoken = page.locator("[role=option]").evaluate_all("(all) => all.map((one) => one.getAttribute('aria-label'))")
         assert all(
-            f"Photo {i + 1}, {visible(hostile) or '(no name)'}: " in spoken[i] for i, hostile in enumerate(HOSTILE)
+            f"Photo {i + 1}, {escape_hidden(hostile) or '(no name)'}: " in spoken[i]
+            for i, hostile in enumerate(HOSTILE)
         )
         page.get_by_label("Photo", exact=True).select_option("7")
         assert HOSTILE[0] in page.locator("[data-part=guesses]").inner_text()

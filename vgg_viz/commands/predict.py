@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
 
     from vgg_viz.capture.predict import predict_logits
     from vgg_viz.data.folder import read_images
-    from vgg_viz.gallery.html_text import visible
+    from vgg_viz.gallery.html_text import escape_hidden
     from vgg_viz.studies.inputs import in_channels
 
     checkpoint, model = opened(options)
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
         found.append({"file": name, "top": top, "logits": row.tolist()})
         if not options.json:
             print(
-                visible(
+                escape_hidden(
                     f"{name}: "
                     + ", ".join(f"{entry['class']} {percent(entry['probability'], decimals=1)}" for entry in top)
                 )

@@ -14,7 +14,7 @@ from vgg_viz._version import __version__
 from vgg_viz.errors import InputRefused
 from vgg_viz.gallery.explorer import FILE as EXPLORER
 from vgg_viz.gallery.explorer import Explorer, render_explorer
-from vgg_viz.gallery.folder import MANIFEST, SCHEMA, replacing
+from vgg_viz.gallery.folder import MANIFEST, SCHEMA, atomic_folder
 from vgg_viz.gallery.index import write_index
 from vgg_viz.gallery.make_section import (
     PresetFacts,
@@ -190,7 +190,7 @@ def build(
     Raises:
         OutputRefused: Writing failed; nothing has changed then.
     """
-    with replacing(out / study.folder, ours=partial(_same, study)) as place:
+    with atomic_folder(out / study.folder, ours=partial(_same, study)) as place:
         folder = place.folder
         for name in ("figures", "data"):
             (folder / name).mkdir()

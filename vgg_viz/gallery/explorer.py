@@ -28,9 +28,15 @@ class Rival:
 class Explorer:
     """What the page is made of; `network` and `pictures` are plain JSON.
 
-    painted  True when the pictures have nothing to do with the checkpoint: it came without any
-    stored   why the network does not run in the page, which then holds what it said; "" when it runs
-    rival    a second network, to be seen beside the first
+    Attributes:
+        title: The heading.
+        subtitle: The line under it.
+        network: What the scripts need of the network.
+        pictures: What it can be shown.
+        painted: True when the pictures have nothing to do with the checkpoint: it came without any.
+        stored: Why the network does not run in the page, which then holds what it said; "" when it runs.
+        gallery_href: Address of the gallery; "" where the page travels alone.
+        rival: A second network, to be seen beside the first.
     """
 
     title: str
@@ -39,7 +45,7 @@ class Explorer:
     pictures: tuple[Mapping[str, Any], ...]
     painted: bool = False
     stored: str = ""
-    gallery_href: str = "index.html"  # "" where the page travels alone
+    gallery_href: str = "index.html"
     rival: Rival | None = None
 
     def payload(self) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def folder_name(stem: str) -> str:
 
 
 @dataclass(slots=True)
-class Replacement:
+class NewFolder:
     """A gallery on its way to its place: `folder` is written to, `target` is where it stands once the block has ended."""
 
     folder: Path
@@ -43,17 +43,21 @@ class Replacement:
 
 
 @contextmanager
-def replacing(
+def atomic_folder(
     target: Path, *, ours: Callable[[Mapping[str, Any]], bool] = lambda _manifest: True
-) -> Iterator[Replacement]:
+) -> Iterator[NewFolder]:
     """A temporary folder that becomes `target` when the block ends well, and vanishes when it does not.
 
-    ours  whether the gallery with this manifest may be replaced; where another one stands, the next free name is taken
-          (`best-2`, `best-3`, ...), also where another command put it there meanwhile
     So do the folders above `target` that had to be made for it, where nothing else lies in them.
 
-    raises  OutputRefused before the block runs when `target` is something else than a gallery, or nothing can be written there;
-            OutputRefused for an OSError of the block, which must be about writing
+    Args:
+        target: Where it is to stand.
+        ours: Whether the gallery with this manifest may be replaced; where another one stands, the next free name is
+            taken (`best-2`, `best-3`, ...), also where another command put it there meanwhile.
+
+    Raises:
+        OutputRefused: Before the block runs, when `target` is something else than a gallery or nothing can be written there;
+            and for an OSError of the block, which must be about writing.
     """
     _require_replaceable(target)
     new = [folder for folder in target.parents if not folder.exists()]
@@ -67,7 +71,7 @@ def replacing(
                 f"nothing can be written in {target.parent.name or str(target.parent)!r} ({error.strerror}); choose another --out."
             ) from None
         stack.enter_context(disk_refused(target.name, advice="free some space or choose another --out"))
-        place = Replacement(hidden / "new", target)
+        place = NewFolder(hidden / "new", target)
         place.folder.mkdir()
         yield place
         place.folder.chmod(0o755)  # a gallery is to be shared, whatever the mask of its maker

@@ -31,7 +31,7 @@ _UNSEEN = re.compile(
 )
 
 
-def visible(text: str) -> str:
+def escape_hidden(text: str) -> str:
     """`text` with every character that hides or reorders others written out, as in [U+202E]."""
     return _UNSEEN.sub(lambda found: f"[U+{ord(found.group()):04X}]", text)
 
@@ -39,15 +39,15 @@ def visible(text: str) -> str:
 def finalize(value: Any) -> Any:
     """A value on its way into a template, with hidden characters written out where it is text."""
     # Every expression of every template passes here, so no template can forget it.
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return escape_hidden(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def tied(text: str) -> str:
+def keep_units_together(text: str) -> str:
     """A sentence whose numbers keep their units on the same line: 85 %, 64 px and 7 × 7 are not torn apart."""
     return re.sub(r"(?<=\d) (?=%|px\b)|(?<=\d) (?=× ?\d)|(?<=\d\s×) (?=\d)", "\u00a0", text)
 
 
-def named(text: str) -> str:
+def or_no_name(text: str) -> str:
     """The text, or that there is none: an empty link or heading is no place to click and nothing to hear."""
     return text if text.strip() else "(no name)"
 
@@ -67,18 +67,18 @@ def inline_json(payload: Any) -> Markup:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {visible(str(key)): _plain(item) for key, item in value.items()}
+        return {escape_hidden(str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return visible(value) if isinstance(value, str) else value
+    return escape_hidden(value) if isinstance(value, str) else value
 
 
 # ---------------------------------------------------------------- numbers
 
 
-def cell(value: str | int | float | None) -> str:
+def format_cell(value: str | int | float | None) -> str:
     """A value as a reader wants it: thousands grouped, four significant digits, a true minus, a dash for nothing."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
@@ -91,14 +91,14 @@ def cell(value: str | int | float | None) -> str:
     return str(value)
 
 
-def texts(table: Table) -> list[list[str]]:
+def format_table(table: Table) -> list[list[str]]:
     """The cells of a table as text; the fractions of one column get the same number of decimals, so that they align."""
     columns = [_column(list(values)) for values in zip(*table.rows, strict=True)]
     return [list(row) for row in zip(*columns, strict=True)]
 
 
 def _column(values: Sequence[str | int | float | None]) -> list[str]:
-    shown = [cell(value) for value in values]
+    shown = [format_cell(value) for value in values]
     fractions = [i for i, value in enumerate(values) if isinstance(value, float) and math.isfinite(value)]
     decimals = max((len(shown[i].partition(".")[2]) for i in fractions), default=0)
     if decimals > MOST_DECIMALS or any("e" in shown[i] for i in fractions):
@@ -139,12 +139,12 @@ def _flatten(value: Any, path: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, (list, tuple)) and (len(value) > LONGEST_LIST or any(_nested(item) for item in value)):
         leaves = list(_leaves(value))
         numeric = [leaf for leaf in leaves if isinstance(leaf, (int, float)) and not isinstance(leaf, bool)]
-        spread = f", {cell(min(numeric))} to {cell(max(numeric))}" if numeric else ""
+        spread = f", {format_cell(min(numeric))} to {format_cell(max(numeric))}" if numeric else ""
         yield path, f"{len(leaves):,} values{spread}"
     elif isinstance(value, (list, tuple)):
-        yield path, ", ".join(cell(item) for item in value) or "none"
+        yield path, ", ".join(format_cell(item) for item in value) or "none"
     else:
-        yield path, cell(value)
+        yield path, format_cell(value)
 
 
 def _nested(value: Any) -> bool:

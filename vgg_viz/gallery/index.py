@@ -11,7 +11,7 @@ from vgg_viz.errors import OutputRefused
 from vgg_viz.gallery.folder import MANIFEST, SCHEMA, read_manifest
 from vgg_viz.gallery.page import IndexRow, render_index
 
-OURS = b'<span class="brand">vgg_viz</span>'  # stands in every index that this module wrote
+BRAND = b'<span class="brand">vgg_viz</span>'  # stands in every index that this module wrote
 
 
 def require_index_place(out: Path) -> None:
@@ -22,7 +22,7 @@ def require_index_place(out: Path) -> None:
             f"{out.name!r} lies in the gallery {inside.name!r}, whose files would be lost; choose a folder outside it with --out."
         )
     page = out / "index.html"
-    if page.is_file() and OURS not in page.read_bytes():
+    if page.is_file() and BRAND not in page.read_bytes():
         raise OutputRefused(
             f"the folder {out.name!r} has an index.html that vgg_viz did not write; choose another --out."
         )
@@ -31,13 +31,14 @@ def require_index_place(out: Path) -> None:
 def write_index(out: Path) -> Path:
     """Write `<out>/index.html` over every gallery below `out`; one that cannot be read is a row with its reason.
 
-    raises  OutputRefused when the disk says no; the galleries are whole then
+    Raises:
+        OutputRefused: When the disk says no; the galleries are whole then.
     """
     file = out / "index.html"
     while True:
         before = _standing(out)
         with whole_file(file, advice="the gallery itself is whole: free some space and report again") as temporary:
-            temporary.write_text(render_index([row(out / name) for name in before]), encoding="utf-8")
+            temporary.write_text(render_index([index_row(out / name) for name in before]), encoding="utf-8")
         if _standing(out) == before:  # else another command has put a gallery there meanwhile
             return file
 
@@ -52,7 +53,7 @@ def _standing(out: Path) -> dict[str, int]:
     return found
 
 
-def row(folder: Path) -> IndexRow:
+def index_row(folder: Path) -> IndexRow:
     """What the index says of one gallery, from its manifest; of one that cannot be read, the reason."""
     manifest = read_manifest(folder)
     if manifest is None or manifest.get("schema") != SCHEMA or not (folder / "index.html").is_file():

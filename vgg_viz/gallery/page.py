@@ -21,15 +21,15 @@ from markupsafe import Markup
 from vgg_viz.gallery.bundle import STATIC, script, stripped
 from vgg_viz.gallery.html_text import (
     address,
-    cell,
     finalize,
+    format_cell,
+    format_table,
     inline_json,
-    named,
+    keep_units_together,
     number,
     number_rows,
+    or_no_name,
     sort_key,
-    texts,
-    tied,
 )
 from vgg_viz.records import Exhibit, Finding
 
@@ -210,11 +210,11 @@ def _environment() -> Environment:
         inline_json=inline_json,
         address=address,
         numbers=number_rows,
-        cell=cell,
-        texts=texts,
+        format_cell=format_cell,
+        format_table=format_table,
         sort_key=sort_key,
-        named=named,
-        tied=tied,
+        or_no_name=or_no_name,
+        keep_units_together=keep_units_together,
     )
     environment.globals["words"] = LEVEL_WORDS
     return environment

@@ -25,9 +25,15 @@ ROOMS = tuple(f"vgg_viz.sections.{room}" for room in ("report", "compare", "time
 class Section:
     """One section of one kind of gallery: where it stands, what it is called, what it says first, and what makes its exhibits.
 
-    make      (subject) -> exhibits, and findings for the verdict at the top
-    when      whether there is anything to show; a section without is left out and not missed
-    optional  that it cannot be made is an answer: the page says so, and nothing is missing
+    Attributes:
+        kind: Of `KINDS`.
+        slug: Its part of an address.
+        title: The heading; "": from the texts beside the module.
+        lead: The sentence under it.
+        order: Where it stands among the sections of its kind.
+        make: (subject) -> exhibits, and findings for the verdict at the top.
+        when: Whether there is anything to show; a section without is left out and not missed.
+        optional: That it cannot be made is an answer: the page says so, and nothing is missing.
     """
 
     kind: str
@@ -44,7 +50,7 @@ SECTIONS: Registry[Section] = Registry("section", fill=ROOMS)
 Make = TypeVar("Make", bound=Callable[[Any], Iterable[Exhibit | Finding]])
 
 
-def section(
+def section(  # noqa: PLR0913 - the fields of a Section, by keyword
     slug: str,
     *,
     study: str | Sequence[str],
@@ -56,12 +62,17 @@ def section(
 ) -> Callable[[Make], Make]:
     """Register a generator of exhibits, and of findings for the verdict, as a section of one kind of gallery or of several.
 
-    study  of KINDS; the function is given what a study of that kind is about: a `Subject` for a report, a `Pair` for a comparison,
-           a `Walk` for a timeline, an `Explanation`, a `Case` for an audit
-    order  sections stand in this order
-    title, lead  where they are not given: `[section.SLUG]` of the texts beside the module
-    others as in `Section`
     A section that cannot be made raises SectionMissing with the reason and the command that fills it.
+
+    Args:
+        slug: Its part of an address; with the kind it is one of its own.
+        study: Of KINDS; the function is given what a study of that kind is about: a `Subject` for a report, a `Pair`
+            for a comparison, a `Walk` for a timeline, an `Explanation`, a `Case` for an audit.
+        order: Sections stand in this order.
+        title: The heading; "": that of `[section.SLUG]` in the texts beside the module.
+        lead: The sentence under it; "": likewise.
+        when: As in `Section`.
+        optional: As in `Section`.
     """
     kinds = (study,) if isinstance(study, str) else tuple(study)
     if unknown := [kind for kind in kinds if kind not in KINDS]:

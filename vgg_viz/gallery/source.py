@@ -12,10 +12,13 @@ from vgg_viz.records import Checkpoint
 class Source:
     """A checkpoint and where it came from.
 
-    stem    what its galleries are called: of the file, behind the name of its run where the file's own says nothing (`run1-best`)
-    title   the same for a reader: the file's name, such as `vgg16.pth`, or `run1/best.pt`
-    sha256  of all its bytes; "" for a variant's name, which is no file
-    files   names of all files that it lies in, in the order of the checksum
+    Attributes:
+        checkpoint: As it was read.
+        stem: What its galleries are called: of the file, behind the name of its run where the file's own says nothing
+            (`run1-best`).
+        title: The same for a reader: the file's name, such as `vgg16.pth`, or `run1/best.pt`.
+        sha256: Of all its bytes; "" for a variant's name, which is no file.
+        files: Names of all files that it lies in, in the order of the checksum.
     """
 
     checkpoint: Checkpoint

@@ -1,6 +1,6 @@
-"""What the interactive viewer of a page is told: pictures, and maps on them as bytes; the page colours and places them.
+"""What the interactive viewer of a page shows: pictures, and maps on them as bytes; the page colours and places them.
 
-Report, comparison, timeline, explanation and the live page fill a `ViewerPayload`; `packed` alone decides how it lies in a page.
+Report, comparison, timeline, explanation and the live page fill a `ViewerPayload`; `payload_json` alone decides how it lies in a page.
 """
 
 from __future__ import annotations
@@ -32,11 +32,13 @@ NETWORK = "the network"
 class ViewerPicture:
     """A picture, and what is said of it.
 
-    image          (C, H, W) in [0, 1]
-    label          its true class, or None
-    probabilities  (K,)
-    mask           (H, W) bool, True on the object, or None where nobody knows
-    by             (K,) of each speaker, where several answer: under the method or the layer whose maps are its own
+    Attributes:
+        name: Of its file.
+        image: (C, H, W) in [0, 1].
+        label: Its true class, or None.
+        probabilities: (K,) of the network.
+        mask: (H, W) bool, True on the object, or None where nobody knows.
+        by: (K,) of each speaker, where several answer: under the method or the layer whose maps are its own.
     """
 
     name: str
@@ -51,10 +53,15 @@ class ViewerPicture:
 class ViewerMethod:
     """What maps can be asked for by.
 
-    unit      of a value: "logit", "× mean"
-    evidence  a sentence on its trial on this checkpoint, or ""
-    speaker   who answers: "the network", "A"
-    poles     what the two colours of a signed map mean
+    Attributes:
+        id: What the maps call it.
+        title: What readers call it.
+        signed: Whether its maps speak for and against.
+        unit: Of a value: "logit", "× mean".
+        about: One sentence for students.
+        evidence: A sentence on its trial on this checkpoint, or "".
+        speaker: Who answers: "the network", "A".
+        poles: What the two colours of a signed map mean.
     """
 
     id: str
@@ -71,12 +78,16 @@ class ViewerMethod:
 class ViewerMap:
     """A map of one picture.
 
-    picture  its place among the pictures
-    layer    name of a layer of the payload; None: the map is in pixels
-    target   what it is about, in a word: "predicted", "true"; index: that class
-    values   (h, w) [unit of the method], as `reduced` leaves them
-    ends     values that byte 0 and byte 255 stand for; None: lowest and highest of this map
-    limit    value that takes the strongest colour, where the maps of this picture are seen alone; None: the farther of the ends
+    Attributes:
+        picture: Its place among the pictures.
+        method: Id of a method of the payload.
+        layer: Name of a layer of the payload; None: the map is in pixels.
+        target: What it is about, in a word: "predicted", "true".
+        index: The class that it is about.
+        values: (h, w) [unit of the method], as `downsample` leaves them.
+        ends: Values that byte 0 and byte 255 stand for; None: lowest and highest of this map.
+        limit: Value that takes the strongest colour, where the maps of this picture are seen alone; None: the farther
+            of the ends.
     """
 
     picture: int
@@ -103,13 +114,17 @@ class ViewerStart:
 class ViewerPayload:
     """All that a viewer shows.
 
-    layers   receptive field of what one value of a stored map stands for [px], in the order of the viewer's list
-    maps     in the order of the viewer's lists
-    axis     what takes the place of layers: those of a network, or the epochs of a run, which share one range
-    over     what the colours of a picture's maps span, in words
-    outline  what the masks are, in words
-    pale     whether pictures are paled below the maps
-    start    None: with the deepest layer of the first picture
+    Attributes:
+        pictures: That can be chosen.
+        classes: K names.
+        methods: That can be chosen.
+        layers: Receptive field of what one value of a stored map stands for [px], in the order of the viewer's list.
+        maps: In the order of the viewer's lists.
+        axis: What takes the place of layers: those of a network, or the epochs of a run, which share one range.
+        over: What the colours of a picture's maps span, in words.
+        outline: What the masks are, in words.
+        pale: Whether pictures are paled below the maps.
+        start: None: with the deepest layer of the first picture.
     """
 
     pictures: Sequence[ViewerPicture]
@@ -127,69 +142,102 @@ class ViewerPayload:
 # ---------------------------------------------------------------- filling
 
 
-def of_attributions(
+@dataclass(frozen=True, slots=True)
+class AttributedMaps:
+    """Maps of the pictures of one batch, and what they are maps of.
+
+    Attributes:
+        by_target: (target, attribution of all B pictures); target "predicted", or "second": the true class of a mistake, else
+            the runner-up; another word is shown as it is.
+        methods: Of these maps; those without any are left out.
+        fields: Receptive field of each layer that maps come from, from the picture up.
+        finest: Sides above which maps in pixels and maps of layers are averaged down [values].
+    """
+
+    by_target: Iterable[tuple[str, Attribution]]
+    methods: Sequence[ViewerMethod]
+    fields: Mapping[str, Field]
+    finest: tuple[int, int] = (FINEST, FINEST_LAYER)
+
+
+def attribution_payload(
     batch: Batch,
     classes: Sequence[str],
     probabilities: Tensor,
-    maps: Iterable[tuple[str, Attribution]],
-    methods: Sequence[ViewerMethod],
-    fields: Mapping[str, Field],
+    maps: AttributedMaps,
     *,
     start: ViewerStart | None = None,
-    finest: tuple[int, int] = (FINEST, FINEST_LAYER),
 ) -> ViewerPayload:
     """The payload of one network's maps.
 
-    probabilities  (B, K)
-    maps           (target, attribution of all B pictures); target "predicted", or "second": the true class of a mistake, else the
-                   runner-up; another word is shown as it is
-    methods        of these maps; those without any are left out
-    fields         receptive field of each layer that maps come from, from the picture up
-    finest         sides above which maps in pixels and maps of layers are averaged down [values]
+    Args:
+        batch: B pictures.
+        classes: K names.
+        probabilities: (B, K) of the network.
+        maps: Of these pictures.
+        start: What the viewer opens with.
     """
-    found: list[ViewerMap] = []
+    viewer_maps: list[ViewerMap] = []
     layers: dict[str, Field] = {}
-    for target, one in maps:
-        if one.layer is None:
-            values, _ = reduced(one.values, finest[0])
+    for target, attribution in maps.by_target:
+        layer = attribution.layer
+        if layer is None:
+            values, _ = downsample(attribution.values, maps.finest[0])
             values = without_repeats(values)
         else:
-            values, factor = reduced(one.values, finest[1])
-            layers[one.layer] = fields[one.layer].then(Window(factor, factor))
-        for picture, index in enumerate(one.targets.tolist()):
+            values, factor = downsample(attribution.values, maps.finest[1])
+            layers[layer] = maps.fields[layer].then(Window(factor, factor))
+        for picture, index in enumerate(attribution.targets.tolist()):
             word = _second(batch.labels, picture, index) if target == "second" else target
-            found.append(ViewerMap(picture, one.method, one.layer, word, index, values[picture]))
-    used = dict.fromkeys(one.method for one in found)
-    known = {method.id: method for method in methods}
-    in_order = {name: layers[name] for name in fields if name in layers}
-    pictures, there = pictures_of(batch, probabilities), [known[name] for name in used]
-    return ViewerPayload(pictures, classes, there, in_order, found, outline=outline_of(batch), start=start)
+            viewer_maps.append(ViewerMap(picture, attribution.method, layer, word, index, values[picture]))
+    by_id = {method.id: method for method in maps.methods}
+    methods = [by_id[name] for name in dict.fromkeys(one.method for one in viewer_maps)]
+    in_order = {name: layers[name] for name in maps.fields if name in layers}
+    pictures = viewer_pictures(batch, probabilities)
+    return ViewerPayload(pictures, classes, methods, in_order, viewer_maps, outline=outline_name(batch), start=start)
 
 
 class MethodFacts(Protocol):
-    """What the viewer tells of an attribution method."""
+    """The facts of an attribution method that the viewer shows."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What code calls it."""
+        ...
+
     @property
-    def title(self) -> str: ...
+    def title(self) -> str:
+        """What readers call it."""
+        ...
+
     @property
-    def signed(self) -> bool: ...
+    def signed(self) -> bool:
+        """Whether its maps speak for and against."""
+        ...
+
     @property
-    def unit(self) -> str: ...
+    def unit(self) -> str:
+        """Of a value."""
+        ...
+
     @property
-    def about(self) -> str: ...
+    def about(self) -> str:
+        """One sentence for students."""
+        ...
 
 
-def method_of(method: MethodFacts, evidence: str = "") -> ViewerMethod:
+def viewer_method(method: MethodFacts, evidence: str = "") -> ViewerMethod:
     """A method of the registry as the viewer names it."""
     return ViewerMethod(method.name, method.title, method.signed, method.unit, method.about, evidence)
 
 
-def pictures_of(batch: Batch, probabilities: Tensor, by: Mapping[str, Tensor] | None = None) -> list[ViewerPicture]:
+def viewer_pictures(batch: Batch, probabilities: Tensor, by: Mapping[str, Tensor] | None = None) -> list[ViewerPicture]:
     """The pictures of a batch.
 
-    probabilities  (B, K); by: (B, K) of each speaker
+    Args:
+        batch: B pictures.
+        probabilities: (B, K).
+        by: (B, K) of each speaker, where several answer.
     """
     labels = [None] * len(batch) if batch.labels is None else batch.labels.tolist()
     masks = (
@@ -210,7 +258,7 @@ def pictures_of(batch: Batch, probabilities: Tensor, by: Mapping[str, Tensor] | 
     ]
 
 
-def outline_of(batch: Batch) -> str:
+def outline_name(batch: Batch) -> str:
     """What the lines of the masks are."""
     return "Box around the object" if batch.boxed is not None and bool(batch.boxed.any()) else "Outline of the object"
 
@@ -222,14 +270,14 @@ def _second(labels: Tensor | None, picture: int, index: int) -> str:
 # ---------------------------------------------------------------- maps made small
 
 
-def reduced(maps: Tensor, finest: int) -> tuple[Tensor, int]:
+def downsample(maps: Tensor, finest: int) -> tuple[Tensor, int]:
     """Maps (B, h, w) as float32 on the CPU, averaged down to sides of `finest` values at most, and by which factor."""
     values = maps.detach().float().cpu()
     factor = -(-max(values.shape[-2:]) // finest)
-    return coarser(values, factor), factor
+    return block_means(values, factor), factor
 
 
-def coarser(values: Tensor, factor: int) -> Tensor:
+def block_means(values: Tensor, factor: int) -> Tensor:
     """Block means of (B, h, w) maps; the last blocks may be smaller."""
     return values if factor == 1 else functional.avg_pool2d(values, factor, ceil_mode=True, count_include_pad=False)
 
@@ -244,10 +292,12 @@ def without_repeats(values: Tensor) -> Tensor:
     return values
 
 
-def quantised(values: Tensor, ends: tuple[float, float] | None = None) -> tuple[float, float, bytes]:
+def quantise(values: Tensor, ends: tuple[float, float] | None = None) -> tuple[float, float, bytes]:
     """A map as bytes: the values of byte 0 and byte 255, and the bytes; the error is at most half a step.
 
-    ends  what the bytes span, where several maps share a range; None: this map's own
+    Args:
+        values: (h, w) of one map.
+        ends: What the bytes span, where several maps share a range; None: this map's own.
     """
     low, high = ends or (float(values.min()), float(values.max()))
     span = high - low
@@ -258,7 +308,7 @@ def quantised(values: Tensor, ends: tuple[float, float] | None = None) -> tuple[
 # ---------------------------------------------------------------- packing
 
 
-def packed(payload: ViewerPayload) -> dict[str, Any]:
+def payload_json(payload: ViewerPayload) -> dict[str, Any]:
     """The payload as plain JSON, the one shape that `static/viewer.js` reads.
 
     "block" holds the bytes of all maps in their order, h x w a map, deflated (zlib), in base64; a map alone is too short for that.
@@ -269,7 +319,7 @@ def packed(payload: ViewerPayload) -> dict[str, Any]:
     block: list[bytes] = []
     limits: dict[str, float] = {}
     for one in payload.maps:
-        low, high, data = quantised(one.values, one.ends)
+        low, high, data = quantise(one.values, one.ends)
         limit = (
             one.limit if one.limit is not None else max(abs(low), abs(high)) if signed[one.method] else max(0.0, high)
         )

@@ -14,7 +14,7 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainT
 from starlette.routing import Route
 
 from vgg_viz.errors import InputRefused
-from vgg_viz.gallery.index import row
+from vgg_viz.gallery.index import index_row
 from vgg_viz.gallery.page import render_index
 from vgg_viz.serve.galleries import Galleries, page_policy
 from vgg_viz.serve.guard import Guard, Place
@@ -53,7 +53,7 @@ def application(place: Place, *, galleries: Galleries | None = None, live: Live 
 def _gallery_routes(galleries: Galleries, live: bool) -> list[Route]:
     def written() -> str:
         return render_index(
-            [row(folder) for folder in galleries.folders().values()], live_href="../live" if live else ""
+            [index_row(folder) for folder in galleries.folders().values()], live_href="../live" if live else ""
         )
 
     async def index(_: Request) -> Response:

@@ -14,7 +14,7 @@ from vgg_viz.attribution.single_pass import SHARED
 from vgg_viz.capture.hooks import telling
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.errors import InputRefused, UnknownName
-from vgg_viz.gallery.viewer import method_of, of_attributions, packed
+from vgg_viz.gallery.viewer import AttributedMaps, attribution_payload, payload_json, viewer_method
 from vgg_viz.maths.images import decode, resize
 from vgg_viz.models.build import build
 from vgg_viz.models.geometry import fields_of, geometry
@@ -114,15 +114,14 @@ class Network:
                 tell(title, done, len(parts))
                 target = ranked(picture.probabilities, index)
                 found += [(target, attribution) for attribution in self._drawn(images, index, names, wish.layer)]
-        return packed(
-            of_attributions(
+        return payload_json(
+            attribution_payload(
                 Batch(picture.image, None, ("",)),
                 self.checkpoint.classes,
                 picture.probabilities[None],
-                found,
-                [method_of(method) for method in self.methods.values()],
-                self.fields,
-                finest=FINEST,
+                AttributedMaps(
+                    found, [viewer_method(method) for method in self.methods.values()], self.fields, finest=FINEST
+                ),
             )
         )
 

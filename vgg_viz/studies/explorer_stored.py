@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vgg_viz.capture.hooks import capture
-from vgg_viz.gallery.viewer import coarser, quantised
+from vgg_viz.gallery.viewer import block_means, quantise
 from vgg_viz.maths.receptive_field import Field
 from vgg_viz.models.geometry import LayerGeometry, geometry
 from vgg_viz.models.names import Layer, layers
@@ -162,8 +162,8 @@ def _picture(
     for place in places:
         name, values = place.layer.name, maps[place.layer.name][i]
         if values.ndim == 3:
-            small = coarser(values[units[name]][None], _factor(values.shape))[0]
-            low, high, data = zip(*(quantised(unit) for unit in small), strict=True)
+            small = block_means(values[units[name]][None], _factor(values.shape))[0]
+            low, high, data = zip(*(quantise(unit) for unit in small), strict=True)
             answers.append(
                 {"low": low, "high": high, "data": [base64.b64encode(part).decode("ascii") for part in data]}
             )

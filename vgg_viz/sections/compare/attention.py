@@ -10,7 +10,7 @@ from vgg_viz.data.annotations import object_area, true_line, truth_kind, where_w
 from vgg_viz.figures.attention import Row, methods_side_by_side
 from vgg_viz.figures.image_grid import pixels
 from vgg_viz.gallery.sections import section
-from vgg_viz.gallery.viewer import packed
+from vgg_viz.gallery.viewer import payload_json
 from vgg_viz.maths.change import map_entropy
 from vgg_viz.maths.heatmaps import PIXELS_INSIDE, Scale, shared_scale
 from vgg_viz.maths.metrics import bootstrap_interval, mass_inside, rank_correlation
@@ -275,5 +275,5 @@ def _viewer(
                 n.letter: {"layer": n.report_layer()[0], "why": str(n.report_layer()[1])} for n in (pair.a, pair.b)
             },
         },
-        viewer=packed(payload(pair, batch, said, asked, maps)),
+        viewer=payload_json(payload(pair, batch, said, asked, maps)),
     )

@@ -13,9 +13,9 @@ from vgg_viz.gallery.viewer import (
     ViewerMethod,
     ViewerPayload,
     ViewerStart,
-    outline_of,
-    pictures_of,
-    reduced,
+    downsample,
+    outline_name,
+    viewer_pictures,
 )
 from vgg_viz.maths.receptive_field import Field, Window
 from vgg_viz.records import Batch
@@ -47,13 +47,13 @@ def payload(
                 found += _maps(pair, maps[target], i, target, index, layers)
     a, b = (logits.softmax(1) for logits in said)  # the strip names what B says, A answers to its own maps
     return ViewerPayload(
-        pictures_of(batch, b, {_id("A", kind): a for kind, _ in KINDS}),
+        viewer_pictures(batch, b, {_id("A", kind): a for kind, _ in KINDS}),
         pair.classes,
         list(_methods()),
         layers,
         found,
         over="both networks on this photo",
-        outline=outline_of(batch),
+        outline=outline_name(batch),
         start=ViewerStart(0, _id("B", "where"), None, names[0]),
     )
 
@@ -98,12 +98,12 @@ def _maps(
         high = max(float(placed.max()), *(float(values.max()) for values, known in zip(raw, own, strict=True) if known))
         for n, network in enumerate((pair.a, pair.b)):
             if own[n]:
-                values, factor = reduced(raw[n][None], FINEST_LAYER)
+                values, factor = downsample(raw[n][None], FINEST_LAYER)
                 name, field = layer_of(network)
                 layer = f"{name} of {network.letter}"
                 layers[layer] = field.then(Window(factor, factor))
             else:
-                (values, _), layer = reduced(placed[n][None], FINEST), None
+                (values, _), layer = downsample(placed[n][None], FINEST), None
             yield ViewerMap(i, _id(network.letter, kind), layer, target, index, values[0], (0.0, high))
-        values, _ = reduced((placed[1] - placed[0])[None], FINEST)
+        values, _ = downsample((placed[1] - placed[0])[None], FINEST)
         yield ViewerMap(i, _id("difference", kind), None, target, index, values[0], (-high, high))

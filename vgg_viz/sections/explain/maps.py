@@ -13,7 +13,7 @@ from vgg_viz.attribution.method import METHODS
 from vgg_viz.figures.attention import Row, methods_side_by_side
 from vgg_viz.figures.image_grid import pixels
 from vgg_viz.gallery.sections import section
-from vgg_viz.gallery.viewer import ViewerStart, method_of, of_attributions, packed
+from vgg_viz.gallery.viewer import AttributedMaps, ViewerStart, attribution_payload, payload_json, viewer_method
 from vgg_viz.maths.heatmaps import Scale, attribution_scale
 from vgg_viz.models.geometry import fields_of
 from vgg_viz.number_text import counted, percent
@@ -91,7 +91,7 @@ def _viewer(found: Explanation) -> Exhibit:
     names = found.question.methods
     leading = computed.asked[0]
     every = {
-        name: replace(method_of(METHODS[name]), signed=one.signed, unit=one.unit, title=titled(found, name))
+        name: replace(viewer_method(METHODS[name]), signed=one.signed, unit=one.unit, title=titled(found, name))
         for name in names
         if (one := computed.maps[name, leading])
     }
@@ -124,13 +124,11 @@ def _viewer(found: Explanation) -> Exhibit:
     if computed.classes is None:  # the viewer knows classes alone: the unit is one more, after the last
         shown = [(word, replace(one, targets=torch.tensor([len(classes)]))) for word, one in shown]
         classes = (*classes, name_of(found, UNIT))
-    told = of_attributions(
+    told = attribution_payload(
         found.batch,
         classes,
         computed.probabilities[None],
-        shown,
-        list(every.values()),
-        fields_of(found.rows),
+        AttributedMaps(shown, list(every.values()), fields_of(found.rows)),
         start=ViewerStart(0, found.leading, computed.maps[found.leading, leading].layer, target(found, leading)),
     )
     return Exhibit(
@@ -149,7 +147,7 @@ def _viewer(found: Explanation) -> Exhibit:
             "about": [name_of(found, index) for index in computed.asked],
             "layers": list(computed.by_layer),
         },
-        viewer=packed(told),
+        viewer=payload_json(told),
     )
 
 

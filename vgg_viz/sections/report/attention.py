@@ -15,7 +15,7 @@ from vgg_viz.data.annotations import true_line
 from vgg_viz.figures.attention import Row, methods_side_by_side
 from vgg_viz.figures.image_grid import pixels
 from vgg_viz.gallery.sections import section
-from vgg_viz.gallery.viewer import ViewerStart, method_of, of_attributions, packed
+from vgg_viz.gallery.viewer import AttributedMaps, ViewerStart, attribution_payload, payload_json, viewer_method
 from vgg_viz.maths.heatmaps import attribution_scale, on_picture
 from vgg_viz.maths.metrics import rank_correlation
 from vgg_viz.models.geometry import fields_of
@@ -145,17 +145,15 @@ def _viewer(
                 if (target, name) in maps.by_method
             ]
     said = {name: f"On trial here it {reason}" for name, reason in reasons.items()}
-    about = [replace(method_of(methods()[name], said.get(name, "")), title=titles[name]) for name in names]
+    about = [replace(viewer_method(methods()[name], said.get(name, "")), title=titles[name]) for name in names]
     both = [titles[name] for name in names if ("second", name) in maps.by_method]
     twice = f"{', '.join(both[:-1])} and {both[-1]}" if len(both) > 1 else "".join(both)
     rest = [titles[name] for name in titles if name not in names]
-    shown = of_attributions(
+    shown = attribution_payload(
         looked.batch,
         subject.classes,
         looked.logits.softmax(1),
-        everything,
-        about,
-        fields_of(subject.geometry),
+        AttributedMaps(everything, about, fields_of(subject.geometry)),
         start=ViewerStart(0, names[0], maps.chosen_layer, "predicted"),
     )
     return Exhibit(
@@ -180,7 +178,7 @@ def _viewer(
             "second": maps.second,
             "passes": {name: maps.by_method["predicted", name].passes for name in titles},
         },
-        viewer=packed(shown),
+        viewer=payload_json(shown),
     )
 
 

@@ -17,10 +17,10 @@ from vgg_viz.gallery.viewer import (
     ViewerMethod,
     ViewerPayload,
     ViewerStart,
-    outline_of,
-    packed,
-    pictures_of,
-    reduced,
+    downsample,
+    outline_name,
+    payload_json,
+    viewer_pictures,
 )
 from vgg_viz.maths.change import drift
 from vgg_viz.maths.heatmaps import LAYER_INSIDE, STRENGTH, place, relative, shared_scale
@@ -156,7 +156,7 @@ def _viewer(walk: Walk) -> Exhibit:
         ),
         alt=f"Interactive viewer of {counted(len(walk.looked), 'picture')} with maps of {counted(len(epochs), 'epoch')}; the figure below shows the same.",
         numbers={"pictures": walk.looked.names, "epochs": epochs, "layer": walk.deep},
-        viewer=packed(payload(walk, epochs)),
+        viewer=payload_json(payload(walk, epochs)),
     )
 
 
@@ -169,7 +169,7 @@ def payload(walk: Walk, epochs: list[int]) -> ViewerPayload:
     for i in range(len(batch)):
         for method, _ in METHODS:
             drawn = list(_drawn(walk, epochs, i, method, word, int(asked[i])))
-            values, factor = reduced(torch.stack([one for _, _, _, one in drawn]), FINEST_LAYER)
+            values, factor = downsample(torch.stack([one for _, _, _, one in drawn]), FINEST_LAYER)
             high = float(values.abs().max())
             # Colours end where all but a few peaks do; the bytes hold every value.
             limit = shared_scale(values, signed=True, unit="", over="", quantile=LAYER_INSIDE).high
@@ -179,14 +179,14 @@ def payload(walk: Walk, epochs: list[int]) -> ViewerPayload:
             ]
     said = {name_of(epoch): walk.shown[epoch]["asked"].logits.softmax(1) for epoch in epochs}
     return ViewerPayload(
-        pictures_of(batch, said[name_of(epochs[-1])], said),
+        viewer_pictures(batch, said[name_of(epochs[-1])], said),
         walk.classes,
         _methods(walk),
         dict.fromkeys(said, field.then(Window(factor, factor))),
         found,
         axis="epoch",
         over=f"all epochs on this photo, without {percent(1 - LAYER_INSIDE, decimals=0)} of peaks",
-        outline=outline_of(batch),
+        outline=outline_name(batch),
         pale=True,
         start=ViewerStart(0, "where", name_of(epochs[-1]), word),
     )
