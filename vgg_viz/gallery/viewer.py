@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
 import torch
@@ -245,16 +245,10 @@ def viewer_pictures(batch: Batch, probabilities: Tensor, by: Mapping[str, Tensor
         if batch.masks is None
         else [mask if known else None for mask, known in zip(batch.masks, batch.known.tolist(), strict=True)]
     )
+    rows = zip(batch.names, batch.images, labels, probabilities, masks, strict=True)
     return [
-        ViewerPicture(
-            name,
-            batch.images[i],
-            labels[i],
-            probabilities[i],
-            masks[i],
-            {key: said[i] for key, said in (by or {}).items()},
-        )
-        for i, name in enumerate(batch.names)
+        ViewerPicture(*row, by={key: answers[place] for key, answers in (by or {}).items()})
+        for place, row in enumerate(rows)
     ]
 
 
@@ -351,19 +345,7 @@ def payload_json(payload: ViewerPayload) -> dict[str, Any]:
         "outline": payload.outline,
         "photos": [_picture(one) for one in payload.pictures],
         "classes": list(payload.classes),
-        "methods": [
-            {
-                "id": one.id,
-                "title": one.title,
-                "signed": one.signed,
-                "unit": one.unit,
-                "about": one.about,
-                "evidence": one.evidence,
-                "speaker": one.speaker,
-                "poles": one.poles,
-            }
-            for one in payload.methods
-        ],
+        "methods": [asdict(method) for method in payload.methods],
         "layers": [
             {"name": name, "jump": one.jump, "centre": one.centre, "size": one.size}
             for name, one in payload.layers.items()
