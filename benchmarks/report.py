@@ -44,6 +44,7 @@ def painting(checkpoint: str | None, images: str | None, out: str, preset: str) 
     """The same report inside this process, with a clock around every function that draws, encodes or renders."""
     started = time.perf_counter()
     from vgg_viz.figures import write
+    from vgg_viz.gallery import write_page
     from vgg_viz.registry import discover
     from vgg_viz.sections.report import report as gallery
 
@@ -80,12 +81,12 @@ def painting(checkpoint: str | None, images: str | None, out: str, preset: str) 
         return call
 
     clocks = {id(function): clocked("drawing figures", function) for function in draw}
-    clocks |= {id(f): clocked("encoding figures", f) for f in (write.png, write.vector, write.adaptive)}
+    clocks |= {id(f): clocked("encoding figures", f) for f in (write.png, write.light_svg, write.adaptive_svg)}
     for room in rooms:
         for name, value in list(vars(room).items()):
             if id(value) in clocks:
                 setattr(room, name, clocks[id(value)])
-    gallery.page.render = clocked("rendering the page", gallery.page.render)
+    write_page.render = clocked("rendering the page", write_page.render)  # type: ignore[assignment]
     gallery.report(checkpoint, images=images, out=out, preset=preset)
     return {**spent, "all": time.perf_counter() - started}
 

@@ -24,7 +24,7 @@ from torchvision import ops
 
 from vgg_viz.data.boxes.yolo import _names
 from vgg_viz.faithfulness.verdict import Check, Measure
-from vgg_viz.figures.write import packed_png
+from vgg_viz.figures.write import compress_png
 from vgg_viz.maths import clusters, initialisation, metrics
 from vgg_viz.maths.receptive_field import Box
 from vgg_viz.maths.removal import area, imputed
@@ -196,7 +196,7 @@ def test_a_palette_costs_fewer_bytes_than_pillows_error_diffusion_and_is_nearer(
     rows, columns = torch.meshgrid(torch.linspace(0, 1, 160), torch.linspace(0, 1, 200), indexing="ij")
     smooth = torch.stack([rows, (rows * 5).sin() / 2 + 0.5, columns], -1)
     photo = Image.fromarray(((smooth + (drawn(160, 200, 3) - 0.5) / 20).clamp(0, 1) * 255).byte().numpy())
-    ours = packed_png(photo, palette=True)
+    ours = compress_png(photo, palette=True)
     octree = photo.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     diffused = photo.quantize(256, palette=octree, dither=Image.Dither.FLOYDSTEINBERG)
     file = io.BytesIO()

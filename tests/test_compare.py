@@ -24,8 +24,9 @@ from vgg_viz.data import shapes
 from vgg_viz.data.shape_files import write as write_shapes
 from vgg_viz.errors import InputRefused, VggVizError
 from vgg_viz.figures import comparison as paint
+from vgg_viz.figures.calibration import two_calibrations
+from vgg_viz.figures.comparison import Measure, layers_of_two
 from vgg_viz.figures.confusion import confusion_difference
-from vgg_viz.figures.depth import Measure, layers_of_two
 from vgg_viz.gallery.viewer import payload_json
 from vgg_viz.maths.heatmaps import place
 from vgg_viz.maths.images import encode_png, resize
@@ -595,7 +596,7 @@ def test_the_plane_counts_every_picture_once_with_a_across_and_b_up():
 
 def test_both_calibrations_stand_at_what_was_claimed_and_kept():
     one, other = Bin(0.0, 0.1, 10, 0.07, 0.5), Bin(0.9, 1.0, 20, 0.97, 0.9)
-    axes = paint.two_calibrations([one], [other]).axes[0]
+    axes = two_calibrations([one], [other]).axes[0]
     lines = [line for line in axes.lines if len(line.get_xdata()) == 1 and line.get_marker() in ("o", "s")]
     points = {(line.get_xdata()[0], line.get_ydata()[0]) for line in lines}
     assert points == {(0.07, 0.5), (0.97, 0.9)}

@@ -18,7 +18,7 @@ from vgg_viz.attribution.method import METHODS
 from vgg_viz.attribution.targets import Against
 from vgg_viz.cli import main
 from vgg_viz.errors import InputRefused, UnknownName
-from vgg_viz.figures.explaining import explanation as paint
+from vgg_viz.figures.explanation import explanation as paint
 from vgg_viz.maths.heatmaps import Scale
 from vgg_viz.maths.images import decode, encode_png
 from vgg_viz.models.build import architecture, build

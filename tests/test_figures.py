@@ -23,14 +23,12 @@ from vgg_viz.figures import (
     calibration,
     confusion,
     curves,
+    faithfulness,
     fields,
     filters,
-    health,
-    kernels,
-    network,
+    layer_bars,
     pictures,
     style,
-    trust,
     write,
 )
 from vgg_viz.figures import feature_maps as walls
@@ -66,11 +64,11 @@ def photo(height: int = 64, width: int = 64) -> np.ndarray:
 VERDICTS = ("passes", "weak", "fails")
 
 
-def asked(names: list[str], title: str) -> trust.Asked:
+def asked(names: list[str], title: str) -> faithfulness.Asked:
     ten = np.linspace(-0.2, 1.4, len(names))
     said = [VERDICTS[n % 3] for n in range(len(names))]
     controls = {"centre": ten / 2, "blur-matched": ten / 3}
-    return trust.Asked(title, "share", ten, said, (0.0, 1.0), ten - 0.1, ten + 0.1, controls=controls)
+    return faithfulness.Asked(title, "share", ten, said, (0.0, 1.0), ten - 0.1, ten + 0.1, controls=controls)
 
 
 def epochs(count: int, *, broken_from: int | None = None) -> list[Epoch]:
@@ -129,16 +127,15 @@ def all_figures(names: list[str]) -> dict[str, Callable[[], Figure]]:
             [photo()] * 10, [f"{n}\nsaid: {n}" for n in names], borders=["good", "bad"] * 5
         ),
         "steps": lambda: pictures.steps([[photo(90, 120), photo(), photo()]] * 2, names[:3], captions=names[3:5]),
-        "kernels": lambda: kernels.first_layer_kernels(weights, title=names[0]),
-        "many kernels": lambda: kernels.first_layer_kernels(np.tile(weights, (12, 1, 1, 1)), title=names[0]),
-        "channels": lambda: kernels.channel_kernels(weights),
-        "slices": lambda: kernels.deep_kernels(rng().standard_normal((128, 128, 3, 3)), [0, 5, 127]),
+        "kernels": lambda: filters.first_layer_kernels(weights, title=names[0]),
+        "many kernels": lambda: filters.first_layer_kernels(np.tile(weights, (12, 1, 1, 1)), title=names[0]),
+        "channels": lambda: filters.channel_kernels(weights),
+        "slices": lambda: filters.deep_kernels(rng().standard_normal((128, 128, 3, 3)), [0, 5, 127]),
         "norms": lambda: filters.kernel_norms(names, [rng().random(n) + 0.1 for n in (10, 64) * 5]),
-        "similarity": lambda: filters.similarity(np.eye(10), title=names[2]),
         "wall of 10": lambda: walls.feature_wall(*maps(10, 30), dead=[2], title=names[0], subtitle=names[1]),
         "wall of 512": lambda: walls.feature_wall(*maps(512, 14), dead=[5, 511]),
         "wall of one unit": lambda: walls.feature_wall(*maps(1, 1)),
-        "health": lambda: health.sparsity_and_dead(names, ten, [0] * 9 + [64], [64] * 10),
+        "health": lambda: layer_bars.sparsity_and_dead(names, ten, [0] * 9 + [64], [64] * 10),
         "growth": lambda: fields.growth(
             names, range(3, 253, 25), kinds, [1] * 10, image_side=64, effective=[None] * 9 + [80.0]
         ),
@@ -147,13 +144,13 @@ def all_figures(names: list[str]) -> dict[str, Callable[[], Figure]]:
         ),
         "methods": lambda: attention.methods_side_by_side([row(names[:8], label=name) for name in names[:2]]),
         "layers": lambda: attention.layers_side_by_side(row([*names, "conv5_1"], label=names[0])),
-        "network": lambda: network.parameters_and_macs(names, [10**n for n in range(10)], [4**n for n in range(10)]),
-        "trials": lambda: trust.trials(
+        "network": lambda: layer_bars.parameters_and_macs(names, [10**n for n in range(10)], [4**n for n in range(10)]),
+        "trials": lambda: faithfulness.trials(
             names, [*VERDICTS * 3, "x"], [asked(names, title) for title in names[:8]], title=names[0]
         ),
-        "trust curves": lambda: trust.curves(
+        "trust curves": lambda: faithfulness.curves(
             [
-                trust.Curves(name, name, ten, dict(zip(ten, names, strict=True)), dict.fromkeys(names, ten))
+                faithfulness.Curves(name, name, ten, dict(zip(ten, names, strict=True)), dict.fromkeys(names, ten))
                 for name in names[:3]
             ],
             dull=names[8:],
@@ -173,7 +170,7 @@ def texts(figure: Figure) -> list[Text]:
             drawn.append(text)
         usual(text, renderer)
 
-    with style.house(), mock.patch.object(Text, "draw", draw):
+    with style.matplotlib_style(), mock.patch.object(Text, "draw", draw):
         figure.canvas.draw()
     return drawn
 
@@ -305,27 +302,27 @@ def test_a_flat_wall_stays_flat_at_its_neutral_colour(signed: bool) -> None:
 def test_zero_weights_are_mid_grey_and_the_largest_reaches_full_colour() -> None:
     weights = np.zeros((2, 3, 3, 3))
     weights[1, 0, 1, 1] = -0.4
-    colours = kernels.in_colour(weights, 0.4)
+    colours = filters.in_colour(weights, 0.4)
     assert (colours[0] == 0.5).all()
     np.testing.assert_allclose(colours[1, 1, 1], [0, 0.5, 0.5])
-    image = kernels.first_layer_kernels(weights).axes[0].images[0].get_array()
+    image = filters.first_layer_kernels(weights).axes[0].images[0].get_array()
     assert (np.asarray(image)[20, 20, :3] == 128).all()
 
 
 def test_deep_slices_are_those_of_the_heaviest_channels() -> None:
     weights = 0.01 * rng().standard_normal((6, 50, 3, 3))
     weights[4, 37] = 1.0
-    figure = kernels.deep_kernels(weights, [4], inputs=3)
+    figure = filters.deep_kernels(weights, [4], inputs=3)
     image = np.asarray(figure.axes[0].images[0].get_array().filled(np.nan))
     assert np.nanmax(image) == 1.0
     assert "37" in [text.get_text() for text in texts(figure)]
 
 
 def test_bars_are_as_long_as_the_shares() -> None:
-    figure = network.parameters_and_macs(["conv1_1", "fc6"], [100, 300], [900, 100])
+    figure = layer_bars.parameters_and_macs(["conv1_1", "fc6"], [100, 300], [900, 100])
     lengths = [[patch.get_width() for patch in axes.containers[-1]] for axes in figure.axes]
     np.testing.assert_allclose(lengths, [[25, 75], [90, 10]])
-    figure = health.sparsity_and_dead(["relu1_1"], [0.4], [16], [64])
+    figure = layer_bars.sparsity_and_dead(["relu1_1"], [0.4], [16], [64])
     assert [axes.containers[-1][0].get_width() for axes in figure.axes] == [pytest.approx(40), pytest.approx(25)]
 
 
@@ -390,8 +387,10 @@ def test_a_verdict_is_a_sign_and_not_only_a_colour() -> None:
 def test_dots_of_trials_are_the_values_within_the_axis_and_ticks_are_the_controls() -> None:
     values, lows, highs = [0.2, 1.7, math.nan], [0.1, 1.5, math.nan], [0.3, 1.9, math.nan]
     controls = {"random": [0.4, 0.5, 0.6], "blur-matched": [0.05, 0.06, 0.07]}
-    check = trust.Asked("ROAD", "share", values, ["passes", "fails", ""], (0.0, 1.0), lows, highs, controls=controls)
-    figure = trust.trials(["a", "b", "c"], ["passes", "fails", "fails"], [check], title="t")
+    check = faithfulness.Asked(
+        "ROAD", "share", values, ["passes", "fails", ""], (0.0, 1.0), lows, highs, controls=controls
+    )
+    figure = faithfulness.trials(["a", "b", "c"], ["passes", "fails", "fails"], [check], title="t")
     axes = figure.axes[0]
     width = axes.get_xlim()[1]
     dots = [found.get_offsets().tolist() for found in axes.collections]
@@ -406,8 +405,8 @@ def test_dots_of_trials_are_the_values_within_the_axis_and_ticks_are_the_control
 
 
 def test_a_limit_shades_what_passes() -> None:
-    check = trust.Asked("noise", "share", [0.2], ["passes"], (0.0, 2.0), limits=(0.5, 1.5))
-    axes = trust.trials(["a"], ["passes"], [check], title="t").axes[0]
+    check = faithfulness.Asked("noise", "share", [0.2], ["passes"], (0.0, 2.0), limits=(0.5, 1.5))
+    axes = faithfulness.trials(["a"], ["passes"], [check], title="t").axes[0]
     width = axes.get_xlim()[1]
     assert axes.patches[0].get_extents().transformed(axes.transData.inverted()).x1 == pytest.approx(0.25 * width)
     assert next(line for line in axes.lines if line.get_label() == "limit").get_xdata()[0] == pytest.approx(
@@ -416,16 +415,16 @@ def test_a_limit_shades_what_passes() -> None:
 
 
 def test_a_line_of_curves_has_one_look_in_all_panels_and_joins_over_what_was_not_measured() -> None:
-    one = trust.Curves("go", "share", [0, 0.5, 1], {0: "0"}, {"map": [1.0, 0.4, 0.1], "centre": [1.0, 0.5, 0.2]})
-    two = trust.Curves("forget", "layers", [0, 1, 2], {0: "none"}, {"map": [1.0, math.nan, 0.2]})
-    figure = trust.curves([one, two], dull=["centre"], title="t")
+    one = faithfulness.Curves("go", "share", [0, 0.5, 1], {0: "0"}, {"map": [1.0, 0.4, 0.1], "centre": [1.0, 0.5, 0.2]})
+    two = faithfulness.Curves("forget", "layers", [0, 1, 2], {0: "none"}, {"map": [1.0, math.nan, 0.2]})
+    figure = faithfulness.curves([one, two], dull=["centre"], title="t")
     first, second = figure.axes[:2]
     assert [len(axes.lines) for axes in figure.axes] == [2, 1, 2]
     assert second.lines[0].get_xdata().tolist() == [0, 2]
     assert first.lines[0].get_color() == second.lines[0].get_color() == figure.axes[2].lines[0].get_color()
     assert to_hex(first.lines[1].get_color()) == LIGHT.muted
     with pytest.raises(VggVizError):
-        trust.curves([], title="t")
+        faithfulness.curves([], title="t")
 
 
 def test_empty_filters_are_counted_against_the_median_of_their_layer() -> None:

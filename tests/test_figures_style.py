@@ -23,9 +23,9 @@ from vgg_viz.figures.style import (
     Theme,
     colours,
     count,
-    house,
     label,
     limits,
+    matplotlib_style,
     number,
 )
 from vgg_viz.maths.heatmaps import Scale
@@ -108,7 +108,7 @@ def test_a_name_of_a_million_letters_is_cut_at_once() -> None:
 
 @pytest.mark.parametrize("text", ["$\\frac{1}{", "a_b^c", "\\alpha", "💥🫠", "]]>"])
 def test_text_is_never_taken_for_mathematics(text: str) -> None:
-    with house():
+    with matplotlib_style():
         figure = Figure()
         artist = figure.text(0.5, 0.5, label(text))
         FigureCanvasAgg(figure).draw()
@@ -117,7 +117,7 @@ def test_text_is_never_taken_for_mathematics(text: str) -> None:
 
 def test_the_readers_own_settings_come_back_and_do_not_reach_our_figures() -> None:
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "pink", "text.usetex": False}):
-        with house():
+        with matplotlib_style():
             assert Figure().add_subplot().get_facecolor() == matplotlib.colors.to_rgba(LIGHT.paper)
         assert matplotlib.rcParams["font.size"] == 30
 

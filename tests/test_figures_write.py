@@ -13,15 +13,14 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
+from vgg_viz.figures import faithfulness, layer_bars, layout, pictures, style, write
 from vgg_viz.figures import feature_maps as walls
-from vgg_viz.figures import layout as canvas
-from vgg_viz.figures import network, pictures, style, trust, write
-from vgg_viz.figures.style import DARK, LIGHT, house
+from vgg_viz.figures.style import DARK, LIGHT, matplotlib_style
 from vgg_viz.maths.heatmaps import Scale
 
 
 def chart() -> Figure:
-    return network.parameters_and_macs(["conv1_1", "a & b <c>", "fc6"], [10, 20, 70], [50, 40, 10])
+    return layer_bars.parameters_and_macs(["conv1_1", "a & b <c>", "fc6"], [10, 20, 70], [50, 40, 10])
 
 
 def wall() -> Figure:
@@ -42,7 +41,7 @@ def shade(colour: str) -> np.ndarray:
 def test_the_same_numbers_give_the_same_bytes(make, theme) -> None:
     first, second = make(), make()
     assert write.png(first, theme=theme) == write.png(second, theme=theme)
-    assert write.adaptive(write.vector(first)) == write.adaptive(write.vector(second))
+    assert write.adaptive_svg(write.light_svg(first)) == write.adaptive_svg(write.light_svg(second))
     assert write.svg(first, theme=theme) == write.svg(second, theme=theme)
 
 
@@ -90,7 +89,7 @@ def test_the_dark_theme_leaves_data_as_it_is() -> None:
 
 def test_a_palette_changes_no_pixel_visibly_and_a_photograph_gets_none() -> None:
     figure = chart()
-    with house():
+    with matplotlib_style():
         figure.canvas.draw()
         exact = np.asarray(figure.canvas.buffer_rgba())[..., :3].astype(np.int16)
     file = write.png(figure)
@@ -134,19 +133,19 @@ def test_svg_is_well_formed_and_asks_nothing_of_the_network() -> None:
 
 
 def test_words_in_an_svg_stay_words_and_keep_the_room_they_had() -> None:
-    figure = canvas.canvas(400, 80)
-    canvas.write(figure, 20, 40, "a <b> & c", size=style.points(20))
+    figure = layout.new_figure(400, 80)
+    layout.add_text(figure, 20, 40, "a <b> & c", size=style.points(20))
     found = re.search(r'<text[^>]*textLength="([\d.]+)"[^>]*>([^<]*)</text>', write.svg(figure))
     assert found is not None
     assert found[2] == "a &lt;b&gt; &amp; c"
-    assert float(found[1]) == pytest.approx(canvas.text_width("a <b> & c", style.points(20)) * 0.72, abs=0.06)
+    assert float(found[1]) == pytest.approx(layout.text_width("a <b> & c", style.points(20)) * 0.72, abs=0.06)
 
 
 def test_an_adaptive_svg_holds_both_themes_and_its_pictures_once() -> None:
-    figure = canvas.canvas(200, 120, title="Both")
+    figure = layout.new_figure(200, 120, title="Both")
     photo = np.random.default_rng(0).random((40, 40, 3), dtype=np.float32)
-    canvas.sheet(figure, 20, 60, photo, interpolation="auto")
-    text = write.adaptive(write.vector(figure, density=2))
+    layout.add_image(figure, 20, 60, photo, interpolation="auto")
+    text = write.adaptive_svg(write.light_svg(figure, density=2))
     assert text.count("data:image/webp") == 1
     assert "data:image/png" not in text
     assert f"--t0:{LIGHT.paper}" in text
@@ -157,8 +156,8 @@ def test_an_adaptive_svg_holds_both_themes_and_its_pictures_once() -> None:
 
 
 def test_every_reference_in_an_svg_is_defined() -> None:
-    figure = trust.trials(
-        ["a"], ["weak"], [trust.Asked("ROAD", "share", [0.5], ["weak"], (0.0, 1.0))], title="Évidence"
+    figure = faithfulness.trials(
+        ["a"], ["weak"], [faithfulness.Asked("ROAD", "share", [0.5], ["weak"], (0.0, 1.0))], title="Évidence"
     )
     text = write.svg(figure)
     wanted = set(re.findall(r'href="#([^"]+)"', text)) | set(re.findall(r"url\(#([^)]+)\)", text))

@@ -20,7 +20,7 @@ from vgg_viz.data.shape_files import write as write_shapes
 from vgg_viz.data.shortcuts import Shortcut, region
 from vgg_viz.errors import CheckpointRefused, InputRefused, SectionMissing, UnknownName, VggVizError
 from vgg_viz.figures import timeline as paint
-from vgg_viz.figures.strips import Strip, maps_in_rows
+from vgg_viz.figures.attention import ScaledRow, maps_in_rows
 from vgg_viz.gallery.viewer import payload_json
 from vgg_viz.maths.heatmaps import Scale, relative
 from vgg_viz.models.build import architecture, build
@@ -469,7 +469,7 @@ def test_figures_of_a_timeline_hold_the_numbers_and_refuse_what_does_not_fit():
         paint.numbers_by_epoch([], [0])
     with pytest.raises(VggVizError, match="at least one class"):
         paint.learned_and_forgotten(np.zeros(1), np.zeros(1), [], np.zeros((0, 1)), [0])
-    strip = Strip(np.zeros((8, 8, 3)), np.zeros((1, 8, 8)), Scale(-1, 1, True, "logit", "a row"), "x")
+    strip = ScaledRow(np.zeros((8, 8, 3)), np.zeros((1, 8, 8)), Scale(-1, 1, True, "logit", "a row"), "x")
     with pytest.raises(VggVizError, match="one map for each of the 2 columns"):
         maps_in_rows([strip], ["A", "B"], over="both")
 
@@ -479,7 +479,7 @@ def test_what_stands_around_rows_of_maps_is_not_cut_off_where_there_are_few_colu
     scale = Scale(-6.8, 6.8, True, "× mean strength", "all epochs of a row", 0.02)
     label = "for hexagon at relu2_2; peak 0.00019 logit, at the end 0.0023"
     figure = maps_in_rows(
-        [Strip(np.zeros((16, 16, 3)), values, scale, label)], ["epoch 0", "epoch 1"], over="all epochs of a row"
+        [ScaledRow(np.zeros((16, 16, 3)), values, scale, label)], ["epoch 0", "epoch 1"], over="all epochs of a row"
     )
     told = [text.get_text() for text in figure.findobj(Text)]
     assert label in told

@@ -1,4 +1,4 @@
-"""Where a model looks: photographs beside their maps, methods or layers side by side."""
+"""Photographs with maps over them: methods or layers side by side, epochs or networks in rows."""
 
 from __future__ import annotations
 
@@ -9,9 +9,21 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.image_grid import Grid, cell_side, fit, lay, outlined, overlay, painted_map
-from vgg_viz.figures.layout import MARGIN, NARROW, canvas, fitted, head, sheet, size, text_width, write
-from vgg_viz.figures.style import LIGHT, SMALL, Array, colours, label, number, painted
+from vgg_viz.figures.image_grid import Grid, cell_side, compose_grid, fit, outlined, overlay, render_map
+from vgg_viz.figures.layout import (
+    MARGIN,
+    NARROW,
+    WIDE,
+    add_image,
+    add_panel,
+    add_text,
+    content_top,
+    figure_size,
+    fit_text,
+    new_figure,
+    text_width,
+)
+from vgg_viz.figures.style import LIGHT, SMALL, Array, colours, label, number, styled
 from vgg_viz.maths.heatmaps import Scale
 from vgg_viz.number_text import percent
 
@@ -41,7 +53,7 @@ class Row:
     mask: Array | None = None
 
 
-@painted
+@styled
 def methods_side_by_side(
     rows: Sequence[Row],
     *,
@@ -80,29 +92,31 @@ def methods_side_by_side(
     names_of_units = [scale.unit for _, _, scale in rows[0].maps]
     units = [_wrapped(f"[{unit}]", cell, bold=False) for unit in names_of_units] if len(set(names_of_units)) > 1 else []
     told = 14 * max(map(len, units), default=0)
-    top = head(title=title, subtitle=subtitle) + 14 + 14 * max(len(_wrapped(name, cell)) for name in names) + told
+    top = (
+        content_top(title=title, subtitle=subtitle) + 14 + 14 * max(len(_wrapped(name, cell)) for name in names) + told
+    )
     bottom = top + grid.size[1] + (_BAR if shared else 0)
     figure = _figure(grid, bottom, title, subtitle)
-    laid = lay(grid, cells, density=DENSITY)
+    laid = compose_grid(grid, cells, density=DENSITY)
     laid = np.pad(laid, ((0, DENSITY * _BAR), (0, 0), (0, 0))) if shared else laid
     for column, name in enumerate(names):
         centre = MARGIN + grid.corner(column)[0] + cell / 2
         _heading(figure, centre, top - 10 - told, name, cell)
         for n, line in enumerate(units[column - 1] if units and column else ()):
-            write(figure, centre, top + 4 - told + 14 * n, line, size=SMALL, color=LIGHT.muted, ha="center")
+            add_text(figure, centre, top + 4 - told + 14 * n, line, size=SMALL, color=LIGHT.muted, ha="center")
     for r, row in enumerate(rows):
         y = grid.corner(r * len(names))[1]
         if row.label:
-            write(figure, MARGIN, top + y - 11, fitted(row.label, grid.size[0], SMALL), size=SMALL)
+            add_text(figure, MARGIN, top + y - 11, fit_text(row.label, grid.size[0], SMALL), size=SMALL)
         for column, (_, _, scale) in enumerate(row.maps, 1):
             if not shared or r == len(rows) - 1:
                 _bar(figure, laid, (MARGIN, top), (grid.corner(column)[0], y + tall + 5), cell, scale)
-    sheet(figure, MARGIN, top, laid, density=DENSITY, interpolation="auto")
+    add_image(figure, MARGIN, top, laid, density=DENSITY, interpolation="auto")
     _foot(figure, bottom + 16, [scale for row in rows for _, _, scale in row.maps], by_column=bool(units))
     return figure
 
 
-@painted
+@styled
 def layers_side_by_side(
     row: Row,
     *,
@@ -128,17 +142,17 @@ def layers_side_by_side(
     tall = max(part.shape[0] for part in cells) // DENSITY
     above = 6 + 14 * max(len(_wrapped(name, cell)) for name in names)
     grid = Grid(len(cells), columns, cell, tall, gap=_GAP, above=above, below=_BAR)
-    top = head(title=title, subtitle=subtitle) + (20 if row.label else 0)
+    top = content_top(title=title, subtitle=subtitle) + (20 if row.label else 0)
     figure = _figure(grid, top + grid.size[1], title, subtitle)
-    laid = lay(grid, cells, density=DENSITY)
+    laid = compose_grid(grid, cells, density=DENSITY)
     if row.label:
-        write(figure, MARGIN, top - 8, fitted(row.label, grid.size[0], SMALL), size=SMALL)
+        add_text(figure, MARGIN, top - 8, fit_text(row.label, grid.size[0], SMALL), size=SMALL)
     for n, name in enumerate(names):
         x, y = grid.corner(n)
         _heading(figure, MARGIN + x + cell / 2, top + y - 9, name, cell)
         if n:
             _bar(figure, laid, (MARGIN, top), (x, y + tall + 5), cell, row.maps[n - 1][2])
-    sheet(figure, MARGIN, top, laid, density=DENSITY, interpolation="auto")
+    add_image(figure, MARGIN, top, laid, density=DENSITY, interpolation="auto")
     _foot(figure, top + grid.size[1] + 16, [scale for _, _, scale in row.maps])
     return figure
 
@@ -155,7 +169,7 @@ def _cells(row: Row, cell: int, *, alone: Collection[str]) -> list[Array]:
     photo = np.asarray(row.photo, np.float32)
     pictures = [photo]
     for name, values, scale in row.maps:
-        pictures.append(painted_map(values, scale)[..., :3] if name in alone else overlay(photo, values, scale))
+        pictures.append(render_map(values, scale)[..., :3] if name in alone else overlay(photo, values, scale))
     sized = [fit(picture, DENSITY * cell, DENSITY * cell) for picture in pictures]
     if row.mask is None:
         return sized
@@ -164,13 +178,13 @@ def _cells(row: Row, cell: int, *, alone: Collection[str]) -> list[Array]:
 
 
 def _figure(grid: Grid, bottom: int, title: str, subtitle: str) -> Figure:
-    return canvas(max(grid.size[0] + 2 * MARGIN, NARROW), bottom + 34, title=title, subtitle=subtitle)
+    return new_figure(max(grid.size[0] + 2 * MARGIN, NARROW), bottom + 34, title=title, subtitle=subtitle)
 
 
 def _heading(figure: Figure, x: float, y: float, name: str, cell: int) -> None:
     lines = _wrapped(name, cell)
     for n, line in enumerate(reversed(lines)):
-        write(figure, x, y - 14 * n, line, size=SMALL, ha="center", weight="bold")
+        add_text(figure, x, y - 14 * n, line, size=SMALL, ha="center", weight="bold")
 
 
 def _wrapped(name: str, cell: int, *, bold: bool = True) -> list[str]:
@@ -181,9 +195,9 @@ def _wrapped(name: str, cell: int, *, bold: bool = True) -> list[str]:
         return text_width(part, SMALL, bold=bold)
 
     if width(" ".join(words)) <= room or len(words) == 1:
-        return [fitted(name, room, SMALL, bold=bold)]
+        return [fit_text(name, room, SMALL, bold=bold)]
     cuts = [(" ".join(words[:n]), " ".join(words[n:])) for n in range(1, len(words))]
-    return [fitted(part, room, SMALL, bold=bold) for part in min(cuts, key=lambda cut: max(map(width, cut)))]
+    return [fit_text(part, room, SMALL, bold=bold) for part in min(cuts, key=lambda cut: max(map(width, cut)))]
 
 
 def _bar(
@@ -203,10 +217,10 @@ def _bar(
     low, high = number(scale.low, digits=2), number(scale.high, digits=2)
     left, line = origin[0] + x, origin[1] + y + 15
     if low == high:
-        write(figure, left + width / 2, line, f"all {low}", size=SMALL, color=LIGHT.muted, ha="center")
+        add_text(figure, left + width / 2, line, f"all {low}", size=SMALL, color=LIGHT.muted, ha="center")
         return
-    write(figure, left, line, low, size=SMALL, color=LIGHT.muted)
-    write(figure, left + width, line, high, size=SMALL, color=LIGHT.muted, ha="right")
+    add_text(figure, left, line, low, size=SMALL, color=LIGHT.muted)
+    add_text(figure, left + width, line, high, size=SMALL, color=LIGHT.muted, ha="right")
 
 
 def _foot(figure: Figure, y: float, scales: list[Scale], *, by_column: bool = False) -> None:
@@ -216,7 +230,7 @@ def _foot(figure: Figure, y: float, scales: list[Scale], *, by_column: bool = Fa
     over = ", ".join(dict.fromkeys(label(scale.over, 60) for scale in scales))
     beyond = max(scale.clipped for scale in scales)
     text = f"colour bars{units}: range over {over}"
-    room = size(figure)[0] - 2 * MARGIN
+    room = figure_size(figure)[0] - 2 * MARGIN
     for more in (
         (f"; up to {percent(beyond)} of the values lie beyond", f"; up to {percent(beyond)} beyond")
         if beyond > 0
@@ -225,4 +239,116 @@ def _foot(figure: Figure, y: float, scales: list[Scale], *, by_column: bool = Fa
         if text_width(text + more, SMALL) <= room:  # a narrow figure has no place for the whole sentence
             text += more
             break
-    write(figure, MARGIN, y, fitted(text, room, SMALL), size=SMALL, color=LIGHT.muted)
+    add_text(figure, MARGIN, y, fit_text(text, room, SMALL), size=SMALL, color=LIGHT.muted)
+
+
+_ROW_GAP = 8  # [px] between cells
+_ROW_BAR = 96  # [px] width of a row's colour bar
+
+
+@dataclass(frozen=True, slots=True)
+class ScaledRow:
+    """One photograph and its maps, one a column, all on one scale.
+
+    photo   (H, W, 3) in [0, 1]
+    maps    (M, H, W), placed on the photo
+    label   what stands above the row
+    under   a line below each map ("" for none), with whether what it says is right; or nothing
+    mask    (H, W) bool, the object; outlined on the photo
+    """
+
+    photo: Array
+    maps: Array
+    scale: Scale
+    label: str
+    under: Sequence[tuple[str, bool | None]] = ()
+    mask: Array | None = None
+
+
+@styled
+def maps_in_rows(
+    strips: Sequence[ScaledRow], names: Sequence[str], *, over: str, side: int = 96, title: str = "", subtitle: str = ""
+) -> Figure:
+    """A row a photograph, a column an epoch or a network; every row has one scale, whose bar stands at its right.
+
+    names   of the columns
+    over    what a row's scale is taken over: "all epochs of a row"
+    side    wanted side of a picture [px]
+    raises  VggVizError without rows, or where a row holds another number of maps than there are names
+    """
+    if not strips or any(len(strip.maps) != len(names) for strip in strips):
+        raise VggVizError(
+            f"maps in rows need one map for each of the {len(names)} columns in every row, and at least one row."
+        )
+    columns = len(names) + 1
+    photos = [np.asarray(strip.photo, np.float32) for strip in strips]
+    room = (WIDE - 2 * MARGIN + _ROW_GAP) // columns - _ROW_GAP
+    cell = cell_side(max(max(photo.shape[:2]) for photo in photos), side, most=room, density=DENSITY)
+    grid = Grid(columns, columns, cell, cell, gap=_ROW_GAP)
+    width = max(grid.size[0] + 2 * MARGIN, 620)
+    downs = [cell + 30 + (17 if strip.under else 4) for strip in strips]
+    top = content_top(title=title, subtitle=subtitle) + 16
+    clipped = max(strip.scale.clipped for strip in strips)
+    told = [f"colour bars [{strips[0].scale.unit}]: one range over {over}"]
+    told += [f"up to {percent(clipped)} of the values lie beyond"] if clipped > 0 else []
+    if text_width("; ".join(told), SMALL) <= width - 2 * MARGIN:
+        told = ["; ".join(told)]
+    figure = new_figure(width, top + sum(downs) + 8 + 16 * len(told), title=title, subtitle=subtitle)
+    for column, name in enumerate(("photo", *names)):
+        middle = MARGIN + grid.corner(column)[0] + cell / 2
+        add_text(
+            figure,
+            middle,
+            top - 6,
+            fit_text(name, cell + _ROW_GAP, SMALL, bold=True),
+            size=SMALL,
+            ha="center",
+            weight="bold",
+        )
+    y = top + 4
+    for strip, photo, down in zip(strips, photos, downs, strict=True):
+        _scaled_row(figure, strip, photo, grid, y, cell, width)
+        y += down
+    for n, line in enumerate(told):
+        add_text(
+            figure, MARGIN, y + 8 + 16 * n, fit_text(line, width - 2 * MARGIN, SMALL), size=SMALL, color=LIGHT.muted
+        )
+    return figure
+
+
+def _scaled_row(figure: Figure, strip: ScaledRow, photo: Array, grid: Grid, y: float, cell: int, width: int) -> None:
+    right = width - MARGIN
+    add_text(figure, MARGIN, y + 8, fit_text(strip.label, right - MARGIN - _ROW_BAR - 110, SMALL), size=SMALL)
+    ends = [number(value, digits=2) for value in (strip.scale.low, strip.scale.high)]
+    wide = text_width(ends[1], SMALL)
+    bar = add_panel(figure, right - wide - 6 - _ROW_BAR, y + 4, _ROW_BAR, 8, bare=True)
+    bar.imshow(np.linspace(0, 1, 128)[None], cmap=colours(strip.scale), vmin=0, vmax=1, aspect="auto")
+    add_text(figure, right - wide - 12 - _ROW_BAR, y + 8, ends[0], size=SMALL, color=LIGHT.muted, ha="right")
+    add_text(figure, right, y + 8, ends[1], size=SMALL, color=LIGHT.muted, ha="right")
+    ground = paled(photo)
+    painted_maps = [overlay(ground, values, strip.scale) for values in strip.maps]
+    large = [fit(picture, DENSITY * cell, DENSITY * cell) for picture in (photo, *painted_maps)]
+    if strip.mask is not None:
+        mask = fit(np.asarray(strip.mask, np.float32), DENSITY * cell, DENSITY * cell) > 0.5
+        large[0] = outlined(large[0], mask, thickness=DENSITY)
+    add_image(figure, MARGIN, y + 20, compose_grid(grid, large, density=DENSITY), density=DENSITY, interpolation="auto")
+    for n, (text, good) in enumerate(strip.under, 1):
+        if not text:
+            continue  # a map that nobody answers to
+        sign, shade = {True: ("✓ ", LIGHT.good), False: ("✗ ", LIGHT.bad), None: ("", LIGHT.muted)}[good]
+        middle = MARGIN + grid.corner(n)[0] + cell / 2
+        add_text(
+            figure,
+            middle,
+            y + cell + 30,
+            fit_text(sign + text, cell + _ROW_GAP - 2, SMALL),
+            size=SMALL,
+            color=shade,
+            ha="center",
+        )
+
+
+def paled(photo: Array) -> Array:
+    """A photo without colour and near to white, so that red and blue on it are the map's alone: (H, W, 3) in [0, 1]."""
+    grey = np.asarray(photo, np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    return np.repeat(0.5 + 0.5 * grey[..., None], 3, axis=-1)

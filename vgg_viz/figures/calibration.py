@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.layout import MARGIN, NARROW, canvas, head, panel, quiet
-from vgg_viz.figures.style import LIGHT, SMALL, Array, count, painted
+from vgg_viz.figures.layout import MARGIN, NARROW, add_panel, add_text, content_top, declutter, new_figure, pair_key
+from vgg_viz.figures.style import LIGHT, PAIR, SMALL, Array, count, styled
 from vgg_viz.maths.metrics import Bin, calibration, wilson_interval
 from vgg_viz.number_text import percent
 
 
-@painted
+@styled
 def reliability(confidence: Array, correct: Array, *, bins: int = 10, title: str = "Calibration") -> Figure:
     """How often the model is right when it claims a confidence, and how often it claims each.
 
@@ -41,18 +41,18 @@ def reliability(confidence: Array, correct: Array, *, bins: int = 10, title: str
         f"expected calibration error (ECE) {percent(measured.error)}; accuracy {percent(float(correct.mean()))}, "
         f"mean confidence {percent(float(confidence.mean()))}"
     )
-    top = head(title=title, subtitle=told) + 34
-    figure = canvas(NARROW, top + 330 + 150 + 46, title=title, subtitle=told)
+    top = content_top(title=title, subtitle=told) + 34
+    figure = new_figure(NARROW, top + 330 + 150 + 46, title=title, subtitle=told)
     left, width = MARGIN + 48, NARROW - 2 * MARGIN - 48 - 8
-    upper = panel(figure, left, top, width, 330)
+    upper = add_panel(figure, left, top, width, 330)
     _bars(upper, measured.bins)
-    lower = panel(figure, left, top + 330 + 36, width, 100)
+    lower = add_panel(figure, left, top + 330 + 36, width, 100)
     _histogram(lower, confidence, correct, np.arange(bins + 1) / bins)
     return figure
 
 
 def _bars(axes: Axes, bins: Sequence[Bin]) -> None:
-    quiet(axes, grid="y")
+    declutter(axes, grid="y")
     centres = np.array([(found.low + found.high) / 2 for found in bins])
     accuracy, meant = np.array([found.accuracy for found in bins]), np.array([found.confidence for found in bins])
     low, high = np.array([wilson_interval(found.accuracy * found.count, found.count) for found in bins]).T
@@ -93,7 +93,7 @@ def _bars(axes: Axes, bins: Sequence[Bin]) -> None:
 def _histogram(axes: Axes, confidence: Array, correct: Array, edges: Array) -> None:
     import seaborn  # 1.8 s to import, so only here
 
-    quiet(axes, grid="y")
+    declutter(axes, grid="y")
     verdict = np.where(correct, "right", "wrong")
     # The panel above counts 0.9 into the bin that ends there, a histogram into the one that begins: a hair settles it.
     confidence = np.clip(np.nextafter(confidence, 0), 0, 1)
@@ -121,3 +121,64 @@ def _histogram(axes: Axes, confidence: Array, correct: Array, edges: Array) -> N
     axes.set_ylabel("predictions")
     axes.set_title("How often each confidence is claimed (red: wrong)", weight="normal", color=LIGHT.muted)
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+
+
+@styled
+def two_calibrations(first: Sequence[Bin], second: Sequence[Bin], *, title: str = "", subtitle: str = "") -> Figure:
+    """How often A and B are right when they claim a confidence, on one axis, and how often they claim it.
+
+    first, second  bins of equal width over [0, 1], from `maths.metrics.calibration`
+
+    Above: accuracy of each bin with its 95 % Wilson interval; below the dashed line a network is too sure. Below: predictions a bin.
+    """
+    if not first or not second:
+        raise VggVizError("two calibrations need the bins of both networks; at least one has none.")
+    top, left, width = content_top(title=title, subtitle=subtitle) + 30, MARGIN + 52, 560
+    figure = new_figure(left + width + MARGIN, top + 330 + 36 + 100 + 46, title=title, subtitle=subtitle)
+    axes = add_panel(figure, left, top, width, 330)
+    declutter(axes, grid="y")
+    axes.plot(
+        (0, 1),
+        (0, 1),
+        color=LIGHT.muted,
+        linewidth=1.2,
+        linestyle=(0, (4, 3)),
+        zorder=1,
+        label="as often right as claimed",
+    )
+    below = add_panel(figure, left, top + 330 + 36, width, 100)
+    declutter(below, grid="y")
+    most = max(found.count for found in (*first, *second))
+    for n, (bins, (name, colour, mark)) in enumerate(zip((first, second), PAIR, strict=True)):
+        claimed, kept = np.array([found.confidence for found in bins]), np.array([found.accuracy for found in bins])
+        low, high = np.array([wilson_interval(found.accuracy * found.count, found.count) for found in bins]).T
+        ends = np.maximum(kept - low, 0), np.maximum(high - kept, 0)
+        axes.errorbar(
+            claimed,
+            kept,
+            ends,
+            color=colour,
+            marker=mark,
+            markersize=7,
+            capsize=3,
+            elinewidth=1.2,
+            zorder=3 + n,
+            label=name,
+        )
+        middles = np.array([(found.low + found.high) / 2 for found in bins])
+        wide = 0.42 * (bins[0].high - bins[0].low)
+        below.bar(middles + (n - 0.5) * wide, [found.count for found in bins], wide, color=colour, label=name)
+    for part in (axes, below):
+        part.set_xlim(0, 1)
+    axes.set_ylim(0, 1.03)
+    axes.set_yticks(np.linspace(0, 1, 6), [f"{value:.0f}" for value in np.linspace(0, 100, 6)])
+    axes.set_xticks(np.linspace(0, 1, 6), [])
+    axes.set_ylabel("accuracy [%]")
+    below.set_ylim(0, 1.1 * most)
+    below.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    below.set_ylabel("predictions")
+    below.set_xticks(np.linspace(0, 1, 6), [f"{value:.0f}" for value in np.linspace(0, 100, 6)])
+    below.set_xlabel("confidence of the prediction [%]")
+    pair_key(figure, left, top - 14)
+    add_text(figure, left + 96, top - 14, "dashed: as often right as claimed", size=SMALL, color=LIGHT.muted)
+    return figure

@@ -1,48 +1,37 @@
-"""Two networks side by side: what changed between them, class by class, picture by picture, and over the epochs."""
+"""Two networks side by side: answers, accuracy by class, confidence, and layer by layer measures and weights."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.image_grid import Grid, cell_side, fit, lay
+from vgg_viz.figures.filters import in_colour
+from vgg_viz.figures.image_grid import Grid, cell_side, compose_grid, fit
 from vgg_viz.figures.layout import (
     MARGIN,
     WIDE,
-    canvas,
-    end_labels,
-    fitted,
-    head,
-    panel,
-    quiet,
-    rows,
-    sheet,
-    widest,
-    write,
+    add_image,
+    add_panel,
+    add_text,
+    content_top,
+    declutter,
+    fit_text,
+    label_rows,
+    new_figure,
+    pair_key,
+    text_width,
+    widest_text,
 )
-from vgg_viz.figures.style import LIGHT, SMALL, Array, count, number, painted
-from vgg_viz.maths.metrics import Bin, wilson_interval
+from vgg_viz.figures.style import FIRST, LIGHT, PAIR, SECOND, SMALL, Array, count, number, styled
 from vgg_viz.number_text import percent
-from vgg_viz.records import Epoch
-
-FIRST, SECOND = LIGHT.series[0], LIGHT.series[1]  # A is blue and a circle, B is orange and a square, in every figure
 
 
-_MARKS = (("A", FIRST, "o"), ("B", SECOND, "s"))
-
-
-DENSITY = 2  # sheet pixels to a figure pixel
-
-
-LINE = 15  # [px] of one line of a caption
-
-
-@painted
+@styled
 def transitions(parts: Sequence[tuple[str, int]], *, title: str = "") -> Figure:
     """Every picture in one bar: right in both, in one only, in neither.
 
@@ -54,9 +43,9 @@ def transitions(parts: Sequence[tuple[str, int]], *, title: str = "") -> Figure:
         raise VggVizError("a comparison of answers needs at least one picture; none came.")
     shades = (LIGHT.series[2], SECOND, FIRST, LIGHT.muted, LIGHT.bad)
     hatches = ("", "", "", "", "////")
-    top = head(title=title) + 8
-    figure = canvas(WIDE, top + 74 + 24 * len(parts), title=title)
-    axes = panel(figure, MARGIN, top, WIDE - 2 * MARGIN, 44, bare=True)
+    top = content_top(title=title) + 8
+    figure = new_figure(WIDE, top + 74 + 24 * len(parts), title=title)
+    axes = add_panel(figure, MARGIN, top, WIDE - 2 * MARGIN, 44, bare=True)
     start = 0.0
     for (name, pictures), shade, hatch in zip(parts, shades, hatches, strict=True):
         axes.barh(
@@ -66,65 +55,14 @@ def transitions(parts: Sequence[tuple[str, int]], *, title: str = "") -> Figure:
     axes.set_xlim(0, total)
     for n, ((name, pictures), shade) in enumerate(zip(parts, shades, strict=True)):
         line = top + 68 + 24 * n
-        write(figure, MARGIN, line, "■", color=shade)
-        write(figure, MARGIN + 84, line, f"{pictures:,}", ha="right", weight="bold")
-        write(figure, MARGIN + 152, line, percent(pictures / total), ha="right", color=LIGHT.muted)
-        write(figure, MARGIN + 166, line, name)
+        add_text(figure, MARGIN, line, "■", color=shade)
+        add_text(figure, MARGIN + 84, line, f"{pictures:,}", ha="right", weight="bold")
+        add_text(figure, MARGIN + 152, line, percent(pictures / total), ha="right", color=LIGHT.muted)
+        add_text(figure, MARGIN + 166, line, name)
     return figure
 
 
-Told = tuple[
-    Array, Sequence[tuple[str, bool | None]]
-]  # picture (H, W, 3) in [0, 1]; lines, each right, wrong or neither
-
-
-@painted
-def picture_rows(found: Sequence[tuple[str, Sequence[Told]]], *, side: int = 128, title: str = "") -> Figure:
-    """Photographs in rows with a heading each, and under every photograph what was said about it.
-
-    found  (heading, pictures of the row); a row without pictures keeps its heading
-    side   wanted side of a picture [px]
-    """
-    across = max((len(pictures) for _, pictures in found), default=0)
-    if not across:
-        raise VggVizError("rows of pictures need at least one picture; none came.")
-    images = [np.asarray(image, np.float32) for _, pictures in found for image, _ in pictures]
-    cell = cell_side(
-        min(max(image.shape[:2]) for image in images),
-        side,
-        most=(WIDE - 2 * MARGIN + 14) // across - 14,
-        density=DENSITY,
-    )
-    lines = max(len(told) for _, pictures in found for _, told in pictures)
-    top, down = head(title=title), cell + LINE * lines + 52
-    height = sum(down if pictures else 34 for _, pictures in found)
-    width = max(across * (cell + 14) - 14 + 2 * MARGIN, 560)
-    figure = canvas(width, top + height + 6, title=title)
-    y = top
-    for heading, pictures in found:
-        write(figure, MARGIN, y + 12, fitted(heading, width - 2 * MARGIN, bold=True), weight="bold")
-        if not pictures:
-            y += 34
-            continue
-        grid = Grid(len(pictures), len(pictures), cell, cell, gap=14)
-        cells = [fit(np.asarray(image, np.float32), DENSITY * cell, DENSITY * cell) for image, _ in pictures]
-        sheet(figure, MARGIN, y + 28, lay(grid, cells, density=DENSITY), density=DENSITY, interpolation="auto")
-        for n, (_, told) in enumerate(pictures):
-            for row, (text, right) in enumerate(told):
-                sign, colour = {True: ("✓ ", LIGHT.good), False: ("✗ ", LIGHT.bad), None: ("", LIGHT.muted)}[right]
-                write(
-                    figure,
-                    MARGIN + grid.corner(n)[0],
-                    y + cell + 40 + LINE * row,
-                    fitted(sign + text, cell + 10, SMALL),
-                    size=SMALL,
-                    color=colour,
-                )
-        y += down
-    return figure
-
-
-@painted
+@styled
 def class_accuracy(
     names: Sequence[str], right: Array, pictures: Array, difference: Array, interval: Array, *, title: str = ""
 ) -> Figure:
@@ -138,25 +76,25 @@ def class_accuracy(
     """
     shares = 100 * np.asarray(right, float) / np.asarray(pictures, float)
     line = 26 if len(names) <= 14 else 20
-    room = widest(list(names), size=SMALL, most=170)
-    top = head(title=title) + 46
+    room = widest_text(list(names), size=SMALL, most=170)
+    top = content_top(title=title) + 46
     height = line * len(names)
-    figure = canvas(WIDE, round(top + height + 44), title=title)
+    figure = new_figure(WIDE, round(top + height + 44), title=title)
     left, between = MARGIN + room + 10, 60
     width = (WIDE - left - MARGIN - between - 20) / 2
-    axes = panel(figure, left, top, width, height)
-    rows(axes, list(names), room=room)
-    quiet(axes, grid="x")
+    axes = add_panel(figure, left, top, width, height)
+    label_rows(axes, list(names), room=room)
+    declutter(axes, grid="x")
     axes.set_xlim(-2, 102)
     axes.set_xlabel("pictures of the class that were found [%]")
     axes.hlines(range(len(names)), shares.min(0), shares.max(0), color=LIGHT.muted, linewidth=2, zorder=2)
-    for values, (name, colour, mark) in zip(shares, _MARKS, strict=True):
+    for values, (name, colour, mark) in zip(shares, PAIR, strict=True):
         axes.plot(values, range(len(names)), mark, color=colour, markersize=8, zorder=3, label=name, clip_on=False)
-    _key(figure, left, top - 22)
-    beside = panel(figure, left + width + between, top, width, height)
-    rows(beside, [" "] * len(names), room=room)
+    pair_key(figure, left, top - 22)
+    beside = add_panel(figure, left + width + between, top, width, height)
+    label_rows(beside, [" "] * len(names), room=room)
     beside.set_yticklabels([])
-    quiet(beside, grid="x")
+    declutter(beside, grid="x")
     points, ends = 100 * np.asarray(difference, float), 100 * np.asarray(interval, float)
     beside.axvline(0, color=LIGHT.ink, linewidth=1)
     beside.hlines(range(len(names)), ends[:, 0], ends[:, 1], color=LIGHT.muted, linewidth=2.4, zorder=2)
@@ -165,141 +103,11 @@ def class_accuracy(
     reach = 1.06 * max(float(np.abs(ends).max()), 1.0)
     beside.set_xlim(-reach, reach)
     beside.set_xlabel("B minus A [percentage points], with its 95 % interval")
-    write(figure, left + width + between, top - 22, "grey: the interval holds zero", size=SMALL, color=LIGHT.muted)
+    add_text(figure, left + width + between, top - 22, "grey: the interval holds zero", size=SMALL, color=LIGHT.muted)
     return figure
 
 
-def _key(figure: Figure, left: float, y: float) -> None:
-    for name, colour, mark in _MARKS:
-        write(figure, left, y, "●" if mark == "o" else "■", color=colour)
-        write(figure, left + 15, y, name)
-        left += 46
-
-
-@painted
-def two_calibrations(first: Sequence[Bin], second: Sequence[Bin], *, title: str = "", subtitle: str = "") -> Figure:
-    """How often A and B are right when they claim a confidence, on one axis, and how often they claim it.
-
-    first, second  bins of equal width over [0, 1], from `maths.metrics.calibration`
-
-    Above: accuracy of each bin with its 95 % Wilson interval; below the dashed line a network is too sure. Below: predictions a bin.
-    """
-    if not first or not second:
-        raise VggVizError("two calibrations need the bins of both networks; at least one has none.")
-    top, left, width = head(title=title, subtitle=subtitle) + 30, MARGIN + 52, 560
-    figure = canvas(left + width + MARGIN, top + 330 + 36 + 100 + 46, title=title, subtitle=subtitle)
-    axes = panel(figure, left, top, width, 330)
-    quiet(axes, grid="y")
-    axes.plot(
-        (0, 1),
-        (0, 1),
-        color=LIGHT.muted,
-        linewidth=1.2,
-        linestyle=(0, (4, 3)),
-        zorder=1,
-        label="as often right as claimed",
-    )
-    below = panel(figure, left, top + 330 + 36, width, 100)
-    quiet(below, grid="y")
-    most = max(found.count for found in (*first, *second))
-    for n, (bins, (name, colour, mark)) in enumerate(zip((first, second), _MARKS, strict=True)):
-        claimed, kept = np.array([found.confidence for found in bins]), np.array([found.accuracy for found in bins])
-        low, high = np.array([wilson_interval(found.accuracy * found.count, found.count) for found in bins]).T
-        ends = np.maximum(kept - low, 0), np.maximum(high - kept, 0)
-        axes.errorbar(
-            claimed,
-            kept,
-            ends,
-            color=colour,
-            marker=mark,
-            markersize=7,
-            capsize=3,
-            elinewidth=1.2,
-            zorder=3 + n,
-            label=name,
-        )
-        middles = np.array([(found.low + found.high) / 2 for found in bins])
-        wide = 0.42 * (bins[0].high - bins[0].low)
-        below.bar(middles + (n - 0.5) * wide, [found.count for found in bins], wide, color=colour, label=name)
-    for part in (axes, below):
-        part.set_xlim(0, 1)
-    axes.set_ylim(0, 1.03)
-    axes.set_yticks(np.linspace(0, 1, 6), [f"{value:.0f}" for value in np.linspace(0, 100, 6)])
-    axes.set_xticks(np.linspace(0, 1, 6), [])
-    axes.set_ylabel("accuracy [%]")
-    below.set_ylim(0, 1.1 * most)
-    below.yaxis.set_major_locator(MaxNLocator(3, integer=True))
-    below.set_ylabel("predictions")
-    below.set_xticks(np.linspace(0, 1, 6), [f"{value:.0f}" for value in np.linspace(0, 100, 6)])
-    below.set_xlabel("confidence of the prediction [%]")
-    _key(figure, left, top - 14)
-    write(figure, left + 96, top - 14, "dashed: as often right as claimed", size=SMALL, color=LIGHT.muted)
-    return figure
-
-
-@painted
-def two_histories(first: Sequence[Epoch], second: Sequence[Epoch], *, title: str = "") -> Figure:
-    """Loss [nat] and accuracy [%] of both trainings on one axis each: validation solid, training dotted.
-
-    raises  VggVizError when either history is empty
-    """
-    if not first or not second:
-        raise VggVizError("two histories need at least one epoch each.")
-    top = head(title=title) + 54
-    figure = canvas(WIDE, top + 290, title=title)
-    names, axis = 96, 34  # [px] room for the names at the right, for the numbers at the left
-    width = (WIDE - 2 * MARGIN) // 2 - names - axis
-    for n, (what, field, factor) in enumerate((("Loss [nat]", "loss", 1.0), ("Accuracy [%]", "accuracy", 100.0))):
-        axes = panel(figure, MARGIN + axis + n * (width + names + axis), top, width, 240)
-        axes.set_title(what, pad=10)
-        quiet(axes, grid="y")
-        _histories(axes, first, second, field, factor)
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
-    _key(figure, MARGIN + axis, top - 36)
-    write(
-        figure,
-        MARGIN + axis + 96,
-        top - 36,
-        "solid: validation pictures; dotted: training pictures",
-        size=SMALL,
-        color=LIGHT.muted,
-    )
-    return figure
-
-
-def _histories(axes: Axes, first: Sequence[Epoch], second: Sequence[Epoch], field: str, factor: float) -> None:
-    ends, everything = [], []
-    for history, (name, colour, mark) in zip((first, second), _MARKS, strict=True):
-        epochs = [entry.epoch for entry in history]
-        for part, dash in (("val", "solid"), ("train", (0, (1, 1.6)))):
-            values = factor * np.array([getattr(entry, f"{part}_{field}") for entry in history], float)
-            values[~np.isfinite(values)] = np.nan
-            everything.append(values)
-            marker = mark if part == "val" and len(epochs) <= 30 else ""
-            width = 2.2 if part == "val" else 1.4
-            axes.plot(
-                epochs,
-                values,
-                color=colour,
-                linestyle=dash,
-                linewidth=width,
-                marker=marker,
-                markersize=5,
-                label=f"{name} {part}",
-            )
-            if part == "val" and np.isfinite(values).any():
-                last = float(values[np.isfinite(values)][-1])
-                ends.append((last, f"{name} {number(last)}", colour))
-    finite = np.concatenate(everything)
-    finite = finite[np.isfinite(finite)]
-    axes.set_ylim(0, 102 if factor > 1 else 1.08 * float(finite.max()) if finite.size else 1.0)
-    span = max(len(first), len(second), first[-1].epoch, second[-1].epoch)
-    axes.set_xlim(1 - 0.03 * span, span + 0.03 * span)
-    end_labels(axes, ends)
-
-
-@painted
+@styled
 def chosen_confidence(shares: Array, *, title: str = "") -> Figure:
     """Probability of the true class in A (across) and in B (up): how many pictures fall where.
 
@@ -308,9 +116,9 @@ def chosen_confidence(shares: Array, *, title: str = "") -> Figure:
     values = np.asarray(shares, float)
     if not values.size:
         raise VggVizError("a plane of confidences needs at least one picture; none came.")
-    top, left, side = head(title=title) + 10, MARGIN + 56, 420
-    figure = canvas(left + side + 116, top + side + 46, title=title)
-    axes = panel(figure, left, top, side, side)
+    top, left, side = content_top(title=title) + 10, MARGIN + 56, 420
+    figure = new_figure(left + side + 116, top + side + 46, title=title)
+    axes = add_panel(figure, left, top, side, side)
     counts, _, _ = np.histogram2d(values[1], values[0], bins=20, range=((0, 1), (0, 1)))
     shown = np.ma.masked_where(counts == 0, np.log10(np.maximum(counts, 1)))
     highest = max(1.0, float(np.log10(counts.max())))
@@ -321,7 +129,7 @@ def chosen_confidence(shares: Array, *, title: str = "") -> Figure:
     axes.set_yticks(ticks, [f"{100 * tick:.0f}" for tick in ticks])
     axes.set_xlabel("probability that A gives the true class [%]")
     axes.set_ylabel("probability that B gives the true class [%]")
-    bar = panel(figure, left + side + 20, top + 20, 12, side - 40)
+    bar = add_panel(figure, left + side + 20, top + 20, 12, side - 40)
     ramp = np.linspace(0, highest, 128)[:, None]
     bar.imshow(ramp, origin="lower", extent=(0, 1, 0, highest), cmap="viridis", vmin=0, vmax=highest, aspect="auto")
     steps = [step for step in range(5) if step <= highest]
@@ -329,7 +137,7 @@ def chosen_confidence(shares: Array, *, title: str = "") -> Figure:
     bar.yaxis.tick_right()
     bar.set_xticks([])
     bar.spines[:].set_visible(False)
-    write(
+    add_text(
         figure,
         left + side + 74,
         top + side / 2,
@@ -337,6 +145,161 @@ def chosen_confidence(shares: Array, *, title: str = "") -> Figure:
         size=SMALL,
         color=LIGHT.muted,
         rotation=90,
+        ha="center",
+    )
+    return figure
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One panel.
+
+    title     with the unit
+    values    (2, L) of A and of B, or (1, L) of both together; NaN where there is none
+    interval  (L, 2) 95 % of a measure of both together, or None
+    level     a value to compare with, or None
+    range     of the axis
+    """
+
+    title: str
+    values: Array
+    interval: Array | None = None
+    level: tuple[str, float] | None = None
+    range: tuple[float, float] = (0.0, 1.0)
+
+
+@styled
+def layers_of_two(names: Sequence[str], measures: Sequence[Measure], *, title: str = "") -> Figure:
+    """Every layer of two networks of one kind, from the picture (above) on.
+
+    raises  VggVizError where there are no layers, no measures, or values of another number of layers
+    """
+    if not names or not measures or any(np.asarray(part.values).shape[1] != len(names) for part in measures):
+        raise VggVizError(
+            f"layers of two networks need at least one measure with a value for each of the {len(names)} layers."
+        )
+    line = 26 if len(names) <= 14 else 20
+    room = widest_text(list(names), size=SMALL, most=120)
+    top, between = content_top(title=title) + 52, 34
+    figure = new_figure(WIDE, round(top + line * len(names) + 46), title=title)
+    width = (WIDE - 2 * MARGIN - room - 10 - between * (len(measures) - 1)) / len(measures)
+    for n, measure in enumerate(measures):
+        left = MARGIN + room + 10 + n * (width + between)
+        axes = add_panel(figure, left, top, width, line * len(names))
+        label_rows(axes, list(names) if n == 0 else [" "] * len(names), room=room)
+        if n:
+            axes.set_yticklabels([])
+        declutter(axes, grid="x")
+        axes.set_xlim(*measure.range)
+        axes.set_title(measure.title, pad=9, size=SMALL)
+        _measure(axes, measure, len(names))
+    left = pair_key(figure, MARGIN + room + 10, top - 40)
+    levels = [measure.level[0] for measure in measures if measure.level is not None]
+    told = "diamonds: both together, with the 95 % interval" + (f"; dashed: {levels[0]}" if levels else "")
+    add_text(figure, left + 10, top - 40, told, size=SMALL, color=LIGHT.muted)
+    return figure
+
+
+def _measure(axes: Axes, measure: Measure, count: int) -> None:
+    values = np.asarray(measure.values, float)
+    place = np.arange(count)
+    if measure.level is not None:
+        axes.axvline(measure.level[1], color=LIGHT.muted, linewidth=1.2, linestyle=(0, (4, 3)), label=measure.level[0])
+    if len(values) == 1:
+        if measure.interval is not None:
+            axes.hlines(
+                place, measure.interval[:, 0], measure.interval[:, 1], color=LIGHT.muted, linewidth=2.4, zorder=2
+            )
+        axes.scatter(values[0], place, color=LIGHT.series[2], s=46, marker="D", zorder=3, clip_on=False, label="both")
+        return
+    axes.hlines(place, values.min(0), values.max(0), color=LIGHT.muted, linewidth=2, zorder=2)
+    for row, (name, colour, mark) in zip(values, PAIR, strict=True):
+        axes.plot(row, place, mark, color=colour, markersize=8, zorder=3, label=name, clip_on=False)
+
+
+@styled
+def kernels_of_both(first: Array, second: Array, *, side: int = 54, title: str = "", subtitle: str = "") -> Figure:
+    """First-layer kernels of A above those of B, number by number, all on one signed scale with zero at mid-grey.
+
+    first, second  (N, 3 or 1, k, k), same shape [activation / intensity]; more than fit side by side are wrapped
+    """
+    if first.shape != second.shape or first.ndim != 4 or first.shape[1] not in (1, 3):
+        raise VggVizError(f"kernels of one shape (N, 3 or 1, k, k) are needed, {first.shape} and {second.shape} came.")
+    most = float(max(np.abs(first).max(), np.abs(second).max()))
+    gutter, gap = 26, 8
+    cell = cell_side(first.shape[-1], max(side, min(84, (WIDE - 2 * MARGIN - gutter) // len(first) - gap)))
+    columns = min(len(first), (WIDE - 2 * MARGIN - gutter + gap) // (cell + gap))
+    bands = -(-len(first) // columns)
+    band = 2 * cell + gap + 30
+    top = content_top(title=title, subtitle=subtitle) + 6
+    figure = new_figure(
+        max(gutter + columns * (cell + gap) + 2 * MARGIN, 560), top + bands * band + 26, title=title, subtitle=subtitle
+    )
+    colours = [in_colour(weights, most) for weights in (first, second)]
+    for n in range(bands):
+        places = range(n * columns, min((n + 1) * columns, len(first)))
+        grid = Grid(2 * len(places), len(places), cell, cell, gap=gap)
+        y = top + n * band + 18
+        add_image(
+            figure,
+            MARGIN + gutter,
+            y,
+            compose_grid(grid, [fit(part[i], cell, cell) for part in colours for i in places]),
+        )
+        for row, (name, colour, _) in enumerate(PAIR):
+            add_text(figure, MARGIN, y + row * (cell + gap) + cell / 2, name, color=colour, weight="bold")
+        for column, i in enumerate(places):
+            x = MARGIN + gutter + grid.corner(column)[0] + cell / 2
+            add_text(figure, x, y - 9, str(i), size=SMALL, color=LIGHT.muted, ha="center")
+    told = f"[weight] mid-grey is 0, a channel at its end ±{number(most)}; range over all kernels of both"
+    add_text(
+        figure, MARGIN, top + bands * band + 8, fit_text(told, WIDE - 2 * MARGIN, SMALL), size=SMALL, color=LIGHT.muted
+    )
+    return figure
+
+
+@styled
+def layer_distances(names: Sequence[str], distances: Array, *, strangers: float, title: str = "") -> Figure:
+    """How far the weights of B lie from those of A, layer by layer, beside where strangers of that size would lie.
+
+    distances  (L,) norm of B - A over the root mean square of both norms; 0: the same weights
+    strangers  the distance of two vectors that know nothing of each other
+    """
+    values = np.asarray(distances, float)
+    line = 24 if len(names) <= 14 else 20
+    room = widest_text(list(names), size=SMALL, most=150)
+    top = content_top(title=title) + 26
+    figure = new_figure(720, round(top + line * len(names) + 44), title=title)
+    left = MARGIN + room + 10
+    width = 720 - left - MARGIN - 50
+    axes = add_panel(figure, left, top, width, line * len(names))
+    label_rows(axes, list(names), room=room)
+    declutter(axes, grid="x")
+    axes.spines["left"].set_visible(False)
+    axes.barh(range(len(values)), values, 0.7, color=LIGHT.accent, label="distance")
+    most = 1.08 * max(strangers, float(np.nanmax(values)))
+    axes.set_xlim(0, most)
+    for n, value in enumerate(values):
+        axes.annotate(
+            number(value),
+            (value, n),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            size=SMALL,
+            bbox={"facecolor": LIGHT.paper, "linewidth": 0, "pad": 1.2},
+            zorder=4,
+        )
+    axes.axvline(strangers, color=LIGHT.muted, linewidth=1.4, linestyle=(0, (4, 3)), zorder=3)
+    axes.set_xlabel("distance between the weights, relative to their size")
+    words = "strangers"
+    add_text(
+        figure,
+        min(left + width * strangers / most, left + width - text_width(words, SMALL) / 2),
+        top - 10,
+        words,
+        size=SMALL,
+        color=LIGHT.muted,
         ha="center",
     )
     return figure

@@ -11,8 +11,18 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.layout import BAR, MARGIN, canvas, colour_bar, fitted, head, panel, widest, write
-from vgg_viz.figures.style import LIGHT, ON_DARK, ON_LIGHT, SMALL, Array, colours, count, limits, painted, points
+from vgg_viz.figures.layout import (
+    BAR,
+    MARGIN,
+    add_panel,
+    add_text,
+    colour_bar,
+    content_top,
+    fit_text,
+    new_figure,
+    widest_text,
+)
+from vgg_viz.figures.style import LIGHT, ON_DARK, ON_LIGHT, SMALL, Array, colours, count, limits, points, styled
 from vgg_viz.maths.heatmaps import Scale
 from vgg_viz.number_text import percent
 
@@ -20,7 +30,7 @@ MOST = 20  # classes that one matrix can show with readable numbers
 _SCALE = Scale(0, 1, signed=False, unit="% of the row", over="each row")
 
 
-@painted
+@styled
 def confusion_matrix(
     counts: Array, classes: Sequence[str], *, title: str = "Confusion matrix", most: int = MOST
 ) -> Figure:
@@ -52,21 +62,21 @@ def confusion_matrix(
 
     cell = max(30, min(96, 560 // len(shown)))
     inner = cell * len(shown)
-    longest = widest(names, size=SMALL, most=150)
+    longest = widest_text(names, size=SMALL, most=150)
     room = max(longest, 48)
     slanted = cell < longest + 2
     below = int(longest * 0.71 + 24) if slanted else 26
     left, right_column = MARGIN + 26 + int(room) + 8, 96
     width = max(520, left + inner + right_column + MARGIN)
-    top = head(title=title, subtitle=told) + 20
-    figure = canvas(width, top + inner + below + 30 + BAR + 12, title=title, subtitle=told)
-    axes = panel(figure, left, top, inner, inner)
+    top = content_top(title=title, subtitle=told) + 20
+    figure = new_figure(width, top + inner + below + 30 + BAR + 12, title=title, subtitle=told)
+    axes = add_panel(figure, left, top, inner, inner)
     _heat(axes, part, share, cell)
     for n, name in enumerate(names):
         line = top + (n + 0.5) * cell
-        write(figure, left - 8, line, fitted(name, room, SMALL), size=SMALL, ha="right")
+        add_text(figure, left - 8, line, fit_text(name, room, SMALL), size=SMALL, ha="right")
         reached = share[n, n] if totals[shown[n]] else float("nan")
-        write(
+        add_text(
             figure,
             left + inner + 8,
             line,
@@ -75,24 +85,24 @@ def confusion_matrix(
             color=LIGHT.muted,
         )
         across = left + (n + 0.5) * cell
-        write(
+        add_text(
             figure,
             across + (6 if slanted else 0),
             top + inner + 8,
-            fitted(name, room if slanted else cell - 4, SMALL),
+            fit_text(name, room if slanted else cell - 4, SMALL),
             size=SMALL,
             ha="right" if slanted else "center",
             va="top" if not slanted else "center",
             rotation=45 if slanted else 0,
         )
-    write(figure, MARGIN + 8, top + inner / 2, "true class", color=LIGHT.muted, ha="center", rotation=90)
-    write(figure, left + inner / 2, top + inner + below + 12, "predicted class", color=LIGHT.muted, ha="center")
-    write(figure, left + inner + 8, top - 10, "right", size=SMALL, color=LIGHT.muted)
+    add_text(figure, MARGIN + 8, top + inner / 2, "true class", color=LIGHT.muted, ha="center", rotation=90)
+    add_text(figure, left + inner / 2, top + inner + below + 12, "predicted class", color=LIGHT.muted, ha="center")
+    add_text(figure, left + inner + 8, top - 10, "right", size=SMALL, color=LIGHT.muted)
     _bar(figure, left, top + inner + below + 32)
     return figure
 
 
-@painted
+@styled
 def confusion_difference(
     change: Array, classes: Sequence[str], *, title: str = "Confusion: B minus A", most: int = MOST
 ) -> Figure:
@@ -119,14 +129,14 @@ def confusion_difference(
     scale = Scale(-reach, reach, signed=True, unit="pictures", over="all cells")
     cell = max(30, min(72, 560 // len(shown)))
     inner = cell * len(shown)
-    longest = widest(names, size=SMALL, most=150)
+    longest = widest_text(names, size=SMALL, most=150)
     slanted = cell < longest + 2
     below = int(longest * 0.71 + 24) if slanted else 26
     room = max(longest, 48)
     left = MARGIN + 26 + int(room) + 8
-    top = head(title=title) + 10
-    figure = canvas(max(560, left + inner + 2 * MARGIN), top + inner + below + 30 + BAR + 12, title=title)
-    axes = panel(figure, left, top, inner, inner)
+    top = content_top(title=title) + 10
+    figure = new_figure(max(560, left + inner + 2 * MARGIN), top + inner + below + 30 + BAR + 12, title=title)
+    axes = add_panel(figure, left, top, inner, inner)
     low, high = limits(scale)
     axes.imshow(
         np.ma.masked_equal(part, 0), cmap=colours(scale), vmin=low, vmax=high, extent=(0, len(shown), len(shown), 0)
@@ -150,19 +160,19 @@ def confusion_difference(
             )
     for n, name in enumerate(names):
         axes.add_patch(Rectangle((n, n), 1, 1, fill=False, edgecolor=LIGHT.ink, linewidth=1, clip_on=False))
-        write(figure, left - 8, top + (n + 0.5) * cell, fitted(name, room, SMALL), size=SMALL, ha="right")
-        write(
+        add_text(figure, left - 8, top + (n + 0.5) * cell, fit_text(name, room, SMALL), size=SMALL, ha="right")
+        add_text(
             figure,
             left + (n + 0.5) * cell + (6 if slanted else 0),
             top + inner + 8,
-            fitted(name, room if slanted else cell - 4, SMALL),
+            fit_text(name, room if slanted else cell - 4, SMALL),
             size=SMALL,
             ha="right" if slanted else "center",
             va="center" if slanted else "top",
             rotation=45 if slanted else 0,
         )
-    write(figure, MARGIN + 8, top + inner / 2, "true class", color=LIGHT.muted, ha="center", rotation=90)
-    write(figure, left + inner / 2, top + inner + below + 12, "answer", color=LIGHT.muted, ha="center")
+    add_text(figure, MARGIN + 8, top + inner / 2, "true class", color=LIGHT.muted, ha="center", rotation=90)
+    add_text(figure, left + inner / 2, top + inner + below + 12, "answer", color=LIGHT.muted, ha="center")
     colour_bar(figure, scale, left=left, top=top + inner + below + 32, width=220)
     return figure
 

@@ -10,15 +10,25 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.layout import MARGIN, WIDE, canvas, end_labels, head, panel, quiet
-from vgg_viz.figures.style import LIGHT, SMALL, Array, number, painted
+from vgg_viz.figures.layout import (
+    MARGIN,
+    WIDE,
+    add_panel,
+    add_text,
+    content_top,
+    declutter,
+    end_labels,
+    new_figure,
+    pair_key,
+)
+from vgg_viz.figures.style import LIGHT, PAIR, SMALL, Array, number, styled
 from vgg_viz.number_text import percent
 from vgg_viz.records import Epoch
 
 _PARTS = (("train", LIGHT.series[0]), ("val", LIGHT.series[1]))
 
 
-@painted
+@styled
 def training_curves(
     history: Sequence[Epoch],
     *,
@@ -38,8 +48,8 @@ def training_curves(
     if not history:
         raise VggVizError("training curves need at least one epoch, the history is empty; train with `vgg_viz train`.")
     told = _told(history, best_epoch)
-    top = head(title=title, subtitle=told) + 34
-    figure = canvas(WIDE, top + 290, title=title, subtitle=told)
+    top = content_top(title=title, subtitle=told) + 34
+    figure = new_figure(WIDE, top + 290, title=title, subtitle=told)
     names, axis = 96, 34  # [px] room for the names at the right, for the numbers at the left
     width = (WIDE - 2 * MARGIN) // 2 - names - axis
     epochs = np.array([entry.epoch for entry in history])
@@ -51,7 +61,7 @@ def training_curves(
             ("Accuracy [%]", accuracy, None if chance_accuracy is None else 100 * chance_accuracy, 102.0),
         )
     ):
-        axes = panel(figure, MARGIN + axis + n * (width + names + axis), top, width, 240)
+        axes = add_panel(figure, MARGIN + axis + n * (width + names + axis), top, width, 240)
         axes.set_title(name, pad=17)
         axes.set_ylim(0, ceiling)
         _curves(axes, epochs, values, chance=chance, best_epoch=best_epoch)
@@ -77,7 +87,7 @@ def _ceiling(pair: list[Array], chance: float | None) -> float:
 
 
 def _curves(axes: Axes, epochs: Array, pair: list[Array], *, chance: float | None, best_epoch: int | None) -> None:
-    quiet(axes, grid="y")
+    declutter(axes, grid="y")
     span = max(1, int(epochs.max() - epochs.min()))
     axes.set_xlim(epochs.min() - 0.03 * span, epochs.max() + 0.03 * span)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
@@ -158,3 +168,65 @@ def _trouble(axes: Axes, epochs: Array, pair: list[Array], ceiling: float) -> No
             zorder=6,
             bbox={"facecolor": LIGHT.paper, "edgecolor": LIGHT.bad, "linewidth": 0.8, "boxstyle": "round,pad=0.4"},
         )
+
+
+@styled
+def two_histories(first: Sequence[Epoch], second: Sequence[Epoch], *, title: str = "") -> Figure:
+    """Loss [nat] and accuracy [%] of both trainings on one axis each: validation solid, training dotted.
+
+    raises  VggVizError when either history is empty
+    """
+    if not first or not second:
+        raise VggVizError("two histories need at least one epoch each.")
+    top = content_top(title=title) + 54
+    figure = new_figure(WIDE, top + 290, title=title)
+    names, axis = 96, 34  # [px] room for the names at the right, for the numbers at the left
+    width = (WIDE - 2 * MARGIN) // 2 - names - axis
+    for n, (what, field, factor) in enumerate((("Loss [nat]", "loss", 1.0), ("Accuracy [%]", "accuracy", 100.0))):
+        axes = add_panel(figure, MARGIN + axis + n * (width + names + axis), top, width, 240)
+        axes.set_title(what, pad=10)
+        declutter(axes, grid="y")
+        _histories(axes, first, second, field, factor)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+    pair_key(figure, MARGIN + axis, top - 36)
+    add_text(
+        figure,
+        MARGIN + axis + 96,
+        top - 36,
+        "solid: validation pictures; dotted: training pictures",
+        size=SMALL,
+        color=LIGHT.muted,
+    )
+    return figure
+
+
+def _histories(axes: Axes, first: Sequence[Epoch], second: Sequence[Epoch], field: str, factor: float) -> None:
+    ends, everything = [], []
+    for history, (name, colour, mark) in zip((first, second), PAIR, strict=True):
+        epochs = [entry.epoch for entry in history]
+        for part, dash in (("val", "solid"), ("train", (0, (1, 1.6)))):
+            values = factor * np.array([getattr(entry, f"{part}_{field}") for entry in history], float)
+            values[~np.isfinite(values)] = np.nan
+            everything.append(values)
+            marker = mark if part == "val" and len(epochs) <= 30 else ""
+            width = 2.2 if part == "val" else 1.4
+            axes.plot(
+                epochs,
+                values,
+                color=colour,
+                linestyle=dash,
+                linewidth=width,
+                marker=marker,
+                markersize=5,
+                label=f"{name} {part}",
+            )
+            if part == "val" and np.isfinite(values).any():
+                last = float(values[np.isfinite(values)][-1])
+                ends.append((last, f"{name} {number(last)}", colour))
+    finite = np.concatenate(everything)
+    finite = finite[np.isfinite(finite)]
+    axes.set_ylim(0, 102 if factor > 1 else 1.08 * float(finite.max()) if finite.size else 1.0)
+    span = max(len(first), len(second), first[-1].epoch, second[-1].epoch)
+    axes.set_xlim(1 - 0.03 * span, span + 0.03 * span)
+    end_labels(axes, ends)

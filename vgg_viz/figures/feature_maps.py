@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.image_grid import Grid, fit, lay
-from vgg_viz.figures.layout import BAR, MARGIN, canvas, colour_bar, head, sheet, write
-from vgg_viz.figures.style import LIGHT, SMALL, Array, colours, limits, painted
+from vgg_viz.figures.image_grid import Grid, compose_grid, fit
+from vgg_viz.figures.layout import BAR, MARGIN, add_image, add_text, colour_bar, content_top, new_figure
+from vgg_viz.figures.style import LIGHT, SMALL, Array, colours, limits, styled
 from vgg_viz.maths.heatmaps import Scale
 
 _COLUMNS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64)
@@ -18,7 +18,7 @@ _WIDEST, _TALLEST = 1000, 760  # [px] of the sheet
 _EACH = 128  # up to so many maps carry their own number
 
 
-@painted
+@styled
 def feature_wall(
     maps: Array,
     scale: Scale,
@@ -49,13 +49,13 @@ def feature_wall(
         if each
         else (f"{subtitle}; " if subtitle else "") + "channel = number of its row + number of its column"
     )
-    top = head(title=title, subtitle=told) + header
+    top = content_top(title=title, subtitle=told) + header
     width = max(grid.size[0] + gutter + 2 * MARGIN, 420)
-    figure = canvas(width, top + grid.size[1] + 16 + BAR + 8, title=title, subtitle=told)
+    figure = new_figure(width, top + grid.size[1] + 16 + BAR + 8, title=title, subtitle=told)
     low, high = limits(scale)
     cells = [fit(one, grid.width, grid.height) for one in maps]
     left = MARGIN + gutter
-    axes = sheet(figure, left, top, lay(grid, cells), cmap=colours(scale), vmin=low, vmax=high)
+    axes = add_image(figure, left, top, compose_grid(grid, cells), cmap=colours(scale), vmin=low, vmax=high)
     _numbers(figure, grid, left, top, each=each)
     if len(dead):
         across, down = zip(*(grid.corner(int(n)) for n in dead), strict=True)
@@ -70,7 +70,7 @@ def feature_wall(
         )
     colour_bar(figure, scale, left=left, top=top + grid.size[1] + 16)
     if len(dead):
-        write(
+        add_text(
             figure,
             width - MARGIN,
             top + grid.size[1] + 41,
@@ -109,12 +109,12 @@ def _numbers(figure: Figure, grid: Grid, left: float, top: float, *, each: bool)
     if each:
         for n in range(grid.count):
             x, y = grid.corner(n)
-            write(figure, left + x + 1, top + y - 7, str(n), size=SMALL, color=LIGHT.muted)
+            add_text(figure, left + x + 1, top + y - 7, str(n), size=SMALL, color=LIGHT.muted)
         return
     step = 1 if grid.width >= 24 else 4
     for column in range(0, grid.columns, step):
         centre = left + grid.corner(column)[0] + grid.width / 2
-        write(figure, centre, top - 9, f"+{column}" if column else "0", size=SMALL, color=LIGHT.muted, ha="center")
+        add_text(figure, centre, top - 9, f"+{column}" if column else "0", size=SMALL, color=LIGHT.muted, ha="center")
     for row in range(grid.rows):
         middle = top + grid.corner(row * grid.columns)[1] + grid.height / 2
-        write(figure, left - 6, middle, str(row * grid.columns), size=SMALL, color=LIGHT.muted, ha="right")
+        add_text(figure, left - 6, middle, str(row * grid.columns), size=SMALL, color=LIGHT.muted, ha="right")

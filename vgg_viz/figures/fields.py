@@ -12,15 +12,27 @@ from matplotlib.patches import Rectangle
 
 from vgg_viz.errors import VggVizError
 from vgg_viz.figures.image_grid import cell_side, fit
-from vgg_viz.figures.layout import MARGIN, WIDE, canvas, fitted, head, panel, quiet, rows, size, widest, write
-from vgg_viz.figures.style import LIGHT, SMALL, Array, painted
+from vgg_viz.figures.layout import (
+    MARGIN,
+    WIDE,
+    add_panel,
+    add_text,
+    content_top,
+    declutter,
+    figure_size,
+    fit_text,
+    label_rows,
+    new_figure,
+    widest_text,
+)
+from vgg_viz.figures.style import LIGHT, SMALL, Array, styled
 from vgg_viz.maths.receptive_field import Box
 from vgg_viz.number_text import percent
 
 _KINDS = {"conv": LIGHT.series[0], "pool": LIGHT.series[1], "avgpool": LIGHT.series[1], "fc": LIGHT.series[3]}
 
 
-@painted
+@styled
 def growth(
     names: Sequence[str],
     sizes: Sequence[int],
@@ -49,12 +61,12 @@ def growth(
         f"{whole} is the first layer whose units can see all of it" if whole else "no layer sees all of it"
     )
     line = 26 if len(names) <= 12 else 21
-    room, beside = widest(list(names), size=SMALL, most=140), 150
-    top = head(title=title, subtitle=told) + 26
+    room, beside = widest_text(list(names), size=SMALL, most=140), 150
+    top = content_top(title=title, subtitle=told) + 26
     height = line * len(names)
-    figure = canvas(WIDE, top + height + 76, title=title, subtitle=told)
+    figure = new_figure(WIDE, top + height + 76, title=title, subtitle=told)
     left = MARGIN + room + 10
-    axes = panel(figure, left, top, WIDE - left - beside - MARGIN, height)
+    axes = add_panel(figure, left, top, WIDE - left - beside - MARGIN, height)
     axes.axvspan(-image_side / 2, image_side / 2, color=LIGHT.wash, zorder=0, linewidth=0)
     for edge in (-image_side / 2, image_side / 2):
         axes.axvline(edge, color=LIGHT.muted, linewidth=1, zorder=1)
@@ -63,12 +75,12 @@ def growth(
         if row < len(effective) and (seen := effective[row]) is not None:
             axes.barh(row, seen, 0.24, left=-seen / 2, color=LIGHT.ink, zorder=3)
         y = top + line * (row + 0.5)
-        write(figure, WIDE - MARGIN - 78, y, f"{field} px", size=SMALL, ha="right")
-        write(figure, WIDE - MARGIN, y, str(jumps[row]), size=SMALL, color=LIGHT.muted, ha="right")
-    write(figure, WIDE - MARGIN - 78, top - 12, "field", size=SMALL, color=LIGHT.muted, ha="right")
-    write(figure, WIDE - MARGIN, top - 12, "jump [px]", size=SMALL, color=LIGHT.muted, ha="right")
-    rows(axes, list(names), room=room)
-    quiet(axes, grid="x")
+        add_text(figure, WIDE - MARGIN - 78, y, f"{field} px", size=SMALL, ha="right")
+        add_text(figure, WIDE - MARGIN, y, str(jumps[row]), size=SMALL, color=LIGHT.muted, ha="right")
+    add_text(figure, WIDE - MARGIN - 78, top - 12, "field", size=SMALL, color=LIGHT.muted, ha="right")
+    add_text(figure, WIDE - MARGIN, top - 12, "jump [px]", size=SMALL, color=LIGHT.muted, ha="right")
+    label_rows(axes, list(names), room=room)
+    declutter(axes, grid="x")
     axes.spines["left"].set_visible(False)
     reach = 1.04 * max(max(sizes), image_side) / 2
     axes.set_xlim(-reach, reach)
@@ -93,11 +105,11 @@ def _legend(figure: Figure, left: float, y: float, kinds: Sequence[str], *, meas
     entries = list(dict.fromkeys((words.get(kind, "other"), _KINDS.get(kind, LIGHT.muted)) for kind in kinds))
     entries += [("effective field", LIGHT.ink)] if measured else []
     for word, colour in entries:
-        write(figure, left, y, "■", size=SMALL, color=colour)
-        left += write(figure, left + 14, y, word, size=SMALL, color=LIGHT.muted).get_window_extent().width + 34
+        add_text(figure, left, y, "■", size=SMALL, color=colour)
+        left += add_text(figure, left + 14, y, word, size=SMALL, color=LIGHT.muted).get_window_extent().width + 34
 
 
-@painted
+@styled
 def boxes_on_image(
     image: Array,
     boxes: Sequence[tuple[str, Box]],
@@ -125,16 +137,16 @@ def boxes_on_image(
     inner_width, inner_height = (x1 - x0) * unit, (y1 - y0) * unit
     told = [_told(box, (height, width)) for _, box in boxes]
     beside, top = (
-        30 + round(1.12 * widest([*told, *(name for name, _ in boxes)], most=194)),
-        head(title=title, subtitle=subtitle) + 4,
+        30 + round(1.12 * widest_text([*told, *(name for name, _ in boxes)], most=194)),
+        content_top(title=title, subtitle=subtitle) + 4,
     )
-    figure = canvas(
+    figure = new_figure(
         round(inner_width + beside + 3 * MARGIN),
         round(top + max(inner_height, 40 * len(boxes)) + MARGIN),
         title=title,
         subtitle=subtitle,
     )
-    axes = panel(figure, MARGIN + 2, top, inner_width, inner_height, bare=True)
+    axes = add_panel(figure, MARGIN + 2, top, inner_width, inner_height, bare=True)
     if boxes and (x0 < 0 or y0 < 0 or x1 > width or y1 > height):
         for name, box in boxes:
             del name
@@ -172,14 +184,14 @@ def boxes_on_image(
             )
         )
         left, line = inner_width + 2 * MARGIN + 4, top + 12 + 40 * n
-        across, down = size(figure)
+        across, down = figure_size(figure)
         figure.add_artist(
             Line2D(
                 (left / across, (left + 16) / across), (1 - line / down,) * 2, color=colour, linestyle=dash, linewidth=3
             )
         )
-        write(figure, left + 24, line, fitted(name, 216, bold=True), weight="bold")
-        write(figure, left + 24, line + 16, told[n], size=SMALL, color=LIGHT.muted)
+        add_text(figure, left + 24, line, fit_text(name, 216, bold=True), weight="bold")
+        add_text(figure, left + 24, line + 16, told[n], size=SMALL, color=LIGHT.muted)
     return figure
 
 

@@ -1,36 +1,215 @@
-"""The filters of a network as numbers: how large each is, and which of them look alike."""
+"""The filters of a network: kernels on one signed scale, and how large every filter is."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from vgg_viz.errors import VggVizError
+from vgg_viz.figures.image_grid import Grid, cell_side, compose_grid, fit, render_map
 from vgg_viz.figures.layout import (
     BAR,
     MARGIN,
     NARROW,
     WIDE,
-    canvas,
+    add_image,
+    add_panel,
+    add_text,
+    align_end_ticks,
     colour_bar,
-    head,
-    panel,
-    quiet,
-    rows,
-    widest,
-    write,
+    content_top,
+    declutter,
+    label_rows,
+    new_figure,
+    widest_text,
 )
-from vgg_viz.figures.style import LIGHT, SMALL, Array, colours, limits, number, painted
-from vgg_viz.maths.heatmaps import Scale
+from vgg_viz.figures.style import LIGHT, SMALL, Array, colours, limits, number, styled
+from vgg_viz.maths.heatmaps import shared_scale
+
+_ROOM = WIDE - 2 * MARGIN
+
+
+def in_colour(weights: Array, most: float) -> Array:
+    """Kernels as colours: (N, 3, k, k) or (N, 1, k, k) -> (N, k, k, 3) in [0, 1]; zero is mid-grey.
+
+        colour = 0.5 + weight / (2 most)
+
+    most  the weight that reaches full colour; the same for all kernels, so that weak ones look grey
+    """
+    moved = np.moveaxis(np.asarray(weights, np.float32), 1, -1)
+    moved = moved.repeat(3, -1) if moved.shape[-1] == 1 else moved
+    return np.clip(0.5 + moved / (2 * most), 0, 1) if most > 0 else np.full_like(moved, 0.5)
+
+
+@styled
+def first_layer_kernels(
+    weights: Array, *, side: int = 54, title: str = "First-layer kernels", most_shown: int = 256
+) -> Figure:
+    """The kernels that look at the picture itself, in colour, all on one signed scale with zero at mid-grey.
+
+    weights     (N, 3, k, k) or, for grey pictures, (N, 1, k, k) [activation / intensity]
+    side        wanted side of a kernel [px]
+    most_shown  more kernels than this are left out, and the title says so
+    """
+    weights = _checked(weights, (1, 3))
+    shown = weights[:most_shown]
+    largest = float(np.abs(shown).max())
+    grid = _grid(len(shown), shown.shape[-1], side)
+    told = f"{len(weights)} kernels of {weights.shape[-1]} × {weights.shape[-1]}; grey is zero, a colour is excited by that colour"
+    if len(shown) < len(weights):
+        told = f"the first {len(shown)} of {told}"
+    top = content_top(title=title, subtitle=told) + 4
+    figure = new_figure(max(grid.size[0] + 2 * MARGIN, 640), top + grid.size[1] + 20 + BAR, title=title, subtitle=told)
+    cells = [fit(one, grid.width, grid.height) for one in in_colour(shown, largest)]
+    add_image(figure, MARGIN, top, compose_grid(grid, cells))
+    for n in range(len(shown)):
+        x, y = grid.corner(n)
+        add_text(figure, MARGIN + x + grid.width / 2, top + y - 8, str(n), size=SMALL, color=LIGHT.muted, ha="center")
+    _channel_bars(figure, largest, channels=weights.shape[1], top=top + grid.size[1] + 16)
+    return figure
+
+
+def _checked(weights: Array, channels: tuple[int, ...] = ()) -> Array:
+    weights = np.asarray(weights, np.float32)
+    if weights.ndim != 4 or not weights.size or (channels and weights.shape[1] not in channels):
+        expected = f"(N, {' or '.join(map(str, channels))}, k, k)" if channels else "(N, M, k, k)"
+        raise VggVizError(
+            f"kernels of shape {expected} are needed and {weights.shape} came; give a convolution's weight."
+        )
+    return weights
+
+
+def _grid(kernels: int, size: int, side: int) -> Grid:
+    # Few kernels are shown larger; many keep a side at which their number can be read.
+    if kernels <= 16:
+        side = max(side, min(112, _ROOM // kernels - 10))
+    cell = cell_side(size, side)
+    most = max(1, (_ROOM + 8) // (cell + 8))
+    down = -(-kernels // most)
+    return Grid(kernels, -(-kernels // down), cell, cell, gap=8, above=15)
+
+
+def _channel_bars(figure: Figure, largest: float, *, channels: int, top: float) -> None:
+    """One ramp a channel: what the weight of red alone looks like, from the most negative to the most positive."""
+    ramp = np.linspace(0, 1, 128, dtype=np.float32)
+    names = ("red", "green", "blue") if channels == 3 else ("grey",)
+    for n, name in enumerate(names):
+        strip = np.full((1, 128, 3), 0.5, np.float32)
+        strip[0, :, n if channels == 3 else slice(None)] = ramp if channels == 3 else ramp[:, None]
+        axes = add_panel(figure, MARGIN + n * 150, top, 130, 12)
+        axes.imshow(strip, extent=(-1, 1, 0, 1), aspect="auto")
+        axes.set_xticks((-1, 0, 1), (number(-largest), name, number(largest)), size=SMALL)
+        align_end_ticks(axes)
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+    left = MARGIN + len(names) * 150
+    add_text(figure, left, top + 6, "[weight]", size=SMALL, color=LIGHT.muted)
+    add_text(figure, left, top + 22, "range over all kernels", size=SMALL, color=LIGHT.muted)
+
+
+@styled
+def channel_kernels(weights: Array, *, side: int = 54, title: str = "First-layer kernels by channel") -> Figure:
+    """The same kernels taken apart: a row in colour, then one signed row each for red, green and blue.
+
+    weights  (N, 3, k, k) [activation / intensity]; more than fit side by side are left out, and the title says so
+    """
+    weights = _checked(weights, (3,))
+    gutter, gap = 48, 6
+    cell = cell_side(weights.shape[-1], max(side, min(96, (_ROOM - gutter) // len(weights) - gap)))
+    shown = weights[: (_ROOM - gutter + gap) // (cell + gap)]
+    scale = shared_scale(torch.from_numpy(shown.copy()), signed=True, unit="weight", over="all kernels shown")
+    told = f"kernels 0 to {len(shown) - 1} of {len(weights)}; red adds, blue takes away"
+    top = content_top(title=title, subtitle=told) + 18
+    grid = Grid(4 * len(shown), len(shown), cell, cell, gap=gap)
+    figure = new_figure(
+        max(grid.size[0] + gutter + 2 * MARGIN, NARROW), top + grid.size[1] + 20 + BAR, title=title, subtitle=told
+    )
+    rgb = [fit(one, cell, cell) for one in in_colour(shown, float(np.abs(shown).max()))]
+    parts = [fit(render_map(one, scale), cell, cell) for channel in range(3) for one in shown[:, channel]]
+    add_image(
+        figure,
+        MARGIN + gutter,
+        top,
+        compose_grid(grid, [np.concatenate([one, np.ones_like(one[..., :1])], -1) for one in rgb] + parts),
+    )
+    for n in range(len(shown)):
+        add_text(
+            figure,
+            MARGIN + gutter + grid.corner(n)[0] + cell / 2,
+            top - 9,
+            str(n),
+            size=SMALL,
+            color=LIGHT.muted,
+            ha="center",
+        )
+    for row, name in enumerate(("colour", "red", "green", "blue")):
+        add_text(
+            figure, MARGIN + gutter - 8, top + grid.corner(row * len(shown))[1] + cell / 2, name, size=SMALL, ha="right"
+        )
+    colour_bar(figure, scale, left=MARGIN + gutter, top=top + grid.size[1] + 16)
+    return figure
+
+
+@styled
+def deep_kernels(weights: Array, chosen: Sequence[int], *, inputs: int = 32, title: str = "Deeper kernels") -> Figure:
+    """Single slices of deeper kernels: a row for each chosen filter, a column for each channel it reads.
+
+    weights  (N, M, k, k) [activation / activation]
+    chosen   filters to show, each below N
+    inputs   at most so many input channels a row: those that any chosen filter weighs most, by their numbers
+
+    A deep filter has no colour of its own: a slice tells how one channel below is read, not what the filter likes.
+    """
+    weights = _checked(weights)
+    if not len(chosen) or min(chosen) < 0 or max(chosen) >= len(weights):
+        raise VggVizError(
+            f"filters between 0 and {len(weights) - 1} can be shown and {list(chosen)} came; choose at least one."
+        )
+    picked = weights[list(chosen)]
+    read = np.sort(np.argsort(-np.square(picked).sum((0, 2, 3)), kind="stable")[:inputs])
+    picked = picked[:, read]
+    scale = shared_scale(torch.from_numpy(picked.copy()), signed=True, unit="weight", over="all slices shown")
+    gutter = 44
+    side = min(60, (_ROOM - gutter) // len(read) - 3, max(15, 640 // len(chosen)))
+    cell = max(weights.shape[-1], side - side % weights.shape[-1])
+    grid = Grid(picked.shape[0] * len(read), len(read), cell, cell, gap=3)
+    told = f"rows: {len(chosen)} of {len(weights)} filters; columns: " + (
+        f"all {len(read)} channels"
+        if len(read) == weights.shape[1]
+        else f"the {len(read)} of {weights.shape[1]} channels they weigh most"
+    )
+    top = content_top(title=title, subtitle=told) + 18
+    figure = new_figure(
+        max(grid.size[0] + gutter + 2 * MARGIN, NARROW), top + grid.size[1] + 20 + BAR, title=title, subtitle=told
+    )
+    left, (low, high) = MARGIN + gutter, limits(scale)
+    cells = [fit(one, cell, cell) for row in picked for one in row]
+    add_image(figure, left, top, compose_grid(grid, cells), cmap=colours(scale), vmin=low, vmax=high)
+    step = 1 if cell >= 24 else 2
+    for column in range(0, len(read), step):
+        add_text(
+            figure,
+            left + grid.corner(column)[0] + cell / 2,
+            top - 9,
+            str(read[column]),
+            size=SMALL,
+            ha="center",
+            color=LIGHT.muted,
+        )
+    for row, unit in enumerate(chosen):
+        add_text(figure, left - 8, top + grid.corner(row * len(read))[1] + cell / 2, str(unit), size=SMALL, ha="right")
+    colour_bar(figure, scale, left=left, top=top + grid.size[1] + 16)
+    return figure
+
 
 _SHAPE = 24  # filters from which on a density says more than dots
 
 
-@painted
+@styled
 def kernel_norms(
     names: Sequence[str],
     norms: Sequence[Array],
@@ -57,11 +236,11 @@ def kernel_norms(
         for values, middle in zip(lists, medians, strict=True)
     ]
     told = f"{sum(empty)} of {sum(map(len, lists))} filters are smaller than {100 * dead_below:g} % of their layer's median"
-    top, line = head(title=title, subtitle=told) + 18, 24
-    room = widest(list(names), size=SMALL, most=140)
-    figure = canvas(WIDE, top + line * len(names) + 52, title=title, subtitle=told)
+    top, line = content_top(title=title, subtitle=told) + 18, 24
+    room = widest_text(list(names), size=SMALL, most=140)
+    figure = new_figure(WIDE, top + line * len(names) + 52, title=title, subtitle=told)
     left, beside = MARGIN + room + 8, 190
-    axes = panel(figure, left, top, WIDE - left - beside - MARGIN, line * len(names))
+    axes = add_panel(figure, left, top, WIDE - left - beside - MARGIN, line * len(names))
     shapes: dict[int, Array] = {}
     for row, (values, middle) in enumerate(zip(lists, medians, strict=True)):
         relative = values / middle if middle > 0 else values
@@ -81,10 +260,10 @@ def kernel_norms(
             linewidths=1.4,
             zorder=4,
         )
-        write(
+        add_text(
             figure, WIDE - beside - MARGIN + 14, top + line * (row + 0.5), number(middle), size=SMALL, color=LIGHT.muted
         )
-        write(
+        add_text(
             figure,
             WIDE - MARGIN,
             top + line * (row + 0.5),
@@ -95,12 +274,12 @@ def kernel_norms(
         )
     _violins(axes, shapes, len(names))
     axes.axvline(1, color=LIGHT.muted, linewidth=1, zorder=0)
-    rows(axes, list(names), room=room)
-    quiet(axes, grid="x")
+    label_rows(axes, list(names), room=room)
+    declutter(axes, grid="x")
     axes.set_xlim(left=-0.03 * max(axes.get_xlim()[1], 1.5), right=max(axes.get_xlim()[1], 1.5))
     axes.set_xlabel("norm of the filter [median of its layer]")
     axes.spines["left"].set_visible(False)
-    write(figure, WIDE - beside - MARGIN + 14, top - 10, f"median [{unit}]", size=SMALL, color=LIGHT.muted)
+    add_text(figure, WIDE - beside - MARGIN + 14, top - 10, f"median [{unit}]", size=SMALL, color=LIGHT.muted)
     return figure
 
 
@@ -125,29 +304,3 @@ def _violins(axes: Axes, shapes: dict[int, Array], layers: int) -> None:
         ax=axes,
     )
     axes.set(xlabel=None, ylabel=None)
-
-
-@painted
-def similarity(matrix: Array, *, title: str = "Which filters look alike", subtitle: str = "") -> Figure:
-    """Cosine similarity of every pair of filters: red alike, blue opposite, the diagonal is each with itself.
-
-    matrix  (N, N) in [-1, 1]
-    """
-    matrix = np.asarray(matrix, float)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
-        raise VggVizError(
-            f"similarity needs a square matrix and {matrix.shape} came; give one value a pair of filters."
-        )
-    scale = Scale(-1, 1, signed=True, unit="cosine similarity", over="all pairs")
-    inner = NARROW - 2 * MARGIN - 34
-    top = head(title=title, subtitle=subtitle)
-    figure = canvas(NARROW, top + inner + 40 + BAR, title=title, subtitle=subtitle)
-    axes = panel(figure, MARGIN + 34, top, inner, inner)
-    low, high = limits(scale)
-    axes.imshow(matrix, cmap=colours(scale), vmin=low, vmax=high, aspect="auto")
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0, labelsize=SMALL)
-    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator(8, integer=True))
-    colour_bar(figure, scale, left=MARGIN + 34, top=top + inner + 32, width=220)
-    return figure

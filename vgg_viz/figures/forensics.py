@@ -9,14 +9,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.layout import MARGIN, WIDE, canvas, fitted, head, panel, quiet, rows, widest, write
-from vgg_viz.figures.style import LIGHT, SMALL, Array, number, painted
+from vgg_viz.figures.layout import (
+    MARGIN,
+    WIDE,
+    add_panel,
+    add_text,
+    content_top,
+    declutter,
+    fit_text,
+    label_rows,
+    new_figure,
+    widest_text,
+)
+from vgg_viz.figures.style import LIGHT, SMALL, Array, number, styled
 
 _DECADES = (-4.0, 0.5)  # of density x spread: what a row shows, from its ground to its top
 _TICKS = 36  # singular values drawn in a row, at most
 
 
-@painted
+@styled
 def weight_histograms(
     names: Sequence[str],
     densities: Sequence[Array],
@@ -58,7 +69,7 @@ def weight_histograms(
         axes.plot(across[raised > 0], ground - raised[raised > 0], color=LIGHT.series[1], linewidth=1.6)
     axes.set_xlim(-reach, reach)
     axes.set_xlabel("weight [spreads of the nearest start]; height: logarithm of the density")
-    write(
+    add_text(
         figure,
         WIDE - MARGIN,
         top + line * len(names) + 34,
@@ -70,7 +81,7 @@ def weight_histograms(
     return figure
 
 
-@painted
+@styled
 def singular_values(
     names: Sequence[str],
     values: Sequence[Array],
@@ -102,7 +113,7 @@ def singular_values(
             axes.plot(np.repeat(chosen, 3), down, color=colour, linewidth=1.4, solid_capstyle="butt", zorder=3)
     axes.axvline(1, color=LIGHT.muted, linewidth=1.2, zorder=2)
     axes.set_xlim(0, 1.04 * max(1.15, max(float(found[0]) for found in values)))
-    quiet(axes, grid="x")
+    declutter(axes, grid="x")
     axes.set_xlabel("singular value [largest that noise of this size and variance has]")
     return figure
 
@@ -127,13 +138,15 @@ def _board(
     names: Sequence[str], notes: Sequence[str], line: int, *, title: str, subtitle: str
 ) -> tuple[int, Axes, Figure]:
     """Rows with names at the left and notes at the right: where the panel begins [px], its axes, the figure."""
-    top = head(title=title, subtitle=subtitle) + 6
-    figure = canvas(WIDE, top + line * len(names) + 52, title=title, subtitle=subtitle)
-    room, beside = widest(list(names), size=SMALL, most=140), widest(list(notes), size=SMALL, most=250)
+    top = content_top(title=title, subtitle=subtitle) + 6
+    figure = new_figure(WIDE, top + line * len(names) + 52, title=title, subtitle=subtitle)
+    room, beside = widest_text(list(names), size=SMALL, most=140), widest_text(list(notes), size=SMALL, most=250)
     left = MARGIN + room + 10
-    axes = panel(figure, left, top, WIDE - left - beside - 14 - MARGIN, line * len(names))
-    rows(axes, list(names), room=room)
+    axes = add_panel(figure, left, top, WIDE - left - beside - 14 - MARGIN, line * len(names))
+    label_rows(axes, list(names), room=room)
     axes.spines["left"].set_visible(False)
     for row, note in enumerate(notes):
-        write(figure, WIDE - MARGIN - beside, top + line * (row + 0.5), fitted(note, beside + 4, SMALL), size=SMALL)
+        add_text(
+            figure, WIDE - MARGIN - beside, top + line * (row + 0.5), fit_text(note, beside + 4, SMALL), size=SMALL
+        )
     return top, axes, figure

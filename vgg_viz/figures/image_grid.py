@@ -54,7 +54,7 @@ class Grid:
         return (n % self.columns) * across, (n // self.columns) * down + self.above
 
 
-def lay(grid: Grid, cells: Sequence[Array], *, density: int = 1) -> Array:
+def compose_grid(grid: Grid, cells: Sequence[Array], *, density: int = 1) -> Array:
     """One sheet of all cells; where there is none, it is NaN (values) or transparent (colours).
 
     cells    each (h, w) values or (h, w, 3 or 4) colours in [0, 1], at most height x width of the grid times `density`; centred
@@ -118,7 +118,7 @@ def cell_side(side: int, wanted: int, *, most: int | None = None, density: int =
     return enlarged // density
 
 
-def painted_map(values: Array, scale: Scale) -> Array:
+def render_map(values: Array, scale: Scale) -> Array:
     """Values as colours of their scale: (H, W) -> (H, W, 4) in [0, 1]; NaN is transparent."""
     return np.asarray(colours(scale)(_positions(values, scale)), np.float32)
 
@@ -137,7 +137,7 @@ def overlay(photo: Array, values: Array, scale: Scale, *, strength: float = 0.9)
     zero = min(max((0 - scale.low) / (scale.high - scale.low), 0.0), 1.0)
     opacity = strength * np.abs(position - zero) / max(zero, 1 - zero)
     opacity = np.nan_to_num(opacity)[..., None]
-    return (photo * (1 - opacity) + painted_map(values, scale)[..., :3] * opacity).astype(np.float32)
+    return (photo * (1 - opacity) + render_map(values, scale)[..., :3] * opacity).astype(np.float32)
 
 
 def _positions(values: Array, scale: Scale) -> Array:

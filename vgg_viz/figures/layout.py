@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
 
-from vgg_viz.figures.style import BODY, DPI, FONT, LIGHT, SMALL, TITLE, colours, label, limits, number
+from vgg_viz.figures.style import BODY, DPI, FONT, LIGHT, PAIR, SMALL, TITLE, colours, label, limits, number
 from vgg_viz.maths.heatmaps import Scale
 from vgg_viz.number_text import percent
 
@@ -20,33 +20,33 @@ MARGIN = 18  # [px] around everything
 WIDE, NARROW = 960, 560  # [px] usual widths
 
 
-def canvas(width: int, height: int, *, title: str = "", subtitle: str = "") -> Figure:
+def new_figure(width: int, height: int, *, title: str = "", subtitle: str = "") -> Figure:
     """An empty figure of `width` x `height` [px] at 100 dpi, with its title at the upper left."""
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     FigureCanvasAgg(figure)
     room = width - 2 * MARGIN
     if title:
-        write(figure, MARGIN, 24, fitted(title, room, TITLE, bold=True), size=TITLE, weight="bold")
+        add_text(figure, MARGIN, 24, fit_text(title, room, TITLE, bold=True), size=TITLE, weight="bold")
     if subtitle:
-        write(figure, MARGIN, 46, fitted(subtitle, room), color=LIGHT.muted)
+        add_text(figure, MARGIN, 46, fit_text(subtitle, room), color=LIGHT.muted)
     return figure
 
 
-def head(*, title: str, subtitle: str = "") -> int:
+def content_top(*, title: str, subtitle: str = "") -> int:
     """Where the content may begin below a title and a subtitle [px from the top]."""
     return MARGIN + (20 if title else 0) + (22 if subtitle else 0) + (8 if title or subtitle else 0)
 
 
-def panel(figure: Figure, left: float, top: float, width: float, height: float, *, bare: bool = False) -> Axes:
+def add_panel(figure: Figure, left: float, top: float, width: float, height: float, *, bare: bool = False) -> Axes:
     """Axes at a place [px from the upper left]; bare: without frame, for pictures."""
-    across, down = size(figure)
+    across, down = figure_size(figure)
     axes = figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
     if bare:
         axes.set_axis_off()
     return axes
 
 
-def sheet(
+def add_image(
     figure: Figure, left: float, top: float, picture: np.ndarray[Any, Any], *, density: int = 1, **image: Any
 ) -> Axes:
     """Axes that hold one picture, `density` picture pixels to a figure pixel; data coordinates are figure pixels.
@@ -57,18 +57,18 @@ def sheet(
     if picture.ndim == 3:
         picture = np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8)
     height, width = picture.shape[0] / density, picture.shape[1] / density
-    axes = panel(figure, left, top, width, height, bare=True)
+    axes = add_panel(figure, left, top, width, height, bare=True)
     axes.imshow(picture, extent=(0, width, height, 0), aspect="auto", **image)
     return axes
 
 
-def size(figure: Figure) -> tuple[float, float]:
+def figure_size(figure: Figure) -> tuple[float, float]:
     """Width and height [px at scale 1]."""
     width, height = figure.get_size_inches()
     return width * DPI, height * DPI
 
 
-def write(
+def add_text(
     figure: Figure,
     x: float,
     y: float,
@@ -105,7 +105,7 @@ def text_width(text: str, size: float = BODY, *, bold: bool = False) -> float:
     return float(painter(1, 1, DPI).get_text_width_height_descent(text, letters, False)[0])
 
 
-def fitted(text: str, room: float, size: float = BODY, *, bold: bool = False) -> str:
+def fit_text(text: str, room: float, size: float = BODY, *, bold: bool = False) -> str:
     """As much of a text as fits into `room` [px], with an ellipsis where it was cut; made safe by `label`."""
     line = label(text, 400)
     if text_width(line, size, bold=bold) <= room:
@@ -118,12 +118,12 @@ def fitted(text: str, room: float, size: float = BODY, *, bold: bool = False) ->
     return label(line, low)
 
 
-def widest(texts: list[str], *, size: float = BODY, most: float = 220) -> float:
+def widest_text(texts: list[str], *, size: float = BODY, most: float = 220) -> float:
     """Room that the longest of `texts` takes, at most `most` [px]."""
     return min(most, max((text_width(label(text, 80), size) for text in texts), default=0.0))
 
 
-def quiet(axes: Axes, *, grid: Literal["x", "y", "none"] = "none") -> None:
+def declutter(axes: Axes, *, grid: Literal["x", "y", "none"] = "none") -> None:
     """Leave only what carries information: grid lines along one axis, no ticks where there is a grid."""
     if grid == "none":
         return
@@ -132,9 +132,9 @@ def quiet(axes: Axes, *, grid: Literal["x", "y", "none"] = "none") -> None:
     axes.spines["left" if grid == "y" else "bottom"].set_visible(False)
 
 
-def rows(axes: Axes, names: list[str], *, room: float) -> None:
+def label_rows(axes: Axes, names: list[str], *, room: float) -> None:
     """One name a row on the vertical axis, first row on top, no tick marks."""
-    axes.set_yticks(range(len(names)), [fitted(name, room, SMALL) for name in names])
+    axes.set_yticks(range(len(names)), [fit_text(name, room, SMALL) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0, labelsize=SMALL)
 
@@ -148,7 +148,7 @@ def range_text(scale: Scale) -> tuple[str, str]:
     return f"[{label(scale.unit)}]", f"range over {over}{beyond}"
 
 
-def marks(scale: Scale) -> list[tuple[float, str]]:
+def scale_ticks(scale: Scale) -> list[tuple[float, str]]:
     """Position [0, 1] and text of the numbers under a colour bar."""
     if not scale.high > scale.low:
         return [(0.5, number(scale.low))]
@@ -157,7 +157,7 @@ def marks(scale: Scale) -> list[tuple[float, str]]:
     return [(0.0, number(scale.low)), *between, (1.0, number(scale.high))]
 
 
-def tuck_in(axes: Axes) -> None:
+def align_end_ticks(axes: Axes) -> None:
     """Keep the first and the last number of a bar within its ends."""
     first, *_, last = axes.get_xticklabels()
     first.set_horizontalalignment("left")
@@ -172,20 +172,24 @@ def colour_bar(figure: Figure, scale: Scale, *, left: float, top: float, width: 
 
     Returns the axes of the bar, whose one image holds the values from the low to the high end.
     """
-    axes = panel(figure, left, top, width, 12)
+    axes = add_panel(figure, left, top, width, 12)
     low, high = limits(scale)
     flat = not scale.high > scale.low
     ramp = np.full((1, 256), scale.low) if flat else np.linspace(low, high, 256)[None]
     axes.imshow(ramp, cmap=colours(scale), vmin=low, vmax=high, extent=(0, 1, 0, 1), aspect="auto")
-    axes.set_xticks([position for position, _ in marks(scale)], [text for _, text in marks(scale)], size=SMALL)
+    axes.set_xticks(
+        [position for position, _ in scale_ticks(scale)], [text for _, text in scale_ticks(scale)], size=SMALL
+    )
     if not flat:
-        tuck_in(axes)
+        align_end_ticks(axes)
     axes.set_yticks([])
     axes.spines[["left", "bottom"]].set_visible(False)
     across = figure.get_size_inches()[0] * DPI
     room = across - left - width - 12 - MARGIN
     for n, line in enumerate(range_text(scale)):
-        write(figure, left + width + 12, top + 6 + 16 * n, fitted(line, room, SMALL), size=SMALL, color=LIGHT.muted)
+        add_text(
+            figure, left + width + 12, top + 6 + 16 * n, fit_text(line, room, SMALL), size=SMALL, color=LIGHT.muted
+        )
     return axes
 
 
@@ -218,3 +222,12 @@ def end_labels(axes: Axes, ends: list[tuple[float, str, str]], *, spacing: float
             va="center",
             annotation_clip=False,
         )
+
+
+def pair_key(figure: Figure, left: float, y: float) -> float:
+    """The marks of networks A and B with their names, from `left` on; returns where they end [px]."""
+    for name, colour, mark in PAIR:
+        add_text(figure, left, y, "●" if mark == "o" else "■", color=colour)
+        add_text(figure, left + 15, y, name)
+        left += 46
+    return left

@@ -11,8 +11,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.layout import MARGIN, WIDE, canvas, fitted, head, panel, quiet, rows, widest, write
-from vgg_viz.figures.style import LIGHT, SMALL, Array, label, number, painted
+from vgg_viz.figures.layout import (
+    MARGIN,
+    WIDE,
+    add_panel,
+    add_text,
+    content_top,
+    declutter,
+    fit_text,
+    label_rows,
+    new_figure,
+    widest_text,
+)
+from vgg_viz.figures.style import LIGHT, SMALL, Array, label, number, styled
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +50,7 @@ _LINE = 24
 _HATCHED: dict[str, Any] = {"hatch": "////", "edgecolor": LIGHT.paper, "linewidth": 0}
 
 
-@painted
+@styled
 def relevance_ledger(
     books: Sequence[Books], *, unit: str = "logit", title: str = "Relevance, layer by layer", subtitle: str = ""
 ) -> Figure:
@@ -52,31 +63,31 @@ def relevance_ledger(
         {len(b.rules), len(b.entering), len(b.bias), len(b.epsilon), len(b.leaving)} != {len(b.layers)} for b in books
     ):
         raise VggVizError("a ledger needs at least one book, and in each the same number of layers, rules and amounts.")
-    room = widest([name for b in books for name in b.layers], size=SMALL, most=110)
-    beside = widest([name for b in books for name in b.rules], size=SMALL, most=120)
-    columns, top = min(2, len(books)), head(title=title, subtitle=subtitle) + 34
+    room = widest_text([name for b in books for name in b.layers], size=SMALL, most=110)
+    beside = widest_text([name for b in books for name in b.rules], size=SMALL, most=120)
+    columns, top = min(2, len(books)), content_top(title=title, subtitle=subtitle) + 34
     width = WIDE / columns - room - beside - 2 * MARGIN - 16
     heights = [_LINE * len(b.layers) for b in books]
     tall = [max(heights[n : n + columns]) + 72 for n in range(0, len(books), columns)]
-    figure = canvas(WIDE, round(top + sum(tall) + 6), title=title, subtitle=subtitle)
+    figure = new_figure(WIDE, round(top + sum(tall) + 6), title=title, subtitle=subtitle)
     low, high = _range(books)
     for n, book in enumerate(books):
         down, across = divmod(n, columns)
         left, above = across * WIDE / columns + MARGIN + room + 8, top + sum(tall[:down]) + 18
-        axes = panel(figure, left, above, width, heights[n])
-        write(
+        axes = add_panel(figure, left, above, width, heights[n])
+        add_text(
             figure,
             left - room - 8,
             above - 16,
-            fitted(book.title, WIDE / columns - 2 * MARGIN, bold=True),
+            fit_text(book.title, WIDE / columns - 2 * MARGIN, bold=True),
             weight="bold",
         )
         _bars(axes, book, room)
         axes.set_xlim(low, high)
         axes.set_xlabel(f"relevance [{label(unit)}]" if n >= len(books) - columns else "")
         for row, rule in enumerate(book.rules):
-            words = fitted(rule, beside + 4, SMALL)
-            write(figure, left + width + 10, above + _LINE * (row + 0.5), words, size=SMALL, color=LIGHT.muted)
+            words = fit_text(rule, beside + 4, SMALL)
+            add_text(figure, left + width + 10, above + _LINE * (row + 0.5), words, size=SMALL, color=LIGHT.muted)
     _legend(figure, top - 24)
     return figure
 
@@ -103,8 +114,8 @@ def _bars(axes: Axes, book: Books, room: float) -> None:
         np.asarray(values, float) for values in (book.leaving, book.bias, book.epsilon, book.entering)
     )
     places = np.arange(len(leaving))
-    rows(axes, list(book.layers), room=room)
-    quiet(axes, grid="x")
+    label_rows(axes, list(book.layers), room=room)
+    declutter(axes, grid="x")
     axes.spines["left"].set_visible(False)
     axes.axvline(0, color=LIGHT.muted, linewidth=0.8, zorder=1)
     axes.barh(places, leaving, 0.62, color=LIGHT.series[0], zorder=2)
@@ -130,13 +141,13 @@ def _legend(figure: Figure, y: float) -> None:
     """Colours and their words in one line; the mark of what came is a line."""
     x = float(MARGIN)
     for _, words, series in KEPT:
-        axes = panel(figure, x, y - 5, 14, 10, bare=True)
+        axes = add_panel(figure, x, y - 5, 14, 10, bare=True)
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
         axes.barh([0.5], [1], 1, color=LIGHT.series[series], **(_HATCHED if series == 2 else {}))
-        write(figure, x + 20, y, words, size=SMALL)
-        x += 20 + widest([words], size=SMALL) + 26
-    axes = panel(figure, x, y - 7, 14, 14, bare=True)
+        add_text(figure, x + 20, y, words, size=SMALL)
+        x += 20 + widest_text([words], size=SMALL) + 26
+    axes = add_panel(figure, x, y - 7, 14, 14, bare=True)
     axes.set_xlim(0, 1)
     axes.axvline(0.5, color=LIGHT.ink, linewidth=1.6)
-    write(figure, x + 16, y, "what had come", size=SMALL)
+    add_text(figure, x + 16, y, "what had come", size=SMALL)

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.image_grid import Grid, cell_side, fit, lay
-from vgg_viz.figures.layout import MARGIN, WIDE, canvas, fitted, head, sheet, write
-from vgg_viz.figures.style import LIGHT, SMALL, Array, painted
+from vgg_viz.figures.image_grid import Grid, cell_side, compose_grid, fit
+from vgg_viz.figures.layout import MARGIN, WIDE, add_image, add_text, content_top, fit_text, new_figure
+from vgg_viz.figures.style import LIGHT, SMALL, Array, styled
 
 DENSITY = 2  # sheet pixels to a figure pixel: photographs stay sharp on fine screens
 LINE = 15  # [px] of one line of a caption
@@ -20,7 +20,7 @@ LINE = 15  # [px] of one line of a caption
 Verdict = Literal["good", "bad"] | None
 
 
-@painted
+@styled
 def picture_grid(
     images: Sequence[Array],
     captions: Sequence[str] = (),
@@ -50,10 +50,12 @@ def picture_grid(
     cells = [fit(np.asarray(image, np.float32), DENSITY * cell, DENSITY * cell) for image in images]
     tall = max(part.shape[0] for part in cells) // DENSITY  # a row of landscapes needs no square cells
     grid = Grid(len(images), columns, cell, tall, gap=14, above=3, below=below + 3)
-    top = head(title=title, subtitle=subtitle)
+    top = content_top(title=title, subtitle=subtitle)
     width = max(grid.size[0] + 2 * MARGIN, 360 if title or subtitle else 0)
-    figure = canvas(width, top + grid.size[1] + MARGIN, title=title, subtitle=subtitle)
-    axes = sheet(figure, MARGIN, top, lay(grid, cells, density=DENSITY), density=DENSITY, interpolation="auto")
+    figure = new_figure(width, top + grid.size[1] + MARGIN, title=title, subtitle=subtitle)
+    axes = add_image(
+        figure, MARGIN, top, compose_grid(grid, cells, density=DENSITY), density=DENSITY, interpolation="auto"
+    )
     for n, part in enumerate(cells):
         x, y = grid.corner(n)
         verdict = borders[n] if borders else None
@@ -91,12 +93,17 @@ def _caption(figure: Figure, x: float, y: float, line: str, room: float, verdict
     if not line:
         return
     sign = {"good": "✓ ", "bad": "✗ ", None: ""}[verdict]
-    write(
-        figure, x, y, fitted(sign + line, room + 6, SMALL), size=SMALL, color=_colour(verdict) if verdict else LIGHT.ink
+    add_text(
+        figure,
+        x,
+        y,
+        fit_text(sign + line, room + 6, SMALL),
+        size=SMALL,
+        color=_colour(verdict) if verdict else LIGHT.ink,
     )
 
 
-@painted
+@styled
 def steps(
     rows: Sequence[Sequence[Array]],
     names: Sequence[str],
@@ -122,17 +129,17 @@ def steps(
     cells = [fit(np.asarray(image, np.float32), DENSITY * cell, DENSITY * cell) for row in rows for image in row]
     tall = max(part.shape[0] for part in cells) // DENSITY
     grid = Grid(len(cells), len(names), cell, tall, gap=arrow, above=words)
-    top = head(title=title, subtitle=subtitle) + 20
+    top = content_top(title=title, subtitle=subtitle) + 20
     width = max(grid.size[0] + 2 * MARGIN, 360 if title or subtitle else 0)
-    figure = canvas(width, top + grid.size[1] + MARGIN, title=title, subtitle=subtitle)
-    sheet(figure, MARGIN, top, lay(grid, cells, density=DENSITY), density=DENSITY, interpolation="auto")
+    figure = new_figure(width, top + grid.size[1] + MARGIN, title=title, subtitle=subtitle)
+    add_image(figure, MARGIN, top, compose_grid(grid, cells, density=DENSITY), density=DENSITY, interpolation="auto")
     for column, name in enumerate(names):
         x = MARGIN + grid.corner(column)[0] + cell / 2
-        write(
+        add_text(
             figure,
             x,
             top - 10,
-            fitted(name, cell + arrow - 6, SMALL, bold=True),
+            fit_text(name, cell + arrow - 6, SMALL, bold=True),
             size=SMALL,
             ha="center",
             weight="bold",
@@ -140,10 +147,68 @@ def steps(
     for row in range(len(rows)):
         x, y = grid.corner(row * len(names))
         if captions:
-            write(
-                figure, MARGIN, top + y - 11, fitted(captions[row], grid.size[0], SMALL), size=SMALL, color=LIGHT.muted
+            add_text(
+                figure,
+                MARGIN,
+                top + y - 11,
+                fit_text(captions[row], grid.size[0], SMALL),
+                size=SMALL,
+                color=LIGHT.muted,
             )
         for column in range(1, len(names)):
             x = MARGIN + grid.corner(column)[0] - arrow / 2
-            write(figure, x, top + y + tall / 2, "→", ha="center", color=LIGHT.muted)
+            add_text(figure, x, top + y + tall / 2, "→", ha="center", color=LIGHT.muted)
+    return figure
+
+
+Told = tuple[
+    Array, Sequence[tuple[str, bool | None]]
+]  # picture (H, W, 3) in [0, 1]; lines, each right, wrong or neither
+
+
+@styled
+def picture_rows(found: Sequence[tuple[str, Sequence[Told]]], *, side: int = 128, title: str = "") -> Figure:
+    """Photographs in rows with a heading each, and under every photograph what was said about it.
+
+    found  (heading, pictures of the row); a row without pictures keeps its heading
+    side   wanted side of a picture [px]
+    """
+    across = max((len(pictures) for _, pictures in found), default=0)
+    if not across:
+        raise VggVizError("rows of pictures need at least one picture; none came.")
+    images = [np.asarray(image, np.float32) for _, pictures in found for image, _ in pictures]
+    cell = cell_side(
+        min(max(image.shape[:2]) for image in images),
+        side,
+        most=(WIDE - 2 * MARGIN + 14) // across - 14,
+        density=DENSITY,
+    )
+    lines = max(len(told) for _, pictures in found for _, told in pictures)
+    top, down = content_top(title=title), cell + LINE * lines + 52
+    height = sum(down if pictures else 34 for _, pictures in found)
+    width = max(across * (cell + 14) - 14 + 2 * MARGIN, 560)
+    figure = new_figure(width, top + height + 6, title=title)
+    y = top
+    for heading, pictures in found:
+        add_text(figure, MARGIN, y + 12, fit_text(heading, width - 2 * MARGIN, bold=True), weight="bold")
+        if not pictures:
+            y += 34
+            continue
+        grid = Grid(len(pictures), len(pictures), cell, cell, gap=14)
+        cells = [fit(np.asarray(image, np.float32), DENSITY * cell, DENSITY * cell) for image, _ in pictures]
+        add_image(
+            figure, MARGIN, y + 28, compose_grid(grid, cells, density=DENSITY), density=DENSITY, interpolation="auto"
+        )
+        for n, (_, told) in enumerate(pictures):
+            for row, (text, right) in enumerate(told):
+                sign, colour = {True: ("✓ ", LIGHT.good), False: ("✗ ", LIGHT.bad), None: ("", LIGHT.muted)}[right]
+                add_text(
+                    figure,
+                    MARGIN + grid.corner(n)[0],
+                    y + cell + 40 + LINE * row,
+                    fit_text(sign + text, cell + 10, SMALL),
+                    size=SMALL,
+                    color=colour,
+                )
+        y += down
     return figure

@@ -79,6 +79,10 @@ DARK: Final = Theme(
     series=("#6db5f6", "#f18c4d", "#37c9a1", "#d89dd0", "#d8b54b"),
 )
 
+# Two networks in one figure: the name, colour and marker of each.
+FIRST, SECOND = LIGHT.series[0], LIGHT.series[1]
+PAIR: Final = (("A", FIRST, "o"), ("B", SECOND, "s"))
+
 # Text that lies on data keeps its colour in both themes, so neither of these may be a token.
 ON_DARK: Final = "#fefefe"
 ON_LIGHT: Final = "#0a0a0b"
@@ -135,7 +139,7 @@ _HOUSE: Final[dict[str, Any]] = {
 
 
 @contextmanager
-def house() -> Iterator[None]:
+def matplotlib_style() -> Iterator[None]:
     """The settings of matplotlib that our figures are drawn under; the reader's own come back afterwards.
 
     They start from matplotlib's defaults, so that a matplotlibrc file or seaborn.set_theme() in a notebook changes nothing.
@@ -146,12 +150,12 @@ def house() -> Iterator[None]:
         yield
 
 
-def painted(paint: Callable[Painter, Figure]) -> Callable[Painter, Figure]:
-    """Draw a figure function inside `house()`."""
+def styled(paint: Callable[Painter, Figure]) -> Callable[Painter, Figure]:
+    """Draw a figure function inside `matplotlib_style()`."""
 
     @functools.wraps(paint)
     def inside(*args: Painter.args, **options: Painter.kwargs) -> Figure:
-        with house():
+        with matplotlib_style():
             return paint(*args, **options)
 
     return inside

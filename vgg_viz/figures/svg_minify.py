@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 
-def stripped(text: str) -> str:
+def strip_invisible(text: str) -> str:
     """Without comments (they repeat the labels), DOCTYPE (it names an address) and digits below a hundredth of a point."""
     text = re.sub(r"<!--.*?-->|<!DOCTYPE.*?>|<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     # Not everywhere: scale(0.015625) brings the letters to their size and needs every digit.
@@ -19,7 +19,7 @@ def stripped(text: str) -> str:
     return re.sub(r"\s*\n\s*", "\n", text)
 
 
-def packed(text: str) -> str:
+def minify(text: str) -> str:
     """The same picture in fewer bytes: no groups without a meaning, short paths and places, every style written once."""
     text = _without_bare_groups(text)
     text = re.sub(r' (d|points)="([^"]*)"', lambda found: f' {found[1]}="{_close(found[2])}"', text)

@@ -11,8 +11,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.layout import MARGIN, WIDE, canvas, end_labels, fitted, head, panel, quiet, text_width, write
-from vgg_viz.figures.style import LIGHT, ON_DARK, ON_LIGHT, SMALL, Array, number, painted
+from vgg_viz.figures.layout import (
+    MARGIN,
+    WIDE,
+    add_panel,
+    add_text,
+    content_top,
+    declutter,
+    end_labels,
+    fit_text,
+    new_figure,
+    text_width,
+)
+from vgg_viz.figures.style import LIGHT, ON_DARK, ON_LIGHT, SMALL, Array, number, styled
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +49,7 @@ class Chart:
 _DASHES = ("solid", (0, (5, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)), (0, (1, 1.2)))
 
 
-@painted
+@styled
 def numbers_by_epoch(
     charts: Sequence[Chart],
     epochs: Sequence[int],
@@ -61,16 +72,16 @@ def numbers_by_epoch(
         38,
         156,
     )  # [px] room for the names at the right and for the numbers at the left; height of a panel
-    top = head(title=title, subtitle=subtitle) + 24
+    top = content_top(title=title, subtitle=subtitle) + 24
     down = high + 62
     rows = -(-len(charts) // columns)
     total = WIDE if columns > 1 else 620
-    figure = canvas(total, top + rows * down - 8, title=title, subtitle=subtitle)
+    figure = new_figure(total, top + rows * down - 8, title=title, subtitle=subtitle)
     width = (total - 2 * MARGIN) // columns - names - axis
     at = np.asarray(epochs)
     for n, chart in enumerate(charts):
         left = MARGIN + axis + (n % columns) * (width + names + axis)
-        axes = panel(figure, left, top + (n // columns) * down, width, high)
+        axes = add_panel(figure, left, top + (n // columns) * down, width, high)
         axes.set_title(chart.title, pad=9)
         _curves(axes, chart, at, mark)
         if n >= len(charts) - columns:
@@ -79,7 +90,7 @@ def numbers_by_epoch(
 
 
 def _curves(axes: Axes, chart: Chart, epochs: Array, mark: tuple[int, str] | None) -> None:
-    quiet(axes, grid="y")
+    declutter(axes, grid="y")
     span = max(1, int(epochs[-1] - epochs[0]))
     axes.set_xlim(epochs[0] - 0.03 * span, epochs[-1] + 0.03 * span)
     axes.xaxis.set_major_locator(MaxNLocator(9, integer=True, min_n_ticks=1))
@@ -103,13 +114,13 @@ def _curves(axes: Axes, chart: Chart, epochs: Array, mark: tuple[int, str] | Non
         )
         known = np.asarray(line.values, float)[np.isfinite(line.values)]
         if known.size:
-            named = fitted(f"{line.name} {number(float(known[-1]), digits=2)}", 112, SMALL)
+            named = fit_text(f"{line.name} {number(float(known[-1]), digits=2)}", 112, SMALL)
             ends.append((float(np.clip(known[-1], low, high)), named, shade))
     if chart.level is not None:
         name, level = chart.level
         axes.axhline(level, color=LIGHT.muted, linewidth=1.2, linestyle=(0, (4, 3)), zorder=2, label=name)
         ends.append(
-            (float(np.clip(level, low, high)), fitted(f"{name} {number(level, digits=2)}", 112, SMALL), LIGHT.muted)
+            (float(np.clip(level, low, high)), fit_text(f"{name} {number(level, digits=2)}", 112, SMALL), LIGHT.muted)
         )
     if mark is not None:
         axes.axvline(mark[0], color=LIGHT.bad, linewidth=1.2, zorder=2, label=mark[1])
@@ -142,7 +153,7 @@ def _range(chart: Chart) -> tuple[float, float]:
 # ---------------------------------------------------------------- learned and forgotten
 
 
-@painted
+@styled
 def learned_and_forgotten(
     learned: Array,
     forgotten: Array,
@@ -162,13 +173,15 @@ def learned_and_forgotten(
         raise VggVizError("what was learned needs at least one class and one epoch; none came.")
     cell = min(64, (WIDE - 2 * MARGIN - 170) // len(epochs))
     row = 24 if len(names) <= 14 else 18
-    room = min(160.0, max(text_width(fitted(name, 160, SMALL), SMALL) for name in names))
+    room = min(160.0, max(text_width(fit_text(name, 160, SMALL), SMALL) for name in names))
     left, width = MARGIN + round(room) + 14, cell * len(epochs)
-    top, high = head(title=title, subtitle=subtitle) + 26, 120
+    top, high = content_top(title=title, subtitle=subtitle) + 26, 120
     below = top + high + 52
-    figure = canvas(max(left + width + MARGIN + 60, 560), below + row * len(names) + 46, title=title, subtitle=subtitle)
-    axes = panel(figure, left, top, width, high)
-    quiet(axes, grid="y")
+    figure = new_figure(
+        max(left + width + MARGIN + 60, 560), below + row * len(names) + 46, title=title, subtitle=subtitle
+    )
+    axes = add_panel(figure, left, top, width, high)
+    declutter(axes, grid="y")
     place = np.arange(len(epochs))
     axes.bar(place, learned, 0.62, color=LIGHT.series[0], label="learned")
     axes.bar(
@@ -196,7 +209,7 @@ def learned_and_forgotten(
                 f"{down:,.0f}", (n, -down), xytext=(0, -12), textcoords="offset points", ha="center", size=SMALL
             )
     told = "pictures learned since the epoch before (bars up) and forgotten (hatched, down)"
-    write(figure, left, top - 12, told, size=SMALL, color=LIGHT.muted)
+    add_text(figure, left, top - 12, told, size=SMALL, color=LIGHT.muted)
     _by_class(figure, names, accuracy, epochs, (left, below, cell, row, room))
     return figure
 
@@ -210,15 +223,15 @@ def _by_class(
 ) -> None:
     left, below, cell, row, room = place
     shown = 100 * np.asarray(accuracy, float)
-    axes = panel(figure, left, below, cell * len(epochs), row * len(names))
+    axes = add_panel(figure, left, below, cell * len(epochs), row * len(names))
     axes.imshow(shown, cmap="viridis", vmin=0, vmax=100, aspect="auto")
-    axes.set_yticks(range(len(names)), [fitted(name, room, SMALL) for name in names])
+    axes.set_yticks(range(len(names)), [fit_text(name, room, SMALL) for name in names])
     step = max(1, -(-26 // cell))
     axes.set_xticks(range(0, len(epochs), step), [str(epoch) for epoch in epochs[::step]])
     axes.tick_params(length=0, labelsize=SMALL)
     axes.spines[:].set_visible(False)
     axes.set_xlabel("epoch (0: before training)" if epochs[0] == 0 else "epoch")
-    write(figure, left, below - 12, "accuracy of each class [%]", size=SMALL, color=LIGHT.muted)
+    add_text(figure, left, below - 12, "accuracy of each class [%]", size=SMALL, color=LIGHT.muted)
     if cell < 26:
         return
     for k, values in enumerate(shown):

@@ -23,8 +23,8 @@ from matplotlib.text import Annotation, Text
 from PIL import Image
 
 from vgg_viz.figures.layout import text_width
-from vgg_viz.figures.style import DARK, DPI, FONT, LIGHT, Theme, house
-from vgg_viz.figures.svg_minify import packed, stripped
+from vgg_viz.figures.style import DARK, DPI, FONT, LIGHT, Theme, matplotlib_style
+from vgg_viz.figures.svg_minify import minify, strip_invisible
 
 # A chart or a wall of maps has 600 to 1700 colours, mostly the soft edges of letters: a palette of 256 changes no
 # channel by more than 5 of 255 and halves the file. Photographs have more, and there this palette would take seconds.
@@ -40,11 +40,11 @@ def png(figure: Figure, *, theme: Theme = LIGHT, scale: float = 1.0, palette: bo
     scale    file pixels to a figure pixel; 2 for slides and papers
     palette  photographs too get 256 colours: a third of the bytes
     """
-    return packed_png(painted(figure, theme=theme, scale=scale), scale=scale, palette=palette)
+    return compress_png(render(figure, theme=theme, scale=scale), scale=scale, palette=palette)
 
 
-def packed_png(picture: Image.Image, *, scale: float = 1.0, palette: bool = False) -> bytes:
-    """What `painted` made as a file; apart from `png`, because only painting needs matplotlib's thread."""
+def compress_png(picture: Image.Image, *, scale: float = 1.0, palette: bool = False) -> bytes:
+    """What `render` made as a file; apart from `png`, because only painting needs matplotlib's thread."""
     reduced = None
     if picture.getcolors(_COLOURS) is not None:
         few = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
@@ -65,23 +65,23 @@ def svg(figure: Figure, *, theme: Theme = LIGHT) -> str:
     """
     swaps = _swaps(theme)
     # The token colours are nobody's data, so exchanging them in the text is the whole of the dark theme.
-    return re.sub(r"#[0-9a-f]{6}\b", lambda found: swaps.get(found[0], found[0]), vector(figure))
+    return re.sub(r"#[0-9a-f]{6}\b", lambda found: swaps.get(found[0], found[0]), light_svg(figure))
 
 
 def pdf(figure: Figure) -> bytes:
     """The figure as PDF for papers, its words as text; the same bytes every time."""
     file = io.BytesIO()
-    with house(), rc_context({"pdf.fonttype": 42}):
+    with matplotlib_style(), rc_context({"pdf.fonttype": 42}):
         figure.savefig(
             file, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None}, dpi=2 * DPI
         )
     return file.getvalue()
 
 
-def adaptive(drawn: str, *, quality: int = 80) -> str:
+def adaptive_svg(drawn: str, *, quality: int = 80) -> str:
     """One SVG that is light or dark as its surroundings are, instead of one for each theme: half the bytes.
 
-    drawn    what `vector` made
+    drawn    what `light_svg` made
     quality  of photographs and maps, as WebP
 
     A browser shows an SVG picture in the `color-scheme` of the element that holds it, so the page's switch reaches it.
@@ -96,17 +96,17 @@ def adaptive(drawn: str, *, quality: int = 80) -> str:
     return re.sub(r"data:image/png;base64,([^\"]+)", lambda found: _as_webp(found[1], quality), text)
 
 
-def vector(figure: Figure, *, density: float = 1.0) -> str:
-    """The figure as SVG text in the light theme, drawn once for `svg` and `adaptive`.
+def light_svg(figure: Figure, *, density: float = 1.0) -> str:
+    """The figure as SVG text in the light theme, drawn once for `svg` and `adaptive_svg`.
 
     density  pixels of photographs and maps to a figure pixel
     """
     file = io.StringIO()
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    with house(), rc_context({"svg.fonttype": "none"}):
+    with matplotlib_style(), rc_context({"svg.fonttype": "none"}):
         figure.savefig(file, format="svg", metadata=nothing, dpi=DPI * density)
-    fitted = _TEXT.sub(_fitted_text, stripped(file.getvalue()))
-    return packed(fitted).replace("</style>", f"text{{font-family:{_FONTS}}}</style>", 1)
+    fitted = _TEXT.sub(_fitted_text, strip_invisible(file.getvalue()))
+    return minify(fitted).replace("</style>", f"text{{font-family:{_FONTS}}}</style>", 1)
 
 
 def _in_256_colours(picture: Image.Image) -> Image.Image:
@@ -173,10 +173,10 @@ def _as_webp(encoded: str, quality: int) -> str:
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
-def painted(figure: Figure, *, theme: Theme = LIGHT, scale: float = 1.0) -> Image.Image:
+def render(figure: Figure, *, theme: Theme = LIGHT, scale: float = 1.0) -> Image.Image:
     """The figure's pixels, RGB."""
     canvas: Any = FigureCanvasAgg(figure)
-    with house(), themed(figure, theme):
+    with matplotlib_style(), themed(figure, theme):
         before = figure.dpi
         figure.set_dpi(DPI * scale)
         try:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vgg_viz.errors import OutputRefused, SectionMissing
-from vgg_viz.figures.write import adaptive, packed_png, painted, vector
+from vgg_viz.figures.write import adaptive_svg, compress_png, light_svg, render
 from vgg_viz.gallery.page import PageExhibit, PageSection
 from vgg_viz.gallery.sections import Section
 from vgg_viz.gallery.write_page import svg_uri
@@ -156,10 +156,10 @@ def _render(exhibit: Exhibit, preset: PresetFacts, encoder: ThreadPoolExecutor) 
     if figure is None:
         return None
     width, height = (round(size * figure.dpi) for size in figure.get_size_inches())
-    pixels = painted(figure, scale=preset.scale)
-    png = encoder.submit(packed_png, pixels, scale=preset.scale, palette=preset.palette)
-    svg = vector(figure, density=PAGE_DENSITY)
-    return _RenderedFigure(width, height, svg, png, encoder.submit(adaptive, svg, quality=PAGE_QUALITY))
+    pixels = render(figure, scale=preset.scale)
+    png = encoder.submit(compress_png, pixels, scale=preset.scale, palette=preset.palette)
+    svg = light_svg(figure, density=PAGE_DENSITY)
+    return _RenderedFigure(width, height, svg, png, encoder.submit(adaptive_svg, svg, quality=PAGE_QUALITY))
 
 
 def _write(exhibit: Exhibit, figure: _RenderedFigure | None, folder: Path) -> PageExhibit:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from vgg_viz.errors import SectionMissing
-from vgg_viz.figures.comparison import Told, picture_rows
 from vgg_viz.figures.image_grid import overlay, pixels
+from vgg_viz.figures.pictures import Told, picture_rows
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
 from vgg_viz.maths.heatmaps import LAYER_INSIDE, MANY_INSIDE, Scale, shared_scale

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vgg_viz.figures.comparison import class_accuracy, picture_rows, transitions
+from vgg_viz.figures.comparison import class_accuracy, transitions
 from vgg_viz.figures.confusion import MOST, confusion_difference
 from vgg_viz.figures.image_grid import pixels
+from vgg_viz.figures.pictures import picture_rows
 from vgg_viz.gallery.sections import section
 from vgg_viz.maths.metrics import confusion_counts, paired_interval
 from vgg_viz.number_text import counted, percent

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import torch
 
-from vgg_viz.figures.comparison import chosen_confidence, picture_rows, two_calibrations
+from vgg_viz.figures.calibration import two_calibrations
+from vgg_viz.figures.comparison import chosen_confidence
 from vgg_viz.figures.image_grid import pixels
+from vgg_viz.figures.pictures import picture_rows
 from vgg_viz.gallery.sections import section
 from vgg_viz.maths.metrics import calibration
 from vgg_viz.number_text import counted, percent

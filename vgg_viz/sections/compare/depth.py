@@ -12,7 +12,7 @@ from vgg_viz.attribution.methods.cam import after_relu
 from vgg_viz.attribution.single_pass import grad_cam_all_layers
 from vgg_viz.capture.hooks import centring
 from vgg_viz.data.annotations import where_word
-from vgg_viz.figures.depth import Measure, layers_of_two
+from vgg_viz.figures.comparison import Measure, layers_of_two
 from vgg_viz.maths.change import drift, map_entropy
 from vgg_viz.maths.heatmaps import place
 from vgg_viz.maths.metrics import bootstrap_interval, mass_inside

@@ -10,8 +10,8 @@ from torch import Tensor
 from vgg_viz.attribution.single_pass import grad_cam_all_layers
 from vgg_viz.attribution.targets import Against
 from vgg_viz.data.annotations import where_word
+from vgg_viz.figures.attention import ScaledRow, maps_in_rows
 from vgg_viz.figures.image_grid import pixels
-from vgg_viz.figures.strips import Strip, maps_in_rows
 from vgg_viz.maths.heatmaps import LAYER_INSIDE, STRENGTH, relative, shared_scale
 from vgg_viz.maths.metrics import mass_inside, rank_correlation
 from vgg_viz.number_text import counted, percent
@@ -89,7 +89,7 @@ def flipped(pair: Pair) -> Exhibit | None:
         scale = shared_scale(rows, signed=True, unit=STRENGTH, over="both networks", quantile=LAYER_INSIDE)
         under = [(said[n][0], not gained), (said[n][1], gained), ("", None)]
         strips.append(
-            Strip(
+            ScaledRow(
                 photo,
                 rows.numpy(),
                 scale,

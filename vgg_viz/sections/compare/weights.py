@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from vgg_viz.errors import SectionMissing
-from vgg_viz.figures.comparison import two_histories
-from vgg_viz.figures.two_weights import kernels_of_both, layer_distances
+from vgg_viz.figures.comparison import kernels_of_both, layer_distances
+from vgg_viz.figures.curves import two_histories
 from vgg_viz.gallery.sections import section
 from vgg_viz.models.names import find
 from vgg_viz.number_text import counted, percent

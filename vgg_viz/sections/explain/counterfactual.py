@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vgg_viz.attribution.method import METHODS
-from vgg_viz.figures.explaining import Hidden, Path, removal_curves
+from vgg_viz.figures.explanation import Hidden, Path, removal_curves
 from vgg_viz.figures.image_grid import pixels
 from vgg_viz.figures.style import number
 from vgg_viz.gallery.sections import section

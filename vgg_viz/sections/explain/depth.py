@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vgg_viz.attribution.method import METHODS
 from vgg_viz.figures.attention import Row, layers_side_by_side
-from vgg_viz.figures.explaining import signed_number
+from vgg_viz.figures.explanation import signed_number
 from vgg_viz.figures.image_grid import pixels
 from vgg_viz.gallery.sections import section
 from vgg_viz.maths.heatmaps import MANY_INSIDE, attribution_scale, shared_scale

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vgg_viz.figures.explaining import Panel, Said, explanation
+from vgg_viz.figures.explanation import Panel, Said, explanation
 from vgg_viz.figures.image_grid import pixels
 from vgg_viz.gallery.sections import section
 from vgg_viz.maths.heatmaps import Scale, attribution_scale

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from vgg_viz.errors import SectionMissing
 from vgg_viz.figures.feature_maps import feature_wall
-from vgg_viz.figures.health import sparsity_and_dead
 from vgg_viz.figures.image_grid import pixels
+from vgg_viz.figures.layer_bars import sparsity_and_dead
 from vgg_viz.figures.pictures import picture_grid
 from vgg_viz.gallery.sections import section
 from vgg_viz.maths.heatmaps import MANY_INSIDE, shared_scale

@@ -19,7 +19,7 @@ from vgg_viz.faithfulness.verdict import (
     Criterion,
     Measure,
 )
-from vgg_viz.figures.trust import Asked, Curves, curves, trials
+from vgg_viz.figures.faithfulness import Asked, Curves, curves, trials
 from vgg_viz.number_text import counted, listed
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 from vgg_viz.studies.faithfulness import ORDER

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from vgg_viz.figures.filters import kernel_norms
-from vgg_viz.figures.kernels import channel_kernels, deep_kernels, first_layer_kernels
+from vgg_viz.figures.filters import channel_kernels, deep_kernels, first_layer_kernels, kernel_norms
 from vgg_viz.gallery.sections import section
 from vgg_viz.models.names import find
 from vgg_viz.number_text import counted

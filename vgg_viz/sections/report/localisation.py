@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vgg_viz.attribution.localisation import CENTRE_CUT, FOUND, Localised, by_saliency, controls, overlaps
 from vgg_viz.data.annotations import truth_kind
-from vgg_viz.figures.image_grid import outlined, painted_map, pixels
+from vgg_viz.figures.image_grid import outlined, pixels, render_map
 from vgg_viz.figures.pictures import steps
 from vgg_viz.gallery.sections import section
 from vgg_viz.maths.heatmaps import PIXELS_INSIDE, shared_scale
@@ -65,7 +65,7 @@ def _steps(batch: Batch, maps: Tensor, found: tuple[Localised, ...]) -> Exhibit:
         rows.append(
             [
                 photo,
-                painted_map(maps[n].numpy(), scale)[..., :3],
+                render_map(maps[n].numpy(), scale)[..., :3],
                 seeds.astype(np.float32),
                 cut.astype(np.float32),
                 framed,

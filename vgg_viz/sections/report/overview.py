@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torchinfo import summary
 
-from vgg_viz.figures.network import parameters_and_macs
+from vgg_viz.figures.layer_bars import parameters_and_macs
 from vgg_viz.gallery.sections import section
 from vgg_viz.models.build import assemble
 from vgg_viz.number_text import counted, percent

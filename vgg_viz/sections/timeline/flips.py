@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from vgg_viz.figures.comparison import Told, picture_rows
 from vgg_viz.figures.image_grid import pixels
+from vgg_viz.figures.pictures import Told, picture_rows
 from vgg_viz.figures.timeline import learned_and_forgotten
 from vgg_viz.gallery.sections import section
 from vgg_viz.number_text import counted, listed

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from vgg_viz.data.annotations import true_line
+from vgg_viz.figures.attention import ScaledRow, maps_in_rows
 from vgg_viz.figures.image_grid import pixels
-from vgg_viz.figures.strips import Strip, maps_in_rows
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.viewer import (
     FINEST_LAYER,
@@ -81,7 +81,7 @@ def _figure(walk: Walk) -> Exhibit:
             label = f"for {truth} at {layer}; peak {first} at first, {last} at last [logit]"
             said = [_said(walk, epoch, i) for epoch in epochs] if layer == walk.deep else []
             mask = None if batch.masks is None else batch.masks[i].numpy()
-            strips.append(Strip(photos[i], placed.numpy(), scale, label, said, mask))
+            strips.append(ScaledRow(photos[i], placed.numpy(), scale, label, said, mask))
     skipped = (
         ""
         if len(epochs) == len(walk.epochs)

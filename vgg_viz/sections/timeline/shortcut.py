@@ -10,8 +10,8 @@ from torch import Tensor
 
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.errors import SectionMissing
-from vgg_viz.figures.comparison import Told, picture_rows
 from vgg_viz.figures.image_grid import pixels
+from vgg_viz.figures.pictures import Told, picture_rows
 from vgg_viz.figures.timeline import Chart, Line, numbers_by_epoch
 from vgg_viz.gallery.sections import section
 from vgg_viz.maths.heatmaps import place

@@ -12,22 +12,22 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 from PIL import Image
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.image_grid import Grid, cell_side, fit, lay, outlined, overlay
+from vgg_viz.figures.image_grid import Grid, cell_side, compose_grid, fit, outlined, overlay
 from vgg_viz.figures.layout import (
     BAR,
     MARGIN,
-    canvas,
+    add_image,
+    add_panel,
+    add_text,
     colour_bar,
+    content_top,
+    declutter,
     end_labels,
-    fitted,
-    head,
-    panel,
-    quiet,
-    sheet,
+    fit_text,
+    new_figure,
     text_width,
-    write,
 )
-from vgg_viz.figures.style import LIGHT, SMALL, Array, label, number, painted
+from vgg_viz.figures.style import LIGHT, SMALL, Array, label, number, styled
 from vgg_viz.maths.heatmaps import Scale
 from vgg_viz.number_text import percent
 
@@ -94,7 +94,7 @@ class Hidden:
 Panel = tuple[Sequence[str], Array]  # heading, a line each, and the map (H, W) placed on the photo
 
 
-@painted
+@styled
 def explanation(
     photo: Array,
     maps: Sequence[Panel],
@@ -126,15 +126,17 @@ def explanation(
     width = columns * step - _GAP + 2 * MARGIN
     beside = hidden is None and len(maps) + 1 <= columns - 2  # the answers fit beside the maps
     foot = _lines(caveat, width - 2 * MARGIN)
-    top = head(title=title, subtitle=subtitle) + 34
+    top = content_top(title=title, subtitle=subtitle) + 34
     below = top + cell + 14
     lower = below + BAR + 46
     bottom = below + BAR if beside else lower + cell + 22
-    figure = canvas(width, bottom + 16 * len(foot) + 14, title=title, subtitle=subtitle)
+    figure = new_figure(width, bottom + 16 * len(foot) + 14, title=title, subtitle=subtitle)
     first = _sized(photo, cell)
     first = first if seen is None else outlined(first, _sized(seen.astype(np.float32), cell) > 0.5, thickness=DENSITY)
-    laid = lay(grid, [first, *(_sized(overlay(photo, values, scale), cell) for _, values in maps)], density=DENSITY)
-    sheet(figure, MARGIN, top, laid, density=DENSITY, interpolation="auto")
+    laid = compose_grid(
+        grid, [first, *(_sized(overlay(photo, values, scale), cell) for _, values in maps)], density=DENSITY
+    )
+    add_image(figure, MARGIN, top, laid, density=DENSITY, interpolation="auto")
     names = ("the picture",) if seen is None else ("the picture", "outlined: what the unit sees")
     for n, lines in enumerate([names, *(lines for lines, _ in maps)]):
         _heading(figure, MARGIN + grid.corner(n)[0] + cell / 2, top, lines, cell)
@@ -144,7 +146,7 @@ def explanation(
     else:
         _lower(figure, photo, said, hidden, cell, lower, width)
     for n, line in enumerate(foot):
-        write(figure, MARGIN, bottom + 8 + 16 * n, line, size=SMALL, color=LIGHT.muted)
+        add_text(figure, MARGIN, bottom + 8 + 16 * n, line, size=SMALL, color=LIGHT.muted)
     return figure
 
 
@@ -155,7 +157,7 @@ def _lines(text: str, room: float) -> list[str]:
         if lines and text_width(f"{lines[-1]} {word}", SMALL) <= room:
             lines[-1] += f" {word}"
         else:
-            lines.append(fitted(word, room, SMALL))
+            lines.append(fit_text(word, room, SMALL))
     return lines
 
 
@@ -163,11 +165,11 @@ def _heading(figure: Figure, x: float, top: float, lines: Sequence[str], cell: i
     """The name of a picture above it, and quietly what it is."""
     for row, line in enumerate(reversed(lines)):
         strong = row == len(lines) - 1
-        write(
+        add_text(
             figure,
             x,
             top - 10 - 14 * row,
-            fitted(line, cell + _GAP - 4, SMALL, bold=strong),
+            fit_text(line, cell + _GAP - 4, SMALL, bold=strong),
             size=SMALL,
             ha="center",
             weight="bold" if strong else "normal",
@@ -196,23 +198,23 @@ def _lower(
         left = middle + n * step
         side = picture.shape[1] / DENSITY
         _heading(figure, left + cell / 2, top, lines, cell)
-        sheet(figure, left + (cell - side) / 2, top, _opaque(picture), density=DENSITY, interpolation="auto")
+        add_image(figure, left + (cell - side) / 2, top, _opaque(picture), density=DENSITY, interpolation="auto")
     left = middle + 2 * step + 34
     _paths(figure, hidden, left, top, width - left - MARGIN, cell)
 
 
 def _answers(figure: Figure, said: Sequence[Said], left: int, top: int, room: int, height: int) -> None:
-    write(figure, left, top - 10, "what the network says", size=SMALL, weight="bold")
+    add_text(figure, left, top - 10, "what the network says", size=SMALL, weight="bold")
     line = min(34.0, height / max(1, len(said)))
     for n, one in enumerate(said):
         y = top + line * (n + 0.32)
         share = percent(one.probability)
         own = text_width(share, SMALL) + 6
         part = f" ({one.part})" if one.part else ""
-        name = fitted(f"{label(one.name, 60)}{part}", room - own, SMALL, bold=bool(part))
-        write(figure, left, y, name, size=SMALL, weight="bold" if part else "normal")
-        write(figure, left + room, y, share, size=SMALL, ha="right")
-    axes = panel(figure, left, top, room, line * len(said))
+        name = fit_text(f"{label(one.name, 60)}{part}", room - own, SMALL, bold=bool(part))
+        add_text(figure, left, y, name, size=SMALL, weight="bold" if part else "normal")
+        add_text(figure, left + room, y, share, size=SMALL, ha="right")
+    axes = add_panel(figure, left, top, room, line * len(said))
     axes.set_axis_off()
     axes.set_xlim(0, 1)
     axes.set_ylim(len(said), 0)
@@ -223,19 +225,19 @@ def _answers(figure: Figure, said: Sequence[Said], left: int, top: int, room: in
 
 
 def _paths(figure: Figure, hidden: Hidden, left: float, top: float, width: float, height: float) -> None:
-    write(figure, left - 30, top - 24, "while more is hidden", size=SMALL, weight="bold")
-    write(figure, left - 30, top - 10, "probability [%]", size=SMALL, color=LIGHT.muted)
-    axes = panel(figure, left, top + 4, width - 74, height - 34)
+    add_text(figure, left - 30, top - 24, "while more is hidden", size=SMALL, weight="bold")
+    add_text(figure, left - 30, top - 10, "probability [%]", size=SMALL, color=LIGHT.muted)
+    axes = add_panel(figure, left, top + 4, width - 74, height - 34)
     _curves(axes, hidden, small=True)
     axes.set_xlabel("share hidden [%]", size=SMALL, labelpad=2)
 
 
-@painted
+@styled
 def removal_curves(hidden: Hidden, *, title: str, subtitle: str = "") -> Figure:
     """How sure the network is of two classes while more and more is hidden: in the map's order, and in random ones."""
-    top = head(title=title, subtitle=subtitle) + 12
-    figure = canvas(760, top + 330, title=title, subtitle=subtitle)
-    axes = panel(figure, MARGIN + 34, top, 560, 270)
+    top = content_top(title=title, subtitle=subtitle) + 12
+    figure = new_figure(760, top + 330, title=title, subtitle=subtitle)
+    axes = add_panel(figure, MARGIN + 34, top, 560, 270)
     _curves(axes, hidden)
     axes.set_xlabel("share of the picture hidden [%], in an order")
     axes.set_ylabel("probability [%]")
@@ -244,7 +246,7 @@ def removal_curves(hidden: Hidden, *, title: str, subtitle: str = "") -> Figure:
 
 def _curves(axes: Axes, hidden: Hidden, *, small: bool = False) -> None:
     """Both classes in the map's order as lines with points, in random orders as the area that these span."""
-    quiet(axes, grid="y")
+    declutter(axes, grid="y")
     axes.set_xlim(0, 100)
     curves = [getattr(path, part) for path in (hidden.by_map, *hidden.by_chance) for part in ("predicted", "expected")]
     highest = 100 * max(float(values.max()) for values in curves)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import colormaps
 
-from vgg_viz.figures.image_grid import Grid, cell_side, fit, lay, outlined, overlay, painted_map
+from vgg_viz.figures.image_grid import Grid, cell_side, compose_grid, fit, outlined, overlay, render_map
 from vgg_viz.maths.heatmaps import Scale
 
 SIGNED = Scale(-2, 2, True, "logit", "this map")
@@ -22,7 +22,7 @@ def test_cells_never_overlap_and_fill_the_sheet(
     count: int, columns: int, width: int, height: int, gap: int, above: int
 ) -> None:
     grid = Grid(count, min(columns, count), width, height, gap=gap, above=above, below=1)
-    sheet = lay(grid, [np.full((height, width), n, np.float32) for n in range(count)])
+    sheet = compose_grid(grid, [np.full((height, width), n, np.float32) for n in range(count)])
     assert sheet.shape == grid.size[::-1]
     found, areas = np.unique(sheet[np.isfinite(sheet)], return_counts=True)
     np.testing.assert_array_equal(found, np.arange(count))
@@ -30,7 +30,7 @@ def test_cells_never_overlap_and_fill_the_sheet(
 
 
 def test_what_is_no_cell_is_transparent() -> None:
-    sheet = lay(Grid(2, 2, 4, 4, gap=3), [np.ones((4, 4, 3), np.float32)] * 2)
+    sheet = compose_grid(Grid(2, 2, 4, 4, gap=3), [np.ones((4, 4, 3), np.float32)] * 2)
     assert (sheet[:, 4:7] == 0).all()
     assert (sheet[:, :4, 3] == 1).all()
 
@@ -87,7 +87,7 @@ def test_opacity_grows_with_the_distance_from_zero_on_both_sides() -> None:
 
 
 def test_a_value_beyond_the_scale_wears_its_end_colour() -> None:
-    np.testing.assert_array_equal(painted_map(np.array([[9.0]]), PLAIN), painted_map(np.array([[2.0]]), PLAIN))
+    np.testing.assert_array_equal(render_map(np.array([[9.0]]), PLAIN), render_map(np.array([[2.0]]), PLAIN))
 
 
 def test_an_outline_surrounds_the_mask_and_leaves_the_object() -> None:

@@ -8,8 +8,8 @@ import xml.etree.ElementTree as ET
 import pytest
 from matplotlib.figure import Figure
 
-from vgg_viz.figures.svg_minify import packed, stripped
-from vgg_viz.figures.write import vector
+from vgg_viz.figures.svg_minify import minify, strip_invisible
+from vgg_viz.figures.write import light_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -22,7 +22,7 @@ def drawn() -> str:
     axes.plot([0, 1, 2], [2, 0.123456, 1], color="#0b62a8")
     axes.grid(True)
     axes.set_title("a < b & c")
-    return vector(figure)
+    return light_svg(figure)
 
 
 def styles(text: str) -> list[tuple[str, dict[str, str]]]:
@@ -63,14 +63,14 @@ z
 
 
 def test_the_same_elements_keep_their_styles_and_their_places():
-    lean = packed(PLAIN)
+    lean = minify(PLAIN)
     assert styles(lean) == styles(PLAIN)
     assert numbers(lean) == numbers(PLAIN)
     assert len(lean) < len(PLAIN)
 
 
 def test_a_group_with_a_name_stays_and_bare_ones_go():
-    lean = packed(PLAIN)
+    lean = minify(PLAIN)
     assert re.findall("<g[^>]*>", lean) == ['<g id="here">']
     assert lean.count("</g>") == 1
     root = ET.fromstring(lean)
@@ -79,11 +79,11 @@ def test_a_group_with_a_name_stays_and_bare_ones_go():
 
 
 def test_a_path_keeps_its_letters_and_signs():
-    assert ' d="M0 1.5L-3-4z"' in packed(PLAIN)
+    assert ' d="M0 1.5L-3-4z"' in minify(PLAIN)
 
 
 def test_a_style_of_one_element_stays_with_it():
-    assert ' style="fill:#ff0000"' in packed(PLAIN)
+    assert ' style="fill:#ff0000"' in minify(PLAIN)
 
 
 def test_words_and_their_marks_survive():
@@ -94,10 +94,10 @@ def test_words_and_their_marks_survive():
 
 def test_packing_again_changes_nothing_that_is_seen():
     text = drawn()
-    assert styles(packed(text)) == styles(text)
-    assert numbers(packed(text)) == numbers(text)
+    assert styles(minify(text)) == styles(text)
+    assert numbers(minify(text)) == numbers(text)
 
 
 @pytest.mark.parametrize("text", ["<!-- a comment --><svg>\n  \n</svg>", "<!DOCTYPE svg PUBLIC 'x'><svg>\n</svg>"])
 def test_comments_and_addresses_go(text):
-    assert stripped(text) == "<svg>\n</svg>"
+    assert strip_invisible(text) == "<svg>\n</svg>"

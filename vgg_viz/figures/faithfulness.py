@@ -11,8 +11,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vgg_viz.errors import VggVizError
-from vgg_viz.figures.layout import MARGIN, WIDE, canvas, fitted, head, panel, quiet, text_width, widest, write
-from vgg_viz.figures.style import LIGHT, SMALL, Array, label, number, painted
+from vgg_viz.figures.layout import (
+    MARGIN,
+    WIDE,
+    add_panel,
+    add_text,
+    content_top,
+    declutter,
+    fit_text,
+    new_figure,
+    text_width,
+    widest_text,
+)
+from vgg_viz.figures.style import LIGHT, SMALL, Array, label, number, styled
 
 _DASHES = ((0, (4, 3)), (0, (1, 2)), (0, (6, 2, 1, 2)))
 
@@ -45,7 +56,7 @@ class Asked:
     controls: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
-@painted
+@styled
 def trials(
     methods: Sequence[str], verdicts: Sequence[str], asked: Sequence[Asked], *, title: str, subtitle: str = ""
 ) -> Figure:
@@ -60,21 +71,21 @@ def trials(
         raise VggVizError(
             f"a verdict and one value a check are needed for each of {len(methods)} methods; {len(asked)} checks came."
         )
-    room, line, gap = widest(list(methods), size=SMALL, most=150), 25, 16
+    room, line, gap = widest_text(list(methods), size=SMALL, most=150), 25, 16
     said = MARGIN + room + 12
     left = said + 54
     width = (WIDE - MARGIN - left + gap) / len(asked) - gap
     headings = [_lines(column.title, width) for column in asked]
-    top = head(title=title, subtitle=subtitle) + 14 + 14 * max(map(len, headings))
+    top = content_top(title=title, subtitle=subtitle) + 14 + 14 * max(map(len, headings))
     height = line * len(methods)
-    figure = canvas(WIDE, round(top + height + 78), title=title, subtitle=subtitle)
+    figure = new_figure(WIDE, round(top + height + 78), title=title, subtitle=subtitle)
     tones = {"passes": LIGHT.good, "weak": LIGHT.warn, "fails": LIGHT.bad, "": LIGHT.muted}
     for row, (name, verdict) in enumerate(zip(methods, verdicts, strict=True)):
         y = top + line * (row + 0.5)
-        write(figure, said - 12, y, fitted(name, room, SMALL), size=SMALL, ha="right")
-        write(figure, said, y, fitted(verdict, 50, SMALL), size=SMALL, color=tones.get(verdict, LIGHT.ink))
+        add_text(figure, said - 12, y, fit_text(name, room, SMALL), size=SMALL, ha="right")
+        add_text(figure, said, y, fit_text(verdict, 50, SMALL), size=SMALL, color=tones.get(verdict, LIGHT.ink))
     # One panel for all columns, measured in pixels, and marks of one kind as one object: the page holds this drawing as text.
-    axes = panel(figure, left, top, WIDE - MARGIN - left, height, bare=True)
+    axes = add_panel(figure, left, top, WIDE - MARGIN - left, height, bare=True)
     axes.set_xlim(0, WIDE - MARGIN - left)
     axes.set_ylim(len(methods) - 0.5, -0.5)
     marks = _Marks()
@@ -82,12 +93,17 @@ def trials(
         x = n * (width + gap)
         marks.add(column, x, width, len(methods))
         for at, text in enumerate(headings[n]):
-            write(figure, left + x, top - 12 - 14 * (len(headings[n]) - 1 - at), text, size=SMALL)
+            add_text(figure, left + x, top - 12 - 14 * (len(headings[n]) - 1 - at), text, size=SMALL)
         ends: tuple[tuple[float, float, Side], ...] = ((column.span[0], 0.0, "left"), (column.span[1], width, "right"))
         for end, place, side in ends:
-            write(figure, left + x + place, top + height + 12, number(end, digits=2), size=SMALL, ha=side)
-        write(
-            figure, left + x, top + height + 28, fitted(f"[{column.unit}]", width, SMALL), size=SMALL, color=LIGHT.muted
+            add_text(figure, left + x + place, top + height + 12, number(end, digits=2), size=SMALL, ha=side)
+        add_text(
+            figure,
+            left + x,
+            top + height + 28,
+            fit_text(f"[{column.unit}]", width, SMALL),
+            size=SMALL,
+            color=LIGHT.muted,
         )
     marks.draw(axes, tones)
     _key(figure, left, top + height + 56, tones)
@@ -188,7 +204,7 @@ def _lines(text: str, room: float) -> list[str]:
             found[-1] += f" {word}"
         else:
             found.append(word)
-    return [fitted(one, room, SMALL) for one in found]
+    return [fit_text(one, room, SMALL) for one in found]
 
 
 def _key(figure: Figure, left: float, y: float, tones: Mapping[str, str]) -> None:
@@ -200,13 +216,13 @@ def _key(figure: Figure, left: float, y: float, tones: Mapping[str, str]) -> Non
     ]
     x = left
     for mark, colour, text in parts:
-        axes = panel(figure, x, y - 6, 12, 12, bare=True)
+        axes = add_panel(figure, x, y - 6, 12, 12, bare=True)
         axes.scatter(
             [0.5], [0.5], s=90 if mark == "|" else 46, marker=mark, color=colour, linewidths=1.6 if mark == "|" else 0.8
         )
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
-        write(figure, x + 17, y, text, size=SMALL)
+        add_text(figure, x + 17, y, text, size=SMALL)
         x += 17 + text_width(text, SMALL) + 18
 
 
@@ -229,7 +245,7 @@ class Curves:
     lines: Mapping[str, Sequence[float]]
 
 
-@painted
+@styled
 def curves(
     panels: Sequence[Curves], *, dull: Sequence[str] = (), height: str = "", title: str, subtitle: str = ""
 ) -> Figure:
@@ -245,9 +261,9 @@ def curves(
         raise VggVizError(
             f"each of the {len(panels)} panels needs at least one line, with one value for each of its places."
         )
-    room = widest(names, size=SMALL, most=170) + 46
-    top, tall, gap = head(title=title, subtitle=subtitle) + 26, max(200, 18 * len(names)), 34
-    figure = canvas(WIDE, round(top + tall + 74), title=title, subtitle=subtitle)
+    room = widest_text(names, size=SMALL, most=170) + 46
+    top, tall, gap = content_top(title=title, subtitle=subtitle) + 26, max(200, 18 * len(names)), 34
+    figure = new_figure(WIDE, round(top + tall + 74), title=title, subtitle=subtitle)
     first = MARGIN + 42
     width = (WIDE - MARGIN - room - first + gap) / len(panels) - gap
     bright = [name for name in names if name not in dull]
@@ -260,8 +276,8 @@ def curves(
     }
     for n, one in enumerate(panels):
         x = first + n * (width + gap)
-        axes = panel(figure, x, top, width, tall)
-        quiet(axes, grid="y")
+        axes = add_panel(figure, x, top, width, tall)
+        declutter(axes, grid="y")
         axes.set_xlim(min(one.places), max(one.places))
         low = min((float(v) for line in one.lines.values() for v in line if np.isfinite(v)), default=0.0)
         axes.set_ylim(min(0.0, low - 0.03), 1.03)
@@ -279,24 +295,24 @@ def curves(
                 linewidth=thick,
                 zorder=2 if name in dull else 3,
             )
-        write(figure, x, top - 13, fitted(one.title, width + gap, SMALL, bold=True), size=SMALL, weight="bold")
+        add_text(figure, x, top - 13, fit_text(one.title, width + gap, SMALL, bold=True), size=SMALL, weight="bold")
         axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"] if not n else ["", "", ""], size=SMALL)
         # Names of layers slant; numbers do not need to.
         slant = 35 if any(len(text) > 4 for text in one.ticks.values()) else 0
         axes.set_xticks(
             list(one.ticks),
-            [fitted(text, 60, SMALL) for text in one.ticks.values()],
+            [fit_text(text, 60, SMALL) for text in one.ticks.values()],
             rotation=slant,
             ha="right" if slant else "center",
             rotation_mode="anchor",
             size=SMALL,
         )
-        write(figure, x, top + tall + 60, fitted(one.axis, width + gap - 4, SMALL), size=SMALL, color=LIGHT.muted)
-    write(
+        add_text(figure, x, top + tall + 60, fit_text(one.axis, width + gap - 4, SMALL), size=SMALL, color=LIGHT.muted)
+    add_text(
         figure,
         MARGIN + 8,
         top + tall / 2,
-        fitted(height, tall, SMALL),
+        fit_text(height, tall, SMALL),
         size=SMALL,
         color=LIGHT.muted,
         rotation=90,
@@ -308,16 +324,16 @@ def curves(
 
 def _names(figure: Figure, looks: Mapping[str, _Look], left: float, top: float) -> None:
     """The lines by name, each beside a piece of itself."""
-    axes = panel(figure, left, top, 20, 18 * len(looks), bare=True)
+    axes = add_panel(figure, left, top, 20, 18 * len(looks), bare=True)
     axes.set_xlim(0, 1)
     axes.set_ylim(len(looks) - 0.5, -0.5)
     for row, (name, (colour, dash, mark, thick)) in enumerate(looks.items()):
         axes.plot([0, 1], [row, row], color=colour, linestyle=dash, marker=mark, markersize=4, linewidth=thick)
-        write(
+        add_text(
             figure,
             left + 26,
             top + 18 * (row + 0.5),
-            fitted(name, WIDE - MARGIN - left - 26, SMALL),
+            fit_text(name, WIDE - MARGIN - left - 26, SMALL),
             size=SMALL,
             color=colour,
         )
