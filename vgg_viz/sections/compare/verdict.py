@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from vgg_viz.gallery.sections import section
+from vgg_viz.gallery.texts import Texts
 from vgg_viz.maths.metrics import calibration, mcnemar_exact, paired_interval, wilson_interval
-from vgg_viz.number_text import counted, percent
-from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
+from vgg_viz.number_text import percent
+from vgg_viz.records import Column, Exhibit, Finding, Table
 from vgg_viz.studies.inputs import phrase
 from vgg_viz.studies.pair import Network, Pair
 
+TEXTS = Texts(__name__)
 SURE = 0.05  # a disagreement that chance alone makes more rarely than this counts as a difference
 
 
@@ -27,6 +29,7 @@ class Score:
 
     @property
     def n(self) -> int:
+        """Pictures that both answered."""
         return self.both + self.only_a + self.only_b + self.neither
 
     @property
@@ -41,10 +44,12 @@ class Score:
 
     @property
     def interval(self) -> tuple[float, float]:
+        """95 % interval of the difference, [-1, 1]."""
         return paired_interval(self.both, self.only_a, self.only_b, self.neither)
 
     @property
     def p(self) -> float:
+        """How often two equally good networks would split at least this unevenly: McNemar's exact test, two-sided."""
         return mcnemar_exact(self.only_a, self.only_b)
 
 
@@ -65,8 +70,8 @@ def by_chance(p: float) -> str:
     """A probability as a frequency in words."""
     for rounds in (10, 100, 1000, 10_000, 100_000, 1_000_000):
         if p * rounds >= 1:
-            return f"in {min(round(p * rounds), rounds):,} of {rounds:,} cases"
-    return "in fewer than 1 of 1,000,000 cases"
+            return TEXTS.say("chance.some", cases=min(round(p * rounds), rounds), rounds=rounds)
+    return TEXTS.say("chance.hardly_any")
 
 
 def signed(points: float) -> str:
@@ -75,111 +80,67 @@ def signed(points: float) -> str:
 
 
 def headline(pair: Pair) -> list[Finding]:
-    """The verdict in its first line, then what it rests on, then what makes it no fair fight."""
-    random = [net.letter for net in (pair.a, pair.b) if net.checkpoint.provenance.format == "untrained"]
-    said = (
-        "have random weights: nothing has been learned, and their maps are noise."
-        if len(random) > 1
-        else ("has random weights: nothing has been learned, and its maps are noise.")
-    )
-    return [*_verdict(pair), *([Finding("warn", f"{' and '.join(random)} {said}")] if random else [])]
+    """The verdict in its first line, then what it rests on, then what makes it no fair comparison."""
+    random = [network.letter for network in (pair.a, pair.b) if network.checkpoint.provenance.format == "untrained"]
+    return [*_verdict(pair), *([Finding("warn", TEXTS.say("findings.random", letters=random))] if random else [])]
 
 
 def _verdict(pair: Pair) -> list[Finding]:
-    found = score(pair)
+    counts = score(pair)
     same = []
     if pair.same_file:
-        same = [
-            Finding(
-                "note",
-                f"A and B are the same file (SHA-256 {pair.a.source.sha256[:12]}…): every difference on this page is zero.",
-            )
-        ]
-    if found is None:
-        return [
-            *same,
-            Finding(
-                "note",
-                "No labelled pictures were given, so nobody can say which of the two is better (add --data DIR).",
-            ),
-        ]
+        same = [Finding("note", TEXTS.say("findings.same_file", sha256=pair.a.source.sha256))]
+    if counts is None:
+        return [*same, Finding("note", TEXTS.say("findings.unlabelled"))]
     if pair.same_file:
-        return [
-            *same,
-            Finding(
-                "note", f"It is right on {percent(found.accuracies[0], decimals=1)} of {counted(found.n, 'picture')}."
-            ),
-        ]
-    low, high = (signed(100 * end) for end in found.interval)
-    shares = [100 * share for share in found.accuracies]
-    unsure = found.p >= SURE
-    level = "note" if unsure else "good" if found.difference > 0 else "warn"
-    better = "B is better" if found.difference > 0 else "A is better"
-    start = "Neither is shown to be better" if unsure else better
-    return [
-        Finding(
-            level,  # type: ignore[arg-type]
-            f"{start}: of the same {counted(found.n, 'picture')}, A is right on {shares[0]:.1f} % and B on {shares[1]:.1f} %, a difference of "
-            f"{signed(100 * found.difference)} percentage points (95 % interval {low} to {high}).",
-        ),
-        Finding(
-            "note",
-            f"B is right on {counted(found.only_b, 'picture')} that A gets wrong, and wrong on {counted(found.only_a, 'picture')} that A gets right; "
-            + (
-                "they never differ in being right."
-                if not found.only_a + found.only_b
-                else f"were both equally good, a split at least this uneven would come by chance {by_chance(found.p)}."
-            ),
-        ),
-    ]
+        text = TEXTS.say("findings.same_accuracy", share=counts.accuracies[0], pictures=counts.n)
+        return [*same, Finding("note", text)]
+    better = "" if counts.p >= SURE else "B" if counts.difference > 0 else "A"
+    low, high = counts.interval
+    verdict = TEXTS.say(
+        "findings.better",
+        better=better,
+        pictures=counts.n,
+        share_a=counts.accuracies[0],
+        share_b=counts.accuracies[1],
+        difference=signed(100 * counts.difference),
+        low=signed(100 * low),
+        high=signed(100 * high),
+    )
+    split = TEXTS.say("findings.split", only_a=counts.only_a, only_b=counts.only_b, chance=by_chance(counts.p))
+    return [Finding("good" if better == "B" else "warn" if better else "note", verdict), Finding("note", split)]
 
 
 def facts(pair: Pair) -> tuple[tuple[str, str], ...]:
     """Short facts for the head of the page and for the index; the columns of other galleries where they hold for both."""
-    one, other = pair.a.title, pair.b.title
-    return (("Network", one if one == other else f"{one}; {other}"), ("Classes", f"{len(pair.classes):,}"))
+    titles = dict.fromkeys((pair.a.title, pair.b.title))
+    return (("Network", "; ".join(titles)), ("Classes", f"{len(pair.classes):,}"))
 
 
-@section(
-    "sides",
-    study="comparison",
-    title="Side by side",
-    order=10,
-    lead="What the two networks are, before any of their answers.",
-)
+@section("sides", study="comparison", order=10)
 def side_by_side(pair: Pair) -> Iterator[Exhibit]:
     """Everything that the two are, in two columns."""
-    found = score(pair)
+    counts = score(pair)
     rows = [
-        (name, one, other) for (name, one), (_, other) in zip(_facts(pair, pair.a), _facts(pair, pair.b), strict=True)
+        (name, of_a, of_b) for (name, of_a), (_, of_b) in zip(_facts(pair, pair.a), _facts(pair, pair.b), strict=True)
     ]
-    differ = [name for name, one, other in rows if one != other]
-    left = [
-        f"{len(net.checkpoint.classes) - len(pair.classes):,} of {net.letter}"
-        for net in (pair.a, pair.b)
-        if len(net.checkpoint.classes) > len(pair.classes)
-    ]
-    shared = (
-        f"Both know the same {len(pair.classes):,} classes."
-        if not left
-        else f"They are compared on the {len(pair.classes):,} classes that both know; among these alone each is asked to choose, and {' and '.join(left)} stay out."
-    )
-    views = (
-        f"Both read pictures of {pair.a.side} px."
-        if pair.a.side == pair.b.side
-        else f"Both see the same pictures, each resized to its own side as in its own evaluation: {pair.a.side} px for A, {pair.b.side} px for B."
+    text = TEXTS.exhibit(
+        "facts",
+        classes=len(pair.classes),
+        only_a=len(pair.a.checkpoint.classes) - len(pair.classes),
+        only_b=len(pair.b.checkpoint.classes) - len(pair.classes),
+        side_a=pair.a.side,
+        side_b=pair.b.side,
+        differ=[name for name, of_a, of_b in rows if of_a != of_b],
+        rows=len(rows),
+        name_a=pair.a.name,
+        name_b=pair.b.name,
     )
     yield Exhibit(
         "compare-facts",
-        "The two side by side",
-        Caption(
-            see=f"What the files say about themselves, what follows from their layers by arithmetic, and what was measured here. {shared} {views}",
-            read=(f"They differ in {', '.join(differ)}." if differ else "They agree in everything that is listed.")
-            + " A network with more parameters or multiply-adds has to earn them in accuracy.",
-            cannot="Two networks that were trained on different pictures, or for a different time, differ in more than their architecture: no row of this "
-            "table says which of the differences made the accuracy.",
-        ),
-        alt=f"Table of {len(rows)} facts about A ({pair.a.name}) and B ({pair.b.name}); they differ in {counted(len(differ), 'row')}.",
+        text.title,
+        text.caption,
+        text.alt,
         table=Table((Column("what"), Column(f"A: {pair.a.name}"), Column(f"B: {pair.b.name}")), tuple(rows)),
         numbers={
             "a": _numbers(pair, pair.a),
@@ -187,20 +148,22 @@ def side_by_side(pair: Pair) -> Iterator[Exhibit]:
             "shared_classes": pair.classes,
             "same_file": pair.same_file,
             "measured_on": phrase(pair.labelled.origin) if pair.labelled else None,
-            "answers": None
-            if found is None
-            else {
-                "n": found.n,
-                "both_right": found.both,
-                "only_a_right": found.only_a,
-                "only_b_right": found.only_b,
-                "neither_right": found.neither,
-                "difference": found.difference,
-                "interval": found.interval,
-                "mcnemar_p": found.p,
-            },
+            "answers": None if counts is None else _counted_answers(counts),
         },
     )
+
+
+def _counted_answers(counts: Score) -> dict[str, Any]:
+    return {
+        "n": counts.n,
+        "both_right": counts.both,
+        "only_a_right": counts.only_a,
+        "only_b_right": counts.only_b,
+        "neither_right": counts.neither,
+        "difference": counts.difference,
+        "interval": counts.interval,
+        "mcnemar_p": counts.p,
+    }
 
 
 def _facts(pair: Pair, net: Network) -> Iterator[tuple[str, str]]:
@@ -229,7 +192,7 @@ def _facts(pair: Pair, net: Network) -> Iterator[tuple[str, str]]:
 
 def _numbers(pair: Pair, net: Network) -> dict[str, Any]:
     last = [row for row in net.rows if row.kind == "conv"][-1]
-    found: dict[str, Any] = {
+    numbers: dict[str, Any] = {
         "name": net.name,
         "network": net.title,
         "input_side": net.side,
@@ -243,16 +206,16 @@ def _numbers(pair: Pair, net: Network) -> dict[str, Any]:
     if pair.answers is not None:
         answers = pair.answers[0 if net is pair.a else 1]
         right = int(answers.correct.sum())
-        found |= {
+        numbers |= {
             "accuracy": right / len(answers.labels),
             "interval": wilson_interval(right, len(answers.labels)),
             "calibration_error": calibration(answers.confidence, answers.correct, by="width").error,
             "confidence": float(answers.confidence.mean()),
         }
-    return found
+    return numbers
 
 
 def _trained_on(net: Network) -> str:
     data = net.checkpoint.provenance.data
-    told = {key: value for key, value in data.items() if isinstance(value, str | int | float)}
-    return ", ".join(f"{key} {value}" for key, value in told.items()) or "not in the file"
+    known = {key: value for key, value in data.items() if isinstance(value, str | int | float)}
+    return ", ".join(f"{key} {value}" for key, value in known.items()) or "not in the file"
