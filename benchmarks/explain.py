@@ -34,18 +34,19 @@ def main() -> None:
 
     import torch
 
+    from vgg_viz.api import explain
     from vgg_viz.capture.hooks import evaluating, frozen
     from vgg_viz.models.build import build
     from vgg_viz.models.checkpoint import load
-    from vgg_viz.sections.explain.explain import explain
-    from vgg_viz.studies.picture import explained
+    from vgg_viz.studies.picture import explain_picture
+    from vgg_viz.studies.request import PictureRequest
 
     imports = time.perf_counter() - STARTED
     torch.set_num_threads(chosen.threads)
     rounds: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         photo = chosen.photo or painted(Path(folder) / "photo.png")
-        opened = explained(chosen.arch, photo, preset="quick")
+        opened = explain_picture(PictureRequest(source=chosen.arch, image=photo, preset="quick"))
         images = opened.batch.images
 
         def bare() -> float:

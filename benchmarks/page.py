@@ -61,7 +61,7 @@ ASKED = (("opacity", OPACITY, VIEWER), ("hover", HOVER, VIEWER), ("search", SEAR
 
 def gallery(out: Path, examples: int | None) -> Path:
     """The default gallery in `out`, with another number of examples where one is given; the path of its page."""
-    from vgg_viz.sections.report.report import report
+    from vgg_viz.api import report
     from vgg_viz.studies import preset
 
     standard = preset.PRESETS["standard"]

@@ -24,6 +24,7 @@ from vgg_viz.shortcuts.region import Region, carried, emptied, overlap, removed,
 from vgg_viz.shortcuts.search import Suspect, narrowest, steady, within
 from vgg_viz.shortcuts.strategies import strategies
 from vgg_viz.studies.candidate_regions import suspects
+from vgg_viz.studies.request import RunRequest
 
 SIDE = 32
 
@@ -329,7 +330,7 @@ def test_the_command_names_class_and_place_and_leaves_a_page(taught, capsys):
     # `compare RUN_DIR --findings` reads what this command printed.
     (folder / "audit.json").write_text(json.dumps(told), encoding="utf-8")
     classes = sorted(path.name for path in (taught / "pictures" / "test").iterdir())
-    suspected = suspects(None, None, folder / "audit.json", classes, SIDE)
+    suspected = suspects(RunRequest(run=folder, findings=folder / "audit.json"), classes, SIDE)
     assert (suspected[0].name, suspected[0].region.kind, list(suspected[0].region.box)) == (
         "star",
         "patch",

@@ -455,7 +455,7 @@ def test_ctrl_c_ends_with_130_and_says_so_without_a_traceback(monkeypatch, capsy
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vgg_viz.sections.report.report.report", interrupted)
+    monkeypatch.setattr("vgg_viz.sections.report.report.build_report", interrupted)
     assert main(["report"]) == 130
     out, err = capsys.readouterr()
     assert out == ""

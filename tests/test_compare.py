@@ -36,7 +36,7 @@ from vgg_viz.models.checkpoint import load, save
 from vgg_viz.models.class_names import numbered
 from vgg_viz.records import Checkpoint, Epoch, Provenance, Specimen
 from vgg_viz.sections.compare.attention import attention
-from vgg_viz.sections.compare.compare import _paired, compare
+from vgg_viz.sections.compare.compare import build_comparison, open_pair
 from vgg_viz.sections.compare.flipped import contrast, flips_of
 from vgg_viz.sections.compare.verdict import by_chance, headline, score
 from vgg_viz.sections.compare.viewer import payload
@@ -44,6 +44,7 @@ from vgg_viz.sections.compare.weights import distance, weights
 from vgg_viz.studies.pair import Pictures
 from vgg_viz.studies.pair_inputs import shared_classes
 from vgg_viz.studies.pair_maps import grad_cams
+from vgg_viz.studies.request import PairRequest
 from vgg_viz.studies.subject import picked
 
 SIDE = 32
@@ -96,7 +97,8 @@ def saved(folder: Path, **checkpoints: Checkpoint) -> list[Path]:
 
 
 def paired(*sources, data=None, images=None, preset="quick"):
-    return _paired(*sources, images, data, preset, 0, "cpu", {})
+    first, second = sources
+    return open_pair(PairRequest(first=first, second=second, images=images, data=data, preset=preset))
 
 
 @pytest.fixture(scope="session")
@@ -116,7 +118,7 @@ class Made:
     """A finished comparison."""
 
     def __init__(self, first: Path, second: Path, out: Path, **options) -> None:
-        self.result = compare(first, second, out=out, preset="quick", **options)
+        self.result = build_comparison(PairRequest(first=first, second=second, out=out, preset="quick", **options))
         self.folder = self.result.index.parent
         self.page = self.result.index.read_text(encoding="utf-8")
         self.manifest = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
@@ -534,7 +536,7 @@ def test_networks_of_different_kinds_and_random_ones_are_compared_without_a_gap(
 
 def test_random_weights_are_called_that(files):
     options = {"classes": list(shapes.CLASSES), "image_size": SIDE}
-    pair, _ = _paired(files / "late.pt", "tiny_vgg", None, None, "quick", 0, "cpu", options)
+    pair, _ = open_pair(PairRequest(first=files / "late.pt", second="tiny_vgg", preset="quick", overrides=options))
     found = headline(pair)
     assert found[0].text.startswith("A is better")
     assert tells(found[-1].text, "B ", "random weights")

@@ -153,7 +153,7 @@ def test_a_model_of_several_files_has_the_sha256_of_them_all_in_order(tmp_path: 
 def test_the_gallery_of_a_folder_names_its_files_and_their_sha256(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vgg_viz.sections.report.report import report
+    from vgg_viz.api import report
 
     folder = tiny_net(side=32, hidden=2).tfjs(tmp_path / "net", shard=2500)
     monkeypatch.chdir(folder)

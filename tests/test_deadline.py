@@ -13,6 +13,7 @@ import pytest
 import torch
 from test_report import trained
 
+from vgg_viz.api import report
 from vgg_viz.attribution import methods
 from vgg_viz.attribution.single_pass import SHARED
 from vgg_viz.cli import main
@@ -25,7 +26,6 @@ from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.sections.report import attention
 from vgg_viz.sections.report import report as gallery
-from vgg_viz.sections.report.report import report
 from vgg_viz.studies import deadline as module
 from vgg_viz.studies.deadline import (
     FIRST,

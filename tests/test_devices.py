@@ -23,9 +23,9 @@ from vgg_viz.data import shapes
 from vgg_viz.faithfulness.evaluate import evidence
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
-from vgg_viz.notebook import show_activations, show_attribution
-from vgg_viz.sections.report import report as gallery
+from vgg_viz.notebook import plot_activations, plot_attribution
 from vgg_viz.serve.network import Network
+from vgg_viz.studies import request
 from vgg_viz.units.effective_field import effective_field
 
 QUICK = {"steps": 2, "samples": 2, "window": 16, "masks": 4}
@@ -39,7 +39,7 @@ def device() -> Iterator[torch.device]:
         with stand_in() as found, pytest.MonkeyPatch.context() as patch:
             given = torch.ones(2, device=found, requires_grad=True)
             torch.autograd.grad((given * 2).sum(), [given])
-            patch.setattr(gallery, "module_device", lambda name: DEVICE.type if name == "auto" else name)
+            patch.setattr(request, "resolve_device", lambda name: DEVICE.type if name == "auto" else name)
             patch.setenv("VGG_VIZ_DEBUG", "1")  # a section that fails is no section that is left out
             yield found
     except (AttributeError, NotImplementedError) as error:
@@ -161,8 +161,8 @@ def test_whatever_sends_pictures_through_a_network_takes_them_there(pair):
         for model in (plain, moved)
     ]
     assert [one.verdict for one in found[0]] == [one.verdict for one in found[1]]
-    show_activations(vgg_viz.capture(moved, images), "relu1_1")
-    show_attribution(moved, images, attribute(moved, images, method="saliency"))
+    plot_activations(vgg_viz.activations(moved, images), "relu1_1")
+    plot_attribution(moved, images, attribute(moved, images, method="saliency"))
 
 
 # ---------------------------------------------------------------- the commands

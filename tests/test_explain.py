@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 from telling import tells
 from viewer_data import unpacked
 
+from vgg_viz.api import explain
 from vgg_viz.attribution import attribute
 from vgg_viz.attribution.method import METHODS
 from vgg_viz.attribution.targets import Against
@@ -28,13 +30,13 @@ from vgg_viz.records import Checkpoint, Neuron
 from vgg_viz.sections.explain import counterfactual as hiding
 from vgg_viz.sections.explain import depth, maps
 from vgg_viz.sections.explain import summary_figure as sheet
-from vgg_viz.sections.explain.explain import explain
 from vgg_viz.sections.explain.summary import findings, no_better, removed
 from vgg_viz.studies import saved_maps
 from vgg_viz.studies.perturbation_path import removal
-from vgg_viz.studies.picture import explained
+from vgg_viz.studies.picture import explain_picture
 from vgg_viz.studies.picture_maps import UNIT
-from vgg_viz.studies.picture_request import class_of, settled, understood
+from vgg_viz.studies.picture_request import class_of, parse_question, resolve_classes
+from vgg_viz.studies.request import PictureRequest
 
 SIDE, PATCH = 32, (12, 10, 20, 18)  # x0, y0, x1, y1 [px]
 HOSTILE = (
@@ -94,12 +96,16 @@ def files(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def planted(files):
-    return explained(files / "red.pt", files / "patch.png")
+    return explain_picture(PictureRequest(source=files / "red.pt", image=files / "patch.png"))
 
 
 @pytest.fixture(scope="module")
 def bundled(files):
-    return explained(None, files / "upright.png", methods=["grad_cam,input_x_gradient", "saliency"], target="star")
+    return explain_picture(
+        PictureRequest(
+            source=None, image=files / "upright.png", methods=("grad_cam,input_x_gradient", "saliency"), target="star"
+        )
+    )
 
 
 # ---------------------------------------------------------------- what had to go
@@ -212,7 +218,7 @@ def test_an_answer_that_nothing_changes_is_told_and_shown_as_such(files, tmp_pat
     checkpoint = redness()
     checkpoint.weights["classifier.1.bias"][0] = 9.0
     save(tmp_path / "sure.pt", checkpoint)
-    found = explained(tmp_path / "sure.pt", files / "patch.png")
+    found = explain_picture(PictureRequest(source=tmp_path / "sure.pt", image=files / "patch.png"))
     assert found.removal.share is found.removal.becomes is None
     assert removed(found).startswith("However much of the picture is blurred or painted over")
     assert next(sheet.sheet(found)).figure.get_size_inches()[0] > 5
@@ -283,7 +289,7 @@ def test_the_layer_sheet_has_every_convolution_with_its_map_and_field(bundled):
     ],
 )
 def test_the_layer_sheet_is_of_the_first_method_that_gives_all_layers_and_says_so_where_none_does(files, methods, deep):
-    found = explained(None, files / "upright.png", methods=methods, preset="quick")
+    found = explain_picture(PictureRequest(image=files / "upright.png", methods=methods, preset="quick"))
     (shown,) = depth.layers(found)
     assert shown.numbers["method"] == found.computed.deep == deep
     for layer, one in found.computed.by_layer.items():
@@ -302,7 +308,7 @@ def test_the_layer_sheet_is_of_the_first_method_that_gives_all_layers_and_says_s
 
 def test_what_the_shared_pass_gives_costs_no_pass_of_its_own(files):
     alone, several = (
-        explained(None, files / "upright.png", methods=names, preset="quick")
+        explain_picture(PictureRequest(image=files / "upright.png", methods=names, preset="quick"))
         for names in (["grad_cam"], ["hires_cam", "grad_cam", "saliency"])
     )
     assert several.computed.passes == alone.computed.passes
@@ -312,7 +318,7 @@ def test_a_flat_map_is_said_to_be_flat(files, tmp_path):
     checkpoint = redness()
     checkpoint.weights["classifier.1.weight"].zero_()
     save(tmp_path / "flat.pt", checkpoint)
-    found = explained(tmp_path / "flat.pt", files / "patch.png", preset="quick")
+    found = explain_picture(PictureRequest(source=tmp_path / "flat.pt", image=files / "patch.png", preset="quick"))
     assert any("flat" in finding.text and "Grad-CAM" in finding.text for finding in findings(found))
     panels, scale = sheet.hero(found)
     assert all(lines[1] == "flat: zero everywhere" for lines, _ in panels)
@@ -320,7 +326,11 @@ def test_a_flat_map_is_said_to_be_flat(files, tmp_path):
 
 
 def test_a_unit_is_asked_about_in_place_of_a_class(bundled, files):
-    found = explained(None, files / "upright.png", unit="conv2_1:3:5,6", methods=["input_x_gradient", "grad_cam"])
+    found = explain_picture(
+        PictureRequest(
+            source=None, image=files / "upright.png", unit="conv2_1:3:5,6", methods=("input_x_gradient", "grad_cam")
+        )
+    )
     neuron = Neuron("conv2_1", 3, 5, 6)
     alone = attribute(found.model, found.batch.images, method="input_x_gradient", target=neuron)
     torch.testing.assert_close(found.computed.maps["input_x_gradient", UNIT].values, alone.values, rtol=1e-4, atol=1e-7)
@@ -337,6 +347,7 @@ def test_a_unit_is_asked_about_in_place_of_a_class(bundled, files):
 # ---------------------------------------------------------------- the question
 
 
+asked = partial(PictureRequest, image="picture.png")
 LOGITS = torch.tensor([0.5, 3.0, 2.0, 1.0])  # class 1, then 2, 3, 0
 
 
@@ -345,10 +356,10 @@ LOGITS = torch.tensor([0.5, 3.0, 2.0, 1.0])  # class 1, then 2, 3, 0
     (3, 1, 3, (3, 1)), ("runner-up", None, 2, (1, 2)), ("predicted", 3, 3, (1, 3)),
 ])  # fmt: skip
 def test_what_is_expected_and_what_is_subtracted_follow_from_what_was_said(target, against, expected, pair):
-    question = understood(
-        build("tiny_vgg", image_side=SIDE, num_classes=4), ("a", "b", "c", "d"), target=target, against=against
+    question = parse_question(
+        build("tiny_vgg", image_side=SIDE, num_classes=4), ("a", "b", "c", "d"), asked(target=target, against=against)
     )
-    found = settled(question, LOGITS)
+    found = resolve_classes(question, LOGITS)
     assert (found.predicted, found.expected, found.pair) == (1, expected, pair)
     assert found.told == (target is not None)
 
@@ -356,11 +367,11 @@ def test_what_is_expected_and_what_is_subtracted_follow_from_what_was_said(targe
 def test_one_class_against_itself_is_refused_also_when_the_network_says_it():
     model = build("tiny_vgg", image_side=SIDE, num_classes=4)
     with pytest.raises(InputRefused, match="one class, 'a'"):
-        understood(model, "abcd", target="a", against="0")
+        parse_question(model, "abcd", asked(target="a", against="0"))
     with pytest.raises(InputRefused, match="answers already"):
-        settled(understood(model, "abcd", against="b"), LOGITS)
+        resolve_classes(parse_question(model, "abcd", asked(against="b")), LOGITS)
     with pytest.raises(InputRefused, match="one class gives every picture"):
-        settled(understood(model, "a"), LOGITS[:1])
+        resolve_classes(parse_question(model, "a", asked()), LOGITS[:1])
 
 
 def test_a_class_is_understood_however_it_is_written():
@@ -444,7 +455,9 @@ def test_pictures_of_any_shape_and_kind_are_explained(files, tmp_path, capsys, n
 
 
 def test_a_picture_that_says_how_it_must_be_turned_is_turned(files):
-    upright, turned = (explained(None, files / f"{name}.png", preset="quick") for name in ("upright", "turned"))
+    upright, turned = (
+        explain_picture(PictureRequest(image=files / f"{name}.png", preset="quick")) for name in ("upright", "turned")
+    )
     assert torch.equal(upright.batch.images, turned.batch.images)
 
 
@@ -566,7 +579,7 @@ def test_a_sheet_needs_maps_on_a_signed_scale():
 
 def test_cnn_explainers_red_panda_is_confidently_taken_for_espresso(shared_data):
     folder = shared_data / "cnn-explainer"
-    found = explained(folder, folder / "images" / "panda_5.jpeg", target="red panda")
+    found = explain_picture(PictureRequest(source=folder, image=folder / "images" / "panda_5.jpeg", target="red panda"))
     assert tells(findings(found)[0].text, "espresso (98.5 %)", "red panda (1.3 %)", "expected")
     assert tells(removed(found), "blurred", "espresso (95.2 %)")
     assert found.classes[found.removal.becomes] == "red panda"

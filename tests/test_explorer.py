@@ -13,13 +13,13 @@ import torch
 from PIL import Image
 from telling import tells
 
+from vgg_viz.api import report
 from vgg_viz.errors import InputRefused
 from vgg_viz.gallery.explorer import Explorer, render_explorer
 from vgg_viz.models.build import build
 from vgg_viz.models.geometry import geometry
 from vgg_viz.models.names import layers
 from vgg_viz.records import Batch
-from vgg_viz.sections.report.report import report
 from vgg_viz.studies.explorer_live import MOST_MACS, network, pictures, refusal
 
 HOSTILE = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
@@ -25,7 +26,7 @@ FLOORS = (
     {"faithfulness", "shortcuts", "units"},
     {"studies"},
     {"sections", "atlas", "serve"},
-    {"cli", "commands", "console", "doctor", "notebook", "__main__"},
+    {"api", "cli", "commands", "console", "doctor", "notebook", "__main__"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 GROUND, TOP = FLOORS[0], FLOORS[-1]  # single modules: on these two floors neighbours may meet
@@ -407,19 +408,35 @@ def test_how_much_of_a_map_a_scale_holds_is_decided_in_one_place():
 def test_every_name_of_the_front_door_opens():
     for name in vgg_viz.__all__:
         assert getattr(vgg_viz, name) is not None, name
-    assert set(vgg_viz._ROOMS) | {"__version__"} == set(vgg_viz.__all__)
+    assert set(vgg_viz._PLACES) | {"__version__"} == set(vgg_viz.__all__)
     assert set(dir(vgg_viz)) == set(vgg_viz.__all__)
+
+
+def test_no_name_of_the_front_door_is_that_of_a_submodule():
+    """Python binds a submodule to its name in the package as soon as it is imported, in the place of the function."""
+    inside = {path.stem for path in Path(vgg_viz.__file__).parent.iterdir() if path.suffix in ("", ".py")}
+    assert not inside & (set(vgg_viz.__all__) - {"__version__"})
+
+
+def test_what_the_front_door_opens_to_is_a_function_with_types_and_a_docstring():
+    for name in set(vgg_viz.__all__) - {"__version__"}:
+        function = getattr(vgg_viz, name)
+        assert inspect.isfunction(function), name
+        assert function.__doc__, name
+        annotated = inspect.signature(function)
+        assert annotated.return_annotation is not inspect.Signature.empty, name
+        assert all(one.annotation is not inspect.Parameter.empty for one in annotated.parameters.values()), name
 
 
 USED_TWICE = """
 import sys
-for before in ("vgg_viz", "vgg_viz.sections.report.report"):
+for before in ("vgg_viz", "vgg_viz.sections.report.report", "vgg_viz.capture"):
     for name in [name for name in sys.modules if name.split(".")[0] == "vgg_viz"]:
         del sys.modules[name]
     __import__(before)
     import vgg_viz
-    vgg_viz.report, vgg_viz.train
-    if not (callable(vgg_viz.report) and callable(vgg_viz.train)):
+    vgg_viz.report, vgg_viz.train, vgg_viz.activations
+    if not (callable(vgg_viz.report) and callable(vgg_viz.train) and callable(vgg_viz.activations)):
         sys.exit(f"after {before} a room stands in the place of its function")
 """
 

@@ -130,7 +130,7 @@ def test_a_committed_notebook_carries_no_outputs(path):
 
 
 def test_every_figure_that_a_notebook_calls_for_appears_as_a_picture_with_something_on_it(executed):
-    called = code(executed).count("vgg_viz.show_")
+    called = code(executed).count("vgg_viz.plot_")
     found = pictures(executed)
     assert len(found) == called > 0
     assert len(set(found)) == len(found)
@@ -151,7 +151,7 @@ def test_what_the_first_look_says_in_words_is_so():
     checkpoint = vgg_viz.load()
     model, specimens = vgg_viz.build(checkpoint), vgg_viz.specimens(checkpoint)
     star, cross, square = (checkpoint.classes.index(name) for name in ("star", "cross", "square"))
-    before = vgg_viz.capture(model, specimens.images, layers=[]).logits
+    before = vgg_viz.activations(model, specimens.images, layers=[]).logits
     says = before.argmax(1)
     assert int(says[2]) == int(specimens.labels[2]) == square
     chosen = int(((specimens.labels == star) & (says == cross)).nonzero()[0])
@@ -160,8 +160,8 @@ def test_what_the_first_look_says_in_words_is_so():
     grey[:, :, mask] = 0.5
     gone[:, :, mask] = picture[:, :, ~mask].mean(2, keepdim=True)
     clearer, vanished = (
-        vgg_viz.capture(model, grey, layers=[]).logits[0],
-        vgg_viz.capture(model, gone, layers=[]).logits[0],
+        vgg_viz.activations(model, grey, layers=[]).logits[0],
+        vgg_viz.activations(model, gone, layers=[]).logits[0],
     )
     assert int(clearer.argmax()) == star
     assert clearer[star] > before[chosen, star]
@@ -177,7 +177,7 @@ def seen():
     checkpoint = vgg_viz.load()
     model = vgg_viz.build(checkpoint)
     images = vgg_viz.specimens(checkpoint).images[:3]
-    return checkpoint, model, images, vgg_viz.capture(model, images)
+    return checkpoint, model, images, vgg_viz.activations(model, images)
 
 
 def words(figure: Any) -> str:
@@ -188,13 +188,13 @@ def test_the_front_door_still_captures_after_the_room_of_that_name_was_imported(
     import vgg_viz.capture.hooks
 
     _, model, images, activations = seen
-    assert torch.equal(vgg_viz.capture(model, images).logits, activations.logits)
+    assert torch.equal(vgg_viz.activations(model, images).logits, activations.logits)
 
 
 def test_a_wall_shows_the_picture_that_was_asked_for(seen):
     activations = seen[3]
     (sheet, *_), (other, *_) = (
-        vgg_viz.show_activations(activations, "relu2_2", picture=place).axes[0].get_images() for place in (0, 1)
+        vgg_viz.plot_activations(activations, "relu2_2", picture=place).axes[0].get_images() for place in (0, 1)
     )
     maps = activations.maps["relu2_2"]
     for image, place in ((sheet, 0), (other, 1)):
@@ -204,7 +204,7 @@ def test_a_wall_shows_the_picture_that_was_asked_for(seen):
 def test_maps_of_one_method_for_two_classes_share_their_scale_and_name_their_classes(seen):
     checkpoint, model, images, _ = seen
     maps = [vgg_viz.attribute(model, images, method="occlusion", target=target) for target in (0, 3)]
-    both = words(vgg_viz.show_attribution(model, images, maps, classes=checkpoint.classes))
+    both = words(vgg_viz.plot_attribution(model, images, maps, classes=checkpoint.classes))
     highest = max(float(one.values[0].abs().max()) for one in maps)
     assert "maps of one method" in both
     assert checkpoint.classes[0] in both
@@ -217,10 +217,10 @@ def test_maps_of_one_method_for_two_classes_share_their_scale_and_name_their_cla
 @pytest.mark.parametrize(
     ("ask", "sentence"),
     [
-        (lambda model, images, acts: vgg_viz.show_activations(acts, "relu9_9"), "no captured layer 'relu9_9'"),
-        (lambda model, images, acts: vgg_viz.show_activations(acts, "fc3"), "a wall needs maps"),
-        (lambda model, images, acts: vgg_viz.show_activations(acts, "relu1_1", picture=3), "pictures 0 to 2"),
-        (lambda model, images, acts: vgg_viz.show_attribution(model, images, []), "no attribution came"),
+        (lambda model, images, acts: vgg_viz.plot_activations(acts, "relu9_9"), "no captured layer 'relu9_9'"),
+        (lambda model, images, acts: vgg_viz.plot_activations(acts, "fc3"), "a wall needs maps"),
+        (lambda model, images, acts: vgg_viz.plot_activations(acts, "relu1_1", picture=3), "pictures 0 to 2"),
+        (lambda model, images, acts: vgg_viz.plot_attribution(model, images, []), "no attribution came"),
         (lambda model, images, acts: vgg_viz.specimens(vgg_viz.load("tiny_vgg")), "carries no specimens"),
     ],
 )

@@ -43,8 +43,10 @@ names["maps of one pass"] = list(maps)
 twice = attribute(model, images, method="twice_cam", target=1, layer="relu2_1").values
 names["attribute"] = [name for name in ("twice_cam",) if torch.equal(twice, maps[name]["relu2_1"].values)]
 names["attribute"] += ["squared_saliency"] * bool(attribute(model, images, method="squared_saliency").values.any())
-from vgg_viz.studies.picture_request import understood
-names["explain --method"] = list(understood(model, classes, by=["squared_saliency,twice_cam"]).methods)
+from vgg_viz.studies.picture_request import parse_question
+from vgg_viz.studies.request import PictureRequest
+request = PictureRequest(image="picture.png", methods=("squared_saliency,twice_cam",))
+names["explain --method"] = list(parse_question(model, classes, request).methods)
 from vgg_viz.studies.preset import preset_for
 names["report --preset full"] = list(preset_for("full", 0.1).methods)
 names["report --preset quick"] = list(preset_for("quick", 0.1).methods)

@@ -23,18 +23,21 @@ from PIL import Image
 from viewer_data import told_to_viewer
 
 import vgg_viz
+from vgg_viz.api import report
 from vgg_viz.capture.hooks import capture
 from vgg_viz.data import shapes
 from vgg_viz.errors import OutputRefused, SectionMissing
+from vgg_viz.gallery.build import GalleryResult
 from vgg_viz.gallery.index import write_index
 from vgg_viz.gallery.sections import Section, sections_of
 from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import load, save
 from vgg_viz.records import Caption, Checkpoint, Epoch, Exhibit, Specimen
-from vgg_viz.sections.report.report import GalleryResult, report
+from vgg_viz.sections.report.report import build_report
 from vgg_viz.studies.inputs import labelled_pictures, specimen_batch
 from vgg_viz.studies.preset import PRESETS
+from vgg_viz.studies.request import ReportRequest
 
 SIDE = 32
 RLO = "\u202e"
@@ -105,7 +108,9 @@ class Made:
 def made_from(checkpoint: Checkpoint, folder: Path, name: str = "net.pt", **options) -> Made:
     save(folder / name, checkpoint)
     out = folder / "out"
-    return Made(folder / name, report(folder / name, out=out, preset="quick", **options), out)
+    return Made(
+        folder / name, build_report(ReportRequest(source=folder / name, out=out, preset="quick", **options)), out
+    )
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save as packed
 from test_report import EPOCH, trained
 
+from vgg_viz.api import report
 from vgg_viz.cli import main
 from vgg_viz.faithfulness.verdict import Check
 from vgg_viz.gallery.sections import Section, sections_of
@@ -24,7 +25,6 @@ from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.records import Batch, Caption, Exhibit
 from vgg_viz.sections.report import attention
-from vgg_viz.sections.report.report import report
 from vgg_viz.studies import map_cache
 from vgg_viz.studies.evaluation_cache import decoded
 from vgg_viz.studies.map_cache import MapCache

@@ -14,6 +14,7 @@ from matplotlib.text import Text
 from test_compare import HOSTILE
 from viewer_data import unpacked
 
+from vgg_viz.api import timeline
 from vgg_viz.capture.hooks import centring
 from vgg_viz.cli import main
 from vgg_viz.data.shape_files import write as write_shapes
@@ -28,7 +29,6 @@ from vgg_viz.models.checkpoint import load, save
 from vgg_viz.records import Batch, Checkpoint, Epoch, Origin, Provenance
 from vgg_viz.sections.timeline.pictures import evenly, payload
 from vgg_viz.sections.timeline.shortcut import Trials, attended, sentence, trials
-from vgg_viz.sections.timeline.timeline import timeline
 from vgg_viz.shortcuts.intervention import Reading, intervene, judged
 from vgg_viz.shortcuts.region import Region, border
 from vgg_viz.studies.candidate_regions import Suspect, suspects
@@ -38,6 +38,7 @@ from vgg_viz.studies.inputs import Material
 from vgg_viz.studies.kept_run import MOST_EPOCHS, open_run, wear
 from vgg_viz.studies.preset import PRESETS
 from vgg_viz.studies.region_parts import parts
+from vgg_viz.studies.request import RunRequest
 from vgg_viz.training.kept_epochs import epoch_file, keep_epoch
 from vgg_viz.training.loop import train
 from vgg_viz.training.recipe import Recipe
@@ -89,6 +90,10 @@ def run_of(folder: Path, *epochs: Checkpoint) -> Path:
 def walk_of(folder: Path, batch: Batch, **options) -> Walk:
     material = Material(batch, Origin("given", len(batch)), None, None, None, ())
     return Walk(open_run(folder), material, PRESETS["quick"], 0, **options)
+
+
+def named(region: str | None, name: str | None, file: Path | None) -> tuple[Suspect, ...]:
+    return suspects(RunRequest(run="run", region=region, class_name=name, findings=file), NAMES, 32)
 
 
 def between(first: Checkpoint, second: Checkpoint, share: float) -> Checkpoint:
@@ -287,14 +292,14 @@ def test_too_few_pictures_or_missing_masks_leave_the_section_out_with_a_reason(t
 
 def test_regions_are_understood_as_they_are_written():
     def understood(text: str) -> Region:
-        (found,) = suspects(text, "boat", None, NAMES, 32)
+        (found,) = named(text, "boat", None)
         return found.region
 
     assert understood("0,0, 8,8") == PATCH
     assert [understood("border"), understood("border:3")] == [border(SIDE), border(SIDE, 3)]
     assert [understood("background").kind, understood("COLOURS").kind] == ["background", "colour"]
-    assert suspects(None, None, None, NAMES, 32) == ()
-    assert suspects("border", "BOAT", None, NAMES, 32)[0].name == "BOAT"
+    assert named(None, None, None) == ()
+    assert named("border", "BOAT", None)[0].name == "BOAT"
 
 
 @pytest.mark.parametrize(
@@ -313,7 +318,7 @@ def test_regions_are_understood_as_they_are_written():
 )
 def test_suspects_that_make_no_sense_are_refused(region, name, why):
     with pytest.raises(InputRefused, match=why):
-        suspects(region, name, None, NAMES, 32)
+        named(region, name, None)
 
 
 def test_findings_of_the_audit_and_the_truth_of_planted_shapes_are_read(tmp_path):
@@ -331,16 +336,16 @@ def test_findings_of_the_audit_and_the_truth_of_planted_shapes_are_read(tmp_path
         {"kind": "box", "class": "boat", "region": [0, 0, 1e99, 8]},
     ]
     file.write_text(json.dumps({"findings": findings}), encoding="utf-8")
-    assert [(part.region, part.name) for part in suspects(None, None, file, NAMES, 32)] == [
+    assert [(part.region, part.name) for part in named(None, None, file)] == [
         (PATCH, "boat"),
         (border(32, 3), "disc"),
         (Region("background"), "boat"),
     ]
     truth = {"kind": "corner", "class": "boat", "strength": 1.0, "region": [2, 2, 9, 9], "width": None}
     file.write_text(json.dumps(truth), encoding="utf-8")
-    assert suspects(None, None, file, NAMES, 32)[0].region == Region("patch", (2, 2, 9, 9))
+    assert named(None, None, file)[0].region == Region("patch", (2, 2, 9, 9))
     file.write_text('{"findings": []}', encoding="utf-8")
-    assert suspects(None, None, file, NAMES, 32) == ()  # an audit that found nothing
+    assert named(None, None, file) == ()  # an audit that found nothing
 
 
 @pytest.mark.parametrize(
@@ -357,9 +362,9 @@ def test_files_that_are_no_findings_are_refused(tmp_path, text, why):
     file = tmp_path / "found.json"
     file.write_text(text, encoding="latin-1")
     with pytest.raises(InputRefused, match=why):
-        suspects(None, None, file, NAMES, 32)
+        named(None, None, file)
     with pytest.raises(InputRefused, match=r"there is no file 'gone\.json'"):
-        suspects(None, None, tmp_path / "gone.json", NAMES, 32)
+        named(None, None, tmp_path / "gone.json")
 
 
 # ---------------------------------------------------------------- the folder of a run
@@ -555,7 +560,7 @@ def test_a_shortcut_that_was_planted_in_the_run_itself_is_tested_without_being_n
     found = timeline(tmp_path / "run", out=tmp_path / "g", preset="quick").series["timeline-shortcut"]
     assert (found["class"], tuple(found["region"])) == ("star", region(shortcut, SIDE))
     assert "planted in the training pictures of this run" in found["origin"]
-    words = {"region": "8,0,16,8", "of_class": "star"}
+    words = {"region": "8,0,16,8", "class_name": "star"}
     both = timeline(tmp_path / "run", out=tmp_path / "g", preset="quick", **words).series
     assert both["timeline-shortcut"]["region"] == (8, 0, 16, 8), "what was asked comes first"
     assert both["timeline-shortcut-2"]["region"] == found["region"], "and what the run says of itself is not forgotten"
@@ -609,4 +614,4 @@ def test_options_of_a_run_are_refused_for_two_checkpoints(tmp_path, capsys):
     )
     assert "--region is about the epochs of one run, and two checkpoints came" in capsys.readouterr().err
     with pytest.raises(UnknownName):
-        suspects("border", "ship", None, NAMES, 32)
+        named("border", "ship", None)

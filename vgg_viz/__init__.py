@@ -1,6 +1,6 @@
 """vgg_viz: one VGG checkpoint in, one gallery out.
 
-The front door. Nothing heavy is imported until a name is used.
+The front door: what a notebook needs, flat. Nothing heavy is imported until a name is used.
 """
 
 from __future__ import annotations
@@ -11,58 +11,74 @@ from typing import TYPE_CHECKING, Any
 from vgg_viz._version import __version__
 
 if TYPE_CHECKING:
+    from vgg_viz.api import audit, compare, evaluate, explain, predict, report, timeline
     from vgg_viz.attribution import attribute, methods
-    from vgg_viz.capture.hooks import capture, capturing
+    from vgg_viz.capture.hooks import capture as activations
     from vgg_viz.data.folder import read_images
     from vgg_viz.models.build import build
     from vgg_viz.models.checkpoint import load, save
+    from vgg_viz.models.export import export
     from vgg_viz.models.geometry import geometry
     from vgg_viz.models.names import layers
-    from vgg_viz.notebook import show_activations, show_attribution, specimens
-    from vgg_viz.sections.report.report import report
+    from vgg_viz.notebook import plot_activations, plot_attribution, specimens
     from vgg_viz.training.loop import train
 
-_ROOMS = {
+# Name -> where it stands, as "module" where it is called so there, or "module:name". No name is that of a submodule: Python would bind
+# the module in its place as soon as that is imported.
+_PLACES = {
+    "activations": "vgg_viz.capture.hooks:capture",
     "attribute": "vgg_viz.attribution",
+    "audit": "vgg_viz.api",
     "build": "vgg_viz.models.build",
-    "capture": "vgg_viz.capture.hooks",
-    "capturing": "vgg_viz.capture.hooks",
+    "compare": "vgg_viz.api",
+    "evaluate": "vgg_viz.api",
+    "explain": "vgg_viz.api",
+    "export": "vgg_viz.models.export",
     "geometry": "vgg_viz.models.geometry",
     "layers": "vgg_viz.models.names",
     "load": "vgg_viz.models.checkpoint",
     "methods": "vgg_viz.attribution",
+    "plot_activations": "vgg_viz.notebook",
+    "plot_attribution": "vgg_viz.notebook",
+    "predict": "vgg_viz.api",
     "read_images": "vgg_viz.data.folder",
-    "report": "vgg_viz.sections.report.report",
+    "report": "vgg_viz.api",
     "save": "vgg_viz.models.checkpoint",
-    "show_activations": "vgg_viz.notebook",
-    "show_attribution": "vgg_viz.notebook",
     "specimens": "vgg_viz.notebook",
+    "timeline": "vgg_viz.api",
     "train": "vgg_viz.training.loop",
 }
 
 __all__ = [
     "__version__",
+    "activations",
     "attribute",
+    "audit",
     "build",
-    "capture",
-    "capturing",
+    "compare",
+    "evaluate",
+    "explain",
+    "export",
     "geometry",
     "layers",
     "load",
     "methods",
+    "plot_activations",
+    "plot_attribution",
+    "predict",
     "read_images",
     "report",
     "save",
-    "show_activations",
-    "show_attribution",
     "specimens",
+    "timeline",
     "train",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return getattr(import_module(_ROOMS[name]), name)
+    if name in _PLACES:
+        module, _, there = _PLACES[name].partition(":")
+        return getattr(import_module(module), there or name)
     raise AttributeError(f"module 'vgg_viz' has no attribute {name!r}")
 
 

@@ -33,7 +33,7 @@ def specimens(checkpoint: Checkpoint) -> Batch:
     return in_channels(specimen_batch(checkpoint.specimens, checkpoint.architecture.image_side), checkpoint)
 
 
-def show_activations(activations: Activations, layer: str, *, picture: int = 0) -> Figure:
+def plot_activations(activations: Activations, layer: str, *, picture: int = 0) -> Figure:
     """All maps of one layer for one picture, on one scale.
 
     layer    a layer that was captured and has maps: "relu1_2", not "fc3"
@@ -56,7 +56,7 @@ def show_activations(activations: Activations, layer: str, *, picture: int = 0) 
     return feature_wall(one.numpy(), scale, title=f"{layer}: {len(one)} channels of {one.shape[1]} × {one.shape[2]}")
 
 
-def show_attribution(
+def plot_attribution(
     model: nn.Module,
     images: Tensor,
     attributions: Attribution | Iterable[Attribution],

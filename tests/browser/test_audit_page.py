@@ -19,6 +19,7 @@ from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.records import Checkpoint, Origin, Provenance
 from vgg_viz.sections.audit import audit as auditing
+from vgg_viz.studies.request import AuditRequest
 
 pytestmark = pytest.mark.browser
 
@@ -45,7 +46,7 @@ def make(folder: Path) -> None:
     batch = replace(batch, names=tuple(f"{HOSTILE[i % 10]}/{i}.png" for i in range(300)))
     with pytest.MonkeyPatch.context() as patch:  # no file system takes these names for folders
         patch.setattr(auditing, "labelled_pictures", lambda *_, **__: (batch, Origin("given", len(batch))))
-        auditing.audited(folder / "net.pt", out=folder / "out")
+        auditing.build_audit(AuditRequest(source=folder / "net.pt", out=folder / "out"))
 
 
 @pytest.mark.parametrize("width", [1280, 320])

@@ -12,13 +12,13 @@ from fake_page import HOSTILE
 from pages import page_of, problems
 from shared_artefacts import shared_gallery
 
+from vgg_viz.api import compare
 from vgg_viz.data import shapes
 from vgg_viz.gallery.html_text import escape_hidden
 from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.records import Checkpoint, Epoch, Specimen
-from vgg_viz.sections.compare.compare import compare
 
 pytestmark = pytest.mark.browser
 SIDE = 32

@@ -12,11 +12,11 @@ from fake_page import HOSTILE
 from pages import page_of, problems
 from shared_artefacts import shared_gallery
 
+from vgg_viz.api import explain
 from vgg_viz.data import shapes
 from vgg_viz.gallery.html_text import escape_hidden
 from vgg_viz.maths.images import encode_png
 from vgg_viz.models.checkpoint import load, save
-from vgg_viz.sections.explain.explain import explain
 
 pytestmark = pytest.mark.browser
 

@@ -13,11 +13,11 @@ import pytest
 from fake_page import fake_page
 from shared_artefacts import shared_gallery
 
+from vgg_viz.api import report
 from vgg_viz.gallery import write_page as publishing
 from vgg_viz.gallery.page import Page, PageExhibit
 from vgg_viz.gallery.write_page import publish, svg_uri
 from vgg_viz.models.checkpoint import load
-from vgg_viz.sections.report.report import report
 
 pytestmark = pytest.mark.browser
 

@@ -11,12 +11,12 @@ from fake_page import HOSTILE
 from pages import page_of, problems
 from shared_artefacts import shared_gallery
 
+from vgg_viz.api import timeline
 from vgg_viz.data import shapes
 from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.records import Checkpoint, Epoch, Specimen
-from vgg_viz.sections.timeline.timeline import timeline
 from vgg_viz.training.kept_epochs import keep_epoch
 
 pytestmark = pytest.mark.browser
@@ -53,7 +53,7 @@ def make(work: Path) -> None:
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(model(batch.images), batch.labels).backward()
             optimizer.step()
-    timeline(folder, out=work / "out", preset="quick", region="0,0,8,8", of_class=HOSTILE[1])
+    timeline(folder, out=work / "out", preset="quick", region="0,0,8,8", class_name=HOSTILE[1])
 
 
 @pytest.mark.parametrize("width", [1280, 320])

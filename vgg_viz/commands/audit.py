@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from vgg_viz.commands.checkpoint_options import overrides
-from vgg_viz.commands.output import DONE, as_typed, landed, print_json
+from vgg_viz.commands.checkpoint_options import request_keywords
+from vgg_viz.commands.output import DONE, landed, print_json
 from vgg_viz.commands.parser import CHECKPOINT_OR_BUNDLED, Parser, command, positive
 
 
@@ -42,30 +42,25 @@ def words(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status: 0 whatever is found."""
     from vgg_viz.console import Steps
-    from vgg_viz.sections.audit.audit import audited
-    from vgg_viz.sections.report.report import module_device
+    from vgg_viz.sections.audit.audit import build_audit
+    from vgg_viz.studies.request import AuditRequest
 
     with Steps(quiet=options.quiet) as steps:
-        done = audited(
-            options.checkpoint,
-            data=options.data,
-            classes=options.audited,
+        request = AuditRequest(
+            source=options.checkpoint,
+            classes=tuple(options.audited),
             limit=options.limit,
-            out=options.out,
-            seed=options.seed,
-            device=module_device(options.device),
-            overrides=overrides(options),
-            command=as_typed(options),
-            progress=steps,
+            **request_keywords(options, steps),
         )
+        audited = build_audit(request)
     if options.json:
         print_json(
             {
-                **done.facts,
-                "missing": [{"section": title, "reason": reason} for title, reason in done.result.missing],
-                "warnings": done.result.warnings,
+                **audited.facts,
+                "missing": [{"section": title, "reason": reason} for title, reason in audited.result.missing],
+                "warnings": audited.result.warnings,
             }
         )
         return DONE
-    landed(options, done.result)
+    landed(options, audited.result)
     return DONE

@@ -1,4 +1,4 @@
-"""The checkpoint that a command is about, opened as its options say."""
+"""What the options of a command say about its checkpoint, and about the request that is made of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
+    from vgg_viz.gallery.make_section import Progress
     from vgg_viz.records import Checkpoint
 
 
@@ -16,12 +17,12 @@ def opened(options: argparse.Namespace, *, dense: bool = False) -> tuple[Checkpo
     """The checkpoint of `options.checkpoint`, and the network built from it on the device that was asked for."""
     from vgg_viz.models.build import build
     from vgg_viz.models.checkpoint import load
-    from vgg_viz.sections.report.report import module_device
     from vgg_viz.studies.inputs import folder_classes
+    from vgg_viz.studies.request import resolve_device
 
     folder = folder_classes(getattr(options, "data", None))
     checkpoint = load(options.checkpoint, seed=options.seed, folder_classes=folder, **overrides(options))
-    return checkpoint, build(checkpoint, dense=dense).to(module_device(options.device))
+    return checkpoint, build(checkpoint, dense=dense).to(resolve_device(options.device))
 
 
 def overrides(options: argparse.Namespace) -> dict[str, Any]:
@@ -35,6 +36,24 @@ def overrides(options: argparse.Namespace) -> dict[str, Any]:
         "std": options.std,
         "key": options.key,
         "weights": options.weights,
+    }
+
+
+def request_keywords(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    """The keywords that every `Request` takes, from the options that the commands share."""
+    from vgg_viz.commands.output import as_typed
+    from vgg_viz.studies.request import resolve_device
+
+    given = {
+        name: getattr(options, name) for name in ("images", "data", "out", "preset", "seed") if hasattr(options, name)
+    }
+    device = resolve_device(options.device)
+    return {
+        **given,
+        "device": device,
+        "overrides": overrides(options),
+        "command": as_typed(options),
+        "progress": progress,
     }
 
 

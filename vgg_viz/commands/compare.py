@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from vgg_viz.commands.checkpoint_options import overrides
-from vgg_viz.commands.output import as_typed, landed
+from vgg_viz.commands.checkpoint_options import request_keywords
+from vgg_viz.commands.output import landed
 from vgg_viz.commands.parser import Parser, command
 
 
@@ -35,7 +35,7 @@ def words(parser: Parser) -> None:
     group.add_argument(
         "--region", metavar="BOX", help="what may give it away: x0,y0,x1,y1 [px], border[:WIDTH], background or colours"
     )
-    group.add_argument("--class", dest="of_class", metavar="NAME", help="which class")
+    group.add_argument("--class", dest="class_name", metavar="NAME", help="which class")
     group.add_argument(
         "--findings", metavar="FILE", help="instead: what `audit --json` printed, or the truth of planted shapes"
     )
@@ -53,62 +53,44 @@ def words(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
     from vgg_viz.console import Steps
-    from vgg_viz.sections.compare.compare import compare
-    from vgg_viz.sections.report.report import module_device
+    from vgg_viz.sections.compare.compare import build_comparison
+    from vgg_viz.studies.request import PairRequest
 
     if options.second is None:
         return _timeline(options)
     _require_no_run_options(options)
     with Steps(quiet=options.quiet) as steps:
-        result = compare(
-            options.first,
-            options.second,
-            images=options.images,
-            data=options.data,
-            out=options.out,
-            preset=options.preset,
-            seed=options.seed,
-            device=module_device(options.device),
-            overrides=overrides(options),
-            command=as_typed(options),
-            progress=steps,
-        )
+        request = PairRequest(first=options.first, second=options.second, **request_keywords(options, steps))
+        result = build_comparison(request)
     return landed(options, result)
 
 
 def _timeline(options: argparse.Namespace) -> int:
     from vgg_viz.console import Steps
-    from vgg_viz.sections.report.report import module_device
-    from vgg_viz.sections.timeline.timeline import timeline
+    from vgg_viz.sections.timeline.timeline import build_timeline
+    from vgg_viz.studies.request import RunRequest
 
     with Steps(quiet=options.quiet) as steps:
-        found = timeline(
-            options.first,
-            images=options.images,
-            data=options.data,
-            out=options.out,
-            preset=options.preset,
-            seed=options.seed,
-            device=module_device(options.device),
-            overrides=overrides(options),
+        request = RunRequest(
+            run=options.first,
             region=options.region,
-            of_class=options.of_class,
-            suspected=options.findings,
-            command=as_typed(options),
-            progress=steps,
+            class_name=options.class_name,
+            findings=options.findings,
+            **request_keywords(options, steps),
         )
+        timeline = build_timeline(request)
     facts = {
-        "epochs": found.epochs,
-        "findings": [{"level": finding.level, "text": finding.text} for finding in found.findings],
-        "series": found.series,
+        "epochs": timeline.epochs,
+        "findings": [{"level": finding.level, "text": finding.text} for finding in timeline.findings],
+        "series": timeline.series,
     }
-    return landed(options, found.result, facts)
+    return landed(options, timeline.result, facts)
 
 
 def _require_no_run_options(options: argparse.Namespace) -> None:
     from vgg_viz.errors import InputRefused
 
-    about = {"--region": options.region, "--class": options.of_class, "--findings": options.findings}
+    about = {"--region": options.region, "--class": options.class_name, "--findings": options.findings}
     given = [name for name, value in about.items() if value is not None]
     if given:
         raise InputRefused(

@@ -8,7 +8,6 @@ import sys
 from vgg_viz.commands.checkpoint_options import opened
 from vgg_viz.commands.output import DONE, print_json
 from vgg_viz.commands.parser import CHECKPOINT_OR_BUNDLED, Parser, command, positive
-from vgg_viz.errors import InputRefused
 
 
 def words(parser: Parser) -> None:
@@ -29,23 +28,19 @@ def words(parser: Parser) -> None:
 )
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
-    from vgg_viz.capture.predict import predict_logits
-    from vgg_viz.studies.evaluation import summary
-    from vgg_viz.studies.inputs import labelled_pictures, phrase
+    from vgg_viz.studies.evaluation import evaluate
 
     checkpoint, model = opened(options, dense=options.dense)
-    batch, origin = labelled_pictures(checkpoint, options.data, limit=options.limit, seed=options.seed)
-    if batch is None or batch.labels is None:
-        raise InputRefused("the checkpoint carries no labelled pictures to measure on; give some with --data DIR.")
-    for _, reason in batch.skipped:
+    evaluation = evaluate(checkpoint, model, options.data, limit=options.limit, seed=options.seed)
+    for reason in evaluation.skipped:
         print(f"vgg_viz evaluate: left out: {reason}", file=sys.stderr)
-    found = summary(predict_logits(model, batch.images), batch.labels, checkpoint.classes)
+    facts = evaluation.facts
     if options.json:
-        print_json({**found, "measured_on": phrase(origin)})
+        print_json(facts)
     else:
-        low, high = found["interval"]
+        low, high = facts["interval"]
         print(
-            f"{found['top1'] * 100:.2f} % of {found['n']:,} right (95 % interval {low * 100:.1f} to {high * 100:.1f}), "
-            f"top-5 {found['top5'] * 100:.2f} %, calibration error {found['ece'] * 100:.1f} points; {phrase(origin)}"
+            f"{facts['top1'] * 100:.2f} % of {facts['n']:,} right (95 % interval {low * 100:.1f} to {high * 100:.1f}), "
+            f"top-5 {facts['top5'] * 100:.2f} %, calibration error {facts['ece'] * 100:.1f} points; {facts['measured_on']}"
         )
     return DONE

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from vgg_viz.commands.checkpoint_options import overrides
-from vgg_viz.commands.output import DONE, PARTS_MISSING, as_typed, landed, print_json
+from vgg_viz.commands.checkpoint_options import request_keywords
+from vgg_viz.commands.output import DONE, PARTS_MISSING, landed, print_json
 from vgg_viz.commands.parser import CHECKPOINT, Parser, command
 
 
@@ -60,47 +60,44 @@ def words(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
     from vgg_viz.console import Steps
-    from vgg_viz.sections.explain.explain import explain
-    from vgg_viz.sections.report.report import module_device
+    from vgg_viz.sections.explain.explain import build_explanation
+    from vgg_viz.studies.request import PictureRequest
 
     with Steps(quiet=options.quiet) as steps:
-        found = explain(
-            options.checkpoint,
-            options.image,
-            methods=options.methods,
+        request = PictureRequest(
+            source=options.checkpoint,
+            image=options.image,
+            methods=tuple(options.methods),
             target=options.target,
             against=options.against,
             unit=options.unit,
             layer=options.layer,
-            out=options.out,
             force=options.force,
-            preset=options.preset,
-            seed=options.seed,
-            device=module_device(options.device),
-            overrides=overrides(options),
-            command=as_typed(options),
-            progress=steps,
+            **request_keywords(options, steps),
         )
-    if found.result is not None and not options.json:
-        return landed(options, found.result)
-    for warning in found.warnings:
+        explained = build_explanation(request)
+    if explained.result is not None and not options.json:
+        return landed(options, explained.result)
+    for warning in explained.warnings:
         print(f"vgg_viz explain: {warning}", file=sys.stderr)
-    missing = found.result.missing if found.result is not None else ()
+    missing = explained.result.missing if explained.result is not None else ()
     if options.json:
-        index = None if found.result is None else str(found.result.index)
+        index = None if explained.result is None else str(explained.result.index)
         print_json(
             {
-                **found.facts,
+                **explained.facts,
                 "index": index,
-                "files": [str(file) for file in found.files],
-                "warnings": found.warnings,
+                "files": [str(file) for file in explained.files],
+                "warnings": explained.warnings,
                 "missing": [{"section": title, "reason": reason} for title, reason in missing],
             }
         )
     else:
-        print(found.files[0])
+        print(explained.files[0])
     if options.open:
         import webbrowser
 
-        webbrowser.open((found.result.index if found.result is not None else found.files[0]).resolve().as_uri())
+        webbrowser.open(
+            (explained.result.index if explained.result is not None else explained.files[0]).resolve().as_uri()
+        )
     return PARTS_MISSING if missing else DONE

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from vgg_viz.commands.checkpoint_options import overrides
-from vgg_viz.commands.output import as_typed, landed
+from vgg_viz.commands.checkpoint_options import request_keywords
+from vgg_viz.commands.output import landed
 from vgg_viz.commands.parser import CHECKPOINT_OR_BUNDLED, Parser, command, seconds
 
 
@@ -42,23 +42,17 @@ def words(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
     from vgg_viz.console import Steps
-    from vgg_viz.sections.report.report import module_device, report
+    from vgg_viz.sections.report.report import build_report
+    from vgg_viz.studies.request import ReportRequest
 
     with Steps(quiet=options.quiet) as steps:
-        result = report(
-            options.checkpoint,
-            images=options.images,
-            data=options.data,
-            out=options.out,
-            preset=options.preset,
-            seed=options.seed,
-            device=module_device(options.device),
-            overrides=overrides(options),
+        request = ReportRequest(
+            source=options.checkpoint,
             one_file=options.standalone,
-            keep=not options.no_maps,
+            keep_maps=not options.no_maps,
             budget=options.budget,
             began=options.began,
-            command=as_typed(options),
-            progress=steps,
+            **request_keywords(options, steps),
         )
+        result = build_report(request)
     return landed(options, result)

@@ -40,10 +40,10 @@ def run(options: argparse.Namespace) -> int:
     from vgg_viz.serve import require_extra
 
     require_extra()
-    from vgg_viz.sections.report.report import module_device
     from vgg_viz.serve.application import application
     from vgg_viz.serve.galleries import offer
     from vgg_viz.serve.listening import listening, server
+    from vgg_viz.studies.request import resolve_device
 
     galleries, source, said = offer(options.folder, options.checkpoint)
     live = None
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
         from vgg_viz.serve.network import Network
 
         checkpoint = load(source or None, seed=options.seed, **overrides(options))
-        live = Live(Network(checkpoint, device=module_device(options.device), seed=options.seed))
+        live = Live(Network(checkpoint, device=resolve_device(options.device), seed=options.seed))
     with listening(options.host, options.port) as (sock, place):
         notes = [] if options.quiet else [f"{said} Ctrl-C ends it."]
         if not place.loopback:

@@ -55,7 +55,7 @@ def keeping(text: str) -> int:
 )
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
-    from vgg_viz.sections.report.report import module_device
+    from vgg_viz.studies.request import resolve_device
     from vgg_viz.training.loop import train
     from vgg_viz.training.recipe import usual_recipe
 
@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
         resume=options.resume,
         shortcut=planted_shortcut(options),
         quiet=options.quiet,
-        device=module_device(options.device),
+        device=resolve_device(options.device),
     )
     best = max(checkpoint.history, key=lambda epoch: epoch.val_accuracy)
     if options.json:

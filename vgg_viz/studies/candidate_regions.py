@@ -13,6 +13,7 @@ from vgg_viz.data.shortcuts import from_provenance, truth
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.shortcuts.region import Region
 from vgg_viz.shortcuts.region_text import parse_region, region_of
+from vgg_viz.studies.request import RunRequest
 
 MOST = 4  # suspects of one file that are tested
 LARGEST_FILE = 20_000_000  # bytes
@@ -34,16 +35,14 @@ class Suspect:
     pictures: int | None = None
 
 
-def suspects(
-    region: str | None, name: str | None, file: str | Path | None, classes: Sequence[str], side: int
-) -> tuple[Suspect, ...]:
-    """The suspects of the user's options; () where none is named.
+def suspects(request: RunRequest, classes: Sequence[str], side: int) -> tuple[Suspect, ...]:
+    """The suspects that a request names: its region of a class, and those in its file of findings; () where it names none.
 
-    region  as `parse_region` reads it
-    name    of the class; needed with a region
-    file    JSON of `audit --json`, or the truth that `data shapes --shortcut` writes
-    raises  InputRefused, UnknownName
+    Raises:
+        InputRefused: A region without a class, a class without a region, or a file of no findings.
+        UnknownName: The class is none of `classes`.
     """
+    region, name, file = request.region, request.class_name, request.findings
     if (region is None) != (name is None):
         given, lacking = ("--region", "--class NAME") if region is not None else ("--class", "--region x0,y0,x1,y1")
         raise InputRefused(f"{given} came without {lacking}; a shortcut is a region of one class, give both.")

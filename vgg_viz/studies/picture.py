@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from vgg_viz.capture.predict import predict_logits
@@ -26,8 +24,9 @@ from vgg_viz.studies.inputs import in_channels
 from vgg_viz.studies.opening import opened
 from vgg_viz.studies.perturbation_path import COARSE, FINE, Removal, blur, removal
 from vgg_viz.studies.picture_maps import Maps, compute
-from vgg_viz.studies.picture_request import Question, understood
+from vgg_viz.studies.picture_request import Question, parse_question
 from vgg_viz.studies.preset import LARGE_GIGAMACS, PRESETS
+from vgg_viz.studies.request import PictureRequest
 
 LONGEST_SIDE = 8  # times the shorter one: what is cut off anyway is not resized first
 
@@ -91,37 +90,23 @@ class Explanation:
         return on_picture(given, one.layer, fields_of(self.rows), self.size)[0]
 
 
-def explained(
-    source: str | os.PathLike[str] | None,
-    image: str | os.PathLike[str],
-    *,
-    methods: Sequence[str] = (),
-    target: str | int | None = None,
-    against: str | int | None = None,
-    unit: str | None = None,
-    layer: str | None = None,
-    preset: str = "standard",
-    seed: int = 0,
-    device: str | torch.device = "cpu",
-    overrides: Mapping[str, Any] | None = None,
-) -> Explanation:
+def explain_picture(request: PictureRequest) -> Explanation:
     """Open, ask and measure; nothing is painted or written yet.
 
-    source   checkpoint file, a variant's name, or None for the bundled Tiny VGG
-    image    a picture file
-    others   as on the command line, see `question.understood`
-    raises   InputRefused and its kin
+    Raises:
+        InputRefused: And its kin: for the checkpoint, the picture, or what is asked of it.
     """
+    preset, seed, device = request.preset, request.seed, request.device
     if preset not in PRESETS:
         raise UnknownName("preset", preset, PRESETS)
     clock = [time.perf_counter()]
-    own = opened(source, seed=seed, overrides=overrides)
+    own = opened(request.source, seed=seed, overrides=request.overrides)
     checkpoint = own.checkpoint
     model = build(checkpoint).to(device)
     rows = geometry(model)
     clock.append(time.perf_counter())
-    batch, original, warnings = prepared(Path(image), checkpoint)
-    question = understood(model, checkpoint.classes, by=methods, target=target, against=against, layer=layer, unit=unit)
+    batch, original, warnings = prepared(Path(request.image), checkpoint)
+    question = parse_question(model, checkpoint.classes, request)
     clock.append(time.perf_counter())
     found = compute(model, batch.images.to(device), question, rows, seed=seed, channels=preset != "quick")
     clock.append(time.perf_counter())

@@ -18,7 +18,7 @@ from vgg_viz.capture.hooks import evaluating, frozen, hearing, meeting
 from vgg_viz.errors import InputRefused
 from vgg_viz.models.geometry import LayerGeometry
 from vgg_viz.records import Attribution, LayerChoice, Neuron
-from vgg_viz.studies.picture_request import Classes, Question, settled
+from vgg_viz.studies.picture_request import Classes, Question, resolve_classes
 
 UNIT = -1  # in place of a class index where the maps are about a unit
 
@@ -109,7 +109,7 @@ def compute(
         model, image, question.unit or "predicted", layers=every, keep=[layer], cams=cams, relu=False
     )
     logits = first.activations.logits[0].float().cpu()
-    classes = None if question.unit else settled(question, logits)
+    classes = None if question.unit else resolve_classes(question, logits)
     leading = UNIT if classes is None else classes.predicted
     maps: dict[tuple[str, int], Attribution] = {}
     passes = 2.0

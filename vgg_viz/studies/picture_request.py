@@ -19,6 +19,7 @@ from vgg_viz.data.folder import match_classes
 from vgg_viz.errors import DataRefused, InputRefused, UnknownName
 from vgg_viz.models.names import find
 from vgg_viz.records import Neuron
+from vgg_viz.studies.request import PictureRequest
 
 USUAL = ("grad_cam", "saliency")
 OF_A_UNIT = (
@@ -64,28 +65,23 @@ class Classes:
         return tuple(dict.fromkeys((self.predicted, self.expected, *self.pair)))
 
 
-def understood(
-    model: nn.Module,
-    names: Sequence[str],
-    *,
-    by: Sequence[str] = (),
-    target: str | int | None = None,
-    against: str | int | None = None,
-    layer: str | None = None,
-    unit: str | None = None,
-) -> Question:
+def parse_question(model: nn.Module, names: Sequence[str], request: PictureRequest) -> Question:
     """The words of a reader as a question.
 
-    names            of the classes, in the order of the outputs
-    by               methods, also several in one word with commas between them; none: the usual ones
-    target, against  a class by its name or its index, "predicted" or "runner-up"
-    unit             as `attribution.asked` reads it: conv5_3:12, or conv5_3:12:3,4
-    raises           UnknownName for a class, method or layer; InputRefused for an empty name of a method, a layer without a map or above the unit, for one
-                     class against itself, and for a unit together with a class
+    Args:
+        model: The network that is asked.
+        names: Of its classes, in the order of the outputs.
+        request: What is asked: its methods, target, against, layer and unit.
+
+    Raises:
+        UnknownName: For a class, method or layer.
+        InputRefused: For an empty name of a method, a layer without a map or above the unit, one class against itself, and for a unit
+            together with a class.
     """
+    target, against, layer, unit = request.target, request.against, request.layer, request.unit
     methods()
-    asked_by = tuple(dict.fromkeys(name for word in by for name in re.split(r"[,\s]+", word) if name))
-    if by and not asked_by:
+    asked_by = tuple(dict.fromkeys(name for word in request.methods for name in re.split(r"[,\s]+", word) if name))
+    if request.methods and not asked_by:
         raise InputRefused(
             "--method came without a name; give one, such as grad_cam, or leave it out for the usual two."
         )
@@ -134,7 +130,7 @@ def class_of(names: Sequence[str], word: str | int) -> str | int:
     return found
 
 
-def settled(question: Question, logits: Tensor) -> Classes:
+def resolve_classes(question: Question, logits: Tensor) -> Classes:
     """The classes, now that the logits (K,) are there.
 
     Expected is the target; where the network agrees with it, or nothing was said, the class it is set against, else the

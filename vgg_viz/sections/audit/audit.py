@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vgg_viz.data.annotations import truth_kind
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.gallery.build import GalleryResult, Study, build
 from vgg_viz.gallery.folder import folder_name
 from vgg_viz.gallery.index import require_index_place
-from vgg_viz.gallery.make_section import Progress
 from vgg_viz.models.build import build as network
 from vgg_viz.models.vgg import title
 from vgg_viz.number_text import counted, percent
@@ -26,6 +22,7 @@ from vgg_viz.studies.audit_case import Case
 from vgg_viz.studies.inputs import folder_classes, labelled_pictures, left_out, phrase
 from vgg_viz.studies.opening import opened
 from vgg_viz.studies.preset import PRESETS
+from vgg_viz.studies.request import AuditRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,35 +33,23 @@ class Audited:
     facts: Mapping[str, Any]
 
 
-def audited(
-    source: str | os.PathLike[str] | None,
-    *,
-    data: str | os.PathLike[str] | None = None,
-    classes: Sequence[str] = (),
-    limit: int = 600,
-    out: str | os.PathLike[str] = "gallery",
-    seed: int = 0,
-    device: str | torch.device = "cpu",
-    overrides: Mapping[str, Any] | None = None,
-    command: str = "",
-    progress: Progress | None = None,
-) -> Audited:
+def build_audit(request: AuditRequest) -> Audited:
     """Audit a checkpoint: `<out>/<stem>-audit/index.html` with figures and numbers.
 
-    data      an ImageFolder, "shapes", or None: what the checkpoint carries
-    classes   names of those to search; none: all that have enough pictures
-    limit     pictures at most, evenly over classes
-    raises    InputRefused and its kin before anything is written
+    Raises:
+        InputRefused: And its kin, before anything is written.
+        OutputRefused: Writing failed; nothing has changed then.
     """
     started = time.perf_counter()
-    require_index_place(Path(out))
-    own = opened(source, seed=seed, overrides={"folder_classes": folder_classes(data), **(overrides or {})})
+    out, data, seed, progress = Path(request.out), request.data, request.seed, request.progress
+    require_index_place(out)
+    own = opened(request.source, seed=seed, overrides={"folder_classes": folder_classes(data), **request.overrides})
     checkpoint = own.checkpoint
-    wanted = _indices(classes, checkpoint.classes)
-    batch, origin = labelled_pictures(checkpoint, data, limit=limit, seed=seed)
+    wanted = _indices(request.classes, checkpoint.classes)
+    batch, origin = labelled_pictures(checkpoint, data, limit=request.limit, seed=seed)
     if batch is None or batch.labels is None:
         raise InputRefused("the checkpoint carries no labelled pictures to look at; give some with --data DIR.")
-    model = network(checkpoint).to(device)
+    model = network(checkpoint).to(request.device)
     steps = (lambda text: progress(text.capitalize(), 0, 6)) if progress else None
     seen = audit(model, batch, classes=wanted, seed=seed, progress=steps)
     found = [as_json(one, seen, checkpoint.classes) for one in seen.findings]
@@ -77,8 +62,8 @@ def audited(
         {"": own},
         PRESETS["standard"],
         seed,
-        str(device),
-        command=command,
+        str(request.device),
+        command=request.command,
         started=started,
         facts=lambda: _facts(seen),
         verdict=lambda _made: summary(seen, checkpoint.classes),
@@ -89,7 +74,7 @@ def audited(
         origin=(("Objects", _objects(seen)), ("Heat maps", _maps(seen))),
         more=lambda: {"audit": found},
     )
-    result = build(study, out=Path(out), progress=progress).result
+    result = build(study, out=out, progress=progress).result
     facts = {
         "findings": found,
         "measured_on": phrase(origin),

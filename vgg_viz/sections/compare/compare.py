@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from vgg_viz.gallery.build import GalleryResult, Study, build
 from vgg_viz.gallery.folder import folder_name
 from vgg_viz.gallery.index import require_index_place
-from vgg_viz.gallery.make_section import Progress
 from vgg_viz.models.build import build as network
 from vgg_viz.models.geometry import geometry
 from vgg_viz.sections.compare.live import live
@@ -23,34 +17,20 @@ from vgg_viz.studies.opening import opened as opened_source
 from vgg_viz.studies.pair import Network, Pair
 from vgg_viz.studies.pair_inputs import columns, given, labelled, opened, shared_classes
 from vgg_viz.studies.preset import preset_for
+from vgg_viz.studies.request import PairRequest
 
 
-def compare(
-    first: str | os.PathLike[str],
-    second: str | os.PathLike[str],
-    *,
-    images: str | os.PathLike[str] | None = None,
-    data: str | os.PathLike[str] | None = None,
-    out: str | os.PathLike[str] = "gallery",
-    preset: str = "standard",
-    seed: int = 0,
-    device: str | torch.device = "cpu",
-    overrides: Mapping[str, Any] | None = None,
-    command: str = "",
-    progress: Progress | None = None,
-) -> GalleryResult:
+def build_comparison(request: PairRequest) -> GalleryResult:
     """Set two checkpoints before the same pictures: `<out>/<first>-vs-<second>/index.html` with figures and numbers.
 
-    first, second  checkpoint files, or variants' names; A and B on the page
-    images         a folder of pictures, or one: what the maps look into
-    data           an ImageFolder, or "shapes": what both are measured on; None: what the checkpoints carry
-    overrides      keywords of `load`, for both
-    command        as the reader would type it; shown on the page
-    raises         InputRefused and its kin before anything is written; OutputRefused when writing fails: nothing has changed then
+    Raises:
+        InputRefused: And its kin, before anything is written.
+        OutputRefused: Writing failed; nothing has changed then.
     """
     started = time.perf_counter()
-    require_index_place(Path(out))
-    pair, warnings = _paired(first, second, images, data, preset, seed, device, overrides or {})
+    out = Path(request.out)
+    require_index_place(out)
+    pair, warnings = open_pair(request)
     a, b = pair.a, pair.b
     study = Study(
         "comparison",
@@ -60,9 +40,9 @@ def compare(
         f"A: {a.name}, {a.title}; B: {b.name}, {b.title}; {len(pair.classes):,} shared classes",
         {"A": a.source, "B": b.source},
         pair.preset,
-        seed,
-        str(device),
-        command=command,
+        request.seed,
+        str(request.device),
+        command=request.command,
         started=started,
         facts=lambda: _facts(pair),
         verdict=lambda made: [*headline(pair), *(finding for part in made for finding in part.findings)],
@@ -73,31 +53,22 @@ def compare(
         explorer=lambda: live(pair),
         explorer_name="both networks",
     )
-    return build(study, out=Path(out), progress=progress).result
+    return build(study, out=out, progress=request.progress).result
 
 
-def _paired(
-    first: str | os.PathLike[str],
-    second: str | os.PathLike[str],
-    images: str | os.PathLike[str] | None,
-    data: str | os.PathLike[str] | None,
-    preset: str,
-    seed: int,
-    device: str | torch.device,
-    overrides: Mapping[str, Any],
-) -> tuple[Pair, list[str]]:
-    """Everything that the user named, opened; whatever is refused is refused here."""
-    folder, painted = opened(data)
-    named = {"folder_classes": folder_classes(data), **overrides}
-    sources = [opened_source(given, seed=seed, overrides=named) for given in (first, second)]
+def open_pair(request: PairRequest) -> tuple[Pair, list[str]]:
+    """Everything that the user named, opened, with warnings; whatever is refused is refused here."""
+    folder, painted = opened(request.data)
+    named = {"folder_classes": folder_classes(request.data), **request.overrides}
+    sources = [opened_source(given, seed=request.seed, overrides=named) for given in (request.first, request.second)]
     a, b = (source.checkpoint for source in sources)
     places = shared_classes(a, b, folder)
-    models = [network(checkpoint).to(device) for checkpoint in (a, b)]
+    models = [network(checkpoint).to(request.device) for checkpoint in (a, b)]
     gigamacs = sum(row.macs for model in models for row in geometry(model)) / 1e9
-    chosen = preset_for(preset, gigamacs)
+    chosen = preset_for(request.preset, gigamacs)
     limit = max(16, min(chosen.evaluated, int(chosen.gigamacs / max(gigamacs, 1e-9))))
-    pictures, warnings = labelled(a, b, places, folder, painted=painted, limit=limit, seed=seed)
-    looked, more = given(a, b, images, chosen)
+    pictures, warnings = labelled(a, b, places, folder, painted=painted, limit=limit, seed=request.seed)
+    looked, more = given(a, b, request.images, chosen)
     names = [source.title for source in sources]
     if names[0] == names[1] and sources[0].sha256 != sources[1].sha256:  # two runs leave two files of one name
         names = [f"{name} ({source.sha256[:6]})" for name, source in zip(names, sources, strict=True)]
@@ -106,7 +77,7 @@ def _paired(
         for letter, name, source, model, column in zip("AB", names, sources, models, columns(places), strict=True)
     ]
     classes = tuple(a.classes[index] for index in places)
-    return Pair(networks[0], networks[1], classes, pictures, looked, chosen, seed), [*warnings, *more]
+    return Pair(networks[0], networks[1], classes, pictures, looked, chosen, request.seed), [*warnings, *more]
 
 
 def _facts(pair: Pair) -> tuple[tuple[str, str], ...]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from vgg_viz.atomic import whole_file
 from vgg_viz.errors import OutputRefused
@@ -18,7 +15,6 @@ from vgg_viz.figures.write import pdf, png, svg
 from vgg_viz.gallery.build import GalleryResult, Study, build
 from vgg_viz.gallery.folder import folder_name
 from vgg_viz.gallery.index import require_index_place
-from vgg_viz.gallery.make_section import Progress
 from vgg_viz.maths.images import SUFFIXES
 from vgg_viz.models.checkpoint import sha256
 from vgg_viz.models.vgg import title
@@ -27,8 +23,9 @@ from vgg_viz.sections.explain import maps, summary_figure
 from vgg_viz.sections.explain.facts import facts
 from vgg_viz.sections.explain.summary import findings
 from vgg_viz.studies import saved_maps
-from vgg_viz.studies.picture import Explanation, explained
+from vgg_viz.studies.picture import Explanation, explain_picture
 from vgg_viz.studies.preset import PRESETS
+from vgg_viz.studies.request import PictureRequest
 
 FIGURES = (".png", ".svg", ".pdf")
 
@@ -48,41 +45,20 @@ class Explained:
     warnings: tuple[str, ...]
 
 
-def explain(
-    source: str | os.PathLike[str] | None,
-    image: str | os.PathLike[str],
-    *,
-    methods: Sequence[str] = (),
-    target: str | int | None = None,
-    against: str | int | None = None,
-    unit: str | None = None,
-    layer: str | None = None,
-    out: str | os.PathLike[str] = "gallery",
-    force: bool = False,
-    preset: str = "standard",
-    seed: int = 0,
-    device: str | torch.device = "cpu",
-    overrides: Mapping[str, Any] | None = None,
-    command: str = "",
-    progress: Progress | None = None,
-) -> Explained:
+def build_explanation(request: PictureRequest) -> Explained:
     """One picture explained: `<out>/<checkpoint>-<picture>/index.html`, or the sheet alone where `out` ends in .png, .svg or .pdf.
 
-    source   checkpoint file, a variant's name, or None for the bundled Tiny VGG
-    image    a picture file
-    methods  names of `attribution.methods()`, the leading one first; none: Grad-CAM and saliency
-    target   the class that it should be, by name or index; None: nobody says
-    against  the class whose evidence is subtracted in the difference; None: see `question.settled`
-    unit     what the maps are about in place of classes: conv5_3:12 for a channel, conv5_3:12:3,4 for one place of it
-    preset   "quick" leaves out the runs with parts of the picture hidden, and the channels
-    force    replace the figure `out` where it exists
-    raises   InputRefused and its kin before anything is written; OutputRefused when writing fails: nothing has changed then
+    The preset "quick" leaves out the runs with parts of the picture hidden, and the channels.
+
+    Raises:
+        InputRefused: And its kin, before anything is written.
+        OutputRefused: Writing failed; nothing has changed then.
     """
     started = time.perf_counter()
-    place = Path(out)
+    place, progress = Path(request.out), request.progress
     single = place.suffix.lower() in FIGURES
     if single:
-        _require_free(place, force=force)
+        _require_free(place, force=request.force)
     elif place.suffix.lower() in SUFFIXES and not place.is_dir():
         raise OutputRefused(
             f"{place.name!r} is the name of a picture file, and a figure can be .png, .svg or .pdf; choose another --out."
@@ -91,23 +67,11 @@ def explain(
         require_index_place(place)
     if progress:
         progress("Asking the network", 0, 1)
-    found = explained(
-        source,
-        image,
-        methods=methods,
-        target=target,
-        against=against,
-        unit=unit,
-        layer=layer,
-        preset=preset,
-        seed=seed,
-        device=device,
-        overrides=overrides,
-    )
+    found = explain_picture(request)
     if single:
         write_figure(found, place)
         return Explained(None, (place,), facts(found), found.warnings)
-    study = _study(found, Path(image), str(device), command=command, started=started)
+    study = _study(found, request, started)
     built = build(study, out=place, progress=progress)
     folder = built.result.index.parent
     files = tuple(file for file in sorted(folder.rglob("*")) if file.is_file())
@@ -138,7 +102,7 @@ def _require_free(file: Path, *, force: bool) -> None:
         )
 
 
-def _study(found: Explanation, image: Path, device: str, *, command: str, started: float) -> Study:
+def _study(found: Explanation, request: PictureRequest, started: float) -> Study:
     """What the gallery of an explanation is about."""
     passes = found.computed.passes + sum(one.passes for one in (found.removal, *found.others.values()) if one)
     return Study(
@@ -152,13 +116,13 @@ def _study(found: Explanation, image: Path, device: str, *, command: str, starte
             PRESETS["standard"], name=found.preset, palette=False
         ),  # a palette halves a figure's bytes and costs most of its time
         found.seed,
-        device,
-        command=command,
+        str(request.device),
+        command=request.command,
         started=started,
         facts=lambda: _head(found),
         verdict=lambda _made: findings(found),
         classes=found.classes,
-        identity=(found.source.identity, f"picture {sha256(image)}"),
+        identity=(found.source.identity, f"picture {sha256(Path(request.image))}"),
         listed=f"{found.name} ({found.source.title})",
         looked_into=f"{found.name}, {found.original[1]} × {found.original[0]} px",
         warnings=found.warnings,

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vgg_viz.errors import InputRefused
 from vgg_viz.gallery.build import GalleryResult, Study, build
 from vgg_viz.gallery.folder import folder_name
 from vgg_viz.gallery.index import require_index_place
-from vgg_viz.gallery.make_section import Progress, SectionResult
+from vgg_viz.gallery.make_section import SectionResult
 from vgg_viz.models.build import skeleton
 from vgg_viz.models.checkpoint import sha256
 from vgg_viz.models.geometry import geometry
@@ -28,6 +25,7 @@ from vgg_viz.studies.inputs import folder_classes, gather, phrase
 from vgg_viz.studies.kept_run import open_run
 from vgg_viz.studies.opening import source_of
 from vgg_viz.studies.preset import preset_for
+from vgg_viz.studies.request import FilePath, RunRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,51 +38,38 @@ class Timeline:
     findings: tuple[Finding, ...]
 
 
-def timeline(
-    run: str | os.PathLike[str],
-    *,
-    images: str | os.PathLike[str] | None = None,
-    data: str | os.PathLike[str] | None = None,
-    out: str | os.PathLike[str] = "gallery",
-    preset: str = "standard",
-    seed: int = 0,
-    device: str | torch.device = "cpu",
-    overrides: Mapping[str, Any] | None = None,
-    region: str | None = None,
-    of_class: str | None = None,
-    suspected: str | os.PathLike[str] | None = None,
-    command: str = "",
-    progress: Progress | None = None,
-) -> Timeline:
+def build_timeline(request: RunRequest) -> Timeline:
     """Set the network of every kept epoch before the same pictures: `<out>/<run>-timeline/index.html` with figures and numbers.
 
-    run        the folder of a run that has kept its epochs
-    region     of a suspected shortcut: "x0,y0,x1,y1" [px], "border[:WIDTH]", "background" or "colours"; of_class: its class
-    suspected  a file of suspects: what `audit --json` printed, or the truth of `data shapes --shortcut`
-    Other arguments as in `compare`.
-    raises     InputRefused and its kin before anything is written; OutputRefused when writing fails: nothing has changed then
+    Raises:
+        InputRefused: And its kin, before anything is written.
+        OutputRefused: Writing failed; nothing has changed then.
     """
     started = time.perf_counter()
-    require_index_place(Path(out))
-    kept = open_run(run, {"folder_classes": folder_classes(data), **(overrides or {})})
+    out, seed = Path(request.out), request.seed
+    require_index_place(out)
+    kept = open_run(request.run, {"folder_classes": folder_classes(request.data), **request.overrides})
     wanted = kept.checkpoint.architecture
-    named = suspects(
-        region, of_class, None if suspected is None else Path(suspected), kept.checkpoint.classes, wanted.image_side
-    )
+    named = suspects(request, kept.checkpoint.classes, wanted.image_side)
     # What the run itself says was planted is tried in any case: another suspect may be the wrong place.
     known = {(one.region, one.index) for one in named}
     own = planted(kept.checkpoint.provenance.data, kept.checkpoint.classes, wanted.image_side)
     named = (*named, *(one for one in own if (one.region, one.index) not in known))
     gigamacs = sum(row.macs for row in geometry(skeleton(wanted))) / 1e9
-    chosen = preset_for(preset, gigamacs * len(kept.epochs))
+    chosen = preset_for(request.preset, gigamacs * len(kept.epochs))
     material = gather(
-        kept.checkpoint, images=images, data=data, preset=chosen, gigamacs=gigamacs * len(kept.epochs), seed=seed
+        kept.checkpoint,
+        images=request.images,
+        data=request.data,
+        preset=chosen,
+        gigamacs=gigamacs * len(kept.epochs),
+        seed=seed,
     )
     if material.labelled is None and material.looked is None:
         raise InputRefused(
             f"there are no pictures to set before the epochs of {kept.name!r}; give some with --data DIR or --images DIR."
         )
-    walk = Walk(kept, material, chosen, seed, device=device, suspects=named, data=data)
+    walk = Walk(kept, material, chosen, seed, device=request.device, suspects=named, data=request.data)
     warnings = list(material.warnings)
     if kept.left_out:
         are = "is" if kept.left_out == 1 else "are"
@@ -101,11 +86,11 @@ def timeline(
         {"": source_of(kept.files[kept.epochs[-1]], kept.checkpoint)},
         chosen,
         seed,
-        str(device),
-        command=command,
+        str(request.device),
+        command=request.command,
         started=started,
         facts=lambda: _facts(walk),
-        verdict=lambda made: _verdict(made, named, suspected),
+        verdict=lambda made: _verdict(made, named, request.findings),
         classes=walk.classes,
         identity=(f"run of {epochs[0]['sha256']}",),  # the same run, also when it has gone on
         measured_on=material.labelled_from,
@@ -114,14 +99,12 @@ def timeline(
         origin=(("Run", kept.name),),
         more=lambda: {"epochs": epochs},
     )
-    built = build(study, out=Path(out), progress=progress)
+    built = build(study, out=out, progress=request.progress)
     series = {exhibit.slug: exhibit.numbers for part in built.sections for exhibit in part.exhibits}
     return Timeline(built.result, kept.epochs, series, built.findings)
 
 
-def _verdict(
-    made: Sequence[SectionResult], named: Sequence[Suspect], file: str | os.PathLike[str] | None
-) -> tuple[Finding, ...]:
+def _verdict(made: Sequence[SectionResult], named: Sequence[Suspect], file: FilePath | None) -> tuple[Finding, ...]:
     """What the sections found; a shortcut comes right after the first line."""
     found = [(part.section.slug, finding) for part in made for finding in part.findings]
     first, rest = (

@@ -1,0 +1,145 @@
+"""What the user asks for: one frozen request a kind of study, passed whole from the command line to what computes it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from vgg_viz.errors import InputRefused
+from vgg_viz.gallery.make_section import Progress
+
+FilePath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What all studies share.
+
+    Attributes:
+        images: A folder of pictures, or one picture: what is looked into; None: chosen among the labelled ones.
+        data: An ImageFolder, or "shapes": what is measured on; None: what the checkpoint carries.
+        out: The folder of galleries.
+        preset: How much to compute: "quick", "standard" or "full".
+        seed: Of everything random.
+        device: That the network runs on.
+        overrides: Keywords of `load`, which overrule what the file says: arch, classes, image_size, padding, mean, std, key, weights.
+        command: As the reader would type it; shown on the page.
+        progress: Called with (what is being made, how many parts are done, of how many).
+    """
+
+    images: FilePath | None = None
+    data: FilePath | None = None
+    out: FilePath = "gallery"
+    preset: str = "standard"
+    seed: int = 0
+    device: str | torch.device = "cpu"
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    command: str = ""
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportRequest(Request):
+    """A report on one checkpoint.
+
+    Attributes:
+        source: A checkpoint file, a variant's name, or None for the bundled Tiny VGG.
+        one_file: Write the gallery as one file to mail too, where that is light enough.
+        keep_maps: Leave all maps raw beside the page, and finished maps where the report is interrupted.
+        budget: Seconds that it may take: maps and sections that do not fit are left out, and that is said; None: all of it.
+        began: When the budget began to run (time.perf_counter), for a command that had to load first; None: now.
+    """
+
+    source: FilePath | None = None
+    one_file: bool = False
+    keep_maps: bool = True
+    budget: float | None = None
+    began: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairRequest(Request):
+    """A comparison of two checkpoints on the same pictures.
+
+    Attributes:
+        first: A on the page: a checkpoint file, or a variant's name.
+        second: B on the page.
+    """
+
+    first: FilePath
+    second: FilePath
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest(Request):
+    """A timeline of one run.
+
+    Attributes:
+        run: The folder of a run that has kept its epochs.
+        region: Of a suspected shortcut: "x0,y0,x1,y1" [px], "border[:WIDTH]", "background" or "colours".
+        class_name: The class that it gives away; needed with a region.
+        findings: A file of suspects instead: what `audit --json` printed, or the truth of `data shapes --shortcut`.
+    """
+
+    run: FilePath
+    region: str | None = None
+    class_name: str | None = None
+    findings: FilePath | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureRequest(Request):
+    """An explanation of one picture.
+
+    Attributes:
+        source: A checkpoint file, a variant's name, or None for the bundled Tiny VGG.
+        image: A picture file.
+        methods: Names of `attribution.methods()`, also several in one word with commas between them; the first leads; (): the usual ones.
+        target: The class that it should be, by name or index, "predicted" or "runner-up"; None: nobody says.
+        against: The class whose evidence is subtracted in the difference; None: see `picture_request.resolve_classes`.
+        unit: What the maps are about in place of classes: conv5_3:12 for a channel, conv5_3:12:3,4 for one place of it.
+        layer: Where layered methods look, such as conv5_3; None: chosen by map size and receptive field.
+        force: Replace the figure `out` where it exists.
+    """
+
+    image: FilePath
+    source: FilePath | None = None
+    methods: tuple[str, ...] = ()
+    target: str | int | None = None
+    against: str | int | None = None
+    unit: str | None = None
+    layer: str | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRequest(Request):
+    """An audit: where does the network look?
+
+    Attributes:
+        source: A checkpoint file, a variant's name, or None for the bundled Tiny VGG.
+        classes: Names of those to search; (): all that have enough pictures.
+        limit: Pictures at most, evenly over the classes.
+    """
+
+    source: FilePath | None = None
+    classes: tuple[str, ...] = ()
+    limit: int = 600
+
+
+def resolve_device(name: str) -> str:
+    """The device called `name`; "auto" is the best there is.
+
+    Raises:
+        InputRefused: The device is not available here.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(name, False):
+        raise InputRefused(f"device {name!r} is not available here; use --device cpu or auto.")
+    return name
