@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import re
 import subprocess
@@ -445,6 +446,27 @@ def test_a_name_of_the_front_door_stays_the_function_however_often_it_is_used():
     # A room's module takes the place of a name that is spelt like it, as soon as the room is imported.
     done = subprocess.run([sys.executable, "-c", USED_TWICE], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("function", "request_type"),
+    [
+        ("report", "ReportRequest"),
+        ("compare", "PairRequest"),
+        ("timeline", "RunRequest"),
+        ("explain", "PictureRequest"),
+        ("audit", "AuditRequest"),
+    ],
+)
+def test_a_function_of_the_front_door_takes_what_its_request_holds(function, request_type):
+    from vgg_viz.studies import request
+
+    fields = {field.name: field for field in dataclasses.fields(getattr(request, request_type))}
+    parameters = inspect.signature(getattr(vgg_viz, function)).parameters
+    assert set(parameters) == set(fields) - {"command", "began"}, "those two are the command line's own"
+    for name, parameter in parameters.items():
+        if parameter.default is not parameter.empty and name not in ("overrides", "source"):
+            assert parameter.default == fields[name].default, name
 
 
 def test_a_name_that_the_front_door_does_not_know_is_an_attribute_error():

@@ -20,10 +20,7 @@ class Request:
     """What all studies share.
 
     Attributes:
-        images: A folder of pictures, or one picture: what is looked into; None: chosen among the labelled ones.
-        data: An ImageFolder, or "shapes": what is measured on; None: what the checkpoint carries.
         out: The folder of galleries.
-        preset: How much to compute: "quick", "standard" or "full".
         seed: Of everything random.
         device: That the network runs on.
         overrides: Keywords of `load`, which overrule what the file says: arch, classes, image_size, padding, mean, std, key, weights.
@@ -31,10 +28,7 @@ class Request:
         progress: Called with (what is being made, how many parts are done, of how many).
     """
 
-    images: FilePath | None = None
-    data: FilePath | None = None
     out: FilePath = "gallery"
-    preset: str = "standard"
     seed: int = 0
     device: str | torch.device = "cpu"
     overrides: Mapping[str, Any] = field(default_factory=dict)
@@ -43,7 +37,22 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReportRequest(Request):
+class PicturesRequest(Request):
+    """What the studies of many pictures share.
+
+    Attributes:
+        images: A folder of pictures, or one picture: what is looked into; None: chosen among the labelled ones.
+        data: An ImageFolder, or "shapes": what is measured on; None: what the checkpoint carries.
+        preset: How much to compute: "quick", "standard" or "full".
+    """
+
+    images: FilePath | None = None
+    data: FilePath | None = None
+    preset: str = "standard"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportRequest(PicturesRequest):
     """A report on one checkpoint.
 
     Attributes:
@@ -62,7 +71,7 @@ class ReportRequest(Request):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PairRequest(Request):
+class PairRequest(PicturesRequest):
     """A comparison of two checkpoints on the same pictures.
 
     Attributes:
@@ -75,7 +84,7 @@ class PairRequest(Request):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunRequest(Request):
+class RunRequest(PicturesRequest):
     """A timeline of one run.
 
     Attributes:
@@ -103,6 +112,7 @@ class PictureRequest(Request):
         against: The class whose evidence is subtracted in the difference; None: see `picture_request.resolve_classes`.
         unit: What the maps are about in place of classes: conv5_3:12 for a channel, conv5_3:12:3,4 for one place of it.
         layer: Where layered methods look, such as conv5_3; None: chosen by map size and receptive field.
+        preset: How much to compute; "quick" leaves out the runs with parts of the picture hidden, and the channels.
         force: Replace the figure `out` where it exists.
     """
 
@@ -113,6 +123,7 @@ class PictureRequest(Request):
     against: str | int | None = None
     unit: str | None = None
     layer: str | None = None
+    preset: str = "standard"
     force: bool = False
 
 
@@ -122,11 +133,13 @@ class AuditRequest(Request):
 
     Attributes:
         source: A checkpoint file, a variant's name, or None for the bundled Tiny VGG.
+        data: An ImageFolder, or "shapes": what is searched; None: what the checkpoint carries.
         classes: Names of those to search; (): all that have enough pictures.
         limit: Pictures at most, evenly over the classes.
     """
 
     source: FilePath | None = None
+    data: FilePath | None = None
     classes: tuple[str, ...] = ()
     limit: int = 600
 
