@@ -10,12 +10,12 @@ from vgg_viz.data.annotations import object_area, true_line, truth_kind, where_w
 from vgg_viz.figures.attention import Row, methods_side_by_side
 from vgg_viz.figures.image_grid import pixels
 from vgg_viz.gallery.sections import section
+from vgg_viz.gallery.texts import Texts
 from vgg_viz.gallery.viewer import payload_json
 from vgg_viz.maths.change import map_entropy
 from vgg_viz.maths.heatmaps import PIXELS_INSIDE, Scale, shared_scale
 from vgg_viz.maths.metrics import bootstrap_interval, mass_inside, rank_correlation
-from vgg_viz.number_text import counted, percent
-from vgg_viz.records import Batch, Caption, Column, Exhibit, Table
+from vgg_viz.records import Batch, Column, Exhibit, Table
 from vgg_viz.sections.compare.depth import by_layer, comparable
 from vgg_viz.sections.compare.flipped import flipped
 from vgg_viz.sections.compare.viewer import payload
@@ -23,123 +23,110 @@ from vgg_viz.studies.pair import Pair, Pictures
 from vgg_viz.studies.pair_maps import TIMES, GradCamPair, grad_cams
 from vgg_viz.studies.subject import picked, spread
 
+TEXTS = Texts(__name__)
 SAMPLED = 64  # pictures over which maps are compared in numbers; a large network gets as many as are looked into
 
 
-@section(
-    "attention",
-    study="comparison",
-    title="Attention",
-    order=40,
-    lead="The same picture, the same class, two networks: where does each find its evidence?",
-)
+@section("attention", study="comparison", order=40)
 def attention(pair: Pair) -> Iterator[Exhibit]:
     """The viewer, photographs with both maps and their difference, and the same in numbers over more pictures."""
-    batch, side = pair.view, max(pair.a.side, pair.b.side)
-    said = [network.answers(part) for network, part in ((pair.a, pair.looked.a), (pair.b, pair.looked.b))]
-    asked = _asked(batch, said)
-    maps = {name: grad_cams(pair, pair.looked, classes, side) for name, classes in asked.items()}
-    yield _viewer(pair, batch, said, asked, maps)
-    name = next(iter(asked))
-    yield _rows(pair, batch, said, asked[name], maps[name], "true class" if name == "true" else "class that A chose")
+    side = max(pair.a.side, pair.b.side)
+    logits = [network.answers(part) for network, part in ((pair.a, pair.looked.a), (pair.b, pair.looked.b))]
+    targets = _targets(pair.view, logits)
+    maps = {name: grad_cams(pair, pair.looked, classes, side) for name, classes in targets.items()}
+    yield _viewer(pair, logits, targets, maps)
+    first = next(iter(targets))
+    yield _pictures(pair, logits, targets[first], maps[first])
     if pair.labelled is not None:
-        if (turned := flipped(pair)) is not None:
-            yield turned
+        if (exhibit := flipped(pair)) is not None:
+            yield exhibit
         sample, classes = _sample(pair)
         yield _agreement(pair, side, sample, classes)
         if comparable(pair):
             yield by_layer(pair, sample, classes)
 
 
-def _asked(batch: Batch, said: list[Tensor]) -> dict[str, Tensor]:
+def _targets(batch: Batch, logits: list[Tensor]) -> dict[str, Tensor]:
     """The classes that maps are made for: the true one where it is known, and what either network chose."""
-    chosen = {f"{letter}-chosen": logits.argmax(1) for letter, logits in zip("AB", said, strict=True)}
+    chosen = {f"{letter}-chosen": scores.argmax(1) for letter, scores in zip("AB", logits, strict=True)}
     return chosen if batch.labels is None else {"true": batch.labels, **chosen}
 
 
-def _layers_said(pair: Pair) -> str:
-    a, b = (network.report_layer() for network in (pair.a, pair.b))
-    if a[0] == b[0] and pair.a.side == pair.b.side:
-        return f"at {a[0]} in both"
-    return f"at {a[0]} in A and at {b[0]} in B"
+def _layers_text(pair: Pair) -> str:
+    a, b = (network.report_layer()[0] for network in (pair.a, pair.b))
+    return TEXTS.say("phrases.layers", same=a == b and pair.a.side == pair.b.side, layer_a=a, layer_b=b)
 
 
-def _caveat(pair: Pair) -> str:
-    if pair.same_architecture:
-        return "Larger logits make stronger maps: that one network has more evidence in logits does not make it the better one."
-    return (
-        "The two are different networks: their units see squares of different sizes, and a coarse grid cannot be as sharp as a fine one. In logits, a finer grid also "
-        "spreads the same evidence over more cells."
-    )
+def _caution(pair: Pair) -> str:
+    return TEXTS.say("phrases.caution", same_architecture=pair.same_architecture)
 
 
 # ---------------------------------------------------------------- exhibits
 
 
-def _rows(pair: Pair, batch: Batch, said: list[Tensor], classes: Tensor, found: GradCamPair, asked: str) -> Exhibit:
-    photos = pixels(batch.images)
-    rows = []
-    for i, photo in enumerate(photos):
-        a, b = found.where[:, i]
-        # Of what there is: a map that keeps evidence for a class alone is zero at most places, and zeros would set the scale.
-        there = found.where[:, i][found.where[:, i] > 0]
-        own = shared_scale(
-            there if there.numel() else found.where[:, i],
-            signed=False,
-            unit=TIMES,
-            over="each row",
-            quantile=PIXELS_INSIDE,
-        )
-        signed = Scale(-own.high, own.high, True, TIMES, "each row", own.clipped)
-        answers = "; ".join(_answer(pair, letter, logits[i]) for letter, logits in zip("AB", said, strict=True))
-        start = f"maps for {pair.classes[int(classes[i])]}" + (", the true class" if batch.labels is not None else "")
-        mask = None if batch.masks is None else batch.masks[i].numpy()
-        rows.append(
-            Row(
-                photo,
-                [("A", a.numpy(), own), ("B", b.numpy(), own), ("B minus A", (b - a).numpy(), signed)],
-                f"{start}; {answers}",
-                mask,
-            )
-        )
-    ranks = rank_correlation(found.placed[0], found.placed[1])
-    inside = None if batch.masks is None else [mass_inside(maps, batch.masks) for maps in found.placed]
+def _pictures(pair: Pair, logits: list[Tensor], classes: Tensor, maps: GradCamPair) -> Exhibit:
+    batch = pair.view
+    ranks = rank_correlation(maps.placed[0], maps.placed[1])
+    inside = None if batch.masks is None else [mass_inside(placed, batch.masks) for placed in maps.placed]
     known = ranks[~ranks.isnan()]
-    like = (
-        f"The rank correlation of the two maps is {float(known.mean()):.2f} on average."
-        if known.numel()
-        else "No picture has two maps with an order."
+    class_asked = TEXTS.say("phrases.class_asked", labelled=batch.labels is not None)
+    text = TEXTS.exhibit(
+        "pictures",
+        layers=_layers_text(pair),
+        class_asked=class_asked,
+        outline=true_line(batch),
+        alike=TEXTS.say("pictures.alike", rank=float(known.mean()) if known.numel() else None),
+        caution=_caution(pair),
+        pictures=len(batch),
     )
     return Exhibit(
         "compare-attention",
-        "The same pictures, the same class, both networks",
-        Caption(
-            see=f"Each row is a picture with Grad-CAM of A, of B, and B minus A, {_layers_said(pair)}, asked about the {asked}. A value is a multiple of the map's own mean over the "
-            "picture, and the three maps of a row share one scale, printed below them; every value is painted at the centre of what its unit sees. In the difference red is "
-            "where B has the larger part of its evidence, blue where A has, and where neither has more the photograph is left as it is."
-            + true_line(batch),
-            read=f"{like} Did the evidence move onto the object where an answer became right, and off it where it became wrong? The table has how strong the maps are [logit], "
-            "which the pictures leave out.",
-            cannot=f"{_caveat(pair)} Grad-CAM keeps only evidence for the class.",
+        text.title,
+        text.caption,
+        text.alt,
+        figure=methods_side_by_side(
+            _rows(pair, logits, classes, maps), side=128, title=f"Grad-CAM for the {class_asked}, one scale in each row"
         ),
-        alt=f"{counted(len(photos), 'picture')} with Grad-CAM of A, of B and their signed difference for the {asked}. {like}",
-        figure=methods_side_by_side(rows, side=128, title=f"Grad-CAM for the {asked}, one scale in each row"),
         kind="picture",
-        table=_table(pair, batch, classes, found, ranks, inside),
+        table=_table(pair, classes, maps, ranks, inside),
         numbers={
             "pictures": batch.names,
             "classes": [pair.classes[int(index)] for index in classes],
             "layers": [network.report_layer()[0] for network in (pair.a, pair.b)],
-            "highest_logit": {"a": found.placed[0].amax((1, 2)), "b": found.placed[1].amax((1, 2))},
+            "highest_logit": {"a": maps.placed[0].amax((1, 2)), "b": maps.placed[1].amax((1, 2))},
             "rank_correlation": ranks,
             "inside_mask": None if inside is None else {"a": inside[0], "b": inside[1], "object": object_area(batch)},
         },
     )
 
 
-def _table(
-    pair: Pair, batch: Batch, classes: Tensor, found: GradCamPair, ranks: Tensor, inside: list[Tensor] | None
-) -> Table:
+def _rows(pair: Pair, logits: list[Tensor], classes: Tensor, maps: GradCamPair) -> list[Row]:
+    """A picture with the maps of A, of B and their difference, on the scale of the row."""
+    batch = pair.view
+    rows = []
+    for i, photo in enumerate(pixels(batch.images)):
+        both = maps.where[:, i]
+        # Of what there is: a map that keeps evidence for a class alone is zero at most places, and zeros would set the scale.
+        there = both[both > 0]
+        scale = shared_scale(
+            there if there.numel() else both, signed=False, unit=TIMES, over="each row", quantile=PIXELS_INSIDE
+        )
+        signed = Scale(-scale.high, scale.high, True, TIMES, "each row", scale.clipped)
+        under = TEXTS.say(
+            "phrases.under_picture",
+            name=pair.classes[int(classes[i])],
+            labelled=batch.labels is not None,
+            answers=[pair.classes[int(scores[i].argmax())] for scores in logits],
+            confidences=[float(scores[i].softmax(0).max()) for scores in logits],
+        )
+        a, b = both
+        panels = [("A", a.numpy(), scale), ("B", b.numpy(), scale), ("B minus A", (b - a).numpy(), signed)]
+        rows.append(Row(photo, panels, under, None if batch.masks is None else batch.masks[i].numpy()))
+    return rows
+
+
+def _table(pair: Pair, classes: Tensor, maps: GradCamPair, ranks: Tensor, inside: list[Tensor] | None) -> Table:
+    on = where_word(pair.view)
     columns = [
         Column("picture"),
         Column("class"),
@@ -148,21 +135,17 @@ def _table(
         Column("rank correlation", "", True),
     ]
     if inside is not None:
-        columns += [Column(f"of A {where_word(batch)}", "%", True), Column(f"of B {where_word(batch)}", "%", True)]
+        columns += [Column(f"of A {on}", "%", True), Column(f"of B {on}", "%", True)]
     rows: list[tuple[str | float | None, ...]] = []
-    for i, name in enumerate(batch.names):
+    for i, name in enumerate(pair.view.names):
         shares = [] if inside is None else [_known(100 * float(part[i]), 1) for part in inside]
-        strongest = [float(f"{float(maps[i].max()):.3g}") for maps in found.placed]
+        strongest = [float(f"{float(placed[i].max()):.3g}") for placed in maps.placed]
         rows.append((name, pair.classes[int(classes[i])], *strongest, _known(float(ranks[i]), 3), *shares))
     return Table(tuple(columns), tuple(rows))
 
 
 def _known(value: float, digits: int) -> float | None:
     return round(value, digits) if value == value else None
-
-
-def _answer(pair: Pair, letter: str, logits: Tensor) -> str:
-    return f"{letter} says {pair.classes[int(logits.argmax())]} ({percent(float(logits.softmax(0).max()))})"
 
 
 def _sample(pair: Pair) -> tuple[Pictures, Tensor]:
@@ -178,102 +161,95 @@ def _sample(pair: Pair) -> tuple[Pictures, Tensor]:
 
 def _agreement(pair: Pair, side: int, sample: Pictures, classes: Tensor) -> Exhibit:
     """The same numbers over the sample."""
-    found, count = grad_cams(pair, sample, classes, side), len(sample.a)
-    ranks = rank_correlation(found.placed[0], found.placed[1])
-    measured: list[tuple[str, Tensor]] = [("rank correlation of the two maps", ranks)]
+    maps = grad_cams(pair, sample, classes, side)
     view = sample.b if pair.b.side > pair.a.side else sample.a
-    masks, area, on = view.masks, object_area(view), where_word(view)
-    thing = "box" if truth_kind(view) == "box" else "object"
-    if masks is not None and area is not None:
-        inside = [mass_inside(maps, masks) for maps in found.placed]
-        measured += [
-            (f"share of A's map {on}", inside[0]),
-            (f"share of B's map {on}", inside[1]),
-            ("B minus A, picture by picture", inside[1] - inside[0]),
-            (f"share of the picture that the {thing} covers", area),
-        ]
-    measured += [
-        (f"entropy of {letter}'s map, 1 is flat", map_entropy(maps))
-        for letter, maps in zip("AB", found.raw, strict=True)
-    ]
-    rows = []
-    for name, values in measured:
-        known = values[~values.isnan()]
-        low, high = bootstrap_interval(values, seed=pair.seed)
-        rows.append(
-            (
-                name,
-                len(known),
-                float(known.mean()) if len(known) else None,
-                f"{low:.3f} to {high:.3f}".replace("-", "−") if len(known) else None,
-            )
-        )
-    empty = int((found.placed.amax((2, 3)) <= 0).any(0).sum())
-    lines = dict(zip(("rank", "a", "b", "difference", "object"), rows, strict=False))
-    said = (
-        f"Over {counted(count, 'picture')} the rank correlation of the two maps is {_two(lines['rank'][2])} on average"
+    thing, on = "box" if truth_kind(view) == "box" else "object", where_word(view)
+    measured = _measures(view, maps, thing, on)
+    rows = {key: _mean_row(name, values, pair.seed) for key, (name, values) in measured.items()}
+    means = {key: _two_digits(row[2]) for key, row in rows.items()}
+    masked = view.masks is not None
+    empty = int((maps.placed.amax((2, 3)) <= 0).any(0).sum())
+    text = TEXTS.exhibit(
+        "agreement",
+        pictures=len(view),
+        means=TEXTS.say(
+            "agreement.means",
+            pictures=len(view),
+            masked=masked,
+            rank=means["rank"],
+            share_a=means.get("share_a"),
+            share_b=means.get("share_b"),
+            area=means.get("area"),
+            on=on,
+            thing=thing,
+        ),
+        masked=masked,
+        thing=thing,
+        known=int(view.known.sum()),
+        empty=empty,
+        rows=len(rows),
     )
-    if masks is not None:
-        said += f"; {_two(lines['a'][2])} of A's map lies {on}, {_two(lines['b'][2])} of B's, and the {thing} covers {_two(lines['object'][2])} of the picture"
     return Exhibit(
         "compare-agreement",
-        "Do they look at the same places?",
-        Caption(
-            see=f"The same maps for the true class over {counted(count, 'picture')}, spread evenly over the labelled ones instead of chosen, with 95 % intervals by bootstrap.",
-            read=f"{said}. A correlation of 1 means that both order the places of a picture alike, 0 that one tells nothing of the other."
-            + (
-                f" A map that knows nothing has the {thing}'s share of the picture on it: compare with that."
-                if masks is not None
-                else ""
-            )
-            + (
-                f" Where the objects are is known for {int(view.known.sum()):,} of them."
-                if masks is not None and not bool(view.known.all())
-                else ""
-            ),
-            cannot="That evidence lies on the object does not make it the right evidence."
-            + (
-                f" {counted(empty, 'picture').capitalize()} with an empty map in either network {'is' if empty == 1 else 'are'} left out where a share needs one."
-                if empty
-                else ""
-            ),
-        ),
-        alt=f"Table of {len(rows)} numbers. {said}.",
+        text.title,
+        text.caption,
+        text.alt,
         table=Table(
             (Column("what"), Column("pictures", "", True), Column("mean", "", True), Column("95 % interval")),
-            tuple(rows),
+            tuple(rows.values()),
         ),
         numbers={
-            "pictures": count,
-            "rows": [{"what": row[0], "n": row[1], "mean": row[2], "interval": row[3]} for row in rows],
+            "pictures": len(view),
+            "rows": [{"what": row[0], "n": row[1], "mean": row[2], "interval": row[3]} for row in rows.values()],
             "empty": empty,
         },
     )
 
 
-def _two(value: object) -> str:
-    return f"{value:.2f}".replace("-", "−") if isinstance(value, float) else "unknown"
+def _measures(view: Batch, maps: GradCamPair, thing: str, on: str) -> dict[str, tuple[str, Tensor]]:
+    """What is averaged over the sample: {key: (what it is in words, its value for each picture)}."""
+    ranks = rank_correlation(maps.placed[0], maps.placed[1])
+    measures = {"rank": (TEXTS.say("measures.rank"), ranks)}
+    area = object_area(view)
+    if view.masks is not None and area is not None:
+        a, b = (mass_inside(placed, view.masks) for placed in maps.placed)
+        measures |= {
+            "share_a": (TEXTS.say("measures.share_a", on=on), a),
+            "share_b": (TEXTS.say("measures.share_b", on=on), b),
+            "difference": (TEXTS.say("measures.difference"), b - a),
+            "area": (TEXTS.say("measures.area", thing=thing), area),
+        }
+    for letter, raw in zip("AB", maps.raw, strict=True):
+        measures[f"entropy {letter}"] = TEXTS.say("measures.entropy", letter=letter), map_entropy(raw)
+    return measures
 
 
-def _viewer(
-    pair: Pair, batch: Batch, said: list[Tensor], asked: dict[str, Tensor], maps: dict[str, GradCamPair]
-) -> Exhibit:
+def _mean_row(name: str, values: Tensor, seed: int) -> tuple[str, int, float | None, str | None]:
+    """(what, pictures of which it is known, mean, 95 % interval)."""
+    known = values[~values.isnan()]
+    if not len(known):
+        return name, 0, None, None
+    low, high = bootstrap_interval(values, seed=seed)
+    return name, len(known), float(known.mean()), f"{low:.3f} to {high:.3f}".replace("-", "−")
+
+
+def _two_digits(value: float | None) -> str:
+    return TEXTS.say("agreement.unknown") if value is None else f"{value:.2f}".replace("-", "−")
+
+
+def _viewer(pair: Pair, logits: list[Tensor], targets: dict[str, Tensor], maps: dict[str, GradCamPair]) -> Exhibit:
+    text = TEXTS.exhibit("viewer", pictures=len(pair.view), layers=_layers_text(pair), caution=_caution(pair))
     return Exhibit(
         "compare-viewer",
-        "Try it: A, B, or B minus A",
-        Caption(
-            see=f"{counted(len(batch), 'picture').capitalize()} with Grad-CAM of A, of B, or the difference, {_layers_said(pair)}: as multiples of each map's mean (where), or in "
-            "logits (how much). Colours span the range of both networks on the picture, so that you can switch between them. The strip names what B says.",
-            read="Switch from A to B and back: what moves? Ask about the class that A chose and the one that B chose: is the evidence for the wrong answer in "
-            "another place? Point at a cell to see the pixels that it can depend on.",
-            cannot=_caveat(pair),
-        ),
-        alt=f"Interactive viewer of {counted(len(batch), 'picture')} with the maps of both networks and their difference; the figure below shows the same.",
+        text.title,
+        text.caption,
+        text.alt,
         numbers={
-            "pictures": batch.names,
+            "pictures": pair.view.names,
             "layers": {
-                n.letter: {"layer": n.report_layer()[0], "why": str(n.report_layer()[1])} for n in (pair.a, pair.b)
+                network.letter: {"layer": network.report_layer()[0], "why": str(network.report_layer()[1])}
+                for network in (pair.a, pair.b)
             },
         },
-        viewer=payload_json(payload(pair, batch, said, asked, maps)),
+        viewer=payload_json(payload(pair, pair.view, logits, targets, maps)),
     )

@@ -10,8 +10,8 @@ from vgg_viz.gallery.folder import folder_name
 from vgg_viz.gallery.index import require_index_place
 from vgg_viz.models.build import build as network
 from vgg_viz.models.geometry import geometry
-from vgg_viz.sections.compare.live import live
 from vgg_viz.sections.compare.verdict import facts, headline, score, signed
+from vgg_viz.sections.compare.viewer import live
 from vgg_viz.studies.inputs import folder_classes, phrase
 from vgg_viz.studies.opening import opened as opened_source
 from vgg_viz.studies.pair import Network, Pair

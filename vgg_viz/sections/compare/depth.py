@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
@@ -13,14 +13,45 @@ from vgg_viz.attribution.single_pass import grad_cam_all_layers
 from vgg_viz.capture.hooks import centring
 from vgg_viz.data.annotations import where_word
 from vgg_viz.figures.comparison import Measure, layers_of_two
+from vgg_viz.gallery.texts import Texts
 from vgg_viz.maths.change import drift, map_entropy
 from vgg_viz.maths.heatmaps import place
 from vgg_viz.maths.metrics import bootstrap_interval, mass_inside
-from vgg_viz.number_text import counted
-from vgg_viz.records import Caption, Column, Exhibit, Table
+from vgg_viz.records import Batch, Column, Exhibit, Table
 from vgg_viz.studies.pair import Network, Pair, Pictures
 
+TEXTS = Texts(__name__)
 Maps = Mapping[str, Tensor]  # {layer: (N, h, w)}
+
+
+@dataclass(frozen=True, slots=True)
+class LayerChange:
+    """One layer in A and B: means over the pictures.
+
+    Attributes:
+        layer: Its name in both.
+        entropy: Of the maps of A and of B, [0, 1]; 1 is flat.
+        drift: 1 minus the rank correlation of the two maps, [0, 2].
+        interval: 95 % interval of the drift.
+        mass: Share of the positive mass of A's and of B's map on the object, [0, 1]; None where no object is known.
+    """
+
+    layer: str
+    entropy: tuple[float, float]
+    drift: float
+    interval: tuple[float, float]
+    mass: tuple[float, float] | None
+
+    def numbers(self) -> dict[str, object]:
+        """Plain values for the manifest."""
+        return {
+            "layer": self.layer,
+            "entropy": self.entropy,
+            "drift": self.drift,
+            "interval": self.interval,
+            "rank_correlation": 1 - self.drift,
+            **({} if self.mass is None else {"mass": self.mass}),
+        }
 
 
 def comparable(pair: Pair) -> bool:
@@ -31,108 +62,112 @@ def comparable(pair: Pair) -> bool:
 def by_layer(pair: Pair, sample: Pictures, classes: Tensor) -> Exhibit:
     """Mass on the object, entropy and drift at every convolution.
 
-    sample   the pictures, in the view of either
-    classes  (N,) places among the shared classes
+    Args:
+        pair: A and B.
+        sample: N pictures, in the view of either.
+        classes: (N,) places among the shared classes.
     """
-    found = [
-        maps_of(network, batch.images, network.columns[classes])
-        for network, batch in ((pair.a, sample.a), (pair.b, sample.b))
-    ]
-    fields = {row.name: row.field for row in pair.a.rows}
-    names = [name for name in found[0] if fields[name] is not None and min(found[0][name].shape[1:]) > 1]
-    masks = sample.a.masks
-    measured: list[dict[str, Any]] = []
-    for name in names:
-        both = [maps[name] for maps in found]
-        moved = drift(*both)
-        row: dict[str, Any] = {
-            "layer": name,
-            "entropy": [_mean(map_entropy(maps)) for maps in both],
-            "drift": _mean(moved),
-            "interval": bootstrap_interval(moved, seed=pair.seed),
-            "rank_correlation": 1 - _mean(moved),
-        }
-        field = fields[name]
-        if masks is not None and field is not None:
-            row["mass"] = [_mean(mass_inside(place(maps, field, pair.a.side), masks)) for maps in both]
-        measured.append(row)
-    area = None if masks is None else float(masks[sample.a.known].double().mean())
-    return _exhibit(pair, names, measured, area, len(sample.a), where_word(sample.a))
+    layers = _measured(pair, sample, classes)
+    view, masks = sample.a, sample.a.masks
+    area = None if masks is None else float(masks[view.known].double().mean())
+    on = where_word(view)
+    drifts = [layer.drift for layer in layers]
+    text = TEXTS.exhibit(
+        "depth",
+        pictures=len(view),
+        masked=masks is not None,
+        on=on,
+        layers=len(layers),
+        drift=TEXTS.say(
+            "depth.drift",
+            same=not any(drifts),
+            most=layers[drifts.index(max(drifts))],
+            least=layers[drifts.index(min(drifts))],
+        ),
+    )
+    return Exhibit(
+        "compare-depth",
+        text.title,
+        text.caption,
+        text.alt,
+        figure=layers_of_two([layer.layer for layer in layers], _measures(layers, area, on)),
+        table=_table(layers, view),
+        numbers={"pictures": len(view), "object": area, "layers": [layer.numbers() for layer in layers]},
+    )
 
 
 def maps_of(network: Network, images: Tensor, classes: Tensor) -> Maps:
     """Grad-CAM after the ReLU of every convolution, without its own last ReLU, of scores less the mean of all scores: {layer: (N, h, w)}."""
     layers = tuple(dict.fromkeys(after_relu(network.rows, row.name) for row in network.rows if row.kind == "conv"))
     with centring(network.model):
-        found = grad_cam_all_layers(network.model, images, classes, layers=layers, relu=False)
-    return {name: part.values.detach().float().cpu() for name, part in found.items()}
+        maps = grad_cam_all_layers(network.model, images, classes, layers=layers, relu=False)
+    return {name: of_layer.values.detach().float().cpu() for name, of_layer in maps.items()}
+
+
+def _measured(pair: Pair, sample: Pictures, classes: Tensor) -> list[LayerChange]:
+    """Every layer with maps of more than one row and column."""
+    maps_a, maps_b = (
+        maps_of(network, batch.images, network.columns[classes])
+        for network, batch in ((pair.a, sample.a), (pair.b, sample.b))
+    )
+    fields = {row.name: row.field for row in pair.a.rows}
+    masks = sample.a.masks
+    layers = []
+    for name, a in maps_a.items():
+        field, b = fields[name], maps_b[name]
+        if field is None or min(a.shape[1:]) <= 1:
+            continue
+        mass = None
+        if masks is not None:
+            in_a, in_b = (mass_inside(place(maps, field, pair.a.side), masks) for maps in (a, b))
+            mass = _mean(in_a), _mean(in_b)
+        drifts = drift(a, b)
+        entropy = _mean(map_entropy(a)), _mean(map_entropy(b))
+        interval = bootstrap_interval(drifts, seed=pair.seed)
+        layers.append(LayerChange(name, entropy, _mean(drifts), interval, mass))
+    return layers
 
 
 def _mean(values: Tensor) -> float:
     return float(values.nanmean())
 
 
-def _exhibit(
-    pair: Pair, names: list[str], measured: list[dict[str, Any]], area: float | None, count: int, on: str
-) -> Exhibit:
-    def of(key: str) -> Any:
-        values = np.array([row[key] for row in measured], float)
-        return values.reshape(len(names), -1).transpose()
-
-    measures = (
-        []
-        if area is None
-        else [Measure(f"share of the map {on}", of("mass"), level=("the object's share of the picture", area))]
-    )
-    measures += [
-        Measure("entropy of the map, 1 is flat", of("entropy")),
+def _measures(layers: Sequence[LayerChange], area: float | None, on: str) -> list[Measure]:
+    """What the figure has beside each other; `area` of the object, as a share of the picture."""
+    measures = []
+    if area is not None:
+        mass = np.array([layer.mass for layer in layers], float).T
+        measures.append(Measure(TEXTS.say("measures.mass", on=on), mass, level=(TEXTS.say("measures.area"), area)))
+    return [
+        *measures,
+        Measure(TEXTS.say("measures.entropy"), np.array([layer.entropy for layer in layers], float).T),
         Measure(
-            "drift from A to B",
-            of("drift"),
-            of("interval").T,
-            range=(0.0, max(1.05, *(row["interval"][1] for row in measured))),
+            TEXTS.say("measures.drift"),
+            np.array([[layer.drift for layer in layers]], float),
+            np.array([layer.interval for layer in layers], float),
+            range=(0.0, max(1.05, *(layer.interval[1] for layer in layers))),
         ),
     ]
-    far = max(measured, key=lambda row: row["drift"])
-    near = min(measured, key=lambda row: row["drift"])
-    same = all(row["drift"] == 0 for row in measured)
-    said = (
-        "No map differs in its order."
-        if same
-        else f"They part most at {far['layer']} (drift {far['drift']:.2f}) and least at {near['layer']} ({near['drift']:.2f})."
-    )
-    columns = [
+
+
+def _table(layers: Sequence[LayerChange], view: Batch) -> Table:
+    on = where_word(view)
+    columns = (
         Column("layer"),
-        *([Column(f"of A {on}", "%", True), Column(f"of B {on}", "%", True)] if area is not None else []),
+        *([Column(f"of A {on}", "%", True), Column(f"of B {on}", "%", True)] if view.masks is not None else []),
         Column("entropy of A", "", True),
         Column("entropy of B", "", True),
         Column("drift", "", True),
         Column("95 % interval"),
-    ]
-    rows = tuple(
+    )
+    rows: tuple[tuple[str | float | None, ...], ...] = tuple(
         (
-            row["layer"],
-            *((round(100 * share, 1) for share in row["mass"]) if area is not None else ()),
-            *(round(value, 3) for value in row["entropy"]),
-            round(row["drift"], 3),
-            f"{row['interval'][0]:.3f} to {row['interval'][1]:.3f}",
+            layer.layer,
+            *(round(100 * share, 1) for share in layer.mass or ()),
+            *(round(value, 3) for value in layer.entropy),
+            round(layer.drift, 3),
+            f"{layer.interval[0]:.3f} to {layer.interval[1]:.3f}",
         )
-        for row in measured
+        for layer in layers
     )
-    return Exhibit(
-        "compare-depth",
-        "Where do they part? Layer by layer",
-        Caption(
-            see=f"Grad-CAM of the true class at every convolution of A and B over {counted(count, 'picture')}, spread evenly over the labelled ones: "
-            + (f"how much of a map's positive mass lies {on}; " if area is not None else "")
-            + "how evenly it is spread (entropy); and the drift from A to B, 1 minus the rank correlation of their maps: 0 the same order of places, 1 unrelated.",
-            read=f"{said} Layers of one name are compared. A drift that begins only in the last layers: the two see the same and judge differently. One that is large from the first "
-            "layer on: they see differently.",
-            cannot="The class's score is taken less the mean score of all classes, and evidence against it counts in the drift. Ranks know nothing of strength: a layer with small "
-            "values drifts as much as one with large ones.",
-        ),
-        alt=f"Dots for A and B at {counted(len(names), 'layer')}. {said}",
-        figure=layers_of_two(names, measures),
-        table=Table(tuple(columns), rows),
-        numbers={"pictures": count, "object": area, "layers": measured},
-    )
+    return Table(columns, rows)

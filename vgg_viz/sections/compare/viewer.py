@@ -1,11 +1,18 @@
-"""What the viewer for two networks shows: A, B and their difference take the place of methods."""
+"""What is tried out on the page of two networks: the viewer of their maps, and the explorer that runs both.
+
+In the viewer A, B and their difference take the place of methods.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from torch import Tensor
 
+from vgg_viz.errors import SectionMissing
+from vgg_viz.gallery.explorer import Explorer
+from vgg_viz.gallery.texts import Texts
 from vgg_viz.gallery.viewer import (
     FINEST,
     FINEST_LAYER,
@@ -19,91 +26,125 @@ from vgg_viz.gallery.viewer import (
 )
 from vgg_viz.maths.receptive_field import Field, Window
 from vgg_viz.records import Batch
-from vgg_viz.studies.pair import Pair
+from vgg_viz.studies.explorer_live import explore_pair
+from vgg_viz.studies.inputs import Material
+from vgg_viz.studies.pair import Network, Pair
 from vgg_viz.studies.pair_maps import LOGIT, TIMES, GradCamPair, layer_of
+from vgg_viz.studies.subject import Subject
 
-KINDS = (("where", TIMES), ("how much", LOGIT))
+TEXTS = Texts(__name__)
+WHERE, HOW_MUCH = "where", "how-much"  # as multiples of the map's mean, and in logits
 
 
 def payload(
-    pair: Pair, batch: Batch, said: list[Tensor], asked: dict[str, Tensor], maps: dict[str, GradCamPair]
+    pair: Pair, batch: Batch, logits: list[Tensor], targets: dict[str, Tensor], maps: dict[str, GradCamPair]
 ) -> ViewerPayload:
-    """Both networks' maps of the same pictures.
+    """Both networks' maps of the same pictures, with the colours of a picture on one range.
 
-    batch  the pictures as the page shows them
-    said   logits of A and of B, (B, S) each
-    asked  the classes that maps are about, (B,) places among the shared classes; a class that comes twice is stored once
-    maps   under the names of `asked`
-
-    Maps of one picture span one range, that of both networks: switching between them changes no colour's meaning.
+    Args:
+        pair: A and B.
+        batch: The pictures as the page shows them.
+        logits: Of A and of B, (B, S) each.
+        targets: The classes that maps are about, (B,) places among the shared classes; a class that comes twice is stored once.
+        maps: Of the same names as `targets`.
     """
-    found: list[ViewerMap] = []
-    layers: dict[str, Field] = {}
-    names = list(asked)
+    viewer_maps: list[ViewerMap] = []
+    names = list(targets)
     for number, target in enumerate(names):
         for i in range(len(batch)):
-            index = int(asked[target][i])
-            if not any(int(asked[earlier][i]) == index for earlier in names[:number]):
-                found += _maps(pair, maps[target], i, target, index, layers)
-    a, b = (logits.softmax(1) for logits in said)  # the strip names what B says, A answers to its own maps
+            index = int(targets[target][i])
+            if not any(int(targets[earlier][i]) == index for earlier in names[:number]):
+                viewer_maps += _maps(pair, maps[target], i, target, index)
+    a, b = (scores.softmax(1) for scores in logits)  # the strip names what B says, A answers to its own maps
     return ViewerPayload(
-        viewer_pictures(batch, b, {_id("A", kind): a for kind, _ in KINDS}),
+        viewer_pictures(batch, b, {_id("A", kind): a for kind in (WHERE, HOW_MUCH)}),
         pair.classes,
         list(_methods()),
-        layers,
-        found,
-        over="both networks on this photo",
+        _layers(pair, maps[names[0]]),
+        viewer_maps,
+        over=TEXTS.say("scale.over"),
         outline=outline_name(batch),
-        start=ViewerStart(0, _id("B", "where"), None, names[0]),
+        start=ViewerStart(0, _id("B", WHERE), None, names[0]),
     )
 
 
 def _methods() -> Iterator[ViewerMethod]:
-    for kind, unit in KINDS:
-        about = (
-            "Grad-CAM at the layer that each network's own report uses, as a multiple of the map's mean over the picture: 1 everywhere would be "
-            "evidence without a place."
-            if kind == "where"
-            else "Grad-CAM at the layer that each network's own report uses, in logits: a network with larger logits has stronger maps."
-        )
+    kinds = (
+        (WHERE, TEXTS.say("methods.where"), TIMES, TEXTS.say("methods.about_where")),
+        (HOW_MUCH, TEXTS.say("methods.how_much"), LOGIT, TEXTS.say("methods.about_how_much")),
+    )
+    for kind, name, unit, about in kinds:
         for letter in "AB":
-            yield ViewerMethod(_id(letter, kind), f"{kind.capitalize()}: {letter}", False, unit, about, speaker=letter)
-        yield ViewerMethod(
-            _id("difference", kind),
-            f"{kind.capitalize()}: B minus A",
-            True,
-            unit,
-            about,
-            speaker="B",
-            poles="red more in B, blue more in A",
-        )
+            title = TEXTS.say("methods.single", kind=name, letter=letter)
+            yield ViewerMethod(_id(letter, kind), title, False, unit, about, speaker=letter)
+        title = TEXTS.say("methods.difference", kind=name)
+        poles = TEXTS.say("methods.poles")
+        yield ViewerMethod(_id("difference", kind), title, True, unit, about, speaker="B", poles=poles)
 
 
 def _id(what: str, kind: str) -> str:
-    return f"{what.lower()}-{kind.replace(' ', '-')}"
+    return f"{what.lower()}-{kind}"
 
 
-def _maps(
-    pair: Pair, found: GradCamPair, i: int, target: str, index: int, layers: dict[str, Field]
-) -> Iterator[ViewerMap]:
-    """The maps of one picture for one class: where A, B and their difference, then how much; `layers` learns theirs.
+def _reads_as_shown(pair: Pair, network: Network) -> bool:
+    """Whether a network reads the photos at the side of the page: then its layer's own map is stored, else the map on the photo."""
+    return network.side == max(pair.a.side, pair.b.side)
 
-    A layer's own map is stored where its network reads the photo as the page shows it, else the map on the photo.
-    """
-    own = [network.side == max(pair.a.side, pair.b.side) for network in (pair.a, pair.b)]
-    for kind, _ in KINDS:
-        placed = (found.where if kind == "where" else found.placed)[:, i]
-        raw = [found.raw[n][i] / (found.means[n, i] if kind == "where" else 1) for n in range(2)]
+
+def _layer_name(network: Network) -> str:
+    return f"{layer_of(network)[0]} of {network.letter}"
+
+
+def _layers(pair: Pair, maps: GradCamPair) -> dict[str, Field]:
+    """What a value of each stored layer's map sees."""
+    fields = {}
+    for network, raw in zip((pair.a, pair.b), maps.raw, strict=True):
+        if _reads_as_shown(pair, network):
+            _, factor = downsample(raw[:1], FINEST_LAYER)
+            fields[_layer_name(network)] = layer_of(network)[1].then(Window(factor, factor))
+    return fields
+
+
+def _maps(pair: Pair, maps: GradCamPair, i: int, target: str, index: int) -> Iterator[ViewerMap]:
+    """The maps of one picture for one class: where A, B and their difference, then how much, on the range of both networks."""
+    networks = (pair.a, pair.b)
+    for kind in (WHERE, HOW_MUCH):
+        placed = (maps.where if kind == WHERE else maps.placed)[:, i]
+        raw = [maps.raw[n][i] / (maps.means[n, i] if kind == WHERE else 1) for n in range(2)]
         # A unit's centre may lie between two pixels: the layer's own values can be a little above the placed ones.
-        high = max(float(placed.max()), *(float(values.max()) for values, known in zip(raw, own, strict=True) if known))
-        for n, network in enumerate((pair.a, pair.b)):
-            if own[n]:
-                values, factor = downsample(raw[n][None], FINEST_LAYER)
-                name, field = layer_of(network)
-                layer = f"{name} of {network.letter}"
-                layers[layer] = field.then(Window(factor, factor))
+        own = [float(values.max()) for values, net in zip(raw, networks, strict=True) if _reads_as_shown(pair, net)]
+        high = max(float(placed.max()), *own)
+        for n, network in enumerate(networks):
+            if _reads_as_shown(pair, network):
+                (values, _), layer = downsample(raw[n][None], FINEST_LAYER), _layer_name(network)
             else:
                 (values, _), layer = downsample(placed[n][None], FINEST), None
             yield ViewerMap(i, _id(network.letter, kind), layer, target, index, values[0], (0.0, high))
         values, _ = downsample((placed[1] - placed[0])[None], FINEST)
         yield ViewerMap(i, _id("difference", kind), None, target, index, values[0], (-high, high))
+
+
+# ---------------------------------------------------------------- live
+
+
+def live(pair: Pair) -> Explorer:
+    """Both networks in one page that runs them on the pictures that the comparison looks into.
+
+    Raises:
+        InputRefused: Either does not run in a page.
+    """
+    return explore_pair(_subject(pair, pair.a, _view_of_a(pair)), _subject(pair, pair.b, None))
+
+
+def _subject(pair: Pair, network: Network, given: Batch | None) -> Subject:
+    named = replace(network.checkpoint, provenance=replace(network.checkpoint.provenance, file=network.name))
+    return Subject(named, network.model, Material(None, None, given, None, None, ()), pair.preset, pair.seed)
+
+
+def _view_of_a(pair: Pair) -> Batch | None:
+    """Those pictures in A's view, with A's own numbers for the classes; None where there are none."""
+    try:
+        batch = pair.looked.a
+    except SectionMissing:
+        return None
+    return batch if batch.labels is None else replace(batch, labels=pair.a.columns[batch.labels])
