@@ -19,7 +19,7 @@ from captum.attr import LayerGradCam
 from torch import Tensor, nn
 
 from vgg_viz.attribution import grad_cam_all_layers, gradient_bundle
-from vgg_viz.capture.hooks import evaluating, frozen
+from vgg_viz.capture.hooks import eval_mode, frozen
 from vgg_viz.models.build import build
 from vgg_viz.models.names import layers
 
@@ -36,7 +36,7 @@ def network(side: int, width: float) -> nn.Module:
 
 def bare(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
     """One forward and one backward pass to the pixels, parameters frozen: the least that any gradient method costs."""
-    with evaluating(model), frozen(model):
+    with eval_mode(model), frozen(model):
         pictures = images.detach().clone().requires_grad_()
         model(pictures).gather(1, targets[:, None]).sum().backward()
         assert pictures.grad is not None

@@ -22,7 +22,7 @@ from attribution import bare, loop, network, seconds
 from torch import Tensor, nn
 
 from vgg_viz.attribution import attribute, cams_all_layers, grad_cam_all_layers
-from vgg_viz.capture.hooks import capture
+from vgg_viz.capture.hooks import activations
 from vgg_viz.data.folder import read_images
 from vgg_viz.models.names import find, layers
 
@@ -154,7 +154,7 @@ def main() -> None:
     side, width, count = (112, 0.25, 4) if chosen.quick else (224, 1.0, 8)
     model = network(side, width)
     images, kind = pictures(chosen.photos, count, side)
-    targets = capture(model, images).logits.argmax(1)
+    targets = activations(model, images).logits.argmax(1)
     print(
         f"VGG16, random weights, width {width:g}, {side} px, {count} {kind}, {chosen.threads} threads, torch {torch.__version__}\n"
     )

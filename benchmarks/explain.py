@@ -35,7 +35,7 @@ def main() -> None:
     import torch
 
     from vgg_viz.api import explain
-    from vgg_viz.capture.hooks import evaluating, frozen
+    from vgg_viz.capture.hooks import eval_mode, frozen
     from vgg_viz.models.build import build
     from vgg_viz.models.checkpoint import load
     from vgg_viz.studies.picture import explain_picture
@@ -51,7 +51,7 @@ def main() -> None:
 
         def bare() -> float:
             start = time.perf_counter()
-            with evaluating(opened.model), frozen(opened.model):
+            with eval_mode(opened.model), frozen(opened.model):
                 picture = images.clone(memory_format=torch.channels_last).requires_grad_()
                 opened.model(picture)[0].max().backward()
             return time.perf_counter() - start

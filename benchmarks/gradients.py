@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from vgg_viz.attribution import Options, attribute, methods
-from vgg_viz.capture.hooks import evaluating, frozen
+from vgg_viz.capture.hooks import eval_mode, frozen
 from vgg_viz.models.build import build
 
 NAMES = ("integrated_gradients", "smoothgrad", "vargrad", "gradient_shap")
@@ -32,7 +32,7 @@ SIDE, TARGET, BATCH = 224, 5, 4
 
 def bare(model: nn.Module, images: Tensor, passes: float) -> None:
     """As many forward and backward passes of every picture as a method of `passes` counts."""
-    with evaluating(model), frozen(model):
+    with eval_mode(model), frozen(model):
         for _ in range(round(passes / 2 * len(images) / BATCH)):
             part = images[:1].expand(BATCH, -1, -1, -1).clone(memory_format=torch.channels_last).requires_grad_()
             torch.autograd.grad(model(part)[:, TARGET].sum(), part)
@@ -80,7 +80,7 @@ def main() -> None:
         attribute(model, images, method=name, target=TARGET, **counts)
 
     if arguments.alone:
-        with torch.no_grad(), evaluating(model):
+        with torch.no_grad(), eval_mode(model):
             model(images[:1])
         if arguments.alone != "nothing":
             run(arguments.alone)

@@ -25,7 +25,7 @@ from vgg_viz.attribution import Options, attribute, methods
 from vgg_viz.attribution.incremental_forward import AFTER
 from vgg_viz.attribution.method import baseline_for
 from vgg_viz.attribution.methods.occlusion import squares
-from vgg_viz.capture.hooks import evaluating, frozen
+from vgg_viz.capture.hooks import eval_mode, frozen
 from vgg_viz.models.build import build
 
 TARGET = 5
@@ -108,7 +108,7 @@ def main() -> None:
     def ours(window: int = window, stride: int = stride) -> Tensor:
         return attribute(model, image, method="occlusion", target=TARGET, window=window, stride=stride).values
 
-    with evaluating(model), frozen(model), torch.no_grad():
+    with eval_mode(model), frozen(model), torch.no_grad():
         model(image.repeat(2, 1, 1, 1))  # the first pass of a process allocates and picks kernels
         ways: dict[str, tuple[Callable[[], object], float]] = {"windows, all places": (ours, 1.0)} | {
             f"Captum, {timed} places, {n} at once": (

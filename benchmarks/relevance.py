@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from vgg_viz.attribution import Options, attribute, methods
 from vgg_viz.attribution.lrp.conservation import ledger
-from vgg_viz.capture.hooks import evaluating, frozen
+from vgg_viz.capture.hooks import eval_mode, frozen
 from vgg_viz.models.build import build
 
 
@@ -40,7 +40,7 @@ class Flattening(nn.Module):
 
 def bare(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
     """One forward and one backward pass to the pixels, parameters frozen: the least that any gradient method costs."""
-    with evaluating(model), frozen(model):
+    with eval_mode(model), frozen(model):
         pictures = images.detach().clone().requires_grad_()
         found: Tensor = torch.autograd.grad(model(pictures).gather(1, targets[:, None]).sum(), pictures)[0]
         return found

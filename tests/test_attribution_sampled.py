@@ -11,7 +11,7 @@ from torch import nn
 from vgg_viz.attribution import attribute
 from vgg_viz.attribution.method import blurred
 from vgg_viz.attribution.methods.rise import CELLS, _masks
-from vgg_viz.capture.hooks import evaluating, frozen
+from vgg_viz.capture.hooks import eval_mode, frozen
 from vgg_viz.models.build import build
 
 SIDE = 28
@@ -54,7 +54,7 @@ def test_vargrad_is_captums_variance_of_the_gradient(tiny):
     images = pictures(1, 32)
     found = attribute(tiny, images, method="vargrad", target=2, samples=6, noise=0.2, seed=9)
     torch.manual_seed(9)
-    with evaluating(tiny), frozen(tiny):
+    with eval_mode(tiny), frozen(tiny):
         tunnel = NoiseTunnel(Saliency(tiny))
         spread = tunnel.attribute(
             images.clone(),
@@ -73,7 +73,7 @@ def test_vargrad_is_captums_variance_of_the_gradient(tiny):
 def test_integrated_gradients_of_several_pictures_are_captums_one_by_one(tiny):
     images = pictures(3, 32)
     found = attribute(tiny, images, method="integrated_gradients", target=[0, 3, 1], steps=12, batch=4)
-    with evaluating(tiny), frozen(tiny):
+    with eval_mode(tiny), frozen(tiny):
         values, delta = IntegratedGradients(tiny).attribute(
             images.clone(),
             baselines=0.0,
@@ -113,7 +113,7 @@ def test_gradient_shap_is_captums_with_the_same_dice(tiny):
     found = attribute(tiny, images, method="gradient_shap", target=1, samples=4, baseline="grey", seed=5)
     torch.manual_seed(5)
     np.random.seed(5)  # noqa: NPY002  # the dice that Captum throws
-    with evaluating(tiny), frozen(tiny):
+    with eval_mode(tiny), frozen(tiny):
         values = GradientShap(tiny).attribute(
             images.clone(), baselines=torch.full_like(images, 0.5), n_samples=4, stdevs=0.0, target=1
         )
@@ -124,7 +124,7 @@ def test_gradient_shap_is_captums_with_the_same_dice(tiny):
 def test_the_residual_of_gradient_shap_is_what_the_map_misses(tiny):
     images = pictures(2, 32)
     found = attribute(tiny, images, method="gradient_shap", target=3, samples=5, baseline="white")
-    with torch.no_grad(), evaluating(tiny):
+    with torch.no_grad(), eval_mode(tiny):
         change = tiny(images)[:, 3] - tiny(torch.ones_like(images))[:, 3]
     assert torch.allclose(found.residual, found.values.sum((1, 2)) - change, atol=1e-5)
 

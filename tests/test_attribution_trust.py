@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from vgg_viz.attribution import Map, attribute, method
 from vgg_viz.attribution.method import METHODS
-from vgg_viz.capture.hooks import capture
+from vgg_viz.capture.hooks import activations
 from vgg_viz.faithfulness.baseline_maps import blur_matched
 from vgg_viz.faithfulness.evaluate import evidence
 from vgg_viz.faithfulness.maps import Asker
@@ -21,7 +21,7 @@ from vgg_viz.faithfulness.verdict import Check, Measure, beaten, checks_of, judg
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.records import Attribution
-from vgg_viz.studies.faithfulness import THRIFTY
+from vgg_viz.studies.faithfulness import SPARING
 from vgg_viz.studies.inputs import labelled_pictures, specimen_batch
 
 
@@ -258,7 +258,7 @@ def test_a_method_seen_on_a_picture_or_two_is_weak_at_best(trained):
 def test_fewer_shares_and_no_road_ask_less_and_measure_the_same_thing(trained):
     images, _, masks = squares(6, seed=5)
     full, less = (
-        evidence(trained, images, names=["input_x_gradient"], masks=masks, **asked)[0] for asked in ({}, THRIFTY)
+        evidence(trained, images, names=["input_x_gradient"], masks=masks, **asked)[0] for asked in ({}, SPARING)
     )
     assert less.shares == (0.0, 0.25, 1.0)
     assert [m.criterion for m in less.measures] == ["insertion", "object"]
@@ -327,13 +327,13 @@ def test_evidence_leaves_the_model_as_it_was_when_it_raises_anywhere(trained, at
 def test_a_randomised_network_speaks_as_loud_as_before_and_equal_shapes_get_other_weights(variant):
     model = build(variant, image_side=32, num_classes=5, seed=2, **({} if variant == "tiny_vgg" else {"width": 0.1}))
     images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    before, weights = capture(model, images).maps, state_of(model)
+    before, weights = activations(model, images).maps, state_of(model)
     pointers = [parameter.data_ptr() for parameter in model.parameters()]
     met = []
     with cascading(model, images, seed=0) as steps:
         for name in steps:
             met.append(name)
-            during = capture(model, images).maps
+            during = activations(model, images).maps
             for layer, values in before.items():
                 ratio = (during[layer].std() / values.std()).item()
                 exact = layer.startswith(("conv", "fc", "bn"))

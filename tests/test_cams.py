@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vgg_viz.attribution import Against, Neuron, attribute, cams_all_layers, gradient_bundle, methods
 from vgg_viz.attribution.cam_reduction import CAMS, reduced
-from vgg_viz.capture.hooks import meeting
+from vgg_viz.capture.hooks import activations_and_gradients
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.models.build import build
 from vgg_viz.models.names import find
@@ -266,7 +266,7 @@ def test_whoever_writes_over_a_layer_is_noticed():
     # What a pool puts out is needed by no gradient, so autograd itself would not complain.
     model.features = nn.Sequential(*list(model.features[:3]), nn.ReLU(inplace=True), *list(model.features[3:]))
     score = None
-    with meeting(model, ["pool1"], lambda *_: None):
+    with activations_and_gradients(model, ["pool1"], lambda *_: None):
         score = model(images).sum()
     with pytest.raises(InputRefused, match="something wrote over what pool1 had said"):
         score.backward()

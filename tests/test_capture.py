@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from vgg_viz.capture.hooks import aiming, capture, capturing, evaluating, frozen, meeting
+from vgg_viz.capture.hooks import (
+    activations,
+    activations_and_gradients,
+    eval_mode,
+    frozen,
+    record_activations,
+    replace_output,
+)
 from vgg_viz.errors import UnknownName
 from vgg_viz.models.build import build
 from vgg_viz.models.names import layers
@@ -67,7 +74,7 @@ def test_every_layer_says_what_a_walk_by_hand_says(small_vgg):
         for layer in layers(small_vgg):
             x = layer.module(x)
             said[layer.name] = x.clone()
-    found = capture(small_vgg, images, [layer.name for layer in layers(small_vgg)])
+    found = activations(small_vgg, images, [layer.name for layer in layers(small_vgg)])
     assert list(found.maps) == list(said)
     for name, values in said.items():
         assert torch.equal(found.maps[name], values), name
@@ -76,14 +83,14 @@ def test_every_layer_says_what_a_walk_by_hand_says(small_vgg):
 
 def test_conv_stays_conv_although_the_relu_runs_in_place(small_vgg):
     model = build("vgg16", num_classes=3, width=0.1, image_side=32)
-    maps = capture(model, pictures(), ["conv5_3", "relu5_3"]).maps
+    maps = activations(model, pictures(), ["conv5_3", "relu5_3"]).maps
     assert (maps["conv5_3"] < 0).any()
     assert torch.equal(maps["conv5_3"].clamp(min=0), maps["relu5_3"])
 
 
 def test_copies_carry_no_graph_and_are_not_the_weights_business(small_vgg):
     images = pictures().requires_grad_()
-    with capturing(small_vgg, "conv1_1") as maps:
+    with record_activations(small_vgg, "conv1_1") as maps:
         logits = small_vgg(images)
     assert not maps["conv1_1"].requires_grad
     maps["conv1_1"].zero_()
@@ -92,7 +99,7 @@ def test_copies_carry_no_graph_and_are_not_the_weights_business(small_vgg):
 
 
 def test_a_later_pass_replaces_an_earlier_one(small_vgg):
-    with capturing(small_vgg, "pool5") as maps, torch.no_grad():
+    with record_activations(small_vgg, "pool5") as maps, torch.no_grad():
         small_vgg(pictures(3))
         assert maps["pool5"].shape[0] == 3
         small_vgg(pictures(1))
@@ -104,18 +111,29 @@ def test_a_later_pass_replaces_an_earlier_one(small_vgg):
 
 def test_an_unknown_layer_is_refused_before_anything_is_hooked(small_vgg):
     before = state_of(small_vgg)
-    with pytest.raises(UnknownName, match="did you mean 'conv4_2'"), capturing(small_vgg, "conv1_1", "conv42"):
+    with pytest.raises(UnknownName, match="did you mean 'conv4_2'"), record_activations(small_vgg, "conv1_1", "conv42"):
         pass
     assert same(before, state_of(small_vgg))
 
 
 def test_default_layers_leave_out_those_that_say_nothing_of_their_own(small_vgg):
-    names = capture(small_vgg, pictures()).maps.keys()
+    names = activations(small_vgg, pictures()).maps.keys()
     assert {"conv1_1", "bn1_1", "relu1_1", "pool5", "fc6", "fc7"} <= names
     assert not {"normalise", "flatten", "drop6"} & names
 
 
-@pytest.mark.parametrize("look", ["capturing", "meeting", "evaluating", "frozen", "capture", "aiming", "neuron"])
+@pytest.mark.parametrize(
+    "look",
+    [
+        "record_activations",
+        "activations_and_gradients",
+        "eval_mode",
+        "frozen",
+        "activations",
+        "replace_output",
+        "neuron",
+    ],
+)
 @pytest.mark.parametrize("how", ["well", "badly"])
 def test_the_model_comes_back_bit_equal(small_vgg, look, how):
     model = unusual(small_vgg)
@@ -124,23 +142,25 @@ def test_the_model_comes_back_bit_equal(small_vgg, look, how):
     images = pictures() if how == "well" else torch.rand(2, 7, 32, 32, generator=torch.Generator())
 
     def act() -> None:
-        if look == "capture":
-            capture(model, images)
+        if look == "activations":
+            activations(model, images)
             return
         around = {
-            "capturing": lambda m: capturing(m, "conv1_1", "fc6"),
-            "meeting": lambda m: meeting(m, ["conv1_1", "relu5_1"], lambda *_: None),
-            "aiming": lambda m: aiming(m, torch.tensor([[0, 1], [3, 2]])),
-            "neuron": lambda m: aiming(m, neuron=Neuron("conv2_1", 3)),
-            "evaluating": evaluating,
+            "record_activations": lambda m: record_activations(m, "conv1_1", "fc6"),
+            "activations_and_gradients": lambda m: activations_and_gradients(
+                m, ["conv1_1", "relu5_1"], lambda *_: None
+            ),
+            "replace_output": lambda m: replace_output(m, torch.tensor([[0, 1], [3, 2]])),
+            "neuron": lambda m: replace_output(m, neuron=Neuron("conv2_1", 3)),
+            "eval_mode": eval_mode,
             "frozen": frozen,
         }[look]
         with around(model):
             if look == "frozen":
                 assert not any(p.requires_grad for p in model.parameters())
-            if look == "evaluating":
+            if look == "eval_mode":
                 assert not any(m.training for m in model.modules())
-            with evaluating(model), torch.no_grad():
+            with eval_mode(model), torch.no_grad():
                 model(images)
 
     if how == "well":
@@ -172,6 +192,6 @@ def test_the_oracle_of_this_file_notices_each_kind_of_trace(small_vgg):
 def test_channels_last_and_half_precision_are_kept():
     model = build("tiny_vgg").to(memory_format=torch.channels_last)
     images = pictures(2, 64).contiguous(memory_format=torch.channels_last)
-    maps = capture(model, images, ["conv2_2"]).maps
+    maps = activations(model, images, ["conv2_2"]).maps
     assert maps["conv2_2"].is_contiguous(memory_format=torch.channels_last)
-    assert capture(model.to(torch.bfloat16), images.bfloat16(), ["fc3"]).maps["fc3"].dtype == torch.bfloat16
+    assert activations(model.to(torch.bfloat16), images.bfloat16(), ["fc3"]).maps["fc3"].dtype == torch.bfloat16

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from vgg_viz.attribution import attribute
 from vgg_viz.attribution.methods.class_score import places, score_places
 from vgg_viz.attribution.targets import Against
-from vgg_viz.capture.hooks import capture
+from vgg_viz.capture.hooks import activations
 from vgg_viz.errors import InputRefused
 from vgg_viz.models.build import assemble, build
 from vgg_viz.models.vgg import dense_weights
@@ -37,7 +37,7 @@ def test_of_a_tiny_vgg_it_is_the_linear_layers_own_sum_before_it_is_added_up(tar
     linear = model.classifier[1]
     weights = linear.weight[[2, 5]] if isinstance(target, list) else (linear.weight[2] - linear.weight[4]).expand(2, -1)
     biases = linear.bias[[2, 5]] if isinstance(target, list) else (linear.bias[2] - linear.bias[4]).expand(2)
-    maps = capture(model, images, ["pool2"]).maps["pool2"]
+    maps = activations(model, images, ["pool2"]).maps["pool2"]
     closed = (weights.view(2, 10, *maps.shape[2:]).detach() * maps).sum(1)
     found = attribute(model, images, method="class_score_map", target=target)
     assert found.layer == "pool2"
@@ -53,7 +53,7 @@ def test_of_a_tiny_vgg_it_is_the_linear_layers_own_sum_before_it_is_added_up(tar
 def test_an_average_pool_before_one_linear_layer_is_taken_apart_as_well():
     """Class activation mapping, as first proposed: weights of the class times the maps, over the number of places."""
     model, images = lively("vgg11", image_side=64, width=0.05, head=(), pooled=1), pictures(side=64)
-    maps = capture(model, images, ["pool5"]).maps["pool5"]
+    maps = activations(model, images, ["pool5"]).maps["pool5"]
     closed = (model.classifier[0].weight[3].detach().view(1, -1, 1, 1) * maps).sum(1) / 4
     found = attribute(model, images, method="class_score_map", target=3)
     assert closed.shape == (2, 2, 2)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 import vgg_viz
 from vgg_viz.attribution import attribute, cams_all_layers, gradient_bundle, methods
 from vgg_viz.attribution.lrp.conservation import ledger
-from vgg_viz.capture.hooks import capture
+from vgg_viz.capture.hooks import activations
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.cli import main
 from vgg_viz.data import shapes
@@ -140,7 +140,7 @@ def test_whatever_sends_pictures_through_a_network_takes_them_there(pair):
     plain, moved, images = pair
     for ask in (
         lambda model: predict_logits(model, images),
-        lambda model: capture(model, images).logits,
+        lambda model: activations(model, images).logits,
         lambda model: gradient_bundle(model, images, keep=["relu1_1"]).saliency.values,
         lambda model: cams_all_layers(model, images, [0, 1, 2, 3])["layer_cam"]["relu2_1"].values,
         lambda model: effective_field(model, images, "conv3_1").influence,

@@ -6,7 +6,7 @@ import torch
 
 from vgg_viz.attribution import attribute
 from vgg_viz.attribution.methods.eigen_cam import main_direction
-from vgg_viz.capture.hooks import capture
+from vgg_viz.capture.hooks import activations
 from vgg_viz.models.build import build
 
 
@@ -30,7 +30,7 @@ def pictures(count: int = 2) -> torch.Tensor:
 @pytest.mark.parametrize("layer", ["relu1_2", "conv2_2", "pool2"])
 def test_eigen_cam_is_the_first_component_of_numpys_decomposition(network, layer):
     found = attribute(network, pictures(), method="eigen_cam", layer=layer, relu=False)
-    said = capture(network, pictures(), [layer]).maps[layer]
+    said = activations(network, pictures(), [layer]).maps[layer]
     for at in range(2):
         expected = by_numpy(said[at])
         assert np.abs(found.values[at].numpy() - expected).max() < 1e-5 * np.abs(expected).max()
@@ -40,7 +40,7 @@ def test_eigen_grad_cam_is_that_of_gradient_times_activation(network):
     images = pictures()
     found = attribute(network, images, method="eigen_grad_cam", layer="pool2", target=1, relu=False)
     head = network.classifier[-1].weight[1].detach()
-    said = capture(network, images, ["pool2"]).maps["pool2"]
+    said = activations(network, images, ["pool2"]).maps["pool2"]
     gradient = head.view(said.shape[1:])  # flatten and one linear layer follow
     for at in range(2):
         expected = by_numpy(said[at] * gradient)

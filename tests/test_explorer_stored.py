@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.capture.hooks import capture
+from vgg_viz.capture.hooks import activations
 from vgg_viz.models.build import build
 from vgg_viz.records import Batch
 from vgg_viz.studies.explorer_stored import FINEST, MOST_TERMS, UNITS, stored_network
@@ -37,7 +37,7 @@ def written(request):
     images = torch.rand(2, options.get("in_channels", 3), 128, 128, generator=torch.Generator().manual_seed(1))
     batch = Batch(images, None, ("a", "b"))
     network, pictures = stored_network(model, batch, [f"c{i}" for i in range(7)])
-    return model, network, pictures, capture(model, images)
+    return model, network, pictures, activations(model, images)
 
 
 def floats(text: str) -> np.ndarray:

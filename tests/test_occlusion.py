@@ -9,7 +9,7 @@ from vgg_viz.attribution import Against, Neuron, Options, attribute, methods
 from vgg_viz.attribution.incremental_forward import AFTER, AT_MOST, plan
 from vgg_viz.attribution.method import baseline_for
 from vgg_viz.attribution.methods.occlusion import squares
-from vgg_viz.capture.hooks import evaluating, passing_over, telling
+from vgg_viz.capture.hooks import bypass_modules, eval_mode, on_forward
 from vgg_viz.errors import InputRefused
 from vgg_viz.maths.receptive_field import Window
 from vgg_viz.models.build import build
@@ -37,7 +37,7 @@ def pictures(count: int, height: int, width: int, channels: int = 3) -> Tensor:
 def by_captum(model: nn.Module, images: Tensor, target: int, window: int, stride: int, at_once: int) -> Tensor:
     """Captum about each picture alone, as `attribute` would ask it."""
     channels = images.shape[1]
-    with evaluating(model), torch.no_grad():
+    with eval_mode(model), torch.no_grad():
         maps = [
             Occlusion(model).attribute(
                 picture,
@@ -95,8 +95,8 @@ def test_many_groups_of_places_say_what_one_says(monkeypatch):
     spans = [(4 * i, min(4 * i + 8, 95)) for i in range(23)]
     one = plan(model, (96, 96), spans, spans, 8)
     few = attribute(model, images, **asked)
-    monkeypatch.setattr(windows, "A_CUT", 0)
-    monkeypatch.setattr(windows, "A_WEIGHT", 0)
+    monkeypatch.setattr(windows, "CUT_COST", 0)
+    monkeypatch.setattr(windows, "WEIGHT_COST", 0)
     monkeypatch.setattr(windows, "WINDOWS", 3)
     monkeypatch.setattr(windows, "KEPT", 1)
     every = plan(model, (96, 96), spans, spans, 8)
@@ -133,7 +133,7 @@ def test_the_work_that_is_announced_is_the_work_that_is_done(monkeypatch):
 def test_a_neighbouring_map_is_not_touched_and_listeners_at_the_root_hear_every_place():
     model, images = network("tiny_vgg", image_side=64), pictures(1, 64, 64)
     heard = []
-    with telling(model, heard.append):
+    with on_forward(model, heard.append):
         attribute(model, images, method="occlusion", target=2, window=8, stride=8)
     assert sum(heard) == 64 + 1
 
@@ -180,7 +180,7 @@ def test_a_network_that_somebody_listens_to_or_that_is_not_ours_is_asked_about_w
     hook = model.conv_block_1[2].register_forward_hook(lambda *_: None)
     assert plan(model, (64, 64), spans, spans, 8) is None
     hook.remove()
-    with passing_over(model, "conv_block_1"):
+    with bypass_modules(model, "conv_block_1"):
         assert plan(model, (64, 64), spans, spans, 8) is None
 
     class Shortcut(type(model)):
@@ -195,11 +195,11 @@ def test_passing_over_brings_every_module_back_also_when_the_block_raises():
     with torch.no_grad():
         before = model(images)
         maps = model.conv_block_2(model.conv_block_1(model.normalise(images)))
-        with passing_over(model, "normalise", "conv_block_1", "conv_block_2"):
+        with bypass_modules(model, "normalise", "conv_block_1", "conv_block_2"):
             assert torch.equal(model(maps), before)
-        with pytest.raises(KeyError), passing_over(model, "conv_block_1"):
+        with pytest.raises(KeyError), bypass_modules(model, "conv_block_1"):
             raise KeyError
-        with pytest.raises(AttributeError), passing_over(model, "conv_block_1", "conv_block_9"):
+        with pytest.raises(AttributeError), bypass_modules(model, "conv_block_1", "conv_block_9"):
             pass
         assert not any("forward" in vars(module) for module in model.modules())
         assert torch.equal(model(images), before)

@@ -12,8 +12,8 @@ from vgg_viz.attribution.lrp.propagation import Preset, _Led, propagate
 from vgg_viz.attribution.lrp.rules import AlphaBeta, Box, Epsilon, Flat, Gamma, Pass
 from vgg_viz.attribution.methods.lrp import PRESETS
 from vgg_viz.attribution.targets import Against
-from vgg_viz.capture.hooks import evaluating, frozen
-from vgg_viz.capture.out_of_place import standing_in
+from vgg_viz.capture.hooks import eval_mode, frozen
+from vgg_viz.capture.out_of_place import without_inplace
 from vgg_viz.errors import InputRefused
 from vgg_viz.maths.metrics import rank_correlation
 from vgg_viz.models.build import assemble, build
@@ -50,7 +50,7 @@ def lively(name: str, *, bias: float = 0.1, **overrides: object) -> nn.Module:
 
 
 def led(model: nn.Module, images: Tensor, preset: Preset, target: Tensor | None = None):
-    with evaluating(model), frozen(model):
+    with eval_mode(model), frozen(model):
         classes = model(images).argmax(1) if target is None else target
         return propagate(model, images.clone(), classes, preset)
 
@@ -338,7 +338,7 @@ def test_conserving_relevance_proves_nothing_about_a_map():
 
 def test_batch_norm_passed_over_conserves_as_well_and_shares_out_by_the_wrong_weights():
     model, images = lively("vgg11_bn", width=0.08, bias=0.0), pictures()
-    with evaluating(model), frozen(model), standing_in(model):
+    with eval_mode(model), frozen(model), without_inplace(model):
         for layer in layers(model):
             if layer.kind in ("conv", "fc"):
                 layer.module.rule = Epsilon()

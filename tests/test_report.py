@@ -24,7 +24,7 @@ from viewer_data import told_to_viewer
 
 import vgg_viz
 from vgg_viz.api import report
-from vgg_viz.capture.hooks import capture
+from vgg_viz.capture.hooks import activations
 from vgg_viz.data import shapes
 from vgg_viz.errors import OutputRefused, SectionMissing
 from vgg_viz.gallery.build import GalleryResult
@@ -340,7 +340,7 @@ def test_sparsity_is_the_share_of_zeros(made, model_and_checkpoint):
     looked = torch.stack(
         [min(every.images, key=lambda image, shown=one: float((image - shown).abs().sum())) for one in shown]
     )
-    maps = capture(model, looked).maps
+    maps = activations(model, looked).maps
     for layer, found in made.numbers("activations-silence").items():
         zeros = sum(int((maps[layer][i] == 0).sum()) for i in range(len(looked)))
         assert found["sparsity"] == pytest.approx(zeros / maps[layer].numel(), abs=1e-4), layer

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from vgg_viz.attribution import Against, Neuron, attribute, methods, on_pixels
 from vgg_viz.attribution.method import Options
-from vgg_viz.capture.hooks import capture, rewriting
-from vgg_viz.capture.partial_forward import resumed, share_after
+from vgg_viz.capture.hooks import activations, replace_activations
+from vgg_viz.capture.partial_forward import forward_after, work_after
 from vgg_viz.models.build import architecture, build, skeleton
 from vgg_viz.models.names import find, layers
 
@@ -42,10 +42,10 @@ FORMS = [("tiny_vgg", {}), ("vgg11", {}), ("vgg11_bn", {}), ("vgg11", {"dense": 
 def test_what_follows_any_layer_says_what_the_whole_network_says(name, form, inplace):
     model, images = lively(name, inplace=inplace, **form), pictures(2, 64 if form else 32)
     names = [layer.name for layer in layers(model)]
-    said = capture(model, images, names)
+    said = activations(model, images, names)
     with torch.no_grad():
         for layer in names:
-            run = resumed(model, layer, images, lambda logits: logits)
+            run = forward_after(model, layer, images, lambda logits: logits)
             assert torch.allclose(run(said.maps[layer].clone()), said.logits, atol=1e-6), layer
 
 
@@ -61,9 +61,9 @@ def test_another_network_is_run_as_a_whole_with_the_layers_answer_exchanged():
 
     model, images = Beside(), pictures(2)
     values = torch.rand(5, 4, 32, 32)
-    run = resumed(model, "conv1_1", images, lambda logits: logits)
+    run = forward_after(model, "conv1_1", images, lambda logits: logits)
     assert torch.allclose(run(values), values.mean((2, 3)) + 2 * values.amax((2, 3)))
-    assert share_after(model, "conv1_1", 32) == 1
+    assert work_after(model, "conv1_1", 32) == 1
     assert not model.conv._forward_hooks
 
 
@@ -72,7 +72,7 @@ def test_another_network_is_run_as_a_whole_with_the_layers_answer_exchanged():
 def test_ablation_cam_weighs_channels_as_captums_ablation_does(layer, dense):
     model = lively("vgg11", **({"dense": True, "pooled": 1} if dense else {}))
     images, targets = pictures(2, 64 if dense else 32), torch.tensor([4, 1])
-    maps = capture(model, images, [layer]).maps[layer]
+    maps = activations(model, images, [layer]).maps[layer]
     channels = torch.arange(maps.shape[1]).view(1, -1, 1, 1).expand_as(maps[:1])
     falls = LayerFeatureAblation(model, find(model, layer).module).attribute(
         images, target=targets, layer_mask=channels
@@ -97,14 +97,14 @@ def test_ablation_cam_of_mean_and_linear_is_the_sum_of_squared_maps():
 @pytest.mark.parametrize("name", ["tiny_vgg", "vgg11"])
 def test_score_cam_is_the_papers_loop_over_whole_passes(name):
     model, images, layer = lively(name), pictures(), "relu2_1"
-    maps = capture(model, images, [layer]).maps[layer]
+    maps = activations(model, images, [layer]).maps[layer]
     found = attribute(model, images, method="score_cam", target=[4, 1], layer=layer)
     for at, target in enumerate((4, 1)):
         scores = []
         for one in maps[at]:
             if one.max() > one.min():
                 mask = on_pixels(model, layer, ((one - one.min()) / (one.max() - one.min()))[None], (32, 32))
-                scores.append(capture(model, images[at : at + 1] * mask).logits[0, target])
+                scores.append(activations(model, images[at : at + 1] * mask).logits[0, target])
             else:
                 scores.append(torch.tensor(-torch.inf))
         expected = torch.einsum("c,chw->hw", torch.stack(scores).softmax(0), maps[at]).relu()
@@ -113,12 +113,12 @@ def test_score_cam_is_the_papers_loop_over_whole_passes(name):
 
 def test_score_cam_at_the_layer_is_a_loop_that_masks_the_layer():
     model, images, layer = lively("vgg11"), pictures(1), "conv3_1"
-    (maps,) = capture(model, images, [layer]).maps[layer]
+    (maps,) = activations(model, images, [layer]).maps[layer]
     scores = []
     for one in maps:
         mask = (one - one.min()) / (one.max() - one.min())
-        with rewriting(model, {layer: lambda _module, output, mask=mask: output * mask}):
-            scores.append(capture(model, images).logits[0, 3])
+        with replace_activations(model, {layer: lambda _module, output, mask=mask: output * mask}):
+            scores.append(activations(model, images).logits[0, 3])
     expected = torch.einsum("c,chw->hw", torch.stack(scores).softmax(0), maps).relu()
     assert apart(attribute(model, images, method="layer_score_cam", target=3, layer=layer).values[0], expected) < 1e-4
 
@@ -129,12 +129,12 @@ def test_score_cam_asks_the_channels_that_vary_most_when_it_may_not_ask_all():
     assert few.passes == 4
     assert few.settings["masks"] == 3
     layer = few.layer
-    maps = capture(model, images, [layer]).maps[layer]
+    maps = activations(model, images, [layer]).maps[layer]
     for at, picture in enumerate(images):
         chosen = maps[at].flatten(1).var(1).argsort(descending=True)[:3]
         low, high = (pick(maps[at][chosen], (1, 2)) for pick in (torch.amin, torch.amax))
         masks = on_pixels(model, layer, (maps[at][chosen] - low[:, None, None]) / (high - low)[:, None, None], (32, 32))
-        weights = capture(model, masks[:, None] * picture).logits[:, 1].softmax(0)
+        weights = activations(model, masks[:, None] * picture).logits[:, 1].softmax(0)
         assert apart(few.values[at], torch.einsum("c,chw->hw", weights, maps[at][chosen])) < 1e-4
     every = attribute(model, images, method="score_cam", target=1, masks=10)
     assert every.passes == 11
@@ -174,4 +174,4 @@ def test_a_tail_counts_by_its_multiply_adds():
     assert about.cost(model, Options(layer="conv5_3"), 224) == pytest.approx(1 + 512 * 123_633_664 / 15_470_264_320)
     assert about.cost(model, Options(layer="relu1_1"), 224) == pytest.approx(1 + 64 * (1 - 86_704_128 / 15_470_264_320))
     assert methods()["score_cam"].cost(model, Options(masks=100), 224) == 101
-    assert share_after(model, "fc8", 224) == 0
+    assert work_after(model, "fc8", 224) == 0

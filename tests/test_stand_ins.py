@@ -7,7 +7,7 @@ import torch
 from test_capture import same, state_of, unusual
 from torch import nn
 
-from vgg_viz.capture.out_of_place import merged, standing_in
+from vgg_viz.capture.out_of_place import merged, without_inplace
 from vgg_viz.errors import InputRefused
 from vgg_viz.models.build import build
 from vgg_viz.models.names import find
@@ -31,7 +31,7 @@ def test_a_network_with_merged_batch_norm_has_the_same_logits(conv_bias):
     images = torch.rand(3, 3, 32, 32)
     with torch.no_grad():
         before = model(images)
-        with standing_in(model, merge=True):
+        with without_inplace(model, merge=True):
             assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
             after = model(images)
         again = model(images)
@@ -55,7 +55,7 @@ def test_every_layer_is_back_in_its_place_whatever_happened_to_its_stand_in(rais
     before, modules = state_of(model), list(model.modules())
     parameters = [(p, p.data_ptr(), p._version) for p in model.parameters()]
     try:
-        with standing_in(model, merge=True):
+        with without_inplace(model, merge=True):
             for module in list(model.modules()):
                 module.note = "left behind"
                 for parameter in module._parameters.values():
@@ -74,7 +74,7 @@ def test_every_layer_is_back_in_its_place_whatever_happened_to_its_stand_in(rais
 def test_relus_do_not_work_in_place_and_shared_ones_are_parted():
     shared = nn.ReLU(inplace=True)
     model = nn.Sequential(nn.Conv2d(3, 2, 3), shared, nn.Conv2d(2, 2, 3), shared)
-    with standing_in(model):
+    with without_inplace(model):
         assert model[1] is not model[3]
         assert not model[1].inplace
     assert model[1] is model[3] is shared
@@ -84,7 +84,7 @@ def test_relus_do_not_work_in_place_and_shared_ones_are_parted():
 def test_hooks_that_were_there_are_still_heard_and_new_ones_are_gone_afterwards():
     model, heard = settled(), []
     find(model, "relu1_1").module.register_forward_hook(lambda *_: heard.append("old"))
-    with standing_in(model), torch.no_grad():
+    with without_inplace(model), torch.no_grad():
         find(model, "relu1_1").module.register_forward_hook(lambda *_: heard.append("new"))
         model(torch.rand(1, 3, 32, 32))
     with torch.no_grad():
@@ -102,6 +102,6 @@ def test_hooks_that_were_there_are_still_heard_and_new_ones_are_gone_afterwards(
 def test_a_batch_norm_that_cannot_be_merged_is_refused_and_nothing_changed(layers, sentence):
     model = nn.Sequential(*layers)
     kept = copy.copy(list(model))
-    with pytest.raises(InputRefused, match=sentence), standing_in(model, merge=True):
+    with pytest.raises(InputRefused, match=sentence), without_inplace(model, merge=True):
         pass
     assert list(model) == kept

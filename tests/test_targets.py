@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from vgg_viz.attribution import Against, Neuron, attribute, grad_cam_all_layers, gradient_bundle, methods
-from vgg_viz.attribution.target_parsing import asked
-from vgg_viz.capture.hooks import aiming, capture
+from vgg_viz.attribution.target_parsing import parse_target
+from vgg_viz.capture.hooks import activations, replace_output
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.models.build import build
 from vgg_viz.models.names import layers
@@ -81,7 +81,7 @@ def test_a_against_b_is_the_map_of_a_network_whose_logit_is_the_difference(name)
 
 def test_words_on_either_side_are_settled_for_each_picture():
     model, images = lively(), pictures(4)
-    ranked = capture(model, images).logits.argsort(1, descending=True)
+    ranked = activations(model, images).logits.argsort(1, descending=True)
     labels = torch.tensor([3, 1, 4, 1])
     found = attribute(model, images, method="saliency", target=Against("predicted", "runner-up"))
     assert torch.equal(found.targets, ranked[:, 0])
@@ -174,9 +174,9 @@ def test_the_gradient_of_a_unit_of_the_first_layer_is_its_kernel_where_it_looks(
 def test_a_unit_of_the_classifier_needs_no_place():
     model = build("vgg11", num_classes=4, width=0.05, image_side=32, seed=2)
     found = attribute(model, pictures(), method="occlusion", target=Neuron("fc6", 7), window=16)
-    hidden = capture(model, pictures(), ["fc6"]).maps["fc6"][:, 7]
+    hidden = activations(model, pictures(), ["fc6"]).maps["fc6"][:, 7]
     assert found.values.shape == (3, 32, 32)
-    with aiming(model, neuron=Neuron("fc6", 7)), torch.no_grad():
+    with replace_output(model, neuron=Neuron("fc6", 7)), torch.no_grad():
         assert torch.equal(model.eval()(pictures())[:, 0], hidden)
 
 
@@ -218,12 +218,12 @@ def test_a_unit_that_does_not_exist_is_refused(name, neuron, sentence):
 def test_columns_mean_the_same_for_every_picture_however_often_a_batch_is_repeated():
     model, images = lively(), pictures()
     pairs = torch.tensor([[2, 4], [5, 1]])
-    logits = capture(model, images).logits
+    logits = activations(model, images).logits
     expected = torch.stack([logits[:, 2] - logits[:, 4], logits[:, 5] - logits[:, 1]], 1)
     # Of the larger batch itself: some processors add in another order there.
-    twice = capture(model, images.repeat(2, 1, 1, 1)).logits
+    twice = activations(model, images.repeat(2, 1, 1, 1)).logits
     repeated = torch.stack([twice[:, 2] - twice[:, 4], twice[:, 5] - twice[:, 1]], 1)
-    with torch.no_grad(), aiming(model.eval(), pairs) as scores:
+    with torch.no_grad(), replace_output(model.eval(), pairs) as scores:
         assert torch.equal(model(images.repeat(2, 1, 1, 1)), repeated)
         assert torch.equal(scores(logits), expected)
         spread = scores(logits[:, :, None, None].expand(-1, -1, 2, 2))
@@ -255,7 +255,7 @@ def test_columns_mean_the_same_for_every_picture_however_often_a_batch_is_repeat
     ],
 )
 def test_words_become_targets(words, target):
-    assert asked(CLASSES, **words) == target
+    assert parse_target(CLASSES, **words) == target
 
 
 @pytest.mark.parametrize(
@@ -276,18 +276,18 @@ def test_words_become_targets(words, target):
 )
 def test_words_that_name_nothing_are_refused_with_the_nearest(words, sentence):
     with pytest.raises(InputRefused, match=sentence.replace("?", r"\?")):
-        asked(CLASSES, **words)
+        parse_target(CLASSES, **words)
 
 
 def test_a_neuron_is_spelt_as_it_is_read():
     for spelling in ("conv5_3:12", "conv5_3:12:3,4", "fc6:0"):
-        assert str(asked(CLASSES, unit=spelling)) == spelling
+        assert str(parse_target(CLASSES, unit=spelling)) == spelling
 
 
 def test_hostile_class_names_stay_text():
     hostile = ["\x1b[2J\x1b]0;owned\x07", "<script>alert(1)</script>", "a\u202eb", "{0.__class__}", "%s%n"]
     for index, name in enumerate(hostile):
-        assert asked(hostile, target=name) == index
+        assert parse_target(hostile, target=name) == index
     with pytest.raises(UnknownName) as refused:
-        asked(hostile, target="script")
+        parse_target(hostile, target="script")
     assert str(refused.value).isprintable(), "a terminal shows the names and obeys none of them"

@@ -15,7 +15,7 @@ from test_compare import HOSTILE
 from viewer_data import unpacked
 
 from vgg_viz.api import timeline
-from vgg_viz.capture.hooks import centring
+from vgg_viz.capture.hooks import centre_logits
 from vgg_viz.cli import main
 from vgg_viz.data.shape_files import write as write_shapes
 from vgg_viz.data.shortcuts import Shortcut, region
@@ -159,7 +159,7 @@ def test_maps_are_about_the_score_less_the_mean_of_all_scores(tmp_path):
     assert torch.allclose(first.maps["relu2_2"], -second.maps["relu2_2"], atol=1e-7)
     assert torch.allclose(first.logits.sum(1), torch.zeros(6), atol=1e-6)
     hooks = len(walk.model._forward_hooks)
-    with pytest.raises(ZeroDivisionError), centring(walk.model):
+    with pytest.raises(ZeroDivisionError), centre_logits(walk.model):
         raise ZeroDivisionError
     assert len(walk.model._forward_hooks) == hooks
 

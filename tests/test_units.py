@@ -7,7 +7,7 @@ import torch
 from test_capture import same, state_of
 from torch import nn
 
-from vgg_viz.capture.hooks import capture
+from vgg_viz.capture.hooks import activations
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.models.build import build
 from vgg_viz.units.effective_field import effective_field
@@ -37,7 +37,7 @@ def planted() -> nn.Module:
 
 
 def test_planted_dead_and_constant_channels_are_found(planted):
-    maps = capture(planted, pictures(), ["relu1_1", "relu2_2"]).maps
+    maps = activations(planted, pictures(), ["relu1_1", "relu2_2"]).maps
     first, last = activation_health(maps)
     assert 2 in first.dead
     assert 5 in first.constant

@@ -176,12 +176,12 @@ def reworded(rows, side) -> LayerChoice:
 def test_the_chosen_layer_is_no_part_of_the_sentence_about_it(monkeypatch):
     model, images = build("tiny_vgg", seed=1, image_side=32, num_classes=4, width=0.4), torch.rand(2, 3, 32, 32)
     rows = geometry(model)
-    from vgg_viz.capture.hooks import capture
+    from vgg_viz.capture.hooks import activations
 
     subject = Subject(
         Checkpoint(model.architecture, tuple("abcd"), model.state_dict()), model, SimpleNamespace(), PRESETS["quick"], 0
     )
-    looked = Looked(Batch(images, None, ("a", "b")), capture(model, images))
+    looked = Looked(Batch(images, None, ("a", "b")), activations(model, images))
 
     def chosen() -> tuple[str, str]:
         of_report = attention.compute(subject, looked, ("grad_cam",)).chosen_layer

@@ -13,7 +13,7 @@ from vgg_viz._version import __version__
 if TYPE_CHECKING:
     from vgg_viz.api import audit, compare, evaluate, explain, predict, report, timeline
     from vgg_viz.attribution import attribute, methods
-    from vgg_viz.capture.hooks import capture as activations
+    from vgg_viz.capture.hooks import activations
     from vgg_viz.data.folder import read_images
     from vgg_viz.models.build import build
     from vgg_viz.models.checkpoint import load, save
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Name -> where it stands, as "module" where it is called so there, or "module:name". No name is that of a submodule: Python would bind
 # the module in its place as soon as that is imported.
 _PLACES = {
-    "activations": "vgg_viz.capture.hooks:capture",
+    "activations": "vgg_viz.capture.hooks",
     "attribute": "vgg_viz.attribution",
     "audit": "vgg_viz.api",
     "build": "vgg_viz.models.build",

@@ -14,7 +14,7 @@ import torch
 from pages import go, problems
 from test_live_explorer import Net, number, ready, text
 
-from vgg_viz.capture.hooks import capture
+from vgg_viz.capture.hooks import activations
 from vgg_viz.data import shapes
 from vgg_viz.errors import InputRefused
 from vgg_viz.gallery.explorer import Explorer, Rival, render_explorer
@@ -59,7 +59,7 @@ def subject(checkpoint: Checkpoint) -> Subject:
 
 def said(model: torch.nn.Module, image: torch.Tensor) -> dict[str, np.ndarray]:
     """Every layer of a network on one picture."""
-    found = capture(model, image[None], [layer.name for layer in layers(model) if layer.kind != "drop"])
+    found = activations(model, image[None], [layer.name for layer in layers(model) if layer.kind != "drop"])
     return {
         **{name: values[0].numpy() for name, values in found.maps.items()},
         "softmax": found.logits[0].softmax(0).numpy(),

@@ -15,7 +15,7 @@ import torch
 from fake_page import HOSTILE
 from pages import go
 
-from vgg_viz.capture.hooks import capture
+from vgg_viz.capture.hooks import activations
 from vgg_viz.data import shapes
 from vgg_viz.gallery.explorer import Explorer, render_explorer
 from vgg_viz.maths.images import decode, encode_png
@@ -53,7 +53,7 @@ class Net:
 
     def truth(self, i: int) -> dict[str, np.ndarray]:
         """What PyTorch says about picture `i`, by layer."""
-        found = capture(
+        found = activations(
             self.model,
             self.batch.images[i : i + 1],
             [layer.name for layer in layers(self.model) if layer.kind != "drop"],

@@ -14,7 +14,7 @@ from pages import go, problems
 from test_live_explorer import numbers, ready, text
 from torch import nn
 
-from vgg_viz.capture.hooks import capture
+from vgg_viz.capture.hooks import activations
 from vgg_viz.gallery.explorer import Explorer, render_explorer
 from vgg_viz.models.build import build
 from vgg_viz.records import Batch
@@ -33,7 +33,7 @@ class Written:
         images = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(4))
         batch = Batch(images, torch.tensor([0, 1]), ("one", "two"))
         self.network, answers = stored_network(model, batch, HOSTILE)
-        self.truth = capture(model, images)
+        self.truth = activations(model, images)
         shown = tuple({**picture, **answer} for picture, answer in zip(pictures(batch), answers, strict=True))
         self.cells = [answer["cells"] for answer in answers]
         file.write_text(

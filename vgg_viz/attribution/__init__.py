@@ -22,9 +22,9 @@ with warnings.catch_warnings():
 from vgg_viz.attribution.method import METHODS, Baseline, Family, Map, Method, Options, method, pictures_at_once
 from vgg_viz.attribution.methods.cam import after_relu, choose_layer, default_layer, layer_for, on_pixels
 from vgg_viz.attribution.single_pass import SharedPass, cams_all_layers, grad_cam_all_layers, gradient_bundle
-from vgg_viz.attribution.target_parsing import asked
-from vgg_viz.attribution.targets import Against, Aim, Target, given
-from vgg_viz.capture.hooks import aiming, evaluating, frozen, on_device_of
+from vgg_viz.attribution.target_parsing import parse_target
+from vgg_viz.attribution.targets import Against, ResolvedTarget, Target, pending_target
+from vgg_viz.capture.hooks import eval_mode, frozen, on_device_of, replace_output
 from vgg_viz.errors import InputRefused
 from vgg_viz.records import Attribution, Neuron
 
@@ -38,7 +38,6 @@ __all__ = [
     "SharedPass",
     "Target",
     "after_relu",
-    "asked",
     "attribute",
     "cams_all_layers",
     "choose_layer",
@@ -47,6 +46,7 @@ __all__ = [
     "method",
     "methods",
     "on_pixels",
+    "parse_target",
 ]
 
 ORDER: tuple[Family, ...] = ("gradient", "cam", "relevance", "perturbation")
@@ -121,12 +121,12 @@ def attribute(
         relu=relu,
         batch=size,
     )
-    with ExitStack() as worn:
-        for wear in (evaluating(model), frozen(model), torch.inference_mode(False), torch.enable_grad()):
-            worn.enter_context(wear)
-        aim, looked = _aim(model, images, target, labels, size)
-        pairs, columns = aim.columns()
-        options = replace(options, scores=worn.enter_context(aiming(model, pairs, neuron=aim.neuron)))
+    with ExitStack() as stack:
+        for context in (eval_mode(model), frozen(model), torch.inference_mode(False), torch.enable_grad()):
+            stack.enter_context(context)
+        resolved, extra_passes = _resolve(model, images, target, labels, size)
+        pairs, columns = resolved.columns()
+        options = replace(options, scores=stack.enter_context(replace_output(model, pairs, neuron=resolved.neuron)))
         maps = []
         for start in range(0, len(images), size):
             here = slice(start, start + size)
@@ -141,16 +141,16 @@ def attribute(
     return Attribution(
         method=method,
         values=torch.cat([found.values for found in maps]).detach().float(),
-        unit=aim.counted_in(chosen.unit),
+        unit=resolved.unit_for(chosen.unit),
         signed=chosen.signed if first.signed is None else first.signed,
         layer=first.layer,
-        targets=aim.targets,
+        targets=resolved.targets,
         residual=torch.cat(residuals).detach().float() if residuals else None,
-        passes=first.passes + looked,
+        passes=first.passes + extra_passes,
         seconds=time.perf_counter() - started,
         settings={name: _plain(getattr(options, name)) for name in chosen.reads},
-        against=aim.against,
-        unit_of=None if aim.neuron is None else str(aim.neuron),
+        against=resolved.against,
+        unit_of=None if resolved.neuron is None else str(resolved.neuron),
     )
 
 
@@ -160,15 +160,17 @@ def _plain(value: object) -> object:
 
 
 @torch.no_grad()
-def _aim(model: nn.Module, images: Tensor, target: Target, labels: Tensor | None, size: int) -> tuple[Aim, int]:
+def _resolve(
+    model: nn.Module, images: Tensor, target: Target, labels: Tensor | None, size: int
+) -> tuple[ResolvedTarget, int]:
     """What each map is about, and how many forward passes a picture it took to know."""
-    found = given(target, count=len(images), labels=labels)
+    found = pending_target(target, count=len(images), labels=labels)
     classes = getattr(getattr(model, "architecture", None), "num_classes", None)
     if isinstance(target, Neuron):
-        return found.settled(torch.empty(1, 1, device=images.device)), 0
+        return found.resolve(torch.empty(1, 1, device=images.device)), 0
     if found.known and classes is not None:
-        return found.settled(torch.empty(1, classes, device=images.device)), 0
+        return found.resolve(torch.empty(1, classes, device=images.device)), 0
     # A network that does not say how many classes it has must be asked: one picture is enough when targets are given.
     shown = images[:1] if found.known else images
     logits = torch.cat([model(shown[start : start + size]) for start in range(0, len(shown), size)])
-    return found.settled(logits), int(not found.known)
+    return found.resolve(logits), int(not found.known)

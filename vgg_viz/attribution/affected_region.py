@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from vgg_viz.capture.hooks import worn
+from vgg_viz.capture.hooks import has_hooks
 from vgg_viz.maths.receptive_field import Window
 from vgg_viz.models.names import Layer
 from vgg_viz.models.names import layers as layers_of
@@ -58,7 +58,7 @@ def chain_of(model: nn.Module) -> Chain | None:
     ]
     paths = tuple(dict.fromkeys(layer.path.split(".")[0] for layer in inside))
     holding = [module for path in paths for module in model.get_submodule(path).modules()]
-    if any(map(worn, holding)) or not all(map(_plain, inside)):
+    if any(map(has_hooks, holding)) or not all(map(_plain, inside)):
         return None
     before: list[nn.Module] = []
     steps: list[tuple[nn.Module, Window, list[nn.Module]]] = []

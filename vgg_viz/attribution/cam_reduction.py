@@ -1,6 +1,6 @@
 """Activations and gradients of a layer, reduced to maps a block at a time; and @cam, which makes a method of a formula.
 
-    @cam("xgrad_cam", title="XGrad-CAM", weighs=True, about="...", source="...")
+    @cam("xgrad_cam", title="XGrad-CAM", channel_weights=True, about="...", source="...")
     def xgrad_cam(block: Block) -> Tensor:
         return block.product.sum(1) / block.total
 
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from vgg_viz.attribution.method import FIRST, Map, Options, method
 from vgg_viz.attribution.methods.cam import default_layer, spatial
-from vgg_viz.capture.hooks import Met, meeting
+from vgg_viz.capture.hooks import OnGradient, activations_and_gradients
 from vgg_viz.registry import Registry
 
 # Values of a block, for each thread. Smaller blocks stay in a cache of the second level and cost more calls than they save: where
@@ -67,13 +67,13 @@ Formula = Callable[[Block], Tensor]
 class Cam:
     """How one method makes a map of a layer.
 
-    weighs   the formula gives a share of each channel's weight (b, C), summed over blocks, and the map is the weighted sum
+    channel_weights   the formula gives a share of each channel's weight (b, C), summed over blocks, and the map is the weighted sum
              of the channels; else it gives the map itself (b, n)
     signed   whether the map can speak against the class, when the ReLU is left out
     """
 
     formula: Formula
-    weighs: bool
+    channel_weights: bool
     signed: bool
 
 
@@ -81,17 +81,17 @@ CAMS: Registry[Cam] = Registry("class activation map", fill="vgg_viz.attribution
 
 
 def cam(
-    name: str, *, title: str, weighs: bool, about: str, source: str, signed: bool = True
+    name: str, *, title: str, channel_weights: bool, about: str, source: str, signed: bool = True
 ) -> Callable[[Formula], Formula]:
     """Register the decorated formula as an attribution method of one layer, and for `cams_all_layers`."""
 
     def register(formula: Formula) -> Formula:
-        CAMS.add(name, Cam(formula, weighs, signed), by=formula.__module__)
+        CAMS.add(name, Cam(formula, channel_weights, signed), by=formula.__module__)
 
         def compute(model: nn.Module, images: Tensor, targets: Tensor, options: Options) -> Map:
             layer = spatial(model, options.layer or default_layer(model, images))
             found: dict[str, dict[str, Tensor]] = {}
-            with meeting(model, [layer.name], reducing(found, [name], relu=options.relu)) as lowest:
+            with activations_and_gradients(model, [layer.name], reducing(found, [name], relu=options.relu)) as lowest:
                 torch.autograd.grad(model(images).gather(1, targets[:, None]).sum(), lowest)
             return Map(found[layer.name][name], layer=layer.name, passes=2, signed=signed and not options.relu)
 
@@ -119,8 +119,8 @@ SAME_BEHIND_RELU = {"layer_cam": "elementwise_grad_cam"}
 
 def reducing(
     found: dict[str, dict[str, Tensor]], names: Sequence[str], *, relu: bool, rectified: Collection[str] = ()
-) -> Met:
-    """For `meeting`: fills {layer: {method: (B, h, w)}} while the backward pass comes down; `rectified` layers are ReLUs."""
+) -> OnGradient:
+    """For `activations_and_gradients`: fills {layer: {method: (B, h, w)}} in the backward pass; `rectified` layers are ReLUs."""
 
     def met(layer: str, maps: Tensor, gradient: Tensor) -> None:
         twins = {
@@ -144,14 +144,18 @@ def reduced(maps: Tensor, gradient: Tensor, names: Sequence[str], *, relu: bool)
     count, channels, height, width = maps.shape
     rows, slopes = (_rows(values) for values in (maps, gradient))
     cams = [CAMS[name] for name in names]
-    weights = {name: rows.new_zeros(count, channels, dtype=torch.float32) for name in names if CAMS[name].weighs}
+    weights = {
+        name: rows.new_zeros(count, channels, dtype=torch.float32) for name in names if CAMS[name].channel_weights
+    }
     found = {
-        name: rows.new_empty(count, height * width, dtype=torch.float32) for name in names if not CAMS[name].weighs
+        name: rows.new_empty(count, height * width, dtype=torch.float32)
+        for name in names
+        if not CAMS[name].channel_weights
     }
     for pictures, places, block in _blocks(rows, slopes):
         for name, one in zip(names, cams, strict=True):
             values = one.formula(block)
-            if one.weighs:
+            if one.channel_weights:
                 weights[name][pictures] += values
             else:
                 found[name][pictures, places] = values

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from vgg_viz.attribution.affected_region import Axis, Chain, Reach, axes, chain_of, grid_work, whole_work
-from vgg_viz.capture.hooks import passing_over
+from vgg_viz.capture.hooks import bypass_modules
 from vgg_viz.maths.receptive_field import Window
 
 # Fewer than PyTorch's 16, from which on 1x1 convolutions take another way (see above).
@@ -29,9 +29,9 @@ AFTER = 32
 # Windows in one batch, and the bytes of last maps that are kept until what follows has seen them.
 WINDOWS, KEPT = 64, 2**28
 # What cutting the windows of one more layer out takes, in multiply-adds: 0.12 ms at 65 billion a second.
-A_CUT = 8_000_000
+CUT_COST = 8_000_000
 # What one weight costs each group of places, in multiply-adds: oneDNN puts the weights into its own order for every batch.
-A_WEIGHT = 200
+WEIGHT_COST = 200
 # Beyond this share of a whole pass, windows cost more than they save.
 WORTHWHILE = 0.6
 
@@ -91,7 +91,7 @@ def plan(
     ways = [axes(chain, side, spans) for side, spans in zip(size, (rows, columns), strict=True)]
     inside, after = whole_work(chain, ways[0][0].classes[0], ways[1][0].classes[0])
     weights = sum(step.module.weight.numel() for step in chain.steps if isinstance(step.module, nn.Conv2d))
-    group = len(chain.steps) * A_CUT + weights * A_WEIGHT
+    group = len(chain.steps) * CUT_COST + weights * WEIGHT_COST
     # As many classes down as across, as far as there are as many.
     pairs = [[way[min(number, len(way) - 1)] for way in ways] for number in range(max(map(len, ways)))]
     work = [grid_work(chain, down, across) + len(down.classes) * len(across.classes) * group for down, across in pairs]
@@ -196,7 +196,7 @@ def scores(
         for here in range(0, len(block), plan.at_once):
             maps = last[here : here + plan.at_once]
             if len(maps) > 1:
-                with passing_over(model, *plan.chain.paths):
+                with bypass_modules(model, *plan.chain.paths):
                     yield model(maps)
             else:
                 yield model(_painted(picture, painted, boxes[here]))

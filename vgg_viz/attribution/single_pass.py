@@ -12,8 +12,15 @@ from torch import Tensor, nn
 from vgg_viz.attribution.cam_reduction import CAMS, reducing
 from vgg_viz.attribution.method import METHODS, pictures_at_once
 from vgg_viz.attribution.methods.cam import layer_for, layers_below, spatial
-from vgg_viz.attribution.targets import Aim, Given, Target, given
-from vgg_viz.capture.hooks import capturing, evaluating, frozen, hearing, meeting, on_device_of
+from vgg_viz.attribution.targets import PendingTarget, ResolvedTarget, Target, pending_target
+from vgg_viz.capture.hooks import (
+    activations_and_gradients,
+    eval_mode,
+    frozen,
+    on_device_of,
+    record_activations,
+    unit_output,
+)
 from vgg_viz.models.names import Layer, find
 from vgg_viz.models.names import layers as layers_of
 from vgg_viz.records import Activations, Attribution, Neuron
@@ -133,24 +140,24 @@ def gradient_bundle(
     raises   UnknownName, InputRefused
     """
     parts, found = _parts(model, images, targets, labels, layers, keep, ("grad_cam", *cams), relu, batch, pixels=True)
-    aim = _joined(parts)
+    resolved = _joined(parts)
 
     def pixels(name: str, values: list[Tensor]) -> Attribution:
         about = METHODS[name]
         return Attribution(
             name,
             torch.cat(values),
-            aim.counted_in(about.unit),
+            resolved.unit_for(about.unit),
             about.signed,
             None,
-            aim.targets,
+            resolved.targets,
             passes=2.0,
-            against=aim.against,
-            unit_of=_unit(aim),
+            against=resolved.against,
+            unit_of=_unit(resolved),
         )
 
     return SharedPass(
-        aim.targets,
+        resolved.targets,
         Activations(
             {name: torch.cat([part.kept[name] for part in parts]) for name in parts[0].kept},
             torch.cat([part.logits for part in parts]),
@@ -166,7 +173,7 @@ def gradient_bundle(
 class _Part:
     """One batch's share; activations and gradients of the layers are already reduced to maps."""
 
-    aim: Aim
+    resolved: ResolvedTarget
     logits: Tensor
     kept: dict[str, Tensor]
     cams: dict[str, dict[str, Tensor]]  # of a layer, of a method
@@ -198,14 +205,14 @@ def _parts(
     names = tuple(dict.fromkeys(names))  # a map asked for twice would be added up twice
     size = batch or pictures_at_once(model, images)
     parts = []
-    with evaluating(model), frozen(model), torch.inference_mode(False), torch.enable_grad():
-        asked = given(targets, count=len(images), labels=labels)
+    with eval_mode(model), frozen(model), torch.inference_mode(False), torch.enable_grad():
+        pending = pending_target(targets, count=len(images), labels=labels)
         for start in range(0, len(images), size):
             here = slice(start, start + size)
             part = _one_pass(
                 model,
                 images[here].detach().clone(memory_format=torch.channels_last),
-                asked.part(here),
+                pending.part(here),
                 found,
                 kept,
                 names,
@@ -219,7 +226,7 @@ def _parts(
 def _one_pass(
     model: nn.Module,
     images: Tensor,
-    asked: Given,
+    pending: PendingTarget,
     found: list[Layer],
     kept: list[str],
     names: Sequence[str],
@@ -233,57 +240,61 @@ def _one_pass(
     Without pixels the backward pass ends at the lowest layer that was asked for.
     """
     cams: dict[str, dict[str, Tensor]] = {}
-    with ExitStack() as worn:
-        heard = worn.enter_context(hearing(model, asked.target)) if isinstance(asked.target, Neuron) else []
-        copies = worn.enter_context(capturing(model, *kept))
+    with ExitStack() as stack:
+        heard = stack.enter_context(unit_output(model, pending.target)) if isinstance(pending.target, Neuron) else []
+        copies = stack.enter_context(record_activations(model, *kept))
         rectified = [layer.name for layer in found if layer.kind == "relu"]
         making = reducing(cams, names, relu=relu, rectified=rectified)
-        lowest = worn.enter_context(meeting(model, [layer.name for layer in found], making))
+        lowest = stack.enter_context(activations_and_gradients(model, [layer.name for layer in found], making))
         logits = model(images.requires_grad_() if pixels else images)
-        aim = asked.settled(logits)
+        resolved = pending.resolve(logits)
         sources = [images] if pixels else lowest
         gradient = (
-            torch.autograd.grad(_score(logits, aim, heard), sources)[0].detach() if sources else images.new_zeros(0)
+            torch.autograd.grad(_score(logits, resolved, heard), sources)[0].detach()
+            if sources
+            else images.new_zeros(0)
         )
     product = (gradient * images.detach()).sum(1) if pixels else gradient
-    return _Part(aim, logits.detach(), dict(copies), cams, gradient.abs().amax(1) if pixels else gradient, product)
+    return _Part(resolved, logits.detach(), dict(copies), cams, gradient.abs().amax(1) if pixels else gradient, product)
 
 
-def _score(logits: Tensor, aim: Aim, heard: list[Tensor]) -> Tensor:
+def _score(logits: Tensor, resolved: ResolvedTarget, heard: list[Tensor]) -> Tensor:
     """The sum over pictures of what is asked about: a picture's gradient is then its own."""
-    if aim.neuron is not None:
+    if resolved.neuron is not None:
         return heard[-1].sum()
-    score = logits.gather(1, aim.targets[:, None]).sum()
-    return score if aim.against is None else score - logits.gather(1, aim.against[:, None]).sum()
+    score = logits.gather(1, resolved.targets[:, None]).sum()
+    return score if resolved.against is None else score - logits.gather(1, resolved.against[:, None]).sum()
 
 
 def _cams(name: str, parts: list[_Part], found: list[Layer], relu: bool) -> dict[str, Attribution]:
     about = METHODS[name]
-    aim = _joined(parts)
+    resolved = _joined(parts)
     return {
         layer.name: Attribution(
             method=about.name,
             values=torch.cat([part.cams[layer.name][name] for part in parts]),
-            unit=aim.counted_in(about.unit),
+            unit=resolved.unit_for(about.unit),
             signed=CAMS[name].signed and not relu,
             layer=layer.name,
-            targets=aim.targets,
+            targets=resolved.targets,
             passes=2.0,
             settings={"layer": layer.name, "relu": relu},
-            against=aim.against,
-            unit_of=_unit(aim),
+            against=resolved.against,
+            unit_of=_unit(resolved),
         )
         for layer in found
     }
 
 
-def _joined(parts: list[_Part]) -> Aim:
+def _joined(parts: list[_Part]) -> ResolvedTarget:
     """What the maps of all parts are about."""
-    against = [part.aim.against for part in parts if part.aim.against is not None]
-    return Aim(
-        torch.cat([part.aim.targets for part in parts]), torch.cat(against) if against else None, parts[0].aim.neuron
+    against = [part.resolved.against for part in parts if part.resolved.against is not None]
+    return ResolvedTarget(
+        torch.cat([part.resolved.targets for part in parts]),
+        torch.cat(against) if against else None,
+        parts[0].resolved.neuron,
     )
 
 
-def _unit(aim: Aim) -> str | None:
-    return None if aim.neuron is None else str(aim.neuron)
+def _unit(resolved: ResolvedTarget) -> str | None:
+    return None if resolved.neuron is None else str(resolved.neuron)

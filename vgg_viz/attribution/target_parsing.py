@@ -12,7 +12,7 @@ from vgg_viz.records import Neuron
 _UNIT = re.compile(r"([A-Za-z][A-Za-z0-9_]*):([0-9]{1,9})(?::([0-9]{1,9}),([0-9]{1,9}))?")
 
 
-def asked(
+def parse_target(
     classes: Sequence[str], *, target: str | None = None, against: str | None = None, unit: str | None = None
 ) -> Target:
     """The target that `--target`, `--against` and `--unit` ask for; the predicted class when none of them came.
@@ -35,10 +35,10 @@ def asked(
             )
         layer, channel, row, column = found.groups()
         return Neuron(layer, int(channel), None if row is None else int(row), None if column is None else int(column))
-    first = "predicted" if target is None else class_named(target, classes)
+    first = "predicted" if target is None else parse_class(target, classes)
     if against is None:
         return first
-    second = class_named(against, classes)
+    second = parse_class(against, classes)
     if first == second:
         raise InputRefused(
             f"target and --against are both {against!r}, and a class differs from itself nowhere; choose another."
@@ -46,7 +46,7 @@ def asked(
     return Against(first, second)
 
 
-def class_named(text: str, classes: Sequence[str]) -> str | int:
+def parse_class(text: str, classes: Sequence[str]) -> str | int:
     """The class that `text` names: one of the words for all pictures, or an index.
 
     A word (predicted, true, runner-up) is taken first, then a name as it is spelt, then whatever its case, then a number; a

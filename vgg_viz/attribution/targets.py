@@ -31,7 +31,7 @@ Target = Class | Against | Neuron
 
 
 @dataclass(frozen=True, slots=True)
-class Aim:
+class ResolvedTarget:
     """A target, settled for some pictures.
 
     targets  (B,) class index; -1 throughout for a neuron
@@ -44,7 +44,7 @@ class Aim:
     neuron: Neuron | None = None
 
     def columns(self) -> tuple[Tensor | None, Tensor]:
-        """Which scores `capture.hooks.aiming` is to put in the place of logits, and which of them each picture asks about.
+        """Which scores `capture.hooks.replace_output` is to put in the place of logits, and which of them each picture asks about.
 
         returns  (P, 2) pairs, each once, or None when the logits may stay; (B,) column of each picture
         """
@@ -55,13 +55,13 @@ class Aim:
         pairs, column = torch.unique(torch.stack([self.targets, self.against], dim=1), dim=0, return_inverse=True)
         return pairs, column
 
-    def counted_in(self, unit: str) -> str:
+    def unit_for(self, unit: str) -> str:
         """A method's unit, as it is for this target: what is said of a single unit is its activation, and no logit."""
         return unit if self.neuron is None else unit.replace("logit", "activation")
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class PendingTarget:
     """A target as far as it is known before the network has spoken; settled once the logits are there.
 
     first, second  (B,) class index, or None where the network must be asked (second also where there is none)
@@ -79,24 +79,26 @@ class Given:
             return self.first is not None and self.second is not None
         return isinstance(self.target, Neuron) or self.first is not None
 
-    def part(self, here: slice) -> Given:
+    def part(self, here: slice) -> PendingTarget:
         """Of some of the pictures."""
         first, second = (None if side is None else side[here] for side in (self.first, self.second))
-        return Given(self.target, len(range(*here.indices(self.count))), first, second)
+        return PendingTarget(self.target, len(range(*here.indices(self.count))), first, second)
 
-    def settled(self, logits: Tensor) -> Aim:
+    def resolve(self, logits: Tensor) -> ResolvedTarget:
         """The classes, now that the logits (B, K) are there; a single row is enough for a target that is known.
 
         raises  InputRefused for a class that the network does not have
         """
         if isinstance(self.target, Neuron):
-            return Aim(torch.full((self.count,), -1, device=logits.device), neuron=self.target)
+            return ResolvedTarget(torch.full((self.count,), -1, device=logits.device), neuron=self.target)
         if isinstance(self.target, Against):
-            return Aim(_class(self.target.first, self.first, logits), _class(self.target.second, self.second, logits))
-        return Aim(_class(self.target, self.first, logits))
+            return ResolvedTarget(
+                _class(self.target.first, self.first, logits), _class(self.target.second, self.second, logits)
+            )
+        return ResolvedTarget(_class(self.target, self.first, logits))
 
 
-def given(target: Target, *, count: int, labels: Tensor | None) -> Given:
+def pending_target(target: Target, *, count: int, labels: Tensor | None) -> PendingTarget:
     """What is known of a target for `count` pictures before any pass.
 
     target  "predicted", "true" (reads `labels`), "runner-up", a class index for all, or one for each picture;
@@ -108,14 +110,14 @@ def given(target: Target, *, count: int, labels: Tensor | None) -> Given:
             raise InputRefused(
                 f"a neuron of {target.layer} came with a row or a column alone; give both, or neither for its channel."
             )
-        return Given(target, count, None)
+        return PendingTarget(target, count, None)
     if isinstance(target, Against):
-        first, second = (given_classes(side, count=count, labels=labels) for side in (target.first, target.second))
-        return Given(target, count, first, second)
-    return Given(target, count, given_classes(target, count=count, labels=labels))
+        first, second = (pending_classes(side, count=count, labels=labels) for side in (target.first, target.second))
+        return PendingTarget(target, count, first, second)
+    return PendingTarget(target, count, pending_classes(target, count=count, labels=labels))
 
 
-def given_classes(target: Class, *, count: int, labels: Tensor | None) -> Tensor | None:
+def pending_classes(target: Class, *, count: int, labels: Tensor | None) -> Tensor | None:
     """The classes, as far as they are known before the network has spoken: (count,) int64, or None.
 
     raises  UnknownName for another word; InputRefused when labels are missing or the number does not fit

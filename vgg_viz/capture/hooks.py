@@ -17,11 +17,11 @@ from vgg_viz.models.names import layers as layers_of
 from vgg_viz.records import Activations, Neuron
 
 # In eval mode these pass on what they get, so a copy of theirs would double the memory and show nothing new.
-SILENT = ("normalise", "flatten", "drop")
+PASS_THROUGH = ("normalise", "flatten", "drop")
 
 
 @contextmanager
-def capturing(model: nn.Module, *layers: str) -> Iterator[dict[str, Tensor]]:
+def record_activations(model: nn.Module, *layers: str) -> Iterator[dict[str, Tensor]]:
     """Copy what the named layers say during the forward passes of this block.
 
     layers  names such as "conv5_3", in any order
@@ -47,11 +47,11 @@ def _listener(copies: dict[str, Tensor], name: str) -> Callable[[nn.Module, obje
     return listen
 
 
-Met = Callable[[str, Tensor, Tensor], None]
+OnGradient = Callable[[str, Tensor, Tensor], None]
 
 
 @contextmanager
-def meeting(model: nn.Module, layers: Iterable[str], met: Met) -> Iterator[list[Tensor]]:
+def activations_and_gradients(model: nn.Module, layers: Iterable[str], met: OnGradient) -> Iterator[list[Tensor]]:
     """Tell what layers said together with the gradient that comes back to it, while one backward pass of this block runs.
 
     met     gets a layer's name, what it said and its gradient, both (B, C, h, w), from the highest layer down. They are the
@@ -75,7 +75,9 @@ def meeting(model: nn.Module, layers: Iterable[str], met: Met) -> Iterator[list[
         yield lowest
 
 
-def _meeter(lowest: list[Tensor], met: Met, name: str, written: bool) -> Callable[[nn.Module, object, Tensor], Tensor]:
+def _meeter(
+    lowest: list[Tensor], met: OnGradient, name: str, written: bool
+) -> Callable[[nn.Module, object, Tensor], Tensor]:
     def listen(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
         if not output.requires_grad:
             output = output.detach().requires_grad_()
@@ -102,7 +104,7 @@ Scores = Callable[[Tensor], Tensor]  # logits (B, K, ...) -> the scores that are
 
 
 @contextmanager
-def aiming(model: nn.Module, pairs: Tensor | None = None, *, neuron: Neuron | None = None) -> Iterator[Scores]:
+def replace_output(model: nn.Module, pairs: Tensor | None = None, *, neuron: Neuron | None = None) -> Iterator[Scores]:
     """Exchange what the network says in this block for the scores that somebody asks about, one a column.
 
     pairs    (P, 2) class indices: column p is the logit of the first class minus that of the second
@@ -113,8 +115,8 @@ def aiming(model: nn.Module, pairs: Tensor | None = None, *, neuron: Neuron | No
     Whoever multiplies a batch, as Captum does for steps, noise and occlusions, then repeats column numbers and needs to know
     nothing of pairs: a column means the same for every picture. Without pairs and neuron the logits stay as they are.
     """
-    with ExitStack() as worn:
-        said = worn.enter_context(hearing(model, neuron)) if neuron is not None else []
+    with ExitStack() as stack:
+        said = stack.enter_context(unit_output(model, neuron)) if neuron is not None else []
 
         def scores(logits: Tensor) -> Tensor:
             if neuron is not None:
@@ -125,12 +127,12 @@ def aiming(model: nn.Module, pairs: Tensor | None = None, *, neuron: Neuron | No
             return logits.index_select(1, first) - logits.index_select(1, second)
 
         if neuron is not None or pairs is not None:
-            worn.callback(model.register_forward_hook(lambda _module, _inputs, logits: scores(logits)).remove)
+            stack.callback(model.register_forward_hook(lambda _module, _inputs, logits: scores(logits)).remove)
         yield scores
 
 
 @contextmanager
-def centring(model: nn.Module) -> Iterator[nn.Module]:
+def centre_logits(model: nn.Module) -> Iterator[nn.Module]:
     """Less the mean over the classes: what the network says in this block is each logit's distance from the mean of all.
 
     Softmax and the answer stay what they are. What is added to all logits at once decides nothing, and training leaves it free:
@@ -148,7 +150,7 @@ def centring(model: nn.Module) -> Iterator[nn.Module]:
 
 
 @contextmanager
-def hearing(model: nn.Module, neuron: Neuron) -> Iterator[list[Tensor]]:
+def unit_output(model: nn.Module, neuron: Neuron) -> Iterator[list[Tensor]]:
     """Keep what one unit says, or its channel on average, in the last forward pass of this block: [(B,)], its graph attached.
 
     raises  UnknownName for its layer, before anything is hooked; InputRefused, by the pass, for a unit outside its layer
@@ -181,7 +183,9 @@ def _value(output: Tensor, neuron: Neuron) -> Tensor:
 
 
 @contextmanager
-def rewriting(model: nn.Module, changes: Mapping[str, Callable[[nn.Module, Tensor], Tensor]]) -> Iterator[None]:
+def replace_activations(
+    model: nn.Module, changes: Mapping[str, Callable[[nn.Module, Tensor], Tensor]]
+) -> Iterator[None]:
     """Let something else pass up in the place of what layers say, during the forward passes of this block.
 
     changes  {layer: function of its module and its output (B, C, h, w) or (B, C), giving what passes up}
@@ -202,7 +206,7 @@ def _rewriter(change: Callable[[nn.Module, Tensor], Tensor]) -> Callable[[nn.Mod
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[nn.Module]:
+def eval_mode(model: nn.Module) -> Iterator[nn.Module]:
     """The model in eval mode; afterwards every module has the mode it had, not that of the root.
 
     Fine-tuning often keeps batch norm in eval mode inside a network that trains: `model.train()` would lose that.
@@ -233,7 +237,7 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
 
 
 @contextmanager
-def telling(model: nn.Module, tell: Callable[[int], None]) -> Iterator[nn.Module]:
+def on_forward(model: nn.Module, tell: Callable[[int], None]) -> Iterator[nn.Module]:
     """Calls `tell` with the number of pictures before every forward pass of the whole network in this block.
 
     Whoever waits can count the passes; what `tell` raises ends the work before its next pass.
@@ -246,7 +250,7 @@ def telling(model: nn.Module, tell: Callable[[int], None]) -> Iterator[nn.Module
 
 
 @contextmanager
-def passing_over(model: nn.Module, *paths: str) -> Iterator[nn.Module]:
+def bypass_modules(model: nn.Module, *paths: str) -> Iterator[nn.Module]:
     """Modules of the model hand on what they get in this block, so that it can be given what they would have said.
 
     paths   of modules that stand one after the other at the network's beginning
@@ -272,7 +276,7 @@ def _handed_on(maps: Tensor) -> Tensor:
     return maps
 
 
-def worn(module: nn.Module) -> bool:
+def has_hooks(module: nn.Module) -> bool:
     """Whether somebody listens to the module or has changed its forward pass: it must not be asked about parts of a picture then."""
     return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks) or "forward" in vars(
         module
@@ -285,7 +289,7 @@ def on_device_of(model: nn.Module, values: Tensor) -> Tensor:
     return values if weight is None else values.to(weight.device)
 
 
-def capture(model: nn.Module, images: Tensor, layers: Iterable[str] | None = None) -> Activations:
+def activations(model: nn.Module, images: Tensor, layers: Iterable[str] | None = None) -> Activations:
     """What the layers say about some pictures: one forward pass, in eval mode, without gradients.
 
     images  (B, C, H, W) in [0, 1], on any device
@@ -293,7 +297,7 @@ def capture(model: nn.Module, images: Tensor, layers: Iterable[str] | None = Non
     raises  UnknownName
     """
     if layers is None:
-        layers = [layer.name for layer in layers_of(model) if layer.kind not in SILENT]
-    with evaluating(model), torch.no_grad(), capturing(model, *layers) as maps:
+        layers = [layer.name for layer in layers_of(model) if layer.kind not in PASS_THROUGH]
+    with eval_mode(model), torch.no_grad(), record_activations(model, *layers) as maps:
         logits = model(on_device_of(model, images))
     return Activations(maps, logits)

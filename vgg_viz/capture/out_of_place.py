@@ -13,7 +13,7 @@ from vgg_viz.errors import InputRefused
 
 
 @contextmanager
-def standing_in(model: nn.Module, *, merge: bool = False) -> Iterator[nn.Module]:
+def without_inplace(model: nn.Module, *, merge: bool = False) -> Iterator[nn.Module]:
     """The model with a stand-in for every layer: no ReLU works in place, and no module stands in two places.
 
     merge   batch norm is merged into the convolution before it, see `merged`

@@ -7,21 +7,21 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.capture.hooks import Scores, rewriting
+from vgg_viz.capture.hooks import Scores, replace_activations
 from vgg_viz.models.geometry import geometry
 from vgg_viz.models.names import find
 from vgg_viz.models.names import layers as layers_of
 from vgg_viz.models.tiny import TinyVGG
 from vgg_viz.models.vgg import VGG
 
-Resume = Callable[[Tensor], Tensor]
+PartialForward = Callable[[Tensor], Tensor]
 
 
-def resumed(model: nn.Module, layer: str, images: Tensor, scores: Scores) -> Resume:
+def forward_after(model: nn.Module, layer: str, images: Tensor, scores: Scores) -> PartialForward:
     """A function from what `layer` might have said (N, C, h, w), which may be written over, to the scores asked about (N, P).
 
     images  (B, C, H, W) of which one is shown to a network that cannot be resumed
-    scores  logits -> scores, as `capture.hooks.aiming` yields it
+    scores  logits -> scores, as `capture.hooks.replace_output` yields it
     raises  UnknownName
 
     A VGG or Tiny VGG is a chain, so the layers behind this one are all that runs. Any other network runs as a whole, with the
@@ -40,14 +40,14 @@ def resumed(model: nn.Module, layer: str, images: Tensor, scores: Scores) -> Res
         return run
 
     def whole(values: Tensor) -> Tensor:
-        with rewriting(model, {name: lambda _module, _output: values}):
+        with replace_activations(model, {name: lambda _module, _output: values}):
             asked: Tensor = model(images[:1].expand(len(values), *images.shape[1:]))
         return asked
 
     return whole
 
 
-def share_after(model: nn.Module, layer: str, side: int) -> float:
+def work_after(model: nn.Module, layer: str, side: int) -> float:
     """Multiply-adds of what follows a layer, as a share of a forward pass on pictures of `side` [px]; 1 where all must be run."""
     if type(model) not in (VGG, TinyVGG):
         return 1.0
@@ -57,13 +57,13 @@ def share_after(model: nn.Module, layer: str, side: int) -> float:
     return sum(row.macs for row in after) / sum(row.macs for row in rows)
 
 
-def at_once(values: int) -> int:
+def batch_size_for(values: int) -> int:
     """How many activations of so many numbers each go through together: as many as 32 MB hold, at most 128."""
     return max(1, min(128, 2**23 // max(1, values)))
 
 
 @torch.no_grad()
-def in_parts(run: Resume, make: Callable[[slice], Tensor], count: int, size: int) -> Tensor:
+def run_in_batches(run: PartialForward, make: Callable[[slice], Tensor], count: int, size: int) -> Tensor:
     """`run` over `count` changed activations, `size` at once: (count, P), or nothing of no column where there are none.
 
     make  the changed activations of a slice, made anew for each part: the layers behind may write over them

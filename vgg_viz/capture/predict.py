@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.capture.hooks import evaluating, on_device_of
+from vgg_viz.capture.hooks import eval_mode, on_device_of
 from vgg_viz.records import Architecture
 
 Progress = Callable[[int, int], None]  # pictures done, pictures in all
@@ -25,7 +25,7 @@ def predict_logits(
     side = int(images.shape[-1])
     size = batch_size or max(1, min(128, 4 * 224 * 224 // (side * side)))
     found = []
-    with evaluating(model), torch.no_grad():
+    with eval_mode(model), torch.no_grad():
         for start in range(0, len(images), size):
             found.append(model(on_device_of(model, images[start : start + size])).cpu())
             if progress:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vgg_viz.attribution.method import pictures_at_once
-from vgg_viz.capture.hooks import evaluating
+from vgg_viz.capture.hooks import eval_mode
 from vgg_viz.faithfulness.maps import scores
 from vgg_viz.maths.removal import area, first_tiles, imputed
 
@@ -80,7 +80,7 @@ def removals(
     mean = images.mean((2, 3), keepdim=True).expand_as(images)
     blurred = _blurred(images)
     count, few = len(images), min(imputations, len(images))
-    with evaluating(model):
+    with eval_mode(model):
         ends = scores(model, torch.cat([images, mean, blurred]), targets.repeat(3), batch).view(3, count)
         found = {}
         for name, values in maps.items():

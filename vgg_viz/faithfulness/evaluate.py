@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vgg_viz.attribution import methods
 from vgg_viz.attribution.method import pictures_at_once
 from vgg_viz.attribution.methods.cam import default_layer
-from vgg_viz.capture.hooks import evaluating, on_device_of
+from vgg_viz.capture.hooks import eval_mode, on_device_of
 from vgg_viz.faithfulness.baseline_maps import blur_matched, control_maps
 from vgg_viz.faithfulness.deletion import SHARES, TILES, Removal, removals
 from vgg_viz.faithfulness.grid import QUARTERS, Grids, grids_of
@@ -206,7 +206,7 @@ class _Trial:
         self.boxed = boxed if masks is not None and boxed is not None and bool(boxed.any()) else None
         self.seed, self.tolerance, self.size = seed, tolerance, (images.shape[-2], images.shape[-1])
         batch = pictures_at_once(model, images)
-        with evaluating(model), torch.no_grad():
+        with eval_mode(model), torch.no_grad():
             self.logits = torch.cat([model(images[start : start + batch]) for start in range(0, len(images), batch)])
         ranked = self.logits.sort(dim=1, descending=True, stable=True).indices
         self.targets, self.runner_up = ranked[:, 0], ranked[:, 1] if ranked.shape[1] > 1 else None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vgg_viz.capture.hooks import evaluating
+from vgg_viz.capture.hooks import eval_mode
 
 QUARTERS = 4
 
@@ -45,7 +45,7 @@ def grids_of(model: nn.Module, images: Tensor, classes: Tensor, *, most: int = 3
     ground = images.mean((2, 3), keepdim=True).expand_as(images)
     places = [(row, column) for row in (0, half[0]) for column in (0, half[1])]
     known = torch.zeros(len(images), QUARTERS, dtype=torch.bool)
-    with evaluating(model), torch.no_grad():
+    with eval_mode(model), torch.no_grad():
         for quarter, (row, column) in enumerate(places):
             alone = ground.clone()
             alone[..., row : row + half[0], column : column + half[1]] = small

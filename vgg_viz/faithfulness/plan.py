@@ -9,7 +9,9 @@ from vgg_viz.attribution.single_pass import SHARED
 from vgg_viz.faithfulness.grid import QUARTERS
 from vgg_viz.faithfulness.verdict import FEWEST
 
-DEAR = 20  # passes a map; a dearer method meets three levels of the cascade: the top layer, the upper half, all
+EXPENSIVE_PASSES = (
+    20  # passes a map; a dearer method meets three levels of the cascade: the top layer, the upper half, all
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def stages_of(cost: float, depth: int, most: int) -> tuple[int, ...]:
     """At how many randomised layers maps are drawn: the first, the upper half, all, and others evenly between."""
     if most <= 2:
         return (depth,) if most == 1 else tuple(sorted({half(depth), depth}))
-    if cost > DEAR:
+    if cost > EXPENSIVE_PASSES:
         return tuple(sorted({1, half(depth), depth}))
     spread = (
         [round(1 + i * (depth - 1) / max(1, most - 1)) for i in range(most)]

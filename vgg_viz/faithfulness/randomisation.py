@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.capture.hooks import evaluating, rewriting
+from vgg_viz.capture.hooks import eval_mode, replace_activations
 from vgg_viz.models.names import Layer
 from vgg_viz.models.names import layers as layers_of
 
@@ -64,7 +64,7 @@ def cascading(
     originals = [parameter.data for parameter in parameters]
     voices: dict[str, Voice] = {}
     said = {layer.name: _listener(voices, layer.name) for layer in every}
-    with evaluating(model), torch.no_grad(), rewriting(model, said):
+    with eval_mode(model), torch.no_grad(), replace_activations(model, said):
         model(images)
     try:
         yield _steps(model, images, voices, seed, stops)
@@ -83,9 +83,9 @@ def _steps(
             random.append(layer)
         if stops is None or place + 1 in stops:
             with (
-                evaluating(model),
+                eval_mode(model),
                 torch.no_grad(),
-                rewriting(model, {layer.name: _tuner(voices[layer.name]) for layer in random}),
+                replace_activations(model, {layer.name: _tuner(voices[layer.name]) for layer in random}),
             ):
                 model(images)
         yield level[-1].name

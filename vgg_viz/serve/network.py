@@ -11,7 +11,7 @@ from torch import Tensor
 from vgg_viz.attribution import after_relu, attribute, choose_layer, gradient_bundle, methods
 from vgg_viz.attribution.cam_reduction import CAMS
 from vgg_viz.attribution.single_pass import SHARED
-from vgg_viz.capture.hooks import telling
+from vgg_viz.capture.hooks import on_forward
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.gallery.viewer import AttributedMaps, attribution_payload, payload_json, viewer_method
@@ -109,7 +109,7 @@ class Network:
         found: list[tuple[str, Attribution]] = []
         parts = list(self._parts(wish))
         images = picture.image.to(self.device)
-        with telling(self.shows, passed):
+        with on_forward(self.shows, passed):
             for done, (title, index, names) in enumerate(parts):
                 tell(title, done, len(parts))
                 target = ranked(picture.probabilities, index)

@@ -18,7 +18,7 @@ from torch import nn
 
 from vgg_viz.attribution import methods
 from vgg_viz.attribution.single_pass import SHARED
-from vgg_viz.capture.hooks import evaluating, frozen
+from vgg_viz.capture.hooks import eval_mode, frozen
 from vgg_viz.errors import InputRefused
 from vgg_viz.studies.preset import Preset
 from vgg_viz.versions import reproducible
@@ -195,7 +195,7 @@ def seconds_of_a_pass(model: nn.Module, side: int, clock: Callable[[], float]) -
     def taken(count: int) -> float:
         images = torch.full((count, channels, side, side), 0.5, device=device, requires_grad=True)
         started = clock()
-        with evaluating(model), frozen(model), torch.enable_grad():
+        with eval_mode(model), frozen(model), torch.enable_grad():
             (gradient,) = torch.autograd.grad(model(images).amax(1).sum(), images)
         float(gradient.sum())  # waits for a GPU, too
         return max(clock() - started, 1e-9) / (2 * count)

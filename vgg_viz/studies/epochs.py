@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vgg_viz.attribution.methods.cam import after_relu, choose_layer
 from vgg_viz.attribution.single_pass import gradient_bundle
-from vgg_viz.capture.hooks import centring
+from vgg_viz.capture.hooks import centre_logits
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.errors import SectionMissing
 from vgg_viz.maths.change import Learning, learning
@@ -212,7 +212,7 @@ class Walk:
         """What the network with the weights that it wears now says: one forward and one backward pass for all layers."""
         device = next(self.model.parameters()).device
         asked = targets if isinstance(targets, str) else targets.to(device)
-        with centring(self.model):
+        with centre_logits(self.model):
             found = gradient_bundle(self.model, batch.images.to(device), asked, layers=layers, relu=False)
         maps = {name: part.values.detach().float().cpu() for name, part in found.grad_cam.items()}
         return EpochMaps(found.activations.logits.float().cpu(), maps)

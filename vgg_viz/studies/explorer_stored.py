@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vgg_viz.capture.hooks import capture
+from vgg_viz.capture.hooks import activations
 from vgg_viz.gallery.viewer import block_means, quantise
 from vgg_viz.maths.receptive_field import Field
 from vgg_viz.models.geometry import LayerGeometry, geometry
@@ -54,7 +54,7 @@ def stored_network(
     normalise, device = layers(model)[0].module, next(model.parameters()).device
     if not isinstance(normalise, Normalise):
         raise TypeError("a model from vgg_viz.build was expected")
-    given = capture(model, batch.images.to(device)).maps if said is None else said
+    given = activations(model, batch.images.to(device)).maps if said is None else said
     maps = {name: values.detach().float().cpu() for name, values in given.items()}
     maps[""] = normalise(batch.images.to(device)).detach().float().cpu()
     places = _places(model)

@@ -26,7 +26,7 @@ PASSES = 2600
 # method of a pass or two, and none of a map of 30 passes.
 PASSES_OF_LARGE = 60
 # And what it is asked less of: one level of the cascade, one draw of noise, one share of the tiles, neither ROAD nor grids.
-THRIFTY: dict[str, Any] = {"levels": 1, "draws": 1, "shares": (0.0, 0.25, 1.0), "road": False, "grids": 0}
+SPARING: dict[str, Any] = {"levels": 1, "draws": 1, "shares": (0.0, 0.25, 1.0), "road": False, "grids": 0}
 ORDER = ("passes", "weak", "fails")
 
 
@@ -48,7 +48,7 @@ def tried(subject: Subject, looked: Looked) -> tuple[Evidence, ...]:
     if large:
         options = options_of(subject.preset, subject.seed, part.images.shape[-1], None)
         extent |= {"window": options.window, "stride": options.stride, "least": 0, "levels": 3, "draws": 1}
-        extent |= {} if full else {**THRIFTY, "most_passes": PASSES_OF_LARGE}
+        extent |= {} if full else {**SPARING, "most_passes": PASSES_OF_LARGE}
     deadline = subject.maps.deadline
 
     def affords(names: Sequence[str]) -> bool:

@@ -14,7 +14,7 @@ from vgg_viz.attribution.cam_reduction import CAMS
 from vgg_viz.attribution.method import METHODS
 from vgg_viz.attribution.methods.cam import layer_for, layers_below
 from vgg_viz.attribution.targets import Target
-from vgg_viz.capture.hooks import evaluating, frozen, hearing, meeting
+from vgg_viz.capture.hooks import activations_and_gradients, eval_mode, frozen, unit_output
 from vgg_viz.errors import InputRefused
 from vgg_viz.models.geometry import LayerGeometry
 from vgg_viz.records import Attribution, LayerChoice, Neuron
@@ -177,12 +177,14 @@ def _weights(model: nn.Module, image: Tensor, layer: str, about: int | Neuron) -
     """Grad-CAM's weight of each channel (C,), the mean of the gradient over its map; and the score."""
     means: list[Tensor] = []
     with ExitStack() as worn:
-        for wear in (evaluating(model), frozen(model), torch.enable_grad()):
+        for wear in (eval_mode(model), frozen(model), torch.enable_grad()):
             worn.enter_context(wear)
         lowest = worn.enter_context(
-            meeting(model, [layer], lambda _name, _maps, gradient: means.append(gradient[0].mean((1, 2))))
+            activations_and_gradients(
+                model, [layer], lambda _name, _maps, gradient: means.append(gradient[0].mean((1, 2)))
+            )
         )
-        heard = worn.enter_context(hearing(model, about)) if isinstance(about, Neuron) else []
+        heard = worn.enter_context(unit_output(model, about)) if isinstance(about, Neuron) else []
         logits = model(image.detach())
         score = heard[-1][0] if isinstance(about, Neuron) else logits[0, about]
         torch.autograd.grad(score, lowest)

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from vgg_viz.attribution import methods
 from vgg_viz.attribution.method import METHODS
 from vgg_viz.attribution.methods.cam import layers_below, spatial
-from vgg_viz.attribution.target_parsing import asked as aimed
-from vgg_viz.attribution.target_parsing import class_named
+from vgg_viz.attribution.target_parsing import parse_class, parse_target
 from vgg_viz.attribution.targets import WORDS
 from vgg_viz.data.folder import match_classes
 from vgg_viz.errors import DataRefused, InputRefused, UnknownName
@@ -92,7 +91,7 @@ def parse_question(model: nn.Module, names: Sequence[str], request: PictureReque
     place = None if layer is None else spatial(model, find(model, layer).name).name
     if unit is not None:
         words = [None if word is None else str(word) for word in (target, against)]
-        neuron = aimed(names, target=words[0], against=words[1], unit=unit)
+        neuron = parse_target(names, target=words[0], against=words[1], unit=unit)
         if not isinstance(neuron, Neuron):
             raise TypeError("a unit was expected")
         neuron = Neuron(find(model, neuron.layer).name, neuron.channel, neuron.row, neuron.column)
@@ -116,7 +115,7 @@ def class_of(names: Sequence[str], word: str | int) -> str | int:
     raises  UnknownName with the nearest name; InputRefused for a name that several classes bear, and for "true"
     """
     try:
-        found = class_named(str(word), names)
+        found = parse_class(str(word), names)
     except UnknownName:
         with suppress(DataRefused):
             return match_classes((str(word),), names)[0]

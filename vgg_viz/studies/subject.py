@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.capture.hooks import capture
+from vgg_viz.capture.hooks import activations
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.models.geometry import LayerGeometry, geometry
 from vgg_viz.models.vgg import title
@@ -111,7 +111,7 @@ class Subject:
         batch = self.material.looked or self._chosen()
         if batch is None:
             return None
-        acts = capture(self.model, batch.images.to(self.device))
+        acts = activations(self.model, batch.images.to(self.device))
         maps = {name: value.cpu() for name, value in acts.maps.items()}
         return Looked(batch, Activations(maps, acts.logits.cpu()))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.capture.hooks import evaluating, frozen, on_device_of
+from vgg_viz.capture.hooks import eval_mode, frozen, on_device_of
 from vgg_viz.errors import InputRefused
 from vgg_viz.maths.receptive_field import Field
 from vgg_viz.models.geometry import geometry
@@ -55,7 +55,7 @@ def effective_field(
     dice = torch.Generator().manual_seed(seed)
     total = torch.zeros(images.shape[-2:], dtype=torch.float64)
     unit = (0, 0)
-    with evaluating(model), frozen(model), torch.inference_mode(False), torch.enable_grad():
+    with eval_mode(model), frozen(model), torch.inference_mode(False), torch.enable_grad():
         for start in range(0, len(images), batch):
             pictures = on_device_of(model, images[start : start + batch]).detach().clone().requires_grad_()
             maps = _up_to(model, pictures, goal.name)

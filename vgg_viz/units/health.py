@@ -57,7 +57,7 @@ class FilterHealth:
 def activation_health(maps: Mapping[str, Tensor]) -> tuple[ActivationHealth, ...]:
     """How alive the channels of each layer are.
 
-    maps  {layer: (B, C, h, w) or (B, C)}, usually `capture(...).maps` of the ReLU layers: only they say exactly 0
+    maps  {layer: (B, C, h, w) or (B, C)}, usually `activations(...).maps` of the ReLU layers: only they say exactly 0
     """
     found = []
     for layer, values in maps.items():

@@ -11,7 +11,7 @@ from captum.attr import LRP
 from torch import Tensor, nn
 
 from vgg_viz.attribution.lrp.rules import Entry, Epsilon, Pass, Rule
-from vgg_viz.capture.out_of_place import standing_in
+from vgg_viz.capture.out_of_place import without_inplace
 from vgg_viz.errors import InputRefused
 from vgg_viz.models.names import Layer, layers
 from vgg_viz.models.vgg import Normalise
@@ -93,7 +93,7 @@ def propagate(model: nn.Module, images: Tensor, targets: Tensor, preset: Preset)
     model    in eval mode with frozen weights; images (B, C, H, W) in [0, 1], a leaf of their own; targets (B,)
     raises   InputRefused for a network with layers that no rule is known for, or whose batch norm cannot be merged
     """
-    with standing_in(model, merge=True):
+    with without_inplace(model, merge=True):
         ruled = _assigned(model, images, preset)
         pixels = _Led(model).attribute(images.requires_grad_(), target=targets).detach()
     if any(rule.starts and rule.entry is None for _, rule in ruled):

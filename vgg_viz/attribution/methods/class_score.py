@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vgg_viz.attribution.method import Map, Options, method
-from vgg_viz.capture.hooks import capturing
+from vgg_viz.capture.hooks import record_activations
 from vgg_viz.errors import InputRefused
 from vgg_viz.models.geometry import geometry
 from vgg_viz.models.names import Layer, layers
@@ -99,7 +99,7 @@ def _linear(model: nn.Module, images: Tensor, targets: Tensor, options: Options,
             "the network has no map of places, so its score cannot be taken apart over them; choose a gradient method."
         )
     last = maps[-1]
-    with torch.no_grad(), capturing(model, last.name) as said:
+    with torch.no_grad(), record_activations(model, last.name) as said:
         scores = model(images)
     if said[last.name].ndim != 4 or not _about_classes(options, scores):
         raise InputRefused(
@@ -133,12 +133,12 @@ def score_places(model: VGG, images: Tensor) -> tuple[Tensor, Tensor]:
     parts = layers(model)
     connected = [layer for layer in parts if layer.kind == "fc"]
     if model.architecture.dense:
-        with torch.no_grad(), capturing(model, connected[-1].name) as said:
+        with torch.no_grad(), record_activations(model, connected[-1].name) as said:
             model(images)
         scores = said[connected[-1].name]
         return scores, scores.mean((2, 3))
     last = [layer for layer in parts if not layer.path.startswith("classifier.") and layer.kind in MAPS][-1].name
-    with torch.no_grad(), capturing(model, last, connected[-1].name) as said:
+    with torch.no_grad(), record_activations(model, last, connected[-1].name) as said:
         model(images)
         values, side = said[last], int(model.architecture.pooled or said[last].shape[-1])
         for layer in connected:

@@ -8,7 +8,7 @@ from captum.attr import DeepLift
 from torch import Tensor, nn
 
 from vgg_viz.attribution.method import Map, Options, baseline_for, method
-from vgg_viz.capture.out_of_place import standing_in
+from vgg_viz.capture.out_of_place import without_inplace
 from vgg_viz.errors import InputRefused
 
 
@@ -35,7 +35,7 @@ def deep_lift(model: nn.Module, images: Tensor, targets: Tensor, options: Option
     part a module that is registered under two names.
     """
     baselines = baseline_for(images, "black" if options.baseline is None else options.baseline)
-    with standing_in(model), warnings.catch_warnings():
+    with without_inplace(model), warnings.catch_warnings():
         # Captum announces at every call that it will take its hooks off again.
         warnings.filterwarnings("ignore", "Setting forward, backward hooks", UserWarning)
         try:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vgg_viz.attribution.method import Map, Options, method
 from vgg_viz.attribution.methods.cam import default_layer, spatial
-from vgg_viz.capture.hooks import capturing, meeting
+from vgg_viz.capture.hooks import activations_and_gradients, record_activations
 
 
 @method(
@@ -25,7 +25,7 @@ from vgg_viz.capture.hooks import capturing, meeting
 def eigen_cam(model: nn.Module, images: Tensor, targets: Tensor, options: Options) -> Map:
     """Projection of the activations at each place on their first right singular vector: A v, A (places x channels) = U S V'."""
     layer = spatial(model, options.layer or default_layer(model, images))
-    with capturing(model, layer.name) as said, torch.no_grad():
+    with record_activations(model, layer.name) as said, torch.no_grad():
         model(images)
         values = main_direction(said[layer.name])
     return Map(values.relu() if options.relu else values, layer=layer.name, passes=1, signed=not options.relu)
@@ -47,7 +47,7 @@ def eigen_grad_cam(model: nn.Module, images: Tensor, targets: Tensor, options: O
     """Projection of gradient times activation at each place on its first right singular vector."""
     layer = spatial(model, options.layer or default_layer(model, images))
     found: list[Tensor] = []
-    with meeting(
+    with activations_and_gradients(
         model, [layer.name], lambda _name, maps, gradient: found.append(main_direction(maps * gradient))
     ) as lowest:
         torch.autograd.grad(model(images).gather(1, targets[:, None]).sum(), lowest)

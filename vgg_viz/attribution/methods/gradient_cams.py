@@ -1,7 +1,7 @@
 """Class activation maps from a layer's activations A and the gradient G of the score: one formula a method.
 
 All keep their unit: no map is divided by its own maximum, so pictures, layers and classes stay comparable. With relu=False
-they also say what speaks against the class. `weighs`: the formula says how much each channel counts; else it is the map.
+they also say what speaks against the class. `channel_weights`: the formula says how much each channel counts; else it is the map.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ def grad_cam(block: Block) -> Tensor:
     return block.gradient.sum(1) / block.places
 
 
-CAMS.add("grad_cam", Cam(grad_cam, weighs=True, signed=True), by=__name__)
+CAMS.add("grad_cam", Cam(grad_cam, channel_weights=True, signed=True), by=__name__)
 
 
 @cam(
     "grad_cam_plus_plus",
     title="Grad-CAM++",
-    weighs=True,
+    channel_weights=True,
     about="Grad-CAM that lets a few places count for a whole channel: better where several objects of the class are in the picture.",
     source="Chattopadhay et al., Grad-CAM++: Generalized Gradient-Based Visual Explanations for Deep Convolutional Networks, WACV 2018",
 )
@@ -43,7 +43,7 @@ def grad_cam_plus_plus(block: Block) -> Tensor:
 @cam(
     "xgrad_cam",
     title="XGrad-CAM",
-    weighs=True,
+    channel_weights=True,
     about="Grad-CAM whose map adds up to what the channels contribute to the score: gradients count where the channel is active.",
     source="Fu et al., Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of CNNs, BMVC 2020",
 )
@@ -59,7 +59,7 @@ def xgrad_cam(block: Block) -> Tensor:
 @cam(
     "hires_cam",
     title="HiRes-CAM",
-    weighs=False,
+    channel_weights=False,
     about="Gradient times activation place by place: it shows only places that the score reads, where Grad-CAM may point elsewhere.",
     source="Draelos & Carin, Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural networks, 2020",
 )
@@ -71,7 +71,7 @@ def hires_cam(block: Block) -> Tensor:
 @cam(
     "layer_cam",
     title="LayerCAM",
-    weighs=False,
+    channel_weights=False,
     about="Activation where a little more of it would raise the score: sharp also in lower layers.",
     source="Jiang et al., LayerCAM: Exploring Hierarchical Class Activation Maps for Localization, IEEE TIP 2021",
 )
@@ -83,7 +83,7 @@ def layer_cam(block: Block) -> Tensor:
 @cam(
     "elementwise_grad_cam",
     title="Element-wise Grad-CAM",
-    weighs=False,
+    channel_weights=False,
     signed=False,
     about="The share of HiRes-CAM that speaks for the class, channel by channel, before channels can cancel.",
     source="Gildenblat and contributors, PyTorch library for CAM methods (GradCAMElementWise), 2021",

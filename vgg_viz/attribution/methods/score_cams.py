@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from vgg_viz.attribution.method import Map, Options, method
 from vgg_viz.attribution.methods.cam import default_layer, on_pixels, spatial
-from vgg_viz.capture.hooks import capturing
-from vgg_viz.capture.partial_forward import at_once, in_parts, resumed, share_after
+from vgg_viz.capture.hooks import record_activations
+from vgg_viz.capture.partial_forward import batch_size_for, forward_after, run_in_batches, work_after
 from vgg_viz.models.names import find
 from vgg_viz.models.names import layers as layers_of
 
@@ -36,9 +36,9 @@ def ablation_cam(model: nn.Module, images: Tensor, targets: Tensor, options: Opt
     channels of a picture in a few batches; it counts in `passes` by its share of a forward pass's multiply-adds.
     """
     layer = _layer(model, images, options)
-    with torch.no_grad(), capturing(model, layer) as said:
+    with torch.no_grad(), record_activations(model, layer) as said:
         whole = model(images).gather(1, targets[:, None])
-    run = resumed(model, layer, images, options.scores)
+    run = forward_after(model, layer, images, options.scores)
     found = []
     for maps, target, score in zip(said[layer], targets, whole, strict=True):
 
@@ -47,7 +47,7 @@ def ablation_cam(model: nn.Module, images: Tensor, targets: Tensor, options: Opt
             copies[range(len(copies)), range(these.start, these.stop)] = 0
             return copies
 
-        fall = score - in_parts(run, without, len(maps), at_once(maps.numel()))[:, target]
+        fall = score - run_in_batches(run, without, len(maps), batch_size_for(maps.numel()))[:, target]
         found.append(torch.einsum("c,chw->hw", fall.float(), maps.float()))
     values = torch.stack(found)
     passes = _resumes(model, options, min(images.shape[-2:]))
@@ -75,7 +75,7 @@ def score_cam(model: nn.Module, images: Tensor, targets: Tensor, options: Option
     pass: of more than `masks` channels those that vary most are asked. See `layer_score_cam` for masks where tails suffice.
     """
     layer = _layer(model, images, options)
-    with torch.no_grad(), capturing(model, layer) as said:
+    with torch.no_grad(), record_activations(model, layer) as said:
         model(images)
     found = []
     for picture, maps, target in zip(images, said[layer], targets, strict=True):
@@ -85,7 +85,7 @@ def score_cam(model: nn.Module, images: Tensor, targets: Tensor, options: Option
         def seen(these: slice, placed: Tensor = placed, picture: Tensor = picture) -> Tensor:
             return (placed[these, None] * picture).contiguous(memory_format=torch.channels_last)
 
-        found.append(_weighed(in_parts(model, seen, len(masks), options.batch), target, maps, kept))
+        found.append(_weighed(run_in_batches(model, seen, len(masks), options.batch), target, maps, kept))
     passes = 1 + min(said[layer].shape[1], options.masks)
     return Map(torch.stack(found), layer=layer, passes=passes, signed=False)
 
@@ -109,9 +109,9 @@ def layer_score_cam(model: nn.Module, images: Tensor, targets: Tensor, options: 
     Not the paper's map: what the lower layers make of a mask's edges is not in it.
     """
     layer = _layer(model, images, options)
-    with torch.no_grad(), capturing(model, layer) as said:
+    with torch.no_grad(), record_activations(model, layer) as said:
         model(images)
-    run = resumed(model, layer, images, options.scores)
+    run = forward_after(model, layer, images, options.scores)
     found = []
     for maps, target in zip(said[layer], targets, strict=True):
         masks, kept = _masks(maps, maps.shape[0])
@@ -119,7 +119,9 @@ def layer_score_cam(model: nn.Module, images: Tensor, targets: Tensor, options: 
         def through(these: slice, masks: Tensor = masks, maps: Tensor = maps) -> Tensor:
             return masks[these, None] * maps
 
-        found.append(_weighed(in_parts(run, through, len(masks), at_once(maps.numel())), target, maps, kept))
+        found.append(
+            _weighed(run_in_batches(run, through, len(masks), batch_size_for(maps.numel())), target, maps, kept)
+        )
     return Map(torch.stack(found), layer=layer, passes=_resumes(model, options, min(images.shape[-2:])), signed=False)
 
 
@@ -160,4 +162,4 @@ def _channels(model: nn.Module, options: Options, side: int) -> int:
 
 def _resumes(model: nn.Module, options: Options, side: int) -> float:
     """A forward pass, and for each channel what follows the layer."""
-    return 1 + _channels(model, options, side) * share_after(model, _planned(model, options, side), side)
+    return 1 + _channels(model, options, side) * work_after(model, _planned(model, options, side), side)
