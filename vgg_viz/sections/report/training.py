@@ -1,4 +1,4 @@
-"""Training: what the loss and accuracy did, and what that says."""
+"""Training: loss and accuracy by epoch, and what they say."""
 
 from __future__ import annotations
 
@@ -8,63 +8,43 @@ from math import log
 from vgg_viz.errors import SectionMissing
 from vgg_viz.figures.curves import training_curves
 from vgg_viz.gallery.sections import section
-from vgg_viz.number_text import counted, percent
-from vgg_viz.records import Caption, Column, Epoch, Exhibit, Finding, Table
+from vgg_viz.gallery.texts import Texts
+from vgg_viz.records import Column, Epoch, Exhibit, Finding, Table
 from vgg_viz.studies.subject import Subject
 from vgg_viz.training.diagnosis import diagnose
 
-
-def findings(subject: Subject) -> Iterator[Finding]:
-    """What the curves say, as findings for the verdict."""
-    yield from diagnose(subject.checkpoint.history, len(subject.classes))
+TEXTS = Texts(__name__)
 
 
-@section(
-    "training",
-    study="report",
-    title="Training",
-    order=20,
-    lead="How the network came to be: one point per epoch, on the pictures it learned from and on pictures it never saw.",
-)
+@section("training", study="report", order=20)
 def training(subject: Subject) -> Iterator[Exhibit | Finding]:
     """Curves with the chance level and the kept epoch, and the table behind them."""
     history = subject.checkpoint.history
     if not history:
         raise SectionMissing(
-            "The checkpoint holds no training history; files written by vgg_viz carry it.",
-            "python -m vgg_viz train --data DIR --arch vgg11 --out RUN_DIR",
+            TEXTS.say("missing.history"), "python -m vgg_viz train --data DIR --arch vgg11 --out RUN_DIR"
         )
-    yield from findings(subject)
-    classes = len(subject.classes)
+    yield from diagnose(history, len(subject.classes))
+    yield _curves(history, classes=len(subject.classes))
+    text = TEXTS.exhibit("table", epochs=len(history), recipe=_recipe(subject))
+    yield Exhibit("training-table", text.title, text.caption, text.alt, table=_table(history))
+
+
+def _curves(history: tuple[Epoch, ...], *, classes: int) -> Exhibit:
     best = max(history, key=lambda epoch: (epoch.val_accuracy, -epoch.val_loss))
-    last = history[-1]
-    yield Exhibit(
+    chance_loss, chance_accuracy = log(classes), 1 / classes
+    text = TEXTS.exhibit(
+        "curves", classes=classes, chance_loss=chance_loss, best=best, last=history[-1], epochs=len(history)
+    )
+    return Exhibit(
         "training-curves",
-        "Loss and accuracy, epoch by epoch",
-        Caption(
-            see=f"Left, the mean cross-entropy per picture [nat]; right, the share of pictures classified right. Blue is measured on "
-            f"the training pictures while the weights still change, orange on the validation pictures after each epoch. The dashed "
-            f"lines are what guessing among {classes} classes gives: a loss of ln {classes} = {log(classes):.2f} nat, "
-            f"{100 / classes:.3g} % right.",
-            read=f"Both losses falling together: it learns. The training loss falling while the validation loss rises: it overfits. Best epoch: "
-            f"{best.epoch}, {percent(best.val_accuracy, decimals=1)} right on the validation pictures"
-            + (
-                ", which is also the last. "
-                if best is last
-                else f"; last epoch: {percent(last.val_accuracy, decimals=1)}. "
-            )
-            + "Doing worse on the training pictures than on the validation ones is no mistake: training pictures are augmented and dropout is "
-            "on where there is any, and their numbers are averaged over an epoch in which the weights still improve.",
-            cannot="One run is one throw of the dice: another seed moves these curves. The best epoch was picked by these very validation pictures, "
-            "so its accuracy flatters a little. And accuracy says how often, not why; a network "
-            "can be right for a wrong reason, which the attention section looks for.",
-        ),
-        alt=f"Line charts of loss and accuracy over {counted(len(history), 'epoch')}; validation accuracy peaks at "
-        f"{percent(best.val_accuracy, decimals=1)} in epoch {best.epoch} and ends at {percent(last.val_accuracy, decimals=1)}.",
+        text.title,
+        text.caption,
+        text.alt,
         figure=training_curves(
             history,
-            chance_loss=log(classes),
-            chance_accuracy=1 / classes,
+            chance_loss=chance_loss,
+            chance_accuracy=chance_accuracy,
             best_epoch=best.epoch,
             title="Training and validation side by side",
         ),
@@ -76,29 +56,17 @@ def training(subject: Subject) -> Iterator[Exhibit | Finding]:
             "val_accuracy": [e.val_accuracy for e in history],
             "learning_rate": [e.learning_rate for e in history],
             "seconds": [e.seconds for e in history],
-            "chance_loss": log(classes),
-            "chance_accuracy": 1 / classes,
+            "chance_loss": chance_loss,
+            "chance_accuracy": chance_accuracy,
             "best_epoch": best.epoch,
         },
     )
-    yield Exhibit(
-        "training-table",
-        "The same as a table, with the recipe",
-        Caption(
-            see="Every epoch's numbers as they were written down during training." + _recipe(subject),
-            read="Where the validation loss of a row is well above the training loss, part of what was learned holds only for the training pictures.",
-            cannot="Times are those of the machine that trained, not of yours.",
-        ),
-        alt=f"Table of {counted(len(history), 'epoch')} with loss, accuracy, learning rate and seconds.",
-        table=_table(history),
-    )
 
 
-def _recipe(subject: Subject) -> str:
-    recipe = {
-        k: v for k, v in subject.checkpoint.provenance.training.items() if isinstance(v, str | int | float | bool)
-    }
-    return f" The recipe: {', '.join(f'{key} {value}' for key, value in recipe.items())}." if recipe else ""
+def _recipe(subject: Subject) -> list[tuple[str, str | int | float | bool]]:
+    """Names and values of the training recipe that a sentence can hold."""
+    settings = subject.checkpoint.provenance.training
+    return [(name, value) for name, value in settings.items() if isinstance(value, str | int | float | bool)]
 
 
 def _table(history: tuple[Epoch, ...]) -> Table:
