@@ -27,9 +27,7 @@ from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.number_text import percent
 from vgg_viz.records import Checkpoint, Neuron
-from vgg_viz.sections.explain import counterfactual as hiding
-from vgg_viz.sections.explain import depth, maps
-from vgg_viz.sections.explain import summary_figure as sheet
+from vgg_viz.sections.explain import counterfactual, depth, maps, summary_figure
 from vgg_viz.sections.explain.summary import findings, no_better, removed
 from vgg_viz.studies import saved_maps
 from vgg_viz.studies.perturbation_path import removal
@@ -164,11 +162,11 @@ def test_what_goes_first_has_most_of_the_difference_between_the_two_classes(bund
 
 
 def test_the_figures_show_what_was_hidden_and_what_was_measured(planted):
-    shown = hiding.hidden(planted)
+    shown = counterfactual.hidden(planted)
     changed = np.abs(shown.picture - planted.batch.images[0].movedim(0, -1).numpy()).max(-1) > 0
     assert not (changed & ~shown.region).any()
     assert (changed == shown.region).mean() > 0.99
-    (exhibit,) = hiding.hiding(planted)
+    (exhibit,) = counterfactual.counterfactual(planted)
     lines = {tuple(np.round(line.get_ydata(), 4)) for line in exhibit.figure.axes[0].lines}
     for index in (planted.removal.answer, planted.removal.expected):
         assert tuple(np.round(100 * planted.removal.by_map.probabilities[:, index].numpy(), 4)) in lines
@@ -180,7 +178,7 @@ def test_each_method_is_put_to_the_same_test(bundled):
     found = bundled.others["input_x_gradient"]
     assert (found.answer, found.expected) == (bundled.removal.answer, bundled.removal.expected)
     assert not torch.equal(found.rank, bundled.removal.rank)
-    (exhibit,) = hiding.hiding(bundled)
+    (exhibit,) = counterfactual.counterfactual(bundled)
     shares = {"grad_cam": bundled.removal.share, **{name: one.share for name, one in bundled.others.items()}}
     assert exhibit.numbers["shares_by_method"] == shares
     assert "In the order of Saliency it takes" in exhibit.caption.read
@@ -221,7 +219,7 @@ def test_an_answer_that_nothing_changes_is_told_and_shown_as_such(files, tmp_pat
     found = explain_picture(PictureRequest(source=tmp_path / "sure.pt", image=files / "patch.png"))
     assert found.removal.share is found.removal.becomes is None
     assert removed(found).startswith("However much of the picture is blurred or painted over")
-    assert next(sheet.sheet(found)).figure.get_size_inches()[0] > 5
+    assert next(summary_figure.summary_figure(found)).figure.get_size_inches()[0] > 5
 
 
 # ---------------------------------------------------------------- maps
@@ -249,7 +247,7 @@ def test_the_difference_of_signed_maps_is_the_map_of_one_class_against_the_other
 
 
 def test_the_maps_of_the_sheet_share_one_signed_scale_with_zero_in_its_middle(bundled):
-    panels, scale = sheet.hero(bundled)
+    panels, scale = summary_figure.panels_of(bundled)
     values = np.stack([panel for _, panel in panels])
     assert scale.signed
     assert scale.low == -scale.high
@@ -320,7 +318,7 @@ def test_a_flat_map_is_said_to_be_flat(files, tmp_path):
     save(tmp_path / "flat.pt", checkpoint)
     found = explain_picture(PictureRequest(source=tmp_path / "flat.pt", image=files / "patch.png", preset="quick"))
     assert any("flat" in finding.text and "Grad-CAM" in finding.text for finding in findings(found))
-    panels, scale = sheet.hero(found)
+    panels, scale = summary_figure.panels_of(found)
     assert all(lines[1] == "flat: zero everywhere" for lines, _ in panels)
     assert scale.low == scale.high == 0
 
@@ -336,7 +334,7 @@ def test_a_unit_is_asked_about_in_place_of_a_class(bundled, files):
     torch.testing.assert_close(found.computed.maps["input_x_gradient", UNIT].values, alone.values, rtol=1e-4, atol=1e-7)
     assert found.removal is found.computed.classes is None
     assert list(found.computed.by_layer) == ["relu1_1", "relu1_2"]
-    outside = found.map("input_x_gradient", UNIT)[~torch.from_numpy(sheet._seen_by_unit(found))]
+    outside = found.map("input_x_gradient", UNIT)[~torch.from_numpy(summary_figure._seen_by_unit(found))]
     assert not bool(outside.any())
     assert "conv2_1:3:5,6" in findings(found)[0].text
     told = unpacked(next(maps.maps(found)).viewer)

@@ -201,7 +201,7 @@ def test_what_a_map_is_about_does_not_depend_on_how_that_is_said(monkeypatch):
     )
     words = [facts.target(found, index) for index in (2, 1, 0)]
     assert words == ["predicted", "runner-up", "other"]
-    monkeypatch.setattr(facts, "part_said", lambda *_: GIBBERISH)
+    monkeypatch.setattr(facts, "part_text", lambda *_: GIBBERISH)
     assert [facts.target(found, index) for index in (2, 1, 0)] == words
 
 

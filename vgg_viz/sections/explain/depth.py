@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,67 +14,47 @@ from vgg_viz.figures.attention import Row, layers_side_by_side
 from vgg_viz.figures.explanation import signed_number
 from vgg_viz.figures.image_grid import pixels
 from vgg_viz.gallery.sections import section
-from vgg_viz.maths.heatmaps import MANY_INSIDE, attribution_scale, shared_scale
-from vgg_viz.number_text import counted
-from vgg_viz.records import Caption, Column, Exhibit, Table
+from vgg_viz.gallery.texts import Texts
+from vgg_viz.maths.heatmaps import MANY_INSIDE, Scale, attribution_scale, shared_scale
+from vgg_viz.models.geometry import LayerGeometry
+from vgg_viz.records import Attribution, Column, Exhibit, Table
 from vgg_viz.sections.explain.facts import peak
 from vgg_viz.sections.explain.summary import name_of
 from vgg_viz.studies.picture import Explanation
 
+TEXTS = Texts(__name__)
 CHANNELS = 13  # shown of the layer: two rows with the picture
 
 
-@section(
-    "layers",
-    study="explanation",
-    title="Layer by layer",
-    order=40,
-    lead="From edges to objects: where the evidence stands at each depth.",
-)
-def layers(found: Explanation) -> Iterator[Exhibit]:
+@section("layers", study="explanation", order=40)
+def layers(explanation: Explanation) -> Iterator[Exhibit]:
     """A map at every convolution: Grad-CAM's, or that of another method which was asked for and gives all layers at once."""
-    computed = found.computed
-    fields = {row.name: row for row in found.rows}
+    computed = explanation.computed
+    geometry = {row.name: row for row in explanation.rows}
     panels, rows = [], []
-    for name, one in computed.by_layer.items():
-        row = fields[name]
-        on = found.placed(one)
-        scale = attribution_scale(on, one, over="each layer's own map")
-        field = row.field.size if row.field else None
-        panels.append((f"{name} {row.shape[1]}×{row.shape[2]}, sees {field} px", on.numpy(), scale))
-        highest = peak(one)
-        rows.append(
-            (
-                name,
-                f"{row.shape[1]} × {row.shape[2]}",
-                row.shape[0],
-                field,
-                float(one.values.min()),
-                float(one.values.max()),
-                f"{highest[0] + 1}, {highest[1] + 1}",
-            )
-        )
-    chosen = "asked for" if found.question.layer else "chosen"
-    said = name_of(found, computed.asked[0])
-    plain = METHODS[computed.deep].title
-    title = f"Signed {plain}" if one.signed else plain
-    instead = (
-        ""
-        if computed.deep in found.question.methods
-        else " No method that was asked for gives the maps of all layers in one pass: hence Grad-CAM."
+    for layer, attribution in computed.by_layer.items():
+        panels.append(_layer_panel(explanation, geometry[layer], attribution))
+        rows.append(_layer_row(geometry[layer], attribution))
+    last = next(reversed(computed.by_layer.values()))
+    method, name = METHODS[computed.deep].title, name_of(explanation, computed.asked[0])
+    text = TEXTS.exhibit(
+        "layers",
+        signed=last.signed,
+        method=method,
+        name=name,
+        layers=len(panels),
+        instead=computed.deep not in explanation.question.methods,
+        layer=computed.layer,
+        asked=bool(explanation.question.layer),
+        reason=computed.reason,
     )
+    title = TEXTS.say("layers.figure", signed=last.signed, method=method, name=name)
     yield Exhibit(
         "explain-layers",
-        "The same question at every depth",
-        Caption(
-            see=f"{title} for {said} after the ReLU of {'all ' if len(panels) > 1 else ''}{counted(len(panels), 'convolution')}, from the first to the last, from one forward and "
-            f"one backward pass. Above each map: its size, and how many pixels a unit sees. Each map has a scale of its own{', zero in its middle,' if one.signed else ''} with its numbers below it.{instead}",
-            read=f"Early layers find edges and colours, whatever they belong to; later ones are coarser and often gather on what decides. {computed.layer} was {chosen}: {computed.reason}.",
-            cannot="Since each map has its own scale, a strong colour in one layer is not more than a pale one in another: the numbers tell. A unit of a late layer that sees the "
-            "whole picture cannot say where in it the evidence was.",
-        ),
-        alt=f"The picture and its {plain} maps at {counted(len(panels), 'layer')}, coarser with depth; {computed.layer} is the {chosen} one.",
-        figure=layers_side_by_side(Row(pixels(found.batch.images)[0], panels), title=f"{title} for {said}, by layer"),
+        text.title,
+        text.caption,
+        text.alt,
+        figure=layers_side_by_side(Row(pixels(explanation.batch.images)[0], panels), title=title),
         kind="picture",
         table=Table(
             (
@@ -80,8 +62,8 @@ def layers(found: Explanation) -> Iterator[Exhibit]:
                 Column("map"),
                 Column("channels", "", True),
                 Column("field", "px", True),
-                Column("lowest", one.unit, True),
-                Column("highest", one.unit, True),
+                Column("lowest", last.unit, True),
+                Column("highest", last.unit, True),
                 Column("peak in row, column"),
             ),
             tuple(rows),
@@ -98,56 +80,62 @@ def layers(found: Explanation) -> Iterator[Exhibit]:
     )
 
 
-@section(
-    "channels",
-    study="explanation",
-    title="Channel by channel",
-    order=50,
-    when=lambda found: found.computed.channels is not None,
-    lead="A map of a layer is a weighted sum of its channels: these are its largest terms.",
-)
-def channels(found: Explanation) -> Iterator[Exhibit]:
+def _layer_panel(
+    explanation: Explanation, layer: LayerGeometry, attribution: Attribution
+) -> tuple[str, np.ndarray[Any, Any], Scale]:
+    placed = explanation.placed(attribution)
+    sees = layer.field.size if layer.field else None
+    scale = attribution_scale(placed, attribution, over="each layer's own map")
+    return f"{layer.name} {layer.shape[1]}×{layer.shape[2]}, sees {sees} px", placed.numpy(), scale
+
+
+def _layer_row(layer: LayerGeometry, attribution: Attribution) -> tuple[str | int | float | None, ...]:
+    row, column = peak(attribution)
+    return (
+        layer.name,
+        f"{layer.shape[1]} × {layer.shape[2]}",
+        layer.shape[0],
+        layer.field.size if layer.field else None,
+        float(attribution.values.min()),
+        float(attribution.values.max()),
+        f"{row + 1}, {column + 1}",
+    )
+
+
+@section("channels", study="explanation", order=50, when=lambda explanation: explanation.computed.channels is not None)
+def channels(explanation: Explanation) -> Iterator[Exhibit]:
     """The channels that the Grad-CAM of the chosen layer is made of."""
-    computed = found.computed
+    computed = explanation.computed
     if computed.channels is None:
         return
-    each = computed.channels
-    order = each.abs().argsort(descending=True, stable=True)[:CHANNELS].tolist()
-    total = float(each.sum())
-    one = computed.by_layer[computed.layer]
-    on = [found.placed(one, computed.activation[index]) for index in order]
-    scale = shared_scale(
-        torch.stack(on),
-        signed=bool((computed.activation < 0).any()),
-        unit="activation",
-        over="all channels shown",
-        quantile=MANY_INSIDE,
-    )
-    said = name_of(found, computed.asked[0])
-    unit = one.unit
-    panels = [
-        (f"channel {index} {signed_number(float(each[index]))} {unit}", value.numpy(), scale)
-        for index, value in zip(order, on, strict=True)
-    ]
-    held = float(each[order].sum())
+    adds = computed.channels
+    order = adds.abs().argsort(descending=True, stable=True)[:CHANNELS].tolist()
+    attribution = computed.by_layer[computed.layer]
+    name, unit = name_of(explanation, computed.asked[0]), attribution.unit
+    total = float(adds.sum())
     rows = [
-        (index, float(each[index]), float(computed.activation[index].max()), _at(computed.activation[index]))
+        (index, float(adds[index]), float(computed.activation[index].max()), _highest_at(computed.activation[index]))
         for index in order
     ]
+    text = TEXTS.exhibit(
+        "channels",
+        layer=computed.layer,
+        channels=len(order),
+        name=name,
+        total=signed_number(total),
+        unit=unit,
+        held=signed_number(float(adds[order].sum())),
+        strongest=order[0],
+        strongest_adds=signed_number(float(adds[order[0]])),
+    )
     yield Exhibit(
         "explain-channels",
-        f"The channels of {computed.layer} that decided",
-        Caption(
-            see=f"What the {counted(len(order), 'channel')} of {computed.layer} with the largest part in the Grad-CAM for {said} answered to this picture, on one scale. The number above each "
-            "is what it adds to the sum of the map: its weight for the class times the sum of its activations.",
-            read=f"The sum of the whole map is {signed_number(total)} {unit}; these {counted(len(order), 'channel')} add {signed_number(held)} of it. A channel with a minus spoke "
-            f"against {said}. Look where each is active: does it find a part of the object, or of its surroundings?",
-            cannot="A channel is no concept: it may answer to several unlike things, and its weight holds for this picture alone.",
-        ),
-        alt=f"The picture and {counted(len(order), 'channel')} of {computed.layer} over it. The strongest, channel {order[0]}, adds {signed_number(float(each[order[0]]))} {unit}.",
+        text.title,
+        text.caption,
+        text.alt,
         figure=layers_side_by_side(
-            Row(pixels(found.batch.images)[0], panels),
-            title=f"The channels of {computed.layer} that made the map for {said}",
+            Row(pixels(explanation.batch.images)[0], _channel_panels(explanation, attribution, order)),
+            title=TEXTS.say("channels.figure", layer=computed.layer, name=name),
         ),
         kind="picture",
         table=Table(
@@ -163,6 +151,26 @@ def channels(found: Explanation) -> Iterator[Exhibit]:
     )
 
 
-def _at(values: Tensor) -> str:
+def _channel_panels(
+    explanation: Explanation, attribution: Attribution, order: list[int]
+) -> list[tuple[str, np.ndarray[Any, Any], Scale]]:
+    """Activations of channels on the picture, on one scale; above each what it adds to the map."""
+    activation, adds = explanation.computed.activation, explanation.computed.channels
+    placed = [explanation.placed(attribution, activation[index]) for index in order]
+    scale = shared_scale(
+        torch.stack(placed),
+        signed=bool((activation < 0).any()),
+        unit="activation",
+        over="all channels shown",
+        quantile=MANY_INSIDE,
+    )
+    return [
+        (f"channel {index} {signed_number(float(adds[index]))} {attribution.unit}", on_picture.numpy(), scale)
+        for index, on_picture in zip(order, placed, strict=True)
+        if adds is not None
+    ]
+
+
+def _highest_at(values: Tensor) -> str:
     place = int(values.argmax())
     return f"{place // values.shape[1] + 1}, {place % values.shape[1] + 1}"

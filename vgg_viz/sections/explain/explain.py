@@ -81,7 +81,7 @@ def build_explanation(request: PictureRequest) -> Explained:
 
 def write_figure(found: Explanation, file: Path) -> None:
     """The sheet as PNG (twice as fine as on a page), SVG or PDF, whole or not at all."""
-    (shown,) = summary_figure.sheet(found)
+    (shown,) = summary_figure.summary_figure(found)
     figure = shown.figure
     if figure is None:
         raise TypeError("a figure was expected")

@@ -9,22 +9,22 @@ from torch import Tensor
 
 from vgg_viz.attribution.method import METHODS
 from vgg_viz.figures.style import label, number
-from vgg_viz.number_text import counted, percent
+from vgg_viz.gallery.texts import Texts
 from vgg_viz.records import Finding
 from vgg_viz.studies.perturbation_path import Removal
 from vgg_viz.studies.picture import Explanation
 from vgg_viz.studies.picture_maps import UNIT
 
+TEXTS = Texts(__name__)
+Part = Literal["predicted", "expected", "set against", "runner-up", "other"]
+
 
 def name_of(explanation: Explanation, index: int) -> str:
-    """A class, or the unit, as a sentence names it: one line, at most 40 characters."""
+    """A class, or the unit, as a sentence names it: one line, a class with at most 40 characters."""
     unit = explanation.question.unit
-    if index == UNIT and unit is not None:
-        return f"{'channel' if unit.row is None else 'unit'} {unit}"
-    return label(explanation.classes[index], 40)
-
-
-Part = Literal["predicted", "expected", "set against", "runner-up", "other"]
+    if index != UNIT or unit is None:
+        return label(explanation.classes[index], 40)
+    return TEXTS.say("names.channel", unit=unit) if unit.row is None else TEXTS.say("names.unit", unit=unit)
 
 
 def part(explanation: Explanation, index: int) -> Part:
@@ -41,12 +41,9 @@ def part(explanation: Explanation, index: int) -> Part:
     return "runner-up" if index == classes.expected else "other"
 
 
-def part_said(explanation: Explanation, index: int) -> str:
+def part_text(explanation: Explanation, index: int) -> str:
     """The same in words; "" for a class that has no part in it."""
-    found = part(explanation, index)
-    if found == "predicted" and explanation.computed.classes is not None and agreed(explanation):
-        return "predicted, as expected"
-    return "" if found == "other" else found
+    return TEXTS.say("part.text", part=part(explanation, index), as_expected=agreed(explanation))
 
 
 def agreed(explanation: Explanation) -> bool:
@@ -55,113 +52,131 @@ def agreed(explanation: Explanation) -> bool:
     return classes is not None and (target == "predicted" or target == classes.predicted)
 
 
-def said_of(explanation: Explanation, index: int) -> str:
+def with_probability(explanation: Explanation, index: int) -> str:
     """A class with its probability: "espresso (98.5 %)"."""
-    return f"{name_of(explanation, index)} ({percent(float(explanation.computed.probabilities[index]))})"
+    return _with_probability(explanation, index, float(explanation.computed.probabilities[index]))
+
+
+def _with_probability(explanation: Explanation, index: int, probability: float) -> str:
+    return TEXTS.say("names.class_with_probability", name=name_of(explanation, index), probability=probability)
 
 
 def answer(explanation: Explanation) -> str:
     """The answer in a line."""
     classes = explanation.computed.classes
     if classes is None:
-        return f"{name_of(explanation, UNIT)} says {number(explanation.computed.said or 0.0)}; the network says {said_of(explanation, explanation.computed.predicted)}"
-    said, other = (said_of(explanation, index) for index in (classes.predicted, classes.expected))
-    if agreed(explanation):
-        return f"{said}, as expected"
-    return f"{said}, not {other}" if classes.told else f"{said} rather than {other}"
+        return TEXTS.say(
+            "answer.unit",
+            unit=name_of(explanation, UNIT),
+            value=number(explanation.computed.said or 0.0),
+            predicted=with_probability(explanation, explanation.computed.predicted),
+        )
+    return TEXTS.say(
+        "answer.class",
+        predicted=with_probability(explanation, classes.predicted),
+        expected=with_probability(explanation, classes.expected),
+        agreed=agreed(explanation),
+        named=classes.told,
+    )
 
 
-def titled(explanation: Explanation, method: str) -> str:
+def method_title(explanation: Explanation, method: str) -> str:
     """A method, and whether its maps have a sign here: "Grad-CAM, signed"."""
-    found = explanation.computed.maps[method, explanation.computed.asked[0]]
-    return METHODS[method].title + (", signed" if found.signed and not METHODS[method].signed else "")
+    attribution = explanation.computed.maps[method, explanation.computed.asked[0]]
+    known = METHODS[method]
+    return TEXTS.say("method.title", method=known.title, signed=attribution.signed and not known.signed)
 
 
-def method_said(explanation: Explanation, method: str) -> str:
-    """A method with its layer: "Grad-CAM, signed, at relu5_3"."""
-    layer = explanation.computed.maps[method, explanation.computed.asked[0]].layer
-    return titled(explanation, method) if layer is None else f"{titled(explanation, method)}, at {layer}"
+def method_at_layer(explanation: Explanation, method: str) -> str:
+    """A method with its layer, where it has one: "Grad-CAM, signed, at relu5_3"."""
+    title, layer = (
+        method_title(explanation, method),
+        explanation.computed.maps[method, explanation.computed.asked[0]].layer,
+    )
+    return title if layer is None else TEXTS.say("method.at_layer", method=title, layer=layer)
 
 
 def removed(explanation: Explanation) -> str:
-    """What had to be hidden until the answer changed, and how much of it in a random order."""
-    found = explanation.removal
-    if found is None:
+    """What had to be hidden until the answer changed, and how much of it in a random order; "" where nothing was hidden."""
+    removal = explanation.removal
+    if removal is None:
         return ""
-    said = name_of(explanation, found.answer)
-    blurred = percent(float(found.all_hidden["blur"].softmax(0)[found.answer]))
-    if found.share is None or found.becomes is None:
-        return f"However much of the picture is blurred or painted over in the order of this map, the answer stays {said} (all of it blurred: {blurred})."
-    at = found.by_map.changed(found.answer) or 0
-    after = f"{name_of(explanation, found.becomes)} ({percent(float(found.by_map.probabilities[at, found.becomes]))})"
-    how = f"Blurring {percent(found.share)} of the picture"
-    if found.cover != "blur":
-        stays = f"Even with all of it blurred the network says {said} ({blurred}): detail is not what decides. "
-        how = f"{stays}Painting {percent(found.share)} of the picture {found.cover}"
-    back = next(
-        (
-            float(found.by_map.shares[n])
-            for n in range(at, len(found.by_map.shares))
-            if int(found.by_map.answers[n]) == found.answer
-        ),
-        None,
+    name = name_of(explanation, removal.answer)
+    all_blurred = float(removal.all_hidden["blur"].softmax(0)[removal.answer])
+    if removal.share is None or removal.becomes is None:
+        return TEXTS.say("removal.never", answer=name, all_blurred=all_blurred)
+    path = removal.by_map
+    changed = path.changed(removal.answer) or 0
+    later = zip(path.shares[changed:].tolist(), path.answers[changed:].tolist(), strict=True)
+    return TEXTS.say(
+        "removal.changed",
+        cover=removal.cover,
+        share=removal.share,
+        answer=name,
+        all_blurred=all_blurred,
+        before=with_probability(explanation, removal.answer),
+        after=_with_probability(explanation, removal.becomes, float(path.probabilities[changed, removal.becomes])),
+        chance=by_chance(removal),
+        back=next((share for share, said in later if said == removal.answer), None),
     )
-    again = "" if back is None else f" With {percent(back)} hidden it says {said} again."
-    return f"{how} in the order of this map turns {said_of(explanation, found.answer)} into {after}; {by_chance(found)}.{again}"
 
 
-def by_chance(found: Removal) -> str:
+def by_chance(removal: Removal) -> str:
     """The same in random orders, as the end of a sentence."""
-    shares = found.chance_shares
+    shares = removal.chance_shares
     if not shares:
-        return "nothing was hidden in random order"
+        return TEXTS.say("chance.none")
     known = sorted(share for share in shares if share is not None)
-    middle = statistics.median(1.0 if share is None else share for share in shares)
+    never = len(shares) - len(known)
     if len(known) < len(shares) / 2:
-        return f"in random order {counted(len(shares) - len(known), 'path')} of {len(shares)} never did it"
-    spread = f", {percent(known[0])} to {percent(known[-1])}" if known[0] != known[-1] else ""
-    never = f", {len(shares) - len(known)} never" if len(known) < len(shares) else ""
-    return f"in random order it takes {percent(middle)} (median of {len(shares)} orders{spread}{never})"
+        return TEXTS.say("chance.never", never=never, orders=len(shares))
+    return TEXTS.say(
+        "chance.median", median=_median(shares), orders=len(shares), lowest=known[0], highest=known[-1], never=never
+    )
 
 
-def no_better(found: Removal) -> bool:
+def no_better(removal: Removal) -> bool:
     """Whether the map's order needs as much as a random one."""
-    shares = [1.0 if share is None else share for share in found.chance_shares]
-    return bool(shares) and (found.share is None or found.share >= statistics.median(shares))
+    shares = removal.chance_shares
+    return bool(shares) and (removal.share is None or removal.share >= _median(shares))
+
+
+def _median(shares: list[float | None]) -> float:
+    """Of shares at which the answer changed; one that never changed it counts as all."""
+    return statistics.median(1.0 if share is None else share for share in shares)
 
 
 def findings(explanation: Explanation) -> list[Finding]:
     """The answer first, then what the network said when parts were hidden, and what a reader must know before believing the maps."""
-    found, classes = explanation.computed, explanation.computed.classes
-    if classes is None:
-        told = [Finding("note", f"{answer(explanation)[0].upper()}{answer(explanation)[1:]}.")]
-    else:
-        said, other = (said_of(explanation, index) for index in (classes.predicted, classes.expected))
-        if not classes.told:
-            told = [Finding("note", f"The network says {said}; the class it is set against is {other}.")]
-        elif agreed(explanation):
-            told = [Finding("good", f"The network says {said}, as expected; the class it is set against is {other}.")]
-        else:
-            told = [Finding("bad", f"The network says {said}, but {other} was expected.")]
+    lines = [_answer_finding(explanation)]
     if explanation.checkpoint.provenance.format == "untrained":
-        told.append(Finding("note", "Random weights: nothing has been learned, and every map below is noise."))
+        lines.append(Finding("note", TEXTS.say("findings.random")))
     if explanation.removal is not None:
         weak = no_better(explanation.removal)
-        more = " That is no less than chance: the order of this map tells little here." if weak else ""
-        told.append(Finding("warn" if weak else "note", removed(explanation) + more))
+        text = TEXTS.say("findings.removal", removal=removed(explanation), no_better=weak)
+        lines.append(Finding("warn" if weak else "note", text))
     flat = [
-        method_said(explanation, method)
-        for (method, index), one in found.maps.items()
-        if index == found.asked[0] and is_flat(one.values)
+        method_at_layer(explanation, method)
+        for (method, index), attribution in explanation.computed.maps.items()
+        if index == explanation.computed.asked[0] and is_flat(attribution.values)
     ]
     if flat:
-        told.append(
-            Finding(
-                "warn",
-                f"The map is flat, the same value everywhere: {', '.join(flat)}. Such a map says nothing about the picture.",
-            )
-        )
-    return told
+        lines.append(Finding("warn", TEXTS.say("findings.flat", methods=flat)))
+    return lines
+
+
+def _answer_finding(explanation: Explanation) -> Finding:
+    classes = explanation.computed.classes
+    if classes is None:
+        return Finding("note", TEXTS.say("findings.unit", answer=answer(explanation)))
+    text = TEXTS.say(
+        "findings.class",
+        predicted=with_probability(explanation, classes.predicted),
+        expected=with_probability(explanation, classes.expected),
+        agreed=agreed(explanation),
+        named=classes.told,
+    )
+    return Finding("note" if not classes.told else "good" if agreed(explanation) else "bad", text)
 
 
 def is_flat(values: Tensor) -> bool:
