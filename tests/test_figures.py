@@ -132,7 +132,7 @@ def all_figures(names: list[str]) -> dict[str, Callable[[], Figure]]:
         "channels": lambda: filters.channel_kernels(weights),
         "slices": lambda: filters.deep_kernels(rng().standard_normal((128, 128, 3, 3)), [0, 5, 127]),
         "norms": lambda: filters.kernel_norms(names, [rng().random(n) + 0.1 for n in (10, 64) * 5]),
-        "wall of 10": lambda: walls.feature_wall(*maps(10, 30), dead=[2], title=names[0], subtitle=names[1]),
+        "wall of 10": lambda: walls.feature_wall(*maps(10, 30), dead=[2], title=names[0]),
         "wall of 512": lambda: walls.feature_wall(*maps(512, 14), dead=[5, 511]),
         "wall of one unit": lambda: walls.feature_wall(*maps(1, 1)),
         "health": lambda: layer_bars.sparsity_and_dead(names, ten, [0] * 9 + [64], [64] * 10),
@@ -371,7 +371,7 @@ def test_rows_with_different_methods_are_refused() -> None:
 
 def test_a_grid_puts_each_picture_at_its_cell_enlarged_whole_times() -> None:
     shades = [np.full((32, 32, 3), n / 10, np.float32) for n in range(10)]
-    figure = pictures.picture_grid(shades, [str(n) for n in range(10)], columns=5)
+    figure = pictures.picture_grid(shades, [str(n) for n in range(10)])
     image = np.asarray(figure.axes[0].images[0].get_array())
     seen = sorted({int(value) for value in image[..., 0][image[..., 3] == 255]})
     assert seen == [round(255 * n / 10) for n in range(10)]

@@ -21,13 +21,17 @@ from vgg_viz.number_text import percent
 def reliability(confidence: Array, correct: Array, *, bins: int = 10, title: str = "Calibration") -> Figure:
     """How often the model is right when it claims a confidence, and how often it claims each.
 
-    confidence  (N,) probability of the predicted class, [0, 1]
-    correct     (N,) bool, True where the prediction is right
-    bins        bins of equal width over [0, 1]
-    raises      VggVizError without predictions
-
     Upper panel: accuracy of each bin with its 95 % Wilson interval; bars below the diagonal mean a model that is too
     sure. Lower panel: predictions a bin. The arithmetic is that of `maths.metrics.calibration`.
+
+    Args:
+        confidence: (N,) probability of the predicted class, [0, 1].
+        correct: (N,) bool, True where the prediction is right.
+        bins: Bins of equal width over [0, 1].
+        title: Heading of the figure.
+
+    Raises:
+        VggVizError: Without predictions.
     """
     confidence = np.clip(np.asarray(confidence, float).ravel(), 0, 1)  # a softmax in float32 may sum to a hair above 1
     correct = np.asarray(correct, bool).ravel()
@@ -124,17 +128,20 @@ def _histogram(axes: Axes, confidence: Array, correct: Array, edges: Array) -> N
 
 
 @styled
-def two_calibrations(first: Sequence[Bin], second: Sequence[Bin], *, title: str = "", subtitle: str = "") -> Figure:
+def two_calibrations(first: Sequence[Bin], second: Sequence[Bin], *, title: str = "") -> Figure:
     """How often A and B are right when they claim a confidence, on one axis, and how often they claim it.
 
-    first, second  bins of equal width over [0, 1], from `maths.metrics.calibration`
-
     Above: accuracy of each bin with its 95 % Wilson interval; below the dashed line a network is too sure. Below: predictions a bin.
+
+    Args:
+        first: Bins of equal width over [0, 1], from `maths.metrics.calibration`.
+        second: Bins of equal width over [0, 1], from `maths.metrics.calibration`.
+        title: Heading of the figure.
     """
     if not first or not second:
         raise VggVizError("two calibrations need the bins of both networks; at least one has none.")
-    top, left, width = content_top(title=title, subtitle=subtitle) + 30, MARGIN + 52, 560
-    figure = new_figure(left + width + MARGIN, top + 330 + 36 + 100 + 46, title=title, subtitle=subtitle)
+    top, left, width = content_top(title=title) + 30, MARGIN + 52, 560
+    figure = new_figure(left + width + MARGIN, top + 330 + 36 + 100 + 46, title=title)
     axes = add_panel(figure, left, top, width, 330)
     declutter(axes, grid="y")
     axes.plot(

@@ -35,8 +35,13 @@ from vgg_viz.number_text import percent
 def transitions(parts: Sequence[tuple[str, int]], *, title: str = "") -> Figure:
     """Every picture in one bar: right in both, in one only, in neither.
 
-    parts  (name, pictures) in this order: both right, only B right, only A right, both wrong alike, both wrong differently
-    raises VggVizError without pictures
+    Args:
+        parts: (name, pictures) in this order: both right, only B right, only A right, both wrong alike, both wrong
+            differently.
+        title: Heading of the figure.
+
+    Raises:
+        VggVizError: Without pictures.
     """
     total = sum(pictures for _, pictures in parts)
     if not total:
@@ -68,11 +73,13 @@ def class_accuracy(
 ) -> Figure:
     """Accuracy of every class in A and in B, and beside it the difference with its interval.
 
-    names       of K classes, K of 1 or more
-    right       (2, K) pictures that A and B got right
-    pictures    (K,) of each class, 1 or more
-    difference  (K,) B minus A, [-1, 1]
-    interval    (K, 2) 95 % of it
+    Args:
+        names: Of K classes, K of 1 or more.
+        right: (2, K) pictures that A and B got right.
+        pictures: (K,) of each class, 1 or more.
+        difference: (K,) B minus A, [-1, 1].
+        interval: (K, 2) 95 % of it.
+        title: Heading of the figure.
     """
     shares = 100 * np.asarray(right, float) / np.asarray(pictures, float)
     line = 26 if len(names) <= 14 else 20
@@ -111,7 +118,9 @@ def class_accuracy(
 def chosen_confidence(shares: Array, *, title: str = "") -> Figure:
     """Probability of the true class in A (across) and in B (up): how many pictures fall where.
 
-    shares  (2, N) in [0, 1]
+    Args:
+        shares: (2, N) in [0, 1].
+        title: Heading of the figure.
     """
     values = np.asarray(shares, float)
     if not values.size:
@@ -154,11 +163,12 @@ def chosen_confidence(shares: Array, *, title: str = "") -> Figure:
 class Measure:
     """One panel.
 
-    title     with the unit
-    values    (2, L) of A and of B, or (1, L) of both together; NaN where there is none
-    interval  (L, 2) 95 % of a measure of both together, or None
-    level     a value to compare with, or None
-    range     of the axis
+    Attributes:
+        title: With the unit.
+        values: (2, L) of A and of B, or (1, L) of both together; NaN where there is none.
+        interval: (L, 2) 95 % of a measure of both together, or None.
+        level: A value to compare with, or None.
+        range: Of the axis.
     """
 
     title: str
@@ -172,7 +182,8 @@ class Measure:
 def layers_of_two(names: Sequence[str], measures: Sequence[Measure], *, title: str = "") -> Figure:
     """Every layer of two networks of one kind, from the picture (above) on.
 
-    raises  VggVizError where there are no layers, no measures, or values of another number of layers
+    Raises:
+        VggVizError: Where there are no layers, no measures, or values of another number of layers.
     """
     if not names or not measures or any(np.asarray(part.values).shape[1] != len(names) for part in measures):
         raise VggVizError(
@@ -218,10 +229,14 @@ def _measure(axes: Axes, measure: Measure, count: int) -> None:
 
 
 @styled
-def kernels_of_both(first: Array, second: Array, *, side: int = 54, title: str = "", subtitle: str = "") -> Figure:
+def kernels_of_both(first: Array, second: Array, *, side: int = 54, title: str = "") -> Figure:
     """First-layer kernels of A above those of B, number by number, all on one signed scale with zero at mid-grey.
 
-    first, second  (N, 3 or 1, k, k), same shape [activation / intensity]; more than fit side by side are wrapped
+    Args:
+        first: (N, 3 or 1, k, k), same shape [activation / intensity]; more than fit side by side are wrapped.
+        second: (N, 3 or 1, k, k), same shape [activation / intensity]; more than fit side by side are wrapped.
+        side: Wanted side of a kernel [px].
+        title: Heading of the figure.
     """
     if first.shape != second.shape or first.ndim != 4 or first.shape[1] not in (1, 3):
         raise VggVizError(f"kernels of one shape (N, 3 or 1, k, k) are needed, {first.shape} and {second.shape} came.")
@@ -231,10 +246,8 @@ def kernels_of_both(first: Array, second: Array, *, side: int = 54, title: str =
     columns = min(len(first), (WIDE - 2 * MARGIN - gutter + gap) // (cell + gap))
     bands = -(-len(first) // columns)
     band = 2 * cell + gap + 30
-    top = content_top(title=title, subtitle=subtitle) + 6
-    figure = new_figure(
-        max(gutter + columns * (cell + gap) + 2 * MARGIN, 560), top + bands * band + 26, title=title, subtitle=subtitle
-    )
+    top = content_top(title=title) + 6
+    figure = new_figure(max(gutter + columns * (cell + gap) + 2 * MARGIN, 560), top + bands * band + 26, title=title)
     colours = [in_colour(weights, most) for weights in (first, second)]
     for n in range(bands):
         places = range(n * columns, min((n + 1) * columns, len(first)))
@@ -262,8 +275,11 @@ def kernels_of_both(first: Array, second: Array, *, side: int = 54, title: str =
 def layer_distances(names: Sequence[str], distances: Array, *, strangers: float, title: str = "") -> Figure:
     """How far the weights of B lie from those of A, layer by layer, beside where strangers of that size would lie.
 
-    distances  (L,) norm of B - A over the root mean square of both norms; 0: the same weights
-    strangers  the distance of two vectors that know nothing of each other
+    Args:
+        names: Of L layers, from the bottom up.
+        distances: (L,) norm of B - A over the root mean square of both norms; 0: the same weights.
+        strangers: The distance of two vectors that know nothing of each other.
+        title: Heading of the figure.
     """
     values = np.asarray(distances, float)
     line = 24 if len(names) <= 14 else 20

@@ -36,13 +36,15 @@ def confusion_matrix(
 ) -> Figure:
     """Rows: the true class; columns: the predicted one; number: pictures; colour: square root of the share of the row.
 
-    counts   (K, K) pictures, K of 2 or more
-    classes  K names
-    most     with more classes than this, only those with the most confusions are shown, and the title says so
-
     Cells without a picture stay empty, so that what is confused stands out. A row's shares are over all pictures
     of the class, also those that went to a class which is not shown. The square root tells 1 % from 5 %, which on a
     straight scale are both black beside a diagonal of 95 %.
+
+    Args:
+        counts: (K, K) pictures, K of 2 or more.
+        classes: K names.
+        title: Heading of the figure.
+        most: With more classes than this, only those with the most confusions are shown, and the title says so.
     """
     counts = np.asarray(counts)
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or len(classes) != len(counts) or len(counts) < 2:
@@ -108,11 +110,13 @@ def confusion_difference(
 ) -> Figure:
     """How many pictures more or fewer B put where: rows the true class, columns the answer, red more, blue fewer.
 
-    change   (K, K) counts of B minus those of A, K of 2 or more
-    classes  K names
-    most     with more classes than this, only those that change most are shown, and the title says so
-
     One signed scale over the cells, zero at its neutral colour; unchanged cells stay empty.
+
+    Args:
+        change: (K, K) counts of B minus those of A, K of 2 or more.
+        classes: K names.
+        title: Heading of the figure.
+        most: With more classes than this, only those that change most are shown, and the title says so.
     """
     change = np.asarray(change)
     if change.ndim != 2 or change.shape[0] != change.shape[1] or len(classes) != len(change) or len(change) < 2:

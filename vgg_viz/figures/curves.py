@@ -39,11 +39,15 @@ def training_curves(
 ) -> Figure:
     """Loss [nat] on the left, accuracy [%] on the right; training and validation, one point an epoch.
 
-    history          at least one epoch; a loss that is not a number leaves a gap and is named
-    chance_loss      of guessing, ln K [nat]
-    chance_accuracy  of guessing, 1 / K, [0, 1]
-    best_epoch       the epoch whose weights were kept, counted from 1
-    raises           VggVizError without epochs
+    Args:
+        history: At least one epoch; a loss that is not a number leaves a gap and is named.
+        chance_loss: Of guessing, ln K [nat].
+        chance_accuracy: Of guessing, 1 / K, [0, 1].
+        best_epoch: The epoch whose weights were kept, counted from 1.
+        title: Heading of the figure.
+
+    Raises:
+        VggVizError: Without epochs.
     """
     if not history:
         raise VggVizError("training curves need at least one epoch, the history is empty; train with `vgg_viz train`.")
@@ -174,7 +178,8 @@ def _trouble(axes: Axes, epochs: Array, pair: list[Array], ceiling: float) -> No
 def two_histories(first: Sequence[Epoch], second: Sequence[Epoch], *, title: str = "") -> Figure:
     """Loss [nat] and accuracy [%] of both trainings on one axis each: validation solid, training dotted.
 
-    raises  VggVizError when either history is empty
+    Raises:
+        VggVizError: When either history is empty.
     """
     if not first or not second:
         raise VggVizError("two histories need at least one epoch each.")

@@ -45,8 +45,11 @@ PREDICTED, EXPECTED, OTHER = (
 class Said:
     """One line of what the network says: a class and its probability.
 
-    part       what the class is to the question, in words; "" where it is nothing to it
-    predicted  whether it is the network's answer
+    Attributes:
+        name: Of the class.
+        probability: In [0, 1].
+        part: What the class is to the question, in words; "" where it is nothing to it.
+        predicted: Whether it is the network's answer.
     """
 
     name: str
@@ -59,8 +62,12 @@ class Said:
 class Path:
     """How sure the network is while more of the picture is hidden.
 
-    shares              (S,) hidden, [0, 1]
     predicted, expected (S,) probabilities of the two classes
+
+    Attributes:
+        shares: (S,) hidden, [0, 1].
+        predicted: (S,) probability of the predicted class.
+        expected: (S,) probability of the expected class.
     """
 
     shares: Array
@@ -72,13 +79,15 @@ class Path:
 class Hidden:
     """What had to go.
 
-    region   (H, W) bool: what is hidden
-    picture  (H, W, 3) with it hidden
-    share    that the region covers, [0, 1]; None: the answer never changed, and all is hidden
-    cover    what hides: "blur", "grey", ...
-    answer   what the network says to the picture, and its probability
-    names    of the predicted and of the expected class
-    by_map   the path in the map's order; by_chance: those in random orders
+    Attributes:
+        region: (H, W) bool: what is hidden.
+        picture: (H, W, 3) with it hidden.
+        share: That the region covers, [0, 1]; None: the answer never changed, and all is hidden.
+        cover: What hides: "blur", "grey", ...
+        answer: What the network says to the picture, and its probability.
+        names: Of the predicted and of the expected class.
+        by_map: The path in the map's order.
+        by_chance: Those in random orders.
     """
 
     region: Array
@@ -109,13 +118,19 @@ def explanation(
 ) -> Figure:
     """The whole explanation of one picture on one sheet.
 
-    photo   (H, W, 3) in [0, 1]
-    maps    up to five, on one signed scale
-    said    the likeliest classes, and the expected one where it is not among them
-    hidden  what had to go until the answer changed, or None: nobody asked
-    seen    (H, W) bool: what the unit asked about can see, outlined on the photo, or None
-    caveat  a sentence at the foot
-    raises  VggVizError without maps, or for a scale that is not signed
+    Args:
+        photo: (H, W, 3) in [0, 1].
+        maps: Up to five, on one signed scale.
+        scale: Of all maps.
+        said: The likeliest classes, and the expected one where it is not among them.
+        hidden: What had to go until the answer changed, or None: nobody asked.
+        seen: (H, W) bool: what the unit asked about can see, outlined on the photo, or None.
+        title: Heading of the figure.
+        subtitle: Line under the heading.
+        caveat: A sentence at the foot.
+
+    Raises:
+        VggVizError: Without maps, or for a scale that is not signed.
     """
     if not maps or not scale.signed:
         raise VggVizError("an explanation needs maps on one signed scale, zero in its middle.")

@@ -36,13 +36,16 @@ _MARKS = {"passes": "o", "weak": "D", "fails": "X", "": "o"}
 class Asked:
     """One thing that every method was asked.
 
-    title        above the column; unit below it
-    values       (M,) NaN where a method was not asked
-    verdicts     (M,) "passes", "weak", "fails", or "" where it was not judged
-    span         ends of the axis; what lies beyond stands at the end
-    lows, highs  (M,) ends of the interval, or () where there is none
-    limits       (passes up to, weak up to) where a small number is good, or None
-    controls     {name: (M,)}: what maps score on the same pictures that know nothing of the network
+    Attributes:
+        title: Above the column; unit below it.
+        unit: Of the values.
+        values: (M,) NaN where a method was not asked.
+        verdicts: (M,) "passes", "weak", "fails", or "" where it was not judged.
+        span: Ends of the axis; what lies beyond stands at the end.
+        lows: (M,) ends of the interval, or () where there is none.
+        highs: (M,) ends of the interval, or () where there is none.
+        limits: (passes up to, weak up to) where a small number is good, or None.
+        controls: {name: (M,)}: what maps score on the same pictures that know nothing of the network.
     """
 
     title: str
@@ -57,15 +60,17 @@ class Asked:
 
 
 @styled
-def trials(
-    methods: Sequence[str], verdicts: Sequence[str], asked: Sequence[Asked], *, title: str, subtitle: str = ""
-) -> Figure:
+def trials(methods: Sequence[str], verdicts: Sequence[str], asked: Sequence[Asked], *, title: str) -> Figure:
     """A row a method, a column a check: a dot with its interval, the limit or the controls that it is measured against.
-
-    methods, verdicts  (M,) in the order in which they stand
 
     Form and colour of a dot say how that check went; the ground is shaded where a small number passes. Ticks are controls:
     coloured the one of the method's own blur, grey those that know how pictures are taken, and luck.
+
+    Args:
+        methods: (M,) in the order in which they stand.
+        verdicts: (M,) in the order in which they stand.
+        asked: From the left.
+        title: Heading of the figure.
     """
     if not methods or not asked or {len(verdicts), *(len(column.values) for column in asked)} != {len(methods)}:
         raise VggVizError(
@@ -76,9 +81,9 @@ def trials(
     left = said + 54
     width = (WIDE - MARGIN - left + gap) / len(asked) - gap
     headings = [_lines(column.title, width) for column in asked]
-    top = content_top(title=title, subtitle=subtitle) + 14 + 14 * max(map(len, headings))
+    top = content_top(title=title) + 14 + 14 * max(map(len, headings))
     height = line * len(methods)
-    figure = new_figure(WIDE, round(top + height + 78), title=title, subtitle=subtitle)
+    figure = new_figure(WIDE, round(top + height + 78), title=title)
     tones = {"passes": LIGHT.good, "weak": LIGHT.warn, "fails": LIGHT.bad, "": LIGHT.muted}
     for row, (name, verdict) in enumerate(zip(methods, verdicts, strict=True)):
         y = top + line * (row + 0.5)
@@ -233,9 +238,12 @@ _Look = tuple[str, Any, str, float]  # colour, dashes, mark, width of a line
 class Curves:
     """One panel of lines.
 
-    title, axis    above it, and below it with its unit
-    places, ticks  (S,) where the values stand, and what is written there: {place: text}
-    lines          {name: (S,)}; NaN where nothing was measured, and a straight line joins its neighbours
+    Attributes:
+        title: Above it, and below it with its unit.
+        axis: Above it, and below it with its unit.
+        places: (S,) where the values stand, and what is written there: {place: text}.
+        ticks: (S,) where the values stand, and what is written there: {place: text}.
+        lines: {name: (S,)}; NaN where nothing was measured, and a straight line joins its neighbours.
     """
 
     title: str
@@ -246,15 +254,16 @@ class Curves:
 
 
 @styled
-def curves(
-    panels: Sequence[Curves], *, dull: Sequence[str] = (), height: str = "", title: str, subtitle: str = ""
-) -> Figure:
+def curves(panels: Sequence[Curves], *, dull: Sequence[str] = (), height: str = "", title: str) -> Figure:
     """Panels side by side with the same lines, from 0 to 1, and one list of their names at the right.
 
-    dull    names of lines that know nothing of the network: grey and dashed
-    height  what all vertical axes measure
-
     A panel leaves out the lines that it does not have; a line has one colour in all panels.
+
+    Args:
+        panels: From the left.
+        dull: Names of lines that know nothing of the network: grey and dashed.
+        height: What all vertical axes measure.
+        title: Heading of the figure.
     """
     names = list(dict.fromkeys(name for panel_ in panels for name in panel_.lines))
     if not names or any(len(line) != len(one.places) for one in panels for line in one.lines.values()):
@@ -262,8 +271,8 @@ def curves(
             f"each of the {len(panels)} panels needs at least one line, with one value for each of its places."
         )
     room = widest_text(names, size=SMALL, most=170) + 46
-    top, tall, gap = content_top(title=title, subtitle=subtitle) + 26, max(200, 18 * len(names)), 34
-    figure = new_figure(WIDE, round(top + tall + 74), title=title, subtitle=subtitle)
+    top, tall, gap = content_top(title=title) + 26, max(200, 18 * len(names)), 34
+    figure = new_figure(WIDE, round(top + tall + 74), title=title)
     first = MARGIN + 42
     width = (WIDE - MARGIN - room - first + gap) / len(panels) - gap
     bright = [name for name in names if name not in dull]

@@ -19,39 +19,28 @@ _EACH = 128  # up to so many maps carry their own number
 
 
 @styled
-def feature_wall(
-    maps: Array,
-    scale: Scale,
-    *,
-    title: str = "",
-    subtitle: str = "",
-    dead: Sequence[int] = (),
-    columns: int | None = None,
-) -> Figure:
+def feature_wall(maps: Array, scale: Scale, *, title: str = "", dead: Sequence[int] = ()) -> Figure:
     """The maps of one layer on one colour scale, row by row, with the numbers of the channels.
-
-    maps     (C, h, w) [unit of the scale]
-    scale    shared by all maps
-    dead     channels that never answered: crossed out
-    columns  maps a row; None: chosen so that maps are large and the wall fits a page
 
     One image, not C axes: 512 maps take 0.1 s instead of 6. A map larger than its cell is averaged down to it.
     Up to 128 channels carry their number; beyond, a channel is the number of its row plus that of its column.
+
+    Args:
+        maps: (C, h, w) [unit of the scale].
+        scale: Shared by all maps.
+        title: Heading of the figure.
+        dead: Channels that never answered: crossed out.
     """
     maps = np.asarray(maps, np.float32)
     if maps.ndim != 3 or not maps.size:
         raise VggVizError(f"a wall needs maps of shape (C, h, w) with at least one value; {maps.shape} came.")
-    grid = plan(maps.shape, columns=columns)
+    grid = plan(maps.shape)
     each = len(maps) <= _EACH
     gutter, header = (0, 0) if each else (34, 18)
-    told = (
-        subtitle
-        if each
-        else (f"{subtitle}; " if subtitle else "") + "channel = number of its row + number of its column"
-    )
-    top = content_top(title=title, subtitle=told) + header
+    subtitle = "" if each else "channel = number of its row + number of its column"
+    top = content_top(title=title, subtitle=subtitle) + header
     width = max(grid.size[0] + gutter + 2 * MARGIN, 420)
-    figure = new_figure(width, top + grid.size[1] + 16 + BAR + 8, title=title, subtitle=told)
+    figure = new_figure(width, top + grid.size[1] + 16 + BAR + 8, title=title, subtitle=subtitle)
     low, high = limits(scale)
     cells = [fit(one, grid.width, grid.height) for one in maps]
     left = MARGIN + gutter
@@ -82,12 +71,12 @@ def feature_wall(
     return figure
 
 
-def plan(shape: tuple[int, ...], *, columns: int | None = None, room: tuple[int, int] = (_WIDEST, _TALLEST)) -> Grid:
+def plan(shape: tuple[int, ...], *, room: tuple[int, int] = (_WIDEST, _TALLEST)) -> Grid:
     """Where the maps of a (C, h, w) wall go: as large as they can be within `room` [px], enlarged a whole number of times."""
     maps, rows, wide = shape
     above, gap = (14, 4) if maps <= _EACH else (0, 2)
     best: Grid | None = None
-    for across in (columns,) if columns else _COLUMNS:
+    for across in _COLUMNS:
         across = min(across, maps)
         down = -(-maps // across)
         width = min(room[0] // across - gap, 192)

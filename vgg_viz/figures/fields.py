@@ -45,12 +45,14 @@ def growth(
 ) -> Figure:
     """The receptive field of every layer as a bar, centred, against the picture as a band.
 
-    names       of the layers, from the bottom up
-    sizes       (L,) side of the field [px]
-    kinds       (L,) "conv", "pool", "fc", ...: the colour of the bar
-    jumps       (L,) distance of the fields of two neighbouring units [px]
-    image_side  side of the picture [px]
-    effective   (L,) side of the effective field [px], None where it was not measured: a dark bar inside
+    Args:
+        names: Of the layers, from the bottom up.
+        sizes: (L,) side of the field [px].
+        kinds: (L,) "conv", "pool", "fc", ...: the colour of the bar.
+        jumps: (L,) distance of the fields of two neighbouring units [px].
+        image_side: Side of the picture [px].
+        effective: (L,) side of the effective field [px], None where it was not measured: a dark bar inside.
+        title: Heading of the figure.
     """
     if not names or len({len(names), len(sizes), len(kinds), len(jumps)}) != 1:
         raise VggVizError(
@@ -111,20 +113,17 @@ def _legend(figure: Figure, left: float, y: float, kinds: Sequence[str], *, meas
 
 @styled
 def boxes_on_image(
-    image: Array,
-    boxes: Sequence[tuple[str, Box]],
-    *,
-    side: int = 384,
-    title: str = "What one unit sees",
-    subtitle: str = "",
+    image: Array, boxes: Sequence[tuple[str, Box]], *, side: int = 384, title: str = "What one unit sees"
 ) -> Figure:
     """Receptive fields as frames on the picture; what lies outside it saw only padding, and is hatched.
 
-    image  (H, W, 3) in [0, 1]
-    boxes  (name, box [px of the image]), may reach outside the picture
-    side   wanted side of the picture [px]
-
     The list at the right gives each frame its name, its size and the share of it that is padding.
+
+    Args:
+        image: (H, W, 3) in [0, 1].
+        boxes: (name, box [px of the image]), may reach outside the picture.
+        side: Wanted side of the picture [px].
+        title: Heading of the figure.
     """
     height, width = image.shape[:2]
     cell = cell_side(max(height, width), side)
@@ -138,13 +137,10 @@ def boxes_on_image(
     told = [_told(box, (height, width)) for _, box in boxes]
     beside, top = (
         30 + round(1.12 * widest_text([*told, *(name for name, _ in boxes)], most=194)),
-        content_top(title=title, subtitle=subtitle) + 4,
+        content_top(title=title) + 4,
     )
     figure = new_figure(
-        round(inner_width + beside + 3 * MARGIN),
-        round(top + max(inner_height, 40 * len(boxes)) + MARGIN),
-        title=title,
-        subtitle=subtitle,
+        round(inner_width + beside + 3 * MARGIN), round(top + max(inner_height, 40 * len(boxes)) + MARGIN), title=title
     )
     axes = add_panel(figure, MARGIN + 2, top, inner_width, inner_height, bare=True)
     if boxes and (x0 < 0 or y0 < 0 or x1 > width or y1 > height):

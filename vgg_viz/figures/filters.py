@@ -38,7 +38,9 @@ def in_colour(weights: Array, most: float) -> Array:
 
         colour = 0.5 + weight / (2 most)
 
-    most  the weight that reaches full colour; the same for all kernels, so that weak ones look grey
+    Args:
+        weights: (N, 3, k, k) or (N, 1, k, k).
+        most: The weight that reaches full colour; the same for all kernels, so that weak ones look grey.
     """
     moved = np.moveaxis(np.asarray(weights, np.float32), 1, -1)
     moved = moved.repeat(3, -1) if moved.shape[-1] == 1 else moved
@@ -51,9 +53,11 @@ def first_layer_kernels(
 ) -> Figure:
     """The kernels that look at the picture itself, in colour, all on one signed scale with zero at mid-grey.
 
-    weights     (N, 3, k, k) or, for grey pictures, (N, 1, k, k) [activation / intensity]
-    side        wanted side of a kernel [px]
-    most_shown  more kernels than this are left out, and the title says so
+    Args:
+        weights: (N, 3, k, k) or, for grey pictures, (N, 1, k, k) [activation / intensity].
+        side: Wanted side of a kernel [px].
+        title: Heading of the figure.
+        most_shown: More kernels than this are left out, and the title says so.
     """
     weights = _checked(weights, (1, 3))
     shown = weights[:most_shown]
@@ -115,7 +119,10 @@ def _channel_bars(figure: Figure, largest: float, *, channels: int, top: float) 
 def channel_kernels(weights: Array, *, side: int = 54, title: str = "First-layer kernels by channel") -> Figure:
     """The same kernels taken apart: a row in colour, then one signed row each for red, green and blue.
 
-    weights  (N, 3, k, k) [activation / intensity]; more than fit side by side are left out, and the title says so
+    Args:
+        weights: (N, 3, k, k) [activation / intensity]; more than fit side by side are left out, and the title says so.
+        side: Wanted side of a kernel [px].
+        title: Heading of the figure.
     """
     weights = _checked(weights, (3,))
     gutter, gap = 48, 6
@@ -158,11 +165,13 @@ def channel_kernels(weights: Array, *, side: int = 54, title: str = "First-layer
 def deep_kernels(weights: Array, chosen: Sequence[int], *, inputs: int = 32, title: str = "Deeper kernels") -> Figure:
     """Single slices of deeper kernels: a row for each chosen filter, a column for each channel it reads.
 
-    weights  (N, M, k, k) [activation / activation]
-    chosen   filters to show, each below N
-    inputs   at most so many input channels a row: those that any chosen filter weighs most, by their numbers
-
     A deep filter has no colour of its own: a slice tells how one channel below is read, not what the filter likes.
+
+    Args:
+        weights: (N, M, k, k) [activation / activation].
+        chosen: Filters to show, each below N.
+        inputs: At most so many input channels a row: those that any chosen filter weighs most, by their numbers.
+        title: Heading of the figure.
     """
     weights = _checked(weights)
     if not len(chosen) or min(chosen) < 0 or max(chosen) >= len(weights):
@@ -220,12 +229,15 @@ def kernel_norms(
 ) -> Figure:
     """One row a layer: each filter's norm over the median of its layer; many filters as the shape of their density.
 
-    names       of the layers, from the bottom of the network up
-    norms       for each layer (N,) Euclidean norm of each filter [unit]
-    dead_below  share of the layer's median below which a filter counts as empty
-
     Relative to the median, because norms of layers of different fan-in say nothing beside each other; the median
     itself is written at the right.
+
+    Args:
+        names: Of the layers, from the bottom of the network up.
+        norms: For each layer (N,) Euclidean norm of each filter [unit].
+        dead_below: Share of the layer's median below which a filter counts as empty.
+        unit: Of a norm.
+        title: Heading of the figure.
     """
     if not names or len(names) != len(norms):
         raise VggVizError(f"{len(names)} layer names came with {len(norms)} lists of norms; give one list a layer.")

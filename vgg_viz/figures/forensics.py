@@ -40,12 +40,16 @@ def weight_histograms(
 ) -> Figure:
     """One row a layer: the density of its weights on a logarithmic height, and as a line the density that it was drawn from.
 
-    names      of the layers, from the bottom of the network up
-    densities  for each layer (N,) density of its weights over ±reach, in spreads of its start
-    starts     for each layer (M,) density of the start over the same range
-    notes      what to write at the right of each row
-
     Rows share one axis in units of their start's spread: an untrained row lies under its line whatever its size.
+
+    Args:
+        names: Of the layers, from the bottom of the network up.
+        densities: For each layer (N,) density of its weights over ±reach, in spreads of its start.
+        starts: For each layer (M,) density of the start over the same range.
+        notes: What to write at the right of each row.
+        reach: Half of the range that the densities span [spreads of the start].
+        title: Heading of the figure.
+        subtitle: Line under the heading.
     """
     if not names or len({len(names), len(densities), len(starts), len(notes)}) != 1:
         raise VggVizError(
@@ -93,9 +97,13 @@ def singular_values(
 ) -> Figure:
     """One row a layer: its singular values as ticks over the band in which those of noise lie.
 
-    values  for each layer (N,) singular values, descending, in units of the upper edge of noise
-    lows    for each layer the lower edge, in the same units
-    notes   what to write at the right of each row
+    Args:
+        names: Of the layers, from the bottom of the network up.
+        values: For each layer (N,) singular values, descending, in units of the upper edge of noise.
+        lows: For each layer the lower edge, in the same units.
+        notes: What to write at the right of each row.
+        title: Heading of the figure.
+        subtitle: Line under the heading.
     """
     if not names or len({len(names), len(values), len(lows), len(notes)}) != 1:
         raise VggVizError(

@@ -20,9 +20,14 @@ from vgg_viz.maths.heatmaps import Scale
 class Grid:
     """Where cell n of `count` lies on a sheet [px]: row by row, with room above and below each cell for words.
 
-    width, height  of a cell
-    gap            between cells, across and down
-    above, below   room for words that belongs to a cell
+    Attributes:
+        count: Cells.
+        columns: Cells a row.
+        width: Of a cell.
+        height: Of a cell.
+        gap: Between cells, across and down.
+        above: Room for words that belongs to a cell.
+        below: Room for words that belongs to a cell.
     """
 
     count: int
@@ -57,9 +62,14 @@ class Grid:
 def compose_grid(grid: Grid, cells: Sequence[Array], *, density: int = 1) -> Array:
     """One sheet of all cells; where there is none, it is NaN (values) or transparent (colours).
 
-    cells    each (h, w) values or (h, w, 3 or 4) colours in [0, 1], at most height x width of the grid times `density`; centred
-    density  sheet pixels to a figure pixel
-    returns  (H, W) or (H, W, 4) float32
+    Args:
+        grid: Where the cells lie.
+        cells: Each (h, w) values or (h, w, 3 or 4) colours in [0, 1], at most height x width of the grid times
+            `density`; centred.
+        density: Sheet pixels to a figure pixel.
+
+    Returns:
+        (H, W) or (H, W, 4) float32.
     """
     width, height = (density * side for side in grid.size)
     plain = not cells or cells[0].ndim == 2
@@ -81,10 +91,15 @@ def compose_grid(grid: Grid, cells: Sequence[Array], *, density: int = 1) -> Arr
 def fit(picture: Array, width: int, height: int) -> Array:
     """A picture at the size of its cell: pixels enlarged a whole number of times, or averaged when it is too large.
 
-    picture  (h, w) or (h, w, C), any range
-    returns  at most (height, width), same shape of the rest; nothing is cropped, the sides keep their ratio
-
     A whole factor keeps every pixel square: 64 px in a cell of 150 px become 128, not 150 with pixels of two sizes.
+
+    Args:
+        picture: (h, w) or (h, w, C), any range.
+        width: Of the cell [px].
+        height: Of the cell [px].
+
+    Returns:
+        At most (height, width), same shape of the rest; nothing is cropped, the sides keep their ratio.
     """
     rows, columns = picture.shape[:2]
     factor = min(height / rows, width / columns)
@@ -106,8 +121,11 @@ def _averaged(plane: Array, new: tuple[int, int]) -> Array:
 def cell_side(side: int, wanted: int, *, most: int | None = None, density: int = 1) -> int:
     """Side of a cell near `wanted` [px] that a picture of `side` [px] fills after enlarging a whole number of times.
 
-    most     the cell may not be larger than this [px]
-    density  sheet pixels to a figure pixel
+    Args:
+        side: Of the picture [px].
+        wanted: Of the cell [px].
+        most: The cell may not be larger than this [px].
+        density: Sheet pixels to a figure pixel.
     """
     room = density * (wanted if most is None else min(wanted, most))
     if side >= room:
@@ -126,10 +144,14 @@ def render_map(values: Array, scale: Scale) -> Array:
 def overlay(photo: Array, values: Array, scale: Scale, *, strength: float = 0.9) -> Array:
     """A map over its photo, as opaque as the value is far from zero; where it is zero the photo is untouched.
 
-    photo     (H, W, 3) in [0, 1]
-    values    (H, W), placed on the image [unit of the scale]
-    strength  opacity at the end of the scale, [0, 1]
-    returns   (H, W, 3) in [0, 1]
+    Args:
+        photo: (H, W, 3) in [0, 1].
+        values: (H, W), placed on the image [unit of the scale].
+        scale: Of the values.
+        strength: Opacity at the end of the scale, [0, 1].
+
+    Returns:
+        (H, W, 3) in [0, 1].
     """
     if not scale.high > scale.low:
         return np.asarray(photo, np.float32)
@@ -147,8 +169,10 @@ def _positions(values: Array, scale: Scale) -> Array:
 def outlined(picture: Array, mask: Array, *, thickness: int = 2) -> Array:
     """A picture with the border of a mask drawn on it, white beside black, so that it shows on any ground.
 
-    picture  (H, W, 3) in [0, 1]
-    mask     (H, W) bool, same size
+    Args:
+        picture: (H, W, 3) in [0, 1].
+        mask: (H, W) bool, same size.
+        thickness: Of the white line, and of the black one [px].
     """
     lined = np.array(picture, np.float32)
     lined[_ring(mask, 2 * thickness)] = 0.05

@@ -24,9 +24,11 @@ def parameters_and_macs(
 ) -> Figure:
     """Left: each layer's share of the parameters; right: its share of the multiply-accumulates, rows aligned.
 
-    names       of the layers with weights, from the bottom up
-    parameters  (L,) of each layer, biases included
-    macs        (L,) multiply-accumulates of one picture
+    Args:
+        names: Of the layers with weights, from the bottom up.
+        parameters: (L,) of each layer, biases included.
+        macs: (L,) multiply-accumulates of one picture.
+        title: Heading of the figure.
     """
     if not names or len({len(names), len(parameters), len(macs)}) != 1:
         raise VggVizError(
@@ -49,16 +51,17 @@ def sparsity_and_dead(
     channels: Sequence[int],
     *,
     title: str = "Silent units",
-    subtitle: str = "",
 ) -> Figure:
     """Left: the share of a layer's outputs that are zero; right: the share of its channels that are zero everywhere.
 
-    names     of the layers, from the bottom up
-    sparsity  (L,) share of outputs that are exactly zero, [0, 1]
-    dead      (L,) channels that were zero at every place of every picture looked at
-    channels  (L,) channels of the layer
-
     Half of the outputs at zero is what a ReLU does; a dead channel is one that training has lost.
+
+    Args:
+        names: Of the layers, from the bottom up.
+        sparsity: (L,) share of outputs that are exactly zero, [0, 1].
+        dead: (L,) channels that were zero at every place of every picture looked at.
+        channels: (L,) channels of the layer.
+        title: Heading of the figure.
     """
     if len({len(names), len(sparsity), len(dead), len(channels)}) != 1 or not names:
         raise VggVizError(
@@ -81,25 +84,28 @@ def sparsity_and_dead(
             LIGHT.series[1],
         ),
         title=title,
-        subtitle=subtitle,
     )
 
 
 Column = tuple[str, Array, list[str], str]  # name of the panel, shares in [0, 1], text at each bar, colour
 
 
-def two_panels(
-    names: list[str], first: Column, second: Column, *, title: str, subtitle: str = "", full: bool = True
-) -> Figure:
+def two_panels(names: list[str], first: Column, second: Column, *, title: str, full: bool = True) -> Figure:
     """Horizontal bars of two shares, the rows aligned, the first layer on top.
 
-    full  both axes end at 100 %, so that the length of a bar is a share of the whole panel; otherwise at the longest bar
+    Args:
+        names: Of L layers, from the top row down.
+        first: The left panel.
+        second: The right panel.
+        title: Heading of the figure.
+        full: Both axes end at 100 %, so that the length of a bar is a share of the whole panel; otherwise at the
+            longest bar.
     """
     line = 26 if len(names) <= 12 else 20
     room = widest_text(names, size=SMALL, most=150)
-    top = content_top(title=title, subtitle=subtitle) + 22
+    top = content_top(title=title) + 22
     height = line * len(names)
-    figure = new_figure(WIDE, round(top + height + 40), title=title, subtitle=subtitle)
+    figure = new_figure(WIDE, round(top + height + 40), title=title)
     left, between = MARGIN + room + 10, 70
     width = (WIDE - left - MARGIN - between - 60) / 2
     for n, column in enumerate((first, second)):

@@ -51,8 +51,14 @@ def add_image(
 ) -> Axes:
     """Axes that hold one picture, `density` picture pixels to a figure pixel; data coordinates are figure pixels.
 
-    picture  (H, W) values, coloured by `image` (cmap, vmin, vmax), or (H, W, 4) colours in [0, 1], stored as bytes: matplotlib
-             takes ten times as long over floats
+    Args:
+        figure: The figure.
+        left: Of the picture [px].
+        top: Of the picture [px].
+        picture: (H, W) values, coloured by `image` (cmap, vmin, vmax), or (H, W, 4) colours in [0, 1], stored as bytes:
+            matplotlib takes ten times as long over floats.
+        density: Picture pixels to a figure pixel.
+        image: Options of `imshow`.
     """
     if picture.ndim == 3:
         picture = np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8)
@@ -196,7 +202,10 @@ def colour_bar(figure: Figure, scale: Scale, *, left: float, top: float, width: 
 def end_labels(axes: Axes, ends: list[tuple[float, str, str]], *, spacing: float = 15) -> None:
     """Names at the right end of lines instead of a legend: (height in data, text, colour), pushed apart where they meet.
 
-    spacing  least distance between two names [px]
+    Args:
+        axes: The axes.
+        ends: (height in data, text, colour) of each line.
+        spacing: Least distance between two names [px].
     """
     low, high = axes.get_ylim()
     pixels = axes.get_position().height * axes.figure.get_size_inches()[1] * DPI  # type: ignore[union-attr]

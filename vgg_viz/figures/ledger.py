@@ -30,10 +30,14 @@ from vgg_viz.figures.style import LIGHT, SMALL, Array, label, number, styled
 class Books:
     """What one way of sharing out did with one score.
 
-    title     of the panel
-    layers    L names, from the score down
-    rules     L, what each shared out by
-    entering, bias, epsilon, leaving  (L,) [unit of the figure]; entering = bias + epsilon + leaving
+    Attributes:
+        title: Of the panel.
+        layers: L names, from the score down.
+        rules: L, what each shared out by.
+        entering: (L,) [unit of the figure]; entering = bias + epsilon + leaving.
+        bias: (L,) [unit of the figure]; entering = bias + epsilon + leaving.
+        epsilon: (L,) [unit of the figure]; entering = bias + epsilon + leaving.
+        leaving: (L,) [unit of the figure]; entering = bias + epsilon + leaving.
     """
 
     title: str

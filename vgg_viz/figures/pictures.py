@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from vgg_viz.errors import VggVizError
 from vgg_viz.figures.image_grid import Grid, cell_side, compose_grid, fit
 from vgg_viz.figures.layout import MARGIN, WIDE, add_image, add_text, content_top, fit_text, new_figure
-from vgg_viz.figures.style import LIGHT, SMALL, Array, styled
+from vgg_viz.figures.style import LIGHT, SMALL, VERDICTS, Array, styled
 
 DENSITY = 2  # sheet pixels to a figure pixel: photographs stay sharp on fine screens
 LINE = 15  # [px] of one line of a caption
@@ -25,34 +25,32 @@ def picture_grid(
     images: Sequence[Array],
     captions: Sequence[str] = (),
     *,
-    columns: int | None = None,
     borders: Sequence[Verdict] = (),
     side: int = 128,
     title: str = "",
-    subtitle: str = "",
 ) -> Figure:
-    """Pictures row by row, each above its caption; a frame and a sign tell right from wrong.
+    r"""Pictures row by row, each above its caption; a frame and a sign tell right from wrong.
 
-    images    each (H, W, 3) float in [0, 1], of any size
-    captions  one a picture, "\\n" begins a new line; shortened to the width of a picture
-    columns   pictures a row; None: as many as fit into 960 px
-    borders   one a picture: "good" a green frame and ✓, "bad" a red one and ✗, None nothing
-    side      wanted side of a picture [px]; small pictures are enlarged a whole number of times
+    Args:
+        images: Each (H, W, 3) float in [0, 1], of any size.
+        captions: One a picture, "\n" begins a new line; shortened to the width of a picture.
+        borders: One a picture: "good" a green frame and ✓, "bad" a red one and ✗, None nothing.
+        side: Wanted side of a picture [px]; small pictures are enlarged a whole number of times.
+        title: Heading of the figure.
     """
     _check(images, captions, borders)
     # By the smallest picture: it is enlarged whole times to fill its cell, and the larger ones are averaged down to it.
     smallest = min(max(image.shape[:2]) for image in images)
     cell = cell_side(smallest, side, density=DENSITY)
-    most = max(1, (WIDE - 2 * MARGIN + 14) // (cell + 14))
-    columns = min(columns or most, len(images))
+    columns = min(max(1, (WIDE - 2 * MARGIN + 14) // (cell + 14)), len(images))
     lines = [caption.split("\n") for caption in captions]
     below = LINE * max((len(parts) for parts in lines), default=0) + (6 if lines else 0)
     cells = [fit(np.asarray(image, np.float32), DENSITY * cell, DENSITY * cell) for image in images]
     tall = max(part.shape[0] for part in cells) // DENSITY  # a row of landscapes needs no square cells
     grid = Grid(len(images), columns, cell, tall, gap=14, above=3, below=below + 3)
-    top = content_top(title=title, subtitle=subtitle)
-    width = max(grid.size[0] + 2 * MARGIN, 360 if title or subtitle else 0)
-    figure = new_figure(width, top + grid.size[1] + MARGIN, title=title, subtitle=subtitle)
+    top = content_top(title=title)
+    width = max(grid.size[0] + 2 * MARGIN, 360 if title else 0)
+    figure = new_figure(width, top + grid.size[1] + MARGIN, title=title)
     axes = add_image(
         figure, MARGIN, top, compose_grid(grid, cells, density=DENSITY), density=DENSITY, interpolation="auto"
     )
@@ -67,13 +65,17 @@ def picture_grid(
                     wide + 4,
                     high + 4,
                     fill=False,
-                    edgecolor=_colour(verdict),
+                    edgecolor=VERDICTS[verdict == "good"][1],
                     linewidth=2.2,
                     clip_on=False,
                 )
             )
         for row, line in enumerate(lines[n] if lines else ()):
-            _caption(figure, MARGIN + x, top + y + tall + 13 + LINE * row, line, cell, verdict if row == 0 else None)
+            sign, colour = VERDICTS[None if verdict is None or row else verdict == "good"]
+            if line:
+                text = fit_text(sign + line, cell + 6, SMALL)
+                place = MARGIN + x, top + y + tall + 13 + LINE * row
+                add_text(figure, *place, text, size=SMALL, color=colour if sign else LIGHT.ink)
     return figure
 
 
@@ -85,24 +87,6 @@ def _check(images: Sequence[Array], captions: Sequence[str], borders: Sequence[V
             raise VggVizError(f"{len(images)} pictures came with {len(given)} {name}; give one for each, or none.")
 
 
-def _colour(verdict: Verdict) -> str:
-    return LIGHT.good if verdict == "good" else LIGHT.bad
-
-
-def _caption(figure: Figure, x: float, y: float, line: str, room: float, verdict: Verdict) -> None:
-    if not line:
-        return
-    sign = {"good": "✓ ", "bad": "✗ ", None: ""}[verdict]
-    add_text(
-        figure,
-        x,
-        y,
-        fit_text(sign + line, room + 6, SMALL),
-        size=SMALL,
-        color=_colour(verdict) if verdict else LIGHT.ink,
-    )
-
-
 @styled
 def steps(
     rows: Sequence[Sequence[Array]],
@@ -111,14 +95,15 @@ def steps(
     captions: Sequence[str] = (),
     side: int = 128,
     title: str = "",
-    subtitle: str = "",
 ) -> Figure:
     """What happens to a picture, from left to right: one row a picture, one column a step, arrows between.
 
-    rows      each as many pictures (H, W, 3) in [0, 1] as there are `names`
-    names     of the steps: "file", "resized", "cropped", ...
-    captions  one a row, written above it
-    side      wanted side of a picture [px]
+    Args:
+        rows: Each as many pictures (H, W, 3) in [0, 1] as there are `names`.
+        names: Of the steps: "file", "resized", "cropped", ...
+        captions: One a row, written above it.
+        side: Wanted side of a picture [px].
+        title: Heading of the figure.
     """
     if not rows or any(len(row) != len(names) for row in rows):
         raise VggVizError(f"every row needs one picture for each of the {len(names)} steps, and there must be a row.")
@@ -129,9 +114,9 @@ def steps(
     cells = [fit(np.asarray(image, np.float32), DENSITY * cell, DENSITY * cell) for row in rows for image in row]
     tall = max(part.shape[0] for part in cells) // DENSITY
     grid = Grid(len(cells), len(names), cell, tall, gap=arrow, above=words)
-    top = content_top(title=title, subtitle=subtitle) + 20
-    width = max(grid.size[0] + 2 * MARGIN, 360 if title or subtitle else 0)
-    figure = new_figure(width, top + grid.size[1] + MARGIN, title=title, subtitle=subtitle)
+    top = content_top(title=title) + 20
+    width = max(grid.size[0] + 2 * MARGIN, 360 if title else 0)
+    figure = new_figure(width, top + grid.size[1] + MARGIN, title=title)
     add_image(figure, MARGIN, top, compose_grid(grid, cells, density=DENSITY), density=DENSITY, interpolation="auto")
     for column, name in enumerate(names):
         x = MARGIN + grid.corner(column)[0] + cell / 2
@@ -161,35 +146,37 @@ def steps(
     return figure
 
 
-Told = tuple[
+CaptionedPicture = tuple[
     Array, Sequence[tuple[str, bool | None]]
-]  # picture (H, W, 3) in [0, 1]; lines, each right, wrong or neither
+]  # (H, W, 3) in [0, 1]; lines: right, wrong or neither
 
 
 @styled
-def picture_rows(found: Sequence[tuple[str, Sequence[Told]]], *, side: int = 128, title: str = "") -> Figure:
+def picture_rows(rows: Sequence[tuple[str, Sequence[CaptionedPicture]]], *, side: int = 128, title: str = "") -> Figure:
     """Photographs in rows with a heading each, and under every photograph what was said about it.
 
-    found  (heading, pictures of the row); a row without pictures keeps its heading
-    side   wanted side of a picture [px]
+    Args:
+        rows: (heading, pictures of the row); a row without pictures keeps its heading.
+        side: Wanted side of a picture [px].
+        title: Heading of the figure.
     """
-    across = max((len(pictures) for _, pictures in found), default=0)
+    across = max((len(pictures) for _, pictures in rows), default=0)
     if not across:
         raise VggVizError("rows of pictures need at least one picture; none came.")
-    images = [np.asarray(image, np.float32) for _, pictures in found for image, _ in pictures]
+    images = [np.asarray(image, np.float32) for _, pictures in rows for image, _ in pictures]
     cell = cell_side(
         min(max(image.shape[:2]) for image in images),
         side,
         most=(WIDE - 2 * MARGIN + 14) // across - 14,
         density=DENSITY,
     )
-    lines = max(len(told) for _, pictures in found for _, told in pictures)
+    lines = max(len(captions) for _, pictures in rows for _, captions in pictures)
     top, down = content_top(title=title), cell + LINE * lines + 52
-    height = sum(down if pictures else 34 for _, pictures in found)
+    height = sum(down if pictures else 34 for _, pictures in rows)
     width = max(across * (cell + 14) - 14 + 2 * MARGIN, 560)
     figure = new_figure(width, top + height + 6, title=title)
     y = top
-    for heading, pictures in found:
+    for heading, pictures in rows:
         add_text(figure, MARGIN, y + 12, fit_text(heading, width - 2 * MARGIN, bold=True), weight="bold")
         if not pictures:
             y += 34
@@ -199,13 +186,13 @@ def picture_rows(found: Sequence[tuple[str, Sequence[Told]]], *, side: int = 128
         add_image(
             figure, MARGIN, y + 28, compose_grid(grid, cells, density=DENSITY), density=DENSITY, interpolation="auto"
         )
-        for n, (_, told) in enumerate(pictures):
-            for row, (text, right) in enumerate(told):
-                sign, colour = {True: ("✓ ", LIGHT.good), False: ("✗ ", LIGHT.bad), None: ("", LIGHT.muted)}[right]
+        for n, (_, captions) in enumerate(pictures):
+            for line, (text, right) in enumerate(captions):
+                sign, colour = VERDICTS[right]
                 add_text(
                     figure,
                     MARGIN + grid.corner(n)[0],
-                    y + cell + 40 + LINE * row,
+                    y + cell + 40 + LINE * line,
                     fit_text(sign + text, cell + 10, SMALL),
                     size=SMALL,
                     color=colour,

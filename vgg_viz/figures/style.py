@@ -28,8 +28,17 @@ FONT: Final = "DejaVu Sans"  # comes with matplotlib: the same letters on every 
 class Theme:
     """The colours that are not data, as #rrggbb; every text colour has a contrast of 4.5 or more on the paper.
 
-    wash    a quiet area: bands, unused parts of bars
-    series  colours of lines and bars that mean a kind, safe for the three common colour blindnesses
+    Attributes:
+        name: "light" or "dark".
+        paper: The background.
+        wash: A quiet area: bands, unused parts of bars.
+        grid: Grid lines.
+        muted: Text of second rank, and lines.
+        ink: Text.
+        good: What is right or passes.
+        warn: What is weak.
+        bad: What is wrong or fails.
+        series: Colours of lines and bars that mean a kind, safe for the three common colour blindnesses.
     """
 
     name: str
@@ -82,6 +91,9 @@ DARK: Final = Theme(
 # Two networks in one figure: the name, colour and marker of each.
 FIRST, SECOND = LIGHT.series[0], LIGHT.series[1]
 PAIR: Final = (("A", FIRST, "o"), ("B", SECOND, "s"))
+
+# Before a line that is right, wrong or neither: a sign, because a colour alone does not reach every reader.
+VERDICTS: Final = {True: ("✓ ", LIGHT.good), False: ("✗ ", LIGHT.bad), None: ("", LIGHT.muted)}
 
 # Text that lies on data keeps its colour in both themes, so neither of these may be a token.
 ON_DARK: Final = "#fefefe"
@@ -181,8 +193,9 @@ def _glyphs() -> frozenset[int]:
 def label(text: str, limit: int = 40) -> str:
     """A name from outside as one line that can be drawn: what has no glyph becomes a box, what steers text is dropped.
 
-    text   anything: markup, mathematics, newlines, NUL and right-to-left overrides included
-    limit  longest result [characters]; what is longer ends in an ellipsis
+    Args:
+        text: Anything: markup, mathematics, newlines, NUL and right-to-left overrides included.
+        limit: Longest result [characters]; what is longer ends in an ellipsis.
     """
     kept = []
     # Names of 300 characters exist; names of a million are cut before they cost a second.

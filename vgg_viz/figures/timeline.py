@@ -51,19 +51,18 @@ _DASHES = ("solid", (0, (5, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)), (0, (1, 1.2
 
 @styled
 def numbers_by_epoch(
-    charts: Sequence[Chart],
-    epochs: Sequence[int],
-    *,
-    mark: tuple[int, str] | None = None,
-    title: str = "",
-    subtitle: str = "",
-    columns: int = 2,
+    charts: Sequence[Chart], epochs: Sequence[int], *, mark: tuple[int, str] | None = None, title: str = ""
 ) -> Figure:
     """Small multiples over one axis of epochs, curves named at their right ends; bands are 95 % intervals.
 
-    epochs  (E,) of every curve
-    mark    an epoch to draw a line at, and its name
-    raises  VggVizError without charts or epochs
+    Args:
+        charts: From the left, row by row.
+        epochs: (E,) of every curve.
+        mark: An epoch to draw a line at, and its name.
+        title: Heading of the figure.
+
+    Raises:
+        VggVizError: Without charts or epochs.
     """
     if not charts or not epochs:
         raise VggVizError("numbers by epoch need at least one chart and one epoch; none came.")
@@ -72,12 +71,12 @@ def numbers_by_epoch(
         38,
         156,
     )  # [px] room for the names at the right and for the numbers at the left; height of a panel
-    top = content_top(title=title, subtitle=subtitle) + 24
+    top = content_top(title=title) + 24
     down = high + 62
+    columns = 2
     rows = -(-len(charts) // columns)
-    total = WIDE if columns > 1 else 620
-    figure = new_figure(total, top + rows * down - 8, title=title, subtitle=subtitle)
-    width = (total - 2 * MARGIN) // columns - names - axis
+    figure = new_figure(WIDE, top + rows * down - 8, title=title)
+    width = (WIDE - 2 * MARGIN) // columns - names - axis
     at = np.asarray(epochs)
     for n, chart in enumerate(charts):
         left = MARGIN + axis + (n % columns) * (width + names + axis)
@@ -155,19 +154,17 @@ def _range(chart: Chart) -> tuple[float, float]:
 
 @styled
 def learned_and_forgotten(
-    learned: Array,
-    forgotten: Array,
-    names: Sequence[str],
-    accuracy: Array,
-    epochs: Sequence[int],
-    *,
-    title: str = "",
-    subtitle: str = "",
+    learned: Array, forgotten: Array, names: Sequence[str], accuracy: Array, epochs: Sequence[int], *, title: str = ""
 ) -> Figure:
     """Above: pictures learned (up) and forgotten (down) at every epoch; below: the accuracy of each class by epoch, in numbers.
 
-    learned, forgotten  (E,) pictures
-    names               of K classes; accuracy (K, E) [0, 1], NaN for a class without pictures
+    Args:
+        learned: (E,) pictures.
+        forgotten: (E,) pictures.
+        names: Of K classes; accuracy (K, E) [0, 1], NaN for a class without pictures.
+        accuracy: (K, E) of each class by epoch, [0, 1].
+        epochs: E numbers.
+        title: Heading of the figure.
     """
     if not names or not epochs:
         raise VggVizError("what was learned needs at least one class and one epoch; none came.")
@@ -175,11 +172,9 @@ def learned_and_forgotten(
     row = 24 if len(names) <= 14 else 18
     room = min(160.0, max(text_width(fit_text(name, 160, SMALL), SMALL) for name in names))
     left, width = MARGIN + round(room) + 14, cell * len(epochs)
-    top, high = content_top(title=title, subtitle=subtitle) + 26, 120
+    top, high = content_top(title=title) + 26, 120
     below = top + high + 52
-    figure = new_figure(
-        max(left + width + MARGIN + 60, 560), below + row * len(names) + 46, title=title, subtitle=subtitle
-    )
+    figure = new_figure(max(left + width + MARGIN + 60, 560), below + row * len(names) + 46, title=title)
     axes = add_panel(figure, left, top, width, high)
     declutter(axes, grid="y")
     place = np.arange(len(epochs))

@@ -37,8 +37,11 @@ _PATTERN = ((-1.5, 0.5), (1.5, -0.5))  # added to a colour before its nearest is
 def png(figure: Figure, *, theme: Theme = LIGHT, scale: float = 1.0, palette: bool = False) -> bytes:
     """The figure as PNG; with a palette where 256 colours suffice.
 
-    scale    file pixels to a figure pixel; 2 for slides and papers
-    palette  photographs too get 256 colours: a third of the bytes
+    Args:
+        figure: The figure.
+        theme: Light or dark.
+        scale: File pixels to a figure pixel; 2 for slides and papers.
+        palette: Photographs too get 256 colours: a third of the bytes.
     """
     return compress_png(render(figure, theme=theme, scale=scale), scale=scale, palette=palette)
 
@@ -81,10 +84,11 @@ def pdf(figure: Figure) -> bytes:
 def adaptive_svg(drawn: str, *, quality: int = 80) -> str:
     """One SVG that is light or dark as its surroundings are, instead of one for each theme: half the bytes.
 
-    drawn    what `light_svg` made
-    quality  of photographs and maps, as WebP
-
     A browser shows an SVG picture in the `color-scheme` of the element that holds it, so the page's switch reaches it.
+
+    Args:
+        drawn: What `light_svg` made.
+        quality: Of photographs and maps, as WebP.
     """
     names = {token: f"--t{number}" for number, token in enumerate(LIGHT.tokens())}
     text = re.sub(r"#[0-9a-f]{6}\b", lambda found: f"var({names[found[0]]})" if found[0] in names else found[0], drawn)
@@ -99,7 +103,9 @@ def adaptive_svg(drawn: str, *, quality: int = 80) -> str:
 def light_svg(figure: Figure, *, density: float = 1.0) -> str:
     """The figure as SVG text in the light theme, drawn once for `svg` and `adaptive_svg`.
 
-    density  pixels of photographs and maps to a figure pixel
+    Args:
+        figure: The figure.
+        density: Pixels of photographs and maps to a figure pixel.
     """
     file = io.StringIO()
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}

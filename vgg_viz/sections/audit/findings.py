@@ -11,7 +11,7 @@ from torch import Tensor
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.errors import SectionMissing
 from vgg_viz.figures.image_grid import outlined, pixels
-from vgg_viz.figures.pictures import Told, picture_rows
+from vgg_viz.figures.pictures import CaptionedPicture, picture_rows
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
 from vgg_viz.records import Exhibit
@@ -77,7 +77,9 @@ def _recipients(case: Case, wanted: int, count: int) -> list[int]:
     return drawn
 
 
-def _rows(case: Case, finding: Found, donors: list[int], recipients: list[int]) -> list[tuple[str, list[Told]]]:
+def _rows(
+    case: Case, finding: Found, donors: list[int], recipients: list[int]
+) -> list[tuple[str, list[CaptionedPicture]]]:
     """Headings and pictures of the four rows: donors, recipients before and after, donors without the region."""
     batch, labels, region = case.seen.batch, case.seen.labels, finding.region
     name, place = case.classes[finding.wanted], place_of(region, case.side)
@@ -93,10 +95,10 @@ def _rows(case: Case, finding: Found, donors: list[int], recipients: list[int]) 
     ]
 
 
-def _answers(case: Case, images: Tensor, labels: Tensor, region: Region | None = None) -> list[Told]:
+def _answers(case: Case, images: Tensor, labels: Tensor, region: Region | None = None) -> list[CaptionedPicture]:
     """Pictures with what the network says about them; a region is outlined."""
     probabilities = predict_logits(case.model, images).softmax(1)
-    answers: list[Told] = []
+    answers: list[CaptionedPicture] = []
     for picture, probability, label in zip(pixels(images), probabilities, labels.tolist(), strict=True):
         best = int(probability.argmax())
         answer = TEXTS.say("rows.answer", name=case.classes[best], share=float(probability[best]))

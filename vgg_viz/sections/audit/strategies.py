@@ -9,7 +9,7 @@ import torch
 
 from vgg_viz.errors import SectionMissing
 from vgg_viz.figures.image_grid import overlay, pixels
-from vgg_viz.figures.pictures import Told, picture_rows
+from vgg_viz.figures.pictures import CaptionedPicture, picture_rows
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
 from vgg_viz.maths.heatmaps import LAYER_INSIDE, MANY_INSIDE, Scale, shared_scale
@@ -85,12 +85,12 @@ def repeated(case: Case) -> Iterator[Exhibit]:
     )
 
 
-def _row(case: Case, group: Strategy, scale: Scale) -> list[Told]:
+def _row(case: Case, group: Strategy, scale: Scale) -> list[CaptionedPicture]:
     """The mean map of a group, and the pictures nearest to it with their own maps."""
     audit = case.seen
     white = np.full((case.side, case.side, 3), 1.0, np.float32)
     mean = enlarged(overlay(white, group.mean.numpy(), scale, strength=1.0))
-    row: list[Told] = [(mean, [(TEXTS.say("rows.mean"), None)])]
+    row: list[CaptionedPicture] = [(mean, [(TEXTS.say("rows.mean"), None)])]
     nearest = list(group.places[:ACROSS])
     for place, picture in zip(nearest, pixels(audit.batch.images[nearest]), strict=True):
         share = audit.evidence.share[place]

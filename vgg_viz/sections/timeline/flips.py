@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vgg_viz.figures.image_grid import pixels
-from vgg_viz.figures.pictures import Told, picture_rows
+from vgg_viz.figures.pictures import CaptionedPicture, picture_rows
 from vgg_viz.figures.timeline import learned_and_forgotten
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
@@ -186,7 +186,7 @@ def _epoch(walk: Walk, place: Tensor) -> int | None:
     return walk.epochs[int(place)] if int(place) >= 0 else None
 
 
-def _photo(walk: Walk, i: int) -> Told:
+def _photo(walk: Walk, i: int) -> CaptionedPicture:
     """A photograph, and under it its class, a mark for each epoch, and when it was first right and right for good."""
     first, final = (_epoch(walk, place[i]) for place in (walk.learned.first, walk.learned.final))
     step = -(-len(walk.epochs) // MARKS)

@@ -11,7 +11,7 @@ from torch import Tensor
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.errors import SectionMissing
 from vgg_viz.figures.image_grid import pixels
-from vgg_viz.figures.pictures import Told, picture_rows
+from vgg_viz.figures.pictures import CaptionedPicture, picture_rows
 from vgg_viz.figures.timeline import Chart, Line, numbers_by_epoch
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
@@ -318,7 +318,7 @@ def _examples(walk: Walk, tested: Tested) -> Exhibit:
     )
 
 
-def _answered(walk: Walk, images: Tensor) -> list[Told]:
+def _answered(walk: Walk, images: Tensor) -> list[CaptionedPicture]:
     """Photographs with the class under each that the network with the weights of the moment answers."""
     best = predict_logits(walk.model, images).argmax(1)
     return [(photo, [(walk.classes[int(index)], None)]) for photo, index in zip(pixels(images), best, strict=True)]
