@@ -20,6 +20,7 @@ from vgg_viz.attribution.method import METHODS
 from vgg_viz.attribution.targets import Against
 from vgg_viz.cli import main
 from vgg_viz.errors import InputRefused, UnknownName
+from vgg_viz.figures.explanation import ExplanationSheet
 from vgg_viz.figures.explanation import explanation as paint
 from vgg_viz.maths.heatmaps import Scale
 from vgg_viz.maths.images import decode, encode_png
@@ -572,7 +573,7 @@ def test_a_disk_that_fails_leaves_what_was_there(files, tmp_path, capsys, monkey
 def test_a_sheet_needs_maps_on_a_signed_scale():
     photo = np.zeros((8, 8, 3), np.float32)
     with pytest.raises(Exception, match="one signed scale"):
-        paint(photo, [(("a", "b"), photo[..., 0])], Scale(0, 1, False, "logit", "x"), [], title="t")
+        paint(ExplanationSheet(photo, [(("a", "b"), photo[..., 0])], Scale(0, 1, False, "logit", "x"), []), title="t")
 
 
 def test_cnn_explainers_red_panda_is_confidently_taken_for_espresso(shared_data):

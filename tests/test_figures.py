@@ -137,7 +137,11 @@ def all_figures(names: list[str]) -> dict[str, Callable[[], Figure]]:
         "wall of one unit": lambda: walls.feature_wall(*maps(1, 1)),
         "health": lambda: layer_bars.sparsity_and_dead(names, ten, [0] * 9 + [64], [64] * 10),
         "growth": lambda: fields.growth(
-            names, range(3, 253, 25), kinds, [1] * 10, image_side=64, effective=[None] * 9 + [80.0]
+            [
+                fields.LayerField(name, kind, size, 1, 80.0 if size == 228 else None)
+                for name, kind, size in zip(names, kinds, range(3, 253, 25), strict=True)
+            ],
+            image_side=64,
         ),
         "boxes": lambda: fields.boxes_on_image(
             photo(), [(name, Box(-9 * n, -4, 30, 70)) for n, name in enumerate(names)]
@@ -329,10 +333,10 @@ def test_bars_are_as_long_as_the_shares() -> None:
 def test_the_staircase_is_as_wide_as_the_fields_and_names_the_first_that_sees_all() -> None:
     found = chain([Window(3, 1, 1), Window(3, 1, 1), Window(2, 2), Window(3, 1, 1)])
     figure = fields.growth(
-        ["conv1_1", "conv1_2", "pool1", "conv2_1"],
-        [f.size for f in found],
-        ["conv", "conv", "pool", "conv"],
-        [f.jump for f in found],
+        [
+            fields.LayerField(name, name[:4], field.size, field.jump)
+            for name, field in zip(("conv1_1", "conv1_2", "pool1", "conv2_1"), found, strict=True)
+        ],
         image_side=10,
     )
     widths = [bars[0].get_width() for bars in figure.axes[0].containers]

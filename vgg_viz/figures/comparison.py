@@ -68,7 +68,7 @@ def transitions(parts: Sequence[tuple[str, int]], *, title: str = "") -> Figure:
 
 
 @styled
-def class_accuracy(
+def class_accuracy(  # noqa: PLR0913 - the columns of one table
     names: Sequence[str], right: Array, pictures: Array, difference: Array, interval: Array, *, title: str = ""
 ) -> Figure:
     """Accuracy of every class in A and in B, and beside it the difference with its interval.

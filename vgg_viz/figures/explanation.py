@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -42,8 +43,8 @@ PREDICTED, EXPECTED, OTHER = (
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """One line of what the network says: a class and its probability.
+class ClassAnswer:
+    """A class and its probability, one line of the answers.
 
     Attributes:
         name: Of the class.
@@ -59,7 +60,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class RemovalPath:
     """How sure the network is while more of the picture is hidden.
 
     predicted, expected (S,) probabilities of the two classes
@@ -76,7 +77,7 @@ class Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Hidden:
+class HiddenRegion:
     """What had to go.
 
     Attributes:
@@ -96,35 +97,49 @@ class Hidden:
     cover: str
     answer: tuple[str, float]
     names: tuple[str, str]
-    by_map: Path
-    by_chance: Sequence[Path]
+    by_map: RemovalPath
+    by_chance: Sequence[RemovalPath]
 
 
 Panel = tuple[Sequence[str], Array]  # heading, a line each, and the map (H, W) placed on the photo
 
 
-@styled
-def explanation(
-    photo: Array,
-    maps: Sequence[Panel],
-    scale: Scale,
-    said: Sequence[Said],
-    hidden: Hidden | None = None,
-    *,
-    seen: Array | None = None,
-    title: str,
-    subtitle: str = "",
-    caveat: str = "",
-) -> Figure:
-    """The whole explanation of one picture on one sheet.
+@dataclass(frozen=True, slots=True)
+class ExplanationSheet:
+    """What the sheet shows.
 
-    Args:
+    Attributes:
         photo: (H, W, 3) in [0, 1].
         maps: Up to five, on one signed scale.
         scale: Of all maps.
-        said: The likeliest classes, and the expected one where it is not among them.
+        answers: The likeliest classes, and the expected one where it is not among them.
         hidden: What had to go until the answer changed, or None: nobody asked.
         seen: (H, W) bool: what the unit asked about can see, outlined on the photo, or None.
+    """
+
+    photo: Array
+    maps: Sequence[Panel]
+    scale: Scale
+    answers: Sequence[ClassAnswer]
+    hidden: HiddenRegion | None = None
+    seen: Array | None = None
+
+
+class _Place(NamedTuple):
+    """A rectangle on the figure [px]."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+@styled
+def explanation(sheet: ExplanationSheet, *, title: str, subtitle: str = "", caveat: str = "") -> Figure:
+    """The whole explanation of one picture on one sheet.
+
+    Args:
+        sheet: What it shows.
         title: Heading of the figure.
         subtitle: Line under the heading.
         caveat: A sentence at the foot.
@@ -132,6 +147,7 @@ def explanation(
     Raises:
         VggVizError: Without maps, or for a scale that is not signed.
     """
+    photo, maps, scale, seen = sheet.photo, sheet.maps, sheet.scale, sheet.seen
     if not maps or not scale.signed:
         raise VggVizError("an explanation needs maps on one signed scale, zero in its middle.")
     columns = max(5, len(maps) + 1)
@@ -139,7 +155,7 @@ def explanation(
     step = cell + _GAP
     grid = Grid(len(maps) + 1, columns, cell, cell, gap=_GAP)
     width = columns * step - _GAP + 2 * MARGIN
-    beside = hidden is None and len(maps) + 1 <= columns - 2  # the answers fit beside the maps
+    beside = sheet.hidden is None and len(maps) + 1 <= columns - 2  # the answers fit beside the maps
     foot = _lines(caveat, width - 2 * MARGIN)
     top = content_top(title=title, subtitle=subtitle) + 34
     below = top + cell + 14
@@ -157,9 +173,9 @@ def explanation(
         _heading(figure, MARGIN + grid.corner(n)[0] + cell / 2, top, lines, cell)
     colour_bar(figure, scale, left=MARGIN + step, top=below, width=round(1.4 * cell))
     if beside:
-        _answers(figure, said, MARGIN + (columns - 2) * step + 20, top, 2 * step - _GAP - 20, cell)
+        _answers(figure, sheet.answers, _Place(MARGIN + (columns - 2) * step + 20, top, 2 * step - _GAP - 20, cell))
     else:
-        _lower(figure, photo, said, hidden, cell, lower, width)
+        _lower(figure, sheet, cell, lower, width)
     for n, line in enumerate(foot):
         add_text(figure, MARGIN, bottom + 8 + 16 * n, line, size=SMALL, color=LIGHT.muted)
     return figure
@@ -192,22 +208,23 @@ def _heading(figure: Figure, x: float, top: float, lines: Sequence[str], cell: i
         )
 
 
-def _lower(
-    figure: Figure, photo: Array, said: Sequence[Said], hidden: Hidden | None, cell: int, top: int, width: int
-) -> None:
+def _lower(figure: Figure, sheet: ExplanationSheet, cell: int, top: int, width: int) -> None:
     """Below the maps: the answers as bars, the region that had to go, the picture without it, and the path there."""
-    step = cell + _GAP
+    step, hidden = cell + _GAP, sheet.hidden
     middle = MARGIN + round(1.75 * step)
-    _answers(figure, said, MARGIN, top, middle - MARGIN - 28 if hidden else 2 * step, cell)
+    room = middle - MARGIN - 28 if hidden else 2 * step
+    _answers(figure, sheet.answers, _Place(MARGIN, top, room, cell))
     if hidden is None:
         return
-    told = "all of it" if hidden.share is None else percent(hidden.share)
+    share = "all of it" if hidden.share is None else percent(hidden.share)
     how = "blurred" if hidden.cover == "blur" else hidden.cover
     region = _sized(hidden.region.astype(np.float32), cell) > 0.5
+    outline = outlined(_sized(sheet.photo, cell), region, thickness=DENSITY)
+    answer, probability = hidden.answer
     for n, (lines, picture) in enumerate(
         [
-            ((f"hide {told}", f"{how}, in the map's order"), outlined(_sized(photo, cell), region, thickness=DENSITY)),
-            ((f"it says {label(hidden.answer[0], 60)}", percent(hidden.answer[1])), _sized(hidden.picture, cell)),
+            ((f"hide {share}", f"{how}, in the map's order"), outline),
+            ((f"it says {label(answer, 60)}", percent(probability)), _sized(hidden.picture, cell)),
         ]
     ):
         left = middle + n * step
@@ -215,31 +232,33 @@ def _lower(
         _heading(figure, left + cell / 2, top, lines, cell)
         add_image(figure, left + (cell - side) / 2, top, _opaque(picture), density=DENSITY, interpolation="auto")
     left = middle + 2 * step + 34
-    _paths(figure, hidden, left, top, width - left - MARGIN, cell)
+    _paths(figure, hidden, _Place(left, top, width - left - MARGIN, cell))
 
 
-def _answers(figure: Figure, said: Sequence[Said], left: int, top: int, room: int, height: int) -> None:
+def _answers(figure: Figure, answers: Sequence[ClassAnswer], place: _Place) -> None:
+    left, top, room, height = place
     add_text(figure, left, top - 10, "what the network says", size=SMALL, weight="bold")
-    line = min(34.0, height / max(1, len(said)))
-    for n, one in enumerate(said):
+    line = min(34.0, height / max(1, len(answers)))
+    for n, answer in enumerate(answers):
         y = top + line * (n + 0.32)
-        share = percent(one.probability)
+        share = percent(answer.probability)
         own = text_width(share, SMALL) + 6
-        part = f" ({one.part})" if one.part else ""
-        name = fit_text(f"{label(one.name, 60)}{part}", room - own, SMALL, bold=bool(part))
+        part = f" ({answer.part})" if answer.part else ""
+        name = fit_text(f"{label(answer.name, 60)}{part}", room - own, SMALL, bold=bool(part))
         add_text(figure, left, y, name, size=SMALL, weight="bold" if part else "normal")
         add_text(figure, left + room, y, share, size=SMALL, ha="right")
-    axes = add_panel(figure, left, top, room, line * len(said))
+    axes = add_panel(figure, left, top, room, line * len(answers))
     axes.set_axis_off()
     axes.set_xlim(0, 1)
-    axes.set_ylim(len(said), 0)
-    places = [n + 0.74 for n in range(len(said))]
+    axes.set_ylim(len(answers), 0)
+    places = [n + 0.74 for n in range(len(answers))]
     axes.barh(places, 1, 0.2, color=LIGHT.wash)
-    tints = [OTHER if not one.part else PREDICTED if one.predicted else EXPECTED for one in said]
-    axes.barh(places, [one.probability for one in said], 0.2, color=tints)
+    tints = [OTHER if not one.part else PREDICTED if one.predicted else EXPECTED for one in answers]
+    axes.barh(places, [answer.probability for answer in answers], 0.2, color=tints)
 
 
-def _paths(figure: Figure, hidden: Hidden, left: float, top: float, width: float, height: float) -> None:
+def _paths(figure: Figure, hidden: HiddenRegion, place: _Place) -> None:
+    left, top, width, height = place
     add_text(figure, left - 30, top - 24, "while more is hidden", size=SMALL, weight="bold")
     add_text(figure, left - 30, top - 10, "probability [%]", size=SMALL, color=LIGHT.muted)
     axes = add_panel(figure, left, top + 4, width - 74, height - 34)
@@ -248,7 +267,7 @@ def _paths(figure: Figure, hidden: Hidden, left: float, top: float, width: float
 
 
 @styled
-def removal_curves(hidden: Hidden, *, title: str, subtitle: str = "") -> Figure:
+def removal_curves(hidden: HiddenRegion, *, title: str, subtitle: str = "") -> Figure:
     """How sure the network is of two classes while more and more is hidden: in the map's order, and in random ones."""
     top = content_top(title=title, subtitle=subtitle) + 12
     figure = new_figure(760, top + 330, title=title, subtitle=subtitle)
@@ -259,7 +278,7 @@ def removal_curves(hidden: Hidden, *, title: str, subtitle: str = "") -> Figure:
     return figure
 
 
-def _curves(axes: Axes, hidden: Hidden, *, small: bool = False) -> None:
+def _curves(axes: Axes, hidden: HiddenRegion, *, small: bool = False) -> None:
     """Both classes in the map's order as lines with points, in random orders as the area that these span."""
     declutter(axes, grid="y")
     axes.set_xlim(0, 100)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,59 +33,67 @@ from vgg_viz.number_text import percent
 _KINDS = {"conv": LIGHT.series[0], "pool": LIGHT.series[1], "avgpool": LIGHT.series[1], "fc": LIGHT.series[3]}
 
 
+@dataclass(frozen=True, slots=True)
+class LayerField:
+    """The receptive field of a layer.
+
+    Attributes:
+        name: Of the layer.
+        kind: "conv", "pool", "fc", ...: the colour of the bar.
+        size: Side of the field [px].
+        jump: Distance of the fields of two neighbouring units [px].
+        effective: Side of the effective field [px], a dark bar inside; None where it was not measured.
+    """
+
+    name: str
+    kind: str
+    size: int
+    jump: int
+    effective: float | None = None
+
+
 @styled
-def growth(
-    names: Sequence[str],
-    sizes: Sequence[int],
-    kinds: Sequence[str],
-    jumps: Sequence[int],
-    *,
-    image_side: int,
-    effective: Sequence[float | None] = (),
-    title: str = "What one unit sees",
-) -> Figure:
+def growth(layers: Sequence[LayerField], *, image_side: int, title: str = "What one unit sees") -> Figure:
     """The receptive field of every layer as a bar, centred, against the picture as a band.
 
     Args:
-        names: Of the layers, from the bottom up.
-        sizes: (L,) side of the field [px].
-        kinds: (L,) "conv", "pool", "fc", ...: the colour of the bar.
-        jumps: (L,) distance of the fields of two neighbouring units [px].
+        layers: From the bottom up.
         image_side: Side of the picture [px].
-        effective: (L,) side of the effective field [px], None where it was not measured: a dark bar inside.
         title: Heading of the figure.
+
+    Raises:
+        VggVizError: Without layers.
     """
-    if not names or len({len(names), len(sizes), len(kinds), len(jumps)}) != 1:
-        raise VggVizError(
-            f"one size, kind and jump a layer are needed; {len(sizes)}, {len(kinds)} and {len(jumps)} came."
-        )
-    whole = next((name for name, field in zip(names, sizes, strict=True) if field >= image_side), None)
-    told = f"picture: {image_side} px; " + (
+    if not layers:
+        raise VggVizError("the receptive field of at least one layer is needed; none came.")
+    names = [layer.name for layer in layers]
+    whole = next((layer.name for layer in layers if layer.size >= image_side), None)
+    subtitle = f"picture: {image_side} px; " + (
         f"{whole} is the first layer whose units can see all of it" if whole else "no layer sees all of it"
     )
     line = 26 if len(names) <= 12 else 21
-    room, beside = widest_text(list(names), size=SMALL, most=140), 150
-    top = content_top(title=title, subtitle=told) + 26
+    room, beside = widest_text(names, size=SMALL, most=140), 150
+    top = content_top(title=title, subtitle=subtitle) + 26
     height = line * len(names)
-    figure = new_figure(WIDE, top + height + 76, title=title, subtitle=told)
+    figure = new_figure(WIDE, top + height + 76, title=title, subtitle=subtitle)
     left = MARGIN + room + 10
     axes = add_panel(figure, left, top, WIDE - left - beside - MARGIN, height)
     axes.axvspan(-image_side / 2, image_side / 2, color=LIGHT.wash, zorder=0, linewidth=0)
     for edge in (-image_side / 2, image_side / 2):
         axes.axvline(edge, color=LIGHT.muted, linewidth=1, zorder=1)
-    for row, (field, kind) in enumerate(zip(sizes, kinds, strict=True)):
-        axes.barh(row, field, 0.66, left=-field / 2, color=_KINDS.get(kind, LIGHT.muted), zorder=2)
-        if row < len(effective) and (seen := effective[row]) is not None:
-            axes.barh(row, seen, 0.24, left=-seen / 2, color=LIGHT.ink, zorder=3)
+    for row, layer in enumerate(layers):
+        axes.barh(row, layer.size, 0.66, left=-layer.size / 2, color=_KINDS.get(layer.kind, LIGHT.muted), zorder=2)
+        if (effective := layer.effective) is not None:
+            axes.barh(row, effective, 0.24, left=-effective / 2, color=LIGHT.ink, zorder=3)
         y = top + line * (row + 0.5)
-        add_text(figure, WIDE - MARGIN - 78, y, f"{field} px", size=SMALL, ha="right")
-        add_text(figure, WIDE - MARGIN, y, str(jumps[row]), size=SMALL, color=LIGHT.muted, ha="right")
+        add_text(figure, WIDE - MARGIN - 78, y, f"{layer.size} px", size=SMALL, ha="right")
+        add_text(figure, WIDE - MARGIN, y, str(layer.jump), size=SMALL, color=LIGHT.muted, ha="right")
     add_text(figure, WIDE - MARGIN - 78, top - 12, "field", size=SMALL, color=LIGHT.muted, ha="right")
     add_text(figure, WIDE - MARGIN, top - 12, "jump [px]", size=SMALL, color=LIGHT.muted, ha="right")
-    label_rows(axes, list(names), room=room)
+    label_rows(axes, names, room=room)
     declutter(axes, grid="x")
     axes.spines["left"].set_visible(False)
-    reach = 1.04 * max(max(sizes), image_side) / 2
+    reach = 1.04 * max(*(layer.size for layer in layers), image_side) / 2
     axes.set_xlim(-reach, reach)
     axes.set_xlabel("distance from the centre of the field [px]")
     axes.annotate(
@@ -98,14 +107,16 @@ def growth(
         size=SMALL,
         color=LIGHT.muted,
     )
-    _legend(figure, left, top + height + 62, kinds, measured=any(value is not None for value in effective))
+    _legend(figure, left, top + height + 62, layers)
     return figure
 
 
-def _legend(figure: Figure, left: float, y: float, kinds: Sequence[str], *, measured: bool) -> None:
+def _legend(figure: Figure, left: float, y: float, layers: Sequence[LayerField]) -> None:
     words = {"conv": "convolution", "pool": "pooling", "avgpool": "pooling", "fc": "fully connected"}
+    kinds = [layer.kind for layer in layers]
     entries = list(dict.fromkeys((words.get(kind, "other"), _KINDS.get(kind, LIGHT.muted)) for kind in kinds))
-    entries += [("effective field", LIGHT.ink)] if measured else []
+    if any(layer.effective is not None for layer in layers):
+        entries.append(("effective field", LIGHT.ink))
     for word, colour in entries:
         add_text(figure, left, y, "■", size=SMALL, color=colour)
         left += add_text(figure, left + 14, y, word, size=SMALL, color=LIGHT.muted).get_window_extent().width + 34
@@ -134,9 +145,9 @@ def boxes_on_image(
     # A field of twice the picture may not double the figure.
     unit = min(unit, 1.35 * side / max(x1 - x0, y1 - y0))
     inner_width, inner_height = (x1 - x0) * unit, (y1 - y0) * unit
-    told = [_told(box, (height, width)) for _, box in boxes]
+    sizes = [_size_text(box, (height, width)) for _, box in boxes]
     beside, top = (
-        30 + round(1.12 * widest_text([*told, *(name for name, _ in boxes)], most=194)),
+        30 + round(1.12 * widest_text([*sizes, *(name for name, _ in boxes)], most=194)),
         content_top(title=title) + 4,
     )
     figure = new_figure(
@@ -187,11 +198,11 @@ def boxes_on_image(
             )
         )
         add_text(figure, left + 24, line, fit_text(name, 216, bold=True), weight="bold")
-        add_text(figure, left + 24, line + 16, told[n], size=SMALL, color=LIGHT.muted)
+        add_text(figure, left + 24, line + 16, sizes[n], size=SMALL, color=LIGHT.muted)
     return figure
 
 
-def _told(box: Box, shape: tuple[int, int]) -> str:
+def _size_text(box: Box, shape: tuple[int, int]) -> str:
     """The sides of a box, and the share of it that lies outside the picture."""
     inside, area = box.clipped(*shape), (box.x1 - box.x0) * (box.y1 - box.y0)
     padding = 1 - (inside.x1 - inside.x0) * (inside.y1 - inside.y0) / area if area else 0.0

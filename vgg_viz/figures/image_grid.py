@@ -40,6 +40,7 @@ class Grid:
 
     @property
     def rows(self) -> int:
+        """Rows that the cells fill."""
         return math.ceil(self.count / self.columns)
 
     @property

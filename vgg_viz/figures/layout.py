@@ -37,7 +37,9 @@ def content_top(*, title: str, subtitle: str = "") -> int:
     return MARGIN + (20 if title else 0) + (22 if subtitle else 0) + (8 if title or subtitle else 0)
 
 
-def add_panel(figure: Figure, left: float, top: float, width: float, height: float, *, bare: bool = False) -> Axes:
+def add_panel(  # noqa: PLR0913 - a rectangle has four numbers
+    figure: Figure, left: float, top: float, width: float, height: float, *, bare: bool = False
+) -> Axes:
     """Axes at a place [px from the upper left]; bare: without frame, for pictures."""
     across, down = figure_size(figure)
     axes = figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
@@ -74,7 +76,7 @@ def figure_size(figure: Figure) -> tuple[float, float]:
     return width * DPI, height * DPI
 
 
-def add_text(
+def add_text(  # noqa: PLR0913 - the options of a text are those of matplotlib
     figure: Figure,
     x: float,
     y: float,

@@ -154,17 +154,16 @@ def _range(chart: Chart) -> tuple[float, float]:
 
 @styled
 def learned_and_forgotten(
-    learned: Array, forgotten: Array, names: Sequence[str], accuracy: Array, epochs: Sequence[int], *, title: str = ""
+    learned: Array, forgotten: Array, names: Sequence[str], accuracy: Array, epochs: Sequence[int]
 ) -> Figure:
     """Above: pictures learned (up) and forgotten (down) at every epoch; below: the accuracy of each class by epoch, in numbers.
 
     Args:
         learned: (E,) pictures.
         forgotten: (E,) pictures.
-        names: Of K classes; accuracy (K, E) [0, 1], NaN for a class without pictures.
-        accuracy: (K, E) of each class by epoch, [0, 1].
+        names: Of K classes.
+        accuracy: (K, E) of each class by epoch, [0, 1]; NaN for a class without pictures.
         epochs: E numbers.
-        title: Heading of the figure.
     """
     if not names or not epochs:
         raise VggVizError("what was learned needs at least one class and one epoch; none came.")
@@ -172,9 +171,9 @@ def learned_and_forgotten(
     row = 24 if len(names) <= 14 else 18
     room = min(160.0, max(text_width(fit_text(name, 160, SMALL), SMALL) for name in names))
     left, width = MARGIN + round(room) + 14, cell * len(epochs)
-    top, high = content_top(title=title) + 26, 120
+    top, high = content_top(title="") + 26, 120
     below = top + high + 52
-    figure = new_figure(max(left + width + MARGIN + 60, 560), below + row * len(names) + 46, title=title)
+    figure = new_figure(max(left + width + MARGIN + 60, 560), below + row * len(names) + 46)
     axes = add_panel(figure, left, top, width, high)
     declutter(axes, grid="y")
     place = np.arange(len(epochs))

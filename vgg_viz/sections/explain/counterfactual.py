@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vgg_viz.attribution.method import METHODS
-from vgg_viz.figures.explanation import Hidden, Path, removal_curves
+from vgg_viz.figures.explanation import HiddenRegion, RemovalPath, removal_curves
 from vgg_viz.figures.image_grid import pixels
 from vgg_viz.figures.style import number
 from vgg_viz.gallery.sections import section
@@ -76,7 +76,7 @@ def counterfactual(explanation: Explanation) -> Iterator[Exhibit]:
     )
 
 
-def hidden(explanation: Explanation) -> Hidden | None:
+def hidden(explanation: Explanation) -> HiddenRegion | None:
     """The measured path as the figures show it, or None where nobody asked."""
     removal = explanation.removal
     if removal is None:
@@ -84,7 +84,7 @@ def hidden(explanation: Explanation) -> Hidden | None:
     share = 1.0 if removal.share is None else removal.share
     place = -1 if removal.share is None else removal.by_map.changed(removal.answer) or 0
     index = int(removal.by_map.answers[place])
-    return Hidden(
+    return HiddenRegion(
         region=(removal.rank < share).numpy(),
         picture=pixels(removal.hidden[None].cpu())[0],
         share=removal.share,
@@ -96,9 +96,9 @@ def hidden(explanation: Explanation) -> Hidden | None:
     )
 
 
-def _path(removal: Removal, path: Measured) -> Path:
+def _path(removal: Removal, path: Measured) -> RemovalPath:
     answer, expected = (path.probabilities[:, index].numpy() for index in (removal.answer, removal.expected))
-    return Path(path.shares.numpy(), answer, expected)
+    return RemovalPath(path.shares.numpy(), answer, expected)
 
 
 def _row(explanation: Explanation, removal: Removal, place: int) -> tuple[str | float, ...]:

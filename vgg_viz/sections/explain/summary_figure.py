@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from vgg_viz.figures import explanation as figures
-from vgg_viz.figures.explanation import Panel, Said
+from vgg_viz.figures.explanation import ClassAnswer, ExplanationSheet, Panel
 from vgg_viz.figures.image_grid import pixels
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import ExhibitText, Texts
@@ -38,20 +38,22 @@ def summary_figure(explanation: Explanation) -> Iterator[Exhibit]:
         text.caption,
         text.alt,
         figure=figures.explanation(
-            pixels(explanation.batch.images)[0],
-            panels,
-            scale,
-            [
-                Said(
-                    explanation.classes[i],
-                    float(computed.probabilities[i]),
-                    part_text(explanation, i),
-                    i == computed.predicted,
-                )
-                for i in shown_classes(explanation)
-            ],
-            hidden(explanation),
-            seen=_seen_by_unit(explanation),
+            ExplanationSheet(
+                pixels(explanation.batch.images)[0],
+                panels,
+                scale,
+                [
+                    ClassAnswer(
+                        explanation.classes[i],
+                        float(computed.probabilities[i]),
+                        part_text(explanation, i),
+                        i == computed.predicted,
+                    )
+                    for i in shown_classes(explanation)
+                ],
+                hidden(explanation),
+                seen=_seen_by_unit(explanation),
+            ),
             title=text.title,
             caveat=removed(explanation),
             subtitle=f"{explanation.name}; {title(explanation.checkpoint.architecture)}; "

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vgg_viz.figures.fields import boxes_on_image, growth
+from vgg_viz.figures.fields import LayerField, boxes_on_image, growth
 from vgg_viz.figures.image_grid import pixels
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import ExhibitText, Texts
@@ -69,12 +69,12 @@ def _growth(subject: Subject, rows: Sequence[LayerGeometry]) -> Exhibit:
         text.caption,
         text.alt,
         figure=growth(
-            [row.name for row in rows],
-            sizes,
-            [row.kind for row in rows],
-            [row.field.jump for row in rows if row.field],
+            [
+                LayerField(row.name, row.kind, row.field.size, row.field.jump, effective.get(row.name))
+                for row in rows
+                if row.field
+            ],
             image_side=side,
-            effective=[effective.get(row.name) for row in rows],
             title="Receptive field, and how much of it is used" if measured else "Receptive field",
         ),
         numbers={

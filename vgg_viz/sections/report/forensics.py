@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 import torch
 
-from vgg_viz.figures.forensics import drawn, singular_values, weight_histograms
+from vgg_viz.figures.forensics import LayerSpectrum, LayerWeights, drawn, singular_values, weight_histograms
 from vgg_viz.figures.style import number
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
@@ -130,10 +130,15 @@ def _histograms(layers: Sequence[LayerForensics]) -> Exhibit:
         text.caption,
         text.alt,
         figure=weight_histograms(
-            [layer.name for layer in layers],
-            densities,
-            curves,
-            [f"{layer.verdict}, {number(layer.fit.moved, digits=2)} from {layer.fit.start.name}" for layer in layers],
+            [
+                LayerWeights(
+                    layer.name,
+                    density,
+                    start,
+                    f"{layer.verdict}, {number(layer.fit.moved, digits=2)} from {layer.fit.start.name}",
+                )
+                for layer, density, start in zip(layers, densities, curves, strict=True)
+            ],
             reach=REACH,
             title="Density of weights, layer by layer",
             subtitle="the line is the nearest start; at the right: the least that weights moved [spreads of that start]",
@@ -171,10 +176,15 @@ def _spectra(layers: Sequence[LayerForensics]) -> Exhibit:
         text.caption,
         text.alt,
         figure=singular_values(
-            [layer.name for layer in layers],
-            values,
-            [layer.spectrum.lower for layer in layers],
-            [f"{number(layer.spectrum.top)} × edge, {layer.spectrum.beyond} beyond noise" for layer in layers],
+            [
+                LayerSpectrum(
+                    layer.name,
+                    spectrum,
+                    layer.spectrum.lower,
+                    f"{number(layer.spectrum.top)} × edge, {layer.spectrum.beyond} beyond noise",
+                )
+                for layer, spectrum in zip(layers, values, strict=True)
+            ],
             title="Singular values, layer by layer",
             subtitle="grey: where noise of the same size and variance lies; the line is its edge",
         ),
