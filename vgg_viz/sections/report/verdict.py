@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from vgg_viz.gallery.texts import Texts
 from vgg_viz.maths.metrics import wilson_interval
 from vgg_viz.models.vgg import title
-from vgg_viz.number_text import counted, percent
+from vgg_viz.number_text import percent
 from vgg_viz.records import Finding
 from vgg_viz.studies.subject import Subject
 
+TEXTS = Texts(__name__)
 # A network whose mean top probability is below this multiple of 1 / K prefers nothing: its weights are near their start.
 PREFERS_NOTHING = 2.0
 WORST_FIRST = {"bad": 0, "warn": 1, "note": 2, "good": 3}
@@ -25,35 +27,29 @@ def _headline(subject: Subject) -> Finding:
     answers = subject.answers
     if answers is None:
         if subject.checkpoint.provenance.format == "untrained":
-            return Finding(
-                "note",
-                "Random weights: nothing has been learned. Geometry, shapes and costs are real; every map below is noise.",
-            )
+            return Finding("note", TEXTS.say("headline.untrained"))
         if (top := mean_top(subject)) is not None and top * len(subject.classes) < PREFERS_NOTHING:
-            return Finding(
-                "warn",
-                f"This network looks untrained: its favourite class gets a probability of {top * 100:.2g} % on average, and guessing "
-                f"among {len(subject.classes):,} classes gives {100 / len(subject.classes):.2g} %.",
-            )
-        return Finding(
-            "note", "No labelled pictures were given, so nothing can be said about its accuracy (add --data DIR)."
-        )
+            text = TEXTS.say("headline.looks_untrained", favourite=top, classes=len(subject.classes))
+            return Finding("warn", text)
+        return Finding("note", TEXTS.say("headline.no_labels"))
     right, total = int(answers.correct.sum()), len(answers.labels)
     low, high = wilson_interval(right, total)
     chance = 1 / len(subject.classes)
     # A folder without parts may be what the network was trained on; who gave it knows, the report does not.
     origin = subject.material.measured_on
     held_out = origin is not None and origin.held_out
-    pictures = (
-        f"{counted(total, 'held-out picture' if held_out else 'labelled picture')} {'is' if total == 1 else 'are'}"
-    )
     level: Literal["bad", "warn", "good"] = "bad" if low <= chance else "warn" if right / total < 0.5 else "good"
-    judgement = " That cannot be told from guessing." if low <= chance else ""
-    return Finding(
-        level,
-        f"{percent(right / total, decimals=1)} of {pictures} classified right (95 % interval {100 * low:.1f} to "
-        f"{100 * high:.1f} %; guessing gives {100 * chance:.2g} %).{judgement}",
+    text = TEXTS.say(
+        "headline.accuracy",
+        share=right / total,
+        held_out=held_out,
+        total=total,
+        low=low,
+        high=high,
+        chance=chance,
+        guessing=low <= chance,
     )
+    return Finding(level, text)
 
 
 def mean_top(subject: Subject) -> float | None:
@@ -67,7 +63,7 @@ def facts(subject: Subject) -> tuple[tuple[str, str], ...]:
     """Short facts for the head of the page and for the index."""
     rows = subject.geometry
     parameters, macs = sum(row.parameters for row in rows), sum(row.macs for row in rows)
-    found = [
+    lines = [
         ("Network", title(subject.checkpoint.architecture)),
         ("Classes", f"{len(subject.classes):,}"),
         ("Input", f"{subject.checkpoint.architecture.image_side} px"),
@@ -76,7 +72,7 @@ def facts(subject: Subject) -> tuple[tuple[str, str], ...]:
     ]
     answers = subject.answers
     if answers is not None:
-        found.append(("Accuracy", percent(float(answers.correct.float().mean()), decimals=1)))
+        lines.append(("Accuracy", percent(float(answers.correct.float().mean()), decimals=1)))
     if subject.checkpoint.history:
-        found.append(("Epochs", str(len(subject.checkpoint.history))))
-    return tuple(found)
+        lines.append(("Epochs", str(len(subject.checkpoint.history))))
+    return tuple(lines)
