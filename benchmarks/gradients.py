@@ -22,7 +22,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.attribution import Options, attribute, methods
+from vgg_viz.attribution import attribute, methods
 from vgg_viz.capture.hooks import eval_mode, frozen
 from vgg_viz.models.build import build
 
@@ -77,7 +77,7 @@ def main() -> None:
     counts = {"steps": arguments.steps, "samples": arguments.samples}
 
     def run(name: str) -> None:
-        attribute(model, images, method=name, target=TARGET, **counts)
+        attribute(model, images, name, target=TARGET, options=methods()[name].relevant(Options(**counts)))
 
     if arguments.alone:
         with torch.no_grad(), eval_mode(model):

@@ -21,10 +21,10 @@ import torch
 from captum.attr import Occlusion
 from torch import Tensor, nn
 
-from vgg_viz.attribution import Options, attribute, methods
+from vgg_viz.attribution import MethodOptions, Options, attribute, methods
 from vgg_viz.attribution.incremental_forward import AFTER
-from vgg_viz.attribution.method import baseline_for
 from vgg_viz.attribution.methods.occlusion import squares
+from vgg_viz.attribution.options import baseline_for
 from vgg_viz.capture.hooks import eval_mode, frozen
 from vgg_viz.models.build import build
 
@@ -97,7 +97,7 @@ def main() -> None:
     window, stride, timed = 15, 8, chosen.captum_squares
     model = network(side, width)
     image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
-    options = Options(window=window, stride=stride)
+    options = MethodOptions(window=window, stride=stride)
     every = squares(options, side, side)
     passes = methods()["occlusion"].cost(model, options, side)
     print(
@@ -106,7 +106,7 @@ def main() -> None:
     print(f"torch {torch.__version__}; ours costs {passes:.1f} passes by multiply-adds\n")
 
     def ours(window: int = window, stride: int = stride) -> Tensor:
-        return attribute(model, image, method="occlusion", target=TARGET, window=window, stride=stride).values
+        return attribute(model, image, "occlusion", target=TARGET, options=Options(window=window, stride=stride)).values
 
     with eval_mode(model), frozen(model), torch.no_grad():
         model(image.repeat(2, 1, 1, 1))  # the first pass of a process allocates and picks kernels

@@ -18,7 +18,7 @@ import torch
 from captum.attr import LRP
 from torch import Tensor, nn
 
-from vgg_viz.attribution import Options, attribute, methods
+from vgg_viz.attribution import MethodOptions, attribute, methods
 from vgg_viz.attribution.lrp.conservation import ledger
 from vgg_viz.capture.hooks import eval_mode, frozen
 from vgg_viz.models.build import build
@@ -110,7 +110,7 @@ def main() -> None:
     print(f"{'':<28}{'wall, a picture':>18}{'ratio':>8}{'CPU ratio':>11}{'passes said':>13}")
     for label in acts:
         about = methods().get(label)
-        said = "" if about is None or about.passes is None else f"{about.passes(Options(), side):g}"
+        said = "" if about is None or about.passes is None else f"{about.passes(MethodOptions(), side):g}"
         ratio, of_cpu = wall[label] / wall[least], processor[label] / processor[least]
         print(f"{label:<28}{wall[label] / count:>16.3f} s{ratio:>8.2f}{of_cpu:>11.2f}{said:>13}")
 

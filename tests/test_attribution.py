@@ -5,9 +5,10 @@ import copy
 import numpy as np
 import pytest
 import torch
+from loose_options import attribute
 from torch import Tensor, nn
 
-from vgg_viz.attribution import attribute, methods
+from vgg_viz.attribution import methods
 from vgg_viz.errors import InputRefused, UnknownName, VggVizError
 from vgg_viz.maths.metrics import mass_inside, pointing_hits, rank_correlation
 from vgg_viz.models.build import build

@@ -3,9 +3,10 @@
 import pytest
 import torch
 from captum.attr import GuidedGradCam, LayerGradCam
+from loose_options import attribute
 from torch import Tensor, nn
 
-from vgg_viz.attribution import attribute, choose_layer, grad_cam_all_layers, gradient_bundle
+from vgg_viz.attribution import choose_layer, grad_cam_all_layers, gradient_bundle
 from vgg_viz.capture.hooks import activations
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.models.build import build

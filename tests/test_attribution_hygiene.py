@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from loose_options import attribute
 from test_capture import same, state_of, unusual
 
-from vgg_viz.attribution import Options, attribute, grad_cam_all_layers, gradient_bundle, methods
+from vgg_viz.attribution import MethodOptions, grad_cam_all_layers, gradient_bundle, methods
 from vgg_viz.errors import InputRefused
 from vgg_viz.models.build import build
 
@@ -77,7 +78,7 @@ def test_what_a_method_costs_is_known_before_it_runs(name):
     assert about.passes is not None, f"{name} does not say what it costs"
     model = build("tiny_vgg", image_side=32)
     found = attribute(model, torch.rand(2, 3, 32, 32), method=name, target=1, **QUICK)
-    assert about.cost(model, Options(**QUICK), 32) == found.passes
-    assert about.passes(Options(**QUICK), 32) >= found.passes, "no network costs more"
+    assert about.cost(model, MethodOptions(**QUICK), 32) == found.passes
+    assert about.passes(MethodOptions(**QUICK), 32) >= found.passes, "no network costs more"
     assert set(found.settings) == set(about.reads)
     assert found.seconds > 0

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import GradientShap, IntegratedGradients, NoiseTunnel, Saliency
+from loose_options import attribute
 from torch import nn
 
-from vgg_viz.attribution import attribute
-from vgg_viz.attribution.method import blurred
 from vgg_viz.attribution.methods.rise import CELLS, _masks
+from vgg_viz.attribution.options import blurred
 from vgg_viz.capture.hooks import eval_mode, frozen
 from vgg_viz.models.build import build
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import LayerActivation, LayerGradCam, LayerGradientXActivation
+from loose_options import attribute
 from torch import Tensor, nn
 
-from vgg_viz.attribution import Against, Neuron, attribute, cams_all_layers, gradient_bundle, methods
+from vgg_viz.attribution import Against, Neuron, cams_all_layers, gradient_bundle, methods
 from vgg_viz.attribution.cam_reduction import CAMS, reduced
 from vgg_viz.capture.hooks import activations_and_gradients
 from vgg_viz.errors import InputRefused, UnknownName

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from loose_options import attribute
 from telling import tells
 from viewer_data import told_to_viewer, unpacked
 
-from vgg_viz.attribution import attribute
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.cli import main
 from vgg_viz.data import shapes

@@ -3,9 +3,9 @@
 import pytest
 import torch
 from captum.attr import DeepLift
+from loose_options import attribute
 from torch import Tensor, nn
 
-from vgg_viz.attribution import attribute
 from vgg_viz.attribution.targets import Against
 from vgg_viz.errors import InputRefused
 from vgg_viz.models.build import build

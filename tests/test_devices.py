@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from loose_options import attribute
 from serving import picture
 from stand_in_device import DEVICE, stand_in
 from torch.nn import functional as F
 
 import vgg_viz
-from vgg_viz.attribution import attribute, cams_all_layers, gradient_bundle, methods
+from vgg_viz.attribution import cams_all_layers, gradient_bundle, methods
 from vgg_viz.attribution.lrp.conservation import ledger
 from vgg_viz.capture.hooks import activations
 from vgg_viz.capture.predict import predict_logits

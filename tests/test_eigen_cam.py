@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from loose_options import attribute
 
-from vgg_viz.attribution import attribute
 from vgg_viz.attribution.methods.eigen_cam import main_direction
 from vgg_viz.capture.hooks import activations
 from vgg_viz.models.build import build

@@ -11,10 +11,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from loose_options import attribute
 from PIL import Image
 from telling import tells
 
-from vgg_viz.attribution import attribute
 from vgg_viz.data import shapes
 from vgg_viz.errors import SectionMissing
 from vgg_viz.gallery.page import Page, PageExhibit, PageSection, render

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from loose_options import attribute
 from PIL import Image
 from telling import tells
 from viewer_data import unpacked
 
 from vgg_viz.api import explain
-from vgg_viz.attribution import attribute
 from vgg_viz.attribution.method import METHODS
 from vgg_viz.attribution.targets import Against
 from vgg_viz.cli import main

@@ -3,12 +3,13 @@
 import pytest
 import torch
 from captum.attr import Occlusion
+from loose_options import attribute
 from torch import Tensor, nn
 
-from vgg_viz.attribution import Against, Neuron, Options, attribute, methods
+from vgg_viz.attribution import Against, MethodOptions, Neuron, methods
 from vgg_viz.attribution.incremental_forward import AFTER, AT_MOST, plan
-from vgg_viz.attribution.method import baseline_for
 from vgg_viz.attribution.methods.occlusion import squares
+from vgg_viz.attribution.options import baseline_for
 from vgg_viz.capture.hooks import bypass_modules, eval_mode, on_forward
 from vgg_viz.errors import InputRefused
 from vgg_viz.maths.receptive_field import Window
@@ -53,7 +54,7 @@ def by_captum(model: nn.Module, images: Tensor, target: int, window: int, stride
 
 
 def windows_used(model: nn.Module, height: int, width: int, window: int, stride: int) -> bool:
-    options = Options(window=window, stride=stride)
+    options = MethodOptions(window=window, stride=stride)
     cost = methods()["occlusion"].cost(model, options, height)
     return height != width or (cost is not None and cost < squares(options, height, width))
 
@@ -120,7 +121,7 @@ def test_the_work_that_is_announced_is_the_work_that_is_done(monkeypatch):
         return found
 
     monkeypatch.setattr(nn.functional, "conv2d", counted)
-    options = Options(window=8, stride=4)
+    options = MethodOptions(window=8, stride=4)
     announced = methods()["occlusion"].cost(model, options, 64)
     found = attribute(model, images, method="occlusion", target=2, window=8, stride=4)
     assert found.passes == announced
@@ -278,7 +279,7 @@ def test_several_sizes_are_the_mean_of_plain_occlusions_by_area_also_from_window
         "an eighth to a half"
     )
     assert found.passes < 225 + 49 + 9 + 1
-    assert found.passes == methods()["occlusion_multiscale"].cost(model, Options(), 64)
+    assert found.passes == methods()["occlusion_multiscale"].cost(model, MethodOptions(), 64)
 
 
 def test_a_size_that_does_not_fit_and_no_size_are_refused():

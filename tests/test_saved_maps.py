@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import torch
+from loose_options import attribute
 from safetensors import safe_open
 from safetensors.numpy import load_file
 from safetensors.torch import save as packed
 from test_report import trained
 
-from vgg_viz.attribution import attribute
 from vgg_viz.cli import main
 from vgg_viz.errors import MapRefused, OutputRefused
 from vgg_viz.gallery.sections import sections_of

@@ -3,10 +3,11 @@
 import pytest
 import torch
 from captum.attr import LayerFeatureAblation
+from loose_options import attribute
 from torch import Tensor, nn
 
-from vgg_viz.attribution import Against, Neuron, attribute, methods, on_pixels
-from vgg_viz.attribution.method import Options
+from vgg_viz.attribution import Against, Neuron, methods, on_pixels
+from vgg_viz.attribution.options import MethodOptions
 from vgg_viz.capture.hooks import activations, replace_activations
 from vgg_viz.capture.partial_forward import forward_after, work_after
 from vgg_viz.models.build import architecture, build, skeleton
@@ -171,7 +172,11 @@ def test_a_layer_that_says_the_same_everywhere_weighs_nothing(name):
 def test_a_tail_counts_by_its_multiply_adds():
     """Behind relu5_3 of VGG16 stand the 123,633,664 weights of the classifier, of 15,470,264,320 multiply-adds in all."""
     model, about = skeleton(architecture("vgg16")), methods()["ablation_cam"]
-    assert about.cost(model, Options(layer="conv5_3"), 224) == pytest.approx(1 + 512 * 123_633_664 / 15_470_264_320)
-    assert about.cost(model, Options(layer="relu1_1"), 224) == pytest.approx(1 + 64 * (1 - 86_704_128 / 15_470_264_320))
-    assert methods()["score_cam"].cost(model, Options(masks=100), 224) == 101
+    assert about.cost(model, MethodOptions(layer="conv5_3"), 224) == pytest.approx(
+        1 + 512 * 123_633_664 / 15_470_264_320
+    )
+    assert about.cost(model, MethodOptions(layer="relu1_1"), 224) == pytest.approx(
+        1 + 64 * (1 - 86_704_128 / 15_470_264_320)
+    )
+    assert methods()["score_cam"].cost(model, MethodOptions(masks=100), 224) == 101
     assert work_after(model, "fc8", 224) == 0

@@ -29,9 +29,10 @@ from viewer_data import unpacked
 pytest.importorskip("starlette", reason="the extra serve is not installed")
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 
+from loose_options import attribute
 from serving import RAW, SIDE, Client, gallery, hears_ctrl_c, picture, serving, small
 
-from vgg_viz.attribution import attribute, methods
+from vgg_viz.attribution import methods
 from vgg_viz.attribution.cam_reduction import CAMS
 from vgg_viz.attribution.single_pass import SHARED
 from vgg_viz.cli import main

@@ -5,9 +5,10 @@ from functools import partial
 
 import pytest
 import torch
+from loose_options import attribute
 from torch import Tensor, nn
 
-from vgg_viz.attribution import Against, Neuron, attribute, grad_cam_all_layers, gradient_bundle, methods
+from vgg_viz.attribution import Against, Neuron, grad_cam_all_layers, gradient_bundle, methods
 from vgg_viz.attribution.target_parsing import parse_target
 from vgg_viz.capture.hooks import activations, replace_output
 from vgg_viz.errors import InputRefused, UnknownName

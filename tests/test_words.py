@@ -168,7 +168,7 @@ def test_a_checkpoint_knows_where_its_pictures_come_from(tmp_path):
 
 
 def reworded(rows, side) -> LayerChoice:
-    from vgg_viz.attribution.methods.cam import choose_layer
+    from vgg_viz.attribution.layers import choose_layer
 
     return replace(choose_layer(rows, side), reason=GIBBERISH)
 

@@ -18,8 +18,9 @@ from functools import cache, cached_property, partial
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.attribution.method import FIRST, Map, Options, method
-from vgg_viz.attribution.methods.cam import default_layer, spatial
+from vgg_viz.attribution.layers import default_layer, spatial
+from vgg_viz.attribution.method import FIRST, Map, method
+from vgg_viz.attribution.options import MethodOptions
 from vgg_viz.capture.hooks import OnGradient, activations_and_gradients
 from vgg_viz.registry import Registry
 
@@ -88,7 +89,7 @@ def cam(
     def register(formula: Formula) -> Formula:
         CAMS.add(name, Cam(formula, channel_weights, signed), by=formula.__module__)
 
-        def compute(model: nn.Module, images: Tensor, targets: Tensor, options: Options) -> Map:
+        def compute(model: nn.Module, images: Tensor, targets: Tensor, options: MethodOptions) -> Map:
             layer = spatial(model, options.layer or default_layer(model, images))
             found: dict[str, dict[str, Tensor]] = {}
             with activations_and_gradients(model, [layer.name], reducing(found, [name], relu=options.relu)) as lowest:

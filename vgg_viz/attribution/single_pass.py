@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from vgg_viz.attribution.cam_reduction import CAMS, reducing
+from vgg_viz.attribution.layers import layer_for, layers_below, spatial
 from vgg_viz.attribution.method import METHODS, pictures_at_once
-from vgg_viz.attribution.methods.cam import layer_for, layers_below, spatial
 from vgg_viz.attribution.targets import PendingTarget, ResolvedTarget, Target, pending_target
 from vgg_viz.capture.hooks import (
     activations_and_gradients,

@@ -10,9 +10,9 @@ from typing import TypedDict
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.attribution import methods
+from vgg_viz.attribution import Options, methods
+from vgg_viz.attribution.layers import default_layer
 from vgg_viz.attribution.method import pictures_at_once
-from vgg_viz.attribution.methods.cam import default_layer
 from vgg_viz.capture.hooks import eval_mode, on_device_of
 from vgg_viz.faithfulness.baseline_maps import blur_matched, control_maps
 from vgg_viz.faithfulness.deletion import SHARES, TILES, Removal, removals
@@ -140,17 +140,12 @@ def evidence(
     Returned in the order of `names`; the model comes back as it was.
     """
     chosen = list(methods() if names is None else names)
-    settings = {
-        "seed": seed,
-        "steps": steps,
-        "samples": samples,
-        "masks": random_masks,
-        "window": window,
-        "stride": stride,
-    }
+    options = Options(
+        seed=seed, steps=steps, samples=samples, masks=random_masks, window=window, stride=stride, relu=False
+    )
     images = on_device_of(model, images)
     layer = default_layer(model, images) if any(methods()[name].layered for name in chosen) else None
-    trial = _Trial(model, images, labels, masks, boxed, Asker(model, layer, settings, chosen), seed, tolerance, grids)
+    trial = _Trial(model, images, labels, masks, boxed, Asker(model, layer, options, chosen), seed, tolerance, grids)
     costs = {name: trial.asker.cost(name, images.shape[-1]) for name in chosen}
     depth = len(levels_of(model))
     stages = {name: stages_of(cost, depth, levels) for name, cost in costs.items()}

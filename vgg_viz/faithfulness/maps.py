@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vgg_viz.attribution import attribute, methods
 from vgg_viz.attribution.cam_reduction import CAMS
-from vgg_viz.attribution.method import Options
-from vgg_viz.attribution.methods.cam import on_pixels
+from vgg_viz.attribution.layers import on_pixels
+from vgg_viz.attribution.options import Options
 from vgg_viz.attribution.single_pass import SHARED, gradient_bundle
 from vgg_viz.records import Attribution
 
@@ -21,14 +20,14 @@ from vgg_viz.records import Attribution
 class Asker:
     """Asks one network for maps with the same options every time, and keeps what a shared pass gave besides.
 
-    settings  keywords of `attribute`
+    options   of all methods; each is asked by those that it reads
     layer     of layered methods; None: the network has none to look at
     names     of all methods on trial: those of one pass are made together
     """
 
     model: nn.Module
     layer: str | None
-    settings: Mapping[str, Any]
+    options: Options
     names: Sequence[str] = ()
     kept: dict[tuple[str, str], Attribution] = field(default_factory=dict)
 
@@ -46,7 +45,12 @@ class Asker:
             layer = self.layer if methods()[method].layered else None
             # Without Grad-CAM's ReLU: a noisy network's map is often negative throughout, and a flat map passes by silence.
             found = attribute(
-                self.model, images, method=method, target=targets, layer=layer, relu=False, **self.settings
+                self.model,
+                images,
+                method,
+                target=targets,
+                layer=layer,
+                options=methods()[method].relevant(self.options),
             )
             if method == "guided_backprop" and occasion:
                 self.kept[occasion, method] = found
@@ -81,8 +85,7 @@ class Asker:
     def cost(self, method: str, side: int) -> float:
         """Passes a picture that one map costs."""
         about = methods()[method]
-        known = Options(**{name: value for name, value in self.settings.items() if value is not None})
-        return about.cost(self.model, known, side) or 2.0
+        return about.cost(self.model, self.options, side) or 2.0
 
 
 def scores(model: nn.Module, images: Tensor, targets: Tensor, batch: int) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vgg_viz.attribution import after_relu, attribute, choose_layer, gradient_bundle, methods
+from vgg_viz.attribution import Options, after_relu, attribute, choose_layer, gradient_bundle, methods
 from vgg_viz.attribution.cam_reduction import CAMS
 from vgg_viz.attribution.single_pass import SHARED
 from vgg_viz.capture.hooks import on_forward
@@ -149,7 +149,8 @@ class Network:
             ]
         (name,) = names
         asked = (layer or self.usual_layer) if self.methods[name].layered else None
-        return [attribute(self.shows, images, method=name, target=index, layer=asked, seed=self.seed)]
+        options = self.methods[name].relevant(Options(seed=self.seed))
+        return [attribute(self.shows, images, name, target=index, layer=asked, options=options)]
 
 
 def ranked(probabilities: Tensor, index: int) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vgg_viz.attribution import attribute, on_pixels
+from vgg_viz.attribution import Options, attribute, on_pixels
 from vgg_viz.maths.metrics import rank_correlation
 from vgg_viz.shortcuts.region import Region, overlap
 
@@ -48,7 +48,12 @@ def evidence_of(model: nn.Module, images: Tensor, labels: Tensor, *, steps: int)
     device = next(model.parameters()).device
     images, labels = images.to(device), labels.to(device)
     found = attribute(
-        model, images, method="integrated_gradients", target="true", labels=labels, steps=steps, baseline="mean"
+        model,
+        images,
+        method="integrated_gradients",
+        target="true",
+        labels=labels,
+        options=Options(steps=steps, baseline="mean"),
     )
     cam = attribute(model, images, method="grad_cam", target="true", labels=labels)
     placed = on_pixels(model, cam.layer, cam.values, images.shape[-2:])

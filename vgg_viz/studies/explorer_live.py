@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.attribution.methods.cam import after_relu, choose_layer
+from vgg_viz.attribution.layers import after_relu, choose_layer
 from vgg_viz.data import shapes
 from vgg_viz.errors import InputRefused
 from vgg_viz.gallery.explorer import Explorer, Rival

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from vgg_viz.attribution import methods
-from vgg_viz.attribution.methods.cam import default_layer
+from vgg_viz.attribution.layers import default_layer
 from vgg_viz.attribution.single_pass import SHARED
 from vgg_viz.faithfulness.deletion import SHARES
 from vgg_viz.faithfulness.evaluate import Evidence, evidence

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from vgg_viz.attribution import attribute, methods
 from vgg_viz.attribution.cam_reduction import CAMS
-from vgg_viz.attribution.method import Options
+from vgg_viz.attribution.options import MethodOptions
 from vgg_viz.attribution.single_pass import SHARED, gradient_bundle
 from vgg_viz.errors import MapRefused, OutputRefused
 from vgg_viz.plain_json import plain
@@ -84,12 +84,7 @@ class MapCache:
             method=method,
             target=classes.to(self._device),
             layer=options.layer,
-            seed=options.seed,
-            steps=options.steps,
-            samples=options.samples,
-            masks=options.masks,
-            window=options.window,
-            stride=options.stride,
+            options=methods()[method].relevant(options),
         )
         return self._put(batch, replace(found, settings=_settings(method, options)), target)
 
@@ -164,7 +159,9 @@ class MapCache:
             self.model, batch.images, batch.names, self.classes, checkpoint=self.checkpoint, network=self._network
         )
 
-    def _known(self, batch: Batch, method: str, options: Options, classes: Tensor, target: str) -> Attribution | None:
+    def _known(
+        self, batch: Batch, method: str, options: MethodOptions, classes: Tensor, target: str
+    ) -> Attribution | None:
         """The map set as it was made or read before, or as a file of the same origin and settings in the folder holds it."""
         here, settings = self._origin(batch), _settings(method, options)
         name = slug(_stub(method, options, classes), target)
@@ -224,10 +221,10 @@ def together(layers: Sequence[str], also: Sequence[str], layer: str | None) -> l
     return [*first, *(("grad_cam", name) for name in layers)]
 
 
-def options_of(preset: Preset, seed: int, side: int, layer: str | None) -> Options:
+def options_of(preset: Preset, seed: int, side: int, layer: str | None) -> MethodOptions:
     """What a preset gives a method to work with, for pictures of `side` [px]."""
     window = max(2, round(side * preset.window))
-    return Options(
+    return MethodOptions(
         layer=layer,
         seed=seed,
         steps=preset.steps,
@@ -238,7 +235,7 @@ def options_of(preset: Preset, seed: int, side: int, layer: str | None) -> Optio
     )
 
 
-def _settings(method: str, options: Options) -> dict[str, Any]:
+def _settings(method: str, options: MethodOptions) -> dict[str, Any]:
     settings: dict[str, Any] = plain({name: getattr(options, name) for name in methods()[method].reads})
     return settings
 
@@ -247,6 +244,6 @@ def _same(found: Attribution, classes: Tensor, settings: Mapping[str, Any]) -> b
     return found.targets.tolist() == classes.tolist() and plain(found.settings) == settings
 
 
-def _stub(method: str, options: Options, classes: Tensor) -> Attribution:
+def _stub(method: str, options: MethodOptions, classes: Tensor) -> Attribution:
     """As much of a map set as its slug needs."""
     return Attribution(method, torch.empty(0), "", False, options.layer, classes, settings=_settings(method, options))

@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.attribution.methods.cam import after_relu, choose_layer
+from vgg_viz.attribution.layers import after_relu, choose_layer
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.errors import SectionMissing
 from vgg_viz.gallery.source import Source

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.attribution import after_relu, attribute, choose_layer, gradient_bundle
+from vgg_viz.attribution import Options, after_relu, attribute, choose_layer, gradient_bundle
 from vgg_viz.attribution.cam_reduction import CAMS
+from vgg_viz.attribution.layers import layer_for, layers_below
 from vgg_viz.attribution.method import METHODS
-from vgg_viz.attribution.methods.cam import layer_for, layers_below
 from vgg_viz.attribution.targets import Target
 from vgg_viz.capture.hooks import activations_and_gradients, eval_mode, frozen, unit_output
 from vgg_viz.errors import InputRefused
@@ -126,9 +125,15 @@ def compute(
         }
         ready |= {name: found[layer] for name, found in bundle.cams.items()}
         for name in question.methods:
-            options: dict[str, Any] = {"layer": layer} if METHODS[name].layered else {}
             if name not in ready:
-                ready[name] = attribute(model, image, method=name, target=target, seed=seed, relu=False, **options)
+                ready[name] = attribute(
+                    model,
+                    image,
+                    name,
+                    target=target,
+                    layer=layer if METHODS[name].layered else None,
+                    options=METHODS[name].relevant(Options(seed=seed, relu=False)),
+                )
                 passes += ready[name].passes
             maps[name, index] = ready[name]
     activation = first.activations.maps[layer][0].float()

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from vgg_viz.attribution import methods
+from vgg_viz.attribution.layers import layers_below, spatial
 from vgg_viz.attribution.method import METHODS
-from vgg_viz.attribution.methods.cam import layers_below, spatial
 from vgg_viz.attribution.target_parsing import parse_class, parse_target
 from vgg_viz.attribution.targets import WORDS
 from vgg_viz.data.folder import match_classes

@@ -120,12 +120,12 @@ def fitting(preset: Preset, model: nn.Module) -> Preset:
 def _methods(name: str) -> tuple[str, ...]:
     """What a preset shows, among the methods that there are."""
     from vgg_viz.attribution import methods
-    from vgg_viz.attribution.method import Options
+    from vgg_viz.attribution.options import MethodOptions
 
     known = methods()
     if name == "standard":
         return tuple(method for method in STANDARD if method in known)
-    usual = Options()
+    usual = MethodOptions()
     if name == "full":
         return tuple(known)
     cheap = [method for method, about in known.items() if about.passes is not None and about.passes(usual, 64) <= CHEAP]

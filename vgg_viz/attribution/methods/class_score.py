@@ -9,7 +9,8 @@ from captum.attr import LayerGradientXActivation
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vgg_viz.attribution.method import Map, Options, method
+from vgg_viz.attribution.method import Map, method
+from vgg_viz.attribution.options import MethodOptions
 from vgg_viz.capture.hooks import record_activations
 from vgg_viz.errors import InputRefused
 from vgg_viz.models.geometry import geometry
@@ -30,7 +31,7 @@ MAPS = ("conv", "bn", "relu", "lrn", "pool")
     about="What each place of the last map adds to the class score: the classifier's own sum, before it is added up.",
     source="Simonyan & Zisserman, Very Deep Convolutional Networks, ICLR 2015, section 3.2; Zhou et al., CVPR 2016, for linear heads",
 )
-def class_score_map(model: nn.Module, images: Tensor, targets: Tensor, options: Options) -> Map:
+def class_score_map(model: nn.Module, images: Tensor, targets: Tensor, options: MethodOptions) -> Map:
     """The score taken apart over places; in the geometry of the layer that the attribution names.
 
     One linear layer on the last map (Tiny VGG): sum over channels of weight times activation. Adds up to the score minus its bias.
@@ -91,7 +92,7 @@ def _geometry_of(model: VGG, images: Tensor, last: str) -> str:
     )
 
 
-def _linear(model: nn.Module, images: Tensor, targets: Tensor, options: Options, parts: tuple[Layer, ...]) -> Map:
+def _linear(model: nn.Module, images: Tensor, targets: Tensor, options: MethodOptions, parts: tuple[Layer, ...]) -> Map:
     """Gradient times activation at the last map: exact, because all that follows is linear; the residual leaves out the bias."""
     maps = [layer for layer in parts if layer.kind in MAPS and not layer.path.startswith("classifier.")]
     if not maps:
@@ -119,7 +120,7 @@ def _linear(model: nn.Module, images: Tensor, targets: Tensor, options: Options,
     )
 
 
-def _about_classes(options: Options, scores: Tensor) -> bool:
+def _about_classes(options: MethodOptions, scores: Tensor) -> bool:
     """Whether the scores asked about come from logits at all, and not from a unit below."""
     classes = torch.arange(1.0, 1e4, device=scores.device)[None]
     return not torch.equal(options.scores(classes), options.scores(2 * classes))

@@ -7,7 +7,8 @@ import warnings
 from captum.attr import DeepLift
 from torch import Tensor, nn
 
-from vgg_viz.attribution.method import Map, Options, baseline_for, method
+from vgg_viz.attribution.method import Map, method
+from vgg_viz.attribution.options import MethodOptions, baseline_for
 from vgg_viz.capture.out_of_place import without_inplace
 from vgg_viz.errors import InputRefused
 
@@ -24,7 +25,7 @@ from vgg_viz.errors import InputRefused
     about="What each pixel adds to the change of the score from a blank picture to this one, by differences instead of slopes.",
     source="Shrikumar, Greenside & Kundaje, Learning Important Features Through Propagating Activation Differences, ICML 2017",
 )
-def deep_lift(model: nn.Module, images: Tensor, targets: Tensor, options: Options) -> Map:
+def deep_lift(model: nn.Module, images: Tensor, targets: Tensor, options: MethodOptions) -> Map:
     """(x - baseline) times multipliers, summed over channels; that of a ReLU is its change of output over its change of input.
 
     The rescale rule, with a black baseline as in integrated gradients. Max-pools whose winner in the picture is not their winner

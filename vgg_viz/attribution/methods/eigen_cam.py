@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.attribution.method import Map, Options, method
-from vgg_viz.attribution.methods.cam import default_layer, spatial
+from vgg_viz.attribution.layers import default_layer, spatial
+from vgg_viz.attribution.method import Map, method
+from vgg_viz.attribution.options import MethodOptions
 from vgg_viz.capture.hooks import activations_and_gradients, record_activations
 
 
@@ -22,7 +23,7 @@ from vgg_viz.capture.hooks import activations_and_gradients, record_activations
     about="Where the layer says what it says most: its main pattern over the picture. No class is asked, so none is explained.",
     source="Muhammad & Yeasin, Eigen-CAM: Class Activation Map using Principal Components, IJCNN 2020",
 )
-def eigen_cam(model: nn.Module, images: Tensor, targets: Tensor, options: Options) -> Map:
+def eigen_cam(model: nn.Module, images: Tensor, targets: Tensor, options: MethodOptions) -> Map:
     """Projection of the activations at each place on their first right singular vector: A v, A (places x channels) = U S V'."""
     layer = spatial(model, options.layer or default_layer(model, images))
     with record_activations(model, layer.name) as said, torch.no_grad():
@@ -43,7 +44,7 @@ def eigen_cam(model: nn.Module, images: Tensor, targets: Tensor, options: Option
     about="Eigen-CAM of gradient times activation: the main pattern of what the layer adds to this class's score.",
     source="Gildenblat and contributors, PyTorch library for CAM methods (EigenGradCAM), 2021",
 )
-def eigen_grad_cam(model: nn.Module, images: Tensor, targets: Tensor, options: Options) -> Map:
+def eigen_grad_cam(model: nn.Module, images: Tensor, targets: Tensor, options: MethodOptions) -> Map:
     """Projection of gradient times activation at each place on its first right singular vector."""
     layer = spatial(model, options.layer or default_layer(model, images))
     found: list[Tensor] = []

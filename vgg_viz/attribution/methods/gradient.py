@@ -8,7 +8,8 @@ import torch
 from captum.attr import Deconvolution, GuidedBackprop, InputXGradient, IntegratedGradients, Saliency
 from torch import Tensor, nn
 
-from vgg_viz.attribution.method import Map, Options, baseline_for, method, with_graph
+from vgg_viz.attribution.method import Map, method, with_graph
+from vgg_viz.attribution.options import MethodOptions, baseline_for
 
 SENSITIVITY = "logit / intensity"
 
@@ -23,7 +24,7 @@ SENSITIVITY = "logit / intensity"
     about="How much the class score would move if a pixel changed a little, whatever the direction.",
     source="Simonyan, Vedaldi & Zisserman, Deep Inside Convolutional Networks, ICLR workshop 2014",
 )
-def saliency(model: nn.Module, images: Tensor, targets: Tensor, options: Options) -> Map:
+def saliency(model: nn.Module, images: Tensor, targets: Tensor, options: MethodOptions) -> Map:
     """max over channels of |d score / d pixel|, as the paper reduces colour."""
     gradient = Saliency(model).attribute(images.requires_grad_(), target=targets, abs=True)
     return Map(gradient.amax(1), passes=2)
@@ -39,7 +40,7 @@ def saliency(model: nn.Module, images: Tensor, targets: Tensor, options: Options
     about="What each pixel adds to the class score if the network is taken for a linear one around this picture.",
     source="Shrikumar et al., Not Just a Black Box, 2016",
 )
-def input_x_gradient(model: nn.Module, images: Tensor, targets: Tensor, options: Options) -> Map:
+def input_x_gradient(model: nn.Module, images: Tensor, targets: Tensor, options: MethodOptions) -> Map:
     """Sum over channels of pixel times gradient; black pixels get nothing, by construction."""
     return Map(InputXGradient(model).attribute(images.requires_grad_(), target=targets).sum(1), passes=2)
 
@@ -56,7 +57,7 @@ def input_x_gradient(model: nn.Module, images: Tensor, targets: Tensor, options:
     about="What each pixel adds to the class score on the way from a blank picture to this one; the map adds up to the whole change.",
     source="Sundararajan, Taly & Yan, Axiomatic Attribution for Deep Networks, ICML 2017",
 )
-def integrated_gradients(model: nn.Module, images: Tensor, targets: Tensor, options: Options) -> Map:
+def integrated_gradients(model: nn.Module, images: Tensor, targets: Tensor, options: MethodOptions) -> Map:
     """(x - baseline) times the mean gradient on the straight path between them, summed over channels.
 
     The baseline is black by default, as in the paper: what is black in the picture then gets nothing, see `baseline`.
@@ -93,7 +94,7 @@ def integrated_gradients(model: nn.Module, images: Tensor, targets: Tensor, opti
     about="A gradient in which every ReLU passes back only what speaks for the class: crisp, but known to look alike for any class.",
     source="Springenberg et al., Striving for Simplicity, ICLR workshop 2015",
 )
-def guided_backprop(model: nn.Module, images: Tensor, targets: Tensor, options: Options) -> Map:
+def guided_backprop(model: nn.Module, images: Tensor, targets: Tensor, options: MethodOptions) -> Map:
     """max over channels of |guided gradient|: no true gradient, hence the unit.
 
     Edges of the picture come through whatever the upper weights are (Adebayo et al. 2018): see `trust`.
@@ -111,7 +112,7 @@ def guided_backprop(model: nn.Module, images: Tensor, targets: Tensor, options: 
     about="A gradient whose ReLUs look only at what comes back, not at what went up: old, crisp, loosely tied to the class.",
     source="Zeiler & Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014",
 )
-def deconvolution(model: nn.Module, images: Tensor, targets: Tensor, options: Options) -> Map:
+def deconvolution(model: nn.Module, images: Tensor, targets: Tensor, options: MethodOptions) -> Map:
     """max over channels of |gradient with every ReLU applied to what comes back|: no true gradient, hence the unit.
 
     Guided backprop asks for both, a positive way up and a positive way back.

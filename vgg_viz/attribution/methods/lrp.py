@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from vgg_viz.attribution.lrp.propagation import Preset, propagate
 from vgg_viz.attribution.lrp.rules import AlphaBeta, Box, Epsilon, Flat, Gamma
-from vgg_viz.attribution.method import Compute, Map, Options, Passes, method
+from vgg_viz.attribution.method import Compute, Map, Passes, method
+from vgg_viz.attribution.options import MethodOptions
 
 KOHLBRENNER = "Kohlbrenner et al., Towards Best Practice in Explaining Neural Network Decisions with LRP, IJCNN 2020"
 MONTAVON = "Montavon et al., Layer-Wise Relevance Propagation: An Overview, in Explainable AI, Springer 2019"
@@ -59,7 +60,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def _computing(preset: Preset) -> Compute:
-    def compute(model: nn.Module, images: Tensor, targets: Tensor, options: Options) -> Map:
+    def compute(model: nn.Module, images: Tensor, targets: Tensor, options: MethodOptions) -> Map:
         """Relevance of each pixel, summed over channels: what the preset's rules leave of the score, see `ledger`."""
         return Map(propagate(model, images, targets, preset).pixels.sum(1), passes=preset.passes)
 

@@ -10,15 +10,16 @@ from captum.attr import Occlusion
 from torch import Tensor, nn
 
 from vgg_viz.attribution.incremental_forward import Span, plan, scores
-from vgg_viz.attribution.method import Map, Options, baseline_for, method
+from vgg_viz.attribution.method import Map, method
+from vgg_viz.attribution.options import MethodOptions, baseline_for
 from vgg_viz.errors import InputRefused
 
 
-def _passes(options: Options, side: int) -> float:
+def _passes(options: MethodOptions, side: int) -> float:
     return squares(options, side, side) + 1
 
 
-def _passes_on(model: nn.Module, options: Options, side: int) -> float:
+def _passes_on(model: nn.Module, options: MethodOptions, side: int) -> float:
     return passes_of(model, options, side, side)
 
 
@@ -34,20 +35,20 @@ def _passes_on(model: nn.Module, options: Options, side: int) -> float:
     about="How far the class score falls when a square of the picture is painted over: asked of the network, not of its gradients.",
     source="Zeiler & Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014",
 )
-def occlusion(model: nn.Module, images: Tensor, targets: Tensor, options: Options) -> Map:
+def occlusion(model: nn.Module, images: Tensor, targets: Tensor, options: MethodOptions) -> Map:
     """Score of the picture minus score with a square painted over, averaged over the squares that cover a pixel.
 
     The square has an eighth of the picture's side and moves by half of its own; it is painted in the picture's mean
     colour, which says less than black. raises InputRefused when the square does not fit or leaves gaps.
 
-    The map is that of Captum's Occlusion, asked about one picture and `options.batch` squares at a time. Where the network
+    The map is that of Captum's Occlusion, asked about one picture and `options.batch_size` squares at a time. Where the network
     begins with a chain of local layers, only what a square can reach is computed anew, see `windows`.
     """
     height, width = images.shape[2:]
     refuse_misfit(options, height, width)
     baselines = baseline_for(images, "mean" if options.baseline is None else options.baseline)
     spans = spans_of(options, height, width)
-    found = plan(model, (height, width), *spans, options.batch)
+    found = plan(model, (height, width), *spans, options.batch_size)
     maps = []
     with torch.no_grad():
         for picture, painted, target in zip(
@@ -62,7 +63,7 @@ def occlusion(model: nn.Module, images: Tensor, targets: Tensor, options: Option
     return Map(torch.cat(maps), passes=passes_of(model, options, height, width))
 
 
-def _by_captum(model: nn.Module, picture: Tensor, painted: Tensor, target: int, options: Options) -> Tensor:
+def _by_captum(model: nn.Module, picture: Tensor, painted: Tensor, target: int, options: MethodOptions) -> Tensor:
     channels, height, width = picture.shape[1:]
     window, stride = square(options, height, width)
     fall: Tensor = Occlusion(model).attribute(
@@ -71,7 +72,7 @@ def _by_captum(model: nn.Module, picture: Tensor, painted: Tensor, target: int, 
         strides=(channels, stride, stride),
         baselines=painted,
         target=target,
-        perturbations_per_eval=max(2, options.batch),
+        perturbations_per_eval=max(2, options.batch_size),
     )
     # The square covers all channels, so Captum's map says the same in each of them.
     return fall[:, 0]
@@ -115,14 +116,14 @@ def _covers(spans: Sequence[Span], side: int, device: torch.device) -> Tensor:
     return torch.stack([(lines >= first) & (lines <= last) for first, last in spans])
 
 
-def passes_of(model: nn.Module, options: Options, height: int, width: int) -> float:
+def passes_of(model: nn.Module, options: MethodOptions, height: int, width: int) -> float:
     """What occlusion costs a picture of this size; parts of a pass by their multiply-adds."""
-    found = plan(model, (height, width), *spans_of(options, height, width), options.batch)
+    found = plan(model, (height, width), *spans_of(options, height, width), options.batch_size)
     # One for the bare score, two for what is known of its maps.
     return squares(options, height, width) + 1 if found is None else found.share() + 3
 
 
-def refuse_misfit(options: Options, height: int, width: int) -> None:
+def refuse_misfit(options: MethodOptions, height: int, width: int) -> None:
     """Raise InputRefused when the square does not fit into the picture, or leaves gaps."""
     window, stride = square(options, height, width)
     if not 1 <= stride <= window <= min(height, width):
@@ -132,13 +133,13 @@ def refuse_misfit(options: Options, height: int, width: int) -> None:
         )
 
 
-def square(options: Options, height: int, width: int) -> tuple[int, int]:
+def square(options: MethodOptions, height: int, width: int) -> tuple[int, int]:
     """Side of the square and how far it moves [px], for pictures of this size."""
     window = max(1, min(height, width) // 8) if options.window is None else options.window
     return window, max(1, window // 2) if options.stride is None else options.stride
 
 
-def spans_of(options: Options, height: int, width: int) -> tuple[list[Span], list[Span]]:
+def spans_of(options: MethodOptions, height: int, width: int) -> tuple[list[Span], list[Span]]:
     """First and last line of the squares, down and across; the last may stand out of the picture, and is cut there."""
     window, stride = square(options, height, width)
     down, across = (
@@ -148,7 +149,7 @@ def spans_of(options: Options, height: int, width: int) -> tuple[list[Span], lis
     return down, across
 
 
-def squares(options: Options, height: int, width: int) -> int:
+def squares(options: MethodOptions, height: int, width: int) -> int:
     """How many places the square takes on a picture of this size."""
     down, across = spans_of(options, height, width)
     return len(down) * len(across)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vgg_viz.attribution.method import Map, Options, baseline_for, method
+from vgg_viz.attribution.method import Map, method
+from vgg_viz.attribution.options import MethodOptions, baseline_for
 
 CELLS = 7  # of a mask along a side, as in the paper
 SHOWN = 0.5  # share of the cells that stay visible
@@ -25,7 +26,7 @@ SHOWN = 0.5  # share of the cells that stay visible
     about="The picture behind hundreds of random soft masks: what is visible when the score is high. No gradient is asked.",
     source="Petsiuk, Das & Saenko, RISE: Randomized Input Sampling for Explanation of Black-box Models, BMVC 2018",
 )
-def rise(model: nn.Module, images: Tensor, targets: Tensor, options: Options) -> Map:
+def rise(model: nn.Module, images: Tensor, targets: Tensor, options: MethodOptions) -> Map:
     """Covariance over masks of the score and the mask at a pixel, divided by the mask's variance there.
 
         values = sum over masks of (f(x M + blank (1 - M)) - mean f) (M - mean M) / sum over masks of (M - mean M)²
@@ -40,7 +41,7 @@ def rise(model: nn.Module, images: Tensor, targets: Tensor, options: Options) ->
     totals = [images.new_zeros(count, 1, dtype=torch.float64)]
     scored = images.new_zeros(count, height, width, dtype=torch.float64)  # sum of f M
     shown, squared = (images.new_zeros(height, width, dtype=torch.float64) for _ in range(2))
-    at_once = max(1, options.batch // count)
+    at_once = max(1, options.batch_size // count)
     with torch.no_grad():
         for masks in _masks(options.masks, at_once, height, width, options.seed):
             masks = masks.to(images.device)

@@ -11,8 +11,9 @@ import torch
 from captum.attr import GradientShap, NoiseTunnel, Saliency
 from torch import Tensor, nn
 
-from vgg_viz.attribution.method import Baseline, Map, Options, baseline_for, method, with_graph
+from vgg_viz.attribution.method import Map, method, with_graph
 from vgg_viz.attribution.methods.gradient import SENSITIVITY
+from vgg_viz.attribution.options import Baseline, MethodOptions, baseline_for
 
 # Of the pictures that GradientSHAP starts from where no baseline is given: whatever equals the baseline gets nothing, so that
 # black alone would be blind for what is black, and one grey for what is grey.
@@ -33,7 +34,7 @@ AT_ONCE = 4
     about="Saliency averaged over noisy copies of the picture, so that what flickers from copy to copy cancels.",
     source="Smilkov et al., SmoothGrad: removing noise by adding noise, 2017",
 )
-def smoothgrad(model: nn.Module, images: Tensor, targets: Tensor, options: Options) -> Map:
+def smoothgrad(model: nn.Module, images: Tensor, targets: Tensor, options: MethodOptions) -> Map:
     """max over channels of |mean gradient over `samples` noisy copies|.
 
     The gradients are averaged with their sign, as in the paper; Captum's default would average magnitudes, and then
@@ -53,7 +54,7 @@ def smoothgrad(model: nn.Module, images: Tensor, targets: Tensor, options: Optio
     about="How much the gradient at a pixel flickers between noisy copies of the picture: where a little noise changes what counts.",
     source="Adebayo et al., Local Explanation Methods for Deep Neural Networks Lack Sensitivity to Parameter Values, 2018",
 )
-def vargrad(model: nn.Module, images: Tensor, targets: Tensor, options: Options) -> Map:
+def vargrad(model: nn.Module, images: Tensor, targets: Tensor, options: MethodOptions) -> Map:
     """max over channels of the gradient's variance over `samples` noisy copies: mean of squares less the square of the mean.
 
     What the mean gradient says is no part of it: a linear network has variance zero everywhere, however large its weights.
@@ -63,7 +64,7 @@ def vargrad(model: nn.Module, images: Tensor, targets: Tensor, options: Options)
 
 
 def _tunnelled(
-    kind: Literal["smoothgrad", "vargrad"], model: nn.Module, images: Tensor, targets: Tensor, options: Options
+    kind: Literal["smoothgrad", "vargrad"], model: nn.Module, images: Tensor, targets: Tensor, options: MethodOptions
 ) -> Tensor:
     """Mean or variance of the gradient over noisy copies: (B, C, H, W).
 
@@ -99,7 +100,7 @@ def _tunnelled(
     about="What each pixel adds to the class score on the way from several blank pictures to this one, at random points of the way.",
     source="Lundberg & Lee, A Unified Approach to Interpreting Model Predictions, NeurIPS 2017; Erion et al., Expected Gradients, 2021",
 )
-def gradient_shap(model: nn.Module, images: Tensor, targets: Tensor, options: Options) -> Map:
+def gradient_shap(model: nn.Module, images: Tensor, targets: Tensor, options: MethodOptions) -> Map:
     """Mean over draws of (x - baseline) times the gradient at a random point between them, summed over channels.
 
     The baseline of a draw is black, grey, white or the picture's blur, at random, or the one that is given. No noise is added:
@@ -129,7 +130,7 @@ def gradient_shap(model: nn.Module, images: Tensor, targets: Tensor, options: Op
     return Map(torch.cat(maps), residual=torch.cat(residuals), passes=2 * options.samples + 1 + len(kinds))
 
 
-def _blanks(options: Options) -> tuple[Baseline, ...]:
+def _blanks(options: MethodOptions) -> tuple[Baseline, ...]:
     return BASELINES if options.baseline is None else (options.baseline,)
 
 

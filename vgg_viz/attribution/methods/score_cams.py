@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.attribution.method import Map, Options, method
-from vgg_viz.attribution.methods.cam import default_layer, on_pixels, spatial
+from vgg_viz.attribution.layers import default_layer, on_pixels, spatial
+from vgg_viz.attribution.method import Map, method
+from vgg_viz.attribution.options import MethodOptions
 from vgg_viz.capture.hooks import record_activations
 from vgg_viz.capture.partial_forward import batch_size_for, forward_after, run_in_batches, work_after
 from vgg_viz.models.names import find
@@ -28,7 +29,7 @@ WIDEST = 512  # channels of a VGG's widest layer: what a plan reckons with befor
     about="Each feature map counts by how far the score falls when it is switched off: the network is asked, its gradient is not.",
     source="Desai & Ramaswamy, Ablation-CAM: Visual Explanations for Deep CNNs via Gradient-free Localization, WACV 2020",
 )
-def ablation_cam(model: nn.Module, images: Tensor, targets: Tensor, options: Options) -> Map:
+def ablation_cam(model: nn.Module, images: Tensor, targets: Tensor, options: MethodOptions) -> Map:
     """relu(sum over channels of w A), w = score minus score with that channel set to zero.
 
     The paper divides w by the score, a factor common to all channels that turns the map's sign where the score is below zero and
@@ -67,7 +68,7 @@ def ablation_cam(model: nn.Module, images: Tensor, targets: Tensor, options: Opt
     about="Each feature map counts by the score of the picture that it lets through: what lies in the dark of the map is black.",
     source="Wang et al., Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks, CVPR workshop 2020",
 )
-def score_cam(model: nn.Module, images: Tensor, targets: Tensor, options: Options) -> Map:
+def score_cam(model: nn.Module, images: Tensor, targets: Tensor, options: MethodOptions) -> Map:
     """relu(sum over channels of w A), w = softmax over channels of the score of the picture times the channel's mask.
 
     A mask is the channel's map on the picture, stretched to 0 and 1; a flat channel has none and no weight. The paper subtracts the
@@ -85,7 +86,7 @@ def score_cam(model: nn.Module, images: Tensor, targets: Tensor, options: Option
         def seen(these: slice, placed: Tensor = placed, picture: Tensor = picture) -> Tensor:
             return (placed[these, None] * picture).contiguous(memory_format=torch.channels_last)
 
-        found.append(_weighed(run_in_batches(model, seen, len(masks), options.batch), target, maps, kept))
+        found.append(_weighed(run_in_batches(model, seen, len(masks), options.batch_size), target, maps, kept))
     passes = 1 + min(said[layer].shape[1], options.masks)
     return Map(torch.stack(found), layer=layer, passes=passes, signed=False)
 
@@ -103,7 +104,7 @@ def score_cam(model: nn.Module, images: Tensor, targets: Tensor, options: Option
     about="Score-CAM whose masks darken the layer's own maps instead of the picture, so that only what follows must be run.",
     source="After Wang et al., Score-CAM, CVPR workshop 2020; masks on the layer instead of the picture: this package, 2026",
 )
-def layer_score_cam(model: nn.Module, images: Tensor, targets: Tensor, options: Options) -> Map:
+def layer_score_cam(model: nn.Module, images: Tensor, targets: Tensor, options: MethodOptions) -> Map:
     """As `score_cam`, with every channel of the layer multiplied by the mask of one: the same question, asked one floor up.
 
     Not the paper's map: what the lower layers make of a mask's edges is not in it.
@@ -142,15 +143,15 @@ def _weighed(scores: Tensor, target: Tensor, maps: Tensor, kept: Tensor) -> Tens
     return torch.einsum("c,chw->hw", weights, maps[kept].float()).relu()
 
 
-def _layer(model: nn.Module, images: Tensor, options: Options) -> str:
+def _layer(model: nn.Module, images: Tensor, options: MethodOptions) -> str:
     return spatial(model, options.layer or default_layer(model, images)).name
 
 
-def _planned(model: nn.Module, options: Options, side: int) -> str:
+def _planned(model: nn.Module, options: MethodOptions, side: int) -> str:
     return options.layer or default_layer(model, torch.empty(1, 3, side, side, device="meta"))
 
 
-def _channels(model: nn.Module, options: Options, side: int) -> int:
+def _channels(model: nn.Module, options: MethodOptions, side: int) -> int:
     """Channels of the layer: those of the last convolution up to it."""
     top, width = find(model, _planned(model, options, side)).name, 0
     for layer in layers_of(model):
@@ -160,6 +161,6 @@ def _channels(model: nn.Module, options: Options, side: int) -> int:
     return width
 
 
-def _resumes(model: nn.Module, options: Options, side: int) -> float:
+def _resumes(model: nn.Module, options: MethodOptions, side: int) -> float:
     """A forward pass, and for each channel what follows the layer."""
     return 1 + _channels(model, options, side) * work_after(model, _planned(model, options, side), side)

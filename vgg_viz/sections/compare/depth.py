@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from vgg_viz.attribution.methods.cam import after_relu
+from vgg_viz.attribution.layers import after_relu
 from vgg_viz.attribution.single_pass import grad_cam_all_layers
 from vgg_viz.capture.hooks import centre_logits
 from vgg_viz.data.annotations import where_word

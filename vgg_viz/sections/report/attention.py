@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vgg_viz.attribution import methods
-from vgg_viz.attribution.methods.cam import after_relu, choose_layer
+from vgg_viz.attribution.layers import after_relu, choose_layer
 from vgg_viz.attribution.single_pass import SHARED
 from vgg_viz.data.annotations import true_line
 from vgg_viz.figures.attention import Row, methods_side_by_side

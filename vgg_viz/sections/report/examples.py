@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vgg_viz.attribution.methods.cam import after_relu, choose_layer
+from vgg_viz.attribution.layers import after_relu, choose_layer
 from vgg_viz.attribution.single_pass import grad_cam_all_layers
 from vgg_viz.data.annotations import object_area, truth_kind, where_word
 from vgg_viz.gallery.sections import section
