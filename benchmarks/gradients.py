@@ -22,7 +22,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.attribution import attribute, methods
+from vgg_viz.attribution import Options, attribute, methods
 from vgg_viz.capture.hooks import eval_mode, frozen
 from vgg_viz.models.build import build
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from loose_options import evidence
 from test_capture import same, state_of
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,7 +14,6 @@ from vgg_viz.attribution import Map, attribute, method
 from vgg_viz.attribution.method import METHODS
 from vgg_viz.capture.hooks import activations
 from vgg_viz.faithfulness.baseline_maps import blur_matched
-from vgg_viz.faithfulness.evaluate import evidence
 from vgg_viz.faithfulness.maps import Asker
 from vgg_viz.faithfulness.pointing import controls_for, pointing_of
 from vgg_viz.faithfulness.randomisation import cascading, levels_of

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from loose_options import evidence
 from PIL import Image
 from telling import tells
 from torch import nn
@@ -18,7 +19,6 @@ from vgg_viz.cli import main
 from vgg_viz.data.annotations import Truth, object_area, stacked, true_line, truth_kind, where_word
 from vgg_viz.data.folder import open_folder, read_folder
 from vgg_viz.data.shape_files import write
-from vgg_viz.faithfulness.evaluate import evidence
 from vgg_viz.faithfulness.pointing import THRESHOLDS, best_box_iou, controls_for, pointing_of
 from vgg_viz.maths.images import encode_png
 from vgg_viz.maths.metrics import best_threshold_iou, mass_inside, pointing_hits

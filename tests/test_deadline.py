@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from loose_options import evidence
 from test_report import trained
 
 from vgg_viz.api import report
@@ -19,7 +20,6 @@ from vgg_viz.attribution.single_pass import SHARED
 from vgg_viz.cli import main
 from vgg_viz.commands.output import landed
 from vgg_viz.errors import InputRefused
-from vgg_viz.faithfulness.evaluate import evidence
 from vgg_viz.gallery import build as builder
 from vgg_viz.gallery.sections import Section
 from vgg_viz.models.build import build

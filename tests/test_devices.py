@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from loose_options import attribute
+from loose_options import attribute, evidence
 from serving import picture
 from stand_in_device import DEVICE, stand_in
 from torch.nn import functional as F
@@ -21,7 +21,6 @@ from vgg_viz.capture.hooks import activations
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.cli import main
 from vgg_viz.data import shapes
-from vgg_viz.faithfulness.evaluate import evidence
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.notebook import plot_activations, plot_attribution

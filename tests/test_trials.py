@@ -11,7 +11,7 @@ from telling import tells
 from viewer_data import unpacked
 
 from vgg_viz.attribution import methods
-from vgg_viz.faithfulness.evaluate import Evidence
+from vgg_viz.faithfulness.records import FaithfulnessResult
 from vgg_viz.faithfulness.verdict import Check, Measure
 from vgg_viz.gallery.sections import SECTIONS
 from vgg_viz.records import Finding
@@ -19,13 +19,13 @@ from vgg_viz.sections.report.faithfulness import exhibits, finding
 from vgg_viz.studies.faithfulness import ranked, tried
 
 
-def one(method: str, verdict: str, *, weak: int = 0, upper: float = 0.3) -> Evidence:
+def one(method: str, verdict: str, *, weak: int = 0, upper: float = 0.3) -> FaithfulnessResult:
     checks = [Check("road", verdict, "text", "brief"), *[Check("pictures", "weak", "text", "brief")] * weak]
     controls = {"centre": 0.4, "edge": 0.2, "random": 0.1, "blur-matched": 0.05}
     ahead = {name: (0.5 - value, 0.4 - value, 0.6 - value) for name, value in controls.items()}
     measures = tuple(Measure(n, "probability", 16, 0.5, (0.4, 0.6), controls, ahead) for n in ("insertion", "road"))
     lines = dict.fromkeys(("map", *controls), (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.1))
-    return Evidence(
+    return FaithfulnessResult(
         method=method,
         completeness=None,
         explained=0.9,

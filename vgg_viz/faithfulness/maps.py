@@ -22,7 +22,7 @@ class Asker:
 
     options   of all methods; each is asked by those that it reads
     layer     of layered methods; None: the network has none to look at
-    names     of all methods on trial: those of one pass are made together
+    names     of all methods that are tested: those of one pass are made together
     """
 
     model: nn.Module
@@ -69,7 +69,7 @@ class Asker:
         return self.kept[occasion, method]
 
     def _joined(self, images: Tensor, targets: Tensor, occasion: str) -> Attribution:
-        """Guided Grad-CAM out of its two factors, which are on trial themselves: no pass of its own."""
+        """Guided Grad-CAM out of its two factors, which are tested themselves: no pass of its own."""
         lines = self.maps("guided_backprop", images, targets, occasion)
         cam = self.maps("grad_cam", images, targets, occasion)
         warm = on_pixels(self.model, cam.layer, cam.values.clamp(min=0), images.shape[-2:])

@@ -1,4 +1,4 @@
-"""How much each method is asked in the trials: bounded by passes, not by the clock, so that a verdict is the same on every machine."""
+"""How much each method is asked in the tests: bounded by passes, not by the clock, so that a verdict is the same on every machine."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from vgg_viz.attribution.single_pass import SHARED
 from vgg_viz.faithfulness.grid import QUARTERS
+from vgg_viz.faithfulness.records import FaithfulnessRequest
 from vgg_viz.faithfulness.verdict import FEWEST
 
 EXPENSIVE_PASSES = (
-    20  # passes a map; a dearer method meets three levels of the cascade: the top layer, the upper half, all
+    20  # passes a map; a more expensive method meets three levels of the cascade: the top layer, the upper half, all
 )
 
 
@@ -24,32 +25,27 @@ class Plan:
     grids: int
 
 
-def planned(
-    cost: float,
-    pictures: int,
-    compared: int,
-    draws: int,
-    stages: Sequence[int],
-    grids: int,
-    most: int | None,
-    least: int,
-    there: bool,
-) -> Plan:
-    """The plan of a method whose map costs `cost` passes.
+def planned(request: FaithfulnessRequest, cost: float, pictures: int, stages: Sequence[int], *, there: bool) -> Plan:
+    """How much one method is asked.
 
-    pictures  that there are; compared: of them at most to be asked again, with `draws` of noise, at these `stages` of the cascade
-    most      passes for either kind of question, or None; least: pictures asked again whatever that says
-    there     the maps of all pictures exist already
+    Args:
+        request: The limits: pictures to compare, draws of noise, grids, passes.
+        cost: Passes of one of its maps.
+        pictures: That there are.
+        stages: Of the cascade at which its maps are drawn.
+        there: The maps of all pictures exist already.
     """
 
     def afforded(count: int, price: float, least: int) -> int:
+        most = request.most_passes
         return count if most is None else max(min(least, count), min(count, int(most / price)))
 
     count = pictures if there else afforded(pictures, cost, FEWEST)
-    again = afforded(min(compared, count), cost * (len(stages) + 1 + draws), least)
-    if again < min(FEWEST, compared, count):
+    again = afforded(min(request.compared, count), cost * (len(stages) + 1 + request.draws), request.least)
+    if again < min(FEWEST, request.compared, count):
         again = 0  # one picture or two would only look like an answer
-    return Plan(count, again, tuple(stages), afforded(grids * QUARTERS, cost, least) // QUARTERS)
+    grids = afforded(request.grids * QUARTERS, cost, request.least) // QUARTERS
+    return Plan(count, again, tuple(stages), grids)
 
 
 def half(levels: int) -> int:

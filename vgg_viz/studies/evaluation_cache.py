@@ -12,7 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from vgg_viz.atomic import whole_file
 from vgg_viz.errors import MapRefused
-from vgg_viz.faithfulness.evaluate import Evidence
+from vgg_viz.faithfulness.records import FaithfulnessResult
 from vgg_viz.plain_json import json_text, plain
 from vgg_viz.safe_reading import read_json
 
@@ -20,8 +20,12 @@ FILE = "trials.json"
 
 
 def cached(
-    folder: Path | None, key: Mapping[str, Any], hold: Callable[[], tuple[Evidence, ...]], *, whole: int | None = None
-) -> tuple[Evidence, ...]:
+    folder: Path | None,
+    key: Mapping[str, Any],
+    hold: Callable[[], tuple[FaithfulnessResult, ...]],
+    *,
+    whole: int | None = None,
+) -> tuple[FaithfulnessResult, ...]:
     """The trials as `folder` tells them, where they were held under the very same `key`; else held now, and written down.
 
     key     all that they depend on, as plain values
@@ -34,7 +38,7 @@ def cached(
         try:
             told = read_json(folder / FILE, {"key": (dict,), "found": (list,)})
             if told["key"] == wanted:
-                return tuple(decoded(Evidence, one) for one in told["found"])
+                return tuple(decoded(FaithfulnessResult, one) for one in told["found"])
         except (MapRefused, ValueError):
             pass  # damaged, or of another version: held again and written over
     found = hold()

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from vgg_viz.attribution import methods
+from vgg_viz.attribution import Options, methods
 from vgg_viz.attribution.layers import default_layer
 from vgg_viz.attribution.single_pass import SHARED
 from vgg_viz.faithfulness.deletion import SHARES
-from vgg_viz.faithfulness.evaluate import Evidence, evidence
+from vgg_viz.faithfulness.evaluate import evaluate_methods
+from vgg_viz.faithfulness.records import FaithfulnessRequest, FaithfulnessResult
 from vgg_viz.faithfulness.verdict import FEWEST
 from vgg_viz.records import Attribution, Batch
 from vgg_viz.studies.evaluation_cache import cached
@@ -30,7 +31,7 @@ SPARING: dict[str, Any] = {"levels": 1, "draws": 1, "shares": (0.0, 0.25, 1.0), 
 ORDER = ("passes", "weak", "fails")
 
 
-def tried(subject: Subject, looked: Looked) -> tuple[Evidence, ...]:
+def tried(subject: Subject, looked: Looked) -> tuple[FaithfulnessResult, ...]:
     """The methods put to the test on this checkpoint, the most credible first; nothing where the preset leaves that out."""
     if not subject.preset.trust:
         return ()
@@ -56,22 +57,26 @@ def tried(subject: Subject, looked: Looked) -> tuple[Evidence, ...]:
         passes = sum(passes_of(subject.maps.passes(name, part.images.shape[-1]), len(part), extent) for name in names)
         return deadline is None or deadline.allows_trials([methods()[name].title for name in names], passes)
 
-    def hold() -> tuple[Evidence, ...]:
-        return evidence(
-            subject.model,
-            part.images.to(subject.device),
-            names=subject.preset.methods,
+    def hold() -> tuple[FaithfulnessResult, ...]:
+        limits = {name: value for name, value in extent.items() if name not in ("window", "stride")}
+        request = FaithfulnessRequest(
+            methods=subject.preset.methods,
+            options=Options(
+                seed=subject.seed,
+                steps=subject.preset.steps,
+                samples=subject.preset.samples,
+                masks=subject.preset.masks,
+                window=extent.get("window"),
+                stride=extent.get("stride"),
+            ),
             labels=part.labels,
             masks=part.masks,
             boxed=part.boxed,
-            seed=subject.seed,
-            steps=subject.preset.steps,
-            samples=subject.preset.samples,
-            random_masks=subject.preset.masks,
             affords=affords if deadline else None,
             made=_made(subject, looked, places) if large else None,
-            **extent,
+            **limits,
         )
+        return evaluate_methods(subject.model, part.images.to(subject.device), request)
 
     key = {
         "methods": subject.preset.methods,
@@ -89,7 +94,7 @@ def tried(subject: Subject, looked: Looked) -> tuple[Evidence, ...]:
 
 
 def passes_of(cost: float, pictures: int, extent: Mapping[str, Any]) -> float:
-    """Passes of the network that the trial of a method takes, whose map costs `cost`; `extent` as keywords of `evidence`.
+    """Passes of the network that the tests of a method take, whose map costs `cost`; `extent` as fields of `FaithfulnessRequest`.
 
     Its maps (of all pictures, and of those that are compared for the runner-up, under noise and with random weights), and the
     pictures with parts gone or back in the order of the map and of its blur-matched control.
@@ -127,10 +132,10 @@ def _made(subject: Subject, looked: Looked, places: list[int]) -> Callable[[str]
     return made
 
 
-def ranked(found: Sequence[Evidence]) -> list[Evidence]:
+def ranked(found: Sequence[FaithfulnessResult]) -> list[FaithfulnessResult]:
     """The most credible first: by verdict, then by how many checks failed, then by how many were weak; else as they came."""
 
-    def doubts(one: Evidence) -> tuple[int, int, int]:
+    def doubts(one: FaithfulnessResult) -> tuple[int, int, int]:
         verdicts = [check.verdict for check in one.checks]
         return ORDER.index(one.verdict), verdicts.count("fails"), verdicts.count("weak")
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from vgg_viz.attribution import methods
 from vgg_viz.faithfulness.baseline_maps import CONTROLS
-from vgg_viz.faithfulness.evaluate import Evidence
+from vgg_viz.faithfulness.records import FaithfulnessResult
 from vgg_viz.faithfulness.verdict import (
     COMPLETENESS,
     DISCRIMINATION,
@@ -27,7 +27,7 @@ from vgg_viz.studies.faithfulness import ORDER
 LINES = 5  # methods in the figure of curves, as many as there are colours: the most credible, and the least
 
 
-def finding(found: Sequence[Evidence]) -> Finding:
+def finding(found: Sequence[FaithfulnessResult]) -> Finding:
     """Which maps of this report to believe first."""
     by_verdict = {verdict: [_title(one) for one in found if one.verdict == verdict] for verdict in ORDER}
     passing, failing = by_verdict["passes"], by_verdict["fails"]
@@ -43,7 +43,7 @@ def finding(found: Sequence[Evidence]) -> Finding:
     return Finding("note" if passing else "warn", f"{text}.")
 
 
-def exhibits(found: Sequence[Evidence]) -> Iterator[Exhibit]:
+def exhibits(found: Sequence[FaithfulnessResult]) -> Iterator[Exhibit]:
     """The trials at a glance with their numbers; the reasons in words; pictures taken apart, and a network losing its weights."""
     if found:
         yield _panel(found)
@@ -54,7 +54,7 @@ def exhibits(found: Sequence[Evidence]) -> Iterator[Exhibit]:
 # ---------------------------------------------------------------- at a glance
 
 
-def _panel(found: Sequence[Evidence]) -> Exhibit:
+def _panel(found: Sequence[FaithfulnessResult]) -> Exhibit:
     passing = [_title(one) for one in found if one.verdict == "passes"]
     weak = [_title(one) for one in found if one.verdict == "weak"]
     failing = [_title(one) for one in found if one.verdict == "fails"]
@@ -131,7 +131,7 @@ def _large(columns: Collection[Criterion]) -> str:
     return f"{NUMBERS[len(told)]} should be large: {listed(told)}." if told else ""
 
 
-def _asked_on(found: Sequence[Evidence]) -> str:
+def _asked_on(found: Sequence[FaithfulnessResult]) -> str:
     """On how many pictures, and which methods were asked less because each of their maps is dear."""
     most, compared = max(one.pictures for one in found), max(one.compared for one in found)
     fewer = [_title(one) for one in found if 0 < one.compared < compared]
@@ -145,7 +145,7 @@ def _asked_on(found: Sequence[Evidence]) -> str:
     )
 
 
-def _asked(found: Sequence[Evidence]) -> dict[Criterion, Asked]:
+def _asked(found: Sequence[FaithfulnessResult]) -> dict[Criterion, Asked]:
     """The columns of the figure: those checks that some method was asked."""
     small: list[tuple[Criterion, str, str, tuple[float, float], tuple[float, float], list[float | None]]] = [
         ("completeness", "adds up", "share", COMPLETENESS, (0.0, 0.4), [one.completeness for one in found]),
@@ -197,7 +197,7 @@ def _asked(found: Sequence[Evidence]) -> dict[Criterion, Asked]:
     return columns
 
 
-def _table(found: Sequence[Evidence]) -> Table:
+def _table(found: Sequence[FaithfulnessResult]) -> Table:
     """The numbers behind the dots, under the same names: those checks that some method was asked."""
     asked = list(_asked(found).values())
     rows = [
@@ -209,7 +209,7 @@ def _table(found: Sequence[Evidence]) -> Table:
     )
 
 
-def _reasons(found: Sequence[Evidence]) -> Exhibit:
+def _reasons(found: Sequence[FaithfulnessResult]) -> Exhibit:
     """Every verdict in a sentence. Beside the numbers it would push them off the page."""
     pointed = any(one.pointing is not None for one in found)
     asked = {measure.criterion for one in found for measure in one.measures}
@@ -262,7 +262,7 @@ def _reasons(found: Sequence[Evidence]) -> Exhibit:
     )
 
 
-def _numbers(one: Evidence) -> dict[str, object]:
+def _numbers(one: FaithfulnessResult) -> dict[str, object]:
     return {
         "verdict": one.verdict,
         "reason": one.reason,
@@ -297,7 +297,7 @@ def _numbers(one: Evidence) -> dict[str, object]:
 # ---------------------------------------------------------------- curves
 
 
-def _curves(found: Sequence[Evidence]) -> Exhibit:
+def _curves(found: Sequence[FaithfulnessResult]) -> Exhibit:
     shown = list(found) if len(found) <= LINES else [*found[: LINES - 1], found[-1]]
     controls = [name for name in CONTROLS if name != "blur-matched"]
     first = max(shown, key=lambda one: one.pictures)
@@ -379,15 +379,15 @@ def _curves(found: Sequence[Evidence]) -> Exhibit:
 # ---------------------------------------------------------------- pieces
 
 
-def _title(one: Evidence) -> str:
+def _title(one: FaithfulnessResult) -> str:
     return methods()[one.method].title
 
 
-def _measure(one: Evidence, what: Criterion) -> Measure | None:
+def _measure(one: FaithfulnessResult, what: Criterion) -> Measure | None:
     return next((measure for measure in one.measures if measure.criterion == what), None)
 
 
-def _verdict(one: Evidence, what: Criterion) -> str:
+def _verdict(one: FaithfulnessResult, what: Criterion) -> str:
     return next((check.verdict for check in one.checks if check.criterion == what), "")
 
 
