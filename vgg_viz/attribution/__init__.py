@@ -9,6 +9,7 @@ import time
 import warnings
 from contextlib import ExitStack
 from dataclasses import replace
+from importlib import import_module
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,6 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="IProgress not found")
     import captum.attr  # noqa: F401
 
-import vgg_viz.attribution.methods  # noqa: F401 - Python binds the room's name once, here: the function below then takes it
 from vgg_viz.attribution.layers import after_relu, choose_layer, default_layer, layer_for, on_pixels
 from vgg_viz.attribution.method import METHODS, Family, Map, Method, method, pictures_at_once
 from vgg_viz.attribution.options import MethodOptions, Options, refuse_options
@@ -51,6 +51,9 @@ __all__ = [
     "parse_target",
 ]
 
+import_module(
+    "vgg_viz.attribution.methods"
+)  # Python binds that room's name once, here: the function below then takes it
 DEFAULTS = Options()
 ORDER: tuple[Family, ...] = ("gradient", "cam", "relevance", "perturbation")
 
