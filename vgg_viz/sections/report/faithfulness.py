@@ -1,9 +1,9 @@
-"""Which maps of a report to believe: what came of the trials, with the numbers that say so."""
+"""Faithfulness: which maps of a report to believe, by tests on this very checkpoint, with their numbers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from vgg_viz.attribution import methods
 from vgg_viz.faithfulness.baseline_maps import CONTROLS
@@ -20,143 +20,96 @@ from vgg_viz.faithfulness.verdict import (
     Measure,
 )
 from vgg_viz.figures.faithfulness import Asked, Curves, curves, trials
-from vgg_viz.number_text import counted, listed
-from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
+from vgg_viz.gallery.texts import Texts
+from vgg_viz.number_text import counted
+from vgg_viz.records import Column, Exhibit, Finding, Table
 from vgg_viz.studies.faithfulness import ORDER
 
+TEXTS = Texts(__name__)
+BOXED = ("box", "both")  # criteria that are measured in boxes
 LINES = 5  # methods in the figure of curves, as many as there are colours: the most credible, and the least
 
 
-def finding(found: Sequence[FaithfulnessResult]) -> Finding:
+def finding(results: Sequence[FaithfulnessResult]) -> Finding:
     """Which maps of this report to believe first."""
-    by_verdict = {verdict: [_title(one) for one in found if one.verdict == verdict] for verdict in ORDER}
-    passing, failing = by_verdict["passes"], by_verdict["fails"]
-    weak = len(by_verdict["weak"])
-    most = max((one.pictures for one in found), default=0)
-    few = f" with {counted(most, 'picture')}" if most <= FEWEST else ""
-    text = f"Of {counted(len(found), 'attribution method')} put to the test on this checkpoint{few}, {len(passing)} {'passes' if len(passing) == 1 else 'pass'} every check"
-    text += f" ({', '.join(passing)})" if passing else ""
-    text += (
-        f", {weak} {'is' if weak == 1 else 'are'} weak and {len(failing)} {'fails' if len(failing) == 1 else 'fail'}"
-        + (f" ({', '.join(failing)})" if failing else "")
+    passing, weak, failing = _by_verdict(results)
+    most = max((result.pictures for result in results), default=0)
+    text = TEXTS.say(
+        "findings.tested",
+        methods=len(results),
+        few=most <= FEWEST,
+        pictures=most,
+        passing=passing,
+        weak=weak,
+        failing=failing,
     )
-    return Finding("note" if passing else "warn", f"{text}.")
+    return Finding("note" if passing else "warn", text)
 
 
-def exhibits(found: Sequence[FaithfulnessResult]) -> Iterator[Exhibit]:
+def exhibits(results: Sequence[FaithfulnessResult]) -> Iterator[Exhibit]:
     """The trials at a glance with their numbers; the reasons in words; pictures taken apart, and a network losing its weights."""
-    if found:
-        yield _panel(found)
-        yield _reasons(found)
-        yield _curves(found)
+    if results:
+        yield _panel(results)
+        yield _reasons(results)
+        yield _curves(results)
 
 
 # ---------------------------------------------------------------- at a glance
 
 
-def _panel(found: Sequence[FaithfulnessResult]) -> Exhibit:
-    passing = [_title(one) for one in found if one.verdict == "passes"]
-    weak = [_title(one) for one in found if one.verdict == "weak"]
-    failing = [_title(one) for one in found if one.verdict == "fails"]
-    columns = _asked(found)
-    words = f"{len(passing)} of {counted(len(found), 'method')} {'passes' if len(passing) == 1 else 'pass'} every check"
-    words += f": {', '.join(passing)}" if passing else ""
-    on = _asked_on(found)
-    boxed = any(measure.criterion in BOXED for one in found for measure in one.measures)
+def _panel(results: Sequence[FaithfulnessResult]) -> Exhibit:
+    passing, weak, failing = _by_verdict(results)
+    columns = _asked(results)
+    most, compared = max(result.pictures for result in results), max(result.compared for result in results)
+    text = TEXTS.exhibit(
+        "trials",
+        methods=len(results),
+        pictures=most,
+        compared=compared,
+        fewer=[_title(result) for result in results if 0 < result.compared < compared],
+        never=[_title(result) for result in results if result.compared == 0],
+        small=TEXTS.say("phrases.small", criteria=list(columns)),
+        large=TEXTS.say("phrases.large", criteria=list(columns)),
+        passed=TEXTS.say("phrases.passed", passing=passing, methods=len(results)),
+        weak=weak,
+        failing=failing,
+        boxed=any(measure.criterion in BOXED for result in results for measure in result.measures),
+    )
     return Exhibit(
         "attention-trials",
-        "Which of these maps to believe",
-        Caption(
-            see=f"Every method put to the test on this checkpoint with {on}, the most credible on top. "
-            f"{_small(columns)} A dot on the shaded ground passes, one beyond the dashed line fails. {_large(columns)} Lines are 95 % intervals over pictures.",
-            read=f"{words}. "
-            + (
-                f"{listed(failing)} {'fails' if len(failing) == 1 else 'fail'}: do not take {'this map' if len(failing) == 1 else 'these maps'} for evidence. "
-                if failing
-                else ""
-            )
-            + (f"{listed(weak)} {'is' if len(weak) == 1 else 'are'} weak: a hint beside others. " if weak else "")
-            + "The coloured tick is the control that matters: a map of the same values and the same blur whose places mean nothing. What is not clearly to the right of it is luck. "
-            "Grey ticks are a spot in the centre, the picture's edges, and smooth noise.",
-            cannot="The verdict is that of the worst check, and its limits are this package's conventions; the numbers are what was measured. A few pictures give a hint, not a proof, "
-            "and a method that passes can still mislead on a single picture. "
-            + (
-                "A box holds background beside the object: what lies in it flatters every map, and the controls as much. "
-                if boxed
-                else ""
-            )
-            + "Grad-CAM and its kin are tried before their ReLU cuts off what is negative.",
-        ),
-        alt=f"Dot plot of {counted(len(found), 'attribution method')} and their checks: {words}"
-        + (f"; {listed(failing)} {'fails' if len(failing) == 1 else 'fail'}." if failing else "."),
+        text.title,
+        text.caption,
+        text.alt,
         figure=trials(
-            [_title(one) for one in found],
-            [one.verdict for one in found],
+            [_title(result) for result in results],
+            [result.verdict for result in results],
             list(columns.values()),
-            title=f"{counted(len(found), 'method')} on trial on this checkpoint",
+            title=f"{counted(len(results), 'method')} on trial on this checkpoint",
         ),
-        table=_table(found),
-        numbers={one.method: _numbers(one) for one in found},
+        table=_table(results),
+        numbers={result.method: _numbers(result) for result in results},
     )
 
 
-SMALL: Mapping[Criterion, str] = {
-    "completeness": "how far the map adds up to something else than it promises",
-    "upper": "how alike it stays when the upper half of the network's weights is noise",
-    "everything": "how alike it stays when all of its weights are noise",
-    "discrimination": "how alike it is for the runner-up class",
-    "sensitivity": "how much noise that nobody sees changes it",
-}
-LARGE: Mapping[Criterion, str] = {
-    "insertion": "the network's probability when the marked places come first and not last (insertion less deletion)",
-    "road": "the same with the missing places filled in from their neighbours (ROAD)",
-    "object": "how much of the map lies on the object's mask",
-    "box": "how much of the map lies in the object's box",
-    "both": "how much of the map lies on the object's mask or, where there is none, in its box",
-    "quarter": "of four pictures tiled into one, how much of a class's map lies in its own quarter",
-}
-BOXED = ("box", "both")
-NUMBERS = ("", "One thing", "Two things", "Three things", "Four things", "Five things")
-
-
-def _small(columns: Collection[Criterion]) -> str:
-    """What should be small, of what was asked."""
-    told = [SMALL[what] for what in columns if what in SMALL]
-    return f"{NUMBERS[len(told)]} should be small: {'; '.join(told)}." if told else ""
-
-
-def _large(columns: Collection[Criterion]) -> str:
-    """What should be large, of what was asked."""
-    told = [LARGE[what] for what in columns if what in LARGE]
-    return f"{NUMBERS[len(told)]} should be large: {listed(told)}." if told else ""
-
-
-def _asked_on(found: Sequence[FaithfulnessResult]) -> str:
-    """On how many pictures, and which methods were asked less because each of their maps is dear."""
-    most, compared = max(one.pictures for one in found), max(one.compared for one in found)
-    fewer = [_title(one) for one in found if 0 < one.compared < compared]
-    never = [_title(one) for one in found if one.compared == 0]
-    dear = [f"{listed(fewer)}: fewer, each map being dear"] if fewer else []
-    dear += [f"{listed(never)}: none, each map being too dear"] if never else []
-    if compared == most and not dear:
-        return counted(most, "picture")
-    return f"{counted(most, 'picture')}, for other classes, noise and random networks {compared} of them" + (
-        f" ({'; '.join(dear)})" if dear else ""
-    )
-
-
-def _asked(found: Sequence[FaithfulnessResult]) -> dict[Criterion, Asked]:
+def _asked(results: Sequence[FaithfulnessResult]) -> dict[Criterion, Asked]:
     """The columns of the figure: those checks that some method was asked."""
     small: list[tuple[Criterion, str, str, tuple[float, float], tuple[float, float], list[float | None]]] = [
-        ("completeness", "adds up", "share", COMPLETENESS, (0.0, 0.4), [one.completeness for one in found]),
-        ("upper", "upper half random", "rank corr.", RANDOMISED, (0.0, 1.0), [one.randomised_upper for one in found]),
+        ("completeness", "adds up", "share", COMPLETENESS, (0.0, 0.4), [result.completeness for result in results]),
+        (
+            "upper",
+            "upper half random",
+            "rank corr.",
+            RANDOMISED,
+            (0.0, 1.0),
+            [result.randomised_upper for result in results],
+        ),
         (
             "everything",
             "all weights random",
             "rank corr.",
             RANDOMISED,
             (0.0, 1.0),
-            [one.randomised_all for one in found],
+            [result.randomised_all for result in results],
         ),
         (
             "discrimination",
@@ -164,19 +117,24 @@ def _asked(found: Sequence[FaithfulnessResult]) -> dict[Criterion, Asked]:
             "rank corr.",
             DISCRIMINATION,
             (0.0, 1.0),
-            [one.discrimination for one in found],
+            [result.discrimination for result in results],
         ),
-        ("sensitivity", "small noise", "share", SENSITIVITY, (0.0, 1.5), [one.sensitivity for one in found]),
+        ("sensitivity", "small noise", "share", SENSITIVITY, (0.0, 1.5), [result.sensitivity for result in results]),
     ]
     columns = {
         what: Asked(
-            title, unit, [_nan(value) for value in values], [_verdict(one, what) for one in found], span, limits=limits
+            title,
+            unit,
+            [_nan(value) for value in values],
+            [_verdict(result, what) for result in results],
+            span,
+            limits=limits,
         )
         for what, title, unit, limits, span, values in small
         if any(value is not None for value in values)
     }
-    for what in dict.fromkeys(measure.criterion for one in found for measure in one.measures):
-        held = [_measure(one, what) for one in found]
+    for what in dict.fromkeys(measure.criterion for result in results for measure in result.measures):
+        held = [_measure(result, what) for result in results]
         values = [math.nan if m is None else m.value for m in held]
         controls = {
             control: [math.nan if m is None else m.controls.get(control, math.nan) for m in held]
@@ -188,7 +146,7 @@ def _asked(found: Sequence[FaithfulnessResult]) -> dict[Criterion, Asked]:
             NAMES[what],
             held[0].unit if held[0] else "",
             values,
-            [_verdict(one, what) for one in found],
+            [_verdict(result, what) for result in results],
             span,
             controls=controls,
             lows=[math.nan if m is None else m.interval[0] for m in held],
@@ -197,11 +155,12 @@ def _asked(found: Sequence[FaithfulnessResult]) -> dict[Criterion, Asked]:
     return columns
 
 
-def _table(found: Sequence[FaithfulnessResult]) -> Table:
+def _table(results: Sequence[FaithfulnessResult]) -> Table:
     """The numbers behind the dots, under the same names: those checks that some method was asked."""
-    asked = list(_asked(found).values())
+    asked = list(_asked(results).values())
     rows = [
-        (_title(one), one.verdict, *(_rounded(column.values[row]) for column in asked)) for row, one in enumerate(found)
+        (_title(result), result.verdict, *(_rounded(column.values[row]) for column in asked))
+        for row, result in enumerate(results)
     ]
     return Table(
         (Column("method"), Column("verdict"), *(Column(column.title, column.unit, True) for column in asked)),
@@ -209,87 +168,74 @@ def _table(found: Sequence[FaithfulnessResult]) -> Table:
     )
 
 
-def _reasons(found: Sequence[FaithfulnessResult]) -> Exhibit:
+def _reasons(results: Sequence[FaithfulnessResult]) -> Exhibit:
     """Every verdict in a sentence. Beside the numbers it would push them off the page."""
-    pointed = any(one.pointing is not None for one in found)
-    asked = {measure.criterion for one in found for measure in one.measures}
+    pointed = any(result.pointing is not None for result in results)
+    asked = {measure.criterion for result in results for measure in result.measures}
     boxed = not asked.isdisjoint(BOXED)
     place = "in the box" if "box" in asked else "on the object"
     beside = (
         *((Column(f"peak {place}", "%", True), Column("best overlap", "IoU", True)) if pointed else ()),
         *((Column("best box", "IoU", True),) if boxed else ()),
     )
+    text = TEXTS.exhibit("verdicts", pointed=pointed, in_box="box" in asked, boxed=boxed, methods=len(results))
     return Exhibit(
         "attention-verdicts",
-        "Why these verdicts",
-        Caption(
-            see="The reason for each verdict, and what no verdict rests on: which share of the logit the map adds up to"
-            + (
-                f", how often its peak lies {place}, and its overlap with the {'box' if boxed else 'mask'} at the best threshold"
-                if pointed
-                else ""
-            )
-            + (
-                "; best box: the overlap of the box around the map's largest piece with the true one."
-                if pointed and boxed
-                else "."
-            ),
-            read="A method that passes lists all that it was asked; another one what went worst, and what would have passed.",
-            cannot="These are means over pictures, and say nothing sure about a single one.",
-        ),
-        alt=f"Table of {counted(len(found), 'method')} with verdict and reason.",
+        text.title,
+        text.caption,
+        text.alt,
         table=Table(
             (Column("method"), Column("verdict"), Column("why"), Column("logit explained", "share", True), *beside),
             tuple(
                 (
-                    _title(one),
-                    one.verdict,
-                    one.reason,
-                    _rounded(one.explained),
+                    _title(result),
+                    result.verdict,
+                    result.reason,
+                    _rounded(result.explained),
                     *(
                         (
-                            _percent(one.pointing.hit_rate if one.pointing else None),
-                            _rounded(one.pointing.iou if one.pointing else None),
+                            _percent(result.pointing.hit_rate if result.pointing else None),
+                            _rounded(result.pointing.iou if result.pointing else None),
                         )
                         if pointed
                         else ()
                     ),
-                    *((_rounded(one.pointing.box_iou if one.pointing else None),) if boxed else ()),
+                    *((_rounded(result.pointing.box_iou if result.pointing else None),) if boxed else ()),
                 )
-                for one in found
+                for result in results
             ),
         ),
     )
 
 
-def _numbers(one: FaithfulnessResult) -> dict[str, object]:
+def _numbers(result: FaithfulnessResult) -> dict[str, object]:
     return {
-        "verdict": one.verdict,
-        "reason": one.reason,
-        "pictures": one.pictures,
-        "compared": one.compared,
-        "completeness": one.completeness,
-        "explained": one.explained,
-        "discrimination": one.discrimination,
-        "randomised_top": one.randomised_top,
-        "randomised_upper": one.randomised_upper,
-        "randomised_all": one.randomised_all,
-        "sensitivity": one.sensitivity,
-        "checks": {check.name: check.verdict for check in one.checks},
+        "verdict": result.verdict,
+        "reason": result.reason,
+        "pictures": result.pictures,
+        "compared": result.compared,
+        "completeness": result.completeness,
+        "explained": result.explained,
+        "discrimination": result.discrimination,
+        "randomised_top": result.randomised_top,
+        "randomised_upper": result.randomised_upper,
+        "randomised_all": result.randomised_all,
+        "sensitivity": result.sensitivity,
+        "checks": {check.name: check.verdict for check in result.checks},
         "measures": {
             m.name: {
                 "value": _rounded(m.value),
                 "interval": _interval(m.interval),
                 "ahead_of": {name: _interval(ahead) for name, ahead in m.ahead.items()},
             }
-            for m in one.measures
+            for m in result.measures
         },
-        "pointing": None if one.pointing is None else _rounded(one.pointing.hit_rate),
-        "iou": None if one.pointing is None else _rounded(one.pointing.iou),
+        "pointing": None if result.pointing is None else _rounded(result.pointing.hit_rate),
+        "iou": None if result.pointing is None else _rounded(result.pointing.iou),
         **(
             {}
-            if one.pointing is None or math.isnan(one.pointing.box_iou)
-            else {"box_iou": _rounded(one.pointing.box_iou)}
+            if result.pointing is None or math.isnan(result.pointing.box_iou)
+            else {"box_iou": _rounded(result.pointing.box_iou)}
         ),
     }
 
@@ -297,42 +243,32 @@ def _numbers(one: FaithfulnessResult) -> dict[str, object]:
 # ---------------------------------------------------------------- curves
 
 
-def _curves(found: Sequence[FaithfulnessResult]) -> Exhibit:
-    shown = list(found) if len(found) <= LINES else [*found[: LINES - 1], found[-1]]
+def _curves(results: Sequence[FaithfulnessResult]) -> Exhibit:
+    shown = list(results) if len(results) <= LINES else [*results[: LINES - 1], results[-1]]
     controls = [name for name in CONTROLS if name != "blur-matched"]
-    first = max(shown, key=lambda one: one.pictures)
+    first = max(shown, key=lambda result: result.pictures)
     apart = {
         kind: {
-            **{_title(one): one.curves[kind]["map"] for one in shown},
+            **{_title(result): result.curves[kind]["map"] for result in shown},
             **{name: first.curves[kind][name] for name in controls},
         }
         for kind in ("deletion", "insertion")
     }
-    layers = [layer for layer, _ in max((one.cascade for one in found), key=len)]
+    layers = [layer for layer, _ in max((result.cascade for result in results), key=len)]
     kept = {
-        _title(one): [1.0, *(_nan(dict(one.cascade).get(layer)) for layer in layers)] for one in shown if one.cascade
+        _title(result): [1.0, *(_nan(dict(result.cascade).get(layer)) for layer in layers)]
+        for result in shown
+        if result.cascade
     }
-    gaps = {_title(one): m for one in shown if (m := _measure(one, "insertion"))}
+    gaps = {_title(result): m for result in shown if (m := _measure(result, "insertion"))}
     best = max(gaps, key=lambda name: gaps[name].value, default="")
-    words = (
-        f"{best} has the widest gap between the first two panels here, {gaps[best].value:.2f} on average; a spot in the centre has {gaps[best].controls['centre']:.2f}."
+    widest = (
+        TEXTS.say("phrases.widest", method=best, gap=gaps[best].value, centre=gaps[best].controls["centre"])
         if best
         else ""
     )
-    ends = {name: values[-1] for name, values in kept.items()}
-    most, least = (pick(ends, key=lambda name: ends[name]) if ends else "" for pick in (max, min))
-    forgot = (
-        f"With all weights random, {least} keeps {ends[least]:.2f} and {most} {ends[most]:.2f}."
-        if len(ends) > 1
-        else ""
-    )
     shares = first.shares
-    share = {0.0: "0", 0.5: "50", 1.0: "100"} if 0.5 in shares else {one: f"{100 * one:.0f}" for one in shares}
-    few = (
-        f" The pictures were asked about with {100 * shares[1]:.0f} % of them gone or back, and the network with all weights random: between these, lines are only drawn."
-        if len(shares) == 3
-        else ""
-    )
+    share = {0.0: "0", 0.5: "50", 1.0: "100"} if 0.5 in shares else {value: f"{100 * value:.0f}" for value in shares}
     marks = [layers[round(i * (len(layers) - 1) / max(1, min(len(layers), 6) - 1))] for i in range(min(len(layers), 6))]
     panels = [
         Curves("Marked places go", "of the picture gone [%]", shares, share, apart["deletion"]),
@@ -345,19 +281,19 @@ def _curves(found: Sequence[FaithfulnessResult]) -> Exhibit:
             kept,
         ),
     ]
+    text = TEXTS.exhibit(
+        "curves",
+        best=LINES - 1 if len(shown) < len(results) else 0,
+        shares=shares,
+        widest=widest,
+        forgotten=_forgotten(kept),
+        lines=len(shown),
+    )
     return Exhibit(
         "attention-curves",
-        "Pictures taken apart, a network that forgets",
-        Caption(
-            see=f"{f'The {LINES - 1} most credible methods and the least credible one' if len(shown) < len(found) else 'All methods'}. Left: the network's mean probability for its answer while the tiles that a map marks most are painted in the picture's mean "
-            "colour. Middle: they come back first, onto a blurred picture. Right: the network's layers are filled with noise from the top down, each as loud as before; the height is the "
-            f"rank correlation of the map's magnitudes with those for the trained network.{few} Grey and dashed: maps that know nothing of the network.",
-            read=f"A good map makes the left line fall early and the middle one rise early. {words} A map that explains the network must change when the network forgets. {forgot} A line "
-            "that stays high belongs to a method that draws the picture rather than the network.",
-            cannot="A picture with holes is a kind of picture that the network never saw: part of what happens is surprise. ROAD, in the table above, fills holes in from their surroundings for "
-            "that reason, and still favours blurred maps. Where a picture is empty but for its object, every map has to lie there, whatever the weights.",
-        ),
-        alt=f"Three line charts for {counted(len(shown), 'method')}: probability while tiles are removed, while they come back, and likeness while layers are randomised. {words} {forgot}",
+        text.title,
+        text.caption,
+        text.alt,
         figure=curves(
             panels,
             dull=controls,
@@ -376,19 +312,33 @@ def _curves(found: Sequence[FaithfulnessResult]) -> Exhibit:
     )
 
 
+def _forgotten(kept: dict[str, list[float]]) -> str:
+    """How alike maps stay when all weights are random, of the method that keeps most and the one that keeps least."""
+    ends = {name: values[-1] for name, values in kept.items()}
+    if len(ends) < 2:
+        return ""
+    most, least = (pick(ends, key=lambda name: ends[name]) for pick in (max, min))
+    return TEXTS.say("phrases.forgotten", least=least, least_rank=ends[least], most=most, most_rank=ends[most])
+
+
 # ---------------------------------------------------------------- pieces
 
 
-def _title(one: FaithfulnessResult) -> str:
-    return methods()[one.method].title
+def _by_verdict(results: Sequence[FaithfulnessResult]) -> tuple[list[str], ...]:
+    """The titles of the methods that pass, that are weak and that fail."""
+    return tuple([_title(result) for result in results if result.verdict == verdict] for verdict in ORDER)
 
 
-def _measure(one: FaithfulnessResult, what: Criterion) -> Measure | None:
-    return next((measure for measure in one.measures if measure.criterion == what), None)
+def _title(result: FaithfulnessResult) -> str:
+    return methods()[result.method].title
 
 
-def _verdict(one: FaithfulnessResult, what: Criterion) -> str:
-    return next((check.verdict for check in one.checks if check.criterion == what), "")
+def _measure(result: FaithfulnessResult, what: Criterion) -> Measure | None:
+    return next((measure for measure in result.measures if measure.criterion == what), None)
+
+
+def _verdict(result: FaithfulnessResult, what: Criterion) -> str:
+    return next((check.verdict for check in result.checks if check.criterion == what), "")
 
 
 def _nan(value: float | None) -> float:
