@@ -62,7 +62,7 @@ def _untrained(layers: Sequence[LayerForensics]) -> Iterator[str]:
     if untouched:
         every = len(untouched) == len(layers)
         yield TEXTS.say("faults.untouched", every=every, count=len(untouched), names=_names(untouched))
-    barely_moved = [layer.name for layer in layers if layer.verdict == "barely moved"]
+    barely_moved = [layer.name for layer in layers if layer.verdict not in ("untouched", "trained")]
     if barely_moved:
         every = len(barely_moved) == len(layers)
         yield TEXTS.say("faults.barely_moved", every=every, count=len(barely_moved), names=_names(barely_moved))
