@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from audit_zoo import ZOOS, Animal, animals, audited_shortcut, reliance, sample, trained
 
-from vgg_viz.data.cache import painted
+from vgg_viz.data.cache import paint_labelled
 from vgg_viz.data.shapes import CLASSES
 from vgg_viz.data.shortcuts import KINDS, region
 from vgg_viz.maths.metrics import wilson_interval
@@ -33,7 +33,7 @@ from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.records import Batch
 from vgg_viz.shortcuts.findings import audit
-from vgg_viz.shortcuts.region import overlap
+from vgg_viz.shortcuts.region import patch_overlap
 from vgg_viz.shortcuts.region_text import PLANTED
 
 USES = 0.10  # share of other classes' pictures that the true mark turns, from which a network is a user
@@ -59,7 +59,7 @@ def audited(animal: Animal, path: Path, objects: str) -> dict[str, Any]:
     model = build(load(path))
     side = model.architecture.image_side
     shortcut = audited_shortcut(animal.shortcut) if animal.shortcut else None
-    batch = painted(PICTURES, seed=animal.seed, split="test", side=side, shortcut=shortcut).as_batch()
+    batch = paint_labelled(PICTURES, seed=animal.seed, split="test", side=side, shortcut=shortcut).as_batch()
     started = time.process_time()
     seen = audit(model, {"with": batch, "boxes": boxed(batch)}.get(objects, replace(batch, masks=None)))
     spent = time.process_time() - started
@@ -102,7 +102,7 @@ def placed(box: Sequence[int] | None, told: dict[str, Any]) -> bool:
         return True
     true = told["box"]
     shared = max(0, min(box[2], true[2]) - max(box[0], true[0])) * max(0, min(box[3], true[3]) - max(box[1], true[1]))
-    return overlap(tuple(box), tuple(true)) >= 0.25 or shared >= 0.8 * (box[2] - box[0]) * (box[3] - box[1])
+    return patch_overlap(tuple(box), tuple(true)) >= 0.25 or shared >= 0.8 * (box[2] - box[0]) * (box[3] - box[1])
 
 
 def table(results: Sequence[dict[str, Any]]) -> None:

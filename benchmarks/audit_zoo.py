@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from vgg_viz.capture.predict import predict_logits
-from vgg_viz.data.cache import painted, statistics
+from vgg_viz.data.cache import paint_labelled, statistics
 from vgg_viz.data.shapes import CLASSES, draw
 from vgg_viz.data.shortcuts import KINDS, Shortcut, marked
 from vgg_viz.models.build import architecture, build
@@ -82,8 +82,8 @@ def trained(animal: Animal, folder: Path, side: int) -> Path:
     if path.is_file():
         return path
     torch.manual_seed(animal.seed)
-    pictures = painted(PICTURES, seed=animal.seed, side=side, shortcut=animal.shortcut)
-    held_out = painted(300, seed=animal.seed, split="val", side=side)
+    pictures = paint_labelled(PICTURES, seed=animal.seed, side=side, shortcut=animal.shortcut)
+    held_out = paint_labelled(300, seed=animal.seed, split="val", side=side)
     mean, std = statistics(pictures)
     if animal.warm:
         bundled = load()

@@ -27,7 +27,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vgg_viz.models.build import build
-from vgg_viz.models.checkpoint import load, read
+from vgg_viz.models.checkpoint import load, read_checkpoint
 
 
 def write(path: Path) -> None:
@@ -39,7 +39,7 @@ def write(path: Path) -> None:
 
 def mapped(path: Path) -> nn.Module:
     """A network without storage, given the mapped tensors as they are."""
-    return build(read(path))
+    return build(read_checkpoint(path))
 
 
 def checked(path: Path) -> nn.Module:

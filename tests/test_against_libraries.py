@@ -28,9 +28,9 @@ from vgg_viz.figures.write import compress_png
 from vgg_viz.maths import clusters, initialisation, metrics
 from vgg_viz.maths.receptive_field import Box
 from vgg_viz.maths.removal import area, imputed
-from vgg_viz.maths.segmentation import box_of, overlap
+from vgg_viz.maths.segmentation import box_of, box_overlap
 from vgg_viz.models.containers.safetensors_file import safetensors_file
-from vgg_viz.serve.guard import Place
+from vgg_viz.serve.guard import ListenAddress
 from vgg_viz.studies.evaluation_cache import decoded, encoded
 
 
@@ -162,7 +162,7 @@ def test_groups_and_their_indices_are_those_of_scikit_learn():
 
 def test_boxes_and_their_overlap_are_those_of_torchvision():
     first, second = Box(1, 2, 9, 8), Box(4, 0, 12, 6)
-    assert overlap(first, second) == pytest.approx(
+    assert box_overlap(first, second) == pytest.approx(
         float(ops.box_iou(*(torch.tensor([[b.x0, b.y0, b.x1, b.y1]]).float() for b in (first, second)))), abs=1e-6
     )
     mask = drawn(9, 11) > 0.9
@@ -282,4 +282,4 @@ def test_every_host_that_starlette_refuses_is_refused(host):
     ThreadPoolExecutor(1).submit(
         asyncio.run, library({"type": "http", "headers": [(b"host", host.encode())]}, None, send)
     ).result()
-    assert said or not Place("127.0.0.1", 8000).is_ours(host)  # ours looks at the port, too
+    assert said or not ListenAddress("127.0.0.1", 8000).is_ours(host)  # ours looks at the port, too

@@ -13,7 +13,7 @@ from full_disk import files_up_to
 
 from vgg_viz.atomic import HOST, SUFFIX, disk_error, disk_refused, hidden_folder, sweep, whole_file, whole_folder
 from vgg_viz.cli import main
-from vgg_viz.data.shape_files import write as write_shapes
+from vgg_viz.data.shape_files import write_shapes
 from vgg_viz.errors import InputRefused, OutputRefused
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import load, save

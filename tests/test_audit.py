@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from vgg_viz.cli import main
-from vgg_viz.data.cache import painted
-from vgg_viz.data.shape_files import write
+from vgg_viz.data.cache import paint_labelled
+from vgg_viz.data.shape_files import write_shapes
 from vgg_viz.data.shortcuts import Shortcut
 from vgg_viz.errors import DataRefused
 from vgg_viz.maths.clusters import agreement, k_means, silhouette
@@ -19,9 +19,9 @@ from vgg_viz.models.checkpoint import save
 from vgg_viz.records import Batch, Checkpoint, Provenance
 from vgg_viz.sections.audit.summary import sentence, summary
 from vgg_viz.shortcuts.findings import audit, suspicion
-from vgg_viz.shortcuts.intervention import Reading, judged, log_odds, standing_out
-from vgg_viz.shortcuts.region import Region, carried, emptied, overlap, removed, tiled
-from vgg_viz.shortcuts.search import Suspect, narrowest, steady, within
+from vgg_viz.shortcuts.intervention import ClassShift, log_odds, permutation_test, standing_out
+from vgg_viz.shortcuts.region import Region, emptied, paint_over, patch_overlap, tiled, transplant
+from vgg_viz.shortcuts.search import SuspectRegion, narrowest, steady, within
 from vgg_viz.shortcuts.strategies import strategies
 from vgg_viz.studies.candidate_regions import suspects
 from vgg_viz.studies.request import RunRequest
@@ -86,7 +86,7 @@ def test_a_network_that_reads_a_corner_is_found_out():
     seen = audit(Wrapped(Reader(mark)), world(mark))
     found = seen.findings[0]
     assert (found.wanted, found.region.kind) == (0, "patch")
-    assert overlap(found.region.box, CORNER.box) >= 0.25
+    assert patch_overlap(found.region.box, CORNER.box) >= 0.25
     assert found.verdict.turned > 0.6
     assert abs(found.verdict.control) < 0.05
     assert found.verdict.interval[0] > 0.3
@@ -177,17 +177,20 @@ def test_donors_that_differ_are_told_from_donors_that_do_not():
     dice = torch.Generator().manual_seed(0)
     own = torch.arange(60) < 15
     noise = torch.randn(60, 10, generator=dice)
-    same, moved = (Reading(own, noise + shift * own[:, None], torch.zeros(60, 10)) for shift in (0.0, 1.0))
-    assert judged(same).p > 0.05
-    assert judged(moved).p <= 1 / 5000 + 1e-9
-    assert judged(moved).odds - judged(same).odds == pytest.approx(1.0, abs=1e-5)
+    same, moved = (ClassShift(own, noise + shift * own[:, None], torch.zeros(60, 10)) for shift in (0.0, 1.0))
+    assert permutation_test(same).p > 0.05
+    assert permutation_test(moved).p <= 1 / 5000 + 1e-9
+    assert permutation_test(moved).odds - permutation_test(same).odds == pytest.approx(1.0, abs=1e-5)
     assert standing_out(moved) > standing_out(same) + 5
 
 
 def test_exchanges_reject_an_innocent_network_as_often_as_promised():
     own = torch.arange(40) < 10
     dice = torch.Generator().manual_seed(1)
-    p = [judged(Reading(own, torch.randn(40, 4, generator=dice), torch.zeros(40, 4)), rounds=199).p for _ in range(200)]
+    p = [
+        permutation_test(ClassShift(own, torch.randn(40, 4, generator=dice), torch.zeros(40, 4)), rounds=199).p
+        for _ in range(200)
+    ]
     assert np.mean([value <= 0.05 for value in p]) == pytest.approx(0.05, abs=0.04)
 
 
@@ -201,26 +204,26 @@ def test_log_odds_are_those_of_the_softmax_and_do_not_break_when_one_class_has_a
 def test_a_region_is_carried_whole_and_nothing_else_is():
     donors, recipients = torch.zeros(2, 3, SIDE, SIDE), torch.ones(3, 3, SIDE, SIDE)
     for region in (CORNER, BORDER):
-        made = carried(region, donors, recipients)
+        made = transplant(region, donors, recipients)
         assert made.shape == (2, 3, 3, SIDE, SIDE)
         assert made[..., region.mask(SIDE)].max() < 1e-6
         assert made[..., region.soft(SIDE) == 0].min() == 1
-    halves = carried(Region("colour"), torch.full((1, 3, 4, 4), 0.2), torch.full((1, 3, 4, 4), 0.4))
+    halves = transplant(Region("colour"), torch.full((1, 3, 4, 4), 0.2), torch.full((1, 3, 4, 4), 0.4))
     assert torch.allclose(halves, torch.full_like(halves, 0.2))
-    assert torch.allclose(removed(BORDER, donors + 0.3), donors + 0.3)
-    assert all(overlap(place.box, CORNER.box) == 0 for place in CORNER.moved(SIDE))
+    assert torch.allclose(paint_over(BORDER, donors + 0.3), donors + 0.3)
+    assert all(patch_overlap(place.box, CORNER.box) == 0 for place in CORNER.moved(SIDE))
 
 
 def test_what_is_spared_stays_the_recipients_own():
     donors, recipients = torch.zeros(1, 3, SIDE, SIDE), torch.ones(2, 3, SIDE, SIDE)
-    made = carried(Region("border", (0, 0, SIDE, SIDE), 8, spared=CORNER), donors, recipients)
+    made = transplant(Region("border", (0, 0, SIDE, SIDE), 8, spared=CORNER), donors, recipients)
     assert made[..., CORNER.mask(SIDE)].min() == 1
     assert made[..., :6, :].max() < 1e-6
 
 
 def test_a_narrow_region_is_named_where_it_explains_the_wide_one_and_else_the_wide_one_is():
     patch, border, ground = (
-        Suspect(0, region, 5.0, 0.1, odds)
+        SuspectRegion(0, region, 5.0, 0.1, odds)
         for region, odds in ((CORNER, 0.4), (BORDER, 2.0), (Region("background"), 3.0))
     )
     tried = [patch, border, ground]
@@ -228,7 +231,7 @@ def test_a_narrow_region_is_named_where_it_explains_the_wide_one_and_else_the_wi
     assert narrowest(tried, lambda wide, narrow: 0.9 if narrow is patch else 0.1) is border
     assert narrowest(tried, lambda wide, narrow: 0.9) is ground
     # Colours lie in no other region: the narrower that does nearly as much is named, whatever is left.
-    colours = Suspect(0, Region("colour"), 5.0, 0.1, 2.0)
+    colours = SuspectRegion(0, Region("colour"), 5.0, 0.1, 2.0)
     assert narrowest([colours, ground], lambda wide, narrow: 0.9) is colours
     assert narrowest([replace(one, stands_out=1.0) for one in tried], lambda wide, narrow: 0.1) is None
     assert [
@@ -291,7 +294,7 @@ def taught(tmp_path_factory):
     place = tmp_path_factory.mktemp("audit")
     torch.set_num_threads(1)
     shortcut = Shortcut("corner", "star", held_out=1.0, seed=6)
-    pictures = painted(600, side=SIDE, shortcut=shortcut)
+    pictures = paint_labelled(600, side=SIDE, shortcut=shortcut)
     model = build("tiny_vgg", image_side=SIDE)
     optimizer = torch.optim.AdamW(model.parameters(), 0.004)
     model.train()
@@ -303,7 +306,7 @@ def taught(tmp_path_factory):
     names = ("arrow", "circle", "crescent", "cross", "heart", "hexagon", "ring", "square", "star", "triangle")
     blank = Provenance("", "", "vgg_viz")
     save(place / "taught.pt", Checkpoint(model.architecture, names, model.eval().state_dict(), provenance=blank))
-    write(place / "pictures", train=0, val=0, test=300, side=SIDE, shortcut=shortcut)
+    write_shapes(place / "pictures", train=0, val=0, test=300, side=SIDE, shortcut=shortcut)
     return place
 
 
@@ -315,7 +318,7 @@ def test_the_command_names_class_and_place_and_leaves_a_page(taught, capsys):
     assert {"kind", "class", "region", "effect", "interval", "images"} <= first.keys()
     assert (first["kind"], first["class"]) == ("patch", "star")
     true = json.loads((taught / "pictures" / "shortcut.json").read_text())["region"]
-    assert overlap(tuple(first["region"]), tuple(true)) > 0.1
+    assert patch_overlap(tuple(first["region"]), tuple(true)) > 0.1
     assert first["interval"][0] <= first["effect"] <= first["interval"][1]
     assert first["images"]
     assert all(name.startswith("star/") for name in first["images"])

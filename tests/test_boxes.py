@@ -16,7 +16,7 @@ from PIL import Image
 from vgg_viz.data.box_masks import BoxBook, chosen_boxes
 from vgg_viz.data.box_reading import MOST_TABLE
 from vgg_viz.data.boxes import Mark
-from vgg_viz.data.cache import kept, specimens
+from vgg_viz.data.cache import draw_specimens, read_labelled
 from vgg_viz.data.check import check
 from vgg_viz.data.folder import open_folder, read_folder, read_images
 from vgg_viz.maths.images import encode_png
@@ -117,7 +117,7 @@ def test_every_format_lays_its_box_where_it_is_on_the_resized_and_cropped_pictur
     assert torch.equal(batch.masks[0], filled(SEEN))
     assert batch.boxed.tolist() == [True]
     assert batch.skipped == (), "a file of boxes is not a picture that cannot be read"
-    assert batch.told.startswith("boxes from ")
+    assert batch.box_note.startswith("boxes from ")
     assert batch.doubts == ()
     alone = read_images(root, image_side=30)
     if not place.startswith("Annotations/1") and not place.startswith("labels/1"):
@@ -146,7 +146,7 @@ def test_the_layouts_of_voc_and_yolo_keep_pictures_in_a_folder_beside_their_boxe
     for root in ("images", "images/val"):
         batch = read_images(tmp_path / root, image_side=30)
         assert torch.equal(batch.masks[0], filled(SEEN))
-        assert "because the pictures have no labels" in batch.told
+        assert "because the pictures have no labels" in batch.box_note
 
 
 def test_a_mask_goes_before_a_box_and_a_batch_may_hold_both(tmp_path):
@@ -161,7 +161,7 @@ def test_a_mask_goes_before_a_box_and_a_batch_may_hold_both(tmp_path):
     assert batch.boxed.tolist() == [True, False, False]
     assert batch.known.tolist() == [True, True, False]
     assert torch.equal(batch.masks[1], filled((0, 0, 15, 30)))
-    assert "1 with a mask, which goes before a box" in batch.told
+    assert "1 with a mask, which goes before a box" in batch.box_note
     assert batch.doubts == ("1 of 3 pictures are not counted where places are measured: 1 without a box.",)
 
 
@@ -186,8 +186,8 @@ def test_boxes_of_the_own_class_are_taken_and_otherwise_all_and_the_rule_is_told
     batch = of_class(tmp_path)
     assert torch.equal(batch.masks[0], filled(SEEN)), "the boxes of its class"
     assert torch.equal(batch.masks[1], both), "none bears its name: all"
-    assert "in 1 of them the boxes of the picture's own class were taken" in batch.told
-    assert "in 1 of them all boxes were taken, because none bears the name of the picture's class" in batch.told
+    assert "in 1 of them the boxes of the picture's own class were taken" in batch.box_note
+    assert "in 1 of them all boxes were taken, because none bears the name of the picture's class" in batch.box_note
 
 
 def test_names_of_classes_meet_as_folders_and_checkpoints_do():
@@ -439,7 +439,7 @@ def test_a_list_of_names_made_to_be_slow_is_not(tmp_path):
     put(tmp_path / "labels" / "cat" / "1.txt", yolo())
     put(tmp_path / "data.yaml", "names:[\n" * 100_000)
     started = time.process_time()
-    assert "because they bear no class names" in of_class(tmp_path).told
+    assert "because they bear no class names" in of_class(tmp_path).box_note
     assert time.process_time() - started < 10  # a search from each of them takes minutes
 
 
@@ -469,7 +469,7 @@ def test_a_table_is_read_once_however_many_pictures_ask(tmp_path, monkeypatch):
     from vgg_viz.data import box_reading
 
     reads = []
-    monkeypatch.setattr(box_reading, "read", lambda path, *_more: reads.append(path) or path.read_bytes())
+    monkeypatch.setattr(box_reading, "read_bounded", lambda path, *_more: reads.append(path) or path.read_bytes())
     book = BoxBook(tmp_path, files)
     assert reads == [], "nothing is opened before a picture asks"
     assert all(book.truth(file, file.name, (60, 100), 30, "cat").mask.any() for file in files)
@@ -480,11 +480,11 @@ def test_boxes_travel_with_training_pictures_and_specimens(tmp_path):
     for number in range(4):
         picture(tmp_path / "cat" / f"{number}.png")
     put(tmp_path / "boxes.csv", csv(*(f"{n}.png,30,10,50,40,cat" for n in range(3))))
-    held = kept(tmp_path, "train", side=30)
+    held = read_labelled(tmp_path, "train", side=30)
     assert held.boxed.tolist() == [True, True, True, False]
     assert held.part(torch.tensor([3, 0])).boxed.tolist() == [False, True]
     assert held.as_batch().known.tolist() == [True, True, True, False]
-    assert [(one.mask is not None, one.boxed) for one in specimens(held)] == [(True, True)] * 3 + [(False, False)]
+    assert [(one.mask is not None, one.boxed) for one in draw_specimens(held)] == [(True, True)] * 3 + [(False, False)]
 
 
 def test_a_check_of_a_folder_counts_what_is_known_and_names_what_is_refused(tmp_path):

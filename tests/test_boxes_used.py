@@ -16,9 +16,9 @@ from telling import tells
 from torch import nn
 
 from vgg_viz.cli import main
-from vgg_viz.data.annotations import Truth, object_area, stacked, true_line, truth_kind, where_word
+from vgg_viz.data.annotations import Truth, object_area, stack_truths, true_line, truth_kind, where_word
 from vgg_viz.data.folder import open_folder, read_folder
-from vgg_viz.data.shape_files import write
+from vgg_viz.data.shape_files import write_shapes
 from vgg_viz.faithfulness.pointing import THRESHOLDS, best_box_iou, controls_for, pointing_of
 from vgg_viz.maths.images import encode_png
 from vgg_viz.maths.metrics import best_threshold_iou, mass_inside, pointing_hits
@@ -26,7 +26,7 @@ from vgg_viz.maths.segmentation import box_of
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load, save
 from vgg_viz.records import Batch, Checkpoint, Specimen
-from vgg_viz.shortcuts.findings import audit, beside, suspicion
+from vgg_viz.shortcuts.findings import audit, share_beside, suspicion
 from vgg_viz.shortcuts.sampling import forms
 from vgg_viz.studies.faithfulness import _part
 from vgg_viz.studies.inputs import specimen_batch
@@ -46,7 +46,7 @@ def boxes_of(folder, split="test"):
 def folders(tmp_path_factory):
     """Painted pictures with the boxes around their masks: as a table, and as masks that are filled boxes."""
     place = tmp_path_factory.mktemp("boxes")
-    painted = write(place / "painted", train=0, val=0, test=80, seed=5, side=SIDE)
+    painted = write_shapes(place / "painted", train=0, val=0, test=80, seed=5, side=SIDE)
     table, filled = place / "table", place / "filled"
     for folder in (table, filled):
         shutil.copytree(painted / "test", folder / "test")
@@ -129,9 +129,9 @@ def half_known(count=8):
     truth = torch.zeros(4, 4, dtype=torch.bool)
     truth[1:3, 1:3] = True
     truths = [Truth(truth, "all boxes", "boxes.csv") if i % 2 else None for i in range(count)]
-    whole = stacked(truths)
+    whole = stack_truths(truths)
     names, labels = tuple(map(str, range(count))), torch.zeros(count, dtype=torch.long)
-    return Batch(torch.rand(count, 3, 4, 4), labels, names, whole.masks, (), whole.boxed, whole.told, whole.doubts)
+    return Batch(torch.rand(count, 3, 4, 4), labels, names, whole.masks, (), whole.boxed, whole.box_note, whole.doubts)
 
 
 def test_words_say_box_where_it_is_one():
@@ -163,8 +163,8 @@ def test_methods_are_tried_on_pictures_whose_place_is_known_where_there_are_enou
 
 def test_outlines_stay_all_or_none_and_say_so():
     truth = torch.ones(2, 2, dtype=torch.bool)
-    assert stacked([Truth(truth, "outline")] * 2).masks.shape == (2, 2, 2)
-    some = stacked([Truth(truth, "outline"), None])
+    assert stack_truths([Truth(truth, "outline")] * 2).masks.shape == (2, 2, 2)
+    some = stack_truths([Truth(truth, "outline"), None])
     assert some.masks is None
     assert some.doubts == ("Only 1 of 2 pictures have a mask, so none is used.",)
 
@@ -179,7 +179,7 @@ def test_boxes_survive_a_checkpoint(tmp_path):
     batch = specimen_batch(back, 8)
     assert batch.boxed.tolist() == [True, False]
     assert batch.known.tolist() == [True, False]
-    assert "they travel in the checkpoint" in batch.told
+    assert "they travel in the checkpoint" in batch.box_note
 
 
 class Corner(nn.Module):
@@ -208,13 +208,18 @@ def test_an_audit_searches_pictures_whose_box_is_known_and_goes_without_where_fe
     masks[:, 12:20, 12:20] = True
     masks[round(known * count) :] = False
     batch = Batch(
-        images.clamp(0, 1), labels, tuple(map(str, range(count))), masks, boxed=masks.flatten(1).any(1), told="boxes"
+        images.clamp(0, 1),
+        labels,
+        tuple(map(str, range(count))),
+        masks,
+        boxed=masks.flatten(1).any(1),
+        box_note="boxes",
     )
     seen = audit(Corner(), batch, seed=0)
     first = seen.findings[0]
     assert (first.wanted, first.region.kind) == (0, "patch")
     assert (seen.batch.masks is None) == (known < 0.5)
-    away = beside(seen)
+    away = share_beside(seen)
     if known < 0.5:
         assert away.isnan().all()
     else:

@@ -15,7 +15,7 @@ import torch
 
 from vgg_viz.cli import main
 from vgg_viz.data import shapes
-from vgg_viz.data.shape_files import write
+from vgg_viz.data.shape_files import write_shapes
 from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import load, save
@@ -52,7 +52,7 @@ def net(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def painted(tmp_path_factory) -> Path:
     """A tiny painted ImageFolder with three parts."""
-    return write(tmp_path_factory.mktemp("painted") / "pictures", train=40, val=20, test=30, seed=1, side=SIDE)
+    return write_shapes(tmp_path_factory.mktemp("painted") / "pictures", train=40, val=20, test=30, seed=1, side=SIDE)
 
 
 def refused(capsys, *arguments: object) -> str:

@@ -21,7 +21,7 @@ from viewer_data import told_to_viewer, unpacked
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.cli import main
 from vgg_viz.data import shapes
-from vgg_viz.data.shape_files import write as write_shapes
+from vgg_viz.data.shape_files import write_shapes
 from vgg_viz.errors import InputRefused, VggVizError
 from vgg_viz.figures import comparison as paint
 from vgg_viz.figures.calibration import two_calibrations

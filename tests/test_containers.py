@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 
 from vgg_viz.errors import InputRefused
 from vgg_viz.models.build import build
-from vgg_viz.models.checkpoint import load, read, sha256
+from vgg_viz.models.checkpoint import load, read_checkpoint, sha256
 from vgg_viz.models.containers import open_file
 
 EXPLAINER_TEN = (
@@ -508,7 +508,7 @@ def test_safetensors_stay_mapped_on_disk(tmp_path: Path) -> None:
     model = build("vgg11", width=1 / 2, num_classes=4, image_side=64)
     path = tmp_path / "mapped-on-disk.safetensors"
     save_file(model.state_dict(), path)
-    checkpoint = read(path)
+    checkpoint = read_checkpoint(path)
     with open("/proc/self/maps") as maps:
         assert path.name in maps.read()
     assert checkpoint.weights["features.0.weight"].shape == (32, 3, 3, 3)

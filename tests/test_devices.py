@@ -24,7 +24,7 @@ from vgg_viz.data import shapes
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.notebook import plot_activations, plot_attribution
-from vgg_viz.serve.network import Network
+from vgg_viz.serve.network import ServedNetwork
 from vgg_viz.studies import request
 from vgg_viz.units.effective_field import effective_field
 
@@ -216,7 +216,7 @@ def test_every_command_does_its_work_on_another_device(line, place, capsys):
 
 
 def test_a_server_answers_and_draws_maps_on_another_device(place):
-    network = Network(load(place / "run" / "best.pt"), device=DEVICE.type)
+    network = ServedNetwork(load(place / "run" / "best.pt"), device=DEVICE.type)
     seen = network.seen(network.prepared((place / "p.png").read_bytes()))
     names = ["saliency", "grad_cam", "layer_cam", "occlusion", "smoothgrad", "lrp_epsilon_gamma_box"]
     viewer = network.maps(seen, network.wish({"methods": names, "classes": [0, 1]}), lambda *_: None, lambda _: None)

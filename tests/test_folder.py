@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from vgg_viz.data.cache import fingerprint, kept, natural_side, open_source, painted, specimens, statistics
+from vgg_viz.data.cache import (
+    draw_specimens,
+    fingerprint,
+    natural_side,
+    open_training_data,
+    paint_labelled,
+    read_labelled,
+    statistics,
+)
 from vgg_viz.data.folder import match_classes, open_folder, read_folder, read_images
 from vgg_viz.errors import DataRefused, ImageRefused
 from vgg_viz.maths.images import decode, encode_png, resize
@@ -284,7 +292,7 @@ def test_two_folders_for_one_class_are_refused():
 
 
 def test_kept_pictures_are_the_folders_rounded_to_bytes(root):
-    pictures = kept(root, "train", side=8)
+    pictures = read_labelled(root, "train", side=8)
     assert pictures.images.dtype == torch.uint8
     assert pictures.images[:, 0, 0, 0].tolist() == [0, 1, 2, 100, 101, 102]
     order = torch.tensor([5, 0, 3, 1, 2])
@@ -298,23 +306,23 @@ def test_a_root_without_parts_is_divided_by_class_without_overlap(tmp_path):
     for label, count in (("a", 40), ("b", 5), ("c", 2)):
         for number in range(count):
             picture(tmp_path / label / f"{number:02d}.png", number / 255)
-    source = open_source(tmp_path, side=8)
+    source = open_training_data(tmp_path, side=8)
     assert torch.bincount(source.held_out.labels).tolist() == [4, 1, 1]
     assert not set(source.train.names) & set(source.held_out.names)
     assert len(source.train) + len(source.held_out) == 47
     assert source.provenance == {"kind": "folder", "name": tmp_path.name, "seed": 0, "side": 8, "train": 41, "val": 6}
-    assert fingerprint(open_source(tmp_path, side=8).train) == fingerprint(source.train)
-    assert fingerprint(open_source(tmp_path, side=8, seed=1).train) != fingerprint(source.train)
+    assert fingerprint(open_training_data(tmp_path, side=8).train) == fingerprint(source.train)
+    assert fingerprint(open_training_data(tmp_path, side=8, seed=1).train) != fingerprint(source.train)
 
 
 def test_a_single_picture_a_class_cannot_be_held_out(tmp_path):
     picture(tmp_path / "a" / "0.png")
     with pytest.raises(DataRefused, match="no class has two pictures"):
-        open_source(tmp_path, side=8)
+        open_training_data(tmp_path, side=8)
 
 
 def test_statistics_are_the_mean_and_deviation_over_all_pixels():
-    pictures = painted(50)
+    pictures = paint_labelled(50)
     values = pictures.images.double() / 255
     mean, std = statistics(pictures)
     assert mean == pytest.approx(values.mean(dim=(0, 2, 3)).tolist(), abs=6e-5)
@@ -322,20 +330,20 @@ def test_statistics_are_the_mean_and_deviation_over_all_pixels():
 
 
 def test_a_flat_dataset_is_not_divided_by_zero(root):
-    pictures = kept(root, "train", side=8).part(torch.tensor([0]))
+    pictures = read_labelled(root, "train", side=8).part(torch.tensor([0]))
     assert statistics(pictures) == ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
 def test_specimens_are_the_pictures_themselves_drawn_evenly_and_blindly():
-    pictures = painted(200, split="val")
-    chosen = specimens(pictures, limit=64)
+    pictures = paint_labelled(200, split="val")
+    chosen = draw_specimens(pictures, limit=64)
     assert len(chosen) == 64
     counts = np.bincount([specimen.label for specimen in chosen], minlength=10)
     assert set(counts.tolist()) <= {6, 7}
     for specimen in chosen[:10]:
         index = pictures.names.index(specimen.name)
         assert torch.equal((decode(specimen.png) * 255).round().to(torch.uint8), pictures.images[index])
-    assert specimens(pictures, limit=64, seed=1) != chosen
+    assert draw_specimens(pictures, limit=64, seed=1) != chosen
 
 
 def test_the_natural_side_is_the_pictures_own_where_they_are_small(tmp_path):

@@ -6,7 +6,7 @@ import torch
 
 from vgg_viz.attribution.localisation import by_saliency, controls, localise, overlaps, spot
 from vgg_viz.maths.receptive_field import Box
-from vgg_viz.maths.segmentation import box_of, grab_cut, largest_piece, overlap
+from vgg_viz.maths.segmentation import box_of, box_overlap, grab_cut, largest_piece
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.sections.report.localisation import OURS, localisation
@@ -75,7 +75,7 @@ def test_the_overlap_of_two_boxes_is_their_pixels_counted(first, second, share):
         assert box_of(mask) == largest_piece(mask)[1] == box
         masks.append(mask)
     counted = (masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum()
-    assert overlap(first, second) == overlap(second, first) == pytest.approx(counted) == pytest.approx(share)
+    assert box_overlap(first, second) == box_overlap(second, first) == pytest.approx(counted) == pytest.approx(share)
 
 
 def test_controls_know_the_size_of_the_picture_and_the_middle_only():

@@ -18,7 +18,7 @@ from vgg_viz.sections.timeline.shortcut import trials
 from vgg_viz.shortcuts.findings import audit
 from vgg_viz.shortcuts.intervention import intervene
 from vgg_viz.shortcuts.region import Region, background, border
-from vgg_viz.shortcuts.region_text import as_json, checked, parse_region, place_of, region_of
+from vgg_viz.shortcuts.region_text import parse_region, place_of, region_as_json, region_of, require_inside
 from vgg_viz.shortcuts.sampling import group_of
 from vgg_viz.studies.candidate_regions import Suspect
 from vgg_viz.studies.region_parts import parts
@@ -100,7 +100,7 @@ def test_donors_of_the_class_and_of_others_on_recipients_of_others_are_all_that_
     [PATCH, border(SIDE), border(SIDE, 4), Region("background"), background(SIDE, masks=False), Region("colour")],
 )
 def test_a_region_is_read_back_as_an_audit_wrote_it(region):
-    assert region_of(json.loads(json.dumps(as_json(region))), SIDE) == region
+    assert region_of(json.loads(json.dumps(region_as_json(region))), SIDE) == region
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -120,7 +120,7 @@ def test_a_border_that_a_user_names_is_the_one_that_an_audit_tries():
 
 
 def test_regions_that_no_picture_has_are_refused_in_a_sentence():
-    assert checked(Region("patch", (0, 0, 8, 16)), 16).box == (0, 0, 8, 16)
+    assert require_inside(Region("patch", (0, 0, 8, 16)), 16).box == (0, 0, 8, 16)
     wrong = {
         (0, 0, 9, 16): "leaves no room",
         (4, 4, 4, 8): "does not lie in a picture of 16 px",
@@ -128,11 +128,11 @@ def test_regions_that_no_picture_has_are_refused_in_a_sentence():
     }
     for box, why in wrong.items():
         with pytest.raises(InputRefused, match=why):
-            checked(Region("patch", box), 16)
+            require_inside(Region("patch", box), 16)
     with pytest.raises(InputRefused, match="1 to 2 px of 16 were expected"):
-        checked(border(16, 3), 16)
+        require_inside(border(16, 3), 16)
     with pytest.raises(InputRefused, match="up to 4 px of 16 were expected"):
-        checked(Region("background", None, 10**9), 16)
+        require_inside(Region("background", None, 10**9), 16)
     with pytest.raises(InputRefused, match="four numbers"):
         region_of({"kind": "patch", "region": [0, 0, "8", 8]}, 16)
 

@@ -43,14 +43,14 @@ from vgg_viz.maths.images import encode_jpeg
 from vgg_viz.models.build import architecture, build
 from vgg_viz.records import Checkpoint
 from vgg_viz.serve.galleries import NOTHING, Galleries, offer, page_policy
-from vgg_viz.serve.guard import Place
+from vgg_viz.serve.guard import ListenAddress
 from vgg_viz.serve.intake import Intake
 from vgg_viz.serve.jobs import Jobs
 from vgg_viz.serve.lanes import Full, Lane
 from vgg_viz.serve.listening import listening
 from vgg_viz.serve.live import Live
-from vgg_viz.serve.network import Network, ranked
-from vgg_viz.serve.store import Picture, Store
+from vgg_viz.serve.network import ServedNetwork, rank_classes
+from vgg_viz.serve.store import Store, StoredPicture
 
 HOSTILE = (
     "</script><script>alert(1)</script>",
@@ -68,8 +68,8 @@ ONE = {"methods": ["saliency"], "classes": [0]}
 
 
 @pytest.fixture(scope="module")
-def network() -> Network:
-    return Network(small())
+def network() -> ServedNetwork:
+    return ServedNetwork(small())
 
 
 @pytest.fixture(scope="module")
@@ -341,15 +341,15 @@ def test_an_address_knows_its_own_methods(client):
 
 
 def test_a_server_for_other_machines_takes_plain_addresses_but_no_names():
-    place = Place("0.0.0.0", 8000)
+    place = ListenAddress("0.0.0.0", 8000)
     assert not place.loopback
     assert place.is_ours("192.168.0.7:8000")
     assert place.is_ours("[fe80::1]:8000")
     assert not place.is_ours("evil.example:8000")
-    assert Place("pc.lan", 80).is_ours("pc.lan")
-    assert not Place("pc.lan", 80).loopback
-    assert Place("127.0.0.9", 1).loopback
-    assert Place("localhost", 1).loopback
+    assert ListenAddress("pc.lan", 80).is_ours("pc.lan")
+    assert not ListenAddress("pc.lan", 80).loopback
+    assert ListenAddress("127.0.0.9", 1).loopback
+    assert ListenAddress("localhost", 1).loopback
 
 
 # ---------------------------------------------------------------- what comes in
@@ -602,7 +602,7 @@ def test_all_methods_of_the_shared_pass_come_from_one_forward_pass_a_class(netwo
 
 def test_maps_of_a_larger_network_travel_whole():
     wanted = architecture("vgg11", image_side=128, width=0.05, num_classes=3)
-    large = Network(Checkpoint(wanted, ("a", "b", "c"), build(wanted, seed=1).state_dict()))
+    large = ServedNetwork(Checkpoint(wanted, ("a", "b", "c"), build(wanted, seed=1).state_dict()))
     seen = large.seen(large.prepared(picture(0, 128)))
     wish = large.wish({"methods": ["grad_cam", "saliency"], "classes": [1]})
     viewer = unpacked(large.maps(seen, wish, lambda *_: None, lambda _: None))
@@ -615,14 +615,14 @@ def test_maps_of_a_larger_network_travel_whole():
 
 def test_the_word_for_a_class_is_its_rank_and_no_two_share_one():
     probabilities = torch.linspace(1, 0, 123)
-    words = [ranked(probabilities, index) for index in range(123)]
+    words = [rank_classes(probabilities, index) for index in range(123)]
     assert words[:4] == ["predicted", "runner-up", "3rd-ranked", "4th-ranked"]
     assert [words[i - 1] for i in (11, 12, 13, 21, 22, 23, 101, 111, 112, 113, 121)] == [
         f"{word}-ranked"
         for word in ("11th", "12th", "13th", "21st", "22nd", "23rd", "101st", "111th", "112th", "113th", "121st")
     ]
     assert len(set(words)) == 123
-    assert len({ranked(torch.zeros(5), index) for index in range(5)}) == 5
+    assert len({rank_classes(torch.zeros(5), index) for index in range(5)}) == 5
 
 
 @pytest.mark.parametrize(
@@ -671,7 +671,7 @@ def test_a_picture_is_found_by_its_token_alone(client):
 
 
 def test_hostile_class_names_stay_text_in_the_page():
-    with serving(live=Live(Network(small(HOSTILE, file="</title><script>alert(1)</script>.pt")))) as asked:
+    with serving(live=Live(ServedNetwork(small(HOSTILE, file="</title><script>alert(1)</script>.pt")))) as asked:
         page = asked("GET", "/live").body.decode()
         assert asked("GET", "/").headers["location"] == "/live"
         assert asked("GET", "/galleries/").status == 404
@@ -683,7 +683,7 @@ def test_hostile_class_names_stay_text_in_the_page():
 # ---------------------------------------------------------------- nobody waits for another
 
 
-class Slow(Network):
+class Slow(ServedNetwork):
     """A network whose maps take until they are let go, in steps like those of a true one."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -794,7 +794,7 @@ def test_a_true_method_ends_before_its_next_pass(network):
 
 
 def test_the_fault_of_a_method_costs_its_job_alone(slow, monkeypatch, caplog):
-    monkeypatch.setattr(Network, "maps", lambda *_: 1 / 0)
+    monkeypatch.setattr(ServedNetwork, "maps", lambda *_: 1 / 0)
     slow.go.set()
     with serving(live=Live(slow)) as asked:
         token = asked.send(picture()).json()["id"]
@@ -846,8 +846,8 @@ def test_a_lane_takes_no_more_than_it_may_and_forgets_those_who_leave():
 # ---------------------------------------------------------------- memory
 
 
-def held(size: int = 10) -> Picture:
-    return Picture(torch.zeros(1, 1, size, size), torch.zeros(2))
+def held(size: int = 10) -> StoredPicture:
+    return StoredPicture(torch.zeros(1, 1, size, size), torch.zeros(2))
 
 
 def test_the_store_keeps_few_pictures_for_a_while_and_the_newest():

@@ -12,7 +12,7 @@ from matplotlib.path import Path as Outline
 
 from vgg_viz.data import shapes
 from vgg_viz.data.folder import open_folder, read_folder
-from vgg_viz.data.shape_files import write
+from vgg_viz.data.shape_files import write_shapes
 from vgg_viz.errors import DataRefused, OutputRefused, UnknownName
 from vgg_viz.maths.images import to_uint8
 
@@ -116,7 +116,7 @@ def test_another_side_shows_the_same_scene_larger():
     assert (large.mask.reshape(64, 2, 64, 2).mean(axis=(1, 3)).round().astype(bool) ^ small.mask).mean() < 0.01
 
 
-def _inside(picture: shapes.Picture, along: np.ndarray) -> np.ndarray:
+def _inside(picture: shapes.PaintedPicture, along: np.ndarray) -> np.ndarray:
     points = np.stack(np.meshgrid(along, along), axis=2).reshape(-1, 2)
     inside = np.zeros(len(points), bool)
     for outline in picture.outlines:
@@ -209,7 +209,7 @@ def test_object_and_ground_differ_in_lightness(many):
 
 
 def test_the_written_folder_reads_back_bit_for_bit_with_masks(tmp_path):
-    root = write(tmp_path / "shapes", train=20, val=10, test=10)
+    root = write_shapes(tmp_path / "shapes", train=20, val=10, test=10)
     for split, count in (("train", 20), ("val", 10), ("test", 10)):
         folder = open_folder(root, split=split)
         assert folder.classes == shapes.CLASSES
@@ -223,8 +223,8 @@ def test_the_written_folder_reads_back_bit_for_bit_with_masks(tmp_path):
 
 
 def test_its_own_folder_is_replaced_whole_and_says_how_it_was_made(tmp_path):
-    root = write(tmp_path / "shapes", train=20, val=10, test=10)
-    write(root, train=10, val=10, test=10, seed=4)
+    root = write_shapes(tmp_path / "shapes", train=20, val=10, test=10)
+    write_shapes(root, train=10, val=10, test=10, seed=4)
     assert len(open_folder(root, split="train").items) == 10
     assert json.loads((root / ".shapes.json").read_text())["seed"] == 4
     assert [entry.name for entry in tmp_path.iterdir()] == ["shapes"]
@@ -236,22 +236,22 @@ def test_a_folder_that_is_not_its_own_is_left_alone(tmp_path):
     (tmp_path / "file").write_text("x")
     for name in ("holiday", "file"):
         with pytest.raises(OutputRefused, match=f"'{name}' exists and was not made by `vgg_viz data shapes`"):
-            write(tmp_path / name, train=10, val=10, test=10)
+            write_shapes(tmp_path / name, train=10, val=10, test=10)
     assert (tmp_path / "holiday" / "beach.jpg").read_bytes() == b"dear"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "holiday"]
 
 
 def test_an_empty_folder_may_be_filled(tmp_path):
     (tmp_path / "new").mkdir()
-    assert open_folder(write(tmp_path / "new", train=10, val=10, test=10)).split == "test"
+    assert open_folder(write_shapes(tmp_path / "new", train=10, val=10, test=10)).split == "test"
 
 
 def test_a_failed_writing_leaves_the_old_folder_and_no_rest(tmp_path, monkeypatch):
-    root = write(tmp_path / "shapes", train=10, val=10, test=10)
+    root = write_shapes(tmp_path / "shapes", train=10, val=10, test=10)
     before = sorted(path.relative_to(root) for path in root.rglob("*"))
     monkeypatch.setattr(Path, "write_bytes", _full_disk)
     with pytest.raises(OutputRefused, match="No space left"):
-        write(root, train=20, val=10, test=10)
+        write_shapes(root, train=20, val=10, test=10)
     assert sorted(path.relative_to(root) for path in root.rglob("*")) == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["shapes"]
 

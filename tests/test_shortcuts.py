@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from vgg_viz.cli import main
-from vgg_viz.data.cache import open_source
-from vgg_viz.data.shape_files import write
+from vgg_viz.data.cache import open_training_data
+from vgg_viz.data.shape_files import write_shapes
 from vgg_viz.data.shapes import CLASSES, draw
 from vgg_viz.data.shortcuts import (
     KINDS,
@@ -17,9 +17,9 @@ from vgg_viz.data.shortcuts import (
     carries,
     from_provenance,
     marked,
-    planted,
     region,
     truth,
+    with_shortcut,
 )
 from vgg_viz.errors import DataRefused, InputRefused, UnknownName
 from vgg_viz.maths.images import decode
@@ -76,14 +76,14 @@ def test_a_seed_paints_the_same_again_and_another_another_mark():
         seen.add(first.tobytes())
     assert len(seen) == 6
     assert np.array_equal(
-        planted(picture, Shortcut("corner", CLASSES[picture.label - 1], elsewhere=0), 0), picture.pixels
+        with_shortcut(picture, Shortcut("corner", CLASSES[picture.label - 1], elsewhere=0), 0), picture.pixels
     )
 
 
 def test_a_folder_says_what_was_planted_and_keeps_the_objects_masks(tmp_path):
     shortcut = Shortcut("border", "heart", 1.0, elsewhere=0.0, seed=4)
-    plain, marked_folder = write(tmp_path / "plain", train=20, val=10, test=0, side=32), tmp_path / "marked"
-    write(marked_folder, train=20, val=10, test=0, side=32, shortcut=shortcut)
+    plain, marked_folder = write_shapes(tmp_path / "plain", train=20, val=10, test=0, side=32), tmp_path / "marked"
+    write_shapes(marked_folder, train=20, val=10, test=0, side=32, shortcut=shortcut)
     told = json.loads((marked_folder / "shortcut.json").read_text())
     assert told["files"] == ["train/heart/000.png", "train/heart/001.png"]
     assert {**told, "files": None} == {**truth(shortcut, 32), "files": None}
@@ -136,13 +136,13 @@ def test_a_checkpoint_remembers_what_it_was_taught(tmp_path):
 
 def test_what_cannot_be_planted_is_refused(tmp_path):
     with pytest.raises(UnknownName, match="did you mean 'border'"):
-        write(tmp_path / "a", train=1, val=0, test=0, shortcut=Shortcut("bordr", "star"))
+        write_shapes(tmp_path / "a", train=1, val=0, test=0, shortcut=Shortcut("bordr", "star"))
     with pytest.raises(UnknownName, match="no shape 'boat'"):
-        write(tmp_path / "a", train=1, val=0, test=0, shortcut=Shortcut("border", "boat"))
+        write_shapes(tmp_path / "a", train=1, val=0, test=0, shortcut=Shortcut("border", "boat"))
     with pytest.raises(DataRefused, match=r"strength of 1\.5"):
-        write(tmp_path / "a", train=1, val=0, test=0, shortcut=Shortcut("border", "star", 1.5))
+        write_shapes(tmp_path / "a", train=1, val=0, test=0, shortcut=Shortcut("border", "star", 1.5))
     with pytest.raises(DataRefused, match="painted pictures only"):
-        open_source(tmp_path, side=32, shortcut=Shortcut("border", "star"))
+        open_training_data(tmp_path, side=32, shortcut=Shortcut("border", "star"))
 
 
 @pytest.mark.parametrize(

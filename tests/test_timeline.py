@@ -17,7 +17,7 @@ from viewer_data import unpacked
 from vgg_viz.api import timeline
 from vgg_viz.capture.hooks import centre_logits
 from vgg_viz.cli import main
-from vgg_viz.data.shape_files import write as write_shapes
+from vgg_viz.data.shape_files import write_shapes
 from vgg_viz.data.shortcuts import Shortcut, region
 from vgg_viz.errors import CheckpointRefused, InputRefused, SectionMissing, UnknownName, VggVizError
 from vgg_viz.figures import timeline as paint
@@ -26,10 +26,10 @@ from vgg_viz.gallery.viewer import payload_json
 from vgg_viz.maths.heatmaps import Scale, relative
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import load, save
-from vgg_viz.records import Batch, Checkpoint, Epoch, Origin, Provenance
+from vgg_viz.records import Batch, Checkpoint, Epoch, PictureOrigin, Provenance
 from vgg_viz.sections.timeline.pictures import evenly, payload
 from vgg_viz.sections.timeline.shortcut import Trials, attended, sentence, trials
-from vgg_viz.shortcuts.intervention import Reading, intervene, judged
+from vgg_viz.shortcuts.intervention import ClassShift, intervene, permutation_test
 from vgg_viz.shortcuts.region import Region, border
 from vgg_viz.studies.candidate_regions import Suspect, suspects
 from vgg_viz.studies.epoch_measures import Series, first_above, measured
@@ -88,7 +88,7 @@ def run_of(folder: Path, *epochs: Checkpoint) -> Path:
 
 
 def walk_of(folder: Path, batch: Batch, **options) -> Walk:
-    material = Material(batch, Origin("given", len(batch)), None, None, None, ())
+    material = Material(batch, PictureOrigin("given", len(batch)), None, None, None, ())
     return Walk(open_run(folder), material, PRESETS["quick"], 0, **options)
 
 
@@ -249,9 +249,9 @@ def test_an_epoch_uses_a_shortcut_by_the_rule_of_the_audits_findings():
     turn = torch.zeros(24, 16)
     turn[own, 0] = 1.0  # one recipient in sixteen turns: 6.25 %, and always the same one
     for odds, grade in ((3.0, "finding"), (0.4, "nothing")):
-        verdict = judged(Reading(own, odds * own[:, None] + torch.zeros(24, 16), turn))
+        verdict = permutation_test(ClassShift(own, odds * own[:, None] + torch.zeros(24, 16), turn))
         assert (verdict.grade(1), verdict.grade(5), verdict.grade(200)) == (grade, grade, "nothing")
-        assert Trials((verdict,), 1, Reading(own, turn, turn), None).used == [grade == "finding"]
+        assert Trials((verdict,), 1, ClassShift(own, turn, turn), None).used == [grade == "finding"]
 
 
 def test_earlier_epochs_are_asked_about_a_part_of_the_donors_and_recipients_of_the_last(tmp_path):

@@ -14,7 +14,7 @@ from telling import tells
 from torch import nn
 from torch.nn import functional
 
-from vgg_viz.data.cache import Pictures, painted
+from vgg_viz.data.cache import LabelledPictures, paint_labelled
 from vgg_viz.errors import DataRefused, InputRefused, OutputRefused, UnknownName
 from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import build
@@ -24,7 +24,7 @@ from vgg_viz.training import loop
 from vgg_viz.training.diagnosis import diagnose
 from vgg_viz.training.kept_epochs import kept_epochs, kept_every
 from vgg_viz.training.progress import Display
-from vgg_viz.training.recipe import Recipe, checked, optimizer_for, rate_at, usual_recipe
+from vgg_viz.training.recipe import Recipe, optimizer_for, rate_at, require_trainable, usual_recipe
 from vgg_viz.training.run_folder import RunFolder
 
 SHORT = Recipe(epochs=3, batch_size=32, augment="paper", seed=5)
@@ -71,7 +71,7 @@ def test_the_checkpoint_holds_all_that_a_report_needs(finished):
     checkpoint = load(finished / "best.pt")
     assert checkpoint.classes[0] == "arrow"
     assert checkpoint.architecture.image_side == 32
-    pictures = painted(90, seed=5, side=32)
+    pictures = paint_labelled(90, seed=5, side=32)
     assert checkpoint.architecture.mean == pytest.approx(
         (pictures.images.double().mean(dim=(0, 2, 3)) / 255).tolist(), abs=6e-5
     )
@@ -79,13 +79,15 @@ def test_the_checkpoint_holds_all_that_a_report_needs(finished):
     assert checkpoint.provenance.training["learning_rate"] == SHORT.learning_rate
     assert checkpoint.provenance.training["torch"] == str(torch.__version__)
     assert len(checkpoint.specimens) == 40
-    assert {specimen.name for specimen in checkpoint.specimens} == set(painted(40, seed=5, split="val", side=32).names)
+    assert {specimen.name for specimen in checkpoint.specimens} == set(
+        paint_labelled(40, seed=5, split="val", side=32).names
+    )
 
 
 def test_the_history_tells_the_truth_about_the_weights(finished):
     """Oracle: loss and accuracy of last.pt, picture by picture."""
     checkpoint = load(finished / "last.pt")
-    held_out = painted(40, seed=5, split="val", side=32)
+    held_out = paint_labelled(40, seed=5, split="val", side=32)
     with torch.inference_mode():
         logits = build(checkpoint)(held_out.images.float() / 255)
     losses = -logits.log_softmax(1)[torch.arange(40), held_out.labels]
@@ -95,7 +97,7 @@ def test_the_history_tells_the_truth_about_the_weights(finished):
 
 def test_best_is_the_epoch_with_the_best_validation_accuracy(finished):
     history = load(finished / "best.pt").history
-    held_out = painted(40, seed=5, split="val", side=32)
+    held_out = paint_labelled(40, seed=5, split="val", side=32)
     _, accuracy = loop.measure(build(load(finished / "best.pt")), held_out)
     assert accuracy == max(epoch.val_accuracy for epoch in history)
 
@@ -105,7 +107,7 @@ def test_best_is_the_epoch_with_the_best_validation_accuracy(finished):
 
 def test_each_kept_epoch_is_a_checkpoint_of_that_moment_from_the_untrained_network_to_the_last(finished):
     """Oracle: the losses in the history, measured again from the weights of each epoch."""
-    held_out = painted(40, seed=5, split="val", side=32)
+    held_out = paint_labelled(40, seed=5, split="val", side=32)
     kept = kept_epochs(finished)
     assert list(kept) == [0, 1, 2, 3]
     for number, file in kept.items():
@@ -277,7 +279,7 @@ def test_a_run_cannot_live_in_a_file(tmp_path):
 
 
 def test_wishes_that_cannot_be_met_are_refused_before_anything_is_painted(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "open_source", None)
+    monkeypatch.setattr(loop, "open_training_data", None)
     with pytest.raises(InputRefused, match="0 epochs were asked for"):
         run(tmp_path / "a", recipe=replace(SHORT, epochs=0))
     with pytest.raises(UnknownName, match="there is no augmentation 'papper'; did you mean 'paper'"):
@@ -287,7 +289,7 @@ def test_wishes_that_cannot_be_met_are_refused_before_anything_is_painted(tmp_pa
     with pytest.raises(InputRefused, match="width -1"):
         run(tmp_path / "d", width=-1.0)
     with pytest.raises(InputRefused, match="a learning rate of -1"):
-        checked(replace(SHORT, learning_rate=-1))
+        require_trainable(replace(SHORT, learning_rate=-1))
 
 
 def test_no_pictures_is_no_run(tmp_path):
@@ -309,7 +311,7 @@ def test_averages_are_weighted_by_pictures_not_by_batches():
         model[1].bias.copy_(torch.tensor([2.0, 0.0]))  # always says class 0
     labels = torch.zeros(33, dtype=torch.int64)
     labels[32] = 1
-    pictures = Pictures(torch.zeros(33, 3, 2, 2, dtype=torch.uint8), labels, ("x",) * 33)
+    pictures = LabelledPictures(torch.zeros(33, 3, 2, 2, dtype=torch.uint8), labels, ("x",) * 33)
     loss, accuracy = loop.measure(model, pictures, batch_size=32)
     expected = functional.cross_entropy(torch.tensor([[2.0, 0.0]]).expand(33, 2), labels)
     assert accuracy == pytest.approx(32 / 33)

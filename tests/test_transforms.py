@@ -16,7 +16,7 @@ from vgg_viz.data.transforms import (
     augment,
     colour_axes,
     evaluation_view,
-    steps,
+    transform_steps,
 )
 
 
@@ -133,7 +133,7 @@ def test_the_evaluation_view_is_the_centre_of_the_resized_picture():
 
 def test_the_steps_of_a_figure_join_up_and_begin_with_the_evaluation_view():
     image = torch.rand(3, 90, 50)
-    way = steps(image, side=32, augmentation=AUGMENTATIONS["strong"], axes=colour_axes(image[None]), seed=3)
+    way = transform_steps(image, side=32, augmentation=AUGMENTATIONS["strong"], axes=colour_axes(image[None]), seed=3)
     assert [step.name for step in way[:2]] == ["shorter side to 32 px", "centre 32 × 32 px"]
     assert len(way) == 7
     assert torch.equal(way[0].before, image)
@@ -141,4 +141,4 @@ def test_the_steps_of_a_figure_join_up_and_begin_with_the_evaluation_view():
     for earlier, later in pairwise(way):
         assert torch.equal(earlier.after, later.before)
         assert earlier.name != later.name
-    assert len(steps(image, side=32, augmentation=AUGMENTATIONS["none"])) == 2
+    assert len(transform_steps(image, side=32, augmentation=AUGMENTATIONS["none"])) == 2

@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from vgg_viz.errors import CheckpointRefused, InputRefused
 from vgg_viz.models.checkpoint import load
-from vgg_viz.models.unwrap_state_dict import candidates
+from vgg_viz.models.unwrap_state_dict import state_dict_candidates
 
 Weights = dict[str, Tensor]
 
@@ -301,4 +301,4 @@ def test_the_number_of_candidates_is_bounded() -> None:
     stored = {
         f"set{i}": {f"p{j}.q.w{k}": torch.ones(1, 1, 1, 1) for j in range(9) for k in range(2)} for i in range(40)
     }
-    assert len(candidates(stored)) <= 32
+    assert len(state_dict_candidates(stored)) <= 32

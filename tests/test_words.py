@@ -24,7 +24,7 @@ from vgg_viz.models import class_names
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.models.geometry import geometry
-from vgg_viz.records import Batch, Checkpoint, Evidence, LayerChoice, Origin
+from vgg_viz.records import Batch, Checkpoint, Evidence, LayerChoice, PictureOrigin
 from vgg_viz.sections.explain import facts
 from vgg_viz.sections.report import attention
 from vgg_viz.sections.report import faithfulness as trials_shown
@@ -143,11 +143,11 @@ def test_two_networks_share_classes_by_name_where_somebody_named_them(nameless):
 @pytest.mark.parametrize(
     ("origin", "held_out"),
     [
-        (Origin("painted", 20), True),
-        (Origin("specimens", 20), True),
-        (Origin("folder", 20, name="a", split="test"), True),
-        (Origin("folder", 20, name="a"), False),
-        (Origin("folder", 20, name="held-out pictures of the folder 'x', test/"), False),
+        (PictureOrigin("painted", 20), True),
+        (PictureOrigin("specimens", 20), True),
+        (PictureOrigin("folder", 20, name="a", split="test"), True),
+        (PictureOrigin("folder", 20, name="a"), False),
+        (PictureOrigin("folder", 20, name="held-out pictures of the folder 'x', test/"), False),
     ],
 )
 def test_pictures_are_held_out_by_where_they_come_from_and_not_by_how_that_is_said(origin, held_out, monkeypatch):

@@ -31,9 +31,13 @@ ADVICE = "free some space or choose another folder"
 def whole_file(path: Path, *, advice: str = ADVICE) -> Iterator[Path]:
     """A name to write to: it becomes `path` when the block ends well, and vanishes when it does not.
 
-    advice  the next step, told where the disk says no
-    raises  OutputRefused where `path` cannot be written, also when a library says so in its own error; `path` is then what it was.
-            The block must therefore do nothing but write
+    Args:
+        path: What the file will be called.
+        advice: The next step, told where the disk says no.
+
+    Raises:
+        OutputRefused: Where `path` cannot be written, also when a library says so in its own error; `path` is then
+            what it was. The block must therefore do nothing but write.
     """
     with disk_refused(path.name, advice=advice), hidden_folder(path) as hidden:
         yield hidden / path.name
@@ -46,7 +50,8 @@ def whole_folder(target: Path, *, advice: str = ADVICE) -> Iterator[Path]:
 
     Whether what stands at `target` may be replaced is the caller's to know.
 
-    raises  OutputRefused as `whole_file` does; what stood at `target` then stands there still
+    Raises:
+        OutputRefused: As `whole_file` does; what stood at `target` then stands there still.
     """
     with disk_refused(target.name, advice=advice), hidden_folder(target) as hidden:
         fresh, old = hidden / "new" / target.name, hidden / "old" / target.name
@@ -112,7 +117,9 @@ def _locked_folder(beside: Path) -> tuple[Path, int | None]:
 def _lock(folder: Path) -> int | None:
     """A descriptor that locks `folder` until it is closed; None where locks are unknown.
 
-    raises  BlockingIOError where it is locked; OSError where it is no folder
+    Raises:
+        BlockingIOError: Where it is locked
+        OSError: Where it is no folder.
     """
     if sys.platform == "win32":
         return None

@@ -55,9 +55,10 @@ class MapRefused(InputRefused):
 class UnknownName(InputRefused):
     """A name that does not exist, with the nearest one that does.
 
-    kind   what was looked for: "layer", "method", "class", ...
-    name   what came
-    known  what exists
+    Attributes:
+        kind: What was looked for: "layer", "method", "class", ...
+        name: What came.
+        known: What exists.
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
@@ -66,18 +67,19 @@ class UnknownName(InputRefused):
         nearest = next((n for n in names if near and n.lower() == near[0]), None)
         hint = f"did you mean {nearest!r}? " if nearest else ""
         # Names may come from a stranger's file: what a terminal would obey instead of showing is spelt out.
-        shown = ", ".join(name if name.isprintable() else repr(name) for name in names[:40]) + (
+        listed = ", ".join(name if name.isprintable() else repr(name) for name in names[:40]) + (
             ", ..." if len(names) > 40 else ""
         )
-        super().__init__(f"there is no {kind} {name!r}; {hint}known are: {shown or 'none'}.")
+        super().__init__(f"there is no {kind} {name!r}; {hint}known are: {listed or 'none'}.")
         self.kind, self.name, self.known = kind, name, tuple(names)
 
 
 class SectionMissing(VggVizError):
     """A part of a report cannot be made from what is there.
 
-    reason   why, in one sentence
-    command  what the reader can run to fill it
+    Attributes:
+        reason: Why, in one sentence.
+        command: What the reader can run to fill it.
     """
 
     def __init__(self, reason: str, command: str = "") -> None:

@@ -8,9 +8,13 @@ from collections.abc import Sequence
 def percent(share: float, *, decimals: int | None = None) -> str:
     """A share as per cent; a little is never 0 %, and not quite all is never 100 %.
 
-    share     [-1, 1]; a net share may be negative
-    decimals  None: one near the ends, else none; a number: always as many, for shares that stand beside each other
-    returns   such as "<0.1 %", "2.3 %", "50 %", "98.5 %", "<100 %"; "–" for NaN
+    Args:
+        share: [-1, 1]; a net share may be negative.
+        decimals: None: one near the ends, else none; a number: always as many, for shares that stand beside each
+            other.
+
+    Returns:
+        Such as "<0.1 %", "2.3 %", "50 %", "98.5 %", "<100 %"; "–" for NaN.
     """
     if share != share:
         return "–"

@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 class Architecture:
     """All that is needed to build a network, and nothing about its weights.
 
-    variant      key of `models.vgg.VARIANTS` ("vgg16", "a_lrn", "tiny_vgg", ...); "_bn" is not part of it
-    head         hidden widths of the classifier before `width` is applied: (4096, 4096) in the paper, () for one linear layer
-    pooled       side of the map that the classifier reads: 7 in the paper; None: whatever the features leave
-    dense        the classifier as convolutions (paper, section 3.2): any image size, a map of class scores
-    padding      padding of the 3x3 convolutions [px]; 0 or 1 (Tiny VGG comes with either)
-    mean, std    what the first layer subtracts and divides by, per channel, on pictures in [0, 1]
-    conv_bias    False where the convolutions have none (common before batch norm)
+    Attributes:
+        variant: Key of `models.vgg.VARIANTS` ("vgg16", "a_lrn", "tiny_vgg", ...); "_bn" is not part of it.
+        head: Hidden widths of the classifier before `width` is applied: (4096, 4096) in the paper, () for one linear
+            layer.
+        pooled: Side of the map that the classifier reads: 7 in the paper; None: whatever the features leave.
+        dense: The classifier as convolutions (paper, section 3.2): any image size, a map of class scores.
+        padding: Padding of the 3x3 convolutions [px]; 0 or 1 (Tiny VGG comes with either).
+        mean: What the first layer subtracts per channel, on pictures in [0, 1].
+        std: What it then divides by.
+        conv_bias: False where the convolutions have none (common before batch norm).
     """
 
     variant: str
@@ -74,8 +77,10 @@ class Specimen:
 class Evidence:
     """One thing that is known of a checkpoint, or assumed, and from what; or what else would fit.
 
-    text        a sentence for a reader: no program reads it
-    settled_by  the options that would settle it, such as ("--mean", "--std"); none: it is known, or nothing can settle it
+    Attributes:
+        text: A sentence for a reader: no program reads it.
+        settled_by: The options that would settle it, such as ("--mean", "--std"); none: it is known, or nothing can
+            settle it.
     """
 
     text: str
@@ -116,7 +121,9 @@ class Provenance:
 class Checkpoint:
     """A trained network on disk, opened: what it is, what it weighs, what it remembers.
 
-    named  whether somebody named the classes; False: they are called by their numbers, and such names mean nothing elsewhere
+    Attributes:
+        named: Whether somebody named the classes; False: they are called by their numbers, and such names mean
+            nothing elsewhere.
     """
 
     architecture: Architecture
@@ -135,15 +142,16 @@ class Checkpoint:
 class Batch:
     """Pictures ready for the model.
 
-    images  (B, C, H, W) float32 in [0, 1], not normalised: the model does that
-    labels  (B,) int64, or None when nobody knows
-    names   B names to show (file names; hostile until escaped)
-    masks   (B, H, W) bool, True on the object, or None. An empty one says that nobody knows where its object is, and
-            the measures of `maths.metrics` are then NaN: where boxes are known, some pictures may have none
-    skipped files that were left out: (name, why); whoever shows the batch shows these too
-    boxed   (B,) bool, True where the mask is that of boxes and not an outline; None: all are outlines
-    told    where the boxes among the masks come from and which were taken, as a phrase; "" where all are outlines
-    doubts  sentences on masks and boxes that are not used or not counted; whoever shows the batch shows these too
+    Attributes:
+        images: (B, C, H, W) float32 in [0, 1], not normalised: the model does that.
+        labels: (B,) int64, or None when nobody knows.
+        names: B names to show (file names; hostile until escaped).
+        masks: (B, H, W) bool, True on the object, or None. An empty one says that nobody knows where its object is,
+            and the measures of `maths.metrics` are then NaN: where boxes are known, some pictures may have none.
+        skipped: Files that were left out: (name, why); whoever shows the batch shows these too.
+        boxed: (B,) bool, True where the mask is that of boxes and not an outline; None: all are outlines.
+        box_note: Where the boxes among the masks come from and which were taken, as a phrase; "" where all are outlines.
+        doubts: Sentences on masks and boxes that are not used or not counted; whoever shows the batch shows these too.
     """
 
     images: Tensor
@@ -152,7 +160,7 @@ class Batch:
     masks: Tensor | None = None
     skipped: tuple[tuple[str, str], ...] = ()
     boxed: Tensor | None = None
-    told: str = ""
+    box_note: str = ""
     doubts: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -165,18 +173,20 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """Where pictures come from; `report.material.phrase` says it.
+class PictureOrigin:
+    """Where pictures come from; `studies.inputs.phrase` says it.
 
-    kind    "folder" (--data), "painted" (the set shapes), "specimens" (they travel in a checkpoint), "given" (--images),
-            "by confidence" (mistakes and successes among those with labels), "by change" (of two networks: those whose answer changed),
-            "by learning" (of a run: those forgotten on the way, then some that came late)
-    count   how many; of those chosen by confidence: at most so many
-    of      of how many, where not all were taken
-    name    of the folder
-    split   its part: "train", "val", "test", or "" where it has no parts
-    seed    with which they were painted
-    inside  {letter: how many} of the specimens, where they come from several checkpoints
+    Attributes:
+        kind: "folder" (--data), "painted" (the set shapes), "specimens" (they travel in a checkpoint), "given"
+            (--images), "by confidence" (mistakes and successes among those with labels), "by change" (of two
+            networks: those whose answer changed), "by learning" (of a run: those forgotten on the way, then some that
+            came late).
+        count: How many; of those chosen by confidence: at most so many.
+        of: Of how many, where not all were taken.
+        name: Of the folder.
+        split: Its part: "train", "val", "test", or "" where it has no parts.
+        seed: With which they were painted.
+        inside: {letter: how many} of the specimens, where they come from several checkpoints.
     """
 
     kind: Literal["folder", "painted", "specimens", "given", "by confidence", "by change", "by learning"]
@@ -200,8 +210,9 @@ class Origin:
 class LayerChoice:
     """Where a method looks that looks at one layer, and why.
 
-    name    of the layer
-    reason  in a phrase without the name and without a full stop
+    Attributes:
+        name: Of the layer.
+        reason: In a phrase without the name and without a full stop.
     """
 
     name: str
@@ -216,8 +227,9 @@ class LayerChoice:
 class Activations:
     """Copies of what layers said in one forward pass.
 
-    maps    {layer name: (B, C, h, w) or (B, C)}, detached
-    logits  (B, K)
+    Attributes:
+        maps: {layer name: (B, C, h, w) or (B, C)}, detached.
+        logits: (B, K).
     """
 
     maps: Mapping[str, Tensor]
@@ -228,9 +240,11 @@ class Activations:
 class Neuron:
     """One unit, or a whole channel, in place of a class: what a map can also be about.
 
-    layer        name such as "conv5_3", or "fc7"
-    channel      from 0
-    row, column  of the unit on the layer's map, from 0; None: the mean over the channel's map
+    Attributes:
+        layer: Name such as "conv5_3", or "fc7".
+        channel: From 0.
+        row: Of the unit on the layer's map, from 0; None: the mean over the channel's map.
+        column: Of the unit, likewise.
     """
 
     layer: str
@@ -248,17 +262,21 @@ class Neuron:
 class Attribution:
     """What a method says about the pictures of one batch, raw: no clamp, no rescale, no resize.
 
-    values    (B, h, w); pixel methods have h = H (channels already reduced, `unit` says how), layer methods the layer's map
-    unit      what a value is: "logit", "logit / intensity", ...; about a neuron "activation", "activation / intensity", ...
-    signed    True when values below zero mean evidence against the target
-    layer     layer name, or None for a map in pixels
-    targets   (B,) class index each map is about; -1 where it is about a neuron, see `unit_of`
-    residual  (B,) completeness error [logit]: sum of the map minus (f(x) - f(baseline)), where the method promises completeness
-    passes    forward + backward passes per picture that it cost
-    seconds   wall clock of the whole call [s]
-    settings  what else the map depends on (seed, steps, baseline, ...), as plain values
-    against   (B,) class index whose score was subtracted, where the map is about one class against another
-    unit_of   the neuron or channel that the map is about, such as "conv5_3:12:3,4", where it is not about a class
+    Attributes:
+        values: (B, h, w); pixel methods have h = H (channels already reduced, `unit` says how), layer methods the
+            layer's map.
+        unit: What a value is: "logit", "logit / intensity", ...; about a neuron "activation", "activation /
+            intensity", ...
+        signed: True when values below zero mean evidence against the target.
+        layer: Layer name, or None for a map in pixels.
+        targets: (B,) class index each map is about; -1 where it is about a neuron, see `unit_of`.
+        residual: (B,) completeness error [logit]: sum of the map minus (f(x) - f(baseline)), where the method
+            promises completeness.
+        passes: Forward + backward passes per picture that it cost.
+        seconds: Wall clock of the whole call [s].
+        settings: What else the map depends on (seed, steps, baseline, ...), as plain values.
+        against: (B,) class index whose score was subtracted, where the map is about one class against another.
+        unit_of: The neuron or channel that the map is about, such as "conv5_3:12:3,4", where it is not about a class.
     """
 
     method: str
@@ -308,13 +326,14 @@ class Table:
 class Exhibit:
     """One thing to look at, with the numbers that it shows.
 
-    slug     [a-z0-9-], unique in a gallery: the address of the figure and the stem of its files
-    alt      one or two sentences: what kind of picture, and its main fact with its number
-    figure   a matplotlib Figure (drawn on the light theme), or None for a table or a viewer
-    kind     "chart" (vector: stored as SVG) or "picture" (pixels: stored as WebP), how the page keeps it
-    numbers  plain JSON values (no NaN): everything that the figure shows
-    table    shown as an HTML table (below the figure when both are given)
-    viewer   payload of the interactive viewer (see gallery/viewer.py), or None
+    Attributes:
+        slug: [a-z0-9-], unique in a gallery: the address of the figure and the stem of its files.
+        alt: One or two sentences: what kind of picture, and its main fact with its number.
+        figure: A matplotlib Figure (drawn on the light theme), or None for a table or a viewer.
+        kind: "chart" (vector: stored as SVG) or "picture" (pixels: stored as WebP), how the page keeps it.
+        numbers: Plain JSON values (no NaN): everything that the figure shows.
+        table: Shown as an HTML table (below the figure when both are given).
+        viewer: Payload of the interactive viewer (see gallery/viewer.py), or None.
     """
 
     slug: str

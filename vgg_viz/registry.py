@@ -23,13 +23,16 @@ Item = TypeVar("Item")
 class Registry(Generic[Item]):
     """Things of one kind under unique names, which modules add while they are imported.
 
-    kind   what one of them is called in a refusal
-    fill   the package, or packages, whose modules add them; None: whoever likes, and then the order is that of adding
-    first  modules of these packages (names alone) whose items stand before all others, in this order; last: behind all others
-
     Items stand in the order of packages, of module names, and of adding within a module; those that come from elsewhere, such as a
     notebook, behind those of the packages. A look (`[]`, `in`, `len`, iteration, `items`) raises VggVizError while a module of these
     packages is being imported by the one who looks: what it saw would depend on the order of imports.
+
+    Attributes:
+        kind: What one of them is called in a refusal.
+        fill: The package, or packages, whose modules add them; None: whoever likes, and then the order is that of
+            adding.
+        first: Modules of these packages (names alone) whose items stand before all others, in this order.
+        last: Modules whose items stand behind all others.
     """
 
     def __init__(
@@ -45,7 +48,11 @@ class Registry(Generic[Item]):
     def add(self, name: str, item: Item, *, by: str | None = None) -> Item:
         """Put `item` under `name`; a name that is taken explains itself.
 
-        by  the module that adds it, which says where it stands; None: the one that `item`, a function or a class, says of itself
+        Args:
+            name: What it is called by.
+            item: What it stands for.
+            by: The module that adds it, which says where it stands; None: the one that `item`, a function or a class,
+                says of itself.
         """
         module = by or str(getattr(item, "__module__", None) or type(item).__name__)
         if name in self._items:
@@ -83,7 +90,9 @@ class Registry(Generic[Item]):
     def temporarily(self, items: Mapping[str, Item] | None = None, *, alone: bool = False) -> Iterator[None]:
         """With `items` as well, in the place of what has their names; whatever the block adds goes at its end. For tests.
 
-        alone  with nothing else
+        Args:
+            items: What is registered meanwhile.
+            alone: With nothing else.
         """
         self._complete()
         before, modules = self._items, self._modules
@@ -117,7 +126,8 @@ class Registry(Generic[Item]):
 def discover(package: str) -> None:
     """Import every module of `package`, by name order, so that each registers what it holds.
 
-    raises  VggVizError where one of them is only half imported, because it is its own import that asks
+    Raises:
+        VggVizError: Where one of them is only half imported, because it is its own import that asks.
     """
     found = _whole(package)
     for module in sorted(info.name for info in pkgutil.iter_modules(found.__path__)):
@@ -126,10 +136,10 @@ def discover(package: str) -> None:
 
 def _whole(name: str) -> ModuleType:
     """A module, imported to its end."""
-    found = importlib.import_module(name)
+    module = importlib.import_module(name)
     # Of a module that another thread imports the line above has waited for the end; half a module is the caller's own.
-    if getattr(found.__spec__, "_initializing", False):
+    if getattr(module.__spec__, "_initializing", False):
         raise VggVizError(
             f"what {name} and its neighbours register is asked for while it is being imported; ask inside a function."
         )
-    return found
+    return module

@@ -24,8 +24,13 @@ def read_json(path: Path, fields: Fields) -> dict[str, Any]:
 def parse_json(content: bytes, fields: Fields, path: Path) -> dict[str, Any]:
     """A JSON object with at least `fields`, each of one of its types (a bool is no number).
 
-    path    where it was found, for the refusal
-    raises  MapRefused
+    Args:
+        content: The bytes.
+        fields: What it must hold, and of which types.
+        path: Where it was found, for the refusal.
+
+    Raises:
+        MapRefused: The file cannot be used.
     """
     try:
         facts = json.loads(content.decode("utf-8"), parse_constant=_no_number)

@@ -31,7 +31,7 @@ def versions() -> dict[str, str]:
 def _versions() -> tuple[tuple[str, str], ...]:
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {"vgg_viz": __version__, "python": platform.python_version()}
+    versions = {"vgg_viz": __version__, "python": platform.python_version()}
     for name in (
         "torch",
         "torchvision",
@@ -43,7 +43,7 @@ def _versions() -> tuple[tuple[str, str], ...]:
         "torchinfo",
     ):
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return tuple(found.items())
+    return tuple(versions.items())

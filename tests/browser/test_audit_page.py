@@ -12,12 +12,12 @@ from fake_page import HOSTILE
 from pages import page_of, problems
 from shared_artefacts import shared_gallery
 
-from vgg_viz.data.cache import painted
+from vgg_viz.data.cache import paint_labelled
 from vgg_viz.data.shortcuts import Shortcut
 from vgg_viz.gallery.html_text import escape_hidden
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import save
-from vgg_viz.records import Checkpoint, Origin, Provenance
+from vgg_viz.records import Checkpoint, PictureOrigin, Provenance
 from vgg_viz.sections.audit import audit as auditing
 from vgg_viz.studies.request import AuditRequest
 
@@ -33,7 +33,7 @@ def make(folder: Path) -> None:
     """A network that has learned a tag in a corner; its classes and the audited pictures bear hostile names."""
     torch.set_num_threads(1)
     tag = Shortcut("corner", "star", held_out=1.0, seed=6)
-    pictures, model = painted(600, side=32, shortcut=tag), build("tiny_vgg", image_side=32)
+    pictures, model = paint_labelled(600, side=32, shortcut=tag), build("tiny_vgg", image_side=32)
     optimizer = torch.optim.AdamW(model.train().parameters(), 0.004)
     for epoch in range(4):
         for images, labels in pictures.batches(32, torch.randperm(600, generator=torch.Generator().manual_seed(epoch))):
@@ -42,10 +42,10 @@ def make(folder: Path) -> None:
             optimizer.step()
     weights, blank = model.eval().state_dict(), Provenance("", "", "vgg_viz")
     save(folder / "net.pt", Checkpoint(model.architecture, HOSTILE[:10], weights, provenance=blank))
-    batch = painted(300, split="test", side=32, shortcut=tag).as_batch()
+    batch = paint_labelled(300, split="test", side=32, shortcut=tag).as_batch()
     batch = replace(batch, names=tuple(f"{HOSTILE[i % 10]}/{i}.png" for i in range(300)))
     with pytest.MonkeyPatch.context() as patch:  # no file system takes these names for folders
-        patch.setattr(auditing, "labelled_pictures", lambda *_, **__: (batch, Origin("given", len(batch))))
+        patch.setattr(auditing, "labelled_pictures", lambda *_, **__: (batch, PictureOrigin("given", len(batch))))
         auditing.build_audit(AuditRequest(source=folder / "net.pt", out=folder / "out"))
 
 

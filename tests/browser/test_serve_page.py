@@ -23,7 +23,7 @@ from vgg_viz.attribution import attribute
 from vgg_viz.data.folder import read_images
 from vgg_viz.models.build import build
 from vgg_viz.serve.live import Live
-from vgg_viz.serve.network import Network
+from vgg_viz.serve.network import ServedNetwork
 from vgg_viz.serve.store import Store
 
 pytestmark = pytest.mark.browser
@@ -64,8 +64,8 @@ class Pages(Opened):
 
 
 @pytest.fixture(scope="module")
-def network() -> Network:
-    return Network(small(CLASSES, file="</title><b>.pt"))
+def network() -> ServedNetwork:
+    return ServedNetwork(small(CLASSES, file="</title><b>.pt"))
 
 
 @pytest.fixture(scope="module")
@@ -236,13 +236,13 @@ def test_too_large_a_file_is_not_even_sent(pages):
 
 
 def test_stop_ends_the_job_on_the_server(pages, live, monkeypatch):
-    def endless(self: Network, picture: Any, wish: Any, tell: Any, passed: Any) -> None:
+    def endless(self: ServedNetwork, picture: Any, wish: Any, tell: Any, passed: Any) -> None:
         tell("Endless", 1, 4)
         while True:
             torch.zeros(1)
             passed(1)
 
-    monkeypatch.setattr(Network, "maps", endless)
+    monkeypatch.setattr(ServedNetwork, "maps", endless)
     page = answered(pages(), picture())
     page.locator("[data-part=compute]").click()
     page.wait_for_function(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vgg_viz.attribution.targets import Target
 from vgg_viz.maths.images import Array
 from vgg_viz.maths.receptive_field import Box
-from vgg_viz.maths.segmentation import box_of, grab_cut, largest_piece, overlap
+from vgg_viz.maths.segmentation import box_of, box_overlap, grab_cut, largest_piece
 
 OBJECT, GROUND = 0.95, 0.30  # quantiles of saliency above and below which pixels are seeds (the paper's)
 CENTRE_CUT = "cut from the centre"  # the control that differs from the method by its seeds alone
@@ -88,4 +88,4 @@ def controls(images: Tensor) -> dict[str, tuple[Box | None, ...]]:
 def overlaps(boxes: tuple[Box | None, ...], masks: Tensor) -> Tensor:
     """Intersection over union of each box with the box around its object's mask (B, H, W) bool: (B,), [0, 1]; float64."""
     truth = [box_of(np.asarray(mask)) for mask in masks.cpu().numpy()]
-    return torch.tensor([overlap(box, true) for box, true in zip(boxes, truth, strict=True)], dtype=torch.float64)
+    return torch.tensor([box_overlap(box, true) for box, true in zip(boxes, truth, strict=True)], dtype=torch.float64)

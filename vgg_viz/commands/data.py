@@ -52,12 +52,12 @@ def run(options: argparse.Namespace) -> int:
 
         found = check(options.folder)
     else:
-        from vgg_viz.data.shape_files import write
+        from vgg_viz.data.shape_files import write_shapes
         from vgg_viz.data.shortcuts import truth
 
         counts = {"train": options.train, "val": options.val, "test": options.test}
         shortcut = planted_shortcut(options)
-        place = write(options.out, **counts, seed=options.seed, side=options.side, shortcut=shortcut)
+        place = write_shapes(options.out, **counts, seed=options.seed, side=options.side, shortcut=shortcut)
         found = {"folder": str(place), "pictures": counts, "seed": options.seed, "side": options.side}
         if shortcut:
             found["shortcut"] = truth(shortcut, options.side)

@@ -28,7 +28,7 @@ def words(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
     from vgg_viz.models.checkpoint import load
-    from vgg_viz.models.export import as_text, export
+    from vgg_viz.models.export import export, summary_line
 
     checkpoint = load(options.checkpoint, seed=options.seed, **overrides(options))
     found = export(checkpoint, options.file, force=options.force)
@@ -37,5 +37,5 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(found)
     else:
-        print(as_text(found))
+        print(summary_line(found))
     return DONE

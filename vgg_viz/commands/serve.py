@@ -50,10 +50,10 @@ def run(options: argparse.Namespace) -> int:
     if source is not None:
         from vgg_viz.models.checkpoint import load
         from vgg_viz.serve.live import Live
-        from vgg_viz.serve.network import Network
+        from vgg_viz.serve.network import ServedNetwork
 
         checkpoint = load(source or None, seed=options.seed, **overrides(options))
-        live = Live(Network(checkpoint, device=resolve_device(options.device), seed=options.seed))
+        live = Live(ServedNetwork(checkpoint, device=resolve_device(options.device), seed=options.seed))
     with listening(options.host, options.port) as (sock, place):
         notes = [] if options.quiet else [f"{said} Ctrl-C ends it."]
         if not place.loopback:

@@ -27,7 +27,7 @@ def shortcut_words(parser: Parser) -> None:
 
 def planted_shortcut(options: argparse.Namespace) -> Shortcut | None:
     """The shortcut that the options ask for, or None; raises InputRefused and its kin where they make none."""
-    from vgg_viz.data.shortcuts import Shortcut, checked
+    from vgg_viz.data.shortcuts import Shortcut, require_paintable
 
     given = (options.planted_class, options.strength, options.held_out)
     if options.shortcut is None:
@@ -38,7 +38,7 @@ def planted_shortcut(options: argparse.Namespace) -> Shortcut | None:
         return None
     if options.planted_class is None:
         raise InputRefused(f"--shortcut {options.shortcut} needs the class that it gives away; name one with --class.")
-    return checked(
+    return require_paintable(
         Shortcut(
             options.shortcut,
             options.planted_class,

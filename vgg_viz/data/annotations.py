@@ -30,10 +30,12 @@ _RULES = {
 class Truth:
     """Where the object of one picture is.
 
-    mask     (side, side) bool, as the network sees the picture; empty where the object was cropped away; None: nobody knows
-    rule     an outline, or which boxes were taken
-    source   the file that says so, as it is named in sentences
-    refused  sentences on boxes that were not believed
+    Attributes:
+        mask: (side, side) bool, as the network sees the picture; empty where the object was cropped away; None:
+            nobody knows.
+        rule: An outline, or which boxes were taken.
+        source: The file that says so, as it is named in sentences.
+        refused: Sentences on boxes that were not believed.
     """
 
     mask: Tensor | None
@@ -43,16 +45,16 @@ class Truth:
 
 
 @dataclass(frozen=True, slots=True)
-class Stacked:
+class StackedTruths:
     """The truth of a whole batch, as `Batch` holds it: masks and boxed, where they come from, and what to doubt."""
 
     masks: Tensor | None
     boxed: Tensor | None
-    told: str = ""
+    box_note: str = ""
     doubts: tuple[str, ...] = ()
 
 
-def stacked(truths: Sequence[Truth | None]) -> Stacked:
+def stack_truths(truths: Sequence[Truth | None]) -> StackedTruths:
     """The masks of all pictures.
 
     Where only outlines are known, all pictures must have one: some are not all, and a folder that lacks one lacks it by mistake. Boxes
@@ -63,22 +65,22 @@ def stacked(truths: Sequence[Truth | None]) -> Stacked:
     boxes = [truth for truth in truths if truth is not None and truth.mask is not None and truth.rule != "outline"]
     refused = _refused(truths)
     if not known:
-        return Stacked(None, None, doubts=refused)
+        return StackedTruths(None, None, doubts=refused)
     if not boxes:
         if len(known) == len(truths):
-            return Stacked(torch.stack(known), None, doubts=refused)
-        return Stacked(
+            return StackedTruths(torch.stack(known), None, doubts=refused)
+        return StackedTruths(
             None,
             None,
             doubts=(f"Only {len(known):,} of {len(truths):,} pictures have a mask, so none is used.", *refused),
         )
     masks = torch.stack([torch.zeros_like(known[0]) if mask is None else mask for mask in held])
     if not masks.any():
-        return Stacked(
+        return StackedTruths(
             None, None, doubts=("No box reaches into the square that the network sees, so none is used.", *refused)
         )
     boxed = torch.tensor([truth is not None and truth.rule not in ("outline", "none") for truth in truths])
-    return Stacked(masks, boxed, _told(truths, boxes), (*_uncounted(truths), *refused))
+    return StackedTruths(masks, boxed, _told(truths, boxes), (*_uncounted(truths), *refused))
 
 
 def _refused(truths: Sequence[Truth | None]) -> tuple[str, ...]:

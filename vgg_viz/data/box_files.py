@@ -18,7 +18,7 @@ TABLE_ROOMS = ("", "boxes", "annotations", "Annotations")
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class BoxTable:
     """One file about many pictures; `strict` where it lies above them and its name is not theirs: it must then name their folder."""
 
     path: Path
@@ -26,11 +26,12 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PictureFolder:
     """A folder and the pictures below it that boxes may be about.
 
-    root      the folder: an ImageFolder, one split of it, or that of --images
-    pictures  files below `root`
+    Attributes:
+        root: The folder: an ImageFolder, one split of it, or that of --images.
+        pictures: Files below `root`.
     """
 
     root: Path
@@ -61,12 +62,16 @@ class Place:
     ) -> dict[Path, Path | BoxesRefused]:
         """{picture: its own file}, by the order in which masks are looked for: in a room below the folder, then beside the folder.
 
-        rooms   names of folders that hold such files; in them lies <class>/NAME, or NAME where one picture only is called so
-        beside  whether the file may lie beside its picture; asked last
         A file that may be about several pictures is a refusal for each of them.
+
+        Args:
+            rooms: Names of folders that hold such files; in them lies <class>/NAME, or NAME where one picture only is
+                called so.
+            suffix: Of the file, such as ".xml".
+            beside: Whether the file may lie beside its picture; asked last.
         """
         bases = [base for room in rooms for base in self._bases(room) if base.is_dir()]
-        found: dict[Path, Path | BoxesRefused] = {}
+        files: dict[Path, Path | BoxesRefused] = {}
         for picture in self.pictures if bases or beside else ():
             own = picture.relative_to(self.root).with_suffix(suffix)
             tries = [(base / own, self._by_path[own.with_suffix("").as_posix()]) for base in bases]
@@ -75,7 +80,7 @@ class Place:
                 tries.append((picture.with_suffix(suffix), self._by_path[own.with_suffix("").as_posix()]))
             for path, about in tries:
                 if path.is_file():
-                    found[picture] = (
+                    files[picture] = (
                         path
                         if len(about) == 1
                         else BoxesRefused(
@@ -83,7 +88,7 @@ class Place:
                         )
                     )
                     break
-        return found
+        return files
 
     def _bases(self, room: str) -> Iterator[Path]:
         yield self.root / room
@@ -95,22 +100,22 @@ class Place:
 
     # ------------------------------------------------------------ one file for many pictures
 
-    def tables(self, *patterns: str) -> list[Table]:
+    def tables(self, *patterns: str) -> list[BoxTable]:
         """Files of these names in the folder, and beside it; of the latter, those that bear its name, else all of them, strictly."""
         within = [path for room in TABLE_ROOMS for path in _matching(self.root / room, patterns)]
         if within:
-            return [Table(path, False) for path in within]
+            return [BoxTable(path, False) for path in within]
         around = [path for room in TABLE_ROOMS for path in _matching(self.root.parent / room, patterns)]
         if self.root.name.lower() in PICTURE_ROOMS:
-            return [Table(path, False) for path in around]
+            return [BoxTable(path, False) for path in around]
         own = [
             path
             for path in around
             if self.root.name.lower() in path.stem.lower().replace("-", "_").replace(".", "_").split("_")
         ]
-        return [Table(path, False) for path in own] if own else [Table(path, True) for path in around]
+        return [BoxTable(path, False) for path in own] if own else [BoxTable(path, True) for path in around]
 
-    def named(self, name: str, table: Table) -> list[Path]:
+    def named(self, name: str, table: BoxTable) -> list[Path]:
         """The pictures that a name inside a table may mean: none, one, or several that nothing tells apart.
 
         A name is a path below the folder, or the end of one, or a longer path that ends with it; a folder of another split is no match.
@@ -135,7 +140,7 @@ class Place:
         names = [self.shown(picture) for picture in pictures]
         return " and ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
 
-    def ambiguous(self, table: Table, name: str, meant: Sequence[Path]) -> BoxesRefused:
+    def ambiguous(self, table: BoxTable, name: str, meant: Sequence[Path]) -> BoxesRefused:
         """The refusal of a name that several pictures bear."""
         return BoxesRefused(
             f"{self.shown(table.path)} names {name[:80]!r}, which may be {self._few(meant)}; write the path below the folder instead."

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vgg_viz.data.annotations import Rule, Truth
-from vgg_viz.data.box_files import Place
+from vgg_viz.data.box_files import PictureFolder
 from vgg_viz.data.boxes import Mark, Marked, lookups
 from vgg_viz.data.class_matching import keys
 from vgg_viz.data.masks import fitted_mask
@@ -24,23 +24,28 @@ ROUNDING_SHARE = 0.02
 class BoxBook:
     """All formats at work in one folder. Nothing is opened before a picture asks, and each table is read once.
 
-    files  that hold boxes, or names of their classes: no pictures, and nothing to complain about
+    Attributes:
+        files: That hold boxes, or names of their classes: no pictures, and nothing to complain about.
     """
 
     def __init__(self, root: Path, pictures: Sequence[Path]) -> None:
-        self._lookups = lookups(Place(root, tuple(pictures)))
+        self._lookups = lookups(PictureFolder(root, tuple(pictures)))
         self.files = frozenset().union(*(lookup.files for lookup in self._lookups))
 
     def truth(self, file: Path, name: str, size: tuple[int, int], side: int, own: str | None) -> Truth | None:
         """The boxes of a picture as a mask, resized and cropped as the picture is.
 
-        file     the picture; called `name` in sentences
-        size     its height and width, upright [px]
-        side     of the square that the network sees [px]
-        own      name of its class, whose boxes are taken where any bears the name; None: nobody knows, all are taken
-        returns  the truth, with sentences on what was refused; None where no format knows a box of it
+        Args:
+            file: The picture; called `name` in sentences.
+            name: What it is called in sentences.
+            size: Its height and width, upright [px].
+            side: Of the square that the network sees [px].
+            own: Name of its class, whose boxes are taken where any bears the name; None: nobody knows, all are taken.
+
+        Returns:
+            The truth, with sentences on what was refused; None where no format knows a box of it.
         """
-        said: list[str] = []
+        sentences: list[str] = []
         for lookup in self._lookups:
             try:
                 marked = lookup.of(file)
@@ -48,23 +53,31 @@ class BoxBook:
                     continue
                 boxes = _in_pixels(marked, name, size)
             except BoxesRefused as error:
-                said.append(str(error))
+                sentences.append(str(error))
                 continue
             if not boxes:
                 break  # the file says that there is nothing to see
             chosen, rule = chosen_boxes(boxes, own)
-            mask = resize(painted(chosen, size)[None].float(), side, "cover")[0] >= 0.5
-            return Truth(mask, rule, marked.source, tuple(said))
-        return Truth(None, "none", refused=tuple(said)) if said else None
+            mask = resize(mask_of_boxes(chosen, size)[None].float(), side, "cover")[0] >= 0.5
+            return Truth(mask, rule, marked.source, tuple(sentences))
+        return Truth(None, "none", refused=tuple(sentences)) if sentences else None
 
 
-def read_with_truth(
+def read_with_truth(  # noqa: PLR0913 - one picture, and all that may say where its object is
     path: Path, name: str, side: int, mask: Path | None, boxes: BoxBook | None, own: str | None
 ) -> tuple[Tensor, Truth | None]:
     """A picture (3, side, side), and where its object is or None; a mask goes before boxes.
 
-    own, name  as in `BoxBook.truth`
-    raises     ImageRefused for the picture or its mask
+    Args:
+        path: Of the picture.
+        side: Of the pictures [px].
+        mask: File of the mask, or None.
+        boxes: What lies beside the pictures.
+        own: As in `BoxBook.truth`.
+        name: What it is called in sentences.
+
+    Raises:
+        ImageRefused: For the picture or its mask.
     """
     image = decode(path, name=name)
     truth = None
@@ -85,7 +98,7 @@ def chosen_boxes(boxes: Sequence[Mark], own: str | None) -> tuple[list[Mark], Ru
     return (meant, "boxes of its class") if meant else (list(boxes), "all boxes, no name met")
 
 
-def painted(boxes: Sequence[Mark], size: tuple[int, int]) -> Tensor:
+def mask_of_boxes(boxes: Sequence[Mark], size: tuple[int, int]) -> Tensor:
     """(H, W) bool, True on pixels whose centre lies in a box; corners in pixels, edges and not centres."""
     mask = torch.zeros(size, dtype=torch.bool)
     for box in boxes:
@@ -104,7 +117,7 @@ def _in_pixels(marked: Marked, name: str, size: tuple[int, int]) -> list[Mark]:
             "make the boxes for the pictures as they are."
         )
     across, down = (width, height) if marked.shares else (1, 1)
-    found = []
+    marks = []
     for box in marked.marks:
         x0, y0, x1, y1 = box.x0 * across, box.y0 * down, box.x1 * across, box.y1 * down
         reach_x, reach_y = (max(ROUNDING, ROUNDING_SHARE * length) for length in (width, height))
@@ -118,5 +131,5 @@ def _in_pixels(marked: Marked, name: str, size: tuple[int, int]) -> list[Mark]:
             raise BoxesRefused(
                 f"{marked.source} has a box beside {name} ({width} × {height} px); one inside was expected."
             )
-        found.append(Mark(box.label, x0, y0, x1, y1))
-    return found
+        marks.append(Mark(box.label, x0, y0, x1, y1))
+    return marks

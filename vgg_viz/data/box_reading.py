@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from vgg_viz.data.box_files import SPLITS, Place, Table
+from vgg_viz.data.box_files import SPLITS, BoxTable, PictureFolder
 from vgg_viz.data.boxes import Lookup, Mark, Marked
 from vgg_viz.errors import BoxesRefused
 
@@ -18,7 +18,7 @@ FARTHEST = 1e6  # [px]
 LONGEST_LABEL = 200
 
 
-def read(path: Path, name: str, most: int) -> bytes:
+def read_bounded(path: Path, name: str, most: int) -> bytes:
     """The bytes of a regular file of at most `most`; raises BoxesRefused before more than that is read."""
     try:
         about = path.stat()
@@ -41,31 +41,31 @@ def read(path: Path, name: str, most: int) -> bytes:
 
 def read_text(path: Path, name: str, most: int) -> str:
     """The same as text in UTF-8, with or without its mark."""
-    data = read(path, name, most)
+    data = read_bounded(path, name, most)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        found = (
+        fault = (
             "UTF-16"
             if data[:2] in (b"\xff\xfe", b"\xfe\xff")
             else f"the byte 0x{data[error.start]:02x} at {error.start}"
         )
-        raise BoxesRefused(f"{name} is not UTF-8 ({found}); save it as UTF-8.") from error
+        raise BoxesRefused(f"{name} is not UTF-8 ({fault}); save it as UTF-8.") from error
 
 
-def number(value: object, what: str) -> float:
+def parse_number(value: object, what: str) -> float:
     """A finite number of sane size; raises BoxesRefused, `what` being the file, the place in it and the name of the number."""
-    told = value.strip() if isinstance(value, str) else value
+    plain = value.strip() if isinstance(value, str) else value
     try:
         # float() also takes "1_000", and True is a number to Python.
-        found = math.nan if isinstance(told, bool) or (isinstance(told, str) and "_" in told) else float(told)  # type: ignore[arg-type]
+        number = math.nan if isinstance(plain, bool) or (isinstance(plain, str) and "_" in plain) else float(plain)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
-        found = math.nan
-    if not abs(found) <= FARTHEST:
+        number = math.nan
+    if not abs(number) <= FARTHEST:
         raise BoxesRefused(
             f"{what} is {str(value)[:40]!r}; a number from {-FARTHEST:.0f} to {FARTHEST:.0f} was expected."
         )
-    return found
+    return number
 
 
 def mark(label: object, corners: tuple[float, float, float, float], what: str) -> Mark:
@@ -78,17 +78,17 @@ def mark(label: object, corners: tuple[float, float, float, float], what: str) -
     return Mark(label.strip()[:LONGEST_LABEL] if isinstance(label, str) else "", x0, y0, x1, y1)
 
 
-def size_of(width: object, height: object, what: str) -> tuple[int, int] | None:
+def claimed_size(width: object, height: object, what: str) -> tuple[int, int] | None:
     """(width, height) [px] as a file claims them; None where it leaves them out or writes 0."""
     if width in (None, "", 0, "0") or height in (None, "", 0, "0"):
         return None
-    return round(number(width, f"the width of {what}")), round(number(height, f"the height of {what}"))
+    return round(parse_number(width, f"the width of {what}")), round(parse_number(height, f"the height of {what}"))
 
 
 class Gathering:
     """Boxes of many pictures as a table names them, one by one; `lookup` of them when all are in."""
 
-    def __init__(self, place: Place, table: Table) -> None:
+    def __init__(self, place: PictureFolder, table: BoxTable) -> None:
         self.place, self.table, self.source = place, table, place.shown(table.path)
         self._marks: dict[Path, list[Mark]] = {}
         self._sizes: dict[Path, tuple[int, int] | None] = {}
@@ -140,7 +140,9 @@ class Gathering:
 
 
 def from_tables(
-    place: Place, tables: list[Table], read_table: Callable[[Place, Table], dict[Path, Marked | BoxesRefused]]
+    place: PictureFolder,
+    tables: list[BoxTable],
+    read_table: Callable[[PictureFolder, BoxTable], dict[Path, Marked | BoxesRefused]],
 ) -> Lookup | None:
     """A lookup over tables, each read once, when the first picture asks; the first that knows a picture is taken."""
     if not tables:

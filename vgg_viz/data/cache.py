@@ -17,23 +17,26 @@ import torch
 from torch import Tensor
 
 from vgg_viz.data import shapes
-from vgg_viz.data.annotations import Truth, stacked
-from vgg_viz.data.folder import Skipped, decoded, median_side, open_folder
-from vgg_viz.data.shortcuts import Shortcut, as_provenance, checked, retouch
+from vgg_viz.data.annotations import Truth, stack_truths
+from vgg_viz.data.folder import Skipped, decode_folder, median_side, open_folder
+from vgg_viz.data.shortcuts import Shortcut, as_provenance, require_paintable, retouch
 from vgg_viz.errors import DataRefused
 from vgg_viz.maths.images import encode_png, to_uint8
 from vgg_viz.records import Batch, Specimen
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
+class LabelledPictures:
     """Labelled pictures of one side, in memory.
 
-    images   (N, 3, S, S) uint8
-    labels   (N,) int64
-    masks    (N, S, S) bool, or None
-    skipped  files left out: (name, why)
-    boxed, told, doubts  as in `Batch`
+    Attributes:
+        images: (N, 3, S, S) uint8.
+        labels: (N,) int64.
+        masks: (N, S, S) bool, or None.
+        skipped: Files left out: (name, why).
+        boxed: As in `Batch`.
+        box_note: As in `Batch`.
+        doubts: As in `Batch`.
     """
 
     images: Tensor
@@ -42,7 +45,7 @@ class Pictures:
     masks: Tensor | None = None
     skipped: Skipped = ()
     boxed: Tensor | None = None
-    told: str = ""
+    box_note: str = ""
     doubts: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -51,7 +54,8 @@ class Pictures:
     def batches(self, size: int, order: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """All pictures, `size` at a time, in `order` (N,) or as they lie; the last batch may be shorter.
 
-        yields  images (B, 3, S, S) float in [0, 1], labels (B,)
+        Yields:
+            Images (B, 3, S, S) float in [0, 1], labels (B,).
         """
         order = torch.arange(len(self)) if order is None else order
         for start in range(0, len(order), size):
@@ -61,32 +65,34 @@ class Pictures:
     def as_batch(self) -> Batch:
         """All of them, as floats in [0, 1]: four times the memory."""
         images = self.images.float().div_(255)
-        return Batch(images, self.labels, self.names, self.masks, self.skipped, self.boxed, self.told, self.doubts)
+        return Batch(images, self.labels, self.names, self.masks, self.skipped, self.boxed, self.box_note, self.doubts)
 
-    def part(self, chosen: Tensor) -> Pictures:
+    def part(self, chosen: Tensor) -> LabelledPictures:
         """Some of the pictures, by index."""
         masks = None if self.masks is None else self.masks[chosen]
         names = tuple(self.names[index] for index in chosen.tolist())
         boxed = None if self.boxed is None else self.boxed[chosen]
-        return Pictures(
-            self.images[chosen], self.labels[chosen], names, masks, self.skipped, boxed, self.told, self.doubts
+        return LabelledPictures(
+            self.images[chosen], self.labels[chosen], names, masks, self.skipped, boxed, self.box_note, self.doubts
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class TrainingData:
     """What a run trains on and what it is measured on; the two share no picture.
 
-    provenance  goes into the checkpoint: {"kind": "shapes", "seed", "train", "val"} or {"kind": "folder", "name", ...}
+    Attributes:
+        provenance: Goes into the checkpoint: {"kind": "shapes", "seed", "train", "val"} or {"kind": "folder", "name",
+            ...}.
     """
 
-    train: Pictures
-    held_out: Pictures
+    train: LabelledPictures
+    held_out: LabelledPictures
     classes: tuple[str, ...]
     provenance: dict[str, str | int | float]
 
 
-def open_source(
+def open_training_data(  # noqa: PLR0913 - which pictures, how many of each part, how large
     data: str | os.PathLike[str],
     *,
     side: int,
@@ -95,15 +101,20 @@ def open_source(
     seed: int = 0,
     shortcut: Shortcut | None = None,
     tick: Callable[[str, int, int], None] | None = None,
-) -> Source:
+) -> TrainingData:
     """Paint `shapes`, or read an ImageFolder: its train/ and val/ (or test/), or nine tenths and one tenth of its root.
 
-    side         [px]
-    train_count  pictures to train on; default 12,000 painted, or all of a folder's
-    val_count    pictures to measure on; default 2,000 painted, or all of a folder's
-    shortcut     planted in painted pictures; the provenance then says so
-    tick         called with (what, done, of how many)
-    raises       DataRefused
+    Args:
+        data: "shapes", or an ImageFolder.
+        side: [px].
+        train_count: Pictures to train on; default 12,000 painted, or all of a folder's.
+        val_count: Pictures to measure on; default 2,000 painted, or all of a folder's.
+        seed: Of the painted pictures, or of the choice among a folder's.
+        shortcut: Planted in painted pictures; the provenance then says so.
+        tick: Called with (what, done, of how many).
+
+    Raises:
+        DataRefused: The data cannot be used.
     """
     if shortcut is not None and str(data) != "shapes":
         raise DataRefused("a shortcut is planted in painted pictures only; use --data shapes or `vgg_viz data shapes`.")
@@ -113,27 +124,28 @@ def open_source(
     if str(data) == "shapes":
         counts = {"train": train_count or 12_000, "val": val_count or 2_000}
         train, held_out = (
-            painted(n, seed=seed, split=split, side=side, shortcut=shortcut, tick=tick) for split, n in counts.items()
+            paint_labelled(n, seed=seed, split=split, side=side, shortcut=shortcut, tick=tick)
+            for split, n in counts.items()
         )
-        planted = as_provenance(checked(shortcut)) if shortcut else {}
-        return Source(
+        planted = as_provenance(require_paintable(shortcut)) if shortcut else {}
+        return TrainingData(
             train, held_out, shapes.CLASSES, {"kind": "shapes", "seed": seed, "side": side, **counts, **planted}
         )
     folder = open_folder(data, split="train")
-    train = kept(data, "train", side=side, limit=train_count if folder.split else None, seed=seed, tick=tick)
+    train = read_labelled(data, "train", side=side, limit=train_count if folder.split else None, seed=seed, tick=tick)
     if folder.split:
-        held_out = kept(data, "val", side=side, limit=val_count, seed=seed, tick=tick)
+        held_out = read_labelled(data, "val", side=side, limit=val_count, seed=seed, tick=tick)
     else:
         train, held_out = _divided(train, seed)
         train, held_out = _first(train, train_count, seed), _first(held_out, val_count, seed)
     counts = {"train": len(train), "val": len(held_out)}
     name = Path(data).resolve().name
-    return Source(
+    return TrainingData(
         train, held_out, folder.classes, {"kind": "folder", "name": name, "seed": seed, "side": side, **counts}
     )
 
 
-def painted(
+def paint_labelled(  # noqa: PLR0913 - the address of a painted picture, and who counts
     count: int,
     *,
     seed: int = 0,
@@ -141,7 +153,7 @@ def painted(
     side: int = shapes.SIDE,
     shortcut: Shortcut | None = None,
     tick: Callable[[str, int, int], None] | None = None,
-) -> Pictures:
+) -> LabelledPictures:
     """The first `count` pictures of a split of `shapes`, with a shortcut planted in some of them or none."""
     what = f"painting {split}"
     pixels, labels, masks, names = shapes.paint_pixels(
@@ -152,10 +164,10 @@ def painted(
         tick=(lambda done: tick(what, done, count)) if tick else None,
         retouch=retouch(shortcut, split) if shortcut else None,
     )
-    return Pictures(torch.from_numpy(pixels), torch.from_numpy(labels), names, torch.from_numpy(masks))
+    return LabelledPictures(torch.from_numpy(pixels), torch.from_numpy(labels), names, torch.from_numpy(masks))
 
 
-def kept(
+def read_labelled(  # noqa: PLR0913 - which part of which folder, how many, how large, and who counts
     data: str | os.PathLike[str],
     split: str,
     *,
@@ -163,7 +175,7 @@ def kept(
     limit: int | None = None,
     seed: int = 0,
     tick: Callable[[str, int, int], None] | None = None,
-) -> Pictures:
+) -> LabelledPictures:
     """One part of an ImageFolder, decoded."""
     folder = open_folder(data, split=split)  # type: ignore[arg-type]
     total = min(limit or len(folder.items), len(folder.items))
@@ -172,20 +184,20 @@ def kept(
     skipped = list(folder.skipped)
     images, labels, names = [], [], []
     truths: list[Truth | None] = []
-    for item, image, truth in decoded(folder, skipped, image_side=side, limit=limit, seed=seed, tick=progress):
+    for item, image, truth in decode_folder(folder, skipped, image_side=side, limit=limit, seed=seed, tick=progress):
         images.append(to_uint8(image))  # picture by picture: a whole folder as floats may not fit
         truths.append(truth)
         labels.append(item.label)
         names.append(item.name)
-    whole = stacked(truths)
-    return Pictures(
+    whole = stack_truths(truths)
+    return LabelledPictures(
         torch.stack(images),
         torch.tensor(labels),
         tuple(names),
         whole.masks,
         tuple(skipped),
         whole.boxed,
-        whole.told,
+        whole.box_note,
         whole.doubts,
     )
 
@@ -197,7 +209,7 @@ def natural_side(data: str | os.PathLike[str], usual: int) -> int:
     return max(32, min(usual, median_side(open_folder(data, split="train"))))
 
 
-def fingerprint(pictures: Pictures) -> str:
+def fingerprint(pictures: LabelledPictures) -> str:
     """SHA-256 of pixels, labels and order: two runs with the same one saw the same pictures."""
     digest = hashlib.sha256(str(tuple(pictures.images.shape)).encode())
     for values in (pictures.images, pictures.labels):
@@ -205,7 +217,7 @@ def fingerprint(pictures: Pictures) -> str:
     return digest.hexdigest()
 
 
-def statistics(pictures: Pictures) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def statistics(pictures: LabelledPictures) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel over all pixels, in [0, 1], rounded to 4 decimals.
 
     A channel that never changes gets the deviation 1, so that nothing is divided by zero.
@@ -222,7 +234,7 @@ def statistics(pictures: Pictures) -> tuple[tuple[float, ...], tuple[float, ...]
     return tuple(means), tuple(deviations)
 
 
-def specimens(pictures: Pictures, *, limit: int = 64, seed: int = 0) -> tuple[Specimen, ...]:
+def draw_specimens(pictures: LabelledPictures, *, limit: int = 64, seed: int = 0) -> tuple[Specimen, ...]:
     """A random sample, evenly over classes, encoded to travel in a checkpoint: drawn blindly, not chosen for beauty."""
     return tuple(
         Specimen(
@@ -236,7 +248,7 @@ def specimens(pictures: Pictures, *, limit: int = 64, seed: int = 0) -> tuple[Sp
     )
 
 
-def _divided(pictures: Pictures, seed: int) -> tuple[Pictures, Pictures]:
+def _divided(pictures: LabelledPictures, seed: int) -> tuple[LabelledPictures, LabelledPictures]:
     """Nine tenths and one tenth, class by class, at least one picture of each class held out where it has two."""
     generator = np.random.default_rng(seed)
     away: list[int] = []
@@ -253,7 +265,7 @@ def _divided(pictures: Pictures, seed: int) -> tuple[Pictures, Pictures]:
     return pictures.part(torch.nonzero(~mask)[:, 0]), pictures.part(torch.nonzero(mask)[:, 0])
 
 
-def _first(pictures: Pictures, count: int | None, seed: int) -> Pictures:
+def _first(pictures: LabelledPictures, count: int | None, seed: int) -> LabelledPictures:
     return pictures if count is None or count >= len(pictures) else pictures.part(_even(pictures.labels, count, seed))
 
 

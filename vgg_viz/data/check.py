@@ -16,9 +16,12 @@ CHECKED_AT = 64  # [px] side at which boxes are laid; any would do
 def check(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read every picture of an ImageFolder, both parts where it has parts.
 
-    returns  readable (count), classes, per_class {name: count}, sides {"32x32": count}, skipped [(name, why)], parts,
-             objects {"outline", "box", "unknown": count}: the pictures whose object is known, by masks/ or boxes
-    raises   DataRefused where there is no ImageFolder at all
+    Returns:
+        Readable (count), classes, per_class {name: count}, sides {"32x32": count}, skipped [(name, why)], parts,
+            objects {"outline", "box", "unknown": count}: the pictures whose object is known, by masks/ or boxes.
+
+    Raises:
+        DataRefused: Where there is no ImageFolder at all.
     """
     sides: Counter[str] = Counter()
     objects: Counter[str] = Counter({"outline": 0, "box": 0, "unknown": 0})

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vgg_viz.data.annotations import Truth, stacked
+from vgg_viz.data.annotations import Truth, stack_truths
 from vgg_viz.data.box_masks import BoxBook, read_with_truth
 from vgg_viz.data.class_matching import keys
 from vgg_viz.data.masks import mask_of, pictures_alone
@@ -48,11 +48,12 @@ class Item:
 class Folder:
     """An ImageFolder, listed but not read.
 
-    root     as the user gave it
-    split    the part that was opened: "train", "val", "test", or "" where the folder has no parts
-    classes  names of the class folders over all parts, sorted: index = label
-    skipped  files left out so far: (name, why); reading adds the broken ones
-    boxes    what lies beside the pictures in the formats of `data/boxes/`, not yet opened
+    Attributes:
+        root: As the user gave it.
+        split: The part that was opened: "train", "val", "test", or "" where the folder has no parts.
+        classes: Names of the class folders over all parts, sorted: index = label.
+        skipped: Files left out so far: (name, why); reading adds the broken ones.
+        boxes: What lies beside the pictures in the formats of `data/boxes/`, not yet opened.
     """
 
     root: Path
@@ -66,8 +67,13 @@ class Folder:
 def open_folder(path: str | os.PathLike[str], *, split: Split = "held-out") -> Folder:
     """List an ImageFolder root (class folders), or one part of a folder with train/ and val/ or test/.
 
-    split   which part to take where there are parts: "held-out" is test/ or else val/; "val" is val/ or else test/
-    raises  DataRefused: no folder, no class folders, no pictures, or the part is not there
+    Args:
+        path: Of the folder.
+        split: Which part to take where there are parts: "held-out" is test/ or else val/; "val" is val/ or else
+            test/.
+
+    Raises:
+        DataRefused: No folder, no class folders, no pictures, or the part is not there.
     """
     root = Path(path)
     if not root.is_dir():
@@ -102,21 +108,28 @@ def read_folder(
 ) -> Batch:
     """Decode the pictures of a folder, each resized on its shorter side and cropped to the centre square.
 
-    image_side  [px]
-    limit       at most this many, evenly over classes, drawn by `seed`
-    tick        called with the number of files done, for a progress bar
-    returns     Batch with labels, names, skipped files, and masks of outlines or boxes, see `data.truth.stacked`
-    raises      DataRefused when no picture at all can be read
+    Args:
+        folder: As `open_folder` lists it.
+        image_side: [px].
+        limit: At most this many, evenly over classes, drawn by `seed`.
+        seed: Of the choice of pictures.
+        tick: Called with the number of files done, for a progress bar.
+
+    Returns:
+        Batch with labels, names, skipped files, and masks of outlines or boxes, see `data.annotations.stack_truths`.
+
+    Raises:
+        DataRefused: When no picture at all can be read.
     """
     images: list[Tensor] = []
     truths: list[Truth | None] = []
     kept: list[Item] = []
     skipped = list(folder.skipped)
-    for item, image, truth in decoded(folder, skipped, image_side=image_side, limit=limit, seed=seed, tick=tick):
+    for item, image, truth in decode_folder(folder, skipped, image_side=image_side, limit=limit, seed=seed, tick=tick):
         images.append(image)
         truths.append(truth)
         kept.append(item)
-    whole = stacked(truths)
+    whole = stack_truths(truths)
     return Batch(
         torch.stack(images),
         torch.tensor([item.label for item in kept]),
@@ -124,12 +137,12 @@ def read_folder(
         whole.masks,
         tuple(skipped),
         whole.boxed,
-        whole.told,
+        whole.box_note,
         whole.doubts,
     )
 
 
-def decoded(
+def decode_folder(  # noqa: PLR0913 - which of a folder's pictures, how large, and who counts
     folder: Folder,
     skipped: list[tuple[str, str]],
     *,
@@ -140,8 +153,11 @@ def decoded(
 ) -> Iterator[tuple[Item, Tensor, Truth | None]]:
     """The pictures of a folder one by one, as in `read_folder`; what is broken goes into `skipped` instead.
 
-    yields  item, image (3, side, side), and where its object is, or None
-    raises  DataRefused after the last when there was none
+    Yields:
+        Item, image (3, side, side), and where its object is, or None.
+
+    Raises:
+        DataRefused: After the last when there was none.
     """
     count = 0
     for done, item in enumerate(_stratified(folder.items, limit, seed), start=1):
@@ -163,10 +179,17 @@ def decoded(
 def read_images(path: str | os.PathLike[str], *, image_side: int = 224, limit: int | None = None) -> Batch:
     """One picture, or the pictures of a folder and of the folders in it, in the order of their names; no labels.
 
-    image_side  shorter side resized to this, then the centre square [px]
-    limit       at most this many readable pictures
-    returns     Batch with names and skipped files, and masks of outlines or boxes, see `data.truth.stacked`
-    raises      DataRefused: nothing there, or no picture among it; ImageRefused: the one picture is broken
+    Args:
+        path: Of a folder, or of one picture.
+        image_side: Shorter side resized to this, then the centre square [px].
+        limit: At most this many readable pictures.
+
+    Returns:
+        Batch with names and skipped files, and masks of outlines or boxes, see `data.annotations.stack_truths`.
+
+    Raises:
+        DataRefused: Nothing there, or no picture among it
+        ImageRefused: The one picture is broken.
     """
     place = Path(path)
     if not place.exists():
@@ -177,9 +200,9 @@ def read_images(path: str | os.PathLike[str], *, image_side: int = 224, limit: i
     truths: list[Truth | None] = []
     names: list[str] = []
     skipped: list[tuple[str, str]] = []
-    found = pictures_alone(list(_files(place)), place)
-    boxes = BoxBook(place, [file for file, _ in found if file.suffix.lower() in SUFFIXES])
-    for file, mask in found:
+    pairs = pictures_alone(list(_files(place)), place)
+    boxes = BoxBook(place, [file for file, _ in pairs if file.suffix.lower() in SUFFIXES])
+    for file, mask in pairs:
         if limit is not None and len(names) >= limit:
             break
         if file in boxes.files:
@@ -197,9 +220,9 @@ def read_images(path: str | os.PathLike[str], *, image_side: int = 224, limit: i
             names.append(name)
     if not names:
         raise DataRefused(_nothing(place, skipped))
-    whole = stacked(truths)
+    whole = stack_truths(truths)
     return Batch(
-        torch.stack(images), None, tuple(names), whole.masks, tuple(skipped), whole.boxed, whole.told, whole.doubts
+        torch.stack(images), None, tuple(names), whole.masks, tuple(skipped), whole.boxed, whole.box_note, whole.doubts
     )
 
 
@@ -211,25 +234,27 @@ def match_classes(
     Names agree when they are equal but for case and for "_", "-" and spaces; "n02123045_tabby" and "tabby, tabby cat"
     agree with "tabby". A checkpoint whose classes nobody named (`named` is False) and a folder with as many classes agree by
     order, and so do 1,000 WordNet ids with 1,000 names, which is ImageNet's order.
-    raises  DataRefused, naming what the checkpoint does not know
+
+    Raises:
+        DataRefused: It names what the checkpoint does not know.
     """
     known: dict[str, set[int]] = {}
     for index, name in enumerate(checkpoint_classes):
         for key in keys(name):
             known.setdefault(key, set()).add(index)
     exact = {name: index for index, name in enumerate(checkpoint_classes)}
-    found: list[int | None] = []
+    matches: list[int | None] = []
     for name in folder_classes:
         meant = {exact[name]} if name in exact else set().union(*(known.get(key, set()) for key in keys(name)))
-        found.append(meant.pop() if len(meant) == 1 else None)
-    matched = tuple(index for index in found if index is not None)
-    if len(matched) == len(found) == len(set(matched)):
+        matches.append(meant.pop() if len(meant) == 1 else None)
+    matched = tuple(index for index in matches if index is not None)
+    if len(matched) == len(matches) == len(set(matched)):
         return matched
     if len(folder_classes) == len(checkpoint_classes) and not matched:
         wordnet = len(folder_classes) == 1000 and all(re.fullmatch(r"n\d{8}", name) for name in folder_classes)
         if wordnet or not named:
             return tuple(range(len(folder_classes)))
-    strangers = [name for name, index in zip(folder_classes, found, strict=True) if index is None] or list(
+    strangers = [name for name, index in zip(folder_classes, matches, strict=True) if index is None] or list(
         folder_classes
     )
     raise DataRefused(

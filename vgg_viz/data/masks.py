@@ -19,15 +19,16 @@ def mask_of(file: Path, place: Path) -> Path | None:
 
 def pictures_alone(files: Sequence[Path], place: Path) -> list[tuple[Path, Path | None]]:
     """The files below `place` that are no masks of others, each with its mask; a folder called masks may also be one of pictures."""
-    found = [(file, mask_of(file, place)) for file in files]
-    masks = {mask for _, mask in found if mask is not None}
-    return [(file, mask) for file, mask in found if file not in masks]
+    pairs = [(file, mask_of(file, place)) for file in files]
+    masks = {mask for _, mask in pairs if mask is not None}
+    return [(file, mask) for file, mask in pairs if file not in masks]
 
 
 def fitted_mask(path: Path, name: str, side: int) -> Tensor:
     """The object of the picture called `name` as (side, side) bool, resized and cropped as the picture is.
 
-    raises  ImageRefused
+    Raises:
+        ImageRefused: A picture cannot be read.
     """
     mask = decode_mask(path, name=f"the mask of {name}")
     return resize(mask[None].float(), side, "cover")[0] >= 0.5

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vgg_viz.atomic import disk_refused, whole_folder
 from vgg_viz.data.shapes import CLASSES, SIDE, draw
-from vgg_viz.data.shortcuts import Shortcut, carries, checked, planted, truth
+from vgg_viz.data.shortcuts import Shortcut, carries, require_paintable, truth, with_shortcut
 from vgg_viz.errors import DataRefused, OutputRefused
 from vgg_viz.maths.images import encode_png
 
@@ -19,7 +19,7 @@ ADVICE = "free some space or name another folder"
 LARGEST = 1024  # side [px]: the textures are drawn for small pictures
 
 
-def write(
+def write_shapes(  # noqa: PLR0913 - the options of `vgg_viz data shapes`
     folder: str | os.PathLike[str],
     *,
     train: int = 2000,
@@ -32,12 +32,22 @@ def write(
 ) -> Path:
     """Paint three splits into `folder`: train/<class>/000.png and masks/train/<class>/000.png, likewise val and test.
 
-    train, val, test  pictures in each split
-    shortcut          planted in some pictures; shortcut.json then says what, where and in which files
-    tick              called with the number of pictures done, and of all
-    returns           the folder
-    raises            DataRefused for a count or side that cannot be; OutputRefused when something stands there that this function
-                      did not make, or where the disk says no
+    Args:
+        folder: Where to; made anew.
+        train: Pictures in this split.
+        val: Likewise.
+        test: Likewise.
+        seed: Of the pictures.
+        side: Of the pictures [px].
+        shortcut: Planted in some pictures; shortcut.json then says what, where and in which files.
+        tick: Called with the number of pictures done, and of all.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DataRefused: For a count or side that cannot be
+        OutputRefused: When something stands there that this function did not make, or where the disk says no.
     """
     root = Path(folder)
     if min(train, val, test) < 0 or train + val + test == 0:
@@ -45,7 +55,7 @@ def write(
     if side > LARGEST:
         raise DataRefused(f"a side of {side} px was asked for; up to {LARGEST} px are painted.")
     if shortcut:
-        checked(shortcut)
+        require_paintable(shortcut)
     ours = (root / MARK).is_file()
     if root.exists() and not ours and not (root.is_dir() and not any(root.iterdir())):
         raise OutputRefused(
@@ -64,7 +74,7 @@ def write(
                 numbers[picture.label] += 1
                 pixels = picture.pixels
                 if shortcut and carries(shortcut, picture.label, index, split):
-                    pixels = planted(picture, shortcut, index, split)
+                    pixels = with_shortcut(picture, shortcut, index, split)
                     marked.append(f"{split}/{name.as_posix()}")
                 _put(fresh / split / name, encode_png(pixels.transpose(1, 2, 0)))
                 _put(fresh / "masks" / split / name, encode_png(picture.mask.astype("uint8") * 255))
@@ -73,8 +83,8 @@ def write(
                     tick(done, sum(counts.values()))
         (fresh / MARK).write_text(json.dumps({"seed": seed, "side": side, **counts}) + "\n", encoding="utf-8")
         if shortcut:
-            told = {**truth(shortcut, side), "files": marked}
-            (fresh / TRUTH).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+            facts = {**truth(shortcut, side), "files": marked}
+            (fresh / TRUTH).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return root
 
 

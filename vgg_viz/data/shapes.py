@@ -32,14 +32,15 @@ TILT = np.pi / 6  # an object is turned by up to this much either way [rad]
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class PaintedPicture:
     """One painted picture and all that is known about it.
 
-    pixels    (3, side, side) uint8 RGB
-    mask      (side, side) bool: at least half of the pixel is object
-    label     index into CLASSES
-    outlines  polygons (n, 2) of x, y [px] around the object; the second, if any, is a hole
-    ground    (3, side, side) float32: the picture without the object
+    Attributes:
+        pixels: (3, side, side) uint8 RGB.
+        mask: (side, side) bool: at least half of the pixel is object.
+        label: Index into CLASSES.
+        outlines: Polygons (n, 2) of x, y [px] around the object; the second, if any, is a hole.
+        ground: (3, side, side) float32: the picture without the object.
     """
 
     pixels: Array
@@ -52,28 +53,38 @@ class Picture:
 def paint(count: int, *, seed: int = 0, split: str = "train", side: int = SIDE) -> Batch:
     """The first `count` pictures of a split, classes balanced in every ten.
 
-    split    "train", "val" or "test": three streams that share no picture
-    side     [px], at least 16
-    returns  Batch with labels, masks and names ("star-000012")
+    Args:
+        count: How many pictures.
+        seed: Of the pictures.
+        split: "train", "val" or "test": three streams that share no picture.
+        side: [px], at least 16.
+
+    Returns:
+        Batch with labels, masks and names ("star-000012").
     """
     pixels, labels, masks, names = paint_pixels(count, seed=seed, split=split, side=side)
     images = torch.from_numpy(pixels).float().div_(255)
     return Batch(images, torch.from_numpy(labels), names, torch.from_numpy(masks))
 
 
-def paint_pixels(
+def paint_pixels(  # noqa: PLR0913 - the address of a painted picture, and who counts
     count: int,
     *,
     seed: int = 0,
     split: str = "train",
     side: int = SIDE,
     tick: Callable[[int], None] | None = None,
-    retouch: Callable[[Picture, int], Array] | None = None,
+    retouch: Callable[[PaintedPicture, int], Array] | None = None,
 ) -> tuple[Array, Array, Array, tuple[str, ...]]:
     """`paint` before it becomes float: pixels (N, 3, side, side) uint8, labels (N,), masks (N, side, side) bool, names.
 
-    tick     called with the number of pictures done, for a progress bar
-    retouch  given a picture and its index, the pixels to take instead of its own; its mask stays
+    Args:
+        count: How many pictures.
+        seed: Of the pictures.
+        split: "train", "val" or "test".
+        side: Of the pictures [px].
+        tick: Called with the number of pictures done, for a progress bar.
+        retouch: Given a picture and its index, the pixels to take instead of its own; its mask stays.
     """
     if count < 1:
         raise DataRefused(f"{count} pictures were asked for; ask for at least 1.")
@@ -99,7 +110,7 @@ def _shuffle(seed: int, stream: int, block: int) -> tuple[int, ...]:
     return tuple(np.random.default_rng([seed, stream, block, 1]).permutation(len(CLASSES)).tolist())
 
 
-def draw(index: int, *, seed: int = 0, split: str = "train", side: int = SIDE) -> Picture:
+def draw(index: int, *, seed: int = 0, split: str = "train", side: int = SIDE) -> PaintedPicture:
     """Picture `index` of a split, painted: ground, distractors, object."""
     if side < 16:
         raise DataRefused(f"a side of {side} px was asked for; shapes need at least 16 px.")
@@ -126,7 +137,7 @@ def draw(index: int, *, seed: int = 0, split: str = "train", side: int = SIDE) -
     coverage = cover((side, side), outlines)
     image = ground + coverage * (coat - ground)
     pixels = np.rint(np.minimum(np.maximum(image, 0), 1) * 255).astype(np.uint8)
-    return Picture(pixels, coverage >= 0.5, label, outlines, ground)
+    return PaintedPicture(pixels, coverage >= 0.5, label, outlines, ground)
 
 
 def _apart(generator: np.random.Generator, other: float) -> float:
@@ -197,7 +208,7 @@ def unit_outlines(name: str) -> tuple[Array, ...]:
     polygons = _POLYGONS[name]()
     areas = [abs(_area(polygon)) for polygon in polygons]
     signs = [1.0, -1.0][: len(polygons)]  # the second, if any, is a hole
-    area = sum(sign * one for sign, one in zip(signs, areas, strict=True))
+    area = sum(sign * piece for sign, piece in zip(signs, areas, strict=True))
     centre = sum(s * a * _centroid(p) for s, a, p in zip(signs, areas, polygons, strict=True)) / area
     return tuple((polygon - centre) / np.sqrt(area) for polygon in polygons)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from vgg_viz.data.shapes import CLASSES, SPLITS, Picture
+from vgg_viz.data.shapes import CLASSES, SPLITS, PaintedPicture
 from vgg_viz.data.textures import Array, rgb
 from vgg_viz.errors import DataRefused, InputRefused, UnknownName
 from vgg_viz.maths.images import cover
@@ -31,12 +31,13 @@ ELSEWHERE = 0.02  # of the other classes' pictures that carry the mark too: in l
 class Shortcut:
     """A mark that gives a class away.
 
-    kind       one of KINDS
-    name       the class
-    strength   share of the class's training pictures that carry it, [0, 1]
-    elsewhere  share of the other classes' pictures that carry it, in every split where the class does, [0, 1]
-    held_out   share of the class's val and test pictures that carry it, [0, 1]; 0: those splits are clean
-    seed       of its looks, and of the choice of pictures
+    Attributes:
+        kind: One of KINDS.
+        name: The class.
+        strength: Share of the class's training pictures that carry it, [0, 1].
+        elsewhere: Share of the other classes' pictures that carry it, in every split where the class does, [0, 1].
+        held_out: Share of the class's val and test pictures that carry it, [0, 1]; 0: those splits are clean.
+        seed: Of its looks, and of the choice of pictures.
     """
 
     kind: str
@@ -51,7 +52,7 @@ class Shortcut:
         return self.strength if split == "train" else self.held_out
 
 
-def checked(values: Shortcut) -> Shortcut:
+def require_paintable(values: Shortcut) -> Shortcut:
     """`values`, if they can be painted; raises UnknownName for a kind or class, DataRefused for a share outside [0, 1]."""
     if values.kind not in KINDS:
         raise UnknownName("shortcut", values.kind, KINDS)
@@ -75,20 +76,23 @@ def carries(shortcut: Shortcut, label: int, index: int, split: str) -> bool:
     return bool(_dice(shortcut, SPLITS.index(split), index).random() < share)
 
 
-def planted(picture: Picture, shortcut: Shortcut, index: int, split: str = "train") -> Array:
+def with_shortcut(picture: PaintedPicture, shortcut: Shortcut, index: int, split: str = "train") -> Array:
     """The picture's pixels (3, side, side) uint8, with the mark where `carries` says so."""
     return marked(picture, shortcut, index) if carries(shortcut, picture.label, index, split) else picture.pixels
 
 
-def retouch(shortcut: Shortcut, split: str) -> Callable[[Picture, int], Array]:
+def retouch(shortcut: Shortcut, split: str) -> Callable[[PaintedPicture, int], Array]:
     """What `paint_pixels` asks of every picture of a split."""
-    return lambda picture, index: planted(picture, shortcut, index, split)
+    return lambda picture, index: with_shortcut(picture, shortcut, index, split)
 
 
-def marked(picture: Picture, shortcut: Shortcut, index: int = 0) -> Array:
+def marked(picture: PaintedPicture, shortcut: Shortcut, index: int = 0) -> Array:
     """The picture's pixels (3, side, side) uint8 with the mark on it, whatever its class.
 
-    index  moves a texture's phase, so that a network cannot know it by single pixels
+    Args:
+        picture: As it was painted.
+        shortcut: The mark.
+        index: Moves a texture's phase, so that a network cannot know it by single pixels.
     """
     image = picture.pixels.astype(np.float32) / 255
     side = image.shape[-1]
@@ -156,7 +160,7 @@ def from_provenance(data: Mapping[str, Any]) -> Shortcut | None:
     ):
         return None
     try:
-        return checked(Shortcut(**held))
+        return require_paintable(Shortcut(**held))
     except InputRefused:
         return None
 

@@ -35,9 +35,13 @@ def rgb(lab: Array) -> Array:
 def tones(generator: np.random.Generator, lightness: Array, spread: Array) -> Array:
     """Pairs of related colours, each pair around its own lightness.
 
-    lightness  (n,) of the middle of each pair, OKLab L, 0 to 1
-    spread     (n,) how far the two lie apart in lightness, either way round
-    returns    (n, 2, 3) sRGB in [0, 1], float32
+    Args:
+        generator: Where chance comes from.
+        lightness: (n,) of the middle of each pair, OKLab L, 0 to 1.
+        spread: (n,) how far the two lie apart in lightness, either way round.
+
+    Returns:
+        (n, 2, 3) sRGB in [0, 1], float32.
     """
     count = len(lightness)
     hues = generator.uniform(0, 2 * np.pi, (count, 1)) + generator.normal(0, 0.2, (count, 2))
@@ -49,8 +53,13 @@ def tones(generator: np.random.Generator, lightness: Array, spread: Array) -> Ar
 def surface(generator: np.random.Generator, side: int, pair: Array) -> Array:
     """A textured, unevenly lit surface between two tones.
 
-    pair     (2, 3) sRGB
-    returns  (3, side, side) float32, about [0, 1]
+    Args:
+        generator: Where chance comes from.
+        side: Of the pictures [px].
+        pair: (2, 3) sRGB.
+
+    Returns:
+        (3, side, side) float32, about [0, 1].
     """
     kind = _KINDS[int(generator.integers(len(_KINDS)))]
     light, mixture = _light(generator, side), kind(generator, side)
@@ -76,7 +85,7 @@ def _light(generator: np.random.Generator, side: int) -> Array:
 
 
 def _waves(generator: np.random.Generator, side: int, angle: float, period: float) -> Array:
-    """sin of a plane wave, (side, side) in [-1, 1]."""
+    """Sin of a plane wave, (side, side) in [-1, 1]."""
     step = 2 * np.pi / period
     phase = _along(side) * np.float32(step * np.cos(angle)) + np.float32(generator.uniform(0, 2 * np.pi))
     wave: Array = np.sin(phase + (_along(side) * np.float32(step * np.sin(angle)))[:, None])

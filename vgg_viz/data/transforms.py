@@ -21,12 +21,14 @@ from vgg_viz.maths.images import centre_crop, resize
 class Augmentation:
     """How far training pictures may be changed; zero or False leaves a step out.
 
-    flip    mirrored left to right, one time in two
-    turn    also mirrored upside down and transposed: the eight views of a square, for pictures without an up
-    crop    moved by up to this share of the side, edges repeated [share]
-    zoom    enlarged by up to this share around a random point: the paper's scale jitter at a fixed input side [share]
-    colour  brightness, contrast and saturation changed by up to this share
-    pca     standard deviation of the shift along the principal axes of RGB; .1 in the paper
+    Attributes:
+        flip: Mirrored left to right, one time in two.
+        turn: Also mirrored upside down and transposed: the eight views of a square, for pictures without an up.
+        crop: Moved by up to this share of the side, edges repeated [share].
+        zoom: Enlarged by up to this share around a random point: the paper's scale jitter at a fixed input side
+            [share].
+        colour: Brightness, contrast and saturation changed by up to this share.
+        pca: Standard deviation of the shift along the principal axes of RGB; .1 in the paper.
     """
 
     flip: bool = False
@@ -57,7 +59,7 @@ class ColourAxes:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TransformStep:
     """One named step on the way to the network, before and after: (3, H, W) each, sides may differ."""
 
     name: str
@@ -75,18 +77,23 @@ def augment(
 ) -> Tensor:
     """A random view of each picture.
 
-    images   (B, 3, H, W) in [0, 1]
-    axes     needed for the PCA shift; without them it is left out
-    returns  (B, 3, H, W) in [0, 1]
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+        augmentation: How far pictures may be changed.
+        generator: Where chance comes from.
+        axes: Needed for the PCA shift; without them it is left out.
+
+    Returns:
+        (B, 3, H, W) in [0, 1].
     """
     for _, change in _changes(augmentation, axes):
         images = change(images, generator)
     return images
 
 
-def steps(
+def transform_steps(
     image: Tensor, *, side: int, augmentation: Augmentation, axes: ColourAxes | None = None, seed: int = 0
-) -> list[Step]:
+) -> list[TransformStep]:
     """The way of one picture (3, H, W) to the network, step by step, for a figure.
 
     The first two steps are the evaluation view; a training picture then goes through the others.
@@ -94,10 +101,13 @@ def steps(
     generator = torch.Generator().manual_seed(seed)
     shorter = resize(image, side)
     square = centre_crop(shorter, side)
-    way = [Step(f"shorter side to {side} px", image, shorter), Step(f"centre {side} × {side} px", shorter, square)]
+    way = [
+        TransformStep(f"shorter side to {side} px", image, shorter),
+        TransformStep(f"centre {side} × {side} px", shorter, square),
+    ]
     for name, change in _changes(augmentation, axes):
         before = way[-1].after
-        way.append(Step(name, before, change(before[None], generator)[0]))
+        way.append(TransformStep(name, before, change(before[None], generator)[0]))
     return way
 
 

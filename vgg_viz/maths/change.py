@@ -16,10 +16,13 @@ def map_entropy(maps: Tensor) -> Tensor:
 
         H(p) / ln N,  p = max(map, 0) / sum max(map, 0), over the N values of a map
 
-    maps     (B, h, w)  any unit; negative values count as nothing
-    returns  (B,)       [0, 1], float64: 0 for a single value, 1 for a flat map; NaN where nothing is positive
-
     Divided by ln N, so that a layer of 7 x 7 units and one of 28 x 28 can stand on one axis.
+
+    Args:
+        maps: (B, h, w), any unit; negative values count as nothing.
+
+    Returns:
+        (B,), [0, 1], float64: 0 for a single value, 1 for a flat map; NaN where nothing is positive.
     """
     mass = maps.detach().double().flatten(1).clamp(min=0)
     total = mass.sum(1, keepdim=True)
@@ -30,10 +33,14 @@ def map_entropy(maps: Tensor) -> Tensor:
 def drift(before: Tensor, after: Tensor) -> Tensor:
     """How far the order of a map's places has changed: 1 - Spearman's rank correlation.
 
-    before, after  (B, ...)  same shape, any unit
-    returns        (B,)      [0, 2], float64: 0 nothing changed, 1 unrelated, 2 turned round; NaN where one map is flat
-
     Of ranks, because logits grow through training: a map that only becomes stronger has not moved.
+
+    Args:
+        before: (B, ...), same shape, any unit.
+        after: The same shape.
+
+    Returns:
+        (B,), [0, 2], float64: 0 nothing changed, 1 unrelated, 2 turned round; NaN where one map is flat.
     """
     same = (before == after).flatten(1).all(1)
     return (1 - rank_correlation(before, after)).clamp(0, 2).where(~same, 0.0)
@@ -59,10 +66,11 @@ def centre_mask(side: int | tuple[int, int]) -> Tensor:
 class Learning:
     """What became of each of N pictures over E moments; -1 where it never came to that.
 
-    first      (N,) the first moment at which it was right
-    final      (N,) the moment from which on it stayed right
-    learned    (E, N) bool: right now, wrong at the moment before; never at the first moment
-    forgotten  (E, N) bool: wrong now, right at the moment before
+    Attributes:
+        first: (N,) the first moment at which it was right.
+        final: (N,) the moment from which on it stayed right.
+        learned: (E, N) bool: right now, wrong at the moment before; never at the first moment.
+        forgotten: (E, N) bool: wrong now, right at the moment before.
     """
 
     first: Tensor
@@ -79,9 +87,11 @@ class Learning:
 def learning(right: Tensor) -> Learning:
     """When each picture was learned and forgotten.
 
-    right   (E, N) bool, moments in their order
     Source: Toneva et al., An Empirical Study of Example Forgetting during Deep Neural Network Learning, ICLR 2019. There a
     picture is looked at when it is trained on; here held-out pictures are looked at after every moment.
+
+    Args:
+        right: (E, N) bool, moments in their order.
     """
     nothing = torch.zeros_like(right[:1])
     learned = torch.cat([nothing, right[1:] & ~right[:-1]])

@@ -11,14 +11,21 @@ ROUNDS = 50  # of Lloyd's two steps; they end when nothing changes
 def k_means(vectors: Tensor, groups: int, *, seed: int = 0, starts: int = 4) -> tuple[Tensor, float]:
     """Lloyd's algorithm from the best of several k-means++ starts.
 
-    vectors  (N, F), at least `groups` of them
-    returns  (N,) group of each, the largest group first; the sum of squared distances
     Source: Arthur & Vassilvitskii, "k-means++", SODA 2007.
+
+    Args:
+        vectors: (N, F), at least `groups` of them.
+        groups: How many groups.
+        seed: Of the beginnings.
+        starts: How many random beginnings; the best is kept.
+
+    Returns:
+        (N,) group of each, the largest group first; the sum of squared distances.
     """
-    dice = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     best, least = torch.zeros(len(vectors), dtype=torch.long), torch.inf
     for _ in range(starts):
-        centres = _start(vectors, groups, dice)
+        centres = _start(vectors, groups, generator)
         chosen = torch.cdist(vectors, centres).argmin(1)
         for _ in range(ROUNDS):
             for group in range(groups):
@@ -74,11 +81,11 @@ def _pairs(counts: Tensor) -> Tensor:
     return counts * (counts - 1) / 2
 
 
-def _start(vectors: Tensor, groups: int, dice: torch.Generator) -> Tensor:
+def _start(vectors: Tensor, groups: int, generator: torch.Generator) -> Tensor:
     """k-means++: each next centre is drawn by its squared distance from those that are there."""
-    centres = vectors[torch.randint(len(vectors), (1,), generator=dice)]
+    centres = vectors[torch.randint(len(vectors), (1,), generator=generator)]
     for _ in range(groups - 1):
         far = torch.cdist(vectors, centres).amin(1).square()
-        drawn = torch.multinomial(far + 1e-12, 1, generator=dice)
+        drawn = torch.multinomial(far + 1e-12, 1, generator=generator)
         centres = torch.cat([centres, vectors[drawn]])
     return centres

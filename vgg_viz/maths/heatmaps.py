@@ -26,11 +26,13 @@ MANY_INSIDE = 0.999
 class Scale:
     """The range of values that a colour map spans, and over what it was taken.
 
-    low, high  [unit]; equal when every value is the same: such a map is painted flat
-    signed     zero lies in the middle: low = -high
-    unit       "logit", "activation", ...
-    over       what shares it: "this map", "all maps of this row", "all layers"
-    clipped    share of values beyond the range, [0, 1]: painted in the end colours
+    Attributes:
+        low: Least value that keeps its colour [unit].
+        high: Largest [unit]; equal to `low` when every value is the same: such a map is painted flat.
+        signed: Zero lies in the middle: low = -high.
+        unit: "logit", "activation", ...
+        over: What shares it: "this map", "all maps of this row", "all layers".
+        clipped: Share of values beyond the range, [0, 1]: painted in the end colours.
     """
 
     low: float
@@ -50,10 +52,14 @@ class Scale:
 def shared_scale(values: Tensor, *, signed: bool, unit: str, over: str, quantile: float = 1.0) -> Scale:
     """One scale for all `values`: zero in the middle if signed, starting at zero or the minimum if not.
 
-    values    any shape, at least one value
-    quantile  share of magnitudes that must lie inside, (0, 1]; below 1 a few peaks no longer darken the rest
-
     Unsigned maps without negative values start at zero, so that "nothing" and "little" look alike on every map.
+
+    Args:
+        values: Any shape, at least one value.
+        signed: Whether zero lies in the middle.
+        unit: What a value is: "logit", "activation", ...
+        over: What shares the scale, as a phrase.
+        quantile: Share of magnitudes that must lie inside, (0, 1]; below 1 a few peaks no longer darken the rest.
     """
     flat = values.detach().float().flatten()
     magnitude = flat.abs() if signed else flat
@@ -66,9 +72,11 @@ def shared_scale(values: Tensor, *, signed: bool, unit: str, over: str, quantile
 def attribution_scale(values: Tensor, found: Attribution, *, over: str, signed: bool | None = None) -> Scale:
     """The scale on which maps of an attribution are shown, whatever figure they stand in.
 
-    values  any shape: the maps as they are painted, all that share the scale
-    found   whose unit, sign and kind of map they have: in pixels, or a layer's
-    signed  None: as the attribution; True for a difference of two maps without signs
+    Args:
+        values: Any shape: the maps as they are painted, all that share the scale.
+        found: Whose unit, sign and kind of map they have: in pixels, or a layer's.
+        over: What shares the scale, as a phrase.
+        signed: None: as the attribution; True for a difference of two maps without signs.
     """
     inside = PIXELS_INSIDE if found.layer is None else LAYER_INSIDE
     return shared_scale(
@@ -97,11 +105,14 @@ def relative(maps: Tensor) -> Tensor:
 def on_picture(maps: Tensor, layer: str | None, fields: Mapping[str, Field], size: Sequence[int]) -> Tensor:
     """Maps of an attribution's layer, or other values of it, in the pixels of their pictures: (B, H, W).
 
-    maps    (B, h, w)  any unit, any sign
-    layer   that they belong to; None: they are in pixels already, as is a map with a unit for every pixel
-    fields  receptive field of each layer [px], see `geometry.fields_of`
-    size    (H, W) of the pictures [px]
-    raises  InputRefused for a layer whose units have no receptive field of one size
+    Args:
+        maps: (B, h, w), any unit, any sign.
+        layer: That they belong to; None: they are in pixels already, as is a map with a unit for every pixel.
+        fields: Receptive field of each layer [px], see `geometry.fields_of`.
+        size: (H, W) of the pictures [px].
+
+    Raises:
+        InputRefused: For a layer whose units have no receptive field of one size.
     """
     if layer is None or maps.shape[-2:] == tuple(size):
         return maps
@@ -115,13 +126,17 @@ def on_picture(maps: Tensor, layer: str | None, fields: Mapping[str, Field], siz
 def place(maps: Tensor, field: Field, side: int | tuple[int, int]) -> Tensor:
     """Paint layer maps on the image, each unit at the centre of what it sees.
 
-    maps     (B, h, w)   any unit, any sign
-    field    receptive field of the layer: jump and first centre [px]
-    side     image side [px], or (H, W)
-    returns  (B, H, W)   same unit; bilinear between centres, the border unit's value beyond the last centre: extremes never grow
-
     A plain resize assumes that unit 0 is centred half a jump from the border. That holds for padded VGGs;
     in a valid-padding Tiny VGG it is wrong by up to 5.8 px of 64.
+
+    Args:
+        maps: (B, h, w), any unit, any sign.
+        field: Receptive field of the layer: jump and first centre [px].
+        side: Image side [px], or (H, W).
+
+    Returns:
+        (B, H, W), same unit; bilinear between centres, the border unit's value beyond the last centre: extremes never
+            grow.
     """
     height, width = (side, side) if isinstance(side, int) else side
     rows = _positions(height, maps.shape[-2], field, maps)

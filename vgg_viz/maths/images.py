@@ -60,13 +60,18 @@ def opencv() -> Any:
 def decode(source: bytes | str | Path, *, name: str | None = None) -> Tensor:
     """Any picture file as RGB in [0, 1], upright as a viewer shows it.
 
-    source   the file's bytes, or its path
-    name     what to call it in an error; default: the file's name
-    returns  (3, H, W)
-
     Turned by its EXIF orientation; the first frame of an animation; transparency laid on white; grey repeated three
     times; 16-bit values divided by 65535; palette, CMYK, YCbCr and LAB converted. Colour profiles are not applied.
-    raises   ImageRefused: not a picture, damaged, or more than 50 million pixels (by its header, before decoding)
+
+    Args:
+        source: The file's bytes, or its path.
+        name: What to call it in an error; default: the file's name.
+
+    Returns:
+        (3, H, W).
+
+    Raises:
+        ImageRefused: Not a picture, damaged, or more than 50 million pixels (by its header, before decoding).
     """
     name = name or ("these bytes" if isinstance(source, bytes) else Path(source).name)
     data = source if isinstance(source, bytes) else _read(Path(source), name)
@@ -203,13 +208,14 @@ def _brief(error: BaseException) -> str:
 def resize(image: Tensor, side: int, mode: Literal["shorter", "stretch", "cover"] = "shorter") -> Tensor:
     """Resize with antialiasing; equals torchvision's Resize on tensors.
 
-    image    (C, H, W) or (B, C, H, W) float
-    side     [px]
-    mode     "shorter": the shorter side becomes `side`, the aspect stays; "stretch": both become `side`;
-             "cover": "shorter", then the centre square: (.., side, side)
-
     A strip is cut to its middle before "cover" resizes it: else a picture of 3000 x 1 px, kept to a square of 64, would be a
     quarter of a gigabyte on the way there.
+
+    Args:
+        image: (C, H, W) or (B, C, H, W) float.
+        side: [px].
+        mode: "shorter": the shorter side becomes `side`, the aspect stays; "stretch": both become `side`; "cover":
+            "shorter", then the centre square: (.., side, side).
     """
     if mode == "cover":
         image = _middle(image)
@@ -251,10 +257,14 @@ def centre_crop(image: Tensor, side: int) -> Tensor:
 def cover(shape: tuple[int, int], outlines: Sequence[Array], *, finer: int = 4) -> Array:
     """How much of each pixel lies inside the outlines, antialiased.
 
-    shape     (H, W) [px]
-    outlines  polygons (n, 2) of x, y [px], pixel (0, 0) spanning [0, 1) x [0, 1); an outline inside another is a hole
-    finer     samples a pixel along each axis
-    returns   (H, W) float32 in [0, 1], in steps of 1 / finer²; samples that an edge touches count as inside
+    Args:
+        shape: (H, W) [px].
+        outlines: Polygons (n, 2) of x, y [px], pixel (0, 0) spanning [0, 1) x [0, 1); an outline inside another is a
+            hole.
+        finer: Samples a pixel along each axis.
+
+    Returns:
+        (H, W) float32 in [0, 1], in steps of 1 / finer²; samples that an edge touches count as inside.
     """
     cv2 = opencv()
     height, width = shape
@@ -277,12 +287,15 @@ def enlarge(grid: Array, side: int) -> Array:
 def mosaic(images: Tensor | Array, *, columns: int | None = None, gap: int = 1, background: float = 0) -> Array:
     """Many small pictures as one canvas, row by row: one picture to paint instead of hundreds of axes.
 
-    images      (N, h, w) or (N, h, w, 3), any dtype
-    columns     default: the number that makes the canvas nearest to square
-    gap         between neighbours and around [px]
-    background  value of the gaps and of unused places
-    returns     (H, W) or (H, W, 3), same dtype; picture i starts at row gap + (i // columns) (h + gap), column
-                gap + (i % columns) (w + gap)
+    Args:
+        images: (N, h, w) or (N, h, w, 3), any dtype.
+        columns: Default: the number that makes the canvas nearest to square.
+        gap: Between neighbours and around [px].
+        background: Value of the gaps and of unused places.
+
+    Returns:
+        (H, W) or (H, W, 3), same dtype; picture i starts at row gap + (i // columns) (h + gap), column gap + (i %
+            columns) (w + gap).
     """
     tiles = images.detach().cpu().numpy() if isinstance(images, Tensor) else images
     count, height, width = tiles.shape[:3]
@@ -319,7 +332,9 @@ def encode_jpeg(image: Tensor | Array, *, quality: int = 90) -> bytes:
 def encode_webp(image: Tensor | Array, *, quality: int | None = 75) -> bytes:
     """A picture as WebP, of the same kinds as `encode_png`; at most 16,383 px a side.
 
-    quality  1 to 100, with loss; None: without, on small pictures of `shapes` a third smaller than PNG
+    Args:
+        image: (C, H, W) or (H, W, C), uint8 or float in [0, 1].
+        quality: 1 to 100, with loss; None: without, on small pictures of `shapes` a third smaller than PNG.
     """
     held = io.BytesIO()
     # With loss Pillow's slowest method: a tenth smaller than its default for a tenth of a second a megapixel. Without loss that would

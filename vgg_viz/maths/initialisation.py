@@ -23,9 +23,10 @@ LEAST_P, MOST_Z, MOST_TRACY_WIDOM = 1e-4, 4.0, 5.0
 class Start:
     """A way to draw a layer's weights, as training scripts do.
 
-    kind    "normal" or "uniform", both around 0
-    spread  standard deviation of a weight
-    bias    biases are drawn uniformly from ± this; 0: they start at exactly 0
+    Attributes:
+        kind: "normal" or "uniform", both around 0.
+        spread: Standard deviation of a weight.
+        bias: Biases are drawn uniformly from ± this; 0: they start at exactly 0.
     """
 
     name: str
@@ -60,12 +61,15 @@ class Start:
 class Fit:
     """How a tensor compares with one start.
 
-    distance        Kolmogorov-Smirnov: largest difference of the two distribution functions, [0, 1]
-    p               chance that fresh weights are as far off as that
-    variance_ratio  variance over the start's; variance_z: its distance from 1 in standard errors
-    moved           least root-mean-square way that the weights must have gone from any draw of this start, in units of its spread:
-                    the larger of what their sorted values and their singular values ask for, less what chance alone gives
-    within          no weight lies beyond what the start can draw
+    Attributes:
+        distance: Kolmogorov-Smirnov: largest difference of the two distribution functions, [0, 1].
+        p: Chance that fresh weights are as far off as that.
+        variance_ratio: Variance over the start's.
+        variance_z: Its distance from 1 in standard errors.
+        moved: Least root-mean-square way that the weights must have gone from any draw of this start, in units of its
+            spread: the larger of what their sorted values and their singular values ask for, less what chance alone
+            gives.
+        within: No weight lies beyond what the start can draw.
     """
 
     start: Start
@@ -86,13 +90,15 @@ class Fit:
 class Spectrum:
     """Singular values of a layer seen as a matrix (filters x what each reads), beside those of noise of its size and variance.
 
-    values        descending, in units of the upper edge; lower: the other edge, in the same units
-    tracy_widom   how far the largest lies beyond the edge, in the unit in which the largest of random matrices scatters
-    beyond        how many lie clearly outside the edge (by more than MOST_TRACY_WIDOM of that unit)
-    shape         rows and columns of the matrix that was decomposed
-    root          root-mean-square of its entries: what noise of its variance is drawn with
-
     Source: Marchenko & Pastur 1967; Johnstone, "On the distribution of the largest eigenvalue", Annals of Statistics 2001.
+
+    Attributes:
+        values: Descending, in units of the upper edge; lower: the other edge, in the same units.
+        tracy_widom: How far the largest lies beyond the edge, in the unit in which the largest of random matrices
+            scatters.
+        beyond: How many lie clearly outside the edge (by more than MOST_TRACY_WIDOM of that unit).
+        shape: Rows and columns of the matrix that was decomposed.
+        root: Root-mean-square of its entries: what noise of its variance is drawn with.
     """
 
     values: Tensor
@@ -134,7 +140,9 @@ def starts(shape: Sequence[int]) -> tuple[Start, ...]:
 def fits(weight: Tensor, spectrum: Spectrum) -> tuple[Fit, ...]:
     """The weight beside every start, the nearest first.
 
-    weight  (out, in) or (out, in, k, k), finite
+    Args:
+        weight: (out, in) or (out, in, k, k), finite.
+        spectrum: Its singular values, from `spectrum`.
     """
     flat = weight.detach().flatten()
     sample = flat[:: max(1, -(-flat.numel() // SAMPLE))].double().sort().values
@@ -143,13 +151,24 @@ def fits(weight: Tensor, spectrum: Spectrum) -> tuple[Fit, ...]:
     low, high = flat.aminmax()
     variance, largest = float(squares) / flat.numel(), max(float(high), -float(low))
     noise = noise_singular_values(*spectrum.shape)
-    found = [_fit(start, sample, variance, largest, flat.numel(), spectrum, noise) for start in starts(weight.shape)]
-    return tuple(sorted(found, key=lambda fit: (not fit.plausible, fit.moved, fit.distance)))
+    facts = _Facts(sample, variance, largest, flat.numel(), noise)
+    compared = [_fit(start, facts, spectrum) for start in starts(weight.shape)]
+    return tuple(sorted(compared, key=lambda fit: (not fit.plausible, fit.moved, fit.distance)))
 
 
-def _fit(
-    start: Start, sample: Tensor, variance: float, largest: float, count: int, spectrum: Spectrum, noise: Tensor
-) -> Fit:
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """Of one weight: some of its values in order, the variance and largest magnitude of all, and what noise of its form would have."""
+
+    sample: Tensor
+    variance: float
+    largest: float
+    count: int
+    noise: Tensor
+
+
+def _fit(start: Start, facts: _Facts, spectrum: Spectrum) -> Fit:
+    sample = facts.sample
     number = len(sample)
     ranks = torch.arange(number, dtype=torch.float64)
     below = start.below(sample)
@@ -159,11 +178,13 @@ def _fit(
     rows, columns = spectrum.shape
     edge = (sqrt(rows) + sqrt(columns)) * spectrum.root
     # No movement is shorter than that of its singular values (Mirsky).
-    singular = float((spectrum.values.double() * edge / start.spread - noise).square().sum()) / (rows * columns)
+    singular = float((spectrum.values.double() * edge / start.spread - facts.noise).square().sum()) / (rows * columns)
     # Chance alone: 2 / n for sorted uniform values, a little more for normal ones; the spectrum of noise scatters less.
     moved = sqrt(max(0.0, values - 4 / number, singular - 4 / (rows * columns)))
-    spread = sqrt((2.0 if start.kind == "normal" else 0.8) / count)  # of the variance ratio: kurtosis 3 or 1.8, less 1
-    ratio = variance / start.spread**2
+    spread = sqrt(
+        (2.0 if start.kind == "normal" else 0.8) / facts.count
+    )  # of the variance ratio: kurtosis 3 or 1.8, less 1
+    ratio = facts.variance / start.spread**2
     # A bound written as float32 may be half a unit above the exact one.
     return Fit(
         start,
@@ -172,7 +193,7 @@ def _fit(
         ratio,
         (ratio - 1) / spread,
         moved,
-        largest <= start.bound * (1 + 1e-6),
+        facts.largest <= start.bound * (1 + 1e-6),
     )
 
 
@@ -192,7 +213,8 @@ def kolmogorov(distance: float, count: int) -> float:
 def spectrum(weight: Tensor) -> Spectrum:
     """Singular values of a layer beside the edge of a random matrix; of a large layer, evenly chosen rows and columns.
 
-    weight  (out, in) or (out, in, k, k), finite
+    Args:
+        weight: (out, in) or (out, in, k, k), finite.
     """
     matrix = weight.detach().flatten(1)
     if matrix.shape[0] > matrix.shape[1]:
@@ -235,12 +257,15 @@ def noise_singular_values(rows: int, columns: int) -> Tensor:
 def drawn_on_grid(values: Tensor, bound: float) -> bool | None:
     """Whether values still lie on the grid on which a uniform start draws: a proof that nothing moved them since.
 
-    values   (N,) float32
-    bound    of the uniform draw
-    returns  True: on the grid; False: moved, be it by one step; None: too few values to tell
-
     torch draws 24 random bits and spreads them over ±bound, so only 2^24 values exist, while float32 near zero is far finer:
     any later step leaves the grid. CUDA draws on one of half that spacing, and a processor without fused multiply-add rounds once more.
+
+    Args:
+        values: (N,) float32.
+        bound: Of the uniform draw.
+
+    Returns:
+        True: on the grid; False: moved, be it by one step; None: too few values to tell.
     """
     exact = float(torch.tensor(bound, dtype=torch.float32))
     kept = values.detach().flatten()[:SAMPLE].double()

@@ -16,11 +16,15 @@ from torch.nn import functional as F
 def top_k_correct(logits: Tensor, labels: Tensor, *, k: int = 1) -> Tensor:
     """Whether each label is among the k highest logits.
 
-    logits   (N, K)      higher is more likely
-    labels   (N,)        class index
-    returns  (N,) bool   equal logits rank by class index, so k = 1 agrees with argmax; a NaN is never right
-
     topk leaves the order of equal logits open: a network whose logits are all the same would be right by luck of the sort.
+
+    Args:
+        logits: (N, K), higher is more likely.
+        labels: (N,) class index.
+        k: How many guesses count.
+
+    Returns:
+        (N,) bool, equal logits rank by class index, so k = 1 agrees with argmax; a NaN is never right.
     """
     own = logits.gather(1, labels[:, None])
     classes = torch.arange(logits.shape[1], device=logits.device)
@@ -41,10 +45,11 @@ def confusion_counts(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
 def wilson_interval(hits: float, n: int, *, z: float = 1.96) -> tuple[float, float]:
     """Where the true share lies when `hits` of `n` were seen; z = 1.96 gives 95 %.
 
-    returns  (low, high) in [0, 1]; (0, 1) when nothing was seen
-
     Unlike p +- z sqrt(p (1 - p) / n) it never leaves [0, 1], and 10 of 10 is not taken for certainty.
     Source: Wilson, "Probable Inference", JASA 1927.
+
+    Returns:
+        (low, high) in [0, 1]; (0, 1) when nothing was seen.
     """
     if n == 0:
         return 0.0, 1.0
@@ -59,11 +64,15 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
 
         p = min(1, 2 P(X <= min(only_first, only_second))),  X ~ Binomial(only_first + only_second, 1/2)
 
-    only_first, only_second  pictures that only the first, or only the second network got right
-    returns                  [0, 1]; 1 when they never disagree
-
     Pictures that both got right, or both wrong, say nothing about which is better. Counted in whole numbers: no approximation
     that fails for few pictures. Source: McNemar, "Sampling error of the difference between correlated proportions", 1947.
+
+    Args:
+        only_first: Pictures that only the first network got right.
+        only_second: Pictures that only the second got right.
+
+    Returns:
+        [0, 1]; 1 when they never disagree.
     """
     disagreements = only_first + only_second
     term, below = 1, 1
@@ -78,13 +87,20 @@ def paired_interval(
 ) -> tuple[float, float]:
     """Where the true difference of two accuracies on the same pictures lies: second minus first; z = 1.96 gives 95 %.
 
-    both ... neither  pictures that both, only one, or neither network got right
-    returns           (low, high) in [-1, 1]; (-1, 1) when nothing was seen
-
     Wilson's intervals of the two accuracies, joined with regard to how much the two go together: two intervals that overlap can
     still leave a clear difference when both networks fail on the same pictures.
     Source: Newcombe, "Improved confidence intervals for the difference between binomial proportions based on paired data", 1998,
     method 10.
+
+    Args:
+        both: Pictures that both networks got right.
+        only_first: Only the first.
+        only_second: Only the second.
+        neither: Neither.
+        z: Standard errors of the interval: 1.96 for 95 %.
+
+    Returns:
+        (low, high) in [-1, 1]; (-1, 1) when nothing was seen.
     """
     n = both + only_first + only_second + neither
     if n == 0:
@@ -146,7 +162,8 @@ class Bin:
 class Calibration:
     """Expected calibration error, and the bins (never empty ones) that it was computed from.
 
-    error  sum over bins of count / N |accuracy - confidence|, [0, 1]
+    Attributes:
+        error: Sum over bins of count / N |accuracy - confidence|, [0, 1].
     """
 
     error: float
@@ -158,13 +175,15 @@ def calibration(
 ) -> Calibration:
     """Does the network know how often it is right?
 
-    confidences  (N,)       probability of the predicted class, [0, 1]
-    correct      (N,) bool  was the prediction right
-    by           "mass": bins hold (nearly) equally many pictures; equal confidences never part
-                 "width": bins (i / bins, (i + 1) / bins] of [0, 1], the textbook diagram
-
     A trained network puts most pictures above 0.9: with equal widths most bins then rest on a handful of them.
     Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+
+    Args:
+        confidences: (N,) probability of the predicted class, [0, 1].
+        correct: (N,) bool, was the prediction right.
+        bins: How many bins.
+        by: "mass": bins hold (nearly) equally many pictures; equal confidences never part; "width": bins (i / bins, (i
+            + 1) / bins] of [0, 1], the textbook diagram.
     """
     confidence, right = confidences.double(), correct.double()
     if confidence.numel() == 0:
@@ -180,13 +199,13 @@ def calibration(
         edges = torch.arange(1, bins, dtype=torch.float64, device=confidence.device) / bins
         index = torch.bucketize(confidence, edges, right=False)
         bounds = [(i / bins, (i + 1) / bins) for i in range(bins)]
-    found = []
+    members = []
     for i in sorted(set(index.tolist())):
         here = index == i
         low, high = bounds[i] if by == "width" else (float(confidence[here].min()), float(confidence[here].max()))
-        found.append(Bin(low, high, int(here.sum()), float(confidence[here].mean()), float(right[here].mean())))
-    error = sum(b.count / len(confidence) * abs(b.accuracy - b.confidence) for b in found)
-    return Calibration(error, tuple(found))
+        members.append(Bin(low, high, int(here.sum()), float(confidence[here].mean()), float(right[here].mean())))
+    error = sum(b.count / len(confidence) * abs(b.accuracy - b.confidence) for b in members)
+    return Calibration(error, tuple(members))
 
 
 # ---------------------------------------------------------------- maps
@@ -203,8 +222,12 @@ def average_ranks(values: Tensor) -> Tensor:
 def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
     """Spearman's rank correlation of each pair of maps: do they order the pixels alike?
 
-    a, b     (B, ...)  same shape, any unit
-    returns  (B,)      [-1, 1], float64; NaN where a map is flat and so has no order
+    Args:
+        a: (B, ...), same shape, any unit.
+        b: The same shape.
+
+    Returns:
+        (B,), [-1, 1], float64; NaN where a map is flat and so has no order.
     """
     x, y = (average_ranks(m.detach().float().flatten(1)) for m in (a, b))
     x, y = x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)
@@ -214,11 +237,14 @@ def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
 def mass_inside(maps: Tensor, masks: Tensor) -> Tensor:
     """Share of a map's positive mass that lies on the object.
 
-    maps     (B, H, W)       negative values count as nothing
-    masks    (B, H, W) bool  True on the object
-    returns  (B,)            [0, 1], float64; NaN where the map has no positive value, or the mask is empty: nobody knows
-
     A map that knows nothing gets the object's share of the picture: compare with that, not with 0.
+
+    Args:
+        maps: (B, H, W), negative values count as nothing.
+        masks: (B, H, W) bool, True on the object.
+
+    Returns:
+        (B,), [0, 1], float64; NaN where the map has no positive value, or the mask is empty: nobody knows.
     """
     mass = maps.double().clamp(min=0)
     share: Tensor = (mass * masks).sum((1, 2)) / mass.sum((1, 2))
@@ -228,13 +254,17 @@ def mass_inside(maps: Tensor, masks: Tensor) -> Tensor:
 def pointing_hits(maps: Tensor, masks: Tensor, *, tolerance: float = 0.0) -> Tensor:
     """Whether the highest pixel of each map lies on the object, or within `tolerance` of it [px].
 
-    maps     (B, H, W)
-    masks    (B, H, W) bool
-    returns  (B,)  1 hit, 0 miss, float64; several pixels that share the maximum count by the share of them that
-             hits; NaN where the mask is empty
-
     argmax would take the first of several maxima, the top left one: a flat map would be judged by its corner.
     Source: Zhang et al., "Top-down Neural Attention by Excitation Backprop", ECCV 2016.
+
+    Args:
+        maps: (B, H, W).
+        masks: (B, H, W) bool.
+        tolerance: How far from the mask still hits [px].
+
+    Returns:
+        (B,), 1 hit, 0 miss, float64; several pixels that share the maximum count by the share of them that hits; NaN
+            where the mask is empty.
     """
     reach = math.floor(tolerance)
     if reach > 0:
@@ -251,12 +281,15 @@ def pointing_hits(maps: Tensor, masks: Tensor, *, tolerance: float = 0.0) -> Ten
 def best_threshold_iou(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     """How well {map >= threshold} can cover the object, at the best threshold of each picture.
 
-    maps     (B, H, W)
-    masks    (B, H, W) bool
-    returns  IoU (B,) [0, 1] and the threshold (B,) in the unit of the map; all thresholds are tried, not a
-             grid; NaN where the mask is empty
-
     The threshold is chosen with the mask in sight: an upper bound of what the map could do, not a segmentation score.
+
+    Args:
+        maps: (B, H, W).
+        masks: (B, H, W) bool.
+
+    Returns:
+        IoU (B,) [0, 1] and the threshold (B,) in the unit of the map; all thresholds are tried, not a grid; NaN where
+            the mask is empty.
     """
     values, order = maps.double().flatten(1).sort(dim=1, descending=True)
     inside = masks.flatten(1).gather(1, order).double()

@@ -28,18 +28,22 @@ def _shares(side: int, tiles: int, device: torch.device) -> Tensor:
 def first_tiles(maps: Tensor, shares: Sequence[float], *, tiles: int, seed: int = 0) -> Tensor:
     """Which pixels are gone when the strongest tiles go first.
 
-    maps     (B, H, W)  any unit; a tile counts by its mean, so that grain and blur are asked in one coarseness
-    shares   (S,)       of the tiles that are gone, [0, 1]
-    tiles    along one side; at most the side of the maps, and then a tile is a pixel
-    returns  (S, B, H, W) bool, True where the picture is gone: exactly round(share * tiles²) tiles, whatever is tied
-
     Tied tiles go in an order drawn by `seed`. A threshold instead of a count takes all of them at once: where a map is zero
     almost everywhere, as after a ReLU, that removes the whole picture (seen in another library). For the weakest first, pass -maps.
+
+    Args:
+        maps: (B, H, W), any unit; a tile counts by its mean, so that grain and blur are asked in one coarseness.
+        shares: (S,), of the tiles that are gone, [0, 1].
+        tiles: Along one side; at most the side of the maps, and then a tile is a pixel.
+        seed: Of the order of equal tiles.
+
+    Returns:
+        (S, B, H, W) bool, True where the picture is gone: exactly round(share * tiles²) tiles, whatever is tied.
     """
     tiles = min(tiles, *maps.shape[-2:])
     means = tile_means(maps, tiles).flatten(1)
-    dice = torch.rand(means.shape, generator=torch.Generator().manual_seed(seed)).to(means.device)
-    shuffled = dice.argsort(dim=1)
+    draws = torch.rand(means.shape, generator=torch.Generator().manual_seed(seed)).to(means.device)
+    shuffled = draws.argsort(dim=1)
     order = shuffled.gather(1, means.gather(1, shuffled).argsort(dim=1, descending=True, stable=True))
     places = torch.empty_like(order).scatter_(
         1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
@@ -50,21 +54,27 @@ def first_tiles(maps: Tensor, shares: Sequence[float], *, tiles: int, seed: int 
     return gone.index_select(2, rows).index_select(3, columns)
 
 
-def imputed(
+def imputed(  # noqa: PLR0913 - the solver's two bounds are here for tests that tighten them
     images: Tensor, gone: Tensor, *, noise: float = 0.01, seed: int = 0, tolerance: float = 0.02, most: int = 200
 ) -> Tensor:
     """Pictures whose missing pixels are the weighted mean of their neighbours, plus a little noise: ROAD's imputation.
 
         x[p] = (1/6 sum of side neighbours + 1/12 sum of corner neighbours) / (their weights inside the picture)
 
-    images     (B, C, H, W) in [0, 1]
-    gone       (B, H, W) bool
-    noise      standard deviation [intensity]
-    tolerance  where the linear system counts as solved: share of the first residual; 0.02 leaves a tenth of `noise` on average
-    returns    (B, C, H, W); known pixels are untouched; a picture with none left is grey
-
     The system is symmetric and positive, so conjugate gradients solve it for all pictures at once without a sparse solver.
     Source: Rong et al., "A Consistent and Efficient Evaluation Strategy for Attribution Methods", ICML 2022.
+
+    Args:
+        images: (B, C, H, W) in [0, 1].
+        gone: (B, H, W) bool.
+        noise: Standard deviation [intensity].
+        seed: Of the noise.
+        tolerance: Where the linear system counts as solved: share of the first residual; 0.02 leaves a tenth of
+            `noise` on average.
+        most: Steps of the solver at most.
+
+    Returns:
+        (B, C, H, W); known pixels are untouched; a picture with none left is grey.
     """
     empty = gone.flatten(1).all(1)
     unknown = (gone & ~empty[:, None, None])[:, None].to(images.dtype)
@@ -85,8 +95,8 @@ def imputed(
         direction.mul_(after / descent.clamp(min=1e-20)).add_(residual)
         descent = after
     x = torch.where(empty[:, None, None, None], torch.full_like(x, 0.5), x)
-    dice = torch.randn(images.shape[-2:], generator=torch.Generator().manual_seed(seed)).to(images)
-    return torch.where(gone[:, None], x + noise * dice, images)
+    draws = torch.randn(images.shape[-2:], generator=torch.Generator().manual_seed(seed)).to(images)
+    return torch.where(gone[:, None], x + noise * draws, images)
 
 
 def _squared(a: Tensor, b: Tensor) -> Tensor:

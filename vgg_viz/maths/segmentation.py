@@ -14,13 +14,17 @@ ROUNDS = 5
 def grab_cut(image: Tensor, object_seeds: Array, ground_seeds: Array) -> Array:
     """The pixels whose colours and neighbours go better with the object's seeds than with those of the ground.
 
-    image         (C, H, W) in [0, 1]; grey is repeated
-    object_seeds  (H, W) bool, taken for granted; ground_seeds likewise
-    returns       (H, W) bool; nothing where either kind of seed is missing
-
-    Mixtures of Gaussians for both colours and a cut through the graph of neighbours, in turn. Seeds of OpenCV's dice, which place the
-    mixtures, are set before each call: the same picture gives the same cut.
+    Mixtures of Gaussians for both colours and a cut through the graph of neighbours, in turn. Seeds of OpenCV's generator, which place
+    the mixtures, are set before each call: the same picture gives the same cut.
     Source: Rother, Kolmogorov & Blake, "GrabCut", SIGGRAPH 2004.
+
+    Args:
+        image: (C, H, W) in [0, 1]; grey is repeated.
+        object_seeds: (H, W) bool, taken for granted.
+        ground_seeds: (H, W) bool, likewise of the background.
+
+    Returns:
+        (H, W) bool; nothing where either kind of seed is missing.
     """
     if not object_seeds.any() or not ground_seeds.any():
         return np.zeros(object_seeds.shape, bool)
@@ -31,8 +35,8 @@ def grab_cut(image: Tensor, object_seeds: Array, ground_seeds: Array) -> Array:
     cv2.setRNGSeed(0)
     models = np.zeros((2, 1, 65))
     cv2.grabCut(np.ascontiguousarray(pixels), labels, None, models[0], models[1], ROUNDS, cv2.GC_INIT_WITH_MASK)
-    found: Array = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
-    return found
+    is_object: Array = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
+    return is_object
 
 
 def largest_piece(mask: Array) -> tuple[Array, Box | None]:
@@ -51,7 +55,7 @@ def box_of(mask: Array) -> Box | None:
     return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1) if len(rows) else None
 
 
-def overlap(first: Box | None, second: Box | None) -> float:
+def box_overlap(first: Box | None, second: Box | None) -> float:
     """Intersection over union of two boxes, [0, 1]; 0 where one is missing."""
     if first is None or second is None:
         return 0.0

@@ -23,10 +23,14 @@ LARGEST = 1_000_000  # classes, or units of a hidden layer
 def architecture(name: str, **overrides: Any) -> Architecture:
     """The usual architecture of a variant, with fields replaced.
 
-    name       "vgg16", "vgg16_bn", "D", "a_lrn", "tiny_vgg", ...
-    overrides  fields of `Architecture`; below 112 px a VGG gets the compact head unless `head` is given:
-               pool5 averaged to 1x1, one hidden layer of 512
-    raises     UnknownName; InputRefused for numbers that make no network
+    Args:
+        name: "vgg16", "vgg16_bn", "D", "a_lrn", "tiny_vgg", ...
+        overrides: Fields of `Architecture`; below 112 px a VGG gets the compact head unless `head` is given: pool5
+            averaged to 1x1, one hidden layer of 512.
+
+    Raises:
+        UnknownName: A name is unknown; the nearest known one is named.
+        InputRefused: The numbers make no network.
     """
     variant, batch_norm = canonical(name)
     base = Architecture(variant, batch_norm=batch_norm)
@@ -39,10 +43,10 @@ def architecture(name: str, **overrides: Any) -> Architecture:
     channels = overrides.get("in_channels", base.in_channels)
     if channels != base.in_channels:
         base = replace(base, mean=(sum(base.mean) / 3,) * channels, std=(sum(base.std) / 3,) * channels)
-    return checked(replace(base, **overrides))
+    return require_buildable(replace(base, **overrides))
 
 
-def checked(wanted: Architecture) -> Architecture:
+def require_buildable(wanted: Architecture) -> Architecture:
     """`wanted`, if its numbers make a network; raises InputRefused with the first that does not."""
     if canonical(wanted.variant) != (wanted.variant, False):
         raise InputRefused(
@@ -85,10 +89,15 @@ def checked(wanted: Architecture) -> Architecture:
 def build(source: Architecture | Checkpoint | str, *, seed: int = 0, **overrides: Any) -> nn.Module:
     """A network in eval mode, on the CPU.
 
-    source     an architecture or a variant's name: seeded random weights (Kaiming, as torchvision draws them);
-               a checkpoint: its weights, shared with it, not copied
-    overrides  fields of `Architecture` (not for a checkpoint, except dense=True: the same weights in the dense form)
-    returns    module with `.architecture`; (B, C, H, W) in [0, 1] -> logits (B, K)
+    Args:
+        source: An architecture or a variant's name: seeded random weights (Kaiming, as torchvision draws them); a
+            checkpoint: its weights, shared with it, not copied.
+        seed: Of random weights.
+        overrides: Fields of `Architecture` (not for a checkpoint, except dense=True: the same weights in the dense
+            form).
+
+    Returns:
+        Module with `.architecture`; (B, C, H, W) in [0, 1] -> logits (B, K).
     """
     if isinstance(source, Checkpoint):
         wanted, weights = source.architecture, dict(source.weights)
@@ -97,7 +106,11 @@ def build(source: Architecture | Checkpoint | str, *, seed: int = 0, **overrides
         if overrides:
             raise InputRefused(f"a checkpoint fixes its {', '.join(overrides)}; give these to load() instead.")
         return assemble(wanted, weights)
-    wanted = architecture(source, **overrides) if isinstance(source, str) else checked(replace(source, **overrides))
+    wanted = (
+        architecture(source, **overrides)
+        if isinstance(source, str)
+        else require_buildable(replace(source, **overrides))
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _empty(wanted)
@@ -109,7 +122,9 @@ def assemble(wanted: Architecture, weights: Mapping[str, Tensor]) -> nn.Module:
     """A network around tensors that already exist: built without storage, then given `weights` as they are.
 
     A memory-mapped VGG16 is ready in milliseconds this way; building, filling and copying takes seconds.
-    raises  CheckpointRefused when names or shapes do not fit
+
+    Raises:
+        CheckpointRefused: Names or shapes do not fit.
     """
     model = skeleton(wanted)
     try:

@@ -75,11 +75,11 @@ class _Window:
 def _maps(path: Path) -> list[tuple[int, int, int]]:
     """Where this process has mapped a file: addresses and offsets, from the system's own list."""
     status = path.stat()
-    found = []
+    maps = []
     for line in Path("/proc/self/maps").read_bytes().splitlines():
         addresses, _, offset, device, inode, *_name = line.split(maxsplit=5)
         major, minor = (int(part, 16) for part in device.split(b":"))
         if int(inode) == status.st_ino and os.makedev(major, minor) == status.st_dev:
             first, last = (int(part, 16) for part in addresses.split(b"-"))
-            found.append((first, last, int(offset, 16)))
-    return found
+            maps.append((first, last, int(offset, 16)))
+    return maps

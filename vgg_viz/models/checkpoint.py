@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from vgg_viz.atomic import ADVICE, whole_file
 from vgg_viz.errors import CheckpointRefused, InputRefused
 from vgg_viz.models import class_names
 from vgg_viz.models.build import architecture as usual_architecture
-from vgg_viz.models.build import build, checked
+from vgg_viz.models.build import build, require_buildable
 from vgg_viz.models.check_finite import require_finite
 from vgg_viz.models.containers import model_files, open_file, shown
 from vgg_viz.models.formats import FORMATS, recognise
@@ -37,16 +37,21 @@ def save(
 ) -> None:
     """Write a checkpoint whole or not at all.
 
-    extra   plain containers and tensors stored under "extra" (a training run's state); see `read_extra`
-    advice  the next step, told where the disk says no
-    raises  OutputRefused where the disk says no; what stood at `path` then stands there still
+    Args:
+        path: Of the file to write.
+        checkpoint: What to write.
+        extra: Plain containers and tensors stored under "extra" (a training run's state); see `read_extra`.
+        advice: The next step, told where the disk says no.
+
+    Raises:
+        OutputRefused: Where the disk says no; what stood at `path` then stands there still.
     """
     # Opened here: torch cannot open a path that is no text.
     with whole_file(Path(path), advice=advice) as temporary, open(temporary, "wb") as file:
         torch.save({**pack(checkpoint), "extra": dict(extra or {})}, file)
 
 
-def load(
+def load(  # noqa: PLR0913 - the front door: an option for each thing that a file may leave open
     source: str | os.PathLike[str] | None = None,
     *,
     arch: str | None = None,
@@ -62,12 +67,25 @@ def load(
 ) -> Checkpoint:
     """Open a checkpoint; weights stay on disk, memory-mapped, until they are used.
 
-    source          a file; a variant's name ("vgg16"): seeded random weights; None: the bundled Tiny VGG
-    arch ... std    override what was inferred
-    key, weights    which of several sets of weights in the file: where it lies; "ema" or "raw"
-    folder_classes  names of the folders of labelled pictures, taken where the file carries no names and their number fits
-    returns         Checkpoint; `build(checkpoint)` makes it run
-    raises          CheckpointRefused with one sentence: missing, a folder, empty, no checkpoint, unsafe, not a VGG, not finite
+    Args:
+        source: A file; a variant's name ("vgg16"): seeded random weights; None: the bundled Tiny VGG.
+        arch: The variant, in the place of what was inferred, as the next five.
+        classes: Names of the classes.
+        image_size: Side of the pictures [px].
+        padding: Of the 3x3 convolutions [px].
+        mean: Subtracted per channel, on pictures in [0, 1].
+        std: Divided by per channel.
+        key: Where in the file the weights lie, of several sets.
+        weights: "ema" or "raw", of several sets.
+        folder_classes: Names of the folders of labelled pictures, taken where the file carries no names and their
+            number fits.
+        seed: Of random weights, where `source` is a name.
+
+    Returns:
+        Checkpoint; `build(checkpoint)` makes it run.
+
+    Raises:
+        CheckpointRefused: With one sentence: missing, a folder, empty, no checkpoint, unsafe, not a VGG, not finite.
     """
     overrides = {
         key: value
@@ -87,38 +105,42 @@ def load(
         checkpoint = _untrained(name, len(classes) if classes else None, seed, overrides)
     else:
         path = BUNDLED if source is None else Path(source)
-        checkpoint = _read(path, key=key, weights=weights, arch=arch, overrides=overrides, names=classes is None)
+        checkpoint = _read(path, _Wishes(key, weights, arch, overrides, names=classes is None))
         require_finite(checkpoint.weights, path)
     return _named(checkpoint, classes, folder_classes)
 
 
-def read(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path) -> Checkpoint:
     """What a file holds, translated by the first format that knows it; weights mapped, neither read nor checked yet.
 
-    raises  CheckpointRefused
+    Raises:
+        CheckpointRefused: The file is no checkpoint that can be used.
     """
-    return _read(path)
+    return _read(path, _Wishes())
 
 
-def _read(
-    path: Path,
-    *,
-    key: str | None = None,
-    weights: str | None = None,
-    arch: str | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    names: bool = True,
-) -> Checkpoint:
+@dataclass(frozen=True, slots=True)
+class _Wishes:
+    """What a user wants of a file: which weights, over what was inferred, and whether its class names are looked for."""
+
+    key: str | None = None
+    weights: str | None = None
+    arch: str | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    names: bool = True
+
+
+def _read(path: Path, wishes: _Wishes) -> Checkpoint:
     stored = open_file(path)
-    reading = recognise(stored.value, key=key, weights=weights)
+    reading = recognise(stored.value, key=wishes.key, weights=wishes.weights)
     if reading is None:
         raise CheckpointRefused(
             f"{shown(path)} opened, but holds {_described(stored.value)}, which is no VGG checkpoint; "
             "expected a state dict of a VGG or Tiny VGG, or a file written by `vgg_viz train`."
         )
     if reading.format not in FORMATS:  # formats of whole files know what stands beside their weights
-        reading = noted(reading, stored.value, names=names)
-    reading = overridden(reading, arch, dict(overrides or {}))
+        reading = noted(reading, stored.value, names=wishes.names)
+    reading = overridden(reading, wishes.arch, dict(wishes.overrides))
     single, converted = _single_precision(reading.weights, path)
     provenance = Provenance(
         Path(os.path.abspath(path)).name,
@@ -131,7 +153,7 @@ def _read(
         reading.training,
     )
     return Checkpoint(
-        checked(reading.architecture),
+        require_buildable(reading.architecture),
         reading.classes,
         single,
         reading.history,
@@ -213,29 +235,29 @@ def _untrained(name: str, num_classes: int | None, seed: int, overrides: Mapping
 
 def _named(checkpoint: Checkpoint, given: Sequence[str] | None, folder: Sequence[str]) -> Checkpoint:
     """The checkpoint with a name for each class: given, from the file, from the folder of pictures, ImageNet's, or numbers."""
-    count, said, named = checkpoint.architecture.num_classes, None, True
+    count, evidence, named = checkpoint.architecture.num_classes, None, True
     if given is not None:
         names = class_names.expected(tuple(given), count)
-        said = Evidence("You gave the class names.")
+        evidence = Evidence("You gave the class names.")
     elif checkpoint.classes:
         names, named = class_names.expected(checkpoint.classes, count), checkpoint.named
     elif len(folder) == count:
         names = tuple(folder)
-        said = Evidence(
+        evidence = Evidence(
             "The class names are those of --data in alphabetical order, as ImageFolder numbers them.", ("--classes",)
         )
     elif count == 1000:
         names = class_names.imagenet()
-        said = Evidence(
+        evidence = Evidence(
             "The class names are ImageNet-1k's in torchvision's order, because there are 1,000 classes.", ("--classes",)
         )
     else:
         names, named = class_names.numbered(count), False
         if checkpoint.provenance.format != "untrained":
-            said = Evidence(
+            evidence = Evidence(
                 "The classes are called by their numbers, because the file carries no names.", ("--classes",)
             )
     provenance = checkpoint.provenance
-    if said is not None:
-        provenance = replace(provenance, evidence=(*provenance.evidence, said))
+    if evidence is not None:
+        provenance = replace(provenance, evidence=(*provenance.evidence, evidence))
     return replace(checkpoint, classes=names, provenance=provenance, named=named)

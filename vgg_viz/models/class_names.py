@@ -17,9 +17,12 @@ MOST_BYTES = 16_000_000  # of a file of names; ImageNet-22k needs half a million
 def in_order(value: object, *, of: str) -> tuple[str, ...]:
     """The names in the order of the outputs.
 
-    value   a list of names; {0: "cat", 1: "dog"} (the numbers may be text); {"cat": 0, "dog": 1}
-    of      what holds them, for the sentence
-    raises  CheckpointRefused when the numbers are not 0 to K - 1, each once, or when it is no such thing
+    Args:
+        value: A list of names; {0: "cat", 1: "dog"} (the numbers may be text); {"cat": 0, "dog": 1}.
+        of: What holds them, for the sentence.
+
+    Raises:
+        CheckpointRefused: When the numbers are not 0 to K - 1, each once, or when it is no such thing.
     """
     if isinstance(value, list | tuple):
         if all(isinstance(name, str | int | float) for name in value):
@@ -49,20 +52,21 @@ def in_order(value: object, *, of: str) -> tuple[str, ...]:
 def from_file(path: Path) -> tuple[str, ...]:
     """The names in a text file (one a line) or a JSON file (see `in_order`).
 
-    raises  CheckpointRefused naming the file, never its folder
+    Raises:
+        CheckpointRefused: Naming the file, never its folder.
     """
-    shown = repr(path.name)
+    quoted = repr(path.name)
     try:
         if path.stat().st_size > MOST_BYTES:
             raise CheckpointRefused(
-                f"{shown} has {path.stat().st_size:,} bytes, too many for class names; give one name a line."
+                f"{quoted} has {path.stat().st_size:,} bytes, too many for class names; give one name a line."
             )
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         # The system's own sentence would hold the whole path, and the decoder's the bytes.
         why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
         raise CheckpointRefused(
-            f"the class names in {shown} cannot be read ({why}); give a text file, one name a line."
+            f"the class names in {quoted} cannot be read ({why}); give a text file, one name a line."
         ) from None
     if text.lstrip()[:1] in ("[", "{"):
         kind = "list" if text.lstrip()[0] == "[" else "mapping"
@@ -70,12 +74,12 @@ def from_file(path: Path) -> tuple[str, ...]:
             value: Any = json.loads(text, object_pairs_hook=_unique)
         except (ValueError, RecursionError):
             raise CheckpointRefused(
-                f"{shown} begins like a JSON {kind} but is none; give one name a line instead."
+                f"{quoted} begins like a JSON {kind} but is none; give one name a line instead."
             ) from None
         if isinstance(value, Mapping):
             # Files such as {"classes": [...], "version": 2} hold the names one step further in.
             value = next((value[key] for key in KEYS if isinstance(value.get(key), list | Mapping)), value)
-        return in_order(value, of=shown)
+        return in_order(value, of=quoted)
     return tuple(line.strip() for line in text.splitlines() if line.strip())
 
 
@@ -98,11 +102,11 @@ KEYS = (
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """JSON lets a key stand twice; a class that does would lose one of its numbers without a word."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
         twice = next(key for i, (key, _) in enumerate(pairs) if key in {before for before, _ in pairs[:i]})
         raise CheckpointRefused(f"the class names hold {_short(twice)} twice; each class has one number.")
-    return found
+    return unique
 
 
 def _number(value: object) -> int | None:

@@ -27,10 +27,17 @@ TOLERANCE = 1e-4  # of logits, in parts of the largest where that is above 1
 def export(checkpoint: Checkpoint, path: str | os.PathLike[str], *, force: bool = False) -> dict[str, Any]:
     """Write `checkpoint` to a .safetensors or .onnx file, whole or not at all.
 
-    force    replace a file that is there
-    returns  plain facts: file, format, bytes, and what was left out or measured
-    raises   OutputRefused for another suffix, a missing folder, a file that is there, a failed write;
-             InputRefused without the packages that ONNX needs, or when the written graph computes something else
+    Args:
+        checkpoint: What to write.
+        path: Of the file to write; its suffix is the format.
+        force: Replace a file that is there.
+
+    Returns:
+        Plain facts: file, format, bytes, and what was left out or measured.
+
+    Raises:
+        OutputRefused: For another suffix, a missing folder, a file that is there, a failed write.
+        InputRefused: Without the packages that ONNX needs, or when the written graph computes something else.
     """
     path = Path(path)
     kind = path.suffix.lower()
@@ -126,12 +133,12 @@ def _onnx(checkpoint: Checkpoint, file: Path) -> dict[str, Any]:
 
 def _traced(model: nn.Module, example: Tensor) -> Any:
     """The exporter's program; what it prints and warns on its way concerns its makers."""
-    said = io.StringIO()
+    output = io.StringIO()
     try:
         with (
             warnings.catch_warnings(),
-            contextlib.redirect_stdout(said),
-            contextlib.redirect_stderr(said),
+            contextlib.redirect_stdout(output),
+            contextlib.redirect_stderr(output),
             torch.no_grad(),
         ):
             warnings.simplefilter("ignore")
@@ -155,8 +162,11 @@ def _properties(checkpoint: Checkpoint) -> dict[str, str]:
 
 
 def _difference(model: nn.Module, file: Path, shape: tuple[int, ...]) -> float:
-    """The largest difference of logits between the network and the written graph, on noise in [0, 1]; "
-    "refuses a graph that is another."""
+    """The largest difference of logits between the network and the written graph, on noise in [0, 1].
+
+    Raises:
+        InputRefused: The graph is another.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -168,8 +178,8 @@ def _difference(model: nn.Module, file: Path, shape: tuple[int, ...]) -> float:
         images = torch.rand(count, *shape, generator=generator)
         with torch.no_grad():
             wanted = model(images)
-        found = torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
-        difference, scale = float((found - wanted).abs().max()), max(1.0, float(wanted.abs().max()))
+        logits = torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+        difference, scale = float((logits - wanted).abs().max()), max(1.0, float(wanted.abs().max()))
         if not difference <= TOLERANCE * scale:
             raise InputRefused(
                 f"the ONNX graph differs from the network by {difference:.2g} in logits of up to {scale:.2g}, so it was not kept; "
@@ -179,7 +189,7 @@ def _difference(model: nn.Module, file: Path, shape: tuple[int, ...]) -> float:
     return largest
 
 
-def as_text(facts: dict[str, Any]) -> str:
+def summary_line(facts: dict[str, Any]) -> str:
     """What was written, for a terminal."""
     measured = facts.get("checked")
     checked = (

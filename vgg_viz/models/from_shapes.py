@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.build import skeleton
-from vgg_viz.models.vgg import VARIANTS, steps
+from vgg_viz.models.vgg import VARIANTS, layer_steps
 from vgg_viz.records import Architecture, Evidence
 
 # What profilers and counters leave among the weights: it changes no answer.
@@ -26,11 +26,12 @@ UNSEEN = Evidence(
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
+class LayerStems:
     """Layers in the order in which a picture passes them, each named by the stem of its keys ("features.0").
 
-    norms   one for each convolution, or empty
-    heads   the classifier: 2-D weights, or 4-D ones in the dense form
+    Attributes:
+        norms: One for each convolution, or empty.
+        heads: The classifier: 2-D weights, or 4-D ones in the dense form.
     """
 
     convs: tuple[str, ...]
@@ -39,7 +40,7 @@ class Chain:
 
 
 @dataclass(frozen=True, slots=True)
-class Deduced:
+class DeducedNetwork:
     """An architecture, its weights under this package's keys, why, and what else would fit."""
 
     architecture: Architecture
@@ -61,7 +62,7 @@ def variant_of(
     channels, sides = [int(k.shape[0]) for k in kernels], [tuple(k.shape[2:]) for k in kernels]
     for variant in paper() if among is None else among:
         base = Architecture(variant, in_channels=int(kernels[0].shape[1]), batch_norm=batch_norm)
-        plan = [step for step in steps(base) if step.kind == "conv"]
+        plan = [step for step in layer_steps(base) if step.kind == "conv"]
         if len(plan) != len(kernels) or sides != [(step.window.kernel,) * 2 for step in plan]:
             continue
         width = _width([step.channels for step in plan], channels)
@@ -82,7 +83,7 @@ def _width(plan: Sequence[int], found: Sequence[int]) -> float | None:
     return None
 
 
-def require_chain(weights: Mapping[str, Tensor], chain: Chain) -> None:
+def require_chain(weights: Mapping[str, Tensor], chain: LayerStems) -> None:
     """Refuse layers that do not follow each other: outputs of one must be inputs of the next, and batch norm must be complete."""
     kernels = [weights[f"{stem}.weight"] for stem in chain.convs]
     for before, kernel, stem in zip(kernels, kernels[1:], chain.convs[1:], strict=False):
@@ -107,11 +108,16 @@ def require_chain(weights: Mapping[str, Tensor], chain: Chain) -> None:
             )
 
 
-def deduced(weights: Mapping[str, Tensor], chain: Chain, base: Architecture) -> Deduced:
+def deduced(weights: Mapping[str, Tensor], chain: LayerStems, base: Architecture) -> DeducedNetwork:
     """The head, the classes and the usual picture added to what the convolutions said.
 
-    base     from `variant_of`
-    raises   CheckpointRefused when the classifier fits no square map
+    Args:
+        weights: The state dict.
+        chain: The layers in their order.
+        base: From `variant_of`.
+
+    Raises:
+        CheckpointRefused: When the classifier fits no square map.
     """
     require_chain(weights, chain)
     kernels = [weights[f"{stem}.weight"] for stem in chain.convs]
@@ -130,7 +136,7 @@ def deduced(weights: Mapping[str, Tensor], chain: Chain, base: Architecture) -> 
     hidden = [int(weight.shape[0]) for weight in heads[:-1]]
     biased = [stem for stem in chain.convs if f"{stem}.bias" in weights]
     image_side = 224 if side == 7 else 32 * side
-    found = replace(
+    architecture = replace(
         base,
         num_classes=int(heads[-1].shape[0]),
         head=tuple(max(1, round(h / base.width)) for h in hidden),
@@ -140,15 +146,17 @@ def deduced(weights: Mapping[str, Tensor], chain: Chain, base: Architecture) -> 
         conv_bias=bool(biased),
     )
     if base.in_channels == 1:  # the same scale, without colours
-        found = replace(found, mean=(sum(base.mean) / len(base.mean),), std=(sum(base.std) / len(base.std),))
-    named, ignored, filled = renamed(weights, chain, found)
+        architecture = replace(
+            architecture, mean=(sum(base.mean) / len(base.mean),), std=(sum(base.std) / len(base.std),)
+        )
+    named, ignored, filled = renamed(weights, chain, architecture)
     between = f", has hidden layers of {' and '.join(f'{n:,}' for n in hidden)}," if hidden else ""
     evidence = [
-        _about_kernels(kernels, found),
+        _about_kernels(kernels, architecture),
         *(["Running means and variances follow every convolution: batch norm."] if chain.norms else []),
         *(["The convolutions have no bias."] if not biased else []),
         f"The classifier reads {inputs:,} values (a {side} × {side} map of {last} channels){between} and gives "
-        f"{found.num_classes:,} {'class' if found.num_classes == 1 else 'classes'}.",
+        f"{architecture.num_classes:,} {'class' if architecture.num_classes == 1 else 'classes'}.",
         *filled,
     ]
     guess = Evidence(
@@ -159,7 +167,7 @@ def deduced(weights: Mapping[str, Tensor], chain: Chain, base: Architecture) -> 
         f"{32 * side + 31} px fit.",
         ("--image-size",),
     )
-    return Deduced(found, named, (*map(Evidence, evidence), guess), (others, UNSEEN), ignored)
+    return DeducedNetwork(architecture, named, (*map(Evidence, evidence), guess), (others, UNSEEN), ignored)
 
 
 def _about_kernels(kernels: Sequence[Tensor], found: Architecture) -> str:
@@ -177,11 +185,12 @@ def _about_kernels(kernels: Sequence[Tensor], found: Architecture) -> str:
 
 
 def renamed(
-    weights: Mapping[str, Tensor], chain: Chain, wanted: Architecture
+    weights: Mapping[str, Tensor], chain: LayerStems, wanted: Architecture
 ) -> tuple[dict[str, Tensor], tuple[str, ...], tuple[str, ...]]:
     """The weights of `chain` under the keys of this package's network.
 
-    returns  state dict; keys that belong to no layer; a sentence for each kind of tensor that was filled in
+    Returns:
+        State dict; keys that belong to no layer; a sentence for each kind of tensor that was filled in.
     """
     places = _places(wanted)
     named: dict[str, Tensor] = {}
@@ -210,7 +219,7 @@ def renamed(
     return named, tuple(key for key in weights if key not in used), tuple(filled)
 
 
-def _places(wanted: Architecture) -> Chain:
+def _places(wanted: Architecture) -> LayerStems:
     """Where this package's network keeps its layers."""
     modules = list(skeleton(wanted).named_modules())
     classifier = [
@@ -218,12 +227,14 @@ def _places(wanted: Architecture) -> Chain:
     ]
     convs = [name for name, module in modules if isinstance(module, nn.Conv2d) and name not in classifier]
     norms = [name for name, module in modules if isinstance(module, nn.BatchNorm2d)]
-    return Chain(tuple(convs), tuple(norms), tuple(classifier))
+    return LayerStems(tuple(convs), tuple(norms), tuple(classifier))
 
 
 def moved(weights: Mapping[str, Tensor], old: Architecture, new: Architecture) -> dict[str, Tensor]:
     """The same weights under the keys of another variant with as many layers: A and A-LRN differ in nothing else."""
-    before, after = ([step.window.kernel for step in steps(one) if step.kind == "conv"] for one in (old, new))
+    before, after = (
+        [step.window.kernel for step in layer_steps(architecture) if step.kind == "conv"] for architecture in (old, new)
+    )
     if before != after:
         there = f"{len(after)}" if len(before) != len(after) else "as many, but of other kernels"
         raise CheckpointRefused(

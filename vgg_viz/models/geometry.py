@@ -18,9 +18,11 @@ from vgg_viz.records import Architecture
 class LayerGeometry:
     """One row of the network's table.
 
-    shape       of its output without the batch: (C, h, w) or (C,)
-    field       receptive field [px]; None where units have none of one size (an uneven average pool and what follows)
-    parameters  count; macs: multiply-accumulates for one picture (biases not counted)
+    Attributes:
+        shape: Of its output without the batch: (C, h, w) or (C,).
+        field: Receptive field [px]; None where units have none of one size (an uneven average pool and what follows).
+        parameters: How many.
+        macs: Multiply-accumulates for one picture (biases not counted).
     """
 
     name: str
@@ -35,7 +37,8 @@ class LayerGeometry:
 def geometry(model: nn.Module, side: int | None = None) -> tuple[LayerGeometry, ...]:
     """The table of a VGG or Tiny VGG for square images of `side` [px] (default: what it was trained on).
 
-    raises  InputRefused when the image is too small
+    Raises:
+        InputRefused: When the image is too small.
     """
     architecture = model.architecture
     if not isinstance(architecture, Architecture):

@@ -17,11 +17,12 @@ SHORT = {"W": "kernel", "b": "bias", "running_mean": "moving_mean", "running_std
 class KerasModel:
     """Topology and weights, nothing turned round yet.
 
-    maker     "TensorFlow.js" or "Keras"
-    topology  {"class_name": ..., "config": ...} as Keras writes it, or None where the file holds weights alone
-    weights   {layer: {"kernel": (H, W, I, O) or (I, O), "bias": (O,), ...}}, layers in the file's order; parts that Keras 3 only
-              numbers are called "0", "1", ...
-    other     what lies beside the layers and belongs to none: the state of an optimiser
+    Attributes:
+        maker: "TensorFlow.js" or "Keras".
+        topology: {"class_name": ..., "config": ...} as Keras writes it, or None where the file holds weights alone.
+        weights: {layer: {"kernel": (H, W, I, O) or (I, O), "bias": (O,), ...}}, layers in the file's order; parts
+            that Keras 3 only numbers are called "0", "1", ...
+        other: What lies beside the layers and belongs to none: the state of an optimiser.
     """
 
     maker: str

@@ -9,12 +9,12 @@ from dataclasses import replace
 from torch import Tensor
 
 from vgg_viz.errors import CheckpointRefused
-from vgg_viz.models.from_shapes import Chain, paper, require_chain, variant_of
-from vgg_viz.models.vgg import VARIANTS, steps
+from vgg_viz.models.from_shapes import LayerStems, paper, require_chain, variant_of
+from vgg_viz.models.vgg import VARIANTS, layer_steps
 from vgg_viz.records import Architecture
 
 
-def features(weights: Mapping[str, Tensor], heads: tuple[str, ...]) -> Chain | None:
+def numbered_layers(weights: Mapping[str, Tensor], heads: tuple[str, ...]) -> LayerStems | None:
     """The convolutions `features.{i}` with their batch norms, before `heads`; None when there are none."""
     convs = stems(weights, r"(features\.\d+)\.weight", (4,))
     norms = stems(weights, r"(features\.\d+)\.running_mean", (1,)) or _plain_norms(weights)
@@ -24,13 +24,14 @@ def features(weights: Mapping[str, Tensor], heads: tuple[str, ...]) -> Chain | N
         raise CheckpointRefused(
             f"the file holds {len(convs)} convolutions and {len(norms)} batch norms; a VGG has one after each, or none."
         )
-    return Chain(convs, norms, heads)
+    return LayerStems(convs, norms, heads)
 
 
-def plan(weights: Mapping[str, Tensor], chain: Chain) -> tuple[Architecture, tuple[str, ...]]:
+def numbered_architecture(weights: Mapping[str, Tensor], chain: LayerStems) -> tuple[Architecture, tuple[str, ...]]:
     """The variant, by the numbers of the convolutions and their shapes; by shapes alone where layers without weights shift the numbers.
 
-    raises  CheckpointRefused for what is no VGG
+    Raises:
+        CheckpointRefused: For what is no VGG.
     """
     kernels = [weights[f"{stem}.weight"] for stem in chain.convs]
     require_chain(weights, chain)
@@ -41,16 +42,16 @@ def plan(weights: Mapping[str, Tensor], chain: Chain) -> tuple[Architecture, tup
         raise CheckpointRefused("batch norms do not follow the convolutions; a VGG has one right after each.")
     batch_norm = bool(chain.norms)
     for variant in paper():
-        found = variant_of(kernels, batch_norm=batch_norm, among=(variant,))
-        if found is not None and _numbers(found) == numbers:
+        architecture = variant_of(kernels, batch_norm=batch_norm, among=(variant,))
+        if architecture is not None and _numbers(architecture) == numbers:
             pools = VARIANTS[variant].plan.split().count("M")
-            return found, (
+            return architecture, (
                 f"The gaps between the convolutions' numbers are those of {pools} max-pools at the paper's places.",
             )
-    found = variant_of(kernels, batch_norm=batch_norm)
-    if found is None:
+    architecture = variant_of(kernels, batch_norm=batch_norm)
+    if architecture is None:
         raise not_a_vgg(kernels)
-    return found, (
+    return architecture, (
         "The convolutions' numbers are not torchvision's: layers without weights (dropout, other pools) shift them. "
         "Pools are assumed at the paper's places.",
     )
@@ -67,20 +68,20 @@ def not_a_vgg(kernels: list[Tensor]) -> CheckpointRefused:
 
 def _numbers(architecture: Architecture) -> list[int]:
     """Where torchvision's Sequential has the convolutions of a variant."""
-    found, place = [], 0
-    for step in steps(replace(architecture, width=1.0)):
+    numbers, place = [], 0
+    for step in layer_steps(replace(architecture, width=1.0)):
         if step.kind == "conv":
-            found.append(place)
+            numbers.append(place)
         place += 2 + architecture.batch_norm if step.kind == "conv" else 1
-    return found
+    return numbers
 
 
 def stems(weights: Mapping[str, Tensor], pattern: str, ndims: tuple[int, ...]) -> tuple[str, ...]:
     """What group 1 of `pattern` finds in the keys of tensors with so many axes, in the order of its numbers."""
-    found = [
+    matches = [
         match[1] for key, value in weights.items() if value.ndim in ndims and (match := re.fullmatch(pattern, key))
     ]
-    return tuple(sorted(found, key=_number))
+    return tuple(sorted(matches, key=_number))
 
 
 def _plain_norms(weights: Mapping[str, Tensor]) -> tuple[str, ...]:

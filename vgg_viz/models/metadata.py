@@ -35,7 +35,9 @@ DEEPEST = 3
 class Notes:
     """What was found; empty where the file says nothing. `evidence` has a sentence for each thing, and for what could not be used.
 
-    mean, std  for pictures in [0, 1]
+    Attributes:
+        mean: Subtracted per channel, on pictures in [0, 1].
+        std: Divided by per channel.
     """
 
     classes: tuple[str, ...] = ()
@@ -48,15 +50,18 @@ class Notes:
 def notes(stored: object, *, num_classes: int, channels: int, names: bool = True) -> Notes:
     """Read what stands beside the weights.
 
-    num_classes, channels  of the network: what fits neither is named and not used
-    names                  whether to look for those of the classes
+    Args:
+        stored: All that the file held.
+        num_classes: Of the network; what does not fit is named and not used, here and below.
+        channels: Of its pictures.
+        names: Whether to look for those of the classes.
     """
     near = [(path, bag) for path, bag in bags(stored) if len(path) <= DEEPEST]
-    said = [text for text in [_maker(stored)] if text]
+    sentences = [text for text in [_maker(stored)] if text]
     classes, about_classes = _classes(near, num_classes) if names else ((), [])
     side, about_side = _side(near)
     mean, std, about_values = _preprocessing(near, channels)
-    return Notes(classes, side, mean, std, (*said, *about_classes, *about_side, *about_values))
+    return Notes(classes, side, mean, std, (*sentences, *about_classes, *about_side, *about_values))
 
 
 def _maker(stored: object) -> str:
@@ -66,7 +71,7 @@ def _maker(stored: object) -> str:
 
 
 def _classes(near: list[tuple[tuple[str, ...], Mapping[Any, Any]]], count: int) -> tuple[tuple[str, ...], list[str]]:
-    said = []
+    sentences = []
     for path, bag in near:
         for key in CLASS_KEYS:
             value = bag.get(key)
@@ -76,12 +81,12 @@ def _classes(near: list[tuple[tuple[str, ...], Mapping[Any, Any]]], count: int) 
             try:
                 names = in_order(value, of=f"the file's {place}")
             except CheckpointRefused as error:
-                said.append(f"Class names were not taken from the file: {error}")
+                sentences.append(f"Class names were not taken from the file: {error}")
                 continue
             if len(names) == count:
                 return names, [f"The class names stand in the file under {place}."]
-            said.append(f"The file's {place} has {len(names):,} entries for {count:,} classes and was not used.")
-    return (), said[:3]
+            sentences.append(f"The file's {place} has {len(names):,} entries for {count:,} classes and was not used.")
+    return (), sentences[:3]
 
 
 def _side(near: list[tuple[tuple[str, ...], Mapping[Any, Any]]]) -> tuple[int | None, list[str]]:
@@ -145,7 +150,7 @@ def _values(value: object, channels: int) -> tuple[float, ...]:
     elif type(value).__name__ == "ndarray":
         value = value.ravel().tolist() if getattr(value, "size", 0) == channels else None  # type: ignore[attr-defined]
     if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == channels:
-        numbers = tuple(float(one) for one in value if isinstance(one, int | float))
+        numbers = tuple(float(number) for number in value if isinstance(number, int | float))
         if len(numbers) == channels and all(map(isfinite, numbers)):
             return numbers
     return ()

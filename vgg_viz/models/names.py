@@ -29,8 +29,10 @@ KINDS: dict[type[nn.Module], str] = {
 class Layer:
     """One layer: its name in the paper's terms, its kind, where it is, and the module itself.
 
-    kind  "normalise", "conv", "bn", "relu", "lrn", "pool", "avgpool", "flatten", "fc" (also as a convolution), "drop"
-    path  dotted path below the model, for state-dict keys
+    Attributes:
+        kind: "normalise", "conv", "bn", "relu", "lrn", "pool", "avgpool", "flatten", "fc" (also as a convolution),
+            "drop".
+        path: Dotted path below the model, for state-dict keys.
     """
 
     name: str
@@ -78,7 +80,8 @@ def _plain(name: str) -> str:
 def find(model: nn.Module, name: str) -> Layer:
     """The layer called `name`, also in CNN Explainer's spelling (conv_1_1, max_pool_1, output).
 
-    raises  UnknownName with the nearest layer
+    Raises:
+        UnknownName: With the nearest layer.
     """
     known = {layer.name: layer for layer in layers(model)}
     if name in known:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from vgg_viz.errors import CheckpointRefused, InputRefused
-from vgg_viz.models.build import checked
-from vgg_viz.models.formats import Reading
+from vgg_viz.models.build import require_buildable
+from vgg_viz.models.formats import ReadCheckpoint
 from vgg_viz.models.from_shapes import moved
 from vgg_viz.models.metadata import notes
 from vgg_viz.models.vgg import canonical, dense_weights, feature_map
@@ -18,43 +18,55 @@ OPTIONS = {"arch": "--arch", "image_side": "--image-size", "padding": "--padding
 USUAL_SIDES = (28, 32, 64, 96, 128, 224)
 
 
-def noted(reading: Reading, stored: object, *, names: bool = True) -> Reading:
+def noted(reading: ReadCheckpoint, stored: object, *, names: bool = True) -> ReadCheckpoint:
     """A foreign reading with what the file says beside its weights: class names, image side, mean and std.
 
     A side that the weights cannot come from is named and not used.
 
-    names  whether to look for class names: not where the user has given them
+    Args:
+        reading: What a format read.
+        stored: All that the file held.
+        names: Whether to look for class names: not where the user has given them.
     """
-    found = notes(
+    beside = notes(
         stored, num_classes=reading.architecture.num_classes, channels=reading.architecture.in_channels, names=names
     )
     wanted = {
         name: value
-        for name, value in [("image_side", found.image_side), ("mean", found.mean), ("std", found.std)]
+        for name, value in [("image_side", beside.image_side), ("mean", beside.mean), ("std", beside.std)]
         if value
     }
-    said = list(found.evidence)
+    sentences = list(beside.evidence)
     if "image_side" in wanted and _fitting(reading, {"image_side": wanted["image_side"]}) is None:
-        said.append(f"Pictures of {wanted.pop('image_side')} px do not fit the weights, so that side was not used.")
+        sentences.append(
+            f"Pictures of {wanted.pop('image_side')} px do not fit the weights, so that side was not used."
+        )
     architecture = _fitting(reading, wanted) or reading.architecture
     settled = {OPTIONS[name] for name in wanted}
     fits = tuple(
         replace(fit, mean=architecture.mean, std=architecture.std) for fit in _others(reading, architecture, wanted)
     )
-    return reading.but(
+    return replace(
+        reading,
         architecture=architecture,
         fits=fits,
-        classes=reading.classes or found.classes,
-        evidence=(*_open(reading.evidence, settled), *map(Evidence, said)),
+        classes=reading.classes or beside.classes,
+        evidence=(*_open(reading.evidence, settled), *map(Evidence, sentences)),
         alternatives=_open(reading.alternatives, settled),
     )
 
 
-def overridden(reading: Reading, arch: str | None, overrides: Mapping[str, Any]) -> Reading:
+def overridden(reading: ReadCheckpoint, arch: str | None, overrides: Mapping[str, Any]) -> ReadCheckpoint:
     """The reading as the user wants it, with the sentences that remain open.
 
-    overrides  fields of `Architecture`: image_side, padding, mean, std
-    raises     CheckpointRefused when the weights cannot be those of what was asked for; InputRefused for impossible numbers
+    Args:
+        reading: What a format read.
+        arch: A variant the user named, or None.
+        overrides: Fields of `Architecture`: image_side, padding, mean, std.
+
+    Raises:
+        CheckpointRefused: When the weights cannot be those of what was asked for.
+        InputRefused: For impossible numbers.
     """
     wanted, weights = reading.architecture, reading.weights
     if arch is not None and canonical(arch) != (wanted.variant, wanted.batch_norm):
@@ -64,37 +76,38 @@ def overridden(reading: Reading, arch: str | None, overrides: Mapping[str, Any])
             raise CheckpointRefused(f"--arch {arch} came, but the file's network has {there}; leave --arch out.")
         new = replace(wanted, variant=variant)
         weights = moved(weights, wanted, new)
-        reading = reading.but(architecture=new, weights=weights, fits=())
-    checked(replace(reading.architecture, **overrides))
+        reading = replace(reading, architecture=new, weights=weights, fits=())
+    require_buildable(replace(reading.architecture, **overrides))
     chosen = _fitting(reading, overrides)
     if chosen is None:
         raise CheckpointRefused(_contradiction(reading, overrides))
     if reading.slides and feature_map(chosen)[1] > (chosen.pooled or 1):
         chosen, weights = dense_weights(chosen, dict(weights))
         slides = Evidence(f"At {chosen.image_side} px the classifier slides: the dense form.")
-        reading = reading.but(evidence=(*reading.evidence, slides))
+        reading = replace(reading, evidence=(*reading.evidence, slides))
     settled = {OPTIONS[name] for name in overrides} | ({"--arch"} if arch else set())
     given = [("arch", arch), *overrides.items()]
-    said = tuple(
+    settings = tuple(
         Evidence(f"You set {name.replace('_', ' ')} to {_plain(value)}.") for name, value in given if value is not None
     )
     fits = _others(reading, chosen, overrides)
     place, others = _about_fits(chosen, fits, settled)
-    return reading.but(
+    return replace(
+        reading,
         architecture=chosen,
         weights=weights,
         fits=fits,
-        evidence=(*_open(reading.evidence, settled), *place, *said),
+        evidence=(*_open(reading.evidence, settled), *place, *settings),
         alternatives=(*others, *_open(reading.alternatives, settled)),
     )
 
 
-def _fitting(reading: Reading, wanted: Mapping[str, Any]) -> Architecture | None:
+def _fitting(reading: ReadCheckpoint, wanted: Mapping[str, Any]) -> Architecture | None:
     """The likeliest architecture with these fields that the weights fit; None when there is none."""
     place = {name: value for name, value in wanted.items() if name in ("padding", "image_side")}
-    for one in (reading.architecture, *reading.fits):
-        if all(getattr(one, name) == value for name, value in place.items()):
-            return replace(one, **wanted)
+    for candidate in (reading.architecture, *reading.fits):
+        if all(getattr(candidate, name) == value for name, value in place.items()):
+            return replace(candidate, **wanted)
     free = replace(reading.architecture, **wanted)
     fixed = free.pooled is None  # the features' own map is what the classifier reads
     try:
@@ -107,7 +120,7 @@ def _fitting(reading: Reading, wanted: Mapping[str, Any]) -> Architecture | None
     return None if fixed and (channels, side) != before else free
 
 
-def _others(reading: Reading, chosen: Architecture, wanted: Mapping[str, Any]) -> tuple[Architecture, ...]:
+def _others(reading: ReadCheckpoint, chosen: Architecture, wanted: Mapping[str, Any]) -> tuple[Architecture, ...]:
     """What else the weights fit, of all that agrees with what is settled."""
     place = {name: value for name, value in wanted.items() if name in ("padding", "image_side")}
     return tuple(
@@ -118,7 +131,7 @@ def _others(reading: Reading, chosen: Architecture, wanted: Mapping[str, Any]) -
     )
 
 
-def _contradiction(reading: Reading, overrides: Mapping[str, Any]) -> str:
+def _contradiction(reading: ReadCheckpoint, overrides: Mapping[str, Any]) -> str:
     architecture = reading.architecture
     given = " and ".join(
         f"{OPTIONS[name]} {value}" for name, value in overrides.items() if name in ("padding", "image_side")
@@ -160,8 +173,8 @@ def _range(sides: list[int]) -> str:
 
 
 def _open(evidence: tuple[Evidence, ...], settled: set[str]) -> tuple[Evidence, ...]:
-    return tuple(one for one in evidence if one.open(settled))
+    return tuple(fact for fact in evidence if fact.open(settled))
 
 
 def _plain(value: object) -> str:
-    return ", ".join(f"{one:g}" for one in value) if isinstance(value, tuple) else str(value)
+    return ", ".join(f"{number:g}" for number in value) if isinstance(value, tuple) else str(value)

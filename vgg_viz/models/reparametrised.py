@@ -17,11 +17,15 @@ from vgg_viz.number_text import percent
 def folded(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """The weights with every piecewise one put together, in place of its first piece; a sentence for each kind met.
 
-    weights  a state dict: `weight_orig` with `weight_mask` or with `weight_u` and `weight_v`; `weight_g` with `weight_v`;
-             `parametrizations.weight.original0/1`; `parametrizations.weight.original` with `0._u` and `0._v`
-    raises   CheckpointRefused where pieces are missing, do not fit, or are of another kind
+    Args:
+        weights: A state dict: `weight_orig` with `weight_mask` or with `weight_u` and `weight_v`; `weight_g` with
+            `weight_v`; `parametrizations.weight.original0/1`; `parametrizations.weight.original` with `0._u` and
+            `0._v`.
+
+    Raises:
+        CheckpointRefused: Where pieces are missing, do not fit, or are of another kind.
     """
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     used: set[str] = set()
     met: dict[str, int] = {}
     zeros = total = 0
@@ -30,11 +34,11 @@ def folded(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str,
             continue
         fold = _pieces(key, weights)
         if fold is None:
-            found[key] = value
+            tensors[key] = value
             continue
         kind, whole, pieces = fold
         try:
-            found[whole] = _together(kind, [weights[piece] for piece in pieces])
+            tensors[whole] = _together(kind, [weights[piece] for piece in pieces])
         except (KeyError, RuntimeError, IndexError, ValueError):
             raise CheckpointRefused(
                 f"the pieces of {whole[:80]!r} ({kind}) are not complete or do not fit each other; save the network again, "
@@ -45,12 +49,12 @@ def folded(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str,
         if kind == "pruned":
             zeros += int((weights[pieces[1]] == 0).sum())
             total += weights[pieces[1]].numel()
-    said = [
+    sentences = [
         f"{count} tensors were kept as {_PIECES[kind]} ({kind}) and were put together." for kind, count in met.items()
     ]
     if total:
-        said.append(f"Pruning has set {percent(zeros / total, decimals=1)} of the masked weights to zero.")
-    return found, tuple(said)
+        sentences.append(f"Pruning has set {percent(zeros / total, decimals=1)} of the masked weights to zero.")
+    return tensors, tuple(sentences)
 
 
 _PIECES = {

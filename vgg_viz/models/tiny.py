@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from vgg_viz.errors import InputRefused
-from vgg_viz.models.vgg import Normalise, feature_map, steps
+from vgg_viz.models.vgg import Normalise, feature_map, layer_steps
 from vgg_viz.records import Architecture
 
 
@@ -40,7 +40,7 @@ def _blocks(architecture: Architecture) -> list[nn.Sequential]:
     blocks: list[nn.Sequential] = []
     modules: list[nn.Module] = []
     channels = architecture.in_channels
-    for step in steps(architecture):
+    for step in layer_steps(architecture):
         if step.kind == "pool":
             blocks.append(nn.Sequential(*modules, nn.MaxPool2d(kernel_size=2, stride=2)))
             modules = []

@@ -41,13 +41,14 @@ DEEPEST, MOST_CONTAINERS, MOST_CHILDREN, MOST_CANDIDATES, MOST_PREFIXES = 16, 5_
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class StateDictCandidate:
     """One set of tensors under bare names.
 
-    place     how `--key` calls it: the keys to it and the prefix in it, joined by dots; "" is the file itself
-    averaged  True for a running average of the weights (EMA, SWA)
-    evidence  one sentence for each thing that was taken off
-    others    keys beside it that do not belong to it
+    Attributes:
+        place: How `--key` calls it: the keys to it and the prefix in it, joined by dots; "" is the file itself.
+        averaged: True for a running average of the weights (EMA, SWA).
+        evidence: One sentence for each thing that was taken off.
+        others: Keys beside it that do not belong to it.
     """
 
     place: str
@@ -57,19 +58,23 @@ class Candidate:
     others: tuple[str, ...] = ()
 
 
-def candidates(stored: object) -> list[Candidate]:
+def state_dict_candidates(stored: object) -> list[StateDictCandidate]:
     """Every set of tensors that could be a network: averaged ones and the usual places first.
 
-    stored  what a file held; anything
+    Args:
+        stored: What a file held; anything.
     """
-    found = [stripped for path, tensors in _sets(stored) for stripped in _networks(path, tensors)]
+    candidates = [stripped for path, tensors in _sets(stored) for stripped in _networks(path, tensors)]
     # Lightning's WeightAveraging keeps the average where the weights usually are.
     if isinstance(stored, Mapping) and "averaging_state" in stored and "current_model_state" in stored:
-        found = [replace(one, averaged=True) if one.place.split(".")[0] == "state_dict" else one for one in found]
-    found += _shadows(stored, found)
-    raw = [one for one in found if not one.averaged]
-    found = [_with_statistics(one, raw) if one.averaged else one for one in found]
-    return sorted(found, key=_rank)[:MOST_CANDIDATES]
+        candidates = [
+            replace(candidate, averaged=True) if candidate.place.split(".")[0] == "state_dict" else candidate
+            for candidate in candidates
+        ]
+    candidates += _shadows(stored, candidates)
+    raw = [candidate for candidate in candidates if not candidate.averaged]
+    candidates = [_with_statistics(candidate, raw) if candidate.averaged else candidate for candidate in candidates]
+    return sorted(candidates, key=_rank)[:MOST_CANDIDATES]
 
 
 def bags(stored: object) -> Iterator[tuple[tuple[str, ...], Mapping[Any, Any]]]:
@@ -114,7 +119,7 @@ def _sets(stored: object) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]
             yield path, tensors
 
 
-def _networks(path: tuple[str, ...], tensors: Mapping[str, Tensor]) -> Iterator[Candidate]:
+def _networks(path: tuple[str, ...], tensors: Mapping[str, Tensor]) -> Iterator[StateDictCandidate]:
     """The whole set without infixes, and what lies under each prefix that holds several convolutions."""
     bare, evidence = _without_infixes(tensors)
     where = [f"The weights were found under the key {_quoted('.'.join(path))}."] if path else []
@@ -122,7 +127,7 @@ def _networks(path: tuple[str, ...], tensors: Mapping[str, Tensor]) -> Iterator[
     averaged = bool(AVERAGED.search(".".join(path).lower())) or count is not None
     if count is not None and count.numel() == 1:
         evidence.append(f"n_averaged says that the weights are the average of {int(count)} states (EMA or SWA).")
-    whole = Candidate(".".join(path), bare, averaged, (*where, *evidence))
+    whole = StateDictCandidate(".".join(path), bare, averaged, (*where, *evidence))
     yield whole
     for prefix in _prefixes(bare):
         inside = {key.removeprefix(prefix): value for key, value in bare.items() if key.startswith(prefix)}
@@ -169,7 +174,7 @@ def _prefixes(tensors: Mapping[str, Tensor]) -> list[str]:
 # ---------------------------------------------------------------- averages
 
 
-def _shadows(stored: object, found: list[Candidate]) -> list[Candidate]:
+def _shadows(stored: object, found: list[StateDictCandidate]) -> list[StateDictCandidate]:
     """Averages kept as a bare list in the order of the parameters (torch-ema): named after raw weights of the same shapes."""
     made = []
     for path, bag in bags(stored):
@@ -180,7 +185,7 @@ def _shadows(stored: object, found: list[Candidate]) -> list[Candidate]:
             names = [key for key in raw.weights if not _is_buffer(key)]
             if [raw.weights[key].shape for key in names] == [value.shape for value in shadow]:
                 place = ".".join((*path, "shadow_params"))
-                said = (
+                sentence = (
                     f"The averaged weights are the list {_quoted(place)}, named in the order of {_quoted(raw.place)}."
                 )
                 made.append(
@@ -188,7 +193,7 @@ def _shadows(stored: object, found: list[Candidate]) -> list[Candidate]:
                         raw,
                         place=place,
                         averaged=True,
-                        evidence=(*raw.evidence[1:], said),
+                        evidence=(*raw.evidence[1:], sentence),
                         weights={**raw.weights, **dict(zip(names, shadow, strict=True))},
                     )
                 )
@@ -196,16 +201,16 @@ def _shadows(stored: object, found: list[Candidate]) -> list[Candidate]:
     return made
 
 
-def _with_statistics(averaged: Candidate, raw: list[Candidate]) -> Candidate:
+def _with_statistics(averaged: StateDictCandidate, raw: list[StateDictCandidate]) -> StateDictCandidate:
     """An average of parameters only, completed with the batch-norm statistics of the raw weights beside it."""
     if any(_is_buffer(key) for key in averaged.weights):
         return averaged
-    for one in raw:
-        buffers = {key: value for key, value in one.weights.items() if _is_buffer(key)}
-        names = {key for key in one.weights if key not in buffers}
+    for candidate in raw:
+        buffers = {key: value for key, value in candidate.weights.items() if _is_buffer(key)}
+        names = {key for key in candidate.weights if key not in buffers}
         if buffers and names <= set(averaged.weights):
-            said = "The average holds no batch-norm statistics; those of the raw weights stand in."
-            return replace(averaged, weights={**averaged.weights, **buffers}, evidence=(*averaged.evidence, said))
+            sentence = "The average holds no batch-norm statistics; those of the raw weights stand in."
+            return replace(averaged, weights={**averaged.weights, **buffers}, evidence=(*averaged.evidence, sentence))
     return averaged
 
 
@@ -213,7 +218,7 @@ def _is_buffer(key: str) -> bool:
     return key.rpartition(".")[2] in ("running_mean", "running_var", "num_batches_tracked")
 
 
-def _rank(one: Candidate) -> tuple[bool, int, int]:
+def _rank(one: StateDictCandidate) -> tuple[bool, int, int]:
     parts = one.place.split(".") if one.place else []
     usual = min((WRAPPERS.index(part) for part in parts if part in WRAPPERS), default=len(WRAPPERS) if parts else 0)
     return (not one.averaged, usual, len(parts))

@@ -19,10 +19,11 @@ from vgg_viz.records import Architecture
 class Variant:
     """One column of the paper's table: what stands between the picture and the classifier.
 
-    letter  its name in the paper, or "" when it is not from there
-    title   for a heading
-    plan    blocks from the picture up: a number is a 3x3 convolution with so many channels (followed by ReLU),
-            "256/1" a 1x1 one, "LRN" local response normalisation, "M" a 2x2 max-pool that ends a block
+    Attributes:
+        letter: Its name in the paper, or "" when it is not from there.
+        title: For a heading.
+        plan: Blocks from the picture up: a number is a 3x3 convolution with so many channels (followed by ReLU),
+            "256/1" a 1x1 one, "LRN" local response normalisation, "M" a 2x2 max-pool that ends a block.
     """
 
     letter: str
@@ -48,7 +49,8 @@ POOL = Window(kernel=2, stride=2)
 def canonical(name: str) -> tuple[str, bool]:
     """The key in VARIANTS and whether batch norm was asked for: "D" -> ("vgg16", False), "vgg11_bn" -> ("vgg11", True).
 
-    raises  UnknownName with the nearest name
+    Raises:
+        UnknownName: With the nearest name.
     """
     plain = name.lower().replace("-", "_")
     batch_norm = plain.endswith("_bn")
@@ -72,7 +74,7 @@ def title(architecture: Architecture) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class LayerStep:
     """One entry of a plan: kind "conv" (channels, kernel), "lrn" or "pool"."""
 
     kind: str
@@ -80,27 +82,27 @@ class Step:
     window: Window = field(default_factory=Window)
 
 
-def steps(architecture: Architecture) -> list[Step]:
+def layer_steps(architecture: Architecture) -> list[LayerStep]:
     """The plan of `architecture` with its width and padding applied; at least one channel each."""
-    found = []
+    layers = []
     for word in VARIANTS[architecture.variant].plan.split():
         if word == "M":
-            found.append(Step("pool", window=POOL))
+            layers.append(LayerStep("pool", window=POOL))
         elif word == "LRN":
-            found.append(Step("lrn"))
+            layers.append(LayerStep("lrn"))
         else:
             channels, _, kernel = word.partition("/")
             side = int(kernel or 3)
             window = Window(kernel=side, padding=architecture.padding if side == 3 else 0)
-            found.append(Step("conv", max(1, round(int(channels) * architecture.width)), window))
-    return found
+            layers.append(LayerStep("conv", max(1, round(int(channels) * architecture.width)), window))
+    return layers
 
 
 def feature_map(architecture: Architecture, side: int | None = None) -> tuple[int, int]:
     """Channels and side of the last pool's map for an image of `side` [px]; refuses images that shrink to nothing."""
     side = architecture.image_side if side is None else side
     rest, channels = side, architecture.in_channels
-    for step in steps(architecture):
+    for step in layer_steps(architecture):
         rest = step.window.out(rest)
         channels = step.channels or channels
         if rest < 1:
@@ -125,6 +127,7 @@ class Normalise(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
+        """(x - mean) / std: (B, C, H, W) -> (B, C, H, W)."""
         return (images - self.mean) / self.std
 
 
@@ -168,7 +171,7 @@ class VGG(nn.Module):
 def _features(architecture: Architecture) -> nn.Sequential:
     modules: list[nn.Module] = []
     channels = architecture.in_channels
-    for step in steps(architecture):
+    for step in layer_steps(architecture):
         if step.kind == "pool":
             modules.append(nn.MaxPool2d(kernel_size=2, stride=2))
         elif step.kind == "lrn":
@@ -200,15 +203,19 @@ def _head(architecture: Architecture, inputs: int, side: int, *, convolutional: 
 def dense_weights(architecture: Architecture, weights: dict[str, Tensor]) -> tuple[Architecture, dict[str, Tensor]]:
     """The same network in its dense form: fully connected weights seen as kernels, nothing copied.
 
-    weights  state dict of the plain form
-    returns  the dense architecture, its state dict
+    Args:
+        architecture: Of the plain form.
+        weights: State dict of the plain form.
+
+    Returns:
+        The dense architecture, its state dict.
     """
     channels, side = feature_map(architecture)
     side = architecture.pooled or side
-    found = dict(weights)
+    dense = dict(weights)
     first = True
     for key, weight in weights.items():
         if key.startswith("classifier.") and weight.ndim == 2:
-            found[key] = weight.view(-1, channels, side, side) if first else weight[:, :, None, None]
+            dense[key] = weight.view(-1, channels, side, side) if first else weight[:, :, None, None]
             first = False
-    return replace(architecture, dense=True), found
+    return replace(architecture, dense=True), dense

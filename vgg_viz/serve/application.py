@@ -17,11 +17,11 @@ from vgg_viz.errors import InputRefused
 from vgg_viz.gallery.index import index_row
 from vgg_viz.gallery.page import render_index
 from vgg_viz.serve.galleries import Galleries, page_policy
-from vgg_viz.serve.guard import Guard, Place
+from vgg_viz.serve.guard import Guard, ListenAddress
 from vgg_viz.serve.live import Live
 
 
-def application(place: Place, *, galleries: Galleries | None = None, live: Live | None = None) -> Guard:
+def application(place: ListenAddress, *, galleries: Galleries | None = None, live: Live | None = None) -> Guard:
     """The whole server as an ASGI application; what is None has no address."""
 
     @asynccontextmanager
@@ -40,14 +40,14 @@ def application(place: Place, *, galleries: Galleries | None = None, live: Live 
         *(live.routes() if live else []),
         *(_gallery_routes(galleries, bool(live)) if galleries else []),
     ]
-    found = Starlette(
+    starlette = Starlette(
         routes=routes,
         lifespan=lifespan,
         exception_handlers={HTTPException: _refused, InputRefused: _input_refused, ClientDisconnect: _gone},
     )
-    found.router.redirect_slashes = False
-    found.state.galleries = galleries
-    return Guard(found, place)
+    starlette.router.redirect_slashes = False
+    starlette.state.galleries = galleries
+    return Guard(starlette, place)
 
 
 def _gallery_routes(galleries: Galleries, live: bool) -> list[Route]:
@@ -66,11 +66,11 @@ def _gallery_routes(galleries: Galleries, live: bool) -> list[Route]:
             known = await asyncio.to_thread(galleries.folders)
             if address in known:
                 return RedirectResponse(f"/galleries/{quote(address, safe='')}/")
-        found = await asyncio.to_thread(galleries.find, address)
-        if found is None:
+        path = await asyncio.to_thread(galleries.find, address)
+        if path is None:
             raise HTTPException(404, "There is no such page in these galleries.")
-        headers = {"Content-Security-Policy": found.policy, "Cache-Control": "no-cache"}
-        return FileResponse(found.path, media_type=found.media_type, headers=headers)
+        headers = {"Content-Security-Policy": path.policy, "Cache-Control": "no-cache"}
+        return FileResponse(path.path, media_type=path.media_type, headers=headers)
 
     return [
         Route("/galleries", _to("/galleries/"), methods=["GET"]),

@@ -67,10 +67,11 @@ class Galleries:
     def find(self, address: str) -> File | None:
         """The file that "<gallery>/<path>" means, or None: no such file, or none that may be shown.
 
-        address  decoded, with "/" between its parts; "" as the last part means index.html
-
         Refused are parts that climb or hide, other alphabets of paths (backslash, drive, NUL), links that lead out of the
         gallery, whatever is no regular file, and types that no gallery holds.
+
+        Args:
+            address: Decoded, with "/" between its parts; "" as the last part means index.html.
         """
         gallery, _, rest = address.partition("/")
         parts = [gallery, *(rest or "index.html").split("/")]
@@ -98,10 +99,12 @@ def page_policy(page: str, *, asks: bool = False) -> str:
 
     A page without one, or with a policy that this package would not write, gets one under which nothing runs.
 
-    asks  whether the page may ask this server, as the live page does and a gallery has no reason to
+    Args:
+        page: Its HTML.
+        asks: Whether the page may ask this server, as the live page does and a gallery has no reason to.
     """
-    found = _POLICY.search(page[:HEAD])
-    directives = [part.strip() for part in unescape(found[1]).split(";")] if found else []
+    match = _POLICY.search(page[:HEAD])
+    directives = [part.strip() for part in unescape(match[1]).split(";")] if match else []
     known = [_DIRECTIVES.fullmatch(part) or (asks and part == "connect-src 'self'") for part in directives]
     if "default-src 'none'" not in directives or not all(known):
         return NOTHING
@@ -123,24 +126,27 @@ def _head(path: Path) -> str:
 def offer(folder: str | None, checkpoint: str | None) -> tuple[Galleries | None, str | None, str]:
     """What to serve: (galleries, checkpoint of the live page or None, one sentence about it).
 
-    folder      as the user gave it; None: the usual one, which need not be there
-    checkpoint  as the user gave it; "" means the bundled Tiny VGG
-    raises      DataRefused: a folder was named and there is no gallery in it, and no network either
+    Args:
+        folder: As the user gave it; None: the usual one, which need not be there.
+        checkpoint: As the user gave it; "" means the bundled Tiny VGG.
+
+    Raises:
+        DataRefused: A folder was named and there is no gallery in it, and no network either.
     """
     root = Path(USUAL if folder is None else folder)
     galleries = Galleries(root) if root.is_dir() else None
     count = len(galleries.folders()) if galleries else 0
-    shown = repr(root.name or str(root))
+    quoted = repr(root.name or str(root))
     if count == 0 and folder is not None and checkpoint is None:
         what = "holds no gallery" if galleries else "is a file" if root.exists() else "does not exist"
         raise DataRefused(
-            f"{shown} {what}; make one with `python -m vgg_viz report`, or name a network with --checkpoint."
+            f"{quoted} {what}; make one with `python -m vgg_viz report`, or name a network with --checkpoint."
         )
     if count == 0 and checkpoint is None:
         return None, "", "there are no galleries here, so the live page of the bundled Tiny VGG is served."
-    counted = f"{count} galler{'y' if count == 1 else 'ies'} of {shown}"
+    counted = f"{count} galler{'y' if count == 1 else 'ies'} of {quoted}"
     if checkpoint is None:
         return galleries, None, f"{counted}, to browse only; with --checkpoint there is a live page, too."
     if count == 0:
-        return None, checkpoint, f"the live page only: there is no gallery in {shown}."
+        return None, checkpoint, f"the live page only: there is no gallery in {quoted}."
     return galleries, checkpoint, f"{counted}, and the live page."

@@ -28,11 +28,12 @@ _AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::([0-9]{1,5}))?
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ListenAddress:
     """Where the server listens.
 
-    host   as given: a name or an address; "0.0.0.0" and "::" stand for every address of this machine
-    port   [1, 65535]
+    Attributes:
+        host: As given: a name or an address; "0.0.0.0" and "::" stand for every address of this machine.
+        port: [1, 65535].
     """
 
     host: str
@@ -55,10 +56,10 @@ class Place:
         Names of this machine's loopback and the host as given, with our port. A server for every address also takes any
         plain address: rebinding needs a name.
         """
-        found = _AUTHORITY.fullmatch(authority)
-        if found is None or int(found[3] or 80) != self.port:
+        match = _AUTHORITY.fullmatch(authority)
+        if match is None or int(match[3] or 80) != self.port:
             return False
-        host = (found[1] or found[2]).lower()
+        host = (match[1] or match[2]).lower()
         return (
             host in LOOPBACK
             or host == self.host.lower()
@@ -82,10 +83,11 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 class Guard:
     """Wraps the application: refuses strangers, and puts the headers on whatever is answered."""
 
-    def __init__(self, application: ASGIApp, place: Place) -> None:
+    def __init__(self, application: ASGIApp, place: ListenAddress) -> None:
         self.application, self.place = application, place
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check a request, and pass it on or refuse it."""
         if scope["type"] == "lifespan":
             await self.application(scope, receive, send)
             return

@@ -23,8 +23,14 @@ class Intake:
     async def read(self, request: Request, held: Held, most: int | None = None) -> bytes:
         """The body of a request.
 
-        most    [bytes]; default: that of a picture
-        raises  HTTPException: 413 too large, by its Content-Length or by what has come; 408 too slow; 503 too much at once
+        Args:
+            request: As it came.
+            held: Counts the bytes that this request holds.
+            most: [bytes]; default: that of a picture.
+
+        Raises:
+            HTTPException: 413 too large, by its Content-Length or by what has come; 408 too slow; 503 too much at
+                once.
         """
         most = self.most if most is None else most
         declared = request.headers.get("content-length")

@@ -12,8 +12,8 @@ from typing import Any
 
 from vgg_viz.errors import VggVizError
 from vgg_viz.serve.lanes import Lane
-from vgg_viz.serve.network import Network, Wish
-from vgg_viz.serve.store import Picture
+from vgg_viz.serve.network import MapRequest, ServedNetwork
+from vgg_viz.serve.store import StoredPicture
 
 MOST_JOBS = 8  # that wait or run
 MOST_SECONDS = 300.0  # of one job, once it runs
@@ -27,7 +27,9 @@ class Ended(VggVizError):
 class Job:
     """One wish on its way. The worker writes how far it is, the event loop reads it: single numbers and words."""
 
-    def __init__(self, network: Network, picture: Picture, wish: Wish, *, most_seconds: float = MOST_SECONDS) -> None:
+    def __init__(
+        self, network: ServedNetwork, picture: StoredPicture, wish: MapRequest, *, most_seconds: float = MOST_SECONDS
+    ) -> None:
         self.network, self.picture, self.wish, self.most_seconds = network, picture, wish, most_seconds
         self.part, self.done, self.of, self.pictures = "", 0, 0, 0
         self.started: float | None = None
@@ -77,7 +79,9 @@ class Jobs:
         self.most_seconds = most_seconds
         self.current: set[Job] = set()
 
-    def start(self, network: Network, picture: Picture, wish: Wish) -> tuple[Job, Future[dict[str, Any]]]:
+    def start(
+        self, network: ServedNetwork, picture: StoredPicture, wish: MapRequest
+    ) -> tuple[Job, Future[dict[str, Any]]]:
         """Join the line; raises Full."""
         job = Job(network, picture, wish, most_seconds=self.most_seconds)
         future = self.lane.enter(job.work)

@@ -12,7 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from vgg_viz.errors import InputRefused
-from vgg_viz.serve.guard import Place
+from vgg_viz.serve.guard import ListenAddress
 
 USUAL_PORT = 8000
 MOST_CONNECTIONS = 256
@@ -20,11 +20,15 @@ GRACE = 2  # [s] for answers on their way when the server ends
 
 
 @contextmanager
-def listening(host: str, port: int | None = None) -> Iterator[tuple[socket.socket, Place]]:
+def listening(host: str, port: int | None = None) -> Iterator[tuple[socket.socket, ListenAddress]]:
     """A socket that listens, and where; closed when the block ends.
 
-    port    0: any free one; None: 8000 if it is free, else any free one
-    raises  InputRefused: no such host, a port that is taken or not for us
+    Args:
+        host: A name or an address.
+        port: 0: any free one; None: 8000 if it is free, else any free one.
+
+    Raises:
+        InputRefused: No such host, a port that is taken or not for us.
     """
     if port is None:
         try:
@@ -35,7 +39,7 @@ def listening(host: str, port: int | None = None) -> Iterator[tuple[socket.socke
         sock = _bound(host, port)
     with sock:
         sock.listen(128)
-        yield sock, Place(host, sock.getsockname()[1])
+        yield sock, ListenAddress(host, sock.getsockname()[1])
 
 
 def server(
@@ -43,8 +47,10 @@ def server(
 ) -> uvicorn.Server:
     """The server around an application; `run(sockets=[...])` serves until Ctrl-C, which it raises again when all is closed.
 
-    ready    called as soon as answers are given
-    closing  called before the last answers are waited for: it ends what would take long
+    Args:
+        application: What answers: an ASGI application.
+        ready: Called as soon as answers are given.
+        closing: Called before the last answers are waited for: it ends what would take long.
     """
     config = uvicorn.Config(
         application,

@@ -22,7 +22,7 @@ from vgg_viz.serve.galleries import page_policy
 from vgg_viz.serve.intake import MOST_BYTES, Intake, busy
 from vgg_viz.serve.jobs import Job, Jobs
 from vgg_viz.serve.lanes import Full, Lane
-from vgg_viz.serve.network import Network
+from vgg_viz.serve.network import ServedNetwork
 from vgg_viz.serve.store import Store
 from vgg_viz.studies.explorer_live import pictures
 from vgg_viz.studies.inputs import specimen_batch
@@ -42,9 +42,9 @@ SWEEP = 60.0  # [s]
 class Live:
     """Everything behind /live: the network, its lanes, and the pictures that readers have sent."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - every part has a usual one, which tests replace
         self,
-        network: Network,
+        network: ServedNetwork,
         *,
         store: Store | None = None,
         intake: Intake | None = None,
@@ -136,22 +136,22 @@ class Live:
         return StreamingResponse(self._lines(request, job, future), media_type="application/x-ndjson")
 
     async def _lines(self, request: Request, job: Job, future: Future[dict[str, Any]]) -> AsyncIterator[bytes]:
-        told = self.jobs.follow(job, future)
+        events = self.jobs.follow(job, future)
         try:
-            async for state in told:
+            async for state in events:
                 line = await asyncio.to_thread(_line, state) if state["state"] == "done" else _line(state)
                 yield line
                 if await request.is_disconnected():
                     return
         finally:
-            await told.aclose()
+            await events.aclose()
 
 
 def _line(state: dict[str, Any]) -> bytes:
     return json.dumps(plain(state), allow_nan=False, separators=(",", ":")).encode() + b"\n"
 
 
-def live_page(network: Network, galleries: bool) -> str:
+def live_page(network: ServedNetwork, galleries: bool) -> str:
     """The complete live page of a network; the same network gives the same bytes."""
     checkpoint = network.checkpoint
     specimens = checkpoint.specimens

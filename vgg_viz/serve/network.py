@@ -19,7 +19,7 @@ from vgg_viz.maths.images import decode, resize
 from vgg_viz.models.build import build
 from vgg_viz.models.geometry import fields_of, geometry
 from vgg_viz.records import Attribution, Batch, Checkpoint
-from vgg_viz.serve.store import Picture
+from vgg_viz.serve.store import StoredPicture
 from vgg_viz.studies.inputs import in_channels
 
 MOST_CLASSES = 5  # of one request
@@ -29,12 +29,14 @@ Tell = Callable[[str, int, int], None]  # what is being made, how many parts are
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class MapRequest:
     """What a reader wants to see of one picture.
 
-    methods  names of `methods()`
-    layer    for layered methods; None: every convolution for those that one pass makes for all layers, the usual layer for the others
-    classes  indices
+    Attributes:
+        methods: Names of `methods()`.
+        layer: For layered methods; None: every convolution for those that one pass makes for all layers, the usual
+            layer for the others.
+        classes: Indices.
     """
 
     methods: tuple[str, ...]
@@ -42,7 +44,7 @@ class Wish:
     layer: str | None = None
 
 
-class Network:
+class ServedNetwork:
     """A checkpoint built twice around the same weights: to say what it sees, and to draw maps.
 
     A network wears hooks while its maps are drawn, so no two threads may ask the same one. Two of them let predictions be
@@ -64,16 +66,17 @@ class Network:
     def prepared(self, data: bytes) -> Tensor:
         """The bytes of a picture file as the network takes them: (1, C, H, W) in [0, 1].
 
-        raises  ImageRefused: no picture, damaged, or more than 50 million pixels
+        Raises:
+            ImageRefused: No picture, damaged, or more than 50 million pixels.
         """
         image = resize(decode(data, name="the picture"), self.side, "cover")
         return in_channels(Batch(image[None], None, ("",)), self.checkpoint).images
 
-    def seen(self, image: Tensor) -> Picture:
+    def seen(self, image: Tensor) -> StoredPicture:
         """The picture (1, C, H, W) with what the network says about it; from one thread only."""
-        return Picture(image, predict_logits(self.says, image)[0].softmax(0))
+        return StoredPicture(image, predict_logits(self.says, image)[0].softmax(0))
 
-    def wish(self, asked: object) -> Wish:
+    def wish(self, asked: object) -> MapRequest:
         """A wish as it comes from outside, if it can be granted; raises InputRefused and UnknownName."""
         if not isinstance(asked, dict) or not {"methods", "classes"} <= set(asked) <= {"methods", "classes", "layer"}:
             raise InputRefused(
@@ -98,34 +101,42 @@ class Network:
             )
         if layer is not None and layer not in self.layers:
             raise UnknownName("layer", str(layer)[:40], self.layers)
-        return Wish(tuple(dict.fromkeys(names)), tuple(dict.fromkeys(classes)), layer)
+        return MapRequest(tuple(dict.fromkeys(names)), tuple(dict.fromkeys(classes)), layer)
 
-    def maps(self, picture: Picture, wish: Wish, tell: Tell, passed: Callable[[int], None]) -> dict[str, Any]:
+    def maps(
+        self, picture: StoredPicture, wish: MapRequest, tell: Tell, passed: Callable[[int], None]
+    ) -> dict[str, Any]:
         """The maps of a wish as a payload of the viewer; from one thread only.
 
-        tell    called before every part
-        passed  called before every forward pass with its number of pictures; what it raises ends the work
+        Args:
+            picture: What was sent before.
+            wish: Which maps of it, of which classes.
+            tell: Called before every part.
+            passed: Called before every forward pass with its number of pictures; what it raises ends the work.
         """
-        found: list[tuple[str, Attribution]] = []
+        attributions: list[tuple[str, Attribution]] = []
         parts = list(self._parts(wish))
         images = picture.image.to(self.device)
         with on_forward(self.shows, passed):
             for done, (title, index, names) in enumerate(parts):
                 tell(title, done, len(parts))
-                target = ranked(picture.probabilities, index)
-                found += [(target, attribution) for attribution in self._drawn(images, index, names, wish.layer)]
+                target = rank_classes(picture.probabilities, index)
+                attributions += [(target, attribution) for attribution in self._drawn(images, index, names, wish.layer)]
         return payload_json(
             attribution_payload(
                 Batch(picture.image, None, ("",)),
                 self.checkpoint.classes,
                 picture.probabilities[None],
                 AttributedMaps(
-                    found, [viewer_method(method) for method in self.methods.values()], self.fields, finest=FINEST
+                    attributions,
+                    [viewer_method(method) for method in self.methods.values()],
+                    self.fields,
+                    finest=FINEST,
                 ),
             )
         )
 
-    def _parts(self, wish: Wish) -> Iterator[tuple[str, int, tuple[str, ...]]]:
+    def _parts(self, wish: MapRequest) -> Iterator[tuple[str, int, tuple[str, ...]]]:
         """What is made in one go: (its title, the class, the methods)."""
         together = tuple(name for name in SHARED if name in wish.methods)
         for index in wish.classes:
@@ -145,7 +156,7 @@ class Network:
             by_layer = {"grad_cam": bundle.grad_cam, **bundle.cams}
             return [
                 *(pixels[name] for name in names if name in pixels),
-                *(one for name in cams for one in by_layer[name].values()),
+                *(attribution for name in cams for attribution in by_layer[name].values()),
             ]
         (name,) = names
         asked = (layer or self.usual_layer) if self.methods[name].layered else None
@@ -153,7 +164,7 @@ class Network:
         return [attribute(self.shows, images, name, target=index, layer=asked, options=options)]
 
 
-def ranked(probabilities: Tensor, index: int) -> str:
+def rank_classes(probabilities: Tensor, index: int) -> str:
     """How a class stands among those of a picture, in words: "predicted", "runner-up", "3rd-ranked", ...
 
     Two classes of a picture never have the same word.

@@ -16,11 +16,12 @@ LIFETIME = 900.0  # [s] since a picture was last asked about
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class StoredPicture:
     """What the network sees of a picture, and what it says.
 
-    image          (1, C, H, W) in [0, 1], as large as the network takes it
-    probabilities  (K,)
+    Attributes:
+        image: (1, C, H, W) in [0, 1], as large as the network takes it.
+        probabilities: (K,).
     """
 
     image: Tensor
@@ -28,7 +29,7 @@ class Picture:
 
     @property
     def size(self) -> int:
-        """[bytes]"""
+        """Size in memory [bytes]."""
         return self.image.nbytes + self.probabilities.nbytes
 
 
@@ -44,31 +45,31 @@ class Store:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.most, self.most_bytes, self.lifetime, self.clock = most, most_bytes, lifetime, clock
-        self._kept: OrderedDict[str, tuple[float, Picture]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[float, StoredPicture]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._kept)
 
     @property
     def size(self) -> int:
-        """[bytes] of all pictures"""
+        """Size of all pictures [bytes]."""
         return sum(picture.size for _, picture in self._kept.values())
 
-    def put(self, picture: Picture) -> str:
+    def put(self, picture: StoredPicture) -> str:
         """Keep a picture; returns its token, 128 bits of chance. Others go to make room for it."""
         token = secrets.token_urlsafe(16)
         self._kept[token] = (self.clock(), picture)
         self.sweep()
         return token
 
-    def get(self, token: str) -> Picture | None:
+    def get(self, token: str) -> StoredPicture | None:
         """The picture, which now counts as new; None when it has gone."""
         self.sweep()
-        found = self._kept.pop(token, None)
-        if found is None:
+        entry = self._kept.pop(token, None)
+        if entry is None:
             return None
-        self._kept[token] = (self.clock(), found[1])
-        return found[1]
+        self._kept[token] = (self.clock(), entry[1])
+        return entry[1]
 
     def sweep(self) -> None:
         """Drop what is too old, and the oldest of what is too much; the newest picture stays, however large."""

@@ -12,26 +12,28 @@ from torch import Tensor, nn
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.errors import DataRefused
 from vgg_viz.records import Batch
-from vgg_viz.shortcuts.evidence import FRAME, Evidence, evidence_of
-from vgg_viz.shortcuts.intervention import Group, Verdict, intervene, shift
-from vgg_viz.shortcuts.region import Region, removed
-from vgg_viz.shortcuts.sampling import FEWEST, between, groups, searchable, size_of, usable
-from vgg_viz.shortcuts.search import Suspect, keeping, narrowest, suspects
+from vgg_viz.shortcuts.evidence import FRAME, EvidenceMaps, evidence_maps
+from vgg_viz.shortcuts.intervention import ClassShift, Group, Verdict, intervene, transplant_shift
+from vgg_viz.shortcuts.region import Region, paint_over
+from vgg_viz.shortcuts.sampling import FEWEST, between, groups, sample_size, searchable, usable
+from vgg_viz.shortcuts.search import SuspectRegion, narrowest, remaining_effect, search_regions
 
 ENOUGH = 2  # pictures without which there is nothing to look at or to compare
 SHOWN = 12  # pictures named with a finding
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ShortcutFinding:
     """A class that the network knows by something else than its object, with the evidence.
 
-    verdict    of transplants onto pictures of other classes
-    adjusted   p times the number of suspects that were tried
-    mass       mean share of the class's heat maps in the region, and of the other classes' there, [0, 1]; None without a place
-    elsewhere  the effect of the same size of patch from mirrored places, or None
-    recall     of the class's own pictures before and after the region is painted over, [0, 1]
-    places     of pictures of the class that speak for it most, among all audited ones
+    Attributes:
+        verdict: Of transplants onto pictures of other classes.
+        adjusted: `p` times the number of suspects that were tried.
+        mass: Mean share of the class's heat maps in the region, and of the other classes' there, [0, 1]; None without
+            a place.
+        elsewhere: The effect of the same size of patch from mirrored places, or None.
+        recall: Of the class's own pictures before and after the region is painted over, [0, 1].
+        places: Of pictures of the class that speak for it most, among all audited ones.
     """
 
     wanted: int
@@ -48,22 +50,24 @@ class Found:
 class Audit:
     """What an audit saw.
 
-    logits     (N, K); evidence of all pictures
-    suspects   what was searched, for each class
-    tried      the suspects that were tried on the other half, with their verdicts; findings and leanings are among them
-    leanings   tried suspects that move the log-odds as a finding does, and change hardly any answer
-    too_few    classes with too few pictures to be searched; where that is all, nothing was tested
+    Attributes:
+        logits: (N, K); evidence of all pictures.
+        suspects: What was searched, for each class.
+        tried: The suspects that were tried on the other half, with their verdicts; findings and leanings are among
+            them.
+        leanings: Tried suspects that move the log-odds as a finding does, and change hardly any answer.
+        too_few: Classes with too few pictures to be searched; where that is all, nothing was tested.
     """
 
     batch: Batch
     labels: Tensor
     logits: Tensor
-    evidence: Evidence
-    suspects: tuple[tuple[Suspect, ...], ...]
-    tried: tuple[tuple[Suspect, Verdict], ...]
-    findings: tuple[Found, ...]
+    evidence: EvidenceMaps
+    suspects: tuple[tuple[SuspectRegion, ...], ...]
+    tried: tuple[tuple[SuspectRegion, Verdict], ...]
+    findings: tuple[ShortcutFinding, ...]
     too_few: tuple[int, ...]
-    leanings: tuple[tuple[Suspect, Verdict], ...] = ()
+    leanings: tuple[tuple[SuspectRegion, Verdict], ...] = ()
 
     @property
     def right(self) -> Tensor:
@@ -81,12 +85,18 @@ def audit(
 ) -> Audit:
     """Search for what a network looks at instead of the object, and test what was found.
 
-    batch    labelled pictures, labels in the network's order; with masks or boxes, a background is known and not guessed.
-             Where some pictures have none, only those with one are searched and tried, or the audit goes without where that leaves
-             less than half of the pictures
-    classes  to search; None: all that have at least FEWEST pictures; where none has, or there is one class only, nothing is searched,
-             and the answers and heat maps are all that is returned
-    raises   DataRefused for pictures without labels, or a single picture
+    Args:
+        model: The network, which is left as it was.
+        batch: Labelled pictures, labels in the network's order; with masks or boxes, a background is known and not
+            guessed. Where some pictures have none, only those with one are searched and tried, or the audit goes
+            without where that leaves less than half of the pictures.
+        classes: To search; None: all that have at least FEWEST pictures; where none has, or there is one class only,
+            nothing is searched, and the answers and heat maps are all that is returned.
+        seed: Of halves, roles and exchanges.
+        progress: Called with the name of each step that begins.
+
+    Raises:
+        DataRefused: For pictures without labels, or a single picture.
     """
     tell = progress or (lambda _text: None)
     if batch.labels is None:
@@ -104,35 +114,35 @@ def audit(
     tell("answers")
     logits = predict_logits(model, batch.images)
     right = logits.argmax(1) == labels
-    size, steps = size_of(model, len(batch), len(enough))
+    size, steps = sample_size(model, len(batch), len(enough))
     tell("heat maps")
-    evidence = evidence_of(model, batch.images, labels, steps=steps)
+    evidence = evidence_maps(model, batch.images, labels, steps=steps)
     if not enough:
         return Audit(batch, labels, logits, evidence, (), (), (), tuple(asked))
     (donors, recipients), (givers, receivers) = groups(batch, placed, right, size, seed)
     tell("search")
-    searched = suspects(model, donors, recipients, evidence.part(donors.places), enough, size)
-    left = keeping(model, donors, recipients, size)
+    searched = search_regions(model, donors, recipients, evidence.part(donors.places), enough, size)
+    left = remaining_effect(model, donors, recipients, size)
     chosen = [best for tried in searched if (best := narrowest(tried, left)) is not None]
     tell("trial")
     tried, findings, leanings = [], [], []
     for suspect in chosen:
-        some = between(givers, suspect.wanted, size.of_trial)
-        found = intervene(model, suspect.region, some, receivers, suspect.wanted, seed=seed)
-        if found is None:
+        givers_between = between(givers, suspect.wanted, size.of_trial)
+        outcome = intervene(model, suspect.region, givers_between, receivers, suspect.wanted, seed=seed)
+        if outcome is None:
             continue
-        read, verdict = found
+        shift, verdict = outcome
         tried.append((suspect, verdict))
         grade = verdict.grade(len(chosen))
         if grade == "leaning":
             leanings.append((suspect, verdict))
         elif grade == "finding":
-            ranked = some.places[read.own][read.odds[read.own].mean(1).argsort(descending=True, stable=True)]
             tested = torch.cat([givers.places, receivers.places]).sort().values
-            findings.append(
-                _found(model, batch, labels, evidence, suspect, verdict, len(chosen), ranked, some, receivers, tested)
+            trial = _Trial(
+                suspect, verdict, shift, givers_between, receivers, min(1.0, verdict.p * len(chosen)), tested
             )
-    findings.sort(key=lambda one: (-one.verdict.effect, -one.verdict.odds))
+            findings.append(_finding(model, batch.images, labels, evidence, trial))
+    findings.sort(key=lambda finding: (-finding.verdict.effect, -finding.verdict.odds))
     return Audit(
         batch,
         labels,
@@ -146,39 +156,46 @@ def audit(
     )
 
 
-def _found(
-    model: nn.Module,
-    batch: Batch,
-    labels: Tensor,
-    evidence: Evidence,
-    suspect: Suspect,
-    verdict: Verdict,
-    trials: int,
-    ranked: Tensor,
-    some: Group,
-    recipients: Group,
-    tested: Tensor,
-) -> Found:
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A suspect that was tried: who gave and received, what that did, and all pictures of the trial, by place."""
+
+    suspect: SuspectRegion
+    verdict: Verdict
+    shift: ClassShift
+    donors: Group
+    recipients: Group
+    adjusted: float
+    tested: Tensor
+
+
+def _finding(
+    model: nn.Module, images: Tensor, labels: Tensor, evidence: EvidenceMaps, trial: _Trial
+) -> ShortcutFinding:
     """The finding with what else is worth knowing about it, all on pictures that were not searched."""
-    wanted, region = suspect.wanted, suspect.region
-    side = batch.images.shape[-1]
+    wanted, region = trial.suspect.wanted, trial.suspect.region
+    donors, recipients, shift, tested = trial.donors, trial.recipients, trial.shift, trial.tested
+    ranked = donors.places[shift.own][shift.odds[shift.own].mean(1).argsort(descending=True, stable=True)]
+    side = images.shape[-1]
     mass = None
     if region.kind in ("patch", "border"):
         inside = evidence.inside(region.mask(side))
         mass = float(inside[labels == wanted].mean()), float(inside[labels != wanted].mean())
-    own = some.part((some.labels == wanted).nonzero()[:, 0])
+    own = donors.part((donors.labels == wanted).nonzero()[:, 0])
     moved = []
     for place in region.moved(side):
-        turned = shift(model, place, own, recipients).turn[:, recipients.labels != wanted, wanted]
-        moved.append(float(turned.mean()) - verdict.control)
-    pictures = batch.images[tested[labels[tested] == wanted]]
-    shown = pictures, removed(region, pictures)
-    before, after = (float((predict_logits(model, images).argmax(1) == wanted).float().mean()) for images in shown)
-    return Found(
+        turned = transplant_shift(model, place, own, recipients).turn[:, recipients.labels != wanted, wanted]
+        moved.append(float(turned.mean()) - trial.verdict.control)
+    pictures = images[tested[labels[tested] == wanted]]
+    before, after = (
+        float((predict_logits(model, version).argmax(1) == wanted).float().mean())
+        for version in (pictures, paint_over(region, pictures))
+    )
+    return ShortcutFinding(
         wanted,
         region,
-        verdict,
-        min(1.0, verdict.p * trials),
+        trial.verdict,
+        trial.adjusted,
         mass,
         max(moved) if moved else None,
         (before, after),
@@ -189,13 +206,14 @@ def _found(
 def suspicion(seen: Audit) -> tuple[Tensor, list[tuple[str, ...]]]:
     """How much each picture deserves a look, and why.
 
-    returns  (N,) from 0 up, and the reasons in words: each counts what lies beyond the usual of these pictures
+    Returns:
+        (N,) from 0 up, and the reasons in words: each counts what lies beyond the usual of these pictures.
     """
     probability = seen.logits.softmax(1).amax(1)
     parts = {"confident and wrong": probability * ~seen.right}
     side = seen.batch.images.shape[-1]
     if seen.batch.masks is not None:
-        parts["looks beside the object"] = _beyond(beside(seen)).nan_to_num(0.0)
+        parts["looks beside the object"] = _beyond(share_beside(seen)).nan_to_num(0.0)
     frame = Region("border", (0, 0, side, side), max(1, round(FRAME * side))).mask(side)
     parts["looks at the edge"] = _beyond(seen.evidence.inside(frame))
     parts["methods disagree"] = _beyond(1 - seen.evidence.agreement.nan_to_num(0.0))
@@ -204,7 +222,7 @@ def suspicion(seen: Audit) -> tuple[Tensor, list[tuple[str, ...]]]:
     return score, words
 
 
-def beside(seen: Audit) -> Tensor:
+def share_beside(seen: Audit) -> Tensor:
     """Share of each picture's evidence that lies beside its object or box, (N,) in [0, 1]; NaN where nobody knows the place."""
     if seen.batch.masks is None:
         return torch.full((len(seen.labels),), math.nan)

@@ -27,9 +27,11 @@ NEAR = 1 / 32  # of the side: how far around an object nothing is exchanged, bec
 class Region:
     """Where a network may look.
 
-    box    x0, y0, x1, y1 [px], ends excluded; None where it is nowhere in particular
-    width  of a border or frame [px], else 0
-    spared a smaller region within, which stays the recipient's own: what a background does without the border in it
+    Attributes:
+        box: x0, y0, x1, y1 [px], ends excluded; None where it is nowhere in particular.
+        width: Of a border or frame [px], else 0.
+        spared: A smaller region within, which stays the recipient's own: what a background does without the border in
+            it.
     """
 
     kind: Kind
@@ -81,19 +83,26 @@ def background(side: int, *, masks: bool) -> Region:
     return Region("background") if masks else Region("background", None, max(1, round(AROUND * side)))
 
 
-def carried(region: Region, donors: Tensor, recipients: Tensor, masks: tuple[Tensor, Tensor] | None = None) -> Tensor:
+def transplant(
+    region: Region, donors: Tensor, recipients: Tensor, masks: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
     """Every recipient with the region of every donor.
 
-    donors      (D, C, S, S)
-    recipients  (R, C, S, S)
-    masks       objects of donors (D, S, S) and recipients (R, S, S) bool: recipients then keep theirs before the donors' background
-    returns     (D, R, C, S, S)
+    Args:
+        region: What is carried.
+        donors: (D, C, S, S).
+        recipients: (R, C, S, S).
+        masks: Objects of donors (D, S, S) and recipients (R, S, S) bool: recipients then keep theirs before the
+            donors' background.
+
+    Returns:
+        (D, R, C, S, S).
     """
     if region.kind == "colour":
         ratio = donors.mean((2, 3))[:, None] / recipients.mean((2, 3))[None].clamp(min=1 / 255)
         return (recipients[None] * ratio.clamp(1 / MOST_GAIN, MOST_GAIN)[..., None, None]).clamp(0, 1)
     if region.spared is not None:
-        whole = carried(replace(region, spared=None), donors, recipients, masks)
+        whole = transplant(replace(region, spared=None), donors, recipients, masks)
         return torch.lerp(whole, recipients[None], region.spared.soft(recipients.shape[-1]).to(recipients))
     if region.kind == "background" and masks is not None:
         kept = _widened(masks[1], max(1, round(NEAR * recipients.shape[-1]))).to(recipients.device)
@@ -127,14 +136,14 @@ def tiled(images: Tensor) -> Tensor:
     side = images.shape[-1]
     size = max(2, round(TILE * side))
     first, times = round(TILE_FROM * side), -(-side // size)
-    found = []
+    tiles = []
     for index, image in enumerate(images):
         corner = image.flip(*((1,) * (index % 2) + (2,) * (index // 2 % 2))) if index % 4 else image
-        found.append(corner[:, first : first + size, first : first + size].repeat(1, times, times)[:, :side, :side])
-    return torch.stack(found)
+        tiles.append(corner[:, first : first + size, first : first + size].repeat(1, times, times)[:, :side, :side])
+    return torch.stack(tiles)
 
 
-def removed(region: Region, images: Tensor) -> Tensor:
+def paint_over(region: Region, images: Tensor) -> Tensor:
     """Pictures (B, C, S, S) without what the region holds, in no class's favour: painted over from its rim, or in even colours."""
     if region.kind == "colour":
         return (images - images.mean((2, 3), keepdim=True) + images.mean((1, 2, 3), keepdim=True)).clamp(0, 1)
@@ -154,7 +163,7 @@ def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> int:
     return max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
 
 
-def overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:
+def patch_overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:
     """Intersection over union of two boxes, [0, 1]."""
     both = _overlap(a, b)
     return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)

@@ -16,16 +16,17 @@ PLANTED = {"corner": "patch", "border": "border", "texture": "background", "cast
 def parse_region(text: str, side: int) -> Region:
     """What a user typed, for pictures of `side` [px]: "x0,y0,x1,y1" [px], "border", "border:WIDTH", "background" or "colours".
 
-    raises  InputRefused
+    Raises:
+        InputRefused: A value is out of range, or does not fit.
     """
     word, _, number = text.strip().lower().partition(":")
     if word == "border" and (not number or (number.isascii() and number.isdigit())):
-        return checked(border(side, int(number[:6]) if number else None), side)
+        return require_inside(border(side, int(number[:6]) if number else None), side)
     if not number and word in ("background", "colours", "colour", "colors", "color"):
         return Region("background" if word == "background" else "colour")
     if re.fullmatch(r"\d{1,6}(,\d{1,6}){3}", text.replace(" ", ""), flags=re.ASCII):
         x0, y0, x1, y1 = (int(part) for part in text.replace(" ", "").split(","))
-        return checked(Region("patch", (x0, y0, x1, y1)), side)
+        return require_inside(Region("patch", (x0, y0, x1, y1)), side)
     raise InputRefused(
         f"--region {text[:60]!r} came; x0,y0,x1,y1 in pixels, border, border:WIDTH, background or colours was expected."
     )
@@ -34,24 +35,25 @@ def parse_region(text: str, side: int) -> Region:
 def region_of(entry: Mapping[str, Any], side: int) -> Region:
     """The region of a finding of `audit --json`, or of the truth that `data shapes --shortcut` writes; what has a box is a patch.
 
-    raises  InputRefused where it names none, or one that pictures of `side` [px] do not have
+    Raises:
+        InputRefused: Where it names none, or one that pictures of `side` [px] do not have.
     """
-    said, box, width = str(entry.get("kind", "")).strip().lower(), entry.get("region"), entry.get("width")
-    kind = PLANTED.get(said, said)
+    word, box, width = str(entry.get("kind", "")).strip().lower(), entry.get("region"), entry.get("width")
+    kind = PLANTED.get(word, word)
     thick = width if isinstance(width, int) and not isinstance(width, bool) else None
     if kind == "border":
-        return checked(border(side, thick), side)
+        return require_inside(border(side, thick), side)
     if kind == "background":
-        return checked(Region("background", None, thick or 0), side)
-    return Region("colour") if kind == "colour" else checked(Region("patch", _box(box)), side)
+        return require_inside(Region("background", None, thick or 0), side)
+    return Region("colour") if kind == "colour" else require_inside(Region("patch", _box(box)), side)
 
 
-def as_json(region: Region) -> dict[str, Any]:
+def region_as_json(region: Region) -> dict[str, Any]:
     """A region as `audit --json` gives it, and as `region_of` reads it."""
     return {"kind": region.kind, "region": list(region.box) if region.box else None, "width": region.width or None}
 
 
-def checked(region: Region, side: int) -> Region:
+def require_inside(region: Region, side: int) -> Region:
     """`region`, if a picture of `side` [px] has it and holds more than it; raises InputRefused."""
     if region.kind == "patch" and region.box is not None:
         x0, y0, x1, y1 = region.box

@@ -26,10 +26,11 @@ STABLE = 0.6  # adjusted Rand index of two starts, below which a grouping is cha
 class Strategy:
     """Pictures whose heat maps look alike.
 
-    places   among all audited pictures, nearest to the group's mean first
-    mean     (S, S) mean share of the evidence
-    wanted   the class that most of them show, and its share of the group
-    edge     mean share of the evidence in the outer eighth of the picture, [0, 1]
+    Attributes:
+        places: Among all audited pictures, nearest to the group's mean first.
+        mean: (S, S) mean share of the evidence.
+        wanted: The class that most of them show, and its share of the group.
+        edge: Mean share of the evidence in the outer eighth of the picture, [0, 1].
     """
 
     places: tuple[int, ...]
@@ -56,7 +57,7 @@ def strategies(seen: Audit, *, seed: int = 0) -> tuple[tuple[Strategy, ...], flo
     if best is None:
         return (), 0.0
     frame = Region("border", (0, 0, side, side), max(1, side // 8)).mask(side)
-    found = []
+    clusters = []
     for group in sorted(set(best[1].tolist())):
         places = (best[1] == group).nonzero()[:, 0]
         if len(places) < SMALLEST:
@@ -65,5 +66,5 @@ def strategies(seen: Audit, *, seed: int = 0) -> tuple[tuple[Strategy, ...], flo
         counts = torch.bincount(seen.labels[places])
         mean = share[places].mean(0)
         most, purity = int(counts.argmax()), float(counts.max()) / len(places)
-        found.append(Strategy(tuple(places[near].tolist()), mean, most, purity, float((mean * frame).sum())))
-    return tuple(found), best[2]
+        clusters.append(Strategy(tuple(places[near].tolist()), mean, most, purity, float((mean * frame).sum())))
+    return tuple(clusters), best[2]

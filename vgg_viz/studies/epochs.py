@@ -18,7 +18,7 @@ from vgg_viz.errors import SectionMissing
 from vgg_viz.maths.change import Learning, learning
 from vgg_viz.models.build import build
 from vgg_viz.models.geometry import LayerGeometry, geometry
-from vgg_viz.records import Batch, Origin
+from vgg_viz.records import Batch, PictureOrigin
 from vgg_viz.studies.candidate_regions import Suspect
 from vgg_viz.studies.inputs import Material
 from vgg_viz.studies.kept_run import KeptRun, wear
@@ -139,9 +139,9 @@ class Walk:
         return picked(self.labelled, self._telling())
 
     @property
-    def looked_into(self) -> Origin | None:
+    def looked_into(self) -> PictureOrigin | None:
         """Where the pictures come from whose maps are shown."""
-        return self.material.looked_into if self.material.looked is not None else Origin("by learning")
+        return self.material.looked_into if self.material.looked is not None else PictureOrigin("by learning")
 
     def _telling(self) -> list[int]:
         found, labels = self.learned, self.labels

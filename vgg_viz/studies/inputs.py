@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from vgg_viz.data import cache, shapes
-from vgg_viz.data.annotations import Truth, stacked
+from vgg_viz.data.annotations import Truth, stack_truths
 from vgg_viz.data.folder import match_classes, open_folder, read_folder, read_images
 from vgg_viz.data.shortcuts import from_provenance
 from vgg_viz.errors import DataRefused, ImageRefused
 from vgg_viz.maths.images import decode, decode_mask, resize
-from vgg_viz.records import Batch, Checkpoint, Origin, Specimen
+from vgg_viz.records import Batch, Checkpoint, PictureOrigin, Specimen
 from vgg_viz.studies.preset import Preset
 
 MOST_GIVEN = 64  # pictures of --images that are answered; the preset says how many of them are looked into
@@ -33,10 +33,10 @@ class Material:
     """
 
     labelled: Batch | None
-    measured_on: Origin | None
+    measured_on: PictureOrigin | None
     given: Batch | None
     looked: Batch | None
-    looked_into: Origin | None
+    looked_into: PictureOrigin | None
     warnings: tuple[str, ...]
 
     @property
@@ -52,7 +52,9 @@ class Material:
     @property
     def objects(self) -> str:
         """Where the boxes come from that stand for objects, as a phrase; "" where there are none."""
-        return next((batch.told for batch in (self.labelled, self.given) if batch is not None and batch.told), "")
+        return next(
+            (batch.box_note for batch in (self.labelled, self.given) if batch is not None and batch.box_note), ""
+        )
 
 
 def gather(
@@ -69,14 +71,14 @@ def gather(
     labelled, measured_on = labelled_pictures(checkpoint, data, limit=limit, seed=seed)
     warnings = list(left_out(labelled))
     given = looked = None
-    looked_into = Origin("by confidence", preset.pictures) if labelled else None
+    looked_into = PictureOrigin("by confidence", preset.pictures) if labelled else None
     if images is not None:
         given = in_channels(
             read_images(images, image_side=checkpoint.architecture.image_side, limit=MOST_GIVEN), checkpoint
         )
         warnings += left_out(given)
         looked = spread(given, preset.pictures)
-        looked_into = Origin("given", len(looked), len(given))
+        looked_into = PictureOrigin("given", len(looked), len(given))
     return Material(labelled, measured_on, given, looked, looked_into, tuple(warnings))
 
 
@@ -87,7 +89,7 @@ def folder_classes(data: str | os.PathLike[str] | None) -> tuple[str, ...]:
     return shapes.CLASSES if str(data) == "shapes" else open_folder(data).classes
 
 
-def phrase(origin: Origin | None) -> str:
+def phrase(origin: PictureOrigin | None) -> str:
     """Where pictures come from, as a reader is told; "" for none."""
     if origin is None:
         return ""
@@ -109,7 +111,7 @@ def phrase(origin: Origin | None) -> str:
 
 def labelled_pictures(
     checkpoint: Checkpoint, data: str | os.PathLike[str] | None, *, limit: int, seed: int = 0
-) -> tuple[Batch | None, Origin | None]:
+) -> tuple[Batch | None, PictureOrigin | None]:
     """Pictures with labels in the checkpoint's order, and where they come from.
 
     data  an ImageFolder, "shapes", or None: what the checkpoint carries. A checkpoint that was trained on `shapes`
@@ -124,7 +126,7 @@ def labelled_pictures(
         batch = read_folder(folder, image_side=side, limit=limit, seed=seed)
         batch = replace(batch, labels=torch.tensor(order)[batch.labels])
         of = len(folder.items) if len(batch) < len(folder.items) else None
-        return in_channels(batch, checkpoint), Origin("folder", len(batch), of, folder.root.name, folder.split)
+        return in_channels(batch, checkpoint), PictureOrigin("folder", len(batch), of, folder.root.name, folder.split)
     if data is not None and not set(checkpoint.classes) == set(shapes.CLASSES):
         raise DataRefused(
             f"--data shapes has the classes {', '.join(shapes.CLASSES)}, the checkpoint has others; give its own pictures as a "
@@ -133,13 +135,13 @@ def labelled_pictures(
     if data is not None or painted:
         dataset_seed = int(trained_on.get("seed", 0)) if painted else 0
         planted = from_provenance(trained_on) if painted else None  # in the share that its held-out pictures had
-        batch = cache.painted(limit, seed=dataset_seed, split="test", side=side, shortcut=planted).as_batch()
+        batch = cache.paint_labelled(limit, seed=dataset_seed, split="test", side=side, shortcut=planted).as_batch()
         order = tuple(checkpoint.classes.index(name) for name in shapes.CLASSES)
         batch = replace(batch, labels=torch.tensor(order)[batch.labels])
-        return in_channels(batch, checkpoint), Origin("painted", len(batch), seed=dataset_seed)
+        return in_channels(batch, checkpoint), PictureOrigin("painted", len(batch), seed=dataset_seed)
     if checkpoint.specimens:
         batch = specimen_batch(checkpoint.specimens, side)
-        return in_channels(batch, checkpoint), Origin("specimens", len(batch))
+        return in_channels(batch, checkpoint), PictureOrigin("specimens", len(batch))
     return None, None
 
 
@@ -158,7 +160,7 @@ def specimen_batch(specimens: tuple[Specimen, ...], side: int) -> Batch:
         kept.append(specimen)
     if not kept:
         raise DataRefused("no specimen in the checkpoint can be decoded; give pictures with --data or --images.")
-    whole = stacked(
+    whole = stack_truths(
         [
             None
             if mask is None
@@ -173,7 +175,7 @@ def specimen_batch(specimens: tuple[Specimen, ...], side: int) -> Batch:
         whole.masks,
         tuple(skipped),
         whole.boxed,
-        whole.told,
+        whole.box_note,
         whole.doubts,
     )
 

@@ -14,7 +14,7 @@ from vgg_viz.errors import SectionMissing
 from vgg_viz.gallery.source import Source
 from vgg_viz.models.geometry import LayerGeometry, geometry
 from vgg_viz.models.vgg import title
-from vgg_viz.records import Batch, Checkpoint, LayerChoice, Origin
+from vgg_viz.records import Batch, Checkpoint, LayerChoice, PictureOrigin
 from vgg_viz.studies.inputs import phrase
 from vgg_viz.studies.preset import Preset
 from vgg_viz.studies.subject import Answers, picked
@@ -83,7 +83,7 @@ class Pictures:
 
     a: Batch
     b: Batch
-    origin: Origin | None = None
+    origin: PictureOrigin | None = None
 
 
 class Pair:
@@ -152,7 +152,7 @@ class Pair:
         """Where the pictures come from that are looked into, in one phrase; "" where there are none."""
         if self.given is not None:
             return phrase(self.given.origin)
-        return phrase(Origin("by change")) if self.labelled is not None else ""
+        return phrase(PictureOrigin("by change")) if self.labelled is not None else ""
 
     @cached_property
     def looked(self) -> Pictures:
@@ -171,7 +171,7 @@ class Pair:
         ]
         chosen += [i for i in (*steady[:1], *fixed[half:], *broken[half:], *steady[1:]) if i not in chosen]
         chosen = chosen[: self.preset.pictures]
-        return Pictures(picked(self.labelled.a, chosen), picked(self.labelled.b, chosen), Origin("by change"))
+        return Pictures(picked(self.labelled.a, chosen), picked(self.labelled.b, chosen), PictureOrigin("by change"))
 
     @property
     def view(self) -> Batch:

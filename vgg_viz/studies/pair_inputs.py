@@ -15,7 +15,7 @@ from vgg_viz.data import shapes
 from vgg_viz.data.folder import Folder, match_classes, open_folder, read_folder, read_images
 from vgg_viz.errors import DataRefused, InputRefused
 from vgg_viz.number_text import counted
-from vgg_viz.records import Batch, Checkpoint, Origin
+from vgg_viz.records import Batch, Checkpoint, PictureOrigin
 from vgg_viz.studies.inputs import MOST_GIVEN, in_channels, left_out, specimen_batch, spread
 from vgg_viz.studies.pair import Pictures
 from vgg_viz.studies.preset import Preset
@@ -100,7 +100,7 @@ def labelled(
     if shape and (painted or trained_on is not None):
         dataset_seed = int((trained_on or {}).get("seed", 0))
         found = _both(a, b, lambda side: _painted(shape, limit, dataset_seed, side))
-        return Pictures(*found, Origin("painted", len(found[0]), seed=dataset_seed)), []
+        return Pictures(*found, PictureOrigin("painted", len(found[0]), seed=dataset_seed)), []
     return _carried(a, b, places)
 
 
@@ -144,7 +144,7 @@ def _of_folder(
             else "classes of the folder are not known to both networks and were"
         )
         warnings.append(f"{len(strangers)} {are} left out: {_few(strangers)}.")
-    return Pictures(*found, Origin("folder", len(found[0]), of, folder.root.name, folder.split)), warnings
+    return Pictures(*found, PictureOrigin("folder", len(found[0]), of, folder.root.name, folder.split)), warnings
 
 
 def _painted(place: dict[str, int], limit: int, seed: int, side: int) -> Batch:
@@ -176,7 +176,7 @@ def _carried(a: Checkpoint, b: Checkpoint, places: Places) -> tuple[Pictures | N
             f"The pictures travelled in {one} and were held out when {one} was trained; whether {other} has learned from them nobody can tell here."
         )
     inside = {letter: counts[letter] for letter in ("A", "B") if counts[letter]}
-    return Pictures(*batches, Origin("specimens", len(batches[0]), inside=inside)), warnings
+    return Pictures(*batches, PictureOrigin("specimens", len(batches[0]), inside=inside)), warnings
 
 
 def given(
@@ -187,7 +187,7 @@ def given(
         return None, []
     read = _both(a, b, lambda side: read_images(images, image_side=side, limit=MOST_GIVEN))
     some = spread(read[0], preset.pictures), spread(read[1], preset.pictures)
-    return Pictures(*some, Origin("given", len(some[0]), len(read[0]))), left_out(read[0])
+    return Pictures(*some, PictureOrigin("given", len(some[0]), len(read[0]))), left_out(read[0])
 
 
 def opened(data: str | os.PathLike[str] | None) -> tuple[Folder | None, bool]:

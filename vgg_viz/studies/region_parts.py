@@ -15,7 +15,17 @@ from vgg_viz.errors import InputRefused, SectionMissing
 from vgg_viz.number_text import counted
 from vgg_viz.records import Batch
 from vgg_viz.shortcuts.intervention import Group
-from vgg_viz.shortcuts.sampling import FEWEST, Size, between, group_of, groups, in_turn, searchable, size_of, usable
+from vgg_viz.shortcuts.sampling import (
+    FEWEST,
+    SampleSize,
+    between,
+    group_of,
+    groups,
+    in_turn,
+    sample_size,
+    searchable,
+    usable,
+)
 from vgg_viz.studies.candidate_regions import Suspect
 from vgg_viz.studies.epochs import Walk
 from vgg_viz.studies.inputs import in_channels, labelled_pictures
@@ -57,7 +67,7 @@ def parts(walk: Walk, suspect: Suspect) -> Parts:
     batch, placed = usable(batch)
     if batch.labels is None:
         raise TypeError("labelled pictures were expected")
-    size, _ = size_of(walk.model, len(batch), len(searchable(batch.labels, placed)[1]))
+    size, _ = sample_size(walk.model, len(batch), len(searchable(batch.labels, placed)[1]))
     donors, recipients = groups(batch, placed, right, size, walk.seed)[1]
     as_audited = pool is None and bool(
         (recipients.labels != suspect.index).any()
@@ -103,7 +113,7 @@ def _few(donors: Group, recipients: Group, wanted: int, carried: int) -> tuple[G
         12, carried // max(1, receiving)
     )  # of fewer than 12, exchanges of labels could hardly reach the p of a finding
     own = min(giving // 2, int((donors.labels == wanted).sum()))
-    return between(donors, wanted, Size(own, giving - own, receiving)), recipients.part(torch.arange(receiving))
+    return between(donors, wanted, SampleSize(own, giving - own, receiving)), recipients.part(torch.arange(receiving))
 
 
 def _audited(walk: Walk, count: int | None) -> tuple[Batch, Tensor]:
@@ -133,7 +143,7 @@ def _training(walk: Walk) -> tuple[Batch | None, str]:
         and set(walk.classes) == set(shapes.CLASSES)
     ):
         count = min(max(TRAINING, 40 * len(walk.classes)), int(told.get("train", TRAINING)))
-        painted = cache.painted(
+        painted = cache.paint_labelled(
             count, seed=int(told.get("seed", 0)), split="train", side=walk.side, shortcut=from_provenance(told)
         ).as_batch()
         numbers = torch.tensor([walk.classes.index(name) for name in shapes.CLASSES])

@@ -151,7 +151,7 @@ def picked(batch: Batch, indices: list[int]) -> Batch:
         tuple(batch.names[i] for i in indices),
         None if batch.masks is None else batch.masks[indices],
         boxed=None if batch.boxed is None else batch.boxed[indices],
-        told=batch.told,
+        box_note=batch.box_note,
     )
 
 

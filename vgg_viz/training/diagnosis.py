@@ -21,24 +21,25 @@ LAST = 3  # epochs that count as "the last"
 def diagnose(history: Sequence[Epoch], num_classes: int) -> tuple[Finding, ...]:
     """Findings about a run, the gravest first; none without a history.
 
-    history      epochs in order
-    num_classes  K; guessing has accuracy 1 / K and loss ln K [nat]
+    Args:
+        history: Epochs in order.
+        num_classes: K; guessing has accuracy 1 / K and loss ln K [nat].
     """
     if not history:
         return ()
     finite = [epoch for epoch in history if math.isfinite(epoch.train_loss + epoch.val_loss)]
-    found = []
+    findings = []
     if len(finite) < len(history):
-        found.append(_diverged(history, finite))
+        findings.append(_diverged(history, finite))
     if not finite:
-        return tuple(found)
+        return tuple(findings)
     if _knows_nothing(finite, num_classes):
-        return (*found, _at_chance(finite, num_classes))
+        return (*findings, _at_chance(finite, num_classes))
     overfitting = _overfitting(finite)
-    found += [one for one in (overfitting, None if overfitting else _still_improving(finite)) if one]
-    if not found:
-        found.append(_healthy(finite))
-    return tuple(found)
+    findings += [finding for finding in (overfitting, None if overfitting else _still_improving(finite)) if finding]
+    if not findings:
+        findings.append(_healthy(finite))
+    return tuple(findings)
 
 
 def _diverged(history: Sequence[Epoch], finite: Sequence[Epoch]) -> Finding:

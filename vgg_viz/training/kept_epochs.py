@@ -23,8 +23,13 @@ SMALL_EPOCH, SMALL_RUN = 10_000_000, 300_000_000  # bytes
 def kept_every(asked: int | None, weights: Iterable[Tensor], epochs: int) -> int:
     """Every how many epochs the weights are kept: 1 for all, 0 for none.
 
-    asked   the same; None: all of them where they are small (10 MB an epoch and 300 MB a run at most), else none
-    raises  InputRefused for a negative number
+    Args:
+        asked: The same; None: all of them where they are small (10 MB an epoch and 300 MB a run at most), else none.
+        weights: Of one epoch.
+        epochs: Of the whole run.
+
+    Raises:
+        InputRefused: For a negative number.
     """
     if asked is not None:
         if asked < 0:
@@ -59,8 +64,8 @@ def keep_epoch(run: Path, epoch: int, checkpoint: Checkpoint) -> None:
 
 def kept_epochs(run: Path) -> dict[int, Path]:
     """{epoch: file} of the epochs that a run has kept, in their order; empty where there are none."""
-    found = {}
+    files = {}
     for file in (run / FOLDER).glob("epoch-*.pt"):
         if number := re.fullmatch(r"epoch-(\d{3,6})\.pt", file.name, flags=re.ASCII):
-            found[int(number[1])] = file
-    return dict(sorted(found.items()))
+            files[int(number[1])] = file
+    return dict(sorted(files.items()))

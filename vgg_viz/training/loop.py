@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from vgg_viz.data.cache import Pictures, natural_side, open_source, specimens, statistics
+from vgg_viz.data.cache import LabelledPictures, draw_specimens, natural_side, open_training_data, statistics
 from vgg_viz.data.shortcuts import Shortcut
 from vgg_viz.data.transforms import AUGMENTATIONS, augment, colour_axes
 from vgg_viz.models.build import architecture, build
@@ -25,11 +25,11 @@ from vgg_viz.models.checkpoint import load
 from vgg_viz.records import Checkpoint, Epoch, Provenance
 from vgg_viz.training.kept_epochs import epoch_file, is_kept, keep_epoch, kept_every
 from vgg_viz.training.progress import Display
-from vgg_viz.training.recipe import Recipe, checked, optimizer_for, rate_at, usual_recipe
+from vgg_viz.training.recipe import Recipe, optimizer_for, rate_at, require_trainable, usual_recipe
 from vgg_viz.training.run_folder import RunFolder, environment
 
 
-def train(
+def train(  # noqa: PLR0913 - the front door: the options of `vgg_viz train`
     data: str | os.PathLike[str],
     *,
     out: str | os.PathLike[str],
@@ -48,24 +48,38 @@ def train(
 ) -> Checkpoint:
     """Train a VGG; leave best.pt, last.pt and history.jsonl in `out`, and in `out`/epochs the weights of single epochs.
 
-    data         "shapes", or an ImageFolder: train/ and val/ (or test/), or a root of which a tenth is held out
-    arch         "tiny_vgg", "vgg11", "vgg16_bn", ...
-    recipe       default: `usual_recipe(arch, data)`
-    image_side   [px]; default: the variant's usual side, or the pictures' own where that is smaller
-    train_count  pictures to train on; default 12,000 painted, or all of a folder's
-    keep_epochs  keep the weights of every N-th epoch, from the untrained network on; 0: of none; None: of all where they are small
-    shortcut     planted in painted pictures of one class, for the network to learn
-    resume       continue the run in `out`; bit-equal to a run that was never interrupted
-    returns      the checkpoint in best.pt: weights of the epoch with the best validation accuracy, history of all epochs
-    raises       DataRefused, OutputRefused, InputRefused
+    Args:
+        data: "shapes", or an ImageFolder: train/ and val/ (or test/), or a root of which a tenth is held out.
+        out: Folder of the run.
+        arch: "tiny_vgg", "vgg11", "vgg16_bn", ...
+        recipe: Default: `usual_recipe(arch, data)`.
+        image_side: [px]; default: the variant's usual side, or the pictures' own where that is smaller.
+        width: Factor of all channel counts; None: 1.
+        padding: Of the 3x3 convolutions [px], 0 or 1.
+        train_count: Pictures to train on; default 12,000 painted, or all of a folder's.
+        val_count: Pictures to measure on; default 2,000 painted, or all of a folder.
+        keep_epochs: Keep the weights of every N-th epoch, from the untrained network on; 0: of none; None: of all
+            where they are small.
+        shortcut: Planted in painted pictures of one class, for the network to learn.
+        resume: Continue the run in `out`; bit-equal to a run that was never interrupted.
+        quiet: Whether nothing is printed.
+        device: Where it trains.
+
+    Returns:
+        The checkpoint in best.pt: weights of the epoch with the best validation accuracy, history of all epochs.
+
+    Raises:
+        DataRefused: The data cannot be used.
+        OutputRefused: It cannot be written there.
+        InputRefused: A value is out of range, or does not fit.
     """
-    recipe = checked(recipe or usual_recipe(arch, str(data)))
+    recipe = require_trainable(recipe or usual_recipe(arch, str(data)))
     given: dict[str, Any] = {"image_side": image_side, "width": width, "padding": padding}
     options = {key: value for key, value in given.items() if value is not None}
     usual = architecture(arch, **options)  # what cannot be built is refused before anything is read or painted
     with RunFolder(Path(out), resume) as run, Display(recipe.epochs, quiet) as display:
         side = image_side if image_side is not None else natural_side(data, usual.image_side)
-        source = open_source(
+        source = open_training_data(
             data,
             side=side,
             train_count=train_count,
@@ -85,7 +99,7 @@ def train(
             wanted,
             source.classes,
             {},
-            specimens=specimens(source.held_out, seed=recipe.seed),
+            specimens=draw_specimens(source.held_out, seed=recipe.seed),
             provenance=Provenance(
                 "", "", "vgg_viz", data=source.provenance, training={**asdict(recipe), **environment()}
             ),
@@ -113,8 +127,13 @@ def train(
         return load(run.best if run.best.exists() else run.last)
 
 
-def one_epoch(
-    model: nn.Module, optimizer: torch.optim.Optimizer, pictures: Pictures, recipe: Recipe, epoch: int, display: Display
+def one_epoch(  # noqa: PLR0913 - all that an epoch touches, in sight
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    pictures: LabelledPictures,
+    recipe: Recipe,
+    epoch: int,
+    display: Display,
 ) -> tuple[float, float]:
     """Every training picture once, in a new order and a new view; mean loss [nat] and accuracy over the pictures."""
     device = next(model.parameters()).device
@@ -145,7 +164,7 @@ def one_epoch(
 
 
 @torch.inference_mode()
-def measure(model: nn.Module, pictures: Pictures, *, batch_size: int = 250) -> tuple[float, float]:
+def measure(model: nn.Module, pictures: LabelledPictures, *, batch_size: int = 250) -> tuple[float, float]:
     """Mean cross-entropy [nat] and accuracy over pictures, as they are, in eval mode."""
     device = next(model.parameters()).device
     total_loss, right = 0.0, 0

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
-from vgg_viz.data.cache import Source
+from vgg_viz.data.cache import TrainingData
 from vgg_viz.records import Epoch
 
 
@@ -51,7 +51,7 @@ class Display:
         if len(files) > 10:
             self.console.print(f"left out: {len(files) - 10} more files")
 
-    def started(self, model: nn.Module, source: Source, history: Sequence[Epoch], every: int = 0) -> None:
+    def started(self, model: nn.Module, source: TrainingData, history: Sequence[Epoch], every: int = 0) -> None:
         """What will be trained, on what; `every`: of how many epochs one is kept, 0 for none."""
         if self.quiet:
             return

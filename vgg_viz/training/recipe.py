@@ -17,11 +17,12 @@ from vgg_viz.errors import InputRefused, UnknownName
 class Recipe:
     """How to train; together with the data and the architecture it decides every bit of the result.
 
-    learning_rate  the highest; the schedule goes up to it and down again
-    schedule       "cosine": up over the first `warmup` of the run, then half a cosine to zero;
-                   "steps": divided by 10 after a half and after three quarters (the paper waits for a plateau); "constant"
-    augment        a key of `AUGMENTATIONS`
-    seed           of the weights, the order of pictures, their random views and dropout
+    Attributes:
+        learning_rate: The highest; the schedule goes up to it and down again.
+        schedule: "cosine": up over the first `warmup` of the run, then half a cosine to zero; "steps": divided by 10
+            after a half and after three quarters (the paper waits for a plateau); "constant".
+        augment: A key of `AUGMENTATIONS`.
+        seed: Of the weights, the order of pictures, their random views and dropout.
     """
 
     epochs: int = 12
@@ -39,8 +40,14 @@ class Recipe:
 def usual_recipe(arch: str, data: str, **overrides: int | float | str | None) -> Recipe:
     """The recipe when nobody says more: AdamW for Tiny VGG, the paper's SGD for the others.
 
-    overrides  fields of `Recipe`; None leaves the usual value
-    raises     UnknownName, InputRefused
+    Args:
+        arch: The name of a variant, such as "vgg16_bn".
+        data: "shapes", or a folder of pictures.
+        overrides: Fields of `Recipe`; None leaves the usual value.
+
+    Raises:
+        UnknownName: A name is unknown; the nearest known one is named.
+        InputRefused: A value is out of range, or does not fit.
     """
     tiny = arch.lower().replace("-", "_") in ("tiny_vgg", "tinyvgg")
     if tiny:
@@ -49,10 +56,10 @@ def usual_recipe(arch: str, data: str, **overrides: int | float | str | None) ->
     else:
         rate = 0.05 if arch.lower().endswith("_bn") else 0.01
         recipe = Recipe(20, 128, rate, weight_decay=5e-4, optimizer="sgd", augment="light")
-    return checked(replace(recipe, **{key: value for key, value in overrides.items() if value is not None}))  # type: ignore[arg-type]
+    return require_trainable(replace(recipe, **{key: value for key, value in overrides.items() if value is not None}))  # type: ignore[arg-type]
 
 
-def checked(recipe: Recipe) -> Recipe:
+def require_trainable(recipe: Recipe) -> Recipe:
     """`recipe`, if it can be followed; raises InputRefused with the first number that cannot."""
     if recipe.augment not in AUGMENTATIONS:
         raise UnknownName("augmentation", recipe.augment, AUGMENTATIONS)

@@ -16,7 +16,7 @@ from torch import nn
 
 from vgg_viz._version import __version__
 from vgg_viz.atomic import disk_refused, whole_file
-from vgg_viz.data.cache import Source, fingerprint
+from vgg_viz.data.cache import TrainingData, fingerprint
 from vgg_viz.errors import OutputRefused
 from vgg_viz.models.checkpoint import load, read_extra, save
 from vgg_viz.records import Architecture, Checkpoint, Epoch
@@ -62,11 +62,12 @@ class RunFolder:
         *,
         recipe: Recipe,
         wanted: Architecture,
-        source: Source,
+        source: TrainingData,
     ) -> list[Epoch]:
         """Put model and optimiser where `last.pt` left them; returns the epochs done, none for a new run.
 
-        raises  OutputRefused when the run there was another one: recipe, architecture or pictures differ
+        Raises:
+            OutputRefused: When the run there was another one: recipe, architecture or pictures differ.
         """
         self._state = {
             "recipe": asdict(recipe),

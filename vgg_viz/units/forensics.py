@@ -23,14 +23,17 @@ BINS, REACH = 36, 6.0  # of a histogram; how far it reaches on either side, in s
 class LayerForensics:
     """One convolution or fully connected layer, by its weights and biases alone.
 
-    fit         the nearest start; spectrum: singular values beside noise
-    why         what decided the verdict, in a few words
-    norm        Frobenius norm of its weights
-    silent      filters shorter than a thousandth of the longest; copies: pairs of filters with one direction (cosine from COPY)
-    zeros       share of weights that are exactly 0, [0, 1]
-    distinct    different values among the `looked` weights, evenly chosen; few of them betray a quantised file
-    half        every weight is a half-precision or bfloat16 number
-    histogram   (BINS,) of the `looked` weights in each bin of ±REACH spreads of the start; beyond: share outside of it, [0, 1]
+    Attributes:
+        fit: The nearest start; spectrum: singular values beside noise.
+        why: What decided the verdict, in a few words.
+        norm: Frobenius norm of its weights.
+        silent: Filters shorter than a thousandth of the longest; copies: pairs of filters with one direction (cosine
+            from COPY).
+        zeros: Share of weights that are exactly 0, [0, 1].
+        distinct: Different values among the `looked` weights, evenly chosen; few of them betray a quantised file.
+        half: Every weight is a half-precision or bfloat16 number.
+        histogram: (BINS,) of the `looked` weights in each bin of ±REACH spreads of the start; beyond: share outside
+            of it, [0, 1].
     """
 
     name: str
@@ -60,11 +63,13 @@ class LayerForensics:
 class NormForensics:
     """One batch norm, by its statistics and scales alone.
 
-    never_updated  running means all exactly 0 and variances all exactly 1: no picture ever passed in training mode
-    untouched      scales all exactly 1 and shifts all exactly 0: no step was taken
-    shut           channels whose scale is below a thousandth of the largest: what they say is their shift
-    collapsed      channels whose running variance is below a millionth of the median: constant in training
-    negative       channels with a variance below 0, which no data give
+    Attributes:
+        never_updated: Running means all exactly 0 and variances all exactly 1: no picture ever passed in training
+            mode.
+        untouched: Scales all exactly 1 and shifts all exactly 0: no step was taken.
+        shut: Channels whose scale is below a thousandth of the largest: what they say is their shift.
+        collapsed: Channels whose running variance is below a millionth of the median: constant in training.
+        negative: Channels with a variance below 0, which no data give.
     """
 
     name: str
@@ -79,12 +84,12 @@ class NormForensics:
 def examine_weights(model: nn.Module) -> tuple[LayerForensics, ...]:
     """Every layer with weights, from the picture up; no picture is needed and nothing is run."""
     health = {layer.layer: layer for layer in filter_health(model, threshold=COPY)}
-    found = []
+    layers = []
     for layer in layers_of(model):
         weight = getattr(layer.module, "weight", None)
         if layer.kind in ("conv", "fc") and isinstance(weight, Tensor):
             bias = getattr(layer.module, "bias", None)
-            found.append(
+            layers.append(
                 _layer(
                     layer.name,
                     layer.kind,
@@ -93,7 +98,7 @@ def examine_weights(model: nn.Module) -> tuple[LayerForensics, ...]:
                     health.get(layer.name),
                 )
             )
-    return tuple(found)
+    return tuple(layers)
 
 
 def examine_norms(model: nn.Module) -> tuple[NormForensics, ...]:
@@ -178,7 +183,8 @@ def _alike(bias: Tensor) -> bool:
 def exact_copies(weight: Tensor) -> tuple[tuple[int, int], ...]:
     """Pairs of filters (first, second) whose weights are equal bit for bit; filters of zeros are left out.
 
-    weight  (N, ...); by one sum a filter and a look at those whose sums agree: N filters cost no N² cosines
+    Args:
+        weight: (N, ...); by one sum a filter and a look at those whose sums agree: N filters cost no N² cosines.
     """
     rows = weight.flatten(1)
     shuffle = torch.randn(rows.shape[1], generator=torch.Generator().manual_seed(0))

@@ -15,10 +15,11 @@ from vgg_viz.models.names import layers as layers_of
 class ActivationHealth:
     """How much of a layer speaks at all on some pictures.
 
-    sparsity  share of its values that are exactly 0, [0, 1]; near a half after a ReLU is usual
-    dead      channels that are 0 everywhere on every picture: on these pictures they do nothing
-    constant  channels that say one other value everywhere: a bias in disguise
-    pictures  how many were looked at; a channel that is dead on 8 pictures may live on the ninth
+    Attributes:
+        sparsity: Share of its values that are exactly 0, [0, 1]; near a half after a ReLU is usual.
+        dead: Channels that are 0 everywhere on every picture: on these pictures they do nothing.
+        constant: Channels that say one other value everywhere: a bias in disguise.
+        pictures: How many were looked at; a channel that is dead on 8 pictures may live on the ninth.
     """
 
     layer: str
@@ -42,9 +43,10 @@ class Twins:
 class FilterHealth:
     """The filters of one convolution, by their weights alone.
 
-    norms      Euclidean length of each filter, biases left out
-    silent     filters shorter than a thousandth of the longest
-    twins      pairs with a cosine of at least `threshold`, the closest first
+    Attributes:
+        norms: Euclidean length of each filter, biases left out.
+        silent: Filters shorter than a thousandth of the longest.
+        twins: Pairs with a cosine of at least `threshold`, the closest first.
     """
 
     layer: str
@@ -57,16 +59,18 @@ class FilterHealth:
 def activation_health(maps: Mapping[str, Tensor]) -> tuple[ActivationHealth, ...]:
     """How alive the channels of each layer are.
 
-    maps  {layer: (B, C, h, w) or (B, C)}, usually `activations(...).maps` of the ReLU layers: only they say exactly 0
+    Args:
+        maps: {layer: (B, C, h, w) or (B, C)}, usually `activations(...).maps` of the ReLU layers: only they say
+            exactly 0.
     """
-    found = []
+    layers = []
     for layer, values in maps.items():
         if values.numel() == 0:
             continue
         rows = values.transpose(0, 1).flatten(1)  # (C, B h w)
         low, high = rows.amin(1), rows.amax(1)
         dead, flat = (low == 0) & (high == 0), low == high
-        found.append(
+        layers.append(
             ActivationHealth(
                 layer,
                 values.shape[1],
@@ -77,13 +81,16 @@ def activation_health(maps: Mapping[str, Tensor]) -> tuple[ActivationHealth, ...
                 len(values),
             )
         )
-    return tuple(found)
+    return tuple(layers)
 
 
 def filter_health(model: nn.Module, *, threshold: float = 0.95) -> tuple[FilterHealth, ...]:
     """Norms and near-duplicates of the filters of every convolution, from the picture up.
 
-    threshold  cosine from which two filters count as twins; random 3x3x64 filters have cosines around 0 with a spread of 0.04
+    Args:
+        model: The network.
+        threshold: Cosine from which two filters count as twins; random 3x3x64 filters have cosines around 0 with a
+            spread of 0.04.
     """
     return tuple(
         _filters(layer.name, layer.module.weight.detach().flatten(1).float(), threshold)

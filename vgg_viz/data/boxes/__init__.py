@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vgg_viz.data.box_files import Place
+from vgg_viz.data.box_files import PictureFolder
 from vgg_viz.registry import Registry
 
 
@@ -30,10 +30,11 @@ class Mark:
 class Marked:
     """What one file says about one picture.
 
-    source  the file, to be named in a sentence
-    marks   in the file's order; none: the picture shows nothing
-    size    (width, height) of the picture by the file [px], None where it does not say
-    shares  whether the corners are shares of the sides and not pixels
+    Attributes:
+        source: The file, to be named in a sentence.
+        marks: In the file's order; none: the picture shows nothing.
+        size: (width, height) of the picture by the file [px], None where it does not say.
+        shares: Whether the corners are shares of the sides and not pixels.
     """
 
     source: str
@@ -46,15 +47,16 @@ class Marked:
 class Lookup:
     """A format at work in one place.
 
-    files  that belong to the format here, and are therefore no pictures that cannot be read
-    of     what they say about a picture, or None where they do not speak of it; raises BoxesRefused
+    Attributes:
+        files: That belong to the format here, and are therefore no pictures that cannot be read.
+        of: What they say about a picture, or None where they do not speak of it; raises BoxesRefused.
     """
 
     files: frozenset[Path]
     of: Callable[[Path], Marked | None]
 
 
-Format = Callable[[Place], Lookup | None]
+Format = Callable[[PictureFolder], Lookup | None]
 FORMATS: Registry[Format] = Registry("format of boxes", fill=__name__)
 
 
@@ -67,7 +69,7 @@ def box_format(name: str) -> Callable[[Format], Format]:
     return register
 
 
-def lookups(place: Place) -> tuple[Lookup, ...]:
+def lookups(place: PictureFolder) -> tuple[Lookup, ...]:
     """All formats that have something to say here, in the order in which they are asked."""
-    found = (make(place) for _, make in FORMATS.items())
-    return tuple(lookup for lookup in found if lookup is not None)
+    lookups_or_none = (make(place) for _, make in FORMATS.items())
+    return tuple(lookup for lookup in lookups_or_none if lookup is not None)

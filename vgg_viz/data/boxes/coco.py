@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vgg_viz.data.box_files import Place, Table
-from vgg_viz.data.box_reading import MOST_TABLE, Gathering, from_tables, mark, number, read_text, size_of
+from vgg_viz.data.box_files import BoxTable, PictureFolder
+from vgg_viz.data.box_reading import MOST_TABLE, Gathering, claimed_size, from_tables, mark, parse_number, read_text
 from vgg_viz.data.boxes import Lookup, Mark, Marked, box_format
 from vgg_viz.errors import BoxesRefused
 
@@ -18,31 +18,31 @@ NAMES = ("boxes.json", "annotations.json", "instances*.json", "_annotations.coco
 
 
 @box_format("coco")
-def coco(place: Place) -> Lookup | None:
+def coco(place: PictureFolder) -> Lookup | None:
     """The JSON files of a place."""
     return from_tables(place, place.tables(*NAMES), _read)
 
 
-def _read(place: Place, table: Table) -> dict[Path, Marked | BoxesRefused]:
+def _read(place: PictureFolder, table: BoxTable) -> dict[Path, Marked | BoxesRefused]:
     name = place.shown(table.path)
     text = read_text(table.path, name, MOST_TABLE)
     try:
-        told = json.loads(text)
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         where = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else type(error).__name__
         raise BoxesRefused(f"{name} is no JSON that can be read ({where}); COCO's instances were expected.") from error
-    if not isinstance(told, dict) or not all(_rows(told.get(part)) for part in ("images", "annotations")):
+    if not isinstance(content, dict) or not all(_rows(content.get(part)) for part in ("images", "annotations")):
         raise BoxesRefused(
             f'{name} has no lists "images" and "annotations" of objects; COCO\'s instances were expected.'
         )
     labels = {}
-    for row in told["categories"] if _rows(told.get("categories")) else ():
+    for row in content["categories"] if _rows(content.get("categories")) else ():
         if _is_id(row.get("id")) and isinstance(row.get("name"), str):
             labels[row["id"]] = row["name"]
     pictures: dict[int | str, dict[str, Any]] = {}
     twice: set[str] = set()
     files: set[str] = set()
-    for row in told["images"]:
+    for row in content["images"]:
         key, file = row.get("id"), row.get("file_name")
         if not _is_id(key) or not isinstance(file, str):
             raise BoxesRefused(
@@ -56,7 +56,7 @@ def _read(place: Place, table: Table) -> dict[Path, Marked | BoxesRefused]:
     gathering = Gathering(place, table)
     for row in pictures.values():
         gathering.add(row["file_name"], lambda row=row: ([], _size(row, name)))  # type: ignore[misc]
-    for index, row in enumerate(told["annotations"]):
+    for index, row in enumerate(content["annotations"]):
         picture = pictures.get(row["image_id"]) if _is_id(row.get("image_id")) else None
         if picture is None or row.get("iscrowd") in (1, True):
             continue
@@ -76,7 +76,7 @@ def _read(place: Place, table: Table) -> dict[Path, Marked | BoxesRefused]:
 
 
 def _size(row: dict[str, Any], name: str) -> tuple[int, int] | None:
-    return size_of(row.get("width"), row.get("height"), f"{row['file_name'][:80]!r} in {name}")
+    return claimed_size(row.get("width"), row.get("height"), f"{row['file_name'][:80]!r} in {name}")
 
 
 def _mark(row: dict[str, Any], label: str, what: str) -> Mark:
@@ -85,7 +85,7 @@ def _mark(row: dict[str, Any], label: str, what: str) -> Mark:
         raise BoxesRefused(f"{what} has the bbox {str(box)[:60]}; [x, y, width, height] was expected.")
     if any(isinstance(value, str) for value in box):
         raise BoxesRefused(f"{what} has text in its bbox ({str(box)[:60]}); four numbers were expected.")
-    x, y, width, height = (number(value, f"a number in the bbox of {what}") for value in box)
+    x, y, width, height = (parse_number(value, f"a number in the bbox of {what}") for value in box)
     if not (width > 0 and height > 0):
         raise BoxesRefused(
             f"{what} is {width:g} wide and {height:g} high; a bbox is [x, y, width, height], the last two above 0."

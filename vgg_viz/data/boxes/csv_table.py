@@ -9,8 +9,8 @@ import csv
 import io
 from pathlib import Path
 
-from vgg_viz.data.box_files import Place, Table
-from vgg_viz.data.box_reading import MOST_TABLE, Gathering, from_tables, mark, number, read_text, size_of
+from vgg_viz.data.box_files import BoxTable, PictureFolder
+from vgg_viz.data.box_reading import MOST_TABLE, Gathering, claimed_size, from_tables, mark, parse_number, read_text
 from vgg_viz.data.boxes import Lookup, Mark, Marked, box_format
 from vgg_viz.errors import BoxesRefused
 
@@ -28,12 +28,12 @@ NEEDED = ("file", "x1", "y1", "x2", "y2")
 
 
 @box_format("csv")
-def csv_table(place: Place) -> Lookup | None:
+def csv_table(place: PictureFolder) -> Lookup | None:
     """The `boxes.csv` of a place."""
     return from_tables(place, place.tables("boxes.csv"), _read)
 
 
-def _read(place: Place, table: Table) -> dict[Path, Marked | BoxesRefused]:
+def _read(place: PictureFolder, table: BoxTable) -> dict[Path, Marked | BoxesRefused]:
     name = place.shown(table.path)
     rows = csv.reader(io.StringIO(read_text(table.path, name, MOST_TABLE), newline=""), strict=True)
     gathering = Gathering(place, table)
@@ -54,10 +54,10 @@ def _read(place: Place, table: Table) -> dict[Path, Marked | BoxesRefused]:
 
 def _columns(header: list[str], name: str) -> dict[str, int]:
     """Where each column stands."""
-    told = [cell.strip().lower() for cell in header]
+    titles = [cell.strip().lower() for cell in header]
     at = {}
     for column, spellings in SPELLINGS.items():
-        places = [i for i, cell in enumerate(told) if cell in spellings]
+        places = [i for i, cell in enumerate(titles) if cell in spellings]
         if len(places) > 1:
             raise BoxesRefused(f"{name} has {len(places)} columns for {column!r}; one was expected.")
         if places:
@@ -74,10 +74,14 @@ def _row(row: list[str], at: dict[str, int], width: int, what: str) -> tuple[lis
     if len(row) != width:
         raise BoxesRefused(f"{what} has {len(row)} cells; the header has {width}.")
     size = (
-        size_of(row[at["width"]].strip(), row[at["height"]].strip(), what) if {"width", "height"} <= set(at) else None
+        claimed_size(row[at["width"]].strip(), row[at["height"]].strip(), what)
+        if {"width", "height"} <= set(at)
+        else None
     )
     corners = [row[at[column]].strip() for column in NEEDED[1:]]
     if not any(corners):  # the picture is listed, and shows nothing
         return [], size
-    x1, y1, x2, y2 = (number(value, f"{column} in {what}") for value, column in zip(corners, NEEDED[1:], strict=True))
+    x1, y1, x2, y2 = (
+        parse_number(value, f"{column} in {what}") for value, column in zip(corners, NEEDED[1:], strict=True)
+    )
     return [mark(row[at["label"]] if "label" in at else "", (x1, y1, x2, y2), f"the box in {what}")], size

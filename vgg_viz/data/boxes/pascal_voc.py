@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from xml.parsers import expat
 
-from vgg_viz.data.box_files import Place
-from vgg_viz.data.box_reading import MOST_MARKS, MOST_ONE, from_files, mark, number, read, size_of
-from vgg_viz.data.boxes import Lookup, Mark, Marked, box_format
+from vgg_viz.data.box_files import PictureFolder
+from vgg_viz.data.box_reading import MOST_MARKS, MOST_ONE, claimed_size, from_files, mark, parse_number, read_bounded
+from vgg_viz.data.boxes import Lookup, Marked, box_format
 from vgg_viz.errors import BoxesRefused
 
 ROOMS = ("boxes", "Annotations", "annotations")
@@ -19,30 +19,28 @@ LONGEST = 1000  # letters of one value
 
 
 @box_format("pascal_voc")
-def pascal_voc(place: Place) -> Lookup | None:
+def pascal_voc(place: PictureFolder) -> Lookup | None:
     """The XML files of a place."""
     files = place.files_of_pictures(ROOMS, ".xml", beside=True)
     return from_files(files, lambda path: _read(path, place.shown(path)))
 
 
 def _read(path: Path, name: str) -> Marked:
-    size, objects = _told(read(path, name, MOST_ONE), name)
+    size, objects = _told(read_bounded(path, name, MOST_ONE), name)
     marks = []
-    for index, told in enumerate(objects, start=1):
+    for index, values in enumerate(objects, start=1):
         what = f"object {index} of {name}"
-        if missing := [corner for corner in ("xmin", "ymin", "xmax", "ymax") if corner not in told]:
+        if missing := [corner for corner in ("xmin", "ymin", "xmax", "ymax") if corner not in values]:
             raise BoxesRefused(f"{what} has no {', '.join(missing)}; a bndbox of four corners was expected.")
-        x0, y0, x1, y1 = (number(told[corner], f"{corner} of {what}") for corner in ("xmin", "ymin", "xmax", "ymax"))
+        x0, y0, x1, y1 = (
+            parse_number(values[corner], f"{corner} of {what}") for corner in ("xmin", "ymin", "xmax", "ymax")
+        )
         if x1 < x0 or y1 < y0:
             raise BoxesRefused(
                 f"{what} goes from ({x0:g}, {y0:g}) to ({x1:g}, {y1:g}); xmax and ymax must not be the smaller ones."
             )
-        marks.append(_mark(told.get("name", ""), x0, y0, x1, y1, what))
-    return Marked(name, tuple(marks), size_of(size.get("width"), size.get("height"), name))
-
-
-def _mark(label: str, x0: float, y0: float, x1: float, y1: float, what: str) -> Mark:
-    return mark(label, (x0 - 1, y0 - 1, x1, y1), what)
+        marks.append(mark(values.get("name", ""), (x0 - 1, y0 - 1, x1, y1), what))
+    return Marked(name, tuple(marks), claimed_size(size.get("width"), size.get("height"), name))
 
 
 def _told(data: bytes, name: str) -> tuple[dict[str, str], list[dict[str, str]]]:

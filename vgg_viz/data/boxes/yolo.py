@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from vgg_viz.data.box_files import Place
-from vgg_viz.data.box_reading import MOST_MARKS, MOST_ONE, from_files, mark, number, read_text
+from vgg_viz.data.box_files import PictureFolder
+from vgg_viz.data.box_reading import MOST_MARKS, MOST_ONE, from_files, mark, parse_number, read_text
 from vgg_viz.data.boxes import Lookup, Marked, box_format
 from vgg_viz.errors import BoxesRefused
 
@@ -19,7 +19,7 @@ ROUNDING = 1e-3  # how far six decimals, or an annotator's hand, may reach beyon
 
 
 @box_format("yolo")
-def yolo(place: Place) -> Lookup | None:
+def yolo(place: PictureFolder) -> Lookup | None:
     """The texts in `labels/` of a place."""
     files = {picture: path for picture, path in place.files_of_pictures(ROOMS, ".txt").items() if not _is_list(path)}
     lists = _lists(place, [path for path in files.values() if isinstance(path, Path)])
@@ -37,7 +37,7 @@ def _is_list(path: Path | BoxesRefused) -> bool:
     return isinstance(path, Path) and path.name in LISTS
 
 
-def _lists(place: Place, files: list[Path]) -> list[Path]:
+def _lists(place: PictureFolder, files: list[Path]) -> list[Path]:
     """Where the classes' names may stand: with the labels, or in a folder above them, up to that around the pictures."""
     tops = (place.root.parent.parent, place.root.parent, place.root)
     folders = [
@@ -57,10 +57,10 @@ def _read(path: Path, name: str, names: tuple[str, ...]) -> Marked:
             raise BoxesRefused(
                 f"{what} has {len(cells)} values; class, centre x, centre y, width and height were expected."
             )
-        number_of_class = number(cells[0], f"the class in {what}")
+        number_of_class = parse_number(cells[0], f"the class in {what}")
         if number_of_class < 0 or number_of_class != int(number_of_class):
             raise BoxesRefused(f"the class in {what} is {cells[0][:40]!r}; a number of a class from 0 was expected.")
-        x, y, width, height = (number(cell, f"a value in {what}") for cell in cells[1:])
+        x, y, width, height = (parse_number(cell, f"a value in {what}") for cell in cells[1:])
         corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
         if width > 0 and height > 0 and not all(-ROUNDING <= value <= 1 + ROUNDING for value in corners):
             raise BoxesRefused(

@@ -25,7 +25,8 @@ from vgg_viz.registry import Registry
 class Stored:
     """What a file held: plain containers and tensors, and sentences on how they lay there.
 
-    files  where a model lies in several: all of them, the one that names the others first
+    Attributes:
+        files: Where a model lies in several: all of them, the one that names the others first.
     """
 
     container: str
@@ -68,7 +69,7 @@ def model_files(path: Path) -> tuple[Path, ...]:
     return open_file(path).files or (path,) if path.is_dir() or path.suffix.lower() == ".json" else (path,)
 
 
-def read_json(path: Path) -> Any:
+def read_model_json(path: Path) -> Any:
     """A JSON file of moderate size; raises CheckpointRefused."""
     try:
         if not path.is_file():
@@ -85,26 +86,29 @@ def read_json(path: Path) -> Any:
         raise CheckpointRefused(f"{shown(path)} is no JSON that can be read; take another copy.") from None
 
 
-def beside(folder: Path, name: object) -> Path:
-    """The file called `name` in `folder`, which another file names: never outside the folder, also not by a link; "
-    "raises CheckpointRefused."""
-    said = repr(str(name)[:80])
+def file_beside(folder: Path, name: object) -> Path:
+    """The file called `name` in `folder`, which another file names: never outside the folder, also not by a link.
+
+    Raises:
+        CheckpointRefused: It is missing, lies outside, or `name` is no name.
+    """
+    quoted = repr(str(name)[:80])
     if not isinstance(name, str) or not name or "\0" in name:
         raise CheckpointRefused(
-            f"the model's description names {said} as a file, a name was expected; take another copy."
+            f"the model's description names {quoted} as a file, a name was expected; take another copy."
         )
     try:
-        found = (folder / name).resolve()
-        if not found.is_relative_to(folder.resolve()):
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder.resolve()):
             raise CheckpointRefused(
-                f"the model's description names the file {said}, which lies outside its folder; take another copy."
+                f"the model's description names the file {quoted}, which lies outside its folder; take another copy."
             )
-        if found.is_file():
-            return found
+        if path.is_file():
+            return path
     except (OSError, ValueError, RuntimeError):  # a name too long, or links in a circle
         pass
     raise CheckpointRefused(
-        f"the file {said} is missing beside the model's description; put all files of the model in one folder."
+        f"the file {quoted} is missing beside the model's description; put all files of the model in one folder."
     )
 
 

@@ -147,36 +147,36 @@ def _topology(stored: object) -> Mapping[str, Any] | None:
     text = stored.decode("utf-8") if isinstance(stored, bytes) else str(stored)
     if len(text) > LARGEST_JSON:
         raise ValueError("the topology is too long")
-    found = json.loads(text)
-    if not isinstance(found, dict):
+    topology = json.loads(text)
+    if not isinstance(topology, dict):
         raise TypeError("the topology is no object")
-    return found
+    return topology
 
 
 def _model(file: Any, topology: Mapping[str, Any] | None, size: int, *, archived: bool = False) -> KerasModel:
     """The weights by layer: Keras 3 numbers them below `layers/.../vars`, older ones name them."""
-    found = dict(_datasets(file, size))
-    numbered = {place: data for place, data in found.items() if re.search(r"(^|/)vars/\d+$", place)}
+    datasets = dict(_datasets(file, size))
+    numbered = {place: data for place, data in datasets.items() if re.search(r"(^|/)vars/\d+$", place)}
     model = KerasModel("Keras", topology)
     if numbered:
         names = dict(_places(topology)) if topology is not None else {}
         for place in sorted(numbered, key=natural):
             layer, _, number = place.rpartition("/vars/")
             if "seed_generator" in layer:  # of a dropout
-                found.pop(place)
-            if place not in found or not re.match(r"(layers|_layer_checkpoint_dependencies)/", layer):
+                datasets.pop(place)
+            if place not in datasets or not re.match(r"(layers|_layer_checkpoint_dependencies)/", layer):
                 continue
             layer = layer.replace("_layer_checkpoint_dependencies", "layers")
-            model.weights.setdefault(names.get(layer, layer), {})[number] = _tensor(found.pop(place))
+            model.weights.setdefault(names.get(layer, layer), {})[number] = _tensor(datasets.pop(place))
         if topology is None:
             _rename(model, file)
     elif archived:  # no attribute of a packed file is read: its heaps are not checked
         raise ValueError("the archive holds no weights of Keras 3")
     else:
-        for place in _in_order(found, file):
+        for place in _in_order(datasets, file):
             layer, part = layer_and_part(place)
-            model.weights.setdefault(layer, {})[part] = _tensor(found.pop(place))
-    others = tuple(sorted({place.split("/")[0] for place in found}))
+            model.weights.setdefault(layer, {})[part] = _tensor(datasets.pop(place))
+    others = tuple(sorted({place.split("/")[0] for place in datasets}))
     return KerasModel("Keras", topology, model.weights, tuple(f"{name}/..." for name in others))
 
 

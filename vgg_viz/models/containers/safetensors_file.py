@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from vgg_viz.errors import CheckpointRefused
-from vgg_viz.models.containers import LARGEST_JSON, Stored, beside, container, natural, read_json, shown
+from vgg_viz.models.containers import LARGEST_JSON, Stored, container, file_beside, natural, read_model_json, shown
 
 SUFFIX = ".safetensors"
 INDEX = f"model{SUFFIX}.index.json"
@@ -39,20 +39,20 @@ def safetensors_file(path: Path) -> Stored | None:
     if path.suffix.lower() != SUFFIX and not _looks_like_one(path):
         return None
     metadata = _metadata(path)
-    said = [f"{key}: {value}" for key, value in metadata.items() if key == "format"]
-    evidence = "The file is safetensors" + (f" (its header says {said[0][:40]!r})." if said else ".")
+    notes = [f"{key}: {value}" for key, value in metadata.items() if key == "format"]
+    evidence = "The file is safetensors" + (f" (its header says {notes[0][:40]!r})." if notes else ".")
     return Stored("safetensors", LabelledTensors(_tensors(path), metadata), (evidence,), (path,))
 
 
 def _indexed(path: Path) -> Stored:
-    index = read_json(path)
+    index = read_model_json(path)
     places = index.get("weight_map") if isinstance(index, Mapping) else None
     if not isinstance(places, Mapping) or not places:
         raise CheckpointRefused(
             f"{shown(path)} has no weight_map, an index of safetensors files was expected; take another copy."
         )
     tensors: dict[str, Tensor] = {}
-    files = [beside(path.parent, name) for name in dict.fromkeys(map(str, places.values()))]
+    files = [file_beside(path.parent, name) for name in dict.fromkeys(map(str, places.values()))]
     for file in files:
         _metadata(file)
         found = _tensors(file)
@@ -126,8 +126,8 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         mapped = True
     try:
         if not mapped:
-            found: dict[str, Tensor] = load(path.read_bytes())
-            return {name: found[name] for name in sorted(found, key=natural)}
+            tensors: dict[str, Tensor] = load(path.read_bytes())
+            return {name: tensors[name] for name in sorted(tensors, key=natural)}
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in sorted(file.keys(), key=natural)}
     except (

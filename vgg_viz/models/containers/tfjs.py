@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vgg_viz.errors import CheckpointRefused
-from vgg_viz.models.containers import Stored, beside, container, read_json, shown
+from vgg_viz.models.containers import Stored, container, file_beside, read_model_json, shown
 from vgg_viz.models.keras_model import KerasModel, layer_and_part
 
 INDEX = "model.json"
@@ -31,7 +31,7 @@ def tfjs(path: Path) -> Stored | None:
     file = path / INDEX if path.is_dir() else path
     if file.suffix.lower() != ".json" or not file.exists():
         return None
-    described = read_json(file)
+    described = read_model_json(file)
     if not isinstance(described, Mapping) or "weightsManifest" not in described:
         raise CheckpointRefused(
             f"{shown(file)} is a JSON file without a weightsManifest, the {INDEX} of a TensorFlow.js layers model was expected; "
@@ -65,7 +65,7 @@ def _read(described: Mapping[str, Any], folder: Path) -> tuple[KerasModel, set[s
     stored_as: set[str] = set()
     files: list[Path] = []
     for group in described["weightsManifest"]:
-        shards = [beside(folder, name) for name in group["paths"]]
+        shards = [file_beside(folder, name) for name in group["paths"]]
         sizes = [shard.stat().st_size for shard in shards]
         wanted = [_layout(weight) for weight in group["weights"]]
         declared = sum(count * np.dtype(dtype).itemsize for count, dtype in wanted)

@@ -305,16 +305,16 @@ def _structure(path: Path, most: int = 2**20) -> bytes:
         with open(path, "rb") as file:
             return file.read(most)
     with zipfile.ZipFile(path) as archive:
-        found = [record for record in archive.infolist() if record.filename.partition("/")[2] == "data.pkl"]
-    if len(found) != 1:  # two readers could take different ones
-        raise zipfile.BadZipFile(f"{len(found)} records of the name data.pkl")
+        pickles = [record for record in archive.infolist() if record.filename.partition("/")[2] == "data.pkl"]
+    if len(pickles) != 1:  # two readers could take different ones
+        raise zipfile.BadZipFile(f"{len(pickles)} records of the name data.pkl")
     with open(path, "rb") as file:
-        file.seek(found[0].header_offset + 26)
+        file.seek(pickles[0].header_offset + 26)
         name, extra = struct.unpack("<HH", file.read(4))
         file.seek(name + extra, io.SEEK_CUR)
-        words = file.read(min(found[0].file_size, most))
+        words = file.read(min(pickles[0].file_size, most))
     # A flipped bit in here can be another stride or another padding, and torch does not look; 0: written without a checksum.
-    if found[0].CRC and len(words) == found[0].file_size and zlib.crc32(words) != found[0].CRC:
+    if pickles[0].CRC and len(words) == pickles[0].file_size and zlib.crc32(words) != pickles[0].CRC:
         raise zipfile.BadZipFile("the pickle does not match its checksum")
     return words
 

@@ -19,23 +19,25 @@ from typing import Any
 from torch import Tensor
 
 from vgg_viz.errors import CheckpointRefused
-from vgg_viz.models.from_shapes import Deduced
+from vgg_viz.models.from_shapes import DeducedNetwork
 from vgg_viz.models.reparametrised import folded
-from vgg_viz.models.unwrap_state_dict import Candidate, candidates
+from vgg_viz.models.unwrap_state_dict import StateDictCandidate, state_dict_candidates
 from vgg_viz.models.vgg import title
 from vgg_viz.records import Architecture, Epoch, Evidence, Specimen
 from vgg_viz.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadCheckpoint:
     """What a format made of a file.
 
-    evidence, alternatives  what was read or inferred, and from what; what else would fit. A guess is dropped when the user sets all
-                            options that settle it
-    fits                    other architectures that the same weights fit (padding, image side), the likelier first
-    slides                  above the usual side the classifier slides over the map, as in the dense form
-    named                   whether somebody named the classes
+    Attributes:
+        evidence: What was read or inferred, and from what. A guess is dropped when the user sets all options that
+            settle it.
+        alternatives: What else would fit.
+        fits: Other architectures that the same weights fit (padding, image side), the likelier first.
+        slides: Above the usual side the classifier slides over the map, as in the dense form.
+        named: Whether somebody named the classes.
     """
 
     format: str
@@ -53,10 +55,6 @@ class Reading:
     slides: bool = False
     named: bool = True
 
-    def but(self, **changes: Any) -> Reading:
-        """The same with other fields."""
-        return replace(self, **changes)
-
 
 COMPACT_BELOW = 112  # px; above, ImageNet's statistics are what almost everybody used
 IMAGENET = Evidence(
@@ -69,21 +67,21 @@ SMALL = Evidence(
 )
 
 
-def standardised(name: str, found: Deduced, known: tuple[str, ...]) -> Reading:
+def standardised(name: str, network: DeducedNetwork, known: tuple[str, ...]) -> ReadCheckpoint:
     """What a format of ImageNet's or CIFAR's kind reads: with the usual preprocessing, and what else is usual."""
-    small = found.architecture.image_side < COMPACT_BELOW and found.architecture.in_channels == 3
-    return Reading(
+    small = network.architecture.image_side < COMPACT_BELOW and network.architecture.in_channels == 3
+    return ReadCheckpoint(
         name,
-        found.architecture,
-        found.weights,
-        evidence=(*map(Evidence, known), *found.evidence, IMAGENET),
-        alternatives=(*found.alternatives, *([SMALL] if small else [])),
-        ignored_keys=found.ignored,
+        network.architecture,
+        network.weights,
+        evidence=(*map(Evidence, known), *network.evidence, IMAGENET),
+        alternatives=(*network.alternatives, *([SMALL] if small else [])),
+        ignored_keys=network.ignored,
     )
 
 
-Format = Callable[[object], Reading | None]
-StateDictFormat = Callable[[Mapping[str, Tensor]], Reading | None]
+Format = Callable[[object], ReadCheckpoint | None]
+StateDictFormat = Callable[[Mapping[str, Tensor]], ReadCheckpoint | None]
 FORMATS: Registry[Format] = Registry("checkpoint format", fill=__name__)
 STATE_DICTS: Registry[StateDictFormat] = Registry("state-dict format", fill=__name__)
 LAST: Registry[StateDictFormat] = Registry("state-dict format", fill=__name__)
@@ -107,12 +105,16 @@ def state_dict_format(name: str, *, last: bool = False) -> Callable[[StateDictFo
     return register
 
 
-def recognise(stored: object, *, key: str | None = None, weights: str | None = None) -> Reading | None:
+def recognise(stored: object, *, key: str | None = None, weights: str | None = None) -> ReadCheckpoint | None:
     """What the first format that knows it made of what was stored, or None.
 
-    key      where in the file the weights lie, as `Candidate.place` says it; None: wherever they are found
-    weights  "ema" or "raw" where a file holds both; None: the average
-    raises   CheckpointRefused: what is asked for is not there, or what is there is nearly a VGG
+    Args:
+        stored: All that the file held.
+        key: Where in the file the weights lie, as `StateDictCandidate.place` says it; None: wherever they are found.
+        weights: "ema" or "raw" where a file holds both; None: the average.
+
+    Raises:
+        CheckpointRefused: What is asked for is not there, or what is there is nearly a VGG.
     """
     for name, read in FORMATS.items():
         reading = read(stored)
@@ -122,49 +124,59 @@ def recognise(stored: object, *, key: str | None = None, weights: str | None = N
                     f"a file of the format {name} holds one set of weights; leave --key and --weights out."
                 )
             return reading
-    found = candidates(stored)
-    known, refused = _readings(_chosen(found, key))
+    candidates = state_dict_candidates(stored)
+    known, refused = _readings(_chosen(candidates, key))
     if not known:
         if refused is not None:
             raise refused
-        if key is not None and found:
+        if key is not None and candidates:
             raise CheckpointRefused(
-                f"there is no VGG under the key {key[:60]!r}; the file holds tensors at {_places(found)}."
+                f"there is no VGG under the key {key[:60]!r}; the file holds tensors at {_places(candidates)}."
             )
         return None
-    usable = [(one, reading) for one, reading in known if weights is None or one.averaged == (weights == "ema")]
+    usable = [
+        (candidate, reading)
+        for candidate, reading in known
+        if weights is None or candidate.averaged == (weights == "ema")
+    ]
     if not usable:
         there = "averaged (EMA or SWA)" if weights == "raw" else "raw"
         raise CheckpointRefused(
-            f"--weights {weights} came, but the file's only weights are the {there} ones at {_places([one for one, _ in known])}; "
+            f"--weights {weights} came, but the file's only weights are the {there} ones at {_places([at for at, _ in known])}; "
             "leave --weights out."
         )
     chosen, reading = usable[0]
     rest = [pair for pair in known if pair[0] is not chosen]
-    said = [*chosen.evidence, *_about_averages(chosen, [one for one, _ in rest])]
-    return reading.but(
-        evidence=(*map(Evidence, said), *reading.evidence),
-        alternatives=(*(_alternative(chosen, one, other) for one, other in rest[:6]), *reading.alternatives),
+    sentences = [*chosen.evidence, *_about_averages(chosen, [candidate for candidate, _ in rest])]
+    return replace(
+        reading,
+        evidence=(*map(Evidence, sentences), *reading.evidence),
+        alternatives=(
+            *(_alternative(chosen, candidate, other) for candidate, other in rest[:6]),
+            *reading.alternatives,
+        ),
         ignored_keys=(*reading.ignored_keys, *chosen.others),
     )
 
 
-def _readings(found: list[Candidate]) -> tuple[list[tuple[Candidate, Reading]], CheckpointRefused | None]:
+def _readings(
+    candidates: list[StateDictCandidate],
+) -> tuple[list[tuple[StateDictCandidate, ReadCheckpoint]], CheckpointRefused | None]:
     """Every candidate that a format knows, and the first refusal."""
     refused: CheckpointRefused | None = None
     for formats in (STATE_DICTS, LAST):
-        known: list[tuple[Candidate, Reading]] = []
-        for one in found:
-            if formats is LAST and any(one.place.startswith(before.place) for before, _ in known):
+        known: list[tuple[StateDictCandidate, ReadCheckpoint]] = []
+        for candidate in candidates:
+            if formats is LAST and any(candidate.place.startswith(before.place) for before, _ in known):
                 continue  # the same tensors, seen from further in
             try:
-                weights, said = folded(one.weights)
+                weights, sentences = folded(candidate.weights)
                 reading = next((made for _, read in formats.items() if (made := read(weights)) is not None), None)
             except CheckpointRefused as error:
                 refused = refused or error
                 continue
             if reading is not None:
-                known.append((one, reading.but(evidence=(*map(Evidence, said), *reading.evidence))))
+                known.append((candidate, replace(reading, evidence=(*map(Evidence, sentences), *reading.evidence))))
         if known:
             return known, None
         if refused is not None:
@@ -172,36 +184,40 @@ def _readings(found: list[Candidate]) -> tuple[list[tuple[Candidate, Reading]], 
     return [], None
 
 
-def _chosen(found: list[Candidate], key: str | None) -> list[Candidate]:
+def _chosen(candidates: list[StateDictCandidate], key: str | None) -> list[StateDictCandidate]:
     """The candidates at `key`: that place itself, else places that begin or end with it."""
     if key is None:
-        return found
-    exact = [one for one in found if one.place == key]
-    return exact or [one for one in found if one.place.startswith(f"{key}.") or one.place.endswith(f".{key}")]
+        return candidates
+    exact = [candidate for candidate in candidates if candidate.place == key]
+    return exact or [
+        candidate
+        for candidate in candidates
+        if candidate.place.startswith(f"{key}.") or candidate.place.endswith(f".{key}")
+    ]
 
 
-def _about_averages(chosen: Candidate, others: list[Candidate]) -> list[str]:
+def _about_averages(chosen: StateDictCandidate, others: list[StateDictCandidate]) -> list[str]:
     if not chosen.averaged:
         return []
-    raw = next((one.place for one in others if not one.averaged), None)
+    raw = next((candidate.place for candidate in others if not candidate.averaged), None)
     beside = f"the raw ones are at {_shown(raw)} (--weights raw)" if raw is not None else "the file holds no raw ones"
     return [f"These are averaged weights (EMA or SWA); {beside}."]
 
 
-def _alternative(chosen: Candidate, one: Candidate, reading: Reading) -> Evidence:
-    kind = "averaged" if one.averaged else "raw"
+def _alternative(chosen: StateDictCandidate, candidate: StateDictCandidate, reading: ReadCheckpoint) -> Evidence:
+    kind = "averaged" if candidate.averaged else "raw"
     how = (
-        f"--key {one.place}"
-        if one.averaged == chosen.averaged and one.place
-        else f"--weights {'ema' if one.averaged else 'raw'}"
+        f"--key {candidate.place}"
+        if candidate.averaged == chosen.averaged and candidate.place
+        else f"--weights {'ema' if candidate.averaged else 'raw'}"
     )
     return Evidence(
-        f"The file also holds {kind} weights of {title(reading.architecture)} at {_shown(one.place)} ({how[:80]})."
+        f"The file also holds {kind} weights of {title(reading.architecture)} at {_shown(candidate.place)} ({how[:80]})."
     )
 
 
-def _places(found: list[Candidate]) -> str:
-    places = list(dict.fromkeys(_shown(one.place) for one in found))
+def _places(candidates: list[StateDictCandidate]) -> str:
+    places = list(dict.fromkeys(_shown(candidate.place) for candidate in candidates))
     return ", ".join(places[:6]) + (", ..." if len(places) > 6 else "")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.class_names import numbered
 from vgg_viz.models.containers.safetensors_file import LabelledTensors
-from vgg_viz.models.formats import Reading, checkpoint_format
+from vgg_viz.models.formats import ReadCheckpoint, checkpoint_format
 from vgg_viz.models.formats.own import record
 from vgg_viz.records import Architecture, Checkpoint, Epoch, Evidence
 
@@ -21,7 +21,7 @@ SETTLED = "settled_by"  # the key that holds what would settle each guess; the s
 
 
 @checkpoint_format("vgg_viz_safetensors")
-def exported(stored: object) -> Reading | None:
+def exported(stored: object) -> ReadCheckpoint | None:
     """Read what `header` wrote; raises CheckpointRefused when it claims to be ours and is not whole."""
     if not isinstance(stored, LabelledTensors) or MARK not in stored.metadata:
         return None
@@ -47,7 +47,7 @@ def exported(stored: object) -> Reading | None:
             f"the header of this safetensors file is not whole ({type(error).__name__}: "
             f"{' '.join(str(error).split())[:120]}); export again."
         ) from None
-    return Reading(
+    return ReadCheckpoint(
         "vgg_viz_safetensors",
         architecture,
         dict(stored),
@@ -55,7 +55,7 @@ def exported(stored: object) -> Reading | None:
         history,
         evidence=(
             Evidence("vgg_viz exported this file: architecture, classes and preprocessing stand in its header."),
-            *(replace(one, text=f"Known at the export: {one.text}") for one in before),
+            *(replace(fact, text=f"Known at the export: {fact.text}") for fact in before),
         ),
         alternatives=alternatives,
         data=data,
@@ -73,8 +73,8 @@ def header(checkpoint: Checkpoint) -> dict[str, str]:
     facts: dict[str, Any] = {key: value for key, value in asdict(checkpoint.architecture).items() if key != "variant"}
     known = {"evidence": provenance.evidence, "alternatives": provenance.alternatives}
     facts |= {"classes": checkpoint.classes, "named": checkpoint.named}
-    facts |= {key: [str(one) for one in several] for key, several in known.items()}
-    facts |= {SETTLED: {key: [(one.text, one.settled_by) for one in several] for key, several in known.items()}}
+    facts |= {key: [str(fact) for fact in several] for key, several in known.items()}
+    facts |= {SETTLED: {key: [(fact.text, fact.settled_by) for fact in several] for key, several in known.items()}}
     facts |= {"history": [asdict(epoch) for epoch in checkpoint.history]} if checkpoint.history else {}
     facts |= {
         key: dict(value) for key, value in (("data", provenance.data), ("training", provenance.training)) if value
@@ -95,8 +95,8 @@ def _evidence(said: Mapping[str, Any], key: str) -> tuple[Evidence, ...]:
 
 def _of_old(sentence: str) -> Evidence:
     """A sentence of schema 1 before `SETTLED`: a guess ended with its options, "... (--mean, --std)."."""
-    told = re.fullmatch(r"(.*) \((--[a-z-]+(?:, --[a-z-]+)*)\)(\.?)", sentence, re.DOTALL)
-    return Evidence(told[1] + told[3], tuple(told[2].split(", "))) if told else Evidence(sentence)
+    match = re.fullmatch(r"(.*) \((--[a-z-]+(?:, --[a-z-]+)*)\)(\.?)", sentence, re.DOTALL)
+    return Evidence(match[1] + match[3], tuple(match[2].split(", "))) if match else Evidence(sentence)
 
 
 def _texts(value: object) -> tuple[str, ...]:

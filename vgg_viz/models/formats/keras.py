@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from vgg_viz.errors import CheckpointRefused, InputRefused, VggVizError
-from vgg_viz.models.build import checked, skeleton
-from vgg_viz.models.formats import Reading, checkpoint_format
-from vgg_viz.models.formats.keras_chain import Chain, chain_of
+from vgg_viz.models.build import require_buildable, skeleton
+from vgg_viz.models.formats import ReadCheckpoint, checkpoint_format
+from vgg_viz.models.formats.keras_chain import KerasChain, keras_chain
 from vgg_viz.models.keras_model import KerasModel
-from vgg_viz.models.vgg import VARIANTS, feature_map, steps, title
+from vgg_viz.models.vgg import VARIANTS, feature_map, layer_steps, title
 from vgg_viz.records import Architecture, Evidence
 
 USUAL_SIDES = (224, 64, 32, 28, 96, 128)  # tried where a file holds weights alone
@@ -47,7 +47,7 @@ UNIT = Evidence(
 
 
 @checkpoint_format("keras")
-def keras(stored: object) -> Reading | None:
+def keras(stored: object) -> ReadCheckpoint | None:
     """A chain of Keras layers that is some VGG or Tiny VGG; raises CheckpointRefused for other networks."""
     if not isinstance(stored, KerasModel):
         return None
@@ -71,8 +71,8 @@ def keras(stored: object) -> Reading | None:
         ) from None
 
 
-def _read(stored: KerasModel) -> Reading:
-    chain = chain_of(stored)
+def _read(stored: KerasModel) -> ReadCheckpoint:
+    chain = keras_chain(stored)
     kernels = [_part(stored, name, "kernel") for name in chain.convs]
     architecture = _match(chain, kernels)
     architecture, evidence, alternatives = _head(stored, chain, architecture, int(kernels[-1].shape[3]))
@@ -86,8 +86,8 @@ def _read(stored: KerasModel) -> Reading:
         architecture = replace(
             architecture, mean=(-offset / (255 * scale),) * channels, std=(1 / (255 * scale),) * channels
         )
-        said = f"Preprocessing: the layer Rescaling of the model multiplies values from 0 to 255 by {scale:g} and adds {offset:g}."
-        evidence.append(Evidence(said))
+        sentence = f"Preprocessing: the layer Rescaling of the model multiplies values from 0 to 255 by {scale:g} and adds {offset:g}."
+        evidence.append(Evidence(sentence))
     elif caffe:
         architecture = replace(architecture, mean=tuple(m / 255 for m in CAFFE), std=(1 / 255,) * 3)
         first = next(iter(weights))
@@ -106,15 +106,15 @@ def _read(stored: KerasModel) -> Reading:
         )
     elif _is_explainer(stored):
         classes = EXPLAINER_CLASSES
-        said = "The weights are CNN Explainer's, byte for byte: its class names, and its pictures in [0, 1] without mean and std."
-        evidence.append(Evidence(said))
+        sentence = "The weights are CNN Explainer's, byte for byte: its class names, and its pictures in [0, 1] without mean and std."
+        evidence.append(Evidence(sentence))
     else:
         evidence.append(UNIT)
     used = {*chain.convs, *chain.norms, *chain.denses}
     unused = (name for name, parts in stored.weights.items() if parts and name not in used)
-    return Reading(
+    return ReadCheckpoint(
         "tfjs" if stored.maker == "TensorFlow.js" else "keras",
-        checked(architecture),
+        require_buildable(architecture),
         weights,
         classes,
         evidence=tuple(evidence),
@@ -126,7 +126,7 @@ def _read(stored: KerasModel) -> Reading:
 # ---------------------------------------------------------------- which network
 
 
-def _match(chain: Chain, kernels: Sequence[Tensor]) -> Architecture:
+def _match(chain: KerasChain, kernels: Sequence[Tensor]) -> Architecture:
     """The variant with these kernels and pools in this order; refuses what is no VGG."""
     for name, kernel in zip(chain.convs, kernels, strict=True):
         if kernel.ndim != 4 or kernel.shape[0] != kernel.shape[1]:
@@ -144,8 +144,8 @@ def _match(chain: Chain, kernels: Sequence[Tensor]) -> Architecture:
         plain = Architecture(
             variant, in_channels=int(kernels[0].shape[2]), batch_norm=bool(chain.norms), padding=chain.padding or 0
         )
-        candidate = replace(plain, width=shapes[0][0] / steps(plain)[0].channels)
-        plan = steps(candidate)
+        candidate = replace(plain, width=shapes[0][0] / layer_steps(plain)[0].channels)
+        plan = layer_steps(candidate)
         kinds = [step.kind for step in plan]
         if [(s.channels, s.window.kernel) for s in plan if s.kind == "conv"] == shapes and chain.kinds in ([], kinds):
             return _tiny(candidate) if variant == "tiny_vgg" else candidate
@@ -162,7 +162,7 @@ def _tiny(candidate: Architecture) -> Architecture:
 
 
 def _head(
-    stored: KerasModel, chain: Chain, architecture: Architecture, channels: int
+    stored: KerasModel, chain: KerasChain, architecture: Architecture, channels: int
 ) -> tuple[Architecture, list[Evidence], tuple[Evidence, ...]]:
     """The classifier, and the side of the pictures; refuses models without one, and those that end in no square map."""
     units = [int(_part(stored, name, "kernel").shape[1]) for name in chain.denses]
@@ -206,7 +206,7 @@ def _head(
     ]
     if chain.side is None:
         return _guessed_side(wanted, chain, side, evidence)
-    rest = feature_map(checked(wanted))[1]
+    rest = feature_map(require_buildable(wanted))[1]
     if not chain.average and rest != side:
         raise CheckpointRefused(
             f"pictures of {chain.side} px leave a {rest} × {rest} map, and the first dense layer reads {side} × {side}; "
@@ -221,14 +221,14 @@ def _head(
 
 def _has_odd_maps(architecture: Architecture) -> bool:
     side, odd = architecture.image_side, False
-    for step in steps(architecture):
+    for step in layer_steps(architecture):
         odd = odd or (step.kind == "pool" and side % 2 == 1)
         side = step.window.out(side)
     return odd
 
 
 def _guessed_side(
-    wanted: Architecture, chain: Chain, side: int, evidence: list[Evidence]
+    wanted: Architecture, chain: KerasChain, side: int, evidence: list[Evidence]
 ) -> tuple[Architecture, list[Evidence], tuple[Evidence, ...]]:
     """The usual side and padding that leave such a last map, and the others as alternatives."""
     if chain.average:
@@ -266,25 +266,25 @@ def _guessed_side(
 
 def _part(stored: KerasModel, layer: str, part: str) -> Tensor:
     parts = stored.weights.get(layer, {})
-    found = parts.get(part, parts.get("01"[part == "bias"]) if part in ("kernel", "bias") else None)
-    if found is None:
+    tensor = parts.get(part, parts.get("01"[part == "bias"]) if part in ("kernel", "bias") else None)
+    if tensor is None:
         raise CheckpointRefused(
             f"the file holds no {part} of the layer {layer[:60]!r}; give the model with all its weights."
         )
-    return found
+    return tensor
 
 
-def _translated(stored: KerasModel, chain: Chain, architecture: Architecture) -> dict[str, Tensor]:
+def _translated(stored: KerasModel, chain: KerasChain, architecture: Architecture) -> dict[str, Tensor]:
     """The state dict of `architecture`: layers in order, kernels (H, W, I, O) -> (O, I, H, W), dense (I, O) -> (O, I)."""
     places: dict[type[nn.Module], list[str]] = {nn.Conv2d: [], nn.BatchNorm2d: [], nn.Linear: []}
     for name, module in skeleton(architecture).named_modules():
         places.get(type(module), []).append(name)
-    found: dict[str, Tensor] = {}
+    translated: dict[str, Tensor] = {}
     for layer, place in zip(chain.convs, places[nn.Conv2d], strict=True):
         kernel = _part(stored, layer, "kernel").permute(3, 2, 0, 1).contiguous()
-        found[f"{place}.weight"], found[f"{place}.bias"] = kernel, _bias(stored, chain, layer, kernel)
+        translated[f"{place}.weight"], translated[f"{place}.bias"] = kernel, _bias(stored, chain, layer, kernel)
     for layer, place, epsilon in zip(chain.norms, places[nn.BatchNorm2d], chain.epsilons, strict=True):
-        found |= {f"{place}.{name}": value for name, value in _norm(stored, chain, layer, epsilon).items()}
+        translated |= {f"{place}.{name}": value for name, value in _norm(stored, chain, layer, epsilon).items()}
     channels, side = feature_map(architecture)
     side = architecture.pooled or side
     for number, (layer, place) in enumerate(zip(chain.denses, places[nn.Linear], strict=True)):
@@ -293,15 +293,15 @@ def _translated(stored: KerasModel, chain: Chain, architecture: Architecture) ->
             kernel = kernel.reshape(side, side, channels, -1).permute(3, 2, 0, 1).reshape(kernel.shape[1], -1)
         else:
             kernel = kernel.t().contiguous()
-        found[f"{place}.weight"], found[f"{place}.bias"] = kernel, _bias(stored, chain, layer, kernel)
-    return found
+        translated[f"{place}.weight"], translated[f"{place}.bias"] = kernel, _bias(stored, chain, layer, kernel)
+    return translated
 
 
-def _bias(stored: KerasModel, chain: Chain, layer: str, kernel: Tensor) -> Tensor:
+def _bias(stored: KerasModel, chain: KerasChain, layer: str, kernel: Tensor) -> Tensor:
     return torch.zeros(kernel.shape[0], dtype=kernel.dtype) if layer in chain.biasless else _part(stored, layer, "bias")
 
 
-def _norm(stored: KerasModel, chain: Chain, layer: str, epsilon: float) -> dict[str, Tensor]:
+def _norm(stored: KerasModel, chain: KerasChain, layer: str, epsilon: float) -> dict[str, Tensor]:
     """Batch norm for torch, which adds another epsilon: the difference goes into the variance."""
     parts = dict(stored.weights.get(layer, {}))
     order = [p for p in ("gamma", "beta") if (layer, p) not in chain.absent] + ["moving_mean", "moving_variance"]

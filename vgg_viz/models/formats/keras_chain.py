@@ -24,18 +24,21 @@ IDENTITY = (  # what these do ends with the training
 
 
 @dataclass(slots=True)
-class Chain:
+class KerasChain:
     """The layers of a VGG in order.
 
-    convs, norms, denses  names of the layers with weights
-    kinds                 "conv" and "pool" in order; empty where only weights are known
-    padding               of the 3x3 convolutions [px], None where only weights are known
-    side                  of the pictures [px], where the model says it
-    average               the last map is averaged to one place, not flattened
-    ceils                 a pool would round an odd map up
-    epsilons              of the batch norms
-    absent                (layer, "gamma" or "beta") that a batch norm does without
-    rescaled              (scale, offset) of values from 0 to 255, where the model has a layer Rescaling
+    Attributes:
+        convs: Names of the convolutions.
+        norms: Names of the batch norms.
+        denses: Names of the dense layers.
+        kinds: "conv" and "pool" in order; empty where only weights are known.
+        padding: Of the 3x3 convolutions [px], None where only weights are known.
+        side: Of the pictures [px], where the model says it.
+        average: The last map is averaged to one place, not flattened.
+        ceils: A pool would round an odd map up.
+        epsilons: Of the batch norms.
+        absent: (layer, "gamma" or "beta") that a batch norm does without.
+        rescaled: (scale, offset) of values from 0 to 255, where the model has a layer Rescaling.
     """
 
     evidence: str
@@ -53,7 +56,7 @@ class Chain:
     rescaled: tuple[float, float] | None = None
 
 
-def chain_of(stored: KerasModel) -> Chain:
+def keras_chain(stored: KerasModel) -> KerasChain:
     """The chain that a model is, from its topology or else from the shapes of its weights; raises CheckpointRefused."""
     chain = _bare(stored) if stored.topology is None else _walked(stored.topology)
     if not chain.convs:
@@ -71,9 +74,9 @@ def chain_of(stored: KerasModel) -> Chain:
     return chain
 
 
-def _bare(stored: KerasModel) -> Chain:
+def _bare(stored: KerasModel) -> KerasChain:
     """Weights alone: layers are told by the shapes of their kernels, in the file's order."""
-    chain = Chain(
+    chain = KerasChain(
         f"The file holds the weights of a {stored.maker} model without its topology; pools are those of the variant."
     )
     for name, parts in stored.weights.items():
@@ -94,8 +97,8 @@ def _bare(stored: KerasModel) -> Chain:
 # ---------------------------------------------------------------- with a topology
 
 
-def _walked(topology: Mapping[str, Any]) -> Chain:
-    chain = Chain("")
+def _walked(topology: Mapping[str, Any]) -> KerasChain:
+    chain = KerasChain("")
     state = "features"  # then "head", then "done"
     owed = ""  # the layer that still needs its ReLU
     for layer in _flat(topology):
@@ -161,12 +164,12 @@ def _flat(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     for before, layer in zip([None, *layers], layers, strict=False):
         if node["class_name"] != "Sequential":
             calls = layer.get("inbound_nodes") or []
-            found = set(_sources(calls))
+            sources = set(_sources(calls))
             wanted = {_name(before)} if before is not None else set()
-            if len(calls) > 1 or found != wanted:
+            if len(calls) > 1 or sources != wanted:
                 raise CheckpointRefused(
-                    f"the layer {_name(layer)[:60]!r} reads {', '.join(map(repr, sorted(found))) or 'nothing'}, the one before it was "
-                    "expected; only networks that are one chain can be read."
+                    f"the layer {_name(layer)[:60]!r} reads {', '.join(map(repr, sorted(sources))) or 'nothing'}, the one before it "
+                    "was expected; only networks that are one chain can be read."
                 )
         if layer["class_name"] in NESTED:
             yield from _flat(layer)
@@ -194,7 +197,7 @@ def _refuse(name: str, what: str, expected: str) -> None:
     raise CheckpointRefused(f"the layer {name[:60]!r} is a {kind}; {expected}, and only VGG networks can be read.")
 
 
-def _note_side(chain: Chain, config: Mapping[str, Any]) -> None:
+def _note_side(chain: KerasChain, config: Mapping[str, Any]) -> None:
     shape = config.get("batch_input_shape") or config.get("batch_shape")
     if chain.side is None and isinstance(shape, list) and len(shape) == 4 and None not in shape[1:3]:
         height, width = int(shape[1]), int(shape[2])
@@ -209,13 +212,13 @@ def _activation(kind: str, config: Mapping[str, Any], name: str) -> str:
     if kind == "ReLU":
         plain = not any((config.get("negative_slope"), config.get("threshold"), config.get("max_value") is not None))
         return "relu" if plain else "leaky or clipped ReLU"
-    found = "softmax" if kind == "Softmax" else config.get("activation") or "linear"
-    if kind in ("Conv2D", "Dense") and found not in ("relu", "linear", *(["softmax"] if kind == "Dense" else [])):
-        _refuse(name, f"{kind} with the activation {str(found)[:40]}", "ReLU was expected there")
-    return str(found)
+    activation = "softmax" if kind == "Softmax" else config.get("activation") or "linear"
+    if kind in ("Conv2D", "Dense") and activation not in ("relu", "linear", *(["softmax"] if kind == "Dense" else [])):
+        _refuse(name, f"{kind} with the activation {str(activation)[:40]}", "ReLU was expected there")
+    return str(activation)
 
 
-def _conv(chain: Chain, config: Mapping[str, Any], name: str) -> None:
+def _conv(chain: KerasChain, config: Mapping[str, Any], name: str) -> None:
     kernel = _pair(config["kernel_size"])
     steps = (_pair(config.get("strides", 1)), _pair(config.get("dilation_rate", 1)), int(config.get("groups", 1)))
     padding = config.get("padding", "valid")
@@ -241,7 +244,7 @@ def _conv(chain: Chain, config: Mapping[str, Any], name: str) -> None:
         chain.biasless.add(name)
 
 
-def _norm(chain: Chain, config: Mapping[str, Any], name: str) -> None:
+def _norm(chain: KerasChain, config: Mapping[str, Any], name: str) -> None:
     axis = config.get("axis", -1)
     if (axis[0] if isinstance(axis, list) else axis) not in (3, -1):
         _refuse(name, f"batch norm over axis {axis}", "the channels were expected")

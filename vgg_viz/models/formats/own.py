@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.class_names import numbered
-from vgg_viz.models.formats import Reading, checkpoint_format
+from vgg_viz.models.formats import ReadCheckpoint, checkpoint_format
 from vgg_viz.records import Architecture, Checkpoint, Epoch, Evidence, Specimen
 
 FORMAT = "vgg_viz"
@@ -20,7 +20,7 @@ SCHEMA = 1
 
 
 @checkpoint_format(FORMAT)
-def own(stored: object) -> Reading | None:
+def own(stored: object) -> ReadCheckpoint | None:
     """Read what `pack` wrote; raises CheckpointRefused when it claims to be ours and is not whole."""
     if not isinstance(stored, Mapping) or stored.get("format") != FORMAT:
         return None
@@ -42,7 +42,7 @@ def own(stored: object) -> Reading | None:
             f"this vgg_viz checkpoint is not whole ({type(error).__name__}: {str(error)[:120]}); "
             "take another copy of the file or train again."
         ) from None
-    return Reading(
+    return ReadCheckpoint(
         FORMAT,
         architecture,
         weights,
@@ -83,7 +83,8 @@ def pack(checkpoint: Checkpoint) -> dict[str, Any]:
 def record(kind: type[Any], values: Mapping[str, Any]) -> Any:
     """A flat record of `records.py` out of plain values, each checked against its field's type: files come from anywhere.
 
-    raises  TypeError for a value of another type; fields that the record does not know are left out
+    Raises:
+        TypeError: For a value of another type; fields that the record does not know are left out.
     """
     kinds = get_type_hints(kind)
     known = {

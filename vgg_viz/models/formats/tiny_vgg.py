@@ -9,8 +9,8 @@ from math import isqrt
 from torch import Tensor
 
 from vgg_viz.errors import CheckpointRefused, InputRefused
-from vgg_viz.models.formats import Reading, state_dict_format
-from vgg_viz.models.from_shapes import UNSEEN, Chain, renamed, require_chain, strangers
+from vgg_viz.models.formats import ReadCheckpoint, state_dict_format
+from vgg_viz.models.from_shapes import UNSEEN, LayerStems, renamed, require_chain, strangers
 from vgg_viz.models.vgg import feature_map
 from vgg_viz.records import Architecture, Evidence
 
@@ -23,22 +23,23 @@ UNIT = Evidence(
 
 
 @state_dict_format("tiny_vgg_lab")
-def tiny_vgg_lab(weights: Mapping[str, Tensor]) -> Reading | None:
+def tiny_vgg_lab(weights: Mapping[str, Tensor]) -> ReadCheckpoint | None:
     """Two blocks of two convolutions and one linear layer under the courses' names."""
     for block in ("conv_block_", "block_"):
-        chain = Chain(tuple(f"{block}{b}.{i}" for b in (1, 2) for i in (0, 2)), (), ("classifier.1",))
+        chain = LayerStems(tuple(f"{block}{b}.{i}" for b in (1, 2) for i in (0, 2)), (), ("classifier.1",))
         if all(f"{stem}.weight" in weights for stem in (*chain.convs, *chain.heads)):
-            said = f"The keys {block}1, {block}2 and classifier.1 are those of the courses' TinyVGG."
-            made = tiny_chain("tiny_vgg_lab", weights, chain, said)
+            sentence = f"The keys {block}1, {block}2 and classifier.1 are those of the courses' TinyVGG."
+            made = tiny_chain("tiny_vgg_lab", weights, chain, sentence)
             strangers(made.ignored_keys, ("conv_block_", "block_", "classifier."))
             return made
     return None
 
 
-def tiny_chain(name: str, weights: Mapping[str, Tensor], chain: Chain, said: str) -> Reading:
+def tiny_chain(name: str, weights: Mapping[str, Tensor], chain: LayerStems, said: str) -> ReadCheckpoint:
     """Four convolutions of one width and one linear layer, read as a Tiny VGG; padding and image side by the last map.
 
-    raises  CheckpointRefused when no padding and image side give that map
+    Raises:
+        CheckpointRefused: When no padding and image side give that map.
     """
     kernels = [weights[f"{stem}.weight"] for stem in chain.convs]
     linear = weights[f"{chain.heads[0]}.weight"]
@@ -82,7 +83,7 @@ def tiny_chain(name: str, weights: Mapping[str, Tensor], chain: Chain, said: str
         f"{base.num_classes:,} {'class' if base.num_classes == 1 else 'classes'}.",
         *filled,
     )
-    return Reading(
+    return ReadCheckpoint(
         name,
         fits[0],
         named,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from torch import Tensor
 
 from vgg_viz.errors import CheckpointRefused
-from vgg_viz.models.formats import Reading, standardised, state_dict_format
+from vgg_viz.models.formats import ReadCheckpoint, standardised, state_dict_format
 from vgg_viz.models.formats.tiny_vgg import tiny_chain
-from vgg_viz.models.from_shapes import HARMLESS, Chain, deduced, require_chain, variant_of
-from vgg_viz.models.layer_order import not_a_vgg, plan
+from vgg_viz.models.from_shapes import HARMLESS, LayerStems, deduced, require_chain, variant_of
+from vgg_viz.models.layer_order import not_a_vgg, numbered_architecture
 from vgg_viz.records import Evidence
 
 ORDER = "The keys are of no known convention; the layers were taken in the file's order, and their shapes follow each other."
@@ -24,7 +25,7 @@ MOST_LAYERS = 64
 
 
 @state_dict_format("unfamiliar keys", last=True)
-def unfamiliar(weights: Mapping[str, Tensor]) -> Reading | None:
+def unfamiliar(weights: Mapping[str, Tensor]) -> ReadCheckpoint | None:
     """A chain of convolutions, each perhaps with batch norm, and of linear layers; anything else among them is refused."""
     if list(weights) == sorted(weights):  # by the alphabet, which puts conv10 before conv2: safetensors writes so
         weights = {key: weights[key] for key in sorted(weights, key=_natural)}
@@ -45,7 +46,7 @@ def unfamiliar(weights: Mapping[str, Tensor]) -> Reading | None:
     norms = [key.removesuffix(".running_mean") for key in weights if key.endswith(".running_mean")]
     if not kernels or not linear or (norms and len(norms) != len(kernels)):
         return None
-    chain = Chain(tuple(kernels), tuple(norms), tuple(linear))
+    chain = LayerStems(tuple(kernels), tuple(norms), tuple(linear))
     shapes = [weights[f"{stem}.weight"] for stem in kernels]
     if len(kernels) == 4 and len(linear) == 1 and not norms and len({int(kernel.shape[0]) for kernel in shapes}) == 1:
         made = tiny_chain("unfamiliar keys", weights, chain, ORDER)
@@ -53,12 +54,16 @@ def unfamiliar(weights: Mapping[str, Tensor]) -> Reading | None:
         require_chain(weights, chain)
         parts = [stem.rpartition(".") for stem in kernels]
         numbered = all(last.isdigit() for _, _, last in parts) and len({first for first, _, _ in parts}) == 1
-        base, where = plan(weights, chain) if numbered else (variant_of(shapes, batch_norm=bool(norms)), (POOLS,))
+        base, where = (
+            numbered_architecture(weights, chain)
+            if numbered
+            else (variant_of(shapes, batch_norm=bool(norms)), (POOLS,))
+        )
         if base is None:
             raise not_a_vgg(shapes)
         made = standardised("unfamiliar keys", deduced(weights, chain, base), (ORDER, *where))
         if base.variant == "vgg11" and not numbered:
-            made = made.but(alternatives=(LRN, *made.alternatives))
+            made = replace(made, alternatives=(LRN, *made.alternatives))
     odd = [key for key in made.ignored_keys if weights[key].ndim == 1 and key.endswith((".weight", ".bias"))]
     odd = [key for key in odd if key.rpartition(".")[2] not in HARMLESS and not key.startswith(("criterion.", "loss"))]
     if odd:
@@ -66,7 +71,7 @@ def unfamiliar(weights: Mapping[str, Tensor]) -> Reading | None:
             f"the file holds {odd[0][:80]!r}, a layer that no VGG has; only networks of convolutions, batch norm, ReLU, pools and "
             "linear layers can be read."
         )
-    return made.but(alternatives=(DEFINED, *made.alternatives))
+    return replace(made, alternatives=(DEFINED, *made.alternatives))
 
 
 def _natural(key: str) -> list[tuple[bool, int, str]]:

@@ -17,7 +17,7 @@ from vgg_viz.maths.heatmaps import MANY_INSIDE, Scale, shared_scale
 from vgg_viz.number_text import counted
 from vgg_viz.records import Column, Exhibit, Table
 from vgg_viz.sections.audit.findings import enlarged, framed
-from vgg_viz.shortcuts.findings import beside
+from vgg_viz.shortcuts.findings import share_beside
 from vgg_viz.shortcuts.region import Region
 from vgg_viz.shortcuts.region_text import place_of
 from vgg_viz.studies.audit_case import Case
@@ -100,7 +100,7 @@ def _rows(case: Case, labels: Sequence[int]) -> list[tuple[str, int, float, floa
     audit = case.seen
     outer_eighth = Region("border", (0, 0, case.side, case.side), max(1, case.side // 8)).mask(case.side)
     edge = audit.evidence.inside(outer_eighth)
-    away = beside(audit)
+    away = share_beside(audit)
     rows = []
     for label in labels:
         own = audit.labels == label

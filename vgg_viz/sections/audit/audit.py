@@ -109,14 +109,14 @@ def _facts(seen: Audit) -> tuple[tuple[str, str], ...]:
 
 def _objects(seen: Audit) -> str:
     kind = truth_kind(seen.batch)
-    if not kind and seen.batch.told:  # too few of them
+    if not kind and seen.batch.box_note:  # too few of them
         return "masks or boxes are known for too few pictures: the object's place is where the other classes' evidence lies"
     if not kind:
         return "no masks: the object's place is where the other classes' evidence lies"
     known = {"outline": "masks are known", "box": "boxes are known, and what lies in a box counts as object"}.get(
         kind, "masks or boxes are known"
     )
-    known += f" ({seen.batch.told})" if seen.batch.told else ""
+    known += f" ({seen.batch.box_note})" if seen.batch.box_note else ""
     count = int(seen.batch.known.sum())
     return (
         known

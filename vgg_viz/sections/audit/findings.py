@@ -15,8 +15,8 @@ from vgg_viz.figures.pictures import CaptionedPicture, picture_rows
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
 from vgg_viz.records import Exhibit
-from vgg_viz.shortcuts.findings import Found
-from vgg_viz.shortcuts.region import Region, carried, removed
+from vgg_viz.shortcuts.findings import ShortcutFinding
+from vgg_viz.shortcuts.region import Region, paint_over, transplant
 from vgg_viz.shortcuts.region_text import place_of
 from vgg_viz.studies.audit_case import Case
 
@@ -34,7 +34,7 @@ def findings(case: Case) -> Iterator[Exhibit]:
         yield _exhibit(case, number, finding)
 
 
-def _exhibit(case: Case, number: int, finding: Found) -> Exhibit:
+def _exhibit(case: Case, number: int, finding: ShortcutFinding) -> Exhibit:
     audit, verdict = case.seen, finding.verdict
     name, place = case.classes[finding.wanted], place_of(finding.region, case.side)
     donors = list(finding.places[:ACROSS])
@@ -78,15 +78,15 @@ def _recipients(case: Case, wanted: int, count: int) -> list[int]:
 
 
 def _rows(
-    case: Case, finding: Found, donors: list[int], recipients: list[int]
+    case: Case, finding: ShortcutFinding, donors: list[int], recipients: list[int]
 ) -> list[tuple[str, list[CaptionedPicture]]]:
     """Headings and pictures of the four rows: donors, recipients before and after, donors without the region."""
     batch, labels, region = case.seen.batch, case.seen.labels, finding.region
     name, place = case.classes[finding.wanted], place_of(region, case.side)
     giving, taking = batch.images[donors], batch.images[recipients]
     masks = None if batch.masks is None else (batch.masks[donors[:1]], batch.masks[recipients])
-    pasted = carried(region, giving[:1], taking, masks)[0]
-    without = removed(region, giving)
+    pasted = transplant(region, giving[:1], taking, masks)[0]
+    without = paint_over(region, giving)
     return [
         (TEXTS.say("rows.donors", name=name), _answers(case, giving, labels[donors], region)),
         (TEXTS.say("rows.recipients"), _answers(case, taking, labels[recipients])),

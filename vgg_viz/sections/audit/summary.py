@@ -7,18 +7,17 @@ from typing import Any, Literal
 
 from vgg_viz.gallery.texts import Texts
 from vgg_viz.records import Finding
-from vgg_viz.shortcuts.findings import Audit, Found
+from vgg_viz.shortcuts.findings import Audit, ShortcutFinding
 from vgg_viz.shortcuts.intervention import Verdict
-from vgg_viz.shortcuts.region_text import as_json as region_as_json
-from vgg_viz.shortcuts.region_text import place_of
+from vgg_viz.shortcuts.region_text import place_of, region_as_json
 from vgg_viz.shortcuts.sampling import FEWEST
-from vgg_viz.shortcuts.search import Suspect
+from vgg_viz.shortcuts.search import SuspectRegion
 
 TEXTS = Texts(__name__)
 GRAVE = 0.1  # net share of answers that a patch or border must turn to be a problem
 
 
-def sentence(finding: Found, classes: Sequence[str], side: int) -> str:
+def sentence(finding: ShortcutFinding, classes: Sequence[str], side: int) -> str:
     """One finding with its numbers; of colours and backgrounds it says what a reader must judge."""
     return TEXTS.say(
         "findings.finding",
@@ -55,7 +54,7 @@ def summary(audit: Audit, classes: Sequence[str]) -> list[Finding]:
     return lines
 
 
-def _level(finding: Found) -> Literal["bad", "warn"]:
+def _level(finding: ShortcutFinding) -> Literal["bad", "warn"]:
     """Colours and backgrounds may belong to their class: a reader must judge, so they are worth a look and no problem yet."""
     return "bad" if finding.verdict.effect >= GRAVE and finding.region.kind in ("patch", "border") else "warn"
 
@@ -69,7 +68,7 @@ def _untested(audit: Audit) -> Finding:
     return Finding("warn", text)
 
 
-def as_json(finding: Found, audit: Audit, classes: Sequence[str]) -> dict[str, Any]:
+def as_json(finding: ShortcutFinding, audit: Audit, classes: Sequence[str]) -> dict[str, Any]:
     """A finding as `--json` gives it."""
     verdict = finding.verdict
     return {
@@ -95,7 +94,7 @@ def as_json(finding: Found, audit: Audit, classes: Sequence[str]) -> dict[str, A
     }
 
 
-def leaning_as_json(suspect: Suspect, verdict: Verdict, classes: Sequence[str]) -> dict[str, Any]:
+def leaning_as_json(suspect: SuspectRegion, verdict: Verdict, classes: Sequence[str]) -> dict[str, Any]:
     """A leaning as `--json` gives it."""
     return {
         **region_as_json(suspect.region),

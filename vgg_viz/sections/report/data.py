@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from vgg_viz.data.transforms import AUGMENTATIONS, Augmentation, colour_axes, steps
+from vgg_viz.data.transforms import AUGMENTATIONS, Augmentation, colour_axes, transform_steps
 from vgg_viz.errors import SectionMissing
 from vgg_viz.figures import pictures as paint
 from vgg_viz.figures.image_grid import pixels
@@ -112,7 +112,8 @@ def _transforms(subject: Subject, batch: Batch) -> Exhibit:
     axes = colour_axes(colour)
     chosen = [round(i * (len(batch) - 1) / max(1, AUGMENTED - 1)) for i in range(min(AUGMENTED, len(batch)))]
     sequences = [
-        steps(colour[i], side=side, augmentation=augmentation, axes=axes, seed=subject.seed + i)[1:] for i in chosen
+        transform_steps(colour[i], side=side, augmentation=augmentation, axes=axes, seed=subject.seed + i)[1:]
+        for i in chosen
     ]
     changes = ["enters", *(step.name for step in sequences[0][1:])]
     rows = [pixels(torch.stack([step.after for step in sequence])) for sequence in sequences]

@@ -18,8 +18,8 @@ from vgg_viz.gallery.texts import Texts
 from vgg_viz.maths.heatmaps import place
 from vgg_viz.maths.metrics import mass_inside
 from vgg_viz.records import Batch, Exhibit, Finding
-from vgg_viz.shortcuts.intervention import CERTAIN, LEAST, TURNED, Group, Reading, Verdict, intervene
-from vgg_viz.shortcuts.region import carried
+from vgg_viz.shortcuts.intervention import CERTAIN, LEAST, TURNED, ClassShift, Group, Verdict, intervene
+from vgg_viz.shortcuts.region import transplant
 from vgg_viz.shortcuts.region_text import place_of
 from vgg_viz.studies.candidate_regions import Suspect
 from vgg_viz.studies.epoch_measures import Series, series_of_values
@@ -43,7 +43,7 @@ class Trials:
 
     verdicts: tuple[Verdict, ...]
     tried: int
-    last: Reading
+    last: ClassShift
     elsewhere: Verdict | None
 
     @property
@@ -333,4 +333,4 @@ def _pairwise(suspect: Suspect, donors: Group, recipients: Group) -> Tensor:
 
 def _carried(suspect: Suspect, donor: Group, recipient: Group) -> Tensor:
     masks = None if donor.masks is None or recipient.masks is None else (donor.masks, recipient.masks)
-    return carried(suspect.region, donor.images, recipient.images, masks)[0]
+    return transplant(suspect.region, donor.images, recipient.images, masks)[0]
