@@ -103,6 +103,7 @@ def grid(subject: Subject, answers: Answers, chosen: list[int]) -> Exhibit:
         where=where_word(batch),
         layer=attended.layer,
         outside=int((attended.inside < attended.area).sum()),
+        places=len(attended.area),
         known=int((~attended.area.isnan()).sum()),
         reason=attended.reason,
     )
