@@ -64,11 +64,11 @@ def photo(height: int = 64, width: int = 64) -> np.ndarray:
 VERDICTS = ("passes", "weak", "fails")
 
 
-def asked(names: list[str], title: str) -> faithfulness.Asked:
+def asked(names: list[str], title: str) -> faithfulness.Check:
     ten = np.linspace(-0.2, 1.4, len(names))
     said = [VERDICTS[n % 3] for n in range(len(names))]
     controls = {"centre": ten / 2, "blur-matched": ten / 3}
-    return faithfulness.Asked(title, "share", ten, said, (0.0, 1.0), ten - 0.1, ten + 0.1, controls=controls)
+    return faithfulness.Check(title, "share", ten, said, (0.0, 1.0), ten - 0.1, ten + 0.1, controls=controls)
 
 
 def epochs(count: int, *, broken_from: int | None = None) -> list[Epoch]:
@@ -149,15 +149,15 @@ def all_figures(names: list[str]) -> dict[str, Callable[[], Figure]]:
         "methods": lambda: attention.methods_side_by_side([row(names[:8], label=name) for name in names[:2]]),
         "layers": lambda: attention.layers_side_by_side(row([*names, "conv5_1"], label=names[0])),
         "network": lambda: layer_bars.parameters_and_macs(names, [10**n for n in range(10)], [4**n for n in range(10)]),
-        "trials": lambda: faithfulness.trials(
+        "trials": lambda: faithfulness.check_table(
             names, [*VERDICTS * 3, "x"], [asked(names, title) for title in names[:8]], title=names[0]
         ),
-        "trust curves": lambda: faithfulness.curves(
+        "trust curves": lambda: faithfulness.curve_panels(
             [
-                faithfulness.Curves(name, name, ten, dict(zip(ten, names, strict=True)), dict.fromkeys(names, ten))
+                faithfulness.CurvePanel(name, name, ten, dict(zip(ten, names, strict=True)), dict.fromkeys(names, ten))
                 for name in names[:3]
             ],
-            dull=names[8:],
+            baselines=names[8:],
             height=names[1],
             title=names[2],
         ),
@@ -391,10 +391,10 @@ def test_a_verdict_is_a_sign_and_not_only_a_colour() -> None:
 def test_dots_of_trials_are_the_values_within_the_axis_and_ticks_are_the_controls() -> None:
     values, lows, highs = [0.2, 1.7, math.nan], [0.1, 1.5, math.nan], [0.3, 1.9, math.nan]
     controls = {"random": [0.4, 0.5, 0.6], "blur-matched": [0.05, 0.06, 0.07]}
-    check = faithfulness.Asked(
+    check = faithfulness.Check(
         "ROAD", "share", values, ["passes", "fails", ""], (0.0, 1.0), lows, highs, controls=controls
     )
-    figure = faithfulness.trials(["a", "b", "c"], ["passes", "fails", "fails"], [check], title="t")
+    figure = faithfulness.check_table(["a", "b", "c"], ["passes", "fails", "fails"], [check], title="t")
     axes = figure.axes[0]
     width = axes.get_xlim()[1]
     dots = [found.get_offsets().tolist() for found in axes.collections]
@@ -409,8 +409,8 @@ def test_dots_of_trials_are_the_values_within_the_axis_and_ticks_are_the_control
 
 
 def test_a_limit_shades_what_passes() -> None:
-    check = faithfulness.Asked("noise", "share", [0.2], ["passes"], (0.0, 2.0), limits=(0.5, 1.5))
-    axes = faithfulness.trials(["a"], ["passes"], [check], title="t").axes[0]
+    check = faithfulness.Check("noise", "share", [0.2], ["passes"], (0.0, 2.0), limits=(0.5, 1.5))
+    axes = faithfulness.check_table(["a"], ["passes"], [check], title="t").axes[0]
     width = axes.get_xlim()[1]
     assert axes.patches[0].get_extents().transformed(axes.transData.inverted()).x1 == pytest.approx(0.25 * width)
     assert next(line for line in axes.lines if line.get_label() == "limit").get_xdata()[0] == pytest.approx(
@@ -419,16 +419,18 @@ def test_a_limit_shades_what_passes() -> None:
 
 
 def test_a_line_of_curves_has_one_look_in_all_panels_and_joins_over_what_was_not_measured() -> None:
-    one = faithfulness.Curves("go", "share", [0, 0.5, 1], {0: "0"}, {"map": [1.0, 0.4, 0.1], "centre": [1.0, 0.5, 0.2]})
-    two = faithfulness.Curves("forget", "layers", [0, 1, 2], {0: "none"}, {"map": [1.0, math.nan, 0.2]})
-    figure = faithfulness.curves([one, two], dull=["centre"], title="t")
+    one = faithfulness.CurvePanel(
+        "go", "share", [0, 0.5, 1], {0: "0"}, {"map": [1.0, 0.4, 0.1], "centre": [1.0, 0.5, 0.2]}
+    )
+    two = faithfulness.CurvePanel("forget", "layers", [0, 1, 2], {0: "none"}, {"map": [1.0, math.nan, 0.2]})
+    figure = faithfulness.curve_panels([one, two], baselines=["centre"], title="t")
     first, second = figure.axes[:2]
     assert [len(axes.lines) for axes in figure.axes] == [2, 1, 2]
     assert second.lines[0].get_xdata().tolist() == [0, 2]
     assert first.lines[0].get_color() == second.lines[0].get_color() == figure.axes[2].lines[0].get_color()
     assert to_hex(first.lines[1].get_color()) == LIGHT.muted
     with pytest.raises(VggVizError):
-        faithfulness.curves([], title="t")
+        faithfulness.curve_panels([], title="t")
 
 
 def test_empty_filters_are_counted_against_the_median_of_their_layer() -> None:

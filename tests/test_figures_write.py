@@ -156,8 +156,8 @@ def test_an_adaptive_svg_holds_both_themes_and_its_pictures_once() -> None:
 
 
 def test_every_reference_in_an_svg_is_defined() -> None:
-    figure = faithfulness.trials(
-        ["a"], ["weak"], [faithfulness.Asked("ROAD", "share", [0.5], ["weak"], (0.0, 1.0))], title="Évidence"
+    figure = faithfulness.check_table(
+        ["a"], ["weak"], [faithfulness.Check("ROAD", "share", [0.5], ["weak"], (0.0, 1.0))], title="Évidence"
     )
     text = write.svg(figure)
     wanted = set(re.findall(r'href="#([^"]+)"', text)) | set(re.findall(r"url\(#([^)]+)\)", text))

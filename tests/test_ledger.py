@@ -10,7 +10,7 @@ from vgg_viz.attribution import attribute
 from vgg_viz.attribution.lrp.conservation import ledger
 from vgg_viz.attribution.methods.lrp import PRESETS
 from vgg_viz.errors import UnknownName, VggVizError
-from vgg_viz.figures.ledger import Books, relevance_ledger
+from vgg_viz.figures.ledger import LedgerPanel, relevance_ledger
 from vgg_viz.figures.style import number
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
@@ -64,7 +64,7 @@ AMOUNTS = (
     np.array([-0.5, 0.5]),
     np.array([3.0, 3.5]),
 )  # came, bias, epsilon, passed
-BOOK = Books("a <b>title</b>", ["fc8", "conv1_1"], ["ε", "box"], *AMOUNTS)
+BOOK = LedgerPanel("a <b>title</b>", ["fc8", "conv1_1"], ["ε", "box"], *AMOUNTS)
 
 
 def test_a_ledger_paints_what_came_what_was_kept_and_what_was_passed_on():
@@ -83,7 +83,7 @@ def test_a_ledger_paints_what_came_what_was_kept_and_what_was_passed_on():
 
 
 def test_a_ledger_without_lines_or_with_lines_of_several_lengths_is_refused():
-    for books in ([], [Books("", ["fc8"], ["box"], np.zeros(2), np.zeros(2), np.zeros(2), np.zeros(2))]):
+    for books in ([], [LedgerPanel("", ["fc8"], ["box"], np.zeros(2), np.zeros(2), np.zeros(2), np.zeros(2))]):
         with pytest.raises(VggVizError, match="same number of layers"):
             relevance_ledger(books)
 

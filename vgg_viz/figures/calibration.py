@@ -41,12 +41,12 @@ def reliability(confidence: Array, correct: Array, *, bins: int = 10, title: str
             f"{confidence.size} and {correct.size} came. Evaluate on labelled pictures first."
         )
     measured = calibration(torch.from_numpy(confidence), torch.from_numpy(correct), bins=bins, by="width")
-    told = (
+    subtitle = (
         f"expected calibration error (ECE) {percent(measured.error)}; accuracy {percent(float(correct.mean()))}, "
         f"mean confidence {percent(float(confidence.mean()))}"
     )
-    top = content_top(title=title, subtitle=told) + 34
-    figure = new_figure(NARROW, top + 330 + 150 + 46, title=title, subtitle=told)
+    top = content_top(title=title, subtitle=subtitle) + 34
+    figure = new_figure(NARROW, top + 330 + 150 + 46, title=title, subtitle=subtitle)
     left, width = MARGIN + 48, NARROW - 2 * MARGIN - 48 - 8
     upper = add_panel(figure, left, top, width, 330)
     _bars(upper, measured.bins)
@@ -57,14 +57,14 @@ def reliability(confidence: Array, correct: Array, *, bins: int = 10, title: str
 
 def _bars(axes: Axes, bins: Sequence[Bin]) -> None:
     declutter(axes, grid="y")
-    centres = np.array([(found.low + found.high) / 2 for found in bins])
-    accuracy, meant = np.array([found.accuracy for found in bins]), np.array([found.confidence for found in bins])
-    low, high = np.array([wilson_interval(found.accuracy * found.count, found.count) for found in bins]).T
+    centres = np.array([(bin_.low + bin_.high) / 2 for bin_ in bins])
+    accuracy, confidences = np.array([bin_.accuracy for bin_ in bins]), np.array([bin_.confidence for bin_ in bins])
+    low, high = np.array([wilson_interval(bin_.accuracy * bin_.count, bin_.count) for bin_ in bins]).T
     width = 0.86 * (bins[0].high - bins[0].low)
     axes.bar(centres, accuracy, width, color=LIGHT.accent, label="accuracy, with its 95 % interval", zorder=2)
     axes.bar(
         centres,
-        meant - accuracy,
+        confidences - accuracy,
         width,
         bottom=accuracy,
         facecolor="none",
@@ -155,14 +155,17 @@ def two_calibrations(first: Sequence[Bin], second: Sequence[Bin], *, title: str 
     )
     below = add_panel(figure, left, top + 330 + 36, width, 100)
     declutter(below, grid="y")
-    most = max(found.count for found in (*first, *second))
+    most = max(bin_.count for bin_ in (*first, *second))
     for n, (bins, (name, colour, mark)) in enumerate(zip((first, second), PAIR, strict=True)):
-        claimed, kept = np.array([found.confidence for found in bins]), np.array([found.accuracy for found in bins])
-        low, high = np.array([wilson_interval(found.accuracy * found.count, found.count) for found in bins]).T
-        ends = np.maximum(kept - low, 0), np.maximum(high - kept, 0)
+        confidences, accuracies = (
+            np.array([bin_.confidence for bin_ in bins]),
+            np.array([bin_.accuracy for bin_ in bins]),
+        )
+        low, high = np.array([wilson_interval(bin_.accuracy * bin_.count, bin_.count) for bin_ in bins]).T
+        ends = np.maximum(accuracies - low, 0), np.maximum(high - accuracies, 0)
         axes.errorbar(
-            claimed,
-            kept,
+            confidences,
+            accuracies,
             ends,
             color=colour,
             marker=mark,
@@ -172,9 +175,9 @@ def two_calibrations(first: Sequence[Bin], second: Sequence[Bin], *, title: str 
             zorder=3 + n,
             label=name,
         )
-        middles = np.array([(found.low + found.high) / 2 for found in bins])
+        middles = np.array([(bin_.low + bin_.high) / 2 for bin_ in bins])
         wide = 0.42 * (bins[0].high - bins[0].low)
-        below.bar(middles + (n - 0.5) * wide, [found.count for found in bins], wide, color=colour, label=name)
+        below.bar(middles + (n - 0.5) * wide, [bin_.count for bin_ in bins], wide, color=colour, label=name)
     for part in (axes, below):
         part.set_xlim(0, 1)
     axes.set_ylim(0, 1.03)

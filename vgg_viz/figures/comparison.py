@@ -206,8 +206,8 @@ def layers_of_two(names: Sequence[str], measures: Sequence[Measure], *, title: s
         _measure(axes, measure, len(names))
     left = pair_key(figure, MARGIN + room + 10, top - 40)
     levels = [measure.level[0] for measure in measures if measure.level is not None]
-    told = "diamonds: both together, with the 95 % interval" + (f"; dashed: {levels[0]}" if levels else "")
-    add_text(figure, left + 10, top - 40, told, size=SMALL, color=LIGHT.muted)
+    legend = "diamonds: both together, with the 95 % interval" + (f"; dashed: {levels[0]}" if levels else "")
+    add_text(figure, left + 10, top - 40, legend, size=SMALL, color=LIGHT.muted)
     return figure
 
 
@@ -264,21 +264,26 @@ def kernels_of_both(first: Array, second: Array, *, side: int = 54, title: str =
         for column, i in enumerate(places):
             x = MARGIN + gutter + grid.corner(column)[0] + cell / 2
             add_text(figure, x, y - 9, str(i), size=SMALL, color=LIGHT.muted, ha="center")
-    told = f"[weight] mid-grey is 0, a channel at its end ±{number(most)}; range over all kernels of both"
+    scale_note = f"[weight] mid-grey is 0, a channel at its end ±{number(most)}; range over all kernels of both"
     add_text(
-        figure, MARGIN, top + bands * band + 8, fit_text(told, WIDE - 2 * MARGIN, SMALL), size=SMALL, color=LIGHT.muted
+        figure,
+        MARGIN,
+        top + bands * band + 8,
+        fit_text(scale_note, WIDE - 2 * MARGIN, SMALL),
+        size=SMALL,
+        color=LIGHT.muted,
     )
     return figure
 
 
 @styled
-def layer_distances(names: Sequence[str], distances: Array, *, strangers: float, title: str = "") -> Figure:
-    """How far the weights of B lie from those of A, layer by layer, beside where strangers of that size would lie.
+def layer_distances(names: Sequence[str], distances: Array, *, unrelated: float, title: str = "") -> Figure:
+    """How far the weights of B lie from those of A, layer by layer, beside where unrelated weights of that size would lie.
 
     Args:
         names: Of L layers, from the bottom up.
         distances: (L,) norm of B - A over the root mean square of both norms; 0: the same weights.
-        strangers: The distance of two vectors that know nothing of each other.
+        unrelated: The distance of two unrelated vectors.
         title: Heading of the figure.
     """
     values = np.asarray(distances, float)
@@ -293,7 +298,7 @@ def layer_distances(names: Sequence[str], distances: Array, *, strangers: float,
     declutter(axes, grid="x")
     axes.spines["left"].set_visible(False)
     axes.barh(range(len(values)), values, 0.7, color=LIGHT.accent, label="distance")
-    most = 1.08 * max(strangers, float(np.nanmax(values)))
+    most = 1.08 * max(unrelated, float(np.nanmax(values)))
     axes.set_xlim(0, most)
     for n, value in enumerate(values):
         axes.annotate(
@@ -306,12 +311,12 @@ def layer_distances(names: Sequence[str], distances: Array, *, strangers: float,
             bbox={"facecolor": LIGHT.paper, "linewidth": 0, "pad": 1.2},
             zorder=4,
         )
-    axes.axvline(strangers, color=LIGHT.muted, linewidth=1.4, linestyle=(0, (4, 3)), zorder=3)
+    axes.axvline(unrelated, color=LIGHT.muted, linewidth=1.4, linestyle=(0, (4, 3)), zorder=3)
     axes.set_xlabel("distance between the weights, relative to their size")
     words = "strangers"
     add_text(
         figure,
-        min(left + width * strangers / most, left + width - text_width(words, SMALL) / 2),
+        min(left + width * unrelated / most, left + width - text_width(words, SMALL) / 2),
         top - 10,
         words,
         size=SMALL,

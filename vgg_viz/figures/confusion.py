@@ -54,10 +54,10 @@ def confusion_matrix(
         )
     totals, right, pictures = counts.sum(1), int(np.trace(counts)), int(counts.sum())
     shown = _most_confused(counts, most)
-    told = f"{right} of {pictures} pictures right ({percent(right / pictures)})" if pictures else "no pictures"
+    subtitle = f"{right} of {pictures} pictures right ({percent(right / pictures)})" if pictures else "no pictures"
     if len(shown) < len(classes):
         title = f"{title}: the {len(shown)} most confused of {len(classes)} classes"
-        told += "; shares are of all pictures of a class"
+        subtitle += "; shares are of all pictures of a class"
     names = [classes[n] for n in shown]
     part = counts[np.ix_(shown, shown)]
     share = part / np.where(totals[shown] > 0, totals[shown], 1)[:, None]
@@ -70,8 +70,8 @@ def confusion_matrix(
     below = int(longest * 0.71 + 24) if slanted else 26
     left, right_column = MARGIN + 26 + int(room) + 8, 96
     width = max(520, left + inner + right_column + MARGIN)
-    top = content_top(title=title, subtitle=told) + 20
-    figure = new_figure(width, top + inner + below + 30 + BAR + 12, title=title, subtitle=told)
+    top = content_top(title=title, subtitle=subtitle) + 20
+    figure = new_figure(width, top + inner + below + 30 + BAR + 12, title=title, subtitle=subtitle)
     axes = add_panel(figure, left, top, inner, inner)
     _heat(axes, part, share, cell)
     for n, name in enumerate(names):
@@ -152,7 +152,7 @@ def confusion_difference(
     axes.vlines(range(len(shown) + 1), 0, len(shown), color=LIGHT.grid, linewidth=0.8, clip_on=False)
     for (row, column), value in np.ndenumerate(part):
         if value:
-            ground = colours(scale)(float(scale.normalise(torch.tensor(float(value)))))
+            background = colours(scale)(float(scale.normalise(torch.tensor(float(value)))))
             axes.text(
                 column + 0.5,
                 row + 0.5,
@@ -160,7 +160,7 @@ def confusion_difference(
                 ha="center",
                 va="center",
                 size=points(13 if cell >= 44 else 10),
-                color=ON_LIGHT if _luminance(ground) > 0.18 else ON_DARK,
+                color=ON_LIGHT if _luminance(background) > 0.18 else ON_DARK,
             )
     for n, name in enumerate(names):
         axes.add_patch(Rectangle((n, n), 1, 1, fill=False, edgecolor=LIGHT.ink, linewidth=1, clip_on=False))

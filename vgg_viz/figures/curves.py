@@ -51,9 +51,9 @@ def training_curves(
     """
     if not history:
         raise VggVizError("training curves need at least one epoch, the history is empty; train with `vgg_viz train`.")
-    told = _told(history, best_epoch)
-    top = content_top(title=title, subtitle=told) + 34
-    figure = new_figure(WIDE, top + 290, title=title, subtitle=told)
+    subtitle = _subtitle(history, best_epoch)
+    top = content_top(title=title, subtitle=subtitle) + 34
+    figure = new_figure(WIDE, top + 290, title=title, subtitle=subtitle)
     names, axis = 96, 34  # [px] room for the names at the right, for the numbers at the left
     width = (WIDE - 2 * MARGIN) // 2 - names - axis
     epochs = np.array([entry.epoch for entry in history])
@@ -72,7 +72,7 @@ def training_curves(
     return figure
 
 
-def _told(history: Sequence[Epoch], best: int | None) -> str:
+def _subtitle(history: Sequence[Epoch], best: int | None) -> str:
     kept = next((entry for entry in history if entry.epoch == best), None)
     epochs = f"{len(history)} epoch" + ("s" if len(history) > 1 else "")
     if kept is None:

@@ -1,4 +1,4 @@
-"""Methods on trial: every check at a glance, pictures taken apart, and maps of networks that lose their weights."""
+"""Tests of attribution methods: every check at a glance, and curves of deletion and of randomisation."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ _MARKS = {"passes": "o", "weak": "D", "fails": "X", "": "o"}
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One thing that every method was asked.
+class Check:
+    """One check of every method.
 
     Attributes:
-        title: Above the column; unit below it.
-        unit: Of the values.
-        values: (M,) NaN where a method was not asked.
+        title: Above the column.
+        unit: Below the column.
+        values: (M,) NaN where a method was not checked.
         verdicts: (M,) "passes", "weak", "fails", or "" where it was not judged.
         span: Ends of the axis; what lies beyond stands at the end.
         lows: (M,) ends of the interval, or () where there is none.
         highs: (M,) ends of the interval, or () where there is none.
         limits: (passes up to, weak up to) where a small number is good, or None.
-        controls: {name: (M,)}: what maps score on the same pictures that know nothing of the network.
+        controls: {name: (M,)}: scores on the same pictures of maps made without the network.
     """
 
     title: str
@@ -60,53 +60,55 @@ class Asked:
 
 
 @styled
-def trials(methods: Sequence[str], verdicts: Sequence[str], asked: Sequence[Asked], *, title: str) -> Figure:
+def check_table(methods: Sequence[str], verdicts: Sequence[str], checks: Sequence[Check], *, title: str) -> Figure:
     """A row a method, a column a check: a dot with its interval, the limit or the controls that it is measured against.
 
-    Form and colour of a dot say how that check went; the ground is shaded where a small number passes. Ticks are controls:
+    Form and colour of a dot say how that check went; the band is shaded where a small number passes. Ticks are controls:
     coloured the one of the method's own blur, grey those that know how pictures are taken, and luck.
 
     Args:
         methods: (M,) in the order in which they stand.
         verdicts: (M,) in the order in which they stand.
-        asked: From the left.
+        checks: One a check, from the left.
         title: Heading of the figure.
     """
-    if not methods or not asked or {len(verdicts), *(len(column.values) for column in asked)} != {len(methods)}:
+    if not methods or not checks or {len(verdicts), *(len(check.values) for check in checks)} != {len(methods)}:
         raise VggVizError(
-            f"a verdict and one value a check are needed for each of {len(methods)} methods; {len(asked)} checks came."
+            f"a verdict and one value a check are needed for each of {len(methods)} methods; {len(checks)} checks came."
         )
     room, line, gap = widest_text(list(methods), size=SMALL, most=150), 25, 16
-    said = MARGIN + room + 12
-    left = said + 54
-    width = (WIDE - MARGIN - left + gap) / len(asked) - gap
-    headings = [_lines(column.title, width) for column in asked]
+    verdicts_left = MARGIN + room + 12
+    left = verdicts_left + 54
+    width = (WIDE - MARGIN - left + gap) / len(checks) - gap
+    headings = [_lines(check.title, width) for check in checks]
     top = content_top(title=title) + 14 + 14 * max(map(len, headings))
     height = line * len(methods)
     figure = new_figure(WIDE, round(top + height + 78), title=title)
     tones = {"passes": LIGHT.good, "weak": LIGHT.warn, "fails": LIGHT.bad, "": LIGHT.muted}
     for row, (name, verdict) in enumerate(zip(methods, verdicts, strict=True)):
         y = top + line * (row + 0.5)
-        add_text(figure, said - 12, y, fit_text(name, room, SMALL), size=SMALL, ha="right")
-        add_text(figure, said, y, fit_text(verdict, 50, SMALL), size=SMALL, color=tones.get(verdict, LIGHT.ink))
+        add_text(figure, verdicts_left - 12, y, fit_text(name, room, SMALL), size=SMALL, ha="right")
+        add_text(
+            figure, verdicts_left, y, fit_text(verdict, 50, SMALL), size=SMALL, color=tones.get(verdict, LIGHT.ink)
+        )
     # One panel for all columns, measured in pixels, and marks of one kind as one object: the page holds this drawing as text.
     axes = add_panel(figure, left, top, WIDE - MARGIN - left, height, bare=True)
     axes.set_xlim(0, WIDE - MARGIN - left)
     axes.set_ylim(len(methods) - 0.5, -0.5)
     marks = _Marks()
-    for n, column in enumerate(asked):
+    for n, check in enumerate(checks):
         x = n * (width + gap)
-        marks.add(column, x, width, len(methods))
+        marks.add(check, x, width, len(methods))
         for at, text in enumerate(headings[n]):
             add_text(figure, left + x, top - 12 - 14 * (len(headings[n]) - 1 - at), text, size=SMALL)
-        ends: tuple[tuple[float, float, Side], ...] = ((column.span[0], 0.0, "left"), (column.span[1], width, "right"))
+        ends: tuple[tuple[float, float, Side], ...] = ((check.span[0], 0.0, "left"), (check.span[1], width, "right"))
         for end, place, side in ends:
             add_text(figure, left + x + place, top + height + 12, number(end, digits=2), size=SMALL, ha=side)
         add_text(
             figure,
             left + x,
             top + height + 28,
-            fit_text(f"[{column.unit}]", width, SMALL),
+            fit_text(f"[{check.unit}]", width, SMALL),
             size=SMALL,
             color=LIGHT.muted,
         )
@@ -119,13 +121,13 @@ class _Marks:
     """What all columns hold, kind by kind: (x0, x1, y0, y1) of straight pieces, (x, y) of dots."""
 
     def __init__(self) -> None:
-        self.ground: list[Array] = []
+        self.shaded: list[Array] = []
         self.pieces: dict[str, list[Array]] = {}
         self.dots: dict[str, list[Array]] = {}
 
-    def add(self, column: Asked, left: float, width: float, count: int) -> None:
-        """Take in one column, which begins at `left` and is `width` wide [px]."""
-        low, high = column.span
+    def add(self, check: Check, left: float, width: float, count: int) -> None:
+        """Take in one check, which begins at `left` and is `width` wide [px]."""
+        low, high = check.span
         places = np.arange(count, dtype=float)
 
         def across(values: Sequence[float]) -> Array:
@@ -138,25 +140,25 @@ class _Marks:
 
         whole = np.full(2, -0.5), np.full(2, count - 0.5)
         upright("frame", [low, high], *whole)
-        if column.limits is not None:
-            self.ground.append(across([low, column.limits[0]]))
-            upright("limit", [column.limits[1]], whole[0][:1], whole[1][:1])
+        if check.limits is not None:
+            self.shaded.append(across([low, check.limits[0]]))
+            upright("limit", [check.limits[1]], whole[0][:1], whole[1][:1])
         elif low < 0 < high:
             upright("frame", [0.0], whole[0][:1], whole[1][:1])
-        for name, values in column.controls.items():
+        for name, values in check.controls.items():
             kind, reach = ("own", 0.36) if name == "blur-matched" else ("control", 0.22)
             upright(kind, values, places - reach, places + reach)
         for verdict in _MARKS:
-            said = np.array([one == verdict for one in column.verdicts])
-            here = np.flatnonzero(np.isfinite(np.asarray(column.values, float)) & said)
-            if len(column.lows):
-                starts, stops = across(column.lows)[here], across(column.highs)[here]
+            chosen = np.array([one == verdict for one in check.verdicts])
+            here = np.flatnonzero(np.isfinite(np.asarray(check.values, float)) & chosen)
+            if len(check.lows):
+                starts, stops = across(check.lows)[here], across(check.highs)[here]
                 self.pieces.setdefault(verdict, []).append(np.stack([starts, stops, places[here], places[here]], 1))
-            self.dots.setdefault(verdict, []).append(np.stack([across(column.values)[here], places[here]], 1))
+            self.dots.setdefault(verdict, []).append(np.stack([across(check.values)[here], places[here]], 1))
 
     def draw(self, axes: Axes, tones: Mapping[str, str]) -> None:
         """Paint it all, what is behind first."""
-        for start, stop in self.ground:
+        for start, stop in self.shaded:
             axes.axvspan(start, stop, color=LIGHT.wash, zorder=0, linewidth=0)
         looks: dict[str, tuple[str, float, Any, float]] = {
             "frame": (LIGHT.grid, 1.0, "-", 1.0),
@@ -203,13 +205,13 @@ def _pieces(x0: Array, x1: Array, y0: Array, y1: Array) -> tuple[Array, Array]:
 
 def _lines(text: str, room: float) -> list[str]:
     """The words of a heading on as many lines as they need."""
-    found: list[str] = []
+    lines: list[str] = []
     for word in label(text, 60).split():
-        if found and text_width(f"{found[-1]} {word}", SMALL) <= room:
-            found[-1] += f" {word}"
+        if lines and text_width(f"{lines[-1]} {word}", SMALL) <= room:
+            lines[-1] += f" {word}"
         else:
-            found.append(word)
-    return [fit_text(one, room, SMALL) for one in found]
+            lines.append(word)
+    return [fit_text(one, room, SMALL) for one in lines]
 
 
 def _key(figure: Figure, left: float, y: float, tones: Mapping[str, str]) -> None:
@@ -235,14 +237,14 @@ _Look = tuple[str, Any, str, float]  # colour, dashes, mark, width of a line
 
 
 @dataclass(frozen=True, slots=True)
-class Curves:
+class CurvePanel:
     """One panel of lines.
 
     Attributes:
-        title: Above it, and below it with its unit.
-        axis: Above it, and below it with its unit.
-        places: (S,) where the values stand, and what is written there: {place: text}.
-        ticks: (S,) where the values stand, and what is written there: {place: text}.
+        title: Above the panel.
+        axis: Below it, with its unit.
+        places: (S,) where the values stand.
+        ticks: What is written below the axis: {place: text}.
         lines: {name: (S,)}; NaN where nothing was measured, and a straight line joins its neighbours.
     """
 
@@ -254,14 +256,16 @@ class Curves:
 
 
 @styled
-def curves(panels: Sequence[Curves], *, dull: Sequence[str] = (), height: str = "", title: str) -> Figure:
+def curve_panels(
+    panels: Sequence[CurvePanel], *, baselines: Sequence[str] = (), height: str = "", title: str
+) -> Figure:
     """Panels side by side with the same lines, from 0 to 1, and one list of their names at the right.
 
     A panel leaves out the lines that it does not have; a line has one colour in all panels.
 
     Args:
         panels: From the left.
-        dull: Names of lines that know nothing of the network: grey and dashed.
+        baselines: Names of lines made without the network: grey and dashed.
         height: What all vertical axes measure.
         title: Heading of the figure.
     """
@@ -275,13 +279,14 @@ def curves(panels: Sequence[Curves], *, dull: Sequence[str] = (), height: str = 
     figure = new_figure(WIDE, round(top + tall + 74), title=title)
     first = MARGIN + 42
     width = (WIDE - MARGIN - room - first + gap) / len(panels) - gap
-    bright = [name for name in names if name not in dull]
+    bright = [name for name in names if name not in baselines]
     marks = ("", "s", "D", "^", "v")  # where there are more lines than colours
     looks: dict[str, _Look] = {
         name: (LIGHT.series[n % 5], "-", marks[n // 5 % 5], 1.8) for n, name in enumerate(bright)
     }
     looks |= {
-        name: (LIGHT.muted, _DASHES[n % 3], "", 1.3) for n, name in enumerate(name for name in names if name in dull)
+        name: (LIGHT.muted, _DASHES[n % 3], "", 1.3)
+        for n, name in enumerate(name for name in names if name in baselines)
     }
     for n, one in enumerate(panels):
         x = first + n * (width + gap)
@@ -302,7 +307,7 @@ def curves(panels: Sequence[Curves], *, dull: Sequence[str] = (), height: str = 
                 marker=mark,
                 markersize=4,
                 linewidth=thick,
-                zorder=2 if name in dull else 3,
+                zorder=2 if name in baselines else 3,
             )
         add_text(figure, x, top - 13, fit_text(one.title, width + gap, SMALL, bold=True), size=SMALL, weight="bold")
         axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"] if not n else ["", "", ""], size=SMALL)

@@ -63,11 +63,13 @@ def first_layer_kernels(
     shown = weights[:most_shown]
     largest = float(np.abs(shown).max())
     grid = _grid(len(shown), shown.shape[-1], side)
-    told = f"{len(weights)} kernels of {weights.shape[-1]} × {weights.shape[-1]}; grey is zero, a colour is excited by that colour"
+    subtitle = f"{len(weights)} kernels of {weights.shape[-1]} × {weights.shape[-1]}; grey is zero, a colour is excited by that colour"
     if len(shown) < len(weights):
-        told = f"the first {len(shown)} of {told}"
-    top = content_top(title=title, subtitle=told) + 4
-    figure = new_figure(max(grid.size[0] + 2 * MARGIN, 640), top + grid.size[1] + 20 + BAR, title=title, subtitle=told)
+        subtitle = f"the first {len(shown)} of {subtitle}"
+    top = content_top(title=title, subtitle=subtitle) + 4
+    figure = new_figure(
+        max(grid.size[0] + 2 * MARGIN, 640), top + grid.size[1] + 20 + BAR, title=title, subtitle=subtitle
+    )
     cells = [fit(one, grid.width, grid.height) for one in in_colour(shown, largest)]
     add_image(figure, MARGIN, top, compose_grid(grid, cells))
     for n in range(len(shown)):
@@ -129,11 +131,11 @@ def channel_kernels(weights: Array, *, side: int = 54, title: str = "First-layer
     cell = cell_side(weights.shape[-1], max(side, min(96, (_ROOM - gutter) // len(weights) - gap)))
     shown = weights[: (_ROOM - gutter + gap) // (cell + gap)]
     scale = shared_scale(torch.from_numpy(shown.copy()), signed=True, unit="weight", over="all kernels shown")
-    told = f"kernels 0 to {len(shown) - 1} of {len(weights)}; red adds, blue takes away"
-    top = content_top(title=title, subtitle=told) + 18
+    subtitle = f"kernels 0 to {len(shown) - 1} of {len(weights)}; red adds, blue takes away"
+    top = content_top(title=title, subtitle=subtitle) + 18
     grid = Grid(4 * len(shown), len(shown), cell, cell, gap=gap)
     figure = new_figure(
-        max(grid.size[0] + gutter + 2 * MARGIN, NARROW), top + grid.size[1] + 20 + BAR, title=title, subtitle=told
+        max(grid.size[0] + gutter + 2 * MARGIN, NARROW), top + grid.size[1] + 20 + BAR, title=title, subtitle=subtitle
     )
     rgb = [fit(one, cell, cell) for one in in_colour(shown, float(np.abs(shown).max()))]
     parts = [fit(render_map(one, scale), cell, cell) for channel in range(3) for one in shown[:, channel]]
@@ -186,14 +188,14 @@ def deep_kernels(weights: Array, chosen: Sequence[int], *, inputs: int = 32, tit
     side = min(60, (_ROOM - gutter) // len(read) - 3, max(15, 640 // len(chosen)))
     cell = max(weights.shape[-1], side - side % weights.shape[-1])
     grid = Grid(picked.shape[0] * len(read), len(read), cell, cell, gap=3)
-    told = f"rows: {len(chosen)} of {len(weights)} filters; columns: " + (
+    subtitle = f"rows: {len(chosen)} of {len(weights)} filters; columns: " + (
         f"all {len(read)} channels"
         if len(read) == weights.shape[1]
         else f"the {len(read)} of {weights.shape[1]} channels they weigh most"
     )
-    top = content_top(title=title, subtitle=told) + 18
+    top = content_top(title=title, subtitle=subtitle) + 18
     figure = new_figure(
-        max(grid.size[0] + gutter + 2 * MARGIN, NARROW), top + grid.size[1] + 20 + BAR, title=title, subtitle=told
+        max(grid.size[0] + gutter + 2 * MARGIN, NARROW), top + grid.size[1] + 20 + BAR, title=title, subtitle=subtitle
     )
     left, (low, high) = MARGIN + gutter, limits(scale)
     cells = [fit(one, cell, cell) for row in picked for one in row]
@@ -247,10 +249,10 @@ def kernel_norms(
         int((values < dead_below * middle).sum()) if middle > 0 else int((values == 0).sum())
         for values, middle in zip(lists, medians, strict=True)
     ]
-    told = f"{sum(empty)} of {sum(map(len, lists))} filters are smaller than {100 * dead_below:g} % of their layer's median"
-    top, line = content_top(title=title, subtitle=told) + 18, 24
+    subtitle = f"{sum(empty)} of {sum(map(len, lists))} filters are smaller than {100 * dead_below:g} % of their layer's median"
+    top, line = content_top(title=title, subtitle=subtitle) + 18, 24
     room = widest_text(list(names), size=SMALL, most=140)
-    figure = new_figure(WIDE, top + line * len(names) + 52, title=title, subtitle=told)
+    figure = new_figure(WIDE, top + line * len(names) + 52, title=title, subtitle=subtitle)
     left, beside = MARGIN + room + 8, 190
     axes = add_panel(figure, left, top, WIDE - left - beside - MARGIN, line * len(names))
     shapes: dict[int, Array] = {}

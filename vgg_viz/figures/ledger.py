@@ -1,4 +1,4 @@
-"""Where relevance goes on its way from the score to the pixels: one line a layer, as in a book of accounts."""
+"""Where relevance goes on its way from the score to the pixels: one line a layer."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from vgg_viz.figures.style import LIGHT, SMALL, Array, label, number, styled
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class LedgerPanel:
     """What one way of sharing out did with one score.
 
     Attributes:
         title: Of the panel.
         layers: L names, from the score down.
-        rules: L, what each shared out by.
-        entering: (L,) [unit of the figure]; entering = bias + epsilon + leaving.
-        bias: (L,) [unit of the figure]; entering = bias + epsilon + leaving.
-        epsilon: (L,) [unit of the figure]; entering = bias + epsilon + leaving.
-        leaving: (L,) [unit of the figure]; entering = bias + epsilon + leaving.
+        rules: L, the rule of each.
+        entering: (L,) relevance of the outputs [unit of the figure]; bias + epsilon + leaving.
+        bias: (L,) kept by biases.
+        epsilon: (L,) absorbed by epsilon.
+        leaving: (L,) passed on to the inputs.
     """
 
     title: str
@@ -56,26 +56,28 @@ _HATCHED: dict[str, Any] = {"hatch": "////", "edgecolor": LIGHT.paper, "linewidt
 
 @styled
 def relevance_ledger(
-    books: Sequence[Books], *, unit: str = "logit", title: str = "Relevance, layer by layer", subtitle: str = ""
+    panels: Sequence[LedgerPanel], *, unit: str = "logit", title: str = "Relevance, layer by layer", subtitle: str = ""
 ) -> Figure:
     """Panels of horizontal bars, two abreast, on one axis: what each layer passed on, and behind it what was kept.
 
     A bar starts at 0 with what was passed on; what biases and epsilon kept stands behind it, so that it ends where a mark shows what
     had come. What biases paid out, instead of keeping it, leads back from the end of the bar to the mark.
     """
-    if not books or any(
-        {len(b.rules), len(b.entering), len(b.bias), len(b.epsilon), len(b.leaving)} != {len(b.layers)} for b in books
+    if not panels or any(
+        any(len(values) != len(panel.layers) for values in (panel.rules, *_amounts(panel))) for panel in panels
     ):
-        raise VggVizError("a ledger needs at least one book, and in each the same number of layers, rules and amounts.")
-    room = widest_text([name for b in books for name in b.layers], size=SMALL, most=110)
-    beside = widest_text([name for b in books for name in b.rules], size=SMALL, most=120)
-    columns, top = min(2, len(books)), content_top(title=title, subtitle=subtitle) + 34
+        raise VggVizError(
+            "a ledger needs at least one panel, and in each the same number of layers, rules and amounts."
+        )
+    room = widest_text([name for panel in panels for name in panel.layers], size=SMALL, most=110)
+    beside = widest_text([name for panel in panels for name in panel.rules], size=SMALL, most=120)
+    columns, top = min(2, len(panels)), content_top(title=title, subtitle=subtitle) + 34
     width = WIDE / columns - room - beside - 2 * MARGIN - 16
-    heights = [_LINE * len(b.layers) for b in books]
-    tall = [max(heights[n : n + columns]) + 72 for n in range(0, len(books), columns)]
+    heights = [_LINE * len(panel.layers) for panel in panels]
+    tall = [max(heights[n : n + columns]) + 72 for n in range(0, len(panels), columns)]
     figure = new_figure(WIDE, round(top + sum(tall) + 6), title=title, subtitle=subtitle)
-    low, high = _range(books)
-    for n, book in enumerate(books):
+    low, high = _range(panels)
+    for n, panel in enumerate(panels):
         down, across = divmod(n, columns)
         left, above = across * WIDE / columns + MARGIN + room + 8, top + sum(tall[:down]) + 18
         axes = add_panel(figure, left, above, width, heights[n])
@@ -83,28 +85,35 @@ def relevance_ledger(
             figure,
             left - room - 8,
             above - 16,
-            fit_text(book.title, WIDE / columns - 2 * MARGIN, bold=True),
+            fit_text(panel.title, WIDE / columns - 2 * MARGIN, bold=True),
             weight="bold",
         )
-        _bars(axes, book, room)
+        _bars(axes, panel, room)
         axes.set_xlim(low, high)
-        axes.set_xlabel(f"relevance [{label(unit)}]" if n >= len(books) - columns else "")
-        for row, rule in enumerate(book.rules):
+        axes.set_xlabel(f"relevance [{label(unit)}]" if n >= len(panels) - columns else "")
+        for row, rule in enumerate(panel.rules):
             words = fit_text(rule, beside + 4, SMALL)
             add_text(figure, left + width + 10, above + _LINE * (row + 0.5), words, size=SMALL, color=LIGHT.muted)
     _legend(figure, top - 24)
     return figure
 
 
-def _range(books: Sequence[Books]) -> tuple[float, float]:
+def _amounts(panel: LedgerPanel) -> tuple[Array, Array, Array, Array]:
+    entering, bias, epsilon, leaving = (
+        np.asarray(values, float) for values in (panel.entering, panel.bias, panel.epsilon, panel.leaving)
+    )
+    return entering, bias, epsilon, leaving
+
+
+def _range(panels: Sequence[LedgerPanel]) -> tuple[float, float]:
     """One axis for all panels, with room for the numbers at the ends of bars."""
     ends = [0.0]
-    for book in books:
-        passed = np.asarray(book.leaving, float)
-        kept = passed + np.asarray(book.bias, float)
+    for panel in panels:
+        passed = np.asarray(panel.leaving, float)
+        kept = passed + np.asarray(panel.bias, float)
         ends += [
             float(value)
-            for values in (passed, kept, np.asarray(book.entering, float))
+            for values in (passed, kept, np.asarray(panel.entering, float))
             for value in values
             if np.isfinite(value)
         ]
@@ -113,12 +122,10 @@ def _range(books: Sequence[Books]) -> tuple[float, float]:
     return low - (0.16 * span if low < 0 else 0.0), high + (0.16 * span if high > 0 else 0.02 * span)
 
 
-def _bars(axes: Axes, book: Books, room: float) -> None:
-    leaving, bias, epsilon, entering = (
-        np.asarray(values, float) for values in (book.leaving, book.bias, book.epsilon, book.entering)
-    )
+def _bars(axes: Axes, panel: LedgerPanel, room: float) -> None:
+    entering, bias, epsilon, leaving = _amounts(panel)
     places = np.arange(len(leaving))
-    label_rows(axes, list(book.layers), room=room)
+    label_rows(axes, list(panel.layers), room=room)
     declutter(axes, grid="x")
     axes.spines["left"].set_visible(False)
     axes.axvline(0, color=LIGHT.muted, linewidth=0.8, zorder=1)

@@ -11,19 +11,19 @@ def strip_invisible(text: str) -> str:
     """Without comments (they repeat the labels), DOCTYPE (it names an address) and digits below a hundredth of a point."""
     text = re.sub(r"<!--.*?-->|<!DOCTYPE.*?>|<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     # Not everywhere: scale(0.015625) brings the letters to their size and needs every digit.
-    text = re.sub(r'(?: d="|translate\()[^")]*', lambda found: _rounded(found[0]), text)
+    text = re.sub(r'(?: d="|translate\()[^")]*', lambda match: _rounded(match[0]), text)
     # A masked cell of a mesh is drawn with no fill, names of groups are referred to by nobody, and a letter is called
     # by its long name a thousand times: together half of the file.
     text = re.sub(r'<path [^>]*style="fill: none"/>\n?|(?<=<g) id="\w*?[._]\w*?\d+"', "", text)
-    text = re.sub(r'(id="|xlink:href="#)DejaVuSans(-Bold)?-', lambda found: found[1] + ("b" if found[2] else "g"), text)
+    text = re.sub(r'(id="|xlink:href="#)DejaVuSans(-Bold)?-', lambda match: match[1] + ("b" if match[2] else "g"), text)
     return re.sub(r"\s*\n\s*", "\n", text)
 
 
 def minify(text: str) -> str:
     """The same picture in fewer bytes: no groups without a meaning, short paths and places, every style written once."""
     text = _without_bare_groups(text)
-    text = re.sub(r' (d|points)="([^"]*)"', lambda found: f' {found[1]}="{_close(found[2])}"', text)
-    text = re.sub(r'(?<= )(?:x|y|width|height|transform)="[^"]*"', lambda found: _rounded(found[0]), text)
+    text = re.sub(r' (d|points)="([^"]*)"', lambda match: f' {match[1]}="{_close(match[2])}"', text)
+    text = re.sub(r'(?<= )(?:x|y|width|height|transform)="[^"]*"', lambda match: _rounded(match[0]), text)
     return _styles_once(text)
 
 
@@ -34,19 +34,19 @@ def _without_bare_groups(text: str) -> str:
     """Without groups that have no attribute: they hold nothing together but matplotlib's artists."""
     kept: list[bool] = []
 
-    def met(found: re.Match[str]) -> str:
-        whole = found[0]
+    def replace(match: re.Match[str]) -> str:
+        whole = match[0]
         if whole.startswith("</"):
             return whole if kept.pop() else ""
         if whole.startswith("<g "):
             if not whole.endswith("/>"):
                 kept.append(True)
             return whole
-        if not found[1]:
+        if not match[1]:
             kept.append(False)
         return ""
 
-    return _GROUP.sub(met, text)
+    return _GROUP.sub(replace, text)
 
 
 def _close(path: str) -> str:
@@ -64,13 +64,13 @@ def _styles_once(text: str) -> str:
     }
     rules = "".join(f".{name}{{{_tight(style)}}}" for style, name in classes.items())
 
-    def met(found: re.Match[str]) -> str:
-        style = found[1]
+    def replace(match: re.Match[str]) -> str:
+        style = match[1]
         if not style:
             return ""
         return f' class="{classes[style]}"' if style in classes else f' style="{_tight(style)}"'
 
-    return re.sub(r' style="([^"]*)"', met, text).replace("</style>", f"{rules}</style>", 1)
+    return re.sub(r' style="([^"]*)"', replace, text).replace("</style>", f"{rules}</style>", 1)
 
 
 def _gain(style: str, count: int) -> int:
@@ -88,4 +88,4 @@ def _names() -> Iterator[str]:
 
 
 def _rounded(text: str) -> str:
-    return re.sub(r"-?\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), text)
+    return re.sub(r"-?\d+\.\d{3,}", lambda match: f"{float(match[0]):.2f}".rstrip("0").rstrip("."), text)

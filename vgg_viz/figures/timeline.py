@@ -202,8 +202,8 @@ def learned_and_forgotten(
             axes.annotate(
                 f"{down:,.0f}", (n, -down), xytext=(0, -12), textcoords="offset points", ha="center", size=SMALL
             )
-    told = "pictures learned since the epoch before (bars up) and forgotten (hatched, down)"
-    add_text(figure, left, top - 12, told, size=SMALL, color=LIGHT.muted)
+    legend = "pictures learned since the epoch before (bars up) and forgotten (hatched, down)"
+    add_text(figure, left, top - 12, legend, size=SMALL, color=LIGHT.muted)
     _by_class(figure, names, accuracy, epochs, (left, below, cell, row, room))
     return figure
 

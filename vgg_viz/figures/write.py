@@ -68,7 +68,7 @@ def svg(figure: Figure, *, theme: Theme = LIGHT) -> str:
     """
     swaps = _swaps(theme)
     # The token colours are nobody's data, so exchanging them in the text is the whole of the dark theme.
-    return re.sub(r"#[0-9a-f]{6}\b", lambda found: swaps.get(found[0], found[0]), light_svg(figure))
+    return re.sub(r"#[0-9a-f]{6}\b", lambda match: swaps.get(match[0], match[0]), light_svg(figure))
 
 
 def pdf(figure: Figure) -> bytes:
@@ -81,23 +81,25 @@ def pdf(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def adaptive_svg(drawn: str, *, quality: int = 80) -> str:
+def adaptive_svg(svg_text: str, *, quality: int = 80) -> str:
     """One SVG that is light or dark as its surroundings are, instead of one for each theme: half the bytes.
 
     A browser shows an SVG picture in the `color-scheme` of the element that holds it, so the page's switch reaches it.
 
     Args:
-        drawn: What `light_svg` made.
+        svg_text: What `light_svg` made.
         quality: Of photographs and maps, as WebP.
     """
     names = {token: f"--t{number}" for number, token in enumerate(LIGHT.tokens())}
-    text = re.sub(r"#[0-9a-f]{6}\b", lambda found: f"var({names[found[0]]})" if found[0] in names else found[0], drawn)
+    text = re.sub(
+        r"#[0-9a-f]{6}\b", lambda match: f"var({names[match[0]]})" if match[0] in names else match[0], svg_text
+    )
     light, dark = (
         ":root{" + "".join(f"{names[token]}:{colour};" for token, colour in _swaps(theme).items()) + "}"
         for theme in (LIGHT, DARK)
     )
     text = text.replace("</style>", f"{light}@media(prefers-color-scheme:dark){{{dark}}}</style>", 1)
-    return re.sub(r"data:image/png;base64,([^\"]+)", lambda found: _as_webp(found[1], quality), text)
+    return re.sub(r"data:image/png;base64,([^\"]+)", lambda match: _as_webp(match[1], quality), text)
 
 
 def light_svg(figure: Figure, *, density: float = 1.0) -> str:
@@ -156,9 +158,9 @@ _TEXT = re.compile(r'<text style="([^"]*)"([^>]*)>([^<]*)</text>')
 _FONTS = f"'{FONT}','Bitstream Vera Sans',Verdana,sans-serif"
 
 
-def _fitted_text(found: re.Match[str]) -> str:
-    """A <text> element told how wide it must be: letters as outlines would be four fifths of a chart's file."""
-    style, where, content = found.groups()
+def _fitted_text(match: re.Match[str]) -> str:
+    """A <text> element with the width that it must have: letters as outlines would be four fifths of a chart's file."""
+    style, where, content = match.groups()
     given = dict(part.strip().split(": ", 1) for part in style.split(";") if ": " in part)
     given.pop("font-family", None)
     if given.get("text-anchor") == "start":

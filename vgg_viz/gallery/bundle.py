@@ -73,8 +73,8 @@ def _add(module: str, joined: dict[str, str], path: tuple[str, ...]) -> None:
     body = re.sub(
         r"^export (?=async |function|class |const |let )", "", stripped(_IMPORT.sub("", text)), flags=re.MULTILINE
     )
-    if found := re.search(r"^(import|export)\b.*|\bimport\s*[(.]", body, re.MULTILINE):
-        raise BundleError(f"{module} holds {found[0]!r}, which the bundle does not cover")
+    if statement := re.search(r"^(import|export)\b.*|\bimport\s*[(.]", body, re.MULTILINE):
+        raise BundleError(f"{module} holds {statement[0]!r}, which the bundle does not cover")
     joined[module] = body
 
 

@@ -50,10 +50,10 @@ class Explorer:
 
     def payload(self) -> dict[str, Any]:
         """What the page's scripts read."""
-        found: dict[str, Any] = {"title": self.title, "network": self.network, "pictures": self.pictures}
+        payload: dict[str, Any] = {"title": self.title, "network": self.network, "pictures": self.pictures}
         if self.rival is not None:
-            found["rival"] = {"title": self.rival.title, "network": self.rival.network}
-        return found
+            payload["rival"] = {"title": self.rival.title, "network": self.rival.network}
+        return payload
 
 
 def render_explorer(explorer: Explorer) -> str:

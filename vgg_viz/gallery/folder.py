@@ -137,7 +137,7 @@ def _require_replaceable(target: Path) -> None:
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of a gallery, or None where there is none of ours."""
     try:
-        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and "vgg_viz" in found else None
+    return manifest if isinstance(manifest, dict) and "vgg_viz" in manifest else None

@@ -33,7 +33,7 @@ _UNSEEN = re.compile(
 
 def escape_hidden(text: str) -> str:
     """`text` with every character that hides or reorders others written out, as in [U+202E]."""
-    return _UNSEEN.sub(lambda found: f"[U+{ord(found.group()):04X}]", text)
+    return _UNSEEN.sub(lambda match: f"[U+{ord(match.group()):04X}]", text)
 
 
 def finalize(value: Any) -> Any:
@@ -113,16 +113,16 @@ def _column(values: Sequence[str | int | float | None]) -> list[str]:
 
 def sort_key(value: str | int | float | None) -> str:
     """What the page sorts a numeric cell by; "" for a cell without a number."""
-    found = number(value)
-    return "" if found is None else repr(found)
+    parsed = number(value)
+    return "" if parsed is None else repr(parsed)
 
 
 def number(value: object) -> float | None:
     """The number that a value is or starts with ("93.1 %", "1,690"), or None."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value) if math.isfinite(value) else None
-    found = re.match(r"\s*([-−+]?[\d,]*\.?\d+(?:[eE][-+]?\d+)?)", value) if isinstance(value, str) else None
-    return float(found.group(1).replace(",", "").replace("−", "-")) if found else None
+    match = re.match(r"\s*([-−+]?[\d,]*\.?\d+(?:[eE][-+]?\d+)?)", value) if isinstance(value, str) else None
+    return float(match.group(1).replace(",", "").replace("−", "-")) if match else None
 
 
 def number_rows(numbers: Mapping[str, Any]) -> tuple[list[tuple[str, str]], int]:

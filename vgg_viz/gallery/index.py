@@ -45,12 +45,12 @@ def write_index(out: Path) -> Path:
 
 def _standing(out: Path) -> dict[str, int]:
     """Every gallery of a folder by name, with the time of its manifest; a hidden one is still being written."""
-    found = {}
+    written = {}
     for folder in sorted(out.iterdir()):
         with suppress(FileNotFoundError, NotADirectoryError):  # a file, no gallery, or one that is just being replaced
             if not folder.name.startswith("."):
-                found[folder.name] = (folder / MANIFEST).stat().st_mtime_ns
-    return found
+                written[folder.name] = (folder / MANIFEST).stat().st_mtime_ns
+    return written
 
 
 def index_row(folder: Path) -> IndexRow:

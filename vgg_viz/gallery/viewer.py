@@ -30,7 +30,7 @@ NETWORK = "the network"
 
 @dataclass(frozen=True, slots=True)
 class ViewerPicture:
-    """A picture, and what is said of it.
+    """A picture, and what the network answers.
 
     Attributes:
         name: Of its file.
@@ -51,7 +51,7 @@ class ViewerPicture:
 
 @dataclass(frozen=True, slots=True)
 class ViewerMethod:
-    """What maps can be asked for by.
+    """An attribution method as the viewer lists it.
 
     Attributes:
         id: What the maps call it.
@@ -379,7 +379,7 @@ def _picture(one: ViewerPicture) -> dict[str, Any]:
         "height": height,
         "true": one.label,
         "top": _likeliest(one.probabilities),
-        "by": {name: _likeliest(said) for name, said in one.by.items()},
+        "by": {name: _likeliest(probabilities) for name, probabilities in one.by.items()},
         "mask": None if one.mask is None else _uri("png", encode_png(one.mask.float()[None])),
     }
 

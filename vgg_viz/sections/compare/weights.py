@@ -141,7 +141,7 @@ def _distances(pair: Pair) -> Exhibit:
         text.title,
         text.caption,
         text.alt,
-        figure=layer_distances(names, torch.tensor(relative).numpy(), strangers=STRANGERS),
+        figure=layer_distances(names, torch.tensor(relative).numpy(), unrelated=STRANGERS),
         table=Table(
             (
                 Column("layer"),

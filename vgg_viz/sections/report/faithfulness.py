@@ -19,7 +19,7 @@ from vgg_viz.faithfulness.verdict import (
     Criterion,
     Measure,
 )
-from vgg_viz.figures.faithfulness import Asked, Curves, curves, trials
+from vgg_viz.figures.faithfulness import Check, CurvePanel, check_table, curve_panels
 from vgg_viz.gallery.texts import Texts
 from vgg_viz.number_text import counted
 from vgg_viz.records import Column, Exhibit, Finding, Table
@@ -80,7 +80,7 @@ def _panel(results: Sequence[FaithfulnessResult]) -> Exhibit:
         text.title,
         text.caption,
         text.alt,
-        figure=trials(
+        figure=check_table(
             [_title(result) for result in results],
             [result.verdict for result in results],
             list(columns.values()),
@@ -91,7 +91,7 @@ def _panel(results: Sequence[FaithfulnessResult]) -> Exhibit:
     )
 
 
-def _asked(results: Sequence[FaithfulnessResult]) -> dict[Criterion, Asked]:
+def _asked(results: Sequence[FaithfulnessResult]) -> dict[Criterion, Check]:
     """The columns of the figure: those checks that some method was asked."""
     small: list[tuple[Criterion, str, str, tuple[float, float], tuple[float, float], list[float | None]]] = [
         ("completeness", "adds up", "share", COMPLETENESS, (0.0, 0.4), [result.completeness for result in results]),
@@ -122,7 +122,7 @@ def _asked(results: Sequence[FaithfulnessResult]) -> dict[Criterion, Asked]:
         ("sensitivity", "small noise", "share", SENSITIVITY, (0.0, 1.5), [result.sensitivity for result in results]),
     ]
     columns = {
-        what: Asked(
+        what: Check(
             title,
             unit,
             [_nan(value) for value in values],
@@ -142,7 +142,7 @@ def _asked(results: Sequence[FaithfulnessResult]) -> dict[Criterion, Asked]:
         }
         # From nothing to everything where the score is a share; from as bad as it came to as good as can be where it has a sign.
         span = (0.0, 1.0) if what in MASSES else (-0.4, 1.0)
-        columns[what] = Asked(
+        columns[what] = Check(
             NAMES[what],
             held[0].unit if held[0] else "",
             values,
@@ -271,9 +271,9 @@ def _curves(results: Sequence[FaithfulnessResult]) -> Exhibit:
     share = {0.0: "0", 0.5: "50", 1.0: "100"} if 0.5 in shares else {value: f"{100 * value:.0f}" for value in shares}
     marks = [layers[round(i * (len(layers) - 1) / max(1, min(len(layers), 6) - 1))] for i in range(min(len(layers), 6))]
     panels = [
-        Curves("Marked places go", "of the picture gone [%]", shares, share, apart["deletion"]),
-        Curves("Marked places come back", "of the picture back [%]", shares, share, apart["insertion"]),
-        Curves(
+        CurvePanel("Marked places go", "of the picture gone [%]", shares, share, apart["deletion"]),
+        CurvePanel("Marked places come back", "of the picture back [%]", shares, share, apart["insertion"]),
+        CurvePanel(
             "The network forgets",
             "random from the top down to",
             range(len(layers) + 1),
@@ -294,9 +294,9 @@ def _curves(results: Sequence[FaithfulnessResult]) -> Exhibit:
         text.title,
         text.caption,
         text.alt,
-        figure=curves(
+        figure=curve_panels(
             panels,
-            dull=controls,
+            baselines=controls,
             height="probability, or rank correlation",
             title="Pictures taken apart, a network that forgets",
         ),

@@ -11,7 +11,7 @@ from vgg_viz.attribution.methods.lrp import PRESETS
 from vgg_viz.errors import InputRefused, SectionMissing
 from vgg_viz.figures.attention import Row, methods_side_by_side
 from vgg_viz.figures.image_grid import pixels
-from vgg_viz.figures.ledger import Books, relevance_ledger
+from vgg_viz.figures.ledger import LedgerPanel, relevance_ledger
 from vgg_viz.figures.style import number
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
@@ -194,8 +194,10 @@ def _ledger(subject: Subject, looked: Looked, ledgers: Sequence[Ledger]) -> Exhi
     )
 
 
-def _drawn(book: Ledger) -> Books:
+def _drawn(book: Ledger) -> LedgerPanel:
     """The lines of the layers with weights."""
     lines = [n for n, layer in enumerate(book.layers) if not layer.rstrip("0123456789").endswith(PASSING)]
     amounts = [column[0, lines].numpy() for column in (book.entering, book.bias, book.epsilon, book.leaving)]
-    return Books(PRESETS[book.preset].title, [book.layers[n] for n in lines], [book.rules[n] for n in lines], *amounts)
+    return LedgerPanel(
+        PRESETS[book.preset].title, [book.layers[n] for n in lines], [book.rules[n] for n in lines], *amounts
+    )
