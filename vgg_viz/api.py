@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FilePath = str | os.PathLike[str]
 
 
-def report(
+def report(  # noqa: PLR0913 - a notebook names what it wants, flat
     source: FilePath | None = None,
     *,
     images: FilePath | None = None,
@@ -77,7 +77,7 @@ def report(
     return build_report(request)
 
 
-def compare(
+def compare(  # noqa: PLR0913 - a notebook names what it wants, flat
     first: FilePath,
     second: FilePath,
     *,
@@ -126,7 +126,7 @@ def compare(
     return build_comparison(request)
 
 
-def timeline(
+def timeline(  # noqa: PLR0913 - a notebook names what it wants, flat
     run: FilePath,
     *,
     region: str | None = None,
@@ -181,7 +181,7 @@ def timeline(
     return build_timeline(request)
 
 
-def explain(
+def explain(  # noqa: PLR0913 - a notebook names what it wants, flat
     source: FilePath | None,
     image: FilePath,
     *,
@@ -242,7 +242,7 @@ def explain(
     return build_explanation(request)
 
 
-def audit(
+def audit(  # noqa: PLR0913 - a notebook names what it wants, flat
     source: FilePath | None = None,
     *,
     data: FilePath | None = None,
@@ -288,7 +288,7 @@ def audit(
     return build_audit(request)
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - a notebook names what it wants, flat
     source: Checkpoint | FilePath | None = None,
     data: FilePath | None = None,
     *,
