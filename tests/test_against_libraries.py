@@ -31,7 +31,7 @@ from vgg_viz.maths.removal import area, imputed
 from vgg_viz.maths.segmentation import box_of, box_overlap
 from vgg_viz.models.containers.safetensors_file import safetensors_file
 from vgg_viz.serve.guard import ListenAddress
-from vgg_viz.studies.evaluation_cache import decoded, encoded
+from vgg_viz.studies.faithfulness import decoded, encoded
 
 
 def drawn(*shape: int, seed: int = 0) -> torch.Tensor:

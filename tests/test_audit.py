@@ -374,7 +374,7 @@ def test_the_order_of_files_and_names_from_outside_do_no_harm(taught, capsys, tm
     from vgg_viz.sections.audit.findings import findings
     from vgg_viz.sections.audit.search import search
     from vgg_viz.sections.audit.suspicion import ranking
-    from vgg_viz.studies.audit_case import Case
+    from vgg_viz.studies.subject import Case
 
     mark = CORNER.mask(SIDE)
     seen = audit(Wrapped(Reader(mark)), world(mark))

@@ -26,10 +26,9 @@ from vgg_viz.models.checkpoint import save
 from vgg_viz.records import Batch, Caption, Exhibit
 from vgg_viz.sections.report import attention
 from vgg_viz.studies import map_cache
-from vgg_viz.studies.evaluation_cache import decoded
-from vgg_viz.studies.map_cache import MapCache
+from vgg_viz.studies.faithfulness import decoded
+from vgg_viz.studies.map_cache import STALE, MapCache, resumable
 from vgg_viz.studies.preset import PRESETS, preset_for
-from vgg_viz.studies.resume import STALE, resumable
 from vgg_viz.studies.saved_maps import KEY, SUFFIX, read
 
 

@@ -13,7 +13,7 @@ from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.plain_json import json_text
 from vgg_viz.records import Checkpoint
-from vgg_viz.studies.opening import names_of, opened
+from vgg_viz.studies.inputs import names_of, opened
 
 CLASSES = ("disc", "ring")
 

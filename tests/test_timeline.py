@@ -33,9 +33,8 @@ from vgg_viz.shortcuts.intervention import ClassShift, intervene, permutation_te
 from vgg_viz.shortcuts.region import Region, border
 from vgg_viz.studies.candidate_regions import Suspect, suspects
 from vgg_viz.studies.epoch_measures import Series, first_above, measured
-from vgg_viz.studies.epochs import Walk
+from vgg_viz.studies.epochs import MOST_EPOCHS, Walk, open_run, wear
 from vgg_viz.studies.inputs import Material
-from vgg_viz.studies.kept_run import MOST_EPOCHS, open_run, wear
 from vgg_viz.studies.preset import PRESETS
 from vgg_viz.studies.region_parts import parts
 from vgg_viz.studies.request import RunRequest

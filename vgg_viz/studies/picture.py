@@ -20,8 +20,7 @@ from vgg_viz.maths.images import centre_crop, decode, resize
 from vgg_viz.models.build import build
 from vgg_viz.models.geometry import LayerGeometry, fields_of, geometry
 from vgg_viz.records import Attribution, Batch, Checkpoint
-from vgg_viz.studies.inputs import in_channels
-from vgg_viz.studies.opening import opened
+from vgg_viz.studies.inputs import in_channels, opened
 from vgg_viz.studies.perturbation_path import COARSE, FINE, Removal, blur, removal
 from vgg_viz.studies.picture_maps import Maps, compute
 from vgg_viz.studies.picture_request import Question, parse_question

@@ -27,9 +27,8 @@ from vgg_viz.shortcuts.sampling import (
     usable,
 )
 from vgg_viz.studies.candidate_regions import Suspect
-from vgg_viz.studies.epochs import Walk
+from vgg_viz.studies.epochs import Walk, wear
 from vgg_viz.studies.inputs import in_channels, labelled_pictures
-from vgg_viz.studies.kept_run import wear
 from vgg_viz.studies.subject import picked
 
 TRAINING = 400  # pictures of the training part that regions are taken from, evenly over the classes

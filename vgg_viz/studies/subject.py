@@ -1,4 +1,4 @@
-"""The subject of a report: one checkpoint, its pictures, and what several sections need of both, computed once."""
+"""The subjects of a report and of an audit: one checkpoint, its pictures, and what several sections need of both, computed once."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from vgg_viz.capture.predict import predict_logits
 from vgg_viz.models.geometry import LayerGeometry, geometry
 from vgg_viz.models.vgg import title
 from vgg_viz.records import Activations, Batch, Checkpoint
+from vgg_viz.shortcuts.findings import Audit
 from vgg_viz.studies.inputs import Material
 from vgg_viz.studies.map_cache import MapCache
 from vgg_viz.studies.preset import Preset
@@ -165,3 +166,17 @@ def subtitle(subject: Subject) -> str:
     architecture = subject.checkpoint.architecture
     kind = "RGB" if architecture.in_channels == 3 else "grey"
     return f"{title(architecture)}, {architecture.num_classes:,} classes, {architecture.image_side} px {kind} pictures"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An audit that was made, with the network that it is about."""
+
+    model: nn.Module
+    seen: Audit
+    classes: tuple[str, ...]
+    seed: int
+
+    @property
+    def side(self) -> int:
+        return int(self.seen.batch.images.shape[-1])

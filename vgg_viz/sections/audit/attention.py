@@ -20,7 +20,7 @@ from vgg_viz.sections.audit.findings import enlarged, framed
 from vgg_viz.shortcuts.findings import share_beside
 from vgg_viz.shortcuts.region import Region
 from vgg_viz.shortcuts.region_text import place_of
-from vgg_viz.studies.audit_case import Case
+from vgg_viz.studies.subject import Case
 
 TEXTS = Texts(__name__)
 CLASSES_SHOWN = 30  # mean maps in one figure

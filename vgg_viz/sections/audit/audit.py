@@ -18,11 +18,10 @@ from vgg_viz.models.vgg import title
 from vgg_viz.number_text import counted, percent
 from vgg_viz.sections.audit.summary import as_json, leaning_as_json, summary
 from vgg_viz.shortcuts.findings import Audit, audit
-from vgg_viz.studies.audit_case import Case
-from vgg_viz.studies.inputs import folder_classes, labelled_pictures, left_out, phrase
-from vgg_viz.studies.opening import opened
+from vgg_viz.studies.inputs import folder_classes, labelled_pictures, left_out, opened, phrase
 from vgg_viz.studies.preset import PRESETS
 from vgg_viz.studies.request import AuditRequest
+from vgg_viz.studies.subject import Case
 
 
 @dataclass(frozen=True, slots=True)

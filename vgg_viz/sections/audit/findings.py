@@ -18,7 +18,7 @@ from vgg_viz.records import Exhibit
 from vgg_viz.shortcuts.findings import ShortcutFinding
 from vgg_viz.shortcuts.region import Region, paint_over, transplant
 from vgg_viz.shortcuts.region_text import place_of
-from vgg_viz.studies.audit_case import Case
+from vgg_viz.studies.subject import Case
 
 TEXTS = Texts(__name__)
 ACROSS = 5  # pictures in a row of transplants and strategies

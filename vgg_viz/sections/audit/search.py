@@ -10,7 +10,7 @@ from vgg_viz.records import Column, Exhibit, Table
 from vgg_viz.shortcuts.intervention import CERTAIN, LEAST, TURNED
 from vgg_viz.shortcuts.region_text import place_of
 from vgg_viz.shortcuts.search import STANDS_OUT
-from vgg_viz.studies.audit_case import Case
+from vgg_viz.studies.subject import Case
 
 TEXTS = Texts(__name__)
 

@@ -16,7 +16,7 @@ from vgg_viz.maths.heatmaps import LAYER_INSIDE, MANY_INSIDE, Scale, shared_scal
 from vgg_viz.records import Column, Exhibit, Table
 from vgg_viz.sections.audit.findings import ACROSS, enlarged
 from vgg_viz.shortcuts.strategies import GRID, STABLE, Strategy, strategies
-from vgg_viz.studies.audit_case import Case
+from vgg_viz.studies.subject import Case
 
 TEXTS = Texts(__name__)
 

@@ -12,7 +12,7 @@ from vgg_viz.maths.heatmaps import LAYER_INSIDE, shared_scale
 from vgg_viz.records import Column, Exhibit, Table
 from vgg_viz.sections.audit.findings import enlarged
 from vgg_viz.shortcuts.findings import suspicion
-from vgg_viz.studies.audit_case import Case
+from vgg_viz.studies.subject import Case
 
 TEXTS = Texts(__name__)
 RANKED = 20  # suspicious pictures shown

@@ -19,8 +19,7 @@ from vgg_viz.records import Batch, Column, Exhibit, Table
 from vgg_viz.sections.compare.depth import by_layer, comparable
 from vgg_viz.sections.compare.flipped import flipped
 from vgg_viz.sections.compare.viewer import payload
-from vgg_viz.studies.pair import Pair, Pictures
-from vgg_viz.studies.pair_maps import TIMES, GradCamPair, grad_cams
+from vgg_viz.studies.pair import TIMES, GradCamPair, Pair, Pictures, grad_cams
 from vgg_viz.studies.subject import picked, spread
 
 TEXTS = Texts(__name__)

@@ -13,7 +13,7 @@ from vgg_viz.models.geometry import geometry
 from vgg_viz.sections.compare.verdict import facts, headline, score, signed
 from vgg_viz.sections.compare.viewer import live
 from vgg_viz.studies.inputs import folder_classes, phrase
-from vgg_viz.studies.opening import opened as opened_source
+from vgg_viz.studies.inputs import opened as opened_source
 from vgg_viz.studies.pair import Network, Pair
 from vgg_viz.studies.pair_inputs import columns, given, labelled, opened, shared_classes
 from vgg_viz.studies.preset import preset_for

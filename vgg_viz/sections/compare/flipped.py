@@ -17,8 +17,7 @@ from vgg_viz.maths.heatmaps import LAYER_INSIDE, STRENGTH, relative, shared_scal
 from vgg_viz.maths.metrics import mass_inside, rank_correlation
 from vgg_viz.number_text import percent
 from vgg_viz.records import Batch, Column, Exhibit, Table
-from vgg_viz.studies.pair import Pair, Pictures
-from vgg_viz.studies.pair_maps import layer_of, on_photo
+from vgg_viz.studies.pair import Pair, Pictures, layer_of, on_photo
 from vgg_viz.studies.subject import picked
 
 TEXTS = Texts(__name__)

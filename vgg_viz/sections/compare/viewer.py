@@ -28,8 +28,7 @@ from vgg_viz.maths.receptive_field import Field, Window
 from vgg_viz.records import Batch
 from vgg_viz.studies.explorer_live import explore_pair
 from vgg_viz.studies.inputs import Material
-from vgg_viz.studies.pair import Network, Pair
-from vgg_viz.studies.pair_maps import LOGIT, TIMES, GradCamPair, layer_of
+from vgg_viz.studies.pair import LOGIT, TIMES, GradCamPair, Network, Pair, layer_of
 from vgg_viz.studies.subject import Subject
 
 TEXTS = Texts(__name__)

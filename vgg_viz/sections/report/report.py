@@ -14,12 +14,10 @@ from vgg_viz.models.geometry import geometry
 from vgg_viz.sections.report.verdict import facts, verdict
 from vgg_viz.studies.deadline import deadline_of
 from vgg_viz.studies.explorer_live import explore
-from vgg_viz.studies.inputs import folder_classes, gather
-from vgg_viz.studies.map_cache import MapCache
-from vgg_viz.studies.opening import opened
+from vgg_viz.studies.inputs import folder_classes, gather, opened
+from vgg_viz.studies.map_cache import MapCache, resumable
 from vgg_viz.studies.preset import fitting, preset_for
 from vgg_viz.studies.request import ReportRequest
-from vgg_viz.studies.resume import resumable
 from vgg_viz.studies.subject import Subject, subtitle
 
 RAW_MAPS = "data/map-*.safetensors hold every map raw, as float, and in their headers what each depends on"

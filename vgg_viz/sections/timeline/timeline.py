@@ -20,10 +20,8 @@ from vgg_viz.models.vgg import title
 from vgg_viz.number_text import counted, percent
 from vgg_viz.records import Finding
 from vgg_viz.studies.candidate_regions import Suspect, planted, suspects
-from vgg_viz.studies.epochs import Walk
-from vgg_viz.studies.inputs import folder_classes, gather, phrase
-from vgg_viz.studies.kept_run import open_run
-from vgg_viz.studies.opening import source_of
+from vgg_viz.studies.epochs import Walk, open_run
+from vgg_viz.studies.inputs import folder_classes, gather, phrase, source_of
 from vgg_viz.studies.preset import preset_for
 from vgg_viz.studies.request import FilePath, RunRequest
 
