@@ -23,7 +23,7 @@ from vgg_viz.data.folder import open_folder, read_folder
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.models.names import layers
-from vgg_viz.studies.preprocessing_check import Candidate, Detection, candidates, detect
+from vgg_viz.studies.preprocessing_check import Candidate, Detection, candidates, infer_preprocessing
 
 BESIDE = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "cifar10"
 SIDE = 32
@@ -108,14 +108,17 @@ def main() -> None:
             counts: Counter[str] = Counter()
             for seed in range(chosen.networks):
                 start = (seed * 31) % (len(shown) - count)
-                counts[outcome(detect(models[candidate.name, seed], shown[start : start + count]), candidate)] += 1
+                counts[
+                    outcome(infer_preprocessing(models[candidate.name, seed], shown[start : start + count]), candidate)
+                ] += 1
             total += counts
             if count == max(chosen.pictures):
                 print(line(f"{count} pictures, {candidate.name}", counts))
         print(line(f"{count} pictures, all", total))
     noise = torch.rand(32, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     counts = Counter(
-        outcome(detect(model, noise), next(c for c in tried if c.name == name)) for (name, _), model in models.items()
+        outcome(infer_preprocessing(model, noise), next(c for c in tried if c.name == name))
+        for (name, _), model in models.items()
     )
     print(line("32 pictures of noise (silent is right)", counts))
     print(f"without batch norm: the bundled Tiny VGG, folded; painted shapes\n{head}")
@@ -130,7 +133,10 @@ def main() -> None:
                 for trial in range(max(1, chosen.networks // 4)):
                     part = slice(trial * 64, trial * 64 + count)
                     counts[
-                        outcome(detect(model, batch.images[part], None if labels is None else labels[part]), candidate)
+                        outcome(
+                            infer_preprocessing(model, batch.images[part], None if labels is None else labels[part]),
+                            candidate,
+                        )
                     ] += 1
             print(line(f"{count} pictures, by {by}", counts))
 

@@ -23,7 +23,7 @@ from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.studies.explorer_live import network, pictures
 from vgg_viz.studies.inputs import specimen_batch
-from vgg_viz.studies.subject import picked
+from vgg_viz.studies.subject import select_images
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
 POINTED = {
@@ -73,7 +73,7 @@ ROWS = """async (rounds) => {
 def write(folder: Path, count: int) -> Path:
     """The page with `count` of the bundled specimens."""
     checkpoint = load(None)
-    batch = picked(specimen_batch(checkpoint.specimens, checkpoint.architecture.image_side), list(range(count)))
+    batch = select_images(specimen_batch(checkpoint.specimens, checkpoint.architecture.image_side), list(range(count)))
     file = folder / "explorer.html"
     page = Explorer("bundled", "Tiny VGG", network(build(checkpoint), checkpoint.classes), pictures(batch))
     file.write_text(render_explorer(page), encoding="utf-8")

@@ -30,7 +30,7 @@ from vgg_viz.shortcuts.findings import audit, share_beside, suspicion
 from vgg_viz.shortcuts.sampling import forms
 from vgg_viz.studies.faithfulness import _part
 from vgg_viz.studies.inputs import specimen_batch
-from vgg_viz.studies.subject import picked
+from vgg_viz.studies.subject import select_images
 
 SIDE = 64
 
@@ -145,7 +145,7 @@ def test_words_say_box_where_it_is_one():
     assert true_line(outlines) == " The outline is the object's true mask."
     mixed = replace(batch, boxed=torch.tensor([False, True, False, False] * 2))
     assert (truth_kind(mixed), where_word(mixed)) == ("both", "on the object or in its box")
-    nothing = picked(batch, [0, 2])
+    nothing = select_images(batch, [0, 2])
     assert (truth_kind(nothing), true_line(nothing)) == ("", ""), "of these two nobody knows"
     assert truth_kind(replace(batch, boxed=torch.ones(8, dtype=torch.bool))) == "box"
     assert (truth_kind(replace(batch, masks=None, boxed=None)), true_line(replace(batch, masks=None))) == ("", "")
@@ -156,7 +156,7 @@ def test_methods_are_tried_on_pictures_whose_place_is_known_where_there_are_enou
     part, _ = _part(batch, 3)
     assert part.names == ("1", "3", "5")
     assert part.known.all()
-    few = picked(batch, [0, 1, 2, 4, 6])
+    few = select_images(batch, [0, 1, 2, 4, 6])
     assert _part(few, 4)[0].masks is None
     assert _part(few, 4)[0].names == ("0", "1", "2", "4")
 

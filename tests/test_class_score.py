@@ -13,7 +13,7 @@ from vgg_viz.errors import InputRefused
 from vgg_viz.models.build import assemble, build
 from vgg_viz.models.vgg import dense_weights
 from vgg_viz.records import Neuron
-from vgg_viz.studies.preset import fitting, preset_for
+from vgg_viz.studies.preset import fit_preset, preset_for
 
 
 def pictures(count: int = 2, side: int = 32, seed: int = 0) -> Tensor:
@@ -126,6 +126,6 @@ def test_how_many_places_the_map_has_is_known_before_it_is_made(name, about):
 def test_a_preset_shows_the_class_score_map_only_where_it_has_several_places():
     one, several = build("vgg11", seed=1, image_side=224, width=0.02, head=(16,)), build("tiny_vgg", seed=1)
     for preset in (preset_for("quick", 0.01), preset_for("full", 0.01)):
-        assert fitting(preset, several) == preset
-        assert set(preset.methods) - set(fitting(preset, one).methods) == {"class_score_map"}
+        assert fit_preset(preset, several) == preset
+        assert set(preset.methods) - set(fit_preset(preset, one).methods) == {"class_score_map"}
     assert places(one) == 1

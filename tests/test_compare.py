@@ -44,7 +44,7 @@ from vgg_viz.sections.compare.weights import distance, weights
 from vgg_viz.studies.pair import Pictures, grad_cams
 from vgg_viz.studies.pair_inputs import shared_classes
 from vgg_viz.studies.request import PairRequest
-from vgg_viz.studies.subject import picked
+from vgg_viz.studies.subject import select_images
 
 SIDE = 32
 HOSTILE = (
@@ -339,12 +339,12 @@ def test_maps_are_those_of_either_network_for_its_own_number_of_the_class_placed
     other = trained(40, seed=4, names=tuple(reversed(shapes.CLASSES)))
     (path,) = saved(tmp_path, other=other)
     pair, _ = paired(files / "late.pt", path)
-    classes = pair.looked.a.labels
-    found = grad_cams(pair, pair.looked, classes, SIDE)
+    classes = pair.inspected.a.labels
+    found = grad_cams(pair, pair.inspected, classes, SIDE)
     for number, network in enumerate((pair.a, pair.b)):
         own = torch.tensor([network.checkpoint.classes.index(pair.classes[int(c)]) for c in classes])
         layer = network.report_layer()[0]
-        alone = attribute(network.model, pair.looked.a.images, method="grad_cam", target=own, layer=layer)
+        alone = attribute(network.model, pair.inspected.a.images, method="grad_cam", target=own, layer=layer)
         assert torch.allclose(found.raw[number], alone.values, atol=1e-6)
         field = next(row.field for row in network.rows if row.name == layer)
         assert torch.allclose(found.placed[number], place(alone.values, field, SIDE), atol=1e-6)
@@ -352,7 +352,7 @@ def test_maps_are_those_of_either_network_for_its_own_number_of_the_class_placed
 
 def test_where_has_the_mean_one_and_an_empty_map_stays_empty(files):
     pair, _ = paired(files / "early.pt", files / "late.pt")
-    found = grad_cams(pair, pair.looked, pair.looked.a.labels, SIDE)
+    found = grad_cams(pair, pair.inspected, pair.inspected.a.labels, SIDE)
     means = found.where.mean((2, 3))
     empty = found.placed.amax((2, 3)) == 0
     assert not empty.all()
@@ -368,7 +368,7 @@ def test_a_flipped_picture_is_asked_for_the_right_class_rather_than_the_wrong_an
         assert a.labels[place_of] == right != wrong
         assert (a, b)[0 if gained else 1].predicted[place_of] == wrong
         assert (b, a)[0 if gained else 1].predicted[place_of] == right
-    sample = Pictures(picked(pair.labelled.a, found.places), picked(pair.labelled.b, found.places))
+    sample = Pictures(select_images(pair.labelled.a, found.places), select_images(pair.labelled.b, found.places))
     maps, strongest = contrast(pair, sample, found.right, found.wrong, SIDE)
     for number, network in enumerate((pair.a, pair.b)):
         layer = network.report_layer()[0]
@@ -422,15 +422,15 @@ def decoded(entry: dict) -> np.ndarray:
 def test_the_viewer_holds_both_maps_on_one_range_and_their_true_difference(files, painted):
     # At two sides: A's map is that of its layer, B's was laid on A's photo in pixels.
     pair, _ = paired(files / "late.pt", files / "small.pt", data=painted)
-    labels = pair.looked.a.labels
-    found = grad_cams(pair, pair.looked, labels, SIDE)
-    said = [pair.a.answers(pair.looked.a), pair.b.answers(pair.looked.b)]
+    labels = pair.inspected.a.labels
+    found = grad_cams(pair, pair.inspected, labels, SIDE)
+    said = [pair.a.answers(pair.inspected.a), pair.b.answers(pair.inspected.b)]
     stored = {
         (m["photo"], m["method"], m["target"]): m
         for m in unpacked(payload_json(payload(pair, pair.view, said, {"true": labels}, {"true": found})))["maps"]
     }
     photos = {photo for photo, _, _ in stored}
-    assert len(photos) == len(pair.looked.a)
+    assert len(photos) == len(pair.inspected.a)
     for photo in photos:
         for kind, whole in (("where", found.where), ("how-much", found.placed)):
             a, b, apart = (stored[photo, f"{name}-{kind}", "true"] for name in ("a", "b", "difference"))

@@ -18,7 +18,7 @@ from vgg_viz.api import report
 from vgg_viz.attribution import methods
 from vgg_viz.attribution.single_pass import SHARED
 from vgg_viz.cli import main
-from vgg_viz.commands.output import landed
+from vgg_viz.commands.output import print_result
 from vgg_viz.errors import InputRefused
 from vgg_viz.gallery import build as builder
 from vgg_viz.gallery.sections import Section
@@ -282,7 +282,7 @@ def slow_report(tmp_path, monkeypatch, clock):
             order.append(slug)
             clock.now += seconds[slug]
             if slug == "attention":
-                attention.compute(subject, subject.looked)
+                attention.compute(subject, subject.inspected)
             yield from ()
 
         return make
@@ -361,7 +361,7 @@ def test_parts_that_a_budget_left_out_are_told_in_one_sentence_and_are_missing_a
         tmp_path / "index.html", (cut, failed), ("To stay within the budget.",), in_warnings=frozenset({cut})
     )
     options = Namespace(command="report", json=True, open=False)
-    assert landed(options, result) == 1
+    assert print_result(options, result) == 1
     out, err = capsys.readouterr()
     said = ["To stay within the budget.", "the part 'Mistakes' is missing: this part failed"]
     assert err.splitlines() == [f"vgg_viz report: {sentence}" for sentence in said]

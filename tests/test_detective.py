@@ -18,7 +18,7 @@ from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load, save
 from vgg_viz.records import Checkpoint
-from vgg_viz.studies.preprocessing_check import FEWEST, candidates, detect
+from vgg_viz.studies.preprocessing_check import FEWEST, candidates, infer_preprocessing
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 from detective import folded, remembering
@@ -43,7 +43,7 @@ def candidate(name: str, images: Tensor):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_statistics_made_under_a_normalisation_point_to_it_alone_or_with_its_nearest_kin(name, seed, painted):
     wanted = candidate(name, painted[0])
-    found = detect(remembering(wanted, painted[0], seed), painted[1])
+    found = infer_preprocessing(remembering(wanted, painted[0], seed), painted[1])
     assert wanted.name in [c.name for c in found.possible]
     # None of the other families may be left: those are 4 to 65,000 times apart in variance.
     assert not {c.name for c in found.possible} & (set(FAMILIES) - {name})
@@ -57,7 +57,7 @@ def test_nothing_is_changed_in_the_network(painted):
     model = remembering(candidate("[0, 1]", painted[0]), painted[0], 0)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     mean, training = model.normalise.mean.clone(), [m.training for m in model.modules()]
-    detect(model, painted[1])
+    infer_preprocessing(model, painted[1])
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert torch.equal(model.normalise.mean, mean)
     assert [m.training for m in model.modules()] == training
@@ -65,11 +65,11 @@ def test_nothing_is_changed_in_the_network(painted):
 
 def test_few_pictures_and_pictures_of_noise_tell_nothing(painted):
     model = remembering(candidate("[0, 1]", painted[0]), painted[0], 0)
-    few = detect(model, painted[1][: FEWEST["batch norm"] - 1])
+    few = infer_preprocessing(model, painted[1][: FEWEST["batch norm"] - 1])
     assert not few.possible
     assert not few.contradicts
     assert tells(few.sentence(), "3 pictures", "at least 4")
-    noise = detect(model, torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
+    noise = infer_preprocessing(model, torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
     assert not noise.contradicts or len(noise.possible) > 1 or not noise.clear
     assert not noise.clear
 
@@ -77,13 +77,13 @@ def test_few_pictures_and_pictures_of_noise_tell_nothing(painted):
 def test_statistics_that_no_normalisation_explains_are_not_explained(painted):
     model = remembering(candidate("[0, 1]", painted[0]), painted[0], 0)
     next(m for m in model.modules() if isinstance(m, nn.BatchNorm2d)).running_mean += 30.0
-    found = detect(model, painted[1])
+    found = infer_preprocessing(model, painted[1])
     assert found.possible == ()
     assert tells(found.sentence(), "no usual normalisation")
 
 
 def test_cifar_and_imagenet_statistics_are_too_near_to_tell(painted):
-    found = detect(remembering(candidate("CIFAR mean and std", painted[0]), painted[0], 0), painted[1])
+    found = infer_preprocessing(remembering(candidate("CIFAR mean and std", painted[0]), painted[0], 0), painted[1])
     assert {"CIFAR mean and std", "ImageNet mean and std"} <= {c.name for c in found.possible}
     assert not found.contradicts
     assert "cannot tell" in found.sentence()
@@ -99,11 +99,11 @@ def test_without_batch_norm_the_loss_tells_what_is_far_off(name, contradicted):
         for c in candidates(replace(own.architecture, mean=(0.0,) * 3, std=(1.0,) * 3), batch.images)
         if c.name == name
     )
-    found = detect(folded(wanted), batch.images, labels)
+    found = infer_preprocessing(folded(wanted), batch.images, labels)
     assert found.by == "loss"
     assert wanted in found.possible
     assert found.contradicts is contradicted
-    assert detect(folded(wanted), batch.images).by == "confidence"
+    assert infer_preprocessing(folded(wanted), batch.images).by == "confidence"
 
 
 def test_a_folded_network_says_what_the_bundled_one_says():

@@ -23,9 +23,9 @@ from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.records import Batch
 from vgg_viz.sections.report.examples import examples, sheet
-from vgg_viz.studies.inputs import Material
+from vgg_viz.studies.inputs import Inputs
 from vgg_viz.studies.preset import PRESETS
-from vgg_viz.studies.subject import Answers, Subject, choose
+from vgg_viz.studies.subject import Answers, Subject, choose_images
 
 PICTURES, SHOWN = 160, 40
 
@@ -44,7 +44,7 @@ def batch(checkpoint) -> Batch:
 
 def subject_of(checkpoint, batch: Batch | None, **preset) -> Subject:
     wanted = replace(PRESETS["standard"], examples=SHOWN, **preset)
-    return Subject(checkpoint, build(checkpoint), Material(batch, None, None, None, None, ()), wanted, 0)
+    return Subject(checkpoint, build(checkpoint), Inputs(batch, None, None, None, None, ()), wanted, 0)
 
 
 def only(subject: Subject):
@@ -65,14 +65,14 @@ def exhibit(subject):
 def scores(subject: Subject) -> np.ndarray:
     """Logits one picture at a time, float64."""
     with torch.inference_mode():
-        return np.stack([subject.model(image[None])[0].double().numpy() for image in subject.material.labelled.images])
+        return np.stack([subject.model(image[None])[0].double().numpy() for image in subject.inputs.labelled.images])
 
 
 # ---------------------------------------------------------------- which pictures
 
 
 def test_every_mistake_is_shown_where_there_is_room_and_right_ones_of_every_class(exhibit, subject):
-    wrong = scores(subject).argmax(1) != subject.material.labelled.labels.numpy()
+    wrong = scores(subject).argmax(1) != subject.inputs.labelled.labels.numpy()
     assert 3 < wrong.sum() < SHOWN * 0.75, "the oracle needs few mistakes"
     places = [place - 1 for place in exhibit.numbers["place"]]
     assert places == sorted(set(places))
@@ -112,23 +112,23 @@ def test_without_labels_the_section_says_why_it_is_missing(checkpoint, batch):
 
 
 def test_the_photos_of_the_viewer_are_found_again(exhibit, subject):
-    looked = subject.looked.batch.names
+    inspected = subject.inspected.batch.names
     pairs = exhibit.viewer["photos"]
-    assert sorted(photo for _, photo in pairs) == list(range(len(looked)))
-    assert all(exhibit.viewer["name"][example] == looked[photo] for example, photo in pairs)
+    assert sorted(photo for _, photo in pairs) == list(range(len(inspected)))
+    assert all(exhibit.viewer["name"][example] == inspected[photo] for example, photo in pairs)
 
 
 # ---------------------------------------------------------------- their numbers
 
 
 def test_every_number_is_that_of_an_independent_pass(exhibit, subject):
-    logits, labels = scores(subject), subject.material.labelled.labels.numpy()
+    logits, labels = scores(subject), subject.inputs.labelled.labels.numpy()
     numbers = exhibit.numbers
     for n, place_ in enumerate(numbers["place"]):
         row, true = logits[place_ - 1], labels[place_ - 1]
         shares = np.exp(row - row.max()) / np.exp(row - row.max()).sum()
         first, second = np.argsort(-row)[:2]
-        assert numbers["name"][n] == subject.material.labelled.names[place_ - 1]
+        assert numbers["name"][n] == subject.inputs.labelled.names[place_ - 1]
         assert (numbers["true"][n], numbers["predicted"][n], numbers["runner_up"][n]) == (true, first, second)
         assert numbers["confidence"][n] == pytest.approx(shares[first], abs=2e-5)
         assert numbers["margin"][n] == pytest.approx(shares[first] - shares[second], abs=3e-5)
@@ -137,7 +137,7 @@ def test_every_number_is_that_of_an_independent_pass(exhibit, subject):
 
 def test_attention_inside_is_the_mass_of_the_grad_cam_of_the_attribution_door(exhibit, subject):
     places = [place_ - 1 for place_ in exhibit.numbers["place"]]
-    batch, layer = subject.material.labelled, exhibit.numbers["layer"]
+    batch, layer = subject.inputs.labelled, exhibit.numbers["layer"]
     said = torch.tensor(exhibit.numbers["predicted"])
     found = attribute(
         subject.model, batch.images[places], method="grad_cam", target=said, layer=layer
@@ -244,7 +244,7 @@ def test_every_picture_stands_at_its_place_in_the_sheet(side, stored, channels):
 
 
 def test_the_stored_pictures_resemble_the_originals_more_than_any_other(exhibit, subject):
-    originals = subject.material.labelled.images.movedim(1, -1).numpy()
+    originals = subject.inputs.labelled.images.movedim(1, -1).numpy()
     for n, place_ in enumerate(exhibit.numbers["place"]):
         apart = np.abs(originals - cut(exhibit.viewer["sheet"], n)).mean((1, 2, 3))
         assert apart.argmin() == place_ - 1
@@ -262,7 +262,7 @@ def test_two_hundred_examples_weigh_less_than_150_kb(checkpoint):
     subject = subject_of(checkpoint, painted)
     subject.preset = replace(subject.preset, examples=200)
     answers = Answers(painted, painted.labels, torch.from_numpy(scores(subject)).float())
-    assert len(choose(answers, 200, mistakes=150)) == 200
+    assert len(choose_images(answers, 200, mistakes=150)) == 200
     with_grid, without = (
         len(re.sub(r"<script>.*?</script>|<style>.*?</style>", "", render(one), flags=re.DOTALL))
         for one in (page_of(only(subject)), Page("t", "", (), (), (), (PageSection("examples", "Examples"),), ()))

@@ -31,7 +31,7 @@ from vgg_viz.records import Checkpoint, Neuron
 from vgg_viz.sections.explain import counterfactual, depth, maps, summary_figure
 from vgg_viz.sections.explain.summary import findings, no_better, removed
 from vgg_viz.studies import saved_maps
-from vgg_viz.studies.perturbation_path import removal
+from vgg_viz.studies.perturbation_path import hide_stepwise
 from vgg_viz.studies.picture import explain_picture
 from vgg_viz.studies.picture_maps import UNIT
 from vgg_viz.studies.picture_request import class_of, parse_question, resolve_classes
@@ -191,10 +191,10 @@ def test_the_wrong_order_needs_more_and_is_said_to_be_no_better_than_chance(plan
             return planted.model(pictures)
 
     image = planted.batch.images[0]
-    worst = removal(answer, image, planted.removal.rank.float(), said=0, expected=1, orders=4)
+    worst = hide_stepwise(answer, image, planted.removal.rank.float(), said=0, expected=1, orders=4)
     assert worst.share > 8 * planted.removal.share
     assert no_better(worst)
-    flat = removal(answer, image, torch.zeros(SIDE, SIDE), said=0, expected=1, orders=4)
+    flat = hide_stepwise(answer, image, torch.zeros(SIDE, SIDE), said=0, expected=1, orders=4)
     assert flat.rank.flatten().diff().abs().mean() > 0.2, "equal values must not be hidden row by row"
 
 
@@ -205,7 +205,7 @@ def test_where_a_blur_of_everything_changes_nothing_a_tone_hides_and_the_page_sa
         warm = pictures[:, 0].mean((1, 2)) - pictures[:, 1].mean((1, 2))
         return torch.stack([20 * warm, torch.full_like(warm, 4.0)], 1)
 
-    found = removal(
+    found = hide_stepwise(
         answer, image, torch.rand(SIDE, SIDE, generator=torch.Generator().manual_seed(1)), said=0, expected=1
     )
     assert found.cover == "grey"
@@ -229,7 +229,9 @@ def test_an_answer_that_nothing_changes_is_told_and_shown_as_such(files, tmp_pat
 def test_every_map_is_the_one_that_its_method_gives(bundled):
     classes = bundled.computed.classes
     assert bundled.question.methods == ("grad_cam", "input_x_gradient", "saliency")
-    assert set(bundled.computed.maps) == {(name, index) for name in bundled.question.methods for index in classes.asked}
+    assert set(bundled.computed.maps) == {
+        (name, index) for name in bundled.question.methods for index in classes.targets
+    }
     for (name, index), one in bundled.computed.maps.items():
         options = {"layer": bundled.computed.layer} if name == "grad_cam" else {}
         alone = attribute(bundled.model, bundled.batch.images, method=name, target=index, relu=False, **options)
@@ -255,7 +257,7 @@ def test_the_maps_of_the_sheet_share_one_signed_scale_with_zero_in_its_middle(bu
     assert scale.high == pytest.approx(float(np.quantile(np.abs(values), 0.98)), rel=0.02), "a few peaks lie beyond"
     assert 0 < scale.clipped <= 0.02
     first, second, difference, against = values
-    assert bundled.computed.classes.pair == bundled.computed.asked
+    assert bundled.computed.classes.pair == bundled.computed.about
     np.testing.assert_allclose(difference, first - second, atol=1e-6)
     np.testing.assert_array_equal(against, np.minimum(first, 0))
 
@@ -360,7 +362,7 @@ def test_what_is_expected_and_what_is_subtracted_follow_from_what_was_said(targe
     )
     found = resolve_classes(question, LOGITS)
     assert (found.predicted, found.expected, found.pair) == (1, expected, pair)
-    assert found.told == (target is not None)
+    assert found.expected_given == (target is not None)
 
 
 def test_one_class_against_itself_is_refused_also_when_the_network_says_it():

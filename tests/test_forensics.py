@@ -14,7 +14,7 @@ from vgg_viz.models.checkpoint import load, save
 from vgg_viz.models.names import find, layers
 from vgg_viz.records import Checkpoint, Exhibit, Finding
 from vgg_viz.sections.report.forensics import forensics
-from vgg_viz.studies.inputs import Material
+from vgg_viz.studies.inputs import Inputs
 from vgg_viz.studies.preset import PRESETS
 from vgg_viz.studies.subject import Subject
 from vgg_viz.units.forensics import exact_copies, examine_norms, examine_weights
@@ -178,7 +178,7 @@ def test_batch_norms_that_were_never_used_shut_or_stuck_are_told():
 def made_section(model: nn.Module, checkpoint: Checkpoint | None = None) -> tuple[list[Exhibit], list[Finding]]:
     """What the section shows and finds."""
     checkpoint = checkpoint or replace(load(), architecture=model.architecture)
-    subject = Subject(checkpoint, model, Material(None, None, None, None, None, ()), PRESETS["quick"], 0)
+    subject = Subject(checkpoint, model, Inputs(None, None, None, None, None, ()), PRESETS["quick"], 0)
     shown = list(forensics(subject))
     return [e for e in shown if isinstance(e, Exhibit)], [f for f in shown if isinstance(f, Finding)]
 

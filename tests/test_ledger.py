@@ -15,7 +15,7 @@ from vgg_viz.figures.style import number
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.sections.report.relevance import relevance
-from vgg_viz.studies.inputs import gather
+from vgg_viz.studies.inputs import load_inputs
 from vgg_viz.studies.preset import preset_for
 from vgg_viz.studies.subject import Subject
 
@@ -92,8 +92,8 @@ def test_a_ledger_without_lines_or_with_lines_of_several_lengths_is_refused():
 def exhibits():
     checkpoint, preset = load(), preset_for("standard", 0.005)
     model = build(checkpoint)
-    material = gather(checkpoint, images=None, data=None, preset=preset, gigamacs=0.005, seed=0)
-    return {shown.slug: shown for shown in relevance(Subject(checkpoint, model, material, preset, 0))}
+    inputs = load_inputs(checkpoint, images=None, data=None, preset=preset, gigamacs=0.005, seed=0)
+    return {shown.slug: shown for shown in relevance(Subject(checkpoint, model, inputs, preset, 0))}
 
 
 def test_the_section_says_the_numbers_that_its_figures_show(exhibits):

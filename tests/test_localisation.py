@@ -10,7 +10,7 @@ from vgg_viz.maths.segmentation import box_of, box_overlap, grab_cut, largest_pi
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.sections.report.localisation import OURS, localisation
-from vgg_viz.studies.inputs import gather
+from vgg_viz.studies.inputs import load_inputs
 from vgg_viz.studies.preset import preset_for
 from vgg_viz.studies.subject import Subject
 
@@ -91,8 +91,8 @@ def test_controls_know_the_size_of_the_picture_and_the_middle_only():
 @pytest.fixture(scope="module")
 def exhibits():
     checkpoint, preset = load(), preset_for("standard", 0.005)
-    material = gather(checkpoint, images=None, data=None, preset=preset, gigamacs=0.005, seed=0)
-    subject = Subject(checkpoint, build(checkpoint), material, preset, 0)
+    inputs = load_inputs(checkpoint, images=None, data=None, preset=preset, gigamacs=0.005, seed=0)
+    subject = Subject(checkpoint, build(checkpoint), inputs, preset, 0)
     return {shown.slug: shown for shown in localisation(subject)}, subject
 
 
@@ -100,7 +100,7 @@ def test_the_section_measures_what_it_says(exhibits):
     shown, subject = exhibits
     assert list(shown) == ["localisation-steps", "localisation-overlap"]
     numbers = shown["localisation-overlap"].numbers
-    batch = subject.material.labelled
+    batch = subject.inputs.labelled
     _, found = by_saliency(subject.model, batch.images[: numbers["pictures"]])
     scores = overlaps(tuple(one.box for one in found), batch.masks[: numbers["pictures"]])
     assert numbers["boxes"][OURS]["overlap"] == pytest.approx(float(scores.mean()))

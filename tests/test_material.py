@@ -16,9 +16,9 @@ from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import architecture, build
 from vgg_viz.records import Batch, Checkpoint, Provenance, Specimen
 from vgg_viz.studies.evaluation import summary
-from vgg_viz.studies.inputs import gather, in_channels, labelled_pictures, phrase, specimen_batch
+from vgg_viz.studies.inputs import describe_origin, labelled_pictures, load_inputs, match_channels, specimen_batch
 from vgg_viz.studies.preset import PRESETS, preset_for
-from vgg_viz.studies.subject import Answers, choose, picked
+from vgg_viz.studies.subject import Answers, choose_images, select_images
 
 SIDE = 24
 
@@ -58,7 +58,7 @@ def pictures(tmp_path):
 
 def test_half_of_what_is_looked_into_are_the_surest_mistakes_the_rest_successes_of_each_class_in_turn():
     found = answers("rrwrwrwwrr", [0.9, 0.3, 0.5, 0.95, 0.9, 0.7, 0.7, 0.4, 0.99, 0.98], [0, 1, 0, 0, 1, 1, 2, 3, 0, 2])
-    chosen = choose(found, 6)
+    chosen = choose_images(found, 6)
     assert chosen[3:] == [4, 6, 2]  # the mistakes, the surest first
     # The first right one of the classes 0, 1 and 2 in the order of the file, though others are surer.
     assert chosen[:3] == [0, 1, 9]
@@ -66,8 +66,8 @@ def test_half_of_what_is_looked_into_are_the_surest_mistakes_the_rest_successes_
 
 def test_an_easier_picture_does_not_push_an_earlier_one_out():
     labels = [0, 0, 1, 1]
-    hard_first = choose(answers("rrrr", [0.3, 0.99, 0.3, 0.99], labels), 2)
-    easy_first = choose(answers("rrrr", [0.99, 0.3, 0.99, 0.3], labels), 2)
+    hard_first = choose_images(answers("rrrr", [0.3, 0.99, 0.3, 0.99], labels), 2)
+    easy_first = choose_images(answers("rrrr", [0.99, 0.3, 0.99, 0.3], labels), 2)
     assert hard_first == easy_first == [0, 2]
 
 
@@ -85,13 +85,13 @@ def test_an_easier_picture_does_not_push_an_earlier_one_out():
     ],
 )
 def test_never_more_are_chosen_than_asked_for_and_none_twice(right, count, expected):
-    chosen = choose(answers(right, [0.5] * len(right), list(range(len(right)))), count)
+    chosen = choose_images(answers(right, [0.5] * len(right), list(range(len(right)))), count)
     assert len(chosen) == len(set(chosen)) == expected
 
 
 def test_what_is_picked_keeps_picture_label_name_and_mask_together():
     batch = shapes.paint(6, seed=2, side=32)
-    chosen = picked(batch, [4, 0, 5])
+    chosen = select_images(batch, [4, 0, 5])
     for place, index in enumerate([4, 0, 5]):
         assert torch.equal(chosen.images[place], batch.images[index])
         assert torch.equal(chosen.masks[place], batch.masks[index])
@@ -104,16 +104,18 @@ def test_given_pictures_are_looked_into_all_of_them_or_evenly_spread(there, aske
     (tmp_path / "photos").mkdir()
     for number in range(there):
         (tmp_path / "photos" / f"{number:02d}.png").write_bytes(encode_png(torch.full((3, SIDE, SIDE), number / 20)))
-    found = gather(checkpoint(), images=tmp_path / "photos", data=None, preset=PRESETS["quick"], gigamacs=0.001, seed=0)
-    numbers = [int(name[:2]) for name in found.looked.names]
+    found = load_inputs(
+        checkpoint(), images=tmp_path / "photos", data=None, preset=PRESETS["quick"], gigamacs=0.001, seed=0
+    )
+    numbers = [int(name[:2]) for name in found.inspected.names]
     assert len(numbers) == min(there, asked)
     assert numbers == sorted(set(numbers))
     assert (numbers[0], numbers[-1]) == (0, there - 1)
     steps = [b - a for a, b in pairwise(numbers)]
     assert not steps or max(steps) - min(steps) <= 1
-    assert found.looked_from.startswith(f"{len(numbers)} of {there} ")
+    assert found.inspected_from.startswith(f"{len(numbers)} of {there} ")
     # A name still belongs to its picture.
-    assert found.looked.images.amax((1, 2, 3)).mul(20).round().tolist() == numbers
+    assert found.inspected.images.amax((1, 2, 3)).mul(20).round().tolist() == numbers
 
 
 # ---------------------------------------------------------------- what is measured on
@@ -125,14 +127,14 @@ def test_labels_of_a_folder_are_those_of_the_checkpoint_by_name_not_by_order(pic
     number_of = {"zebra": 0, "ant-eater": 1, "cat fish": 2}  # as the colours say
     for image, label in zip(batch.images, batch.labels.tolist(), strict=True):
         assert int((image.mean() * 20).round()) // 6 == number_of[own[label]]
-    assert phrase(origin) == "18 pictures of the folder 'zoo'"
+    assert describe_origin(origin) == "18 pictures of the folder 'zoo'"
 
 
 def test_a_part_of_a_folder_is_drawn_by_the_seed_and_evenly_over_classes(pictures):
     def names(seed: int) -> tuple[str, ...]:
         batch, origin = labelled_pictures(checkpoint(("zebra", "ant eater", "cat fish")), pictures, limit=9, seed=seed)
         assert torch.bincount(batch.labels).tolist() == [3, 3, 3]
-        assert phrase(origin) == "9 of 18 pictures of the folder 'zoo'"
+        assert describe_origin(origin) == "9 of 18 pictures of the folder 'zoo'"
         return batch.names
 
     assert names(1) == names(1)
@@ -142,7 +144,7 @@ def test_a_part_of_a_folder_is_drawn_by_the_seed_and_evenly_over_classes(picture
 def test_a_broken_picture_is_left_out_and_reaches_the_warnings_with_its_name(pictures):
     (pictures / "zebra" / "0.png").write_bytes(b"\x89PNG")
     net = checkpoint(("zebra", "ant eater", "cat fish"))
-    found = gather(net, images=None, data=pictures, preset=PRESETS["quick"], gigamacs=0.001, seed=0)
+    found = load_inputs(net, images=None, data=pictures, preset=PRESETS["quick"], gigamacs=0.001, seed=0)
     assert len(found.labelled) == 17
     (warning,) = found.warnings
     assert "zebra/0.png" in warning
@@ -168,7 +170,7 @@ def test_the_painted_set_of_the_checkpoint_is_used_with_its_own_seed():
 def test_a_large_network_is_measured_on_fewer_pictures_but_never_on_hardly_any():
     counts = [
         len(
-            gather(
+            load_inputs(
                 checkpoint(data={"kind": "shapes"}),
                 images=None,
                 data=None,
@@ -214,10 +216,10 @@ def test_a_grey_network_gets_luma_and_a_colour_one_the_same_picture():
     primaries = torch.eye(3).view(3, 3, 1, 1).expand(3, 3, SIDE, SIDE)
     white = torch.ones(1, 3, SIDE, SIDE)
     batch = Batch(torch.cat([primaries, white]), None, ("red", "green", "blue", "white"))
-    grey = in_channels(batch, checkpoint(channels=1))
+    grey = match_channels(batch, checkpoint(channels=1))
     assert grey.images.shape == (4, 1, SIDE, SIDE)
     torch.testing.assert_close(grey.images[:, 0, 0, 0], torch.tensor([0.299, 0.587, 0.114, 1.0]))
-    assert in_channels(batch, checkpoint()) is batch
+    assert match_channels(batch, checkpoint()) is batch
 
 
 # ---------------------------------------------------------------- how much

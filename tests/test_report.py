@@ -337,12 +337,12 @@ def test_sparsity_is_the_share_of_zeros(made, model_and_checkpoint):
     every = specimen_batch(checkpoint.specimens, SIDE)
     names = [photo["src"] for photo in made.payload()["photos"]]
     shown = [decoded(src) for src in names]
-    looked = torch.stack(
+    inspected = torch.stack(
         [min(every.images, key=lambda image, shown=one: float((image - shown).abs().sum())) for one in shown]
     )
-    maps = activations(model, looked).maps
+    maps = activations(model, inspected).maps
     for layer, found in made.numbers("activations-silence").items():
-        zeros = sum(int((maps[layer][i] == 0).sum()) for i in range(len(looked)))
+        zeros = sum(int((maps[layer][i] == 0).sum()) for i in range(len(inspected)))
         assert found["sparsity"] == pytest.approx(zeros / maps[layer].numel(), abs=1e-4), layer
         assert found["dead"] == [c for c in range(maps[layer].shape[1]) if float(maps[layer][:, c].max()) == 0]
         assert found["channels"] == maps[layer].shape[1]

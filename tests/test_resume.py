@@ -122,7 +122,7 @@ def unpainted(monkeypatch):
     """Reports whose only section makes the same maps and paints nothing."""
 
     def make(subject):
-        maps = attention.compute(subject, subject.looked)
+        maps = attention.compute(subject, subject.inspected)
         caption = Caption("what is seen", "how it is read", "what it cannot say")
         yield Exhibit("plain", "Plain", caption, "An alternative text.", numbers={"layer": maps.chosen_layer})
 
@@ -310,8 +310,8 @@ def test_trials_that_were_held_are_not_held_again_and_come_back_to_the_bit(unpai
         subject.preset = replace(
             subject.preset, trust=True, methods=("grad_cam", "saliency", "integrated_gradients"), steps=4
         )
-        known.append(trials.tried(subject, subject.looked))
-        attention.compute(subject, subject.looked)
+        known.append(trials.faithfulness_results(subject, subject.inspected))
+        attention.compute(subject, subject.inspected)
         yield from ()
 
     monkeypatch.setattr(

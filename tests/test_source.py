@@ -13,7 +13,7 @@ from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.plain_json import json_text
 from vgg_viz.records import Checkpoint
-from vgg_viz.studies.inputs import names_of, opened
+from vgg_viz.studies.inputs import names_of, open_checkpoint
 
 CLASSES = ("disc", "ring")
 
@@ -64,26 +64,26 @@ def test_a_folder_goes_by_its_whole_name_also_as_a_dot(tmp_path, monkeypatch):
 def test_a_variants_name_is_no_file_even_where_a_folder_is_called_so(tmp_path, monkeypatch):
     (tmp_path / "tiny_vgg").mkdir()
     monkeypatch.chdir(tmp_path)
-    found = opened("tiny_vgg", seed=0)
+    found = open_checkpoint("tiny_vgg", seed=0)
     assert (found.sha256, found.files, found.stem) == ("", (), "tiny_vgg")
     assert found.identity == "untrained tiny_vgg"
 
 
 def test_a_folder_and_the_file_that_names_its_parts_are_the_same_source(tmp_path, monkeypatch):
     folder = tiny_net(side=32, hidden=2).tfjs(tmp_path / "net", shard=500)
-    by_folder, by_file = opened(folder, seed=0), opened(folder / "model.json", seed=0)
+    by_folder, by_file = open_checkpoint(folder, seed=0), open_checkpoint(folder / "model.json", seed=0)
     assert by_folder.sha256 == by_file.sha256 != ""
     assert by_folder.files == by_file.files
     assert by_folder.files[0] == "model.json"
     monkeypatch.chdir(folder)
-    here = opened(".", seed=0)
+    here = open_checkpoint(".", seed=0)
     assert here.checkpoint.provenance.file == "net"
     assert here.sha256 == by_folder.sha256
 
 
 def test_the_checksum_is_that_of_the_bytes(tmp_path):
     save(tmp_path / "net.pt", small())
-    found = opened(tmp_path / "net.pt", seed=0)
+    found = open_checkpoint(tmp_path / "net.pt", seed=0)
     assert found.sha256 == hashlib.sha256((tmp_path / "net.pt").read_bytes()).hexdigest()
     assert (found.stem, found.files, found.identity) == ("net", ("net.pt",), found.sha256)
     assert os.fspath(tmp_path) not in json_text(found.facts())

@@ -32,9 +32,9 @@ from vgg_viz.sections.timeline.shortcut import Trials, attended, sentence, trial
 from vgg_viz.shortcuts.intervention import ClassShift, intervene, permutation_test
 from vgg_viz.shortcuts.region import Region, border
 from vgg_viz.studies.candidate_regions import Suspect, suspects
-from vgg_viz.studies.epoch_measures import Series, first_above, measured
-from vgg_viz.studies.epochs import MOST_EPOCHS, Walk, open_run, wear
-from vgg_viz.studies.inputs import Material
+from vgg_viz.studies.epoch_measures import Series, first_above, measure_epochs
+from vgg_viz.studies.epochs import MOST_EPOCHS, EpochSeries, load_weights, open_run
+from vgg_viz.studies.inputs import Inputs
 from vgg_viz.studies.preset import PRESETS
 from vgg_viz.studies.region_parts import parts
 from vgg_viz.studies.request import RunRequest
@@ -86,9 +86,9 @@ def run_of(folder: Path, *epochs: Checkpoint) -> Path:
     return folder
 
 
-def walk_of(folder: Path, batch: Batch, **options) -> Walk:
-    material = Material(batch, PictureOrigin("given", len(batch)), None, None, None, ())
-    return Walk(open_run(folder), material, PRESETS["quick"], 0, **options)
+def series_of_run(folder: Path, batch: Batch, **options) -> EpochSeries:
+    inputs = Inputs(batch, PictureOrigin("given", len(batch)), None, None, None, ())
+    return EpochSeries(open_run(folder), inputs, PRESETS["quick"], 0, **options)
 
 
 def named(region: str | None, name: str | None, file: Path | None) -> tuple[Suspect, ...]:
@@ -101,19 +101,19 @@ def between(first: Checkpoint, second: Checkpoint, share: float) -> Checkpoint:
 
 
 @pytest.fixture(scope="module")
-def mixed(tmp_path_factory) -> Walk:
+def mixed(tmp_path_factory) -> EpochSeries:
     """Four epochs between two random networks: nothing happens, then half of the way, then nothing again."""
     wanted = architecture("tiny_vgg", image_side=SIDE, num_classes=2, width=0.4, padding=1)
     ends = [Checkpoint(wanted, NAMES, build(wanted, seed=seed).state_dict()) for seed in (1, 2)]
     steps = [between(*ends, share) for share in (0, 0, 0.5, 1, 1)]
-    return walk_of(run_of(tmp_path_factory.mktemp("runs") / "mixed", *steps), painted(12))
+    return series_of_run(run_of(tmp_path_factory.mktemp("runs") / "mixed", *steps), painted(12))
 
 
 # ---------------------------------------------------------------- series
 
 
 def test_nothing_drifts_while_the_weights_stand_still_and_every_map_is_like_itself(mixed):
-    for layer, series in measured(mixed).layers.items():
+    for layer, series in measure_epochs(mixed).layers.items():
         drifts, last = series["drift"].mean.tolist(), series["with_last"].mean.tolist()
         assert math.isnan(drifts[0])
         assert (drifts[1], drifts[4]) == (0, 0), layer
@@ -125,10 +125,10 @@ def test_nothing_drifts_while_the_weights_stand_still_and_every_map_is_like_itse
 
 
 def test_all_of_the_mass_lies_inside_where_the_map_is_the_mask(tmp_path):
-    walk = walk_of(
+    epoch_series = series_of_run(
         run_of(tmp_path / "run", handmade(), handmade()), replace(painted(), labels=torch.zeros(40, dtype=torch.long))
     )
-    found = measured(walk)
+    found = measure_epochs(epoch_series)
     shares = found.layers["relu1_2"]["mass"]
     assert shares.mean.tolist() == pytest.approx([1, 1])
     assert (shares.low == shares.high).all()
@@ -136,13 +136,13 @@ def test_all_of_the_mass_lies_inside_where_the_map_is_the_mask(tmp_path):
     assert found.area["mass"] == pytest.approx(100 / SIDE**2)
     even = math.log(100) / math.log(SIDE**2)  # spread evenly over the 100 px of the object
     assert found.layers["relu1_2"]["entropy"].mean.tolist() == pytest.approx([even, even])
-    fine = walk.looks[0].maps["relu1_2"]
-    assert torch.equal(fine > 0, walk.sample.masks)
+    fine = epoch_series.sample_maps[0].maps["relu1_2"]
+    assert torch.equal(fine > 0, epoch_series.sample.masks)
 
 
 def test_without_masks_the_middle_and_the_border_are_measured_instead(tmp_path):
     batch = replace(painted(), masks=None, labels=torch.zeros(40, dtype=torch.long))
-    found = measured(walk_of(run_of(tmp_path / "run", handmade(), handmade()), batch))
+    found = measure_epochs(series_of_run(run_of(tmp_path / "run", handmade(), handmade()), batch))
     parts = found.layers["relu1_2"]
     assert "mass" not in parts
     assert found.area == pytest.approx({"centre": 0.25, "border": 1 - 0.75**2})
@@ -152,15 +152,17 @@ def test_without_masks_the_middle_and_the_border_are_measured_instead(tmp_path):
 
 def test_maps_are_about_the_score_less_the_mean_of_all_scores(tmp_path):
     """Oracle: with two classes a centred score is half of the difference, so one class's map is minus the other's."""
-    walk = walk_of(run_of(tmp_path / "run", handmade(0.1), handmade(0.1)), painted(6))
-    wear(walk.model, walk.run.kept[0])
-    first, second = (walk.look(walk.sample, torch.full((6,), k), walk.layers) for k in range(2))
+    epoch_series = series_of_run(run_of(tmp_path / "run", handmade(0.1), handmade(0.1)), painted(6))
+    load_weights(epoch_series.model, epoch_series.run.kept[0])
+    first, second = (
+        epoch_series.maps_of(epoch_series.sample, torch.full((6,), k), epoch_series.layers) for k in range(2)
+    )
     assert torch.allclose(first.maps["relu2_2"], -second.maps["relu2_2"], atol=1e-7)
     assert torch.allclose(first.logits.sum(1), torch.zeros(6), atol=1e-6)
-    hooks = len(walk.model._forward_hooks)
-    with pytest.raises(ZeroDivisionError), centre_logits(walk.model):
+    hooks = len(epoch_series.model._forward_hooks)
+    with pytest.raises(ZeroDivisionError), centre_logits(epoch_series.model):
         raise ZeroDivisionError
-    assert len(walk.model._forward_hooks) == hooks
+    assert len(epoch_series.model._forward_hooks) == hooks
 
 
 def test_an_epoch_costs_one_pass_for_all_layers(mixed):
@@ -168,7 +170,7 @@ def test_an_epoch_costs_one_pass_for_all_layers(mixed):
     passes = []
     hook = mixed.model.register_forward_pre_hook(lambda _module, inputs: passes.append(len(inputs[0])))
     try:
-        mixed.look(mixed.sample, mixed.targets(mixed.sample), mixed.layers)
+        mixed.maps_of(mixed.sample, mixed.targets(mixed.sample), mixed.layers)
     finally:
         hook.remove()
     assert len(mixed.layers) == 4
@@ -194,14 +196,14 @@ def test_answers_are_those_of_the_network_of_each_epoch(mixed):
 # ---------------------------------------------------------------- the first epoch of a shortcut
 
 
-def tried(folder: Path, region: Region, *corners: float, batch: Batch | None = None) -> tuple[Trials, Walk]:
-    walk = walk_of(run_of(folder, *(handmade(corner) for corner in corners)), batch or painted())
+def tried(folder: Path, region: Region, *corners: float, batch: Batch | None = None) -> tuple[Trials, EpochSeries]:
+    epoch_series = series_of_run(run_of(folder, *(handmade(corner) for corner in corners)), batch or painted())
     suspect = Suspect(region, 1, "boat", "made by hand")
-    return trials(walk, suspect, parts(walk, suspect)), walk
+    return trials(epoch_series, suspect, parts(epoch_series, suspect)), epoch_series
 
 
 def test_the_first_epoch_that_uses_a_shortcut_is_found_and_its_effect_is_what_was_built_in(tmp_path):
-    found, walk = tried(tmp_path / "run", PATCH, 0.0, 0.02, 1.0, 0.0, 1.0)
+    found, epoch_series = tried(tmp_path / "run", PATCH, 0.0, 0.02, 1.0, 0.0, 1.0)
     assert found.used == [False, False, True, False, True]
     assert found.first == 2
     # 4 cells of blue at 1.0: the log-odds of two classes are the difference of their logits. No red lies under the tag.
@@ -211,29 +213,29 @@ def test_the_first_epoch_that_uses_a_shortcut_is_found_and_its_effect_is_what_wa
         0.08, abs=1e-4
     )  # it pulls already, and beyond chance, but turns nothing
     assert found.verdicts[1].p < 0.02
-    said = sentence(Suspect(PATCH, 1, "boat", ""), found, walk.epochs, SIDE)
+    said = sentence(Suspect(PATCH, 1, "boat", ""), found, epoch_series.epochs, SIDE)
     assert "is first used in epoch 2: " in said
     assert "1 of the 2 later epochs use it too" in said
 
 
 def test_a_network_that_never_uses_it_is_said_to_be_innocent(tmp_path):
-    found, walk = tried(tmp_path / "run", border(SIDE, 4), 0.0, 0.0)
+    found, epoch_series = tried(tmp_path / "run", border(SIDE, 4), 0.0, 0.0)
     assert (found.first, found.used, found.elsewhere) == (None, [False, False], None)
     assert "is not shown to be used in any of 2 epochs" in sentence(
-        Suspect(border(SIDE, 4), 1, "boat", ""), found, walk.epochs, SIDE
+        Suspect(border(SIDE, 4), 1, "boat", ""), found, epoch_series.epochs, SIDE
     )
 
 
 def test_where_another_place_gives_the_class_away_the_innocence_of_the_named_one_is_no_good_news(tmp_path):
     wrong = Region("patch", (24, 24, 32, 32))  # the tag's mirror image
-    found, walk = tried(tmp_path / "run", wrong, 1.0, 1.0)
+    found, epoch_series = tried(tmp_path / "run", wrong, 1.0, 1.0)
     assert found.first is None
     assert (found.elsewhere.turned, found.elsewhere.control) == (1.0, 0.0)
-    said = sentence(Suspect(wrong, 1, "boat", ""), found, walk.epochs, SIDE)
+    said = sentence(Suspect(wrong, 1, "boat", ""), found, epoch_series.epochs, SIDE)
     assert "another place of the same pictures does more: it turns 100 % of them" in said
-    nothing, walk = tried(tmp_path / "other", wrong, 1.0, 0.0)
+    nothing, epoch_series = tried(tmp_path / "other", wrong, 1.0, 0.0)
     assert nothing.elsewhere is None
-    assert "does more" not in sentence(Suspect(wrong, 1, "boat", ""), nothing, walk.epochs, SIDE)
+    assert "does more" not in sentence(Suspect(wrong, 1, "boat", ""), nothing, epoch_series.epochs, SIDE)
 
 
 def test_a_border_is_tested_against_those_of_other_classes_and_is_found_where_the_tag_lies_in_it(tmp_path):
@@ -254,26 +256,26 @@ def test_an_epoch_uses_a_shortcut_by_the_rule_of_the_audits_findings():
 
 
 def test_earlier_epochs_are_asked_about_a_part_of_the_donors_and_recipients_of_the_last(tmp_path):
-    walk = walk_of(run_of(tmp_path / "run", handmade(1.0), handmade(1.0)), painted(200))
+    epoch_series = series_of_run(run_of(tmp_path / "run", handmade(1.0), handmade(1.0)), painted(200))
     suspect = Suspect(PATCH, 1, "boat", "")
-    who = parts(walk, suspect)
+    who = parts(epoch_series, suspect)
     few, most = ({int(place) for place in group.places} for group in (who.few[0], who.donors))
     assert few < most
     assert not most & {int(place) for place in who.recipients.places}
     assert len(who.few[0]) * len(who.few[1]) <= 240 < len(who.donors) * len(who.recipients)
     assert (who.recipients.labels != 1).all()
-    verdict = intervene(walk.model, PATCH, *who.few, 1, seed=0)[1]
-    assert trials(walk, suspect, who).verdicts[0] == verdict
+    verdict = intervene(epoch_series.model, PATCH, *who.few, 1, seed=0)[1]
+    assert trials(epoch_series, suspect, who).verdicts[0] == verdict
 
 
 def test_the_share_of_the_map_in_the_region_follows_what_the_network_uses(tmp_path):
-    walk = walk_of(run_of(tmp_path / "run", handmade(0.0), handmade(1.0)), painted())
+    epoch_series = series_of_run(run_of(tmp_path / "run", handmade(0.0), handmade(1.0)), painted())
     suspect = Suspect(PATCH, 1, "boat", "")
-    share, area = attended(walk, suspect, parts(walk, suspect).donors)
+    share, area = attended(epoch_series, suspect, parts(epoch_series, suspect).donors)
     assert area == pytest.approx(64 / SIDE**2)
     assert share.pictures[0] == 0 < share.pictures[1]  # without a weight on blue nothing speaks for a boat
     assert share.mean[1] > 0.9
-    assert attended(walk, Suspect(Region("colour"), 1, "boat", ""), parts(walk, suspect).donors) is None
+    assert attended(epoch_series, Suspect(Region("colour"), 1, "boat", ""), parts(epoch_series, suspect).donors) is None
 
 
 def test_too_few_pictures_or_missing_masks_leave_the_section_out_with_a_reason(tmp_path):
@@ -281,9 +283,9 @@ def test_too_few_pictures_or_missing_masks_leave_the_section_out_with_a_reason(t
     with pytest.raises(
         SectionMissing, match=r"There are 3 pictures of other classes than boat, and 8 or more are needed"
     ):
-        parts(walk_of(folder, painted(6)), Suspect(PATCH, 1, "boat", ""))
+        parts(series_of_run(folder, painted(6)), Suspect(PATCH, 1, "boat", ""))
     with pytest.raises(SectionMissing, match="where masks or boxes of the objects are known"):
-        parts(walk_of(folder, replace(painted(), masks=None)), Suspect(Region("background"), 1, "boat", ""))
+        parts(series_of_run(folder, replace(painted(), masks=None)), Suspect(Region("background"), 1, "boat", ""))
 
 
 # ---------------------------------------------------------------- suspects
@@ -452,7 +454,7 @@ def test_maps_of_the_viewer_share_one_signed_range_over_the_epochs_of_a_photo(mi
         strongest = max(entry["limit"] for entry in data["maps"] if entry["method"] == method)
         assert {limit for key, limit in data["limits"].items() if key.startswith(f"{method}|")} == {strongest}
     assert {entry["target"] for entry in data["maps"]} == {"true", "answered"}
-    assert len(data["maps"]) == len(mixed.looked) * 2 * 5 * 2
+    assert len(data["maps"]) == len(mixed.inspected) * 2 * 5 * 2
     assert set(data["photos"][0]["by"]) == {f"epoch {n}" for n in range(5)}
 
 

@@ -16,7 +16,7 @@ from vgg_viz.faithfulness.verdict import Check, Measure
 from vgg_viz.gallery.sections import SECTIONS
 from vgg_viz.records import Finding
 from vgg_viz.sections.report.faithfulness import exhibits, finding
-from vgg_viz.studies.faithfulness import ranked, tried
+from vgg_viz.studies.faithfulness import faithfulness_results, ranked
 
 
 def one(method: str, verdict: str, *, weak: int = 0, upper: float = 0.3) -> FaithfulnessResult:
@@ -126,16 +126,16 @@ def test_the_section_leads_with_what_passes_and_marks_what_fails(monkeypatch):
 
     from vgg_viz.models.build import build
     from vgg_viz.sections.report import attention
-    from vgg_viz.studies.inputs import gather
+    from vgg_viz.studies.inputs import load_inputs
     from vgg_viz.studies.preset import preset_for
     from vgg_viz.studies.subject import Subject
 
     checkpoint = trained(specimens=6)
     preset = preset_for("quick", 0.01)
-    material = gather(checkpoint, images=None, data=None, preset=preset, gigamacs=0.01, seed=0)
-    subject = Subject(checkpoint, build(checkpoint), material, preset, 0)
+    inputs = load_inputs(checkpoint, images=None, data=None, preset=preset, gigamacs=0.01, seed=0)
+    subject = Subject(checkpoint, build(checkpoint), inputs, preset, 0)
     told = ranked([one("saliency", "fails"), one("grad_cam", "passes"), one("guided_backprop", "weak")])
-    monkeypatch.setattr(attention, "tried", lambda subject, looked: tuple(told))
+    monkeypatch.setattr(attention, "faithfulness_results", lambda subject, inspected: tuple(told))
     with torch.no_grad():
         shown = list(SECTIONS["report/attention"].make(subject))
     assert isinstance(shown[1], Finding)
@@ -179,7 +179,7 @@ def test_a_large_network_is_tried_on_the_pictures_shown_with_their_own_maps_and_
 
     from vgg_viz.models.build import build
     from vgg_viz.studies import faithfulness as trials
-    from vgg_viz.studies.inputs import gather
+    from vgg_viz.studies.inputs import load_inputs
     from vgg_viz.studies.preset import preset_for
     from vgg_viz.studies.subject import Subject
 
@@ -187,8 +187,8 @@ def test_a_large_network_is_tried_on_the_pictures_shown_with_their_own_maps_and_
     checkpoint = trained(specimens=8)
     methods_shown = ("grad_cam", "guided_backprop", "integrated_gradients")
     preset = replace(preset_for(name, 0.01), methods=methods_shown, pictures=5, steps=16)
-    material = gather(checkpoint, images=None, data=None, preset=preset, gigamacs=0.01, seed=0)
-    subject = Subject(checkpoint, build(checkpoint), material, preset, 0)
+    inputs = load_inputs(checkpoint, images=None, data=None, preset=preset, gigamacs=0.01, seed=0)
+    subject = Subject(checkpoint, build(checkpoint), inputs, preset, 0)
     shelved = []
     attribute = type(subject.maps).attribute
 
@@ -197,7 +197,7 @@ def test_a_large_network_is_tried_on_the_pictures_shown_with_their_own_maps_and_
         return attribute(self, batch, method, *given, **options)
 
     monkeypatch.setattr(type(subject.maps), "attribute", counted)
-    found = {trial.method: trial for trial in tried(subject, subject.looked)}
+    found = {trial.method: trial for trial in faithfulness_results(subject, subject.inspected)}
     assert sorted(shelved) == [("guided_backprop", 5), ("integrated_gradients", 5)]
     assert {trial.pictures for trial in found.values()} == {4}
     assert found["grad_cam"].compared == found["guided_backprop"].compared == 4
@@ -226,4 +226,4 @@ def test_presets_put_large_networks_on_trial_but_for_the_quick_one():
 def test_a_preset_without_trials_tries_nothing():
     from types import SimpleNamespace
 
-    assert tried(SimpleNamespace(preset=SimpleNamespace(trust=False)), None) == ()
+    assert faithfulness_results(SimpleNamespace(preset=SimpleNamespace(trust=False)), None) == ()

@@ -34,7 +34,7 @@ from vgg_viz.studies.inputs import labelled_pictures
 from vgg_viz.studies.pair_inputs import shared_classes
 from vgg_viz.studies.picture_request import Question
 from vgg_viz.studies.preset import PRESETS
-from vgg_viz.studies.subject import Looked, Subject
+from vgg_viz.studies.subject import Inspected, Subject
 
 HOUSE = Path(vgg_viz.__file__).parent
 GIBBERISH = "Lorem (--ipsum, --dolor). conv1_1: sit amet of the folder "
@@ -151,10 +151,10 @@ def test_two_networks_share_classes_by_name_where_somebody_named_them(nameless):
     ],
 )
 def test_pictures_are_held_out_by_where_they_come_from_and_not_by_how_that_is_said(origin, held_out, monkeypatch):
-    monkeypatch.setattr("vgg_viz.studies.inputs.phrase", lambda _: GIBBERISH)
+    monkeypatch.setattr("vgg_viz.studies.inputs.describe_origin", lambda _: GIBBERISH)
     answers = SimpleNamespace(correct=torch.ones(20, dtype=torch.bool), labels=torch.zeros(20))
-    material = SimpleNamespace(measured_on=origin, labelled_from=GIBBERISH)
-    subject = SimpleNamespace(answers=answers, classes=("a", "b"), material=material)
+    inputs = SimpleNamespace(measured_on=origin, labelled_from=GIBBERISH)
+    subject = SimpleNamespace(answers=answers, classes=("a", "b"), inputs=inputs)
     text = verdict(subject, [])[0].text
     assert ("held-out" in text) is held_out
 
@@ -181,21 +181,21 @@ def test_the_chosen_layer_is_no_part_of_the_sentence_about_it(monkeypatch):
     subject = Subject(
         Checkpoint(model.architecture, tuple("abcd"), model.state_dict()), model, SimpleNamespace(), PRESETS["quick"], 0
     )
-    looked = Looked(Batch(images, None, ("a", "b")), activations(model, images))
+    inspected = Inspected(Batch(images, None, ("a", "b")), activations(model, images))
 
     def chosen() -> tuple[str, str]:
-        of_report = attention.compute(subject, looked, ("grad_cam",)).chosen_layer
+        of_report = attention.compute(subject, inspected, ("grad_cam",)).chosen_layer
         return of_report, compute.compute(model, images[:1], Question(("grad_cam",)), rows).layer
 
     before = chosen()
     for module in (attention, compute):
         monkeypatch.setattr(module, "choose_layer", reworded)
     assert chosen() == before
-    assert attention.compute(subject, looked, ("grad_cam",)).reason == GIBBERISH
+    assert attention.compute(subject, inspected, ("grad_cam",)).reason == GIBBERISH
 
 
 def test_what_a_map_is_about_does_not_depend_on_how_that_is_said(monkeypatch):
-    classes = SimpleNamespace(predicted=2, expected=1, told=True, pair=(2, 1))
+    classes = SimpleNamespace(predicted=2, expected=1, expected_given=True, pair=(2, 1))
     found = SimpleNamespace(
         computed=SimpleNamespace(predicted=2, classes=classes), question=SimpleNamespace(target=2, against=None)
     )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vgg_viz.commands.output import DONE, INTERRUPTED, PARTS_MISSING, REFUSED
-from vgg_viz.commands.parser import COMMANDS, parsed
+from vgg_viz.commands.parser import COMMANDS, parse
 from vgg_viz.errors import InputRefused, VggVizError
 
 __all__ = ["DONE", "INTERRUPTED", "PARTS_MISSING", "REFUSED", "main"]
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(
             errors="backslashreplace"
         )  # a file's name need be no text, nor the terminal know every letter
-    options = parsed(given)
+    options = parse(given)
     options.line, options.began = given, began
     command = COMMANDS[options.command]
     try:

@@ -15,7 +15,7 @@ from vgg_viz.figures.feature_maps import feature_wall
 from vgg_viz.figures.image_grid import pixels
 from vgg_viz.maths.heatmaps import MANY_INSIDE, attribution_scale, shared_scale
 from vgg_viz.records import Activations, Attribution, Batch, Checkpoint
-from vgg_viz.studies.inputs import in_channels, specimen_batch
+from vgg_viz.studies.inputs import match_channels, specimen_batch
 
 if TYPE_CHECKING:
     from vgg_viz.figures import Figure
@@ -30,7 +30,7 @@ def specimens(checkpoint: Checkpoint) -> Batch:
     """
     if not checkpoint.specimens:
         raise InputRefused("this checkpoint carries no specimens; read pictures of your own with read_images(folder).")
-    return in_channels(specimen_batch(checkpoint.specimens, checkpoint.architecture.image_side), checkpoint)
+    return match_channels(specimen_batch(checkpoint.specimens, checkpoint.architecture.image_side), checkpoint)
 
 
 def plot_activations(activations: Activations, layer: str, *, picture: int = 0) -> Figure:

@@ -25,9 +25,9 @@ from vgg_viz.models.names import layers
 from vgg_viz.records import Batch, Checkpoint
 from vgg_viz.studies.explorer_live import explore_pair, network, pictures
 from vgg_viz.studies.explorer_stored import stored_network
-from vgg_viz.studies.inputs import gather, specimen_batch
+from vgg_viz.studies.inputs import load_inputs, specimen_batch
 from vgg_viz.studies.preset import preset_for
-from vgg_viz.studies.subject import Subject, picked
+from vgg_viz.studies.subject import Subject, select_images
 
 pytestmark = pytest.mark.browser
 PIXELS = """([which, places]) => {
@@ -53,8 +53,8 @@ def shaken(checkpoint: Checkpoint, amount: float = 0.02) -> Checkpoint:
 def subject(checkpoint: Checkpoint) -> Subject:
     """What the report would look at."""
     preset = preset_for("quick", 0.01)
-    material = gather(checkpoint, images=None, data=None, preset=preset, gigamacs=0.01, seed=0)
-    return Subject(checkpoint, build(checkpoint), material, preset, 0)
+    inputs = load_inputs(checkpoint, images=None, data=None, preset=preset, gigamacs=0.01, seed=0)
+    return Subject(checkpoint, build(checkpoint), inputs, preset, 0)
 
 
 def said(model: torch.nn.Module, image: torch.Tensor) -> dict[str, np.ndarray]:
@@ -88,7 +88,7 @@ class Pair:
 @pytest.fixture(scope="session")
 def one(tmp_path_factory: pytest.TempPathFactory) -> Net:
     checkpoint = load(None)
-    batch = picked(specimen_batch(checkpoint.specimens, checkpoint.architecture.image_side), list(range(6)))
+    batch = select_images(specimen_batch(checkpoint.specimens, checkpoint.architecture.image_side), list(range(6)))
     return Net(
         tmp_path_factory.mktemp("beside") / "one.html",
         build(checkpoint),
@@ -166,7 +166,7 @@ def test_a_pair_with_a_network_that_does_not_run_live_is_refused_by_name(large_f
     )
     with torch.device("meta"):
         model = build("vgg11", image_side=64, num_classes=10)
-    both = [Subject(large, model, subject(small).material, preset_for("quick", 1), 0), subject(small)]
+    both = [Subject(large, model, subject(small).inputs, preset_for("quick", 1), 0), subject(small)]
     with pytest.raises(InputRefused, match=r"large\.pt: With 611 M multiply-adds"):
         explore_pair(*(both if large_first else both[::-1]))
 

@@ -18,7 +18,7 @@ from vgg_viz.gallery.explorer import Explorer, render_explorer
 from vgg_viz.maths.images import encode_png
 from vgg_viz.studies.explorer_live import pictures
 from vgg_viz.studies.explorer_stored import stored_network
-from vgg_viz.studies.subject import picked
+from vgg_viz.studies.subject import select_images
 
 pytestmark = pytest.mark.browser
 PIXELS = """() => {
@@ -356,7 +356,7 @@ def test_a_full_address_is_said_and_undo_makes_room(opened, sample):
 
 
 def test_a_page_that_only_carries_numbers_has_no_brush(opened, sample, tmp_path):
-    file, few = tmp_path / "stored.html", picked(sample.batch, [0, 1])
+    file, few = tmp_path / "stored.html", select_images(sample.batch, [0, 1])
     stored, answers = stored_network(sample.model, few, sample.classes)
     shown = tuple({**picture, **said} for picture, said in zip(pictures(few, exact=False), answers, strict=True))
     file.write_text(

@@ -24,7 +24,7 @@ from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.models.names import layers
 from vgg_viz.studies.inputs import specimen_batch
-from vgg_viz.studies.subject import picked
+from vgg_viz.studies.subject import select_images
 
 pytestmark = pytest.mark.browser
 SVG = "{http://www.w3.org/2000/svg}"
@@ -37,7 +37,8 @@ TRIED = ("cam", "brush", "sandbox")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     checkpoint = load(None)
     batch = replace(
-        picked(specimen_batch(checkpoint.specimens, checkpoint.architecture.image_side), list(range(3))), masks=None
+        select_images(specimen_batch(checkpoint.specimens, checkpoint.architecture.image_side), list(range(3))),
+        masks=None,
     )
     net = Net(tmp_path_factory.mktemp("export") / "one.html", build(checkpoint), checkpoint.classes, batch)
     return Pair(net.file.with_name("pair.html"), net, build(shaken(checkpoint)), checkpoint.classes)
@@ -46,7 +47,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 @pytest.fixture(scope="session")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Net:
     checkpoint = load(None)
-    batch = picked(specimen_batch(checkpoint.specimens, checkpoint.architecture.image_side), list(range(3)))
+    batch = select_images(specimen_batch(checkpoint.specimens, checkpoint.architecture.image_side), list(range(3)))
     batch = replace(batch, masks=None, names=HOSTILE[:3])
     return Net(tmp_path_factory.mktemp("hostile") / "hostile.html", build(checkpoint), HOSTILE, batch)
 

@@ -23,7 +23,7 @@ from vgg_viz.models.names import layers
 from vgg_viz.records import Batch
 from vgg_viz.studies.explorer_live import pictures
 from vgg_viz.studies.explorer_stored import stored_network
-from vgg_viz.studies.subject import picked
+from vgg_viz.studies.subject import select_images
 
 pytestmark = pytest.mark.browser
 # What the view hands out: gradients of one number of one step, and the map of the moment with its weights.
@@ -265,7 +265,7 @@ def test_a_bad_address_is_clamped(opened, sample):
 
 
 def test_a_page_that_only_carries_numbers_says_what_is_missing(opened, sample, tmp_path):
-    file, few = tmp_path / "stored.html", picked(sample.batch, [0, 1])
+    file, few = tmp_path / "stored.html", select_images(sample.batch, [0, 1])
     stored, answers = stored_network(sample.model, few, sample.classes)
     shown = tuple({**picture, **said} for picture, said in zip(pictures(few, exact=False), answers, strict=True))
     file.write_text(

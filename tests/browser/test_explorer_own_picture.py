@@ -25,7 +25,7 @@ from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.records import Batch
 from vgg_viz.studies.inputs import specimen_batch
-from vgg_viz.studies.subject import picked
+from vgg_viz.studies.subject import select_images
 
 pytestmark = pytest.mark.browser
 PHONE = {"width": 390, "height": 844, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
@@ -51,7 +51,7 @@ NO_PICTURE = "no picture that the browser can read"
 @pytest.fixture(scope="session")
 def net(tmp_path_factory: pytest.TempPathFactory) -> Net:
     checkpoint = load(None)
-    batch = picked(specimen_batch(checkpoint.specimens, checkpoint.architecture.image_side), list(range(4)))
+    batch = select_images(specimen_batch(checkpoint.specimens, checkpoint.architecture.image_side), list(range(4)))
     return Net(
         tmp_path_factory.mktemp("own") / "own.html", build(checkpoint), checkpoint.classes, replace(batch, masks=None)
     )

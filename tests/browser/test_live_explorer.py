@@ -26,7 +26,7 @@ from vgg_viz.models.names import layers
 from vgg_viz.records import Batch
 from vgg_viz.studies.explorer_live import network, pictures
 from vgg_viz.studies.inputs import specimen_batch
-from vgg_viz.studies.subject import picked
+from vgg_viz.studies.subject import select_images
 
 pytestmark = pytest.mark.browser
 EXPLAINER = Path(__file__).parents[3] / "shared" / "data" / "cnn-explainer"
@@ -91,7 +91,7 @@ def result(page: Any) -> float:
 
 def sample_net(folder: Path) -> Net:
     checkpoint = load(None)
-    batch = picked(specimen_batch(checkpoint.specimens, checkpoint.architecture.image_side), list(range(20)))
+    batch = select_images(specimen_batch(checkpoint.specimens, checkpoint.architecture.image_side), list(range(20)))
     return Net(folder / "sample.html", build(checkpoint), checkpoint.classes, replace(batch, masks=None))
 
 

@@ -21,7 +21,7 @@ from vgg_viz.models.checkpoint import load
 from vgg_viz.models.names import layers
 from vgg_viz.records import Batch
 from vgg_viz.studies.inputs import specimen_batch
-from vgg_viz.studies.subject import picked
+from vgg_viz.studies.subject import select_images
 
 pytestmark = pytest.mark.browser
 A4 = (595, 842)
@@ -32,7 +32,8 @@ INNER = 688  # what A4 leaves beside its margins [px]
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     checkpoint = load(None)
     batch = replace(
-        picked(specimen_batch(checkpoint.specimens, checkpoint.architecture.image_side), list(range(4))), masks=None
+        select_images(specimen_batch(checkpoint.specimens, checkpoint.architecture.image_side), list(range(4))),
+        masks=None,
     )
     net = Net(tmp_path_factory.mktemp("print") / "one.html", build(checkpoint), checkpoint.classes, batch)
     return Pair(net.file.with_name("pair.html"), net, build(shaken(checkpoint)), checkpoint.classes)
@@ -87,7 +88,7 @@ def test_the_explorer_is_a_handout_of_a_few_full_sheets(opened, pair, theme):
     truth = pair.first.classes[int(pair.first.batch.labels[2])]
     assert squeezed("for picture 3") in words
     assert squeezed(f"({truth})") in words
-    assert squeezed(f"Looked at: {said}. It sees 10 × 10 px of the picture") in words
+    assert squeezed(f"Inspected at: {said}. It sees 10 × 10 px of the picture") in words
     for kept in (
         sum_,
         "Range of all of conv2_1 on this picture",

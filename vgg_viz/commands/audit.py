@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 
 from vgg_viz.commands.checkpoint_options import request_keywords
-from vgg_viz.commands.output import DONE, landed, print_json
+from vgg_viz.commands.output import DONE, print_json, print_result
 from vgg_viz.commands.parser import CHECKPOINT_OR_BUNDLED, Parser, command, positive
 
 
-def words(parser: Parser) -> None:
+def add_arguments(parser: Parser) -> None:
     """The words that `audit` understands."""
     parser.add_argument("checkpoint", nargs="?", help=CHECKPOINT_OR_BUNDLED)
     parser.add_argument(
@@ -34,7 +34,7 @@ def words(parser: Parser) -> None:
 @command(
     "audit",
     order=25,
-    words=words,
+    add_arguments=add_arguments,
     checkpoint=True,
     about="find what a checkpoint looks at instead of the object, and test it",
     example="python -m vgg_viz audit best.pt --data pictures/ --json",
@@ -62,5 +62,5 @@ def run(options: argparse.Namespace) -> int:
             }
         )
         return DONE
-    landed(options, audited.result)
+    print_result(options, audited.result)
     return DONE

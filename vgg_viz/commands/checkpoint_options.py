@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vgg_viz.records import Checkpoint
 
 
-def opened(options: argparse.Namespace, *, dense: bool = False) -> tuple[Checkpoint, nn.Module]:
+def open_model(options: argparse.Namespace, *, dense: bool = False) -> tuple[Checkpoint, nn.Module]:
     """The checkpoint of `options.checkpoint`, and the network built from it on the device that was asked for."""
     from vgg_viz.models.build import build
     from vgg_viz.models.checkpoint import load
@@ -41,7 +41,7 @@ def overrides(options: argparse.Namespace) -> dict[str, Any]:
 
 def request_keywords(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     """The keywords that every `Request` takes, from the options that the commands share."""
-    from vgg_viz.commands.output import as_typed
+    from vgg_viz.commands.output import command_line
     from vgg_viz.studies.request import resolve_device
 
     given = {
@@ -52,7 +52,7 @@ def request_keywords(options: argparse.Namespace, progress: Progress) -> dict[st
         **given,
         "device": device,
         "overrides": overrides(options),
-        "command": as_typed(options),
+        "command": command_line(options),
         "progress": progress,
     }
 

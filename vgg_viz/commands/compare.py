@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 
 from vgg_viz.commands.checkpoint_options import request_keywords
-from vgg_viz.commands.output import landed
+from vgg_viz.commands.output import print_result
 from vgg_viz.commands.parser import Parser, command
 
 
-def words(parser: Parser) -> None:
+def add_arguments(parser: Parser) -> None:
     """The words that `compare` understands."""
     parser.add_argument(
         "first",
@@ -44,7 +44,7 @@ def words(parser: Parser) -> None:
 @command(
     "compare",
     order=20,
-    words=words,
+    add_arguments=add_arguments,
     checkpoint=True,
     about="set two checkpoints, or the epochs of a run, before the same pictures, on one page",
     example="python -m vgg_viz compare before.pt after.pt --data pictures/\n"
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     with Steps(quiet=options.quiet) as steps:
         request = PairRequest(first=options.first, second=options.second, **request_keywords(options, steps))
         result = build_comparison(request)
-    return landed(options, result)
+    return print_result(options, result)
 
 
 def _timeline(options: argparse.Namespace) -> int:
@@ -84,7 +84,7 @@ def _timeline(options: argparse.Namespace) -> int:
         "findings": [{"level": finding.level, "text": finding.text} for finding in timeline.findings],
         "series": timeline.series,
     }
-    return landed(options, timeline.result, facts)
+    return print_result(options, timeline.result, facts)
 
 
 def _require_no_run_options(options: argparse.Namespace) -> None:

@@ -6,14 +6,14 @@ import argparse
 import sys
 
 from vgg_viz.commands.output import DONE, PARTS_MISSING, print_json
-from vgg_viz.commands.parser import Parser, add, command, shared_options
-from vgg_viz.commands.shortcut_options import planted_shortcut, shortcut_words
+from vgg_viz.commands.parser import Parser, add_command, command, shared_options
+from vgg_viz.commands.shortcut_options import add_shortcut_arguments, planted_shortcut
 
 
-def words(parser: Parser) -> None:
+def add_arguments(parser: Parser) -> None:
     """The words that `data` understands."""
     kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True, parser_class=Parser)
-    shapes = add(
+    shapes = add_command(
         kinds,
         "shapes",
         "paint ten shape classes with exact object masks, as an ImageFolder",
@@ -25,8 +25,8 @@ def words(parser: Parser) -> None:
     shapes.add_argument("--val", type=int, default=500, metavar="N", help="validation pictures (default 500)")
     shapes.add_argument("--test", type=int, default=500, metavar="N", help="test pictures (default 500)")
     shapes.add_argument("--side", type=int, default=64, metavar="PX", help="of a picture (default 64)")
-    shortcut_words(shapes)
-    check = add(
+    add_shortcut_arguments(shapes)
+    check = add_command(
         kinds,
         "check",
         "read every picture of a folder and name those that cannot be used",
@@ -39,7 +39,7 @@ def words(parser: Parser) -> None:
 @command(
     "data",
     order=70,
-    words=words,
+    add_arguments=add_arguments,
     checkpoint=False,
     shared=False,
     about="paint the dataset shapes, or check a folder of pictures",

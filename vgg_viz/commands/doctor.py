@@ -9,7 +9,7 @@ from vgg_viz.commands.output import DONE, PARTS_MISSING, print_json
 from vgg_viz.commands.parser import Parser, command
 
 
-def words(parser: Parser) -> None:
+def add_arguments(parser: Parser) -> None:
     """The words that `doctor` understands."""
     parser.add_argument(
         "--fix", action="store_true", help="put opencv-python-headless in place of opencv-python where libGL is missing"
@@ -19,7 +19,7 @@ def words(parser: Parser) -> None:
 @command(
     "doctor",
     order=100,
-    words=words,
+    add_arguments=add_arguments,
     checkpoint=False,
     about="check this installation and name every fix",
     example="python -m vgg_viz doctor",

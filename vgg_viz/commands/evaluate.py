@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-from vgg_viz.commands.checkpoint_options import opened
+from vgg_viz.commands.checkpoint_options import open_model
 from vgg_viz.commands.output import DONE, print_json
 from vgg_viz.commands.parser import CHECKPOINT_OR_BUNDLED, Parser, command, positive
 
 
-def words(parser: Parser) -> None:
+def add_arguments(parser: Parser) -> None:
     """The words that `evaluate` understands."""
     parser.add_argument("checkpoint", nargs="?", help=CHECKPOINT_OR_BUNDLED)
     parser.add_argument("--data", metavar="DIR", help="an ImageFolder, or shapes; default: what the checkpoint carries")
@@ -21,7 +21,7 @@ def words(parser: Parser) -> None:
 @command(
     "evaluate",
     order=40,
-    words=words,
+    add_arguments=add_arguments,
     checkpoint=True,
     about="measure a checkpoint on labelled pictures",
     example="python -m vgg_viz evaluate best.pt --data pictures/ --json",
@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
     from vgg_viz.studies.evaluation import evaluate
 
-    checkpoint, model = opened(options, dense=options.dense)
+    checkpoint, model = open_model(options, dense=options.dense)
     evaluation = evaluate(checkpoint, model, options.data, limit=options.limit, seed=options.seed)
     for reason in evaluation.skipped:
         print(f"vgg_viz evaluate: left out: {reason}", file=sys.stderr)

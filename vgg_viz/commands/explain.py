@@ -6,11 +6,11 @@ import argparse
 import sys
 
 from vgg_viz.commands.checkpoint_options import request_keywords
-from vgg_viz.commands.output import DONE, PARTS_MISSING, landed, print_json
+from vgg_viz.commands.output import DONE, PARTS_MISSING, print_json, print_result
 from vgg_viz.commands.parser import CHECKPOINT, Parser, command
 
 
-def words(parser: Parser) -> None:
+def add_arguments(parser: Parser) -> None:
     """The words that `explain` understands."""
     parser.add_argument("checkpoint", help=CHECKPOINT)
     parser.add_argument("image", metavar="IMAGE", help="a picture file")
@@ -52,7 +52,7 @@ def words(parser: Parser) -> None:
 @command(
     "explain",
     order=15,
-    words=words,
+    add_arguments=add_arguments,
     checkpoint=True,
     about="explain one picture: answer, maps, layers, and what would change it",
     example='python -m vgg_viz explain best.pt panda.jpeg --target "red panda"',
@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
         )
         explained = build_explanation(request)
     if explained.result is not None and not options.json:
-        return landed(options, explained.result)
+        return print_result(options, explained.result)
     for warning in explained.warnings:
         print(f"vgg_viz explain: {warning}", file=sys.stderr)
     missing = explained.result.missing if explained.result is not None else ()

@@ -10,7 +10,7 @@ from vgg_viz.commands.output import DONE, print_json
 from vgg_viz.commands.parser import CHECKPOINT, Parser, command
 
 
-def words(parser: Parser) -> None:
+def add_arguments(parser: Parser) -> None:
     """The words that `export` understands."""
     parser.add_argument("checkpoint", help=CHECKPOINT)
     parser.add_argument("file", metavar="FILE", help="where to: a name that ends in .safetensors or .onnx")
@@ -20,7 +20,7 @@ def words(parser: Parser) -> None:
 @command(
     "export",
     order=80,
-    words=words,
+    add_arguments=add_arguments,
     checkpoint=True,
     about="write a checkpoint for other programs: safetensors or ONNX",
     example="python -m vgg_viz export best.pt best.safetensors",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-from vgg_viz.commands.checkpoint_options import opened
+from vgg_viz.commands.checkpoint_options import open_model
 from vgg_viz.commands.output import DONE, print_json
 from vgg_viz.commands.parser import CHECKPOINT_OR_BUNDLED, Parser, command
 
 
-def words(parser: Parser) -> None:
+def add_arguments(parser: Parser) -> None:
     """The words that `inspect` understands."""
     parser.add_argument("checkpoint", nargs="?", help=CHECKPOINT_OR_BUNDLED)
     parser.add_argument(
@@ -21,7 +21,7 @@ def words(parser: Parser) -> None:
 @command(
     "inspect",
     order=60,
-    words=words,
+    add_arguments=add_arguments,
     checkpoint=True,
     about="say what a checkpoint holds, layer by layer, and how it is known",
     example="python -m vgg_viz inspect best.pt --images photos/ --json",
@@ -30,19 +30,19 @@ def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
     from vgg_viz.studies.inspection import as_text, facts
 
-    checkpoint, model = opened(options)
+    checkpoint, model = open_model(options)
     found = facts(checkpoint, model)
     if options.images is not None:
         from vgg_viz.data.folder import read_images
-        from vgg_viz.studies.inputs import in_channels
-        from vgg_viz.studies.preprocessing_check import MOST_PICTURES, detect
+        from vgg_viz.studies.inputs import match_channels
+        from vgg_viz.studies.preprocessing_check import MOST_PICTURES, infer_preprocessing
 
-        batch = in_channels(
+        batch = match_channels(
             read_images(options.images, image_side=checkpoint.architecture.image_side, limit=MOST_PICTURES), checkpoint
         )
         for _, reason in batch.skipped:
             print(f"vgg_viz inspect: left out: {reason}", file=sys.stderr)
-        found["preprocessing"] = detect(model, batch.images, seed=options.seed).plain()
+        found["preprocessing"] = infer_preprocessing(model, batch.images, seed=options.seed).plain()
     if options.json:
         print_json(found)
     else:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DONE, PARTS_MISSING, REFUSED, INTERRUPTED = 0, 1, 2, 130
 
 
-def landed(options: argparse.Namespace, result: GalleryResult, facts: Mapping[str, Any] | None = None) -> int:
+def print_result(options: argparse.Namespace, result: GalleryResult, facts: Mapping[str, Any] | None = None) -> int:
     """Say where a gallery landed and what it lacks, with --json also `facts`; the exit status of the command.
 
     Parts that a budget left out are parts that are missing, too: the status is 1, though one sentence told of all of them.
@@ -50,7 +50,7 @@ def landed(options: argparse.Namespace, result: GalleryResult, facts: Mapping[st
     return PARTS_MISSING if result.missing else DONE
 
 
-def as_typed(options: argparse.Namespace) -> str:
+def command_line(options: argparse.Namespace) -> str:
     """The command for the page: as it was typed, but with names instead of paths, which would show whose machine it was."""
     words = [Path(word).name or word if os.sep in word else word for word in options.line]
     return shlex.join(["python", "-m", "vgg_viz", *words])

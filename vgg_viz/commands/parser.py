@@ -1,6 +1,6 @@
 """The command line: its parser, the options that commands share, and how a command registers itself.
 
-    @command("predict", order=50, words=words, about="say what a checkpoint sees in pictures", example="...")
+    @command("predict", order=50, add_arguments=add_arguments, about="say what a checkpoint sees in pictures", example="...")
     def run(options): ...
         return DONE
 
@@ -63,7 +63,7 @@ class Command:
     order       where it stands in the help
     about       one line, without a capital and a full stop
     example     one line that works
-    words       declares its arguments
+    add_arguments  declares its arguments
     run         does it, and returns the exit status
     checkpoint  takes the options that overrule what a checkpoint says
     shared      takes the options of every command; False where its kinds take them
@@ -73,7 +73,7 @@ class Command:
     order: int
     about: str
     example: str
-    words: Callable[[Parser], None]
+    add_arguments: Callable[[Parser], None]
     run: Run
     checkpoint: bool
     shared: bool
@@ -88,22 +88,24 @@ def command(
     order: int,
     about: str,
     example: str,
-    words: Callable[[Parser], None],
+    add_arguments: Callable[[Parser], None],
     checkpoint: bool = True,
     shared: bool = True,
 ) -> Callable[[Run], Run]:
     """Register the decorated function as a command; raises VggVizError when the name is taken."""
 
     def register(run: Run) -> Run:
-        COMMANDS.add(name, Command(name, order, about, example, words, run, checkpoint, shared), by=run.__module__)
+        COMMANDS.add(
+            name, Command(name, order, about, example, add_arguments, run, checkpoint, shared), by=run.__module__
+        )
         return run
 
     return register
 
 
-def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The arguments understood; ends the program with status 2 and one sentence where they are not."""
-    reader: argparse.ArgumentParser = parser()
+    reader: argparse.ArgumentParser = build_parser()
     options, strange = reader.parse_known_args(arguments)
     if strange:
         # The command itself refuses, not the root: an option of another command is no option of this one.
@@ -116,7 +118,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def parser() -> Parser:
+def build_parser() -> Parser:
     """The whole command line."""
     root = Parser(
         prog="vgg_viz",
@@ -132,7 +134,7 @@ def parser() -> Parser:
     shared, checkpoint = shared_options(), _checkpoint()
     for _, one in sorted(COMMANDS.items(), key=lambda item: item[1].order):
         parents = [shared] * one.shared + [checkpoint] * one.checkpoint
-        one.words(add(commands, one.name, one.about, parents, one.example))
+        one.add_arguments(add_command(commands, one.name, one.about, parents, one.example))
     return root
 
 
@@ -145,7 +147,7 @@ CHECKPOINT_OR_BUNDLED = f"{CHECKPOINT}; default: the bundled Tiny VGG"
 Commands = argparse._SubParsersAction
 
 
-def add(commands: Commands[Parser], name: str, about: str, parents: Sequence[Parser], example: str) -> Parser:
+def add_command(commands: Commands[Parser], name: str, about: str, parents: Sequence[Parser], example: str) -> Parser:
     """A command, or a kind of one, with its line in the help and its example."""
     return commands.add_parser(
         name,

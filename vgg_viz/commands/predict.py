@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from vgg_viz.commands.checkpoint_options import opened
+from vgg_viz.commands.checkpoint_options import open_model
 from vgg_viz.commands.output import DONE, PARTS_MISSING, print_json
 from vgg_viz.commands.parser import CHECKPOINT, Parser, command
 from vgg_viz.number_text import percent
 
 
-def words(parser: Parser) -> None:
+def add_arguments(parser: Parser) -> None:
     """The words that `predict` understands."""
     parser.add_argument("checkpoint", help=CHECKPOINT)
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture files or folders")
@@ -20,7 +20,7 @@ def words(parser: Parser) -> None:
 @command(
     "predict",
     order=50,
-    words=words,
+    add_arguments=add_arguments,
     checkpoint=True,
     about="say what a checkpoint sees in pictures",
     example="python -m vgg_viz predict best.pt cat.jpg dog.png",
@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     from vgg_viz.gallery.html_text import escape_hidden
     from vgg_viz.studies.evaluation import predict
 
-    checkpoint, model = opened(options)
+    checkpoint, model = open_model(options)
     predictions = predict(checkpoint, model, options.images)
     for reason in predictions.skipped:
         print(f"vgg_viz predict: left out: {reason}", file=sys.stderr)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 
 from vgg_viz.commands.checkpoint_options import request_keywords
-from vgg_viz.commands.output import landed
+from vgg_viz.commands.output import print_result
 from vgg_viz.commands.parser import CHECKPOINT_OR_BUNDLED, Parser, command, seconds
 
 
-def words(parser: Parser) -> None:
+def add_arguments(parser: Parser) -> None:
     """The words that `report` understands."""
     parser.add_argument("checkpoint", nargs="?", help=CHECKPOINT_OR_BUNDLED)
     parser.add_argument("--images", metavar="DIR", help="pictures to look into: a folder, or one picture")
@@ -34,7 +34,7 @@ def words(parser: Parser) -> None:
 @command(
     "report",
     order=10,
-    words=words,
+    add_arguments=add_arguments,
     checkpoint=True,
     about="turn a checkpoint into a gallery: one HTML page with its figures and numbers",
     example="python -m vgg_viz report best.pt --data pictures/ --out gallery",
@@ -55,4 +55,4 @@ def run(options: argparse.Namespace) -> int:
             **request_keywords(options, steps),
         )
         result = build_report(request)
-    return landed(options, result)
+    return print_result(options, result)

@@ -11,7 +11,7 @@ from vgg_viz.commands.output import DONE
 from vgg_viz.commands.parser import Parser, command, port
 
 
-def words(parser: Parser) -> None:
+def add_arguments(parser: Parser) -> None:
     """The words that `serve` understands."""
     parser.add_argument("folder", nargs="?", metavar="GALLERY_DIR", help="galleries to browse (default gallery)")
     parser.add_argument(
@@ -30,7 +30,7 @@ def words(parser: Parser) -> None:
 @command(
     "serve",
     order=90,
-    words=words,
+    add_arguments=add_arguments,
     checkpoint=True,
     about="browse galleries, and ask a network about a picture, in a browser on this machine",
     example="python -m vgg_viz serve gallery --checkpoint vgg16.pth",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from vgg_viz.data.shortcuts import Shortcut
 
 
-def shortcut_words(parser: Parser) -> None:
+def add_shortcut_arguments(parser: Parser) -> None:
     """The words that plant a shortcut."""
     group = parser.add_argument_group("a shortcut planted in painted pictures (--data shapes)")
     group.add_argument("--shortcut", metavar="KIND", help="corner, border, texture or cast")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from vgg_viz.commands.output import DONE, print_json
 from vgg_viz.commands.parser import Parser, command
-from vgg_viz.commands.shortcut_options import planted_shortcut, shortcut_words
+from vgg_viz.commands.shortcut_options import add_shortcut_arguments, planted_shortcut
 
 
-def words(parser: Parser) -> None:
+def add_arguments(parser: Parser) -> None:
     """The words that `train` understands."""
     parser.add_argument(
         "--data", required=True, metavar="DIR", help="shapes, or an ImageFolder with train/ and val/ or test/"
@@ -33,7 +33,7 @@ def words(parser: Parser) -> None:
         help="weights of which epochs stay for `compare RUN_DIR` (default: all where they are small)",
     )
     parser.add_argument("--resume", action="store_true", help="go on with the run in RUN_DIR")
-    shortcut_words(parser)
+    add_shortcut_arguments(parser)
 
 
 def keeping(text: str) -> int:
@@ -48,7 +48,7 @@ def keeping(text: str) -> int:
 @command(
     "train",
     order=30,
-    words=words,
+    add_arguments=add_arguments,
     checkpoint=False,
     about="train a VGG and leave best.pt, last.pt and history.jsonl",
     example="python -m vgg_viz train --data shapes --arch tiny_vgg --out runs/shapes",

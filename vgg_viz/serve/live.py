@@ -26,7 +26,7 @@ from vgg_viz.serve.network import ServedNetwork
 from vgg_viz.serve.store import Store
 from vgg_viz.studies.explorer_live import pictures
 from vgg_viz.studies.inputs import specimen_batch
-from vgg_viz.studies.subject import picked
+from vgg_viz.studies.subject import select_images
 
 STYLES = ("page.css", "serve.css")
 SCRIPTS = (*VIEWER_SCRIPTS, "serve.js")
@@ -156,7 +156,7 @@ def live_page(network: ServedNetwork, galleries: bool) -> str:
     checkpoint = network.checkpoint
     specimens = checkpoint.specimens
     batch = specimen_batch(specimens, network.side) if specimens else None
-    few = pictures(picked(batch, list(range(min(len(batch), MOST_SPECIMENS))))) if batch is not None else ()
+    few = pictures(select_images(batch, list(range(min(len(batch), MOST_SPECIMENS))))) if batch is not None else ()
     about = {"classes": checkpoint.classes, "most": MOST_BYTES, "specimens": few, "side": network.side}
     return document(
         "serve.html",

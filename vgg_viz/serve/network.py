@@ -20,7 +20,7 @@ from vgg_viz.models.build import build
 from vgg_viz.models.geometry import fields_of, geometry
 from vgg_viz.records import Attribution, Batch, Checkpoint
 from vgg_viz.serve.store import StoredPicture
-from vgg_viz.studies.inputs import in_channels
+from vgg_viz.studies.inputs import match_channels
 
 MOST_CLASSES = 5  # of one request
 FINEST = (512, 512)  # sides up to which maps travel whole [values]: the way is short here
@@ -70,7 +70,7 @@ class ServedNetwork:
             ImageRefused: No picture, damaged, or more than 50 million pixels.
         """
         image = resize(decode(data, name="the picture"), self.side, "cover")
-        return in_channels(Batch(image[None], None, ("",)), self.checkpoint).images
+        return match_channels(Batch(image[None], None, ("",)), self.checkpoint).images
 
     def seen(self, image: Tensor) -> StoredPicture:
         """The picture (1, C, H, W) with what the network says about it; from one thread only."""

@@ -52,7 +52,7 @@ def suspects(request: RunRequest, classes: Sequence[str], side: int) -> tuple[Su
     return (*found, *(_of_file(Path(file), classes, side) if file is not None else ()))
 
 
-def planted(data: Mapping[str, Any], classes: Sequence[str], side: int) -> tuple[Suspect, ...]:
+def planted_suspects(data: Mapping[str, Any], classes: Sequence[str], side: int) -> tuple[Suspect, ...]:
     """The shortcut that a run's own painted pictures carry, by the provenance in its checkpoint; () where none was planted."""
     shortcut = from_provenance(data)
     found = (

@@ -13,7 +13,7 @@ from torch import Tensor
 from vgg_viz.maths.change import border_mask, centre_mask, drift, map_entropy
 from vgg_viz.maths.heatmaps import place
 from vgg_viz.maths.metrics import bootstrap_interval, mass_inside, rank_correlation
-from vgg_viz.studies.epochs import Walk
+from vgg_viz.studies.epochs import EpochSeries
 
 BORDER = 1 / 8  # of the side: how wide the border is where there are no masks
 
@@ -33,7 +33,7 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class EpochMeasures:
     """All series of one run.
 
     layers     {layer: {"mass" or "centre" and "border", "entropy", "drift", "with_last": Series}}
@@ -44,33 +44,36 @@ class Measured:
     area: Mapping[str, float]
 
 
-def measured(walk: Walk) -> Measured:
+def measure_epochs(epoch_series: EpochSeries) -> EpochMeasures:
     """Every layer's series over the sampled pictures, from the maps that the walk has kept."""
-    masks = walk.sample.masks
+    masks = epoch_series.sample.masks
     regions: dict[str, Tensor] = (
         {"mass": masks}
         if masks is not None
         else {
-            "centre": centre_mask(walk.side).expand(len(walk.sample), -1, -1),
-            "border": border_mask(walk.side, max(1, round(BORDER * walk.side))).expand(len(walk.sample), -1, -1),
+            "centre": centre_mask(epoch_series.side).expand(len(epoch_series.sample), -1, -1),
+            "border": border_mask(epoch_series.side, max(1, round(BORDER * epoch_series.side))).expand(
+                len(epoch_series.sample), -1, -1
+            ),
         }
     )
-    fields = {row.name: row.field for row in walk.rows}
+    fields = {row.name: row.field for row in epoch_series.rows}
     found = {}
-    for layer in walk.layers:
+    for layer in epoch_series.layers:
         field = fields[layer]
-        maps = [walk.looks[epoch].maps[layer] for epoch in walk.epochs]
+        maps = [epoch_series.sample_maps[epoch].maps[layer] for epoch in epoch_series.epochs]
         if field is None or maps[0].shape[-1] < 2:
             continue
         told = {
-            name: [mass_inside(place(part, field, walk.side), mask) for part in maps] for name, mask in regions.items()
+            name: [mass_inside(place(part, field, epoch_series.side), mask) for part in maps]
+            for name, mask in regions.items()
         }
         told["entropy"] = [map_entropy(part) for part in maps]
         unknown = torch.full((len(maps[0]),), math.nan, dtype=torch.float64)
         told["drift"] = [unknown, *(drift(before, after) for before, after in pairwise(maps))]
         told["with_last"] = [with_last(part, maps[-1]) for part in maps]
-        found[layer] = {name: series_of_values(values, walk.seed) for name, values in told.items()}
-    return Measured(
+        found[layer] = {name: series_of_values(values, epoch_series.seed) for name, values in told.items()}
+    return EpochMeasures(
         found, {name: float(mask[mask.flatten(1).any(1)].double().mean()) for name, mask in regions.items()}
     )
 

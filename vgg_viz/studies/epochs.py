@@ -22,10 +22,10 @@ from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.models.geometry import LayerGeometry, geometry
 from vgg_viz.records import Batch, Checkpoint, Epoch, PictureOrigin
-from vgg_viz.studies.candidate_regions import SuspectRegion
-from vgg_viz.studies.inputs import Material
+from vgg_viz.studies.candidate_regions import Suspect
+from vgg_viz.studies.inputs import Inputs
 from vgg_viz.studies.preset import LARGE_GIGAMACS, Preset
-from vgg_viz.studies.subject import picked, spread
+from vgg_viz.studies.subject import evenly_spaced, select_images
 from vgg_viz.training.kept_epochs import FOLDER, kept_epochs
 
 MOST_EPOCHS = 60  # looked at; of a longer run, as many evenly over it
@@ -103,7 +103,7 @@ def _require_alike(one: Checkpoint, last: Checkpoint, file: Path) -> None:
         )
 
 
-def wear(model: nn.Module, checkpoint: Checkpoint) -> None:
+def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
     """Give a built network the weights of an epoch."""
     with torch.no_grad():
         for key, tensor in model.state_dict().items():
@@ -126,13 +126,13 @@ class EpochMaps:
     maps: Mapping[str, Tensor]
 
 
-class Walk:
+class EpochSeries:
     """One run before its pictures: built once, then each epoch's weights put in."""
 
     def __init__(
         self,
         run: KeptRun,
-        material: Material,
+        inputs: Inputs,
         preset: Preset,
         seed: int,
         *,
@@ -141,9 +141,9 @@ class Walk:
         data: str | os.PathLike[str] | None = None,
     ) -> None:
         """suspects  what may give a class away; data: the labelled pictures as the user named them, None for those of the run"""
-        self.run, self.material, self.preset, self.seed, self.suspects, self.data = (
+        self.run, self.inputs, self.preset, self.seed, self.suspects, self.data = (
             run,
-            material,
+            inputs,
             preset,
             seed,
             suspects,
@@ -192,12 +192,12 @@ class Walk:
     @property
     def labelled(self) -> Batch:
         """The pictures with known classes; raises SectionMissing where there are none."""
-        if self.material.labelled is None or self.material.labelled.labels is None:
+        if self.inputs.labelled is None or self.inputs.labelled.labels is None:
             raise SectionMissing(
                 "There are no labelled pictures, so nobody can say what was learned.",
                 "python -m vgg_viz compare RUN_DIR --data DIR",
             )
-        return self.material.labelled
+        return self.inputs.labelled
 
     @property
     def labels(self) -> Tensor:
@@ -209,24 +209,24 @@ class Walk:
     @cached_property
     def sample(self) -> Batch:
         """The pictures over which maps are measured: spread evenly over the labelled ones, none chosen for what it shows."""
-        whole = self.material.labelled
+        whole = self.inputs.labelled
         if whole is None:
-            return self.looked
+            return self.inspected
         large = sum(row.macs for row in self.rows) > 1e9 * LARGE_GIGAMACS / 2
         count = min(len(whole), self.preset.pictures if large else SAMPLED)
-        return picked(whole, spread(len(whole), count))
+        return select_images(whole, evenly_spaced(len(whole), count))
 
     @cached_property
-    def looked(self) -> Batch:
+    def inspected(self) -> Batch:
         """The few pictures whose maps are shown: those of --images, else some that were forgotten on the way and some that were not."""
-        if self.material.looked is not None:
-            return self.material.looked
-        return picked(self.labelled, self._telling())
+        if self.inputs.inspected is not None:
+            return self.inputs.inspected
+        return select_images(self.labelled, self._telling())
 
     @property
-    def looked_into(self) -> PictureOrigin | None:
+    def inspected_origin(self) -> PictureOrigin | None:
         """Where the pictures come from whose maps are shown."""
-        return self.material.looked_into if self.material.looked is not None else PictureOrigin("by learning")
+        return self.inputs.inspected_origin if self.inputs.inspected is not None else PictureOrigin("by learning")
 
     def _telling(self) -> list[int]:
         found, labels = self.learned, self.labels
@@ -252,7 +252,7 @@ class Walk:
     def each(self) -> Iterable[int]:
         """Epoch by epoch, with its weights in the network while the loop's body runs."""
         for epoch, checkpoint in self.run.kept.items():
-            wear(self.model, checkpoint)
+            load_weights(self.model, checkpoint)
             yield epoch
 
     @cached_property
@@ -271,18 +271,21 @@ class Walk:
         return learning(self.right)
 
     @cached_property
-    def looks(self) -> dict[int, EpochMaps]:
+    def sample_maps(self) -> dict[int, EpochMaps]:
         """Maps of every layer for the sampled pictures."""
         targets = self.targets(self.sample)
-        return {epoch: self.look(self.sample, targets, self.layers) for epoch in self.each()}
+        return {epoch: self.maps_of(self.sample, targets, self.layers) for epoch in self.each()}
 
     @cached_property
-    def shown(self) -> dict[int, dict[str, EpochMaps]]:
+    def shown_maps(self) -> dict[int, dict[str, EpochMaps]]:
         """Maps of the deep and the early layer of the shown pictures: for the class that is asked about, and for what the epoch says."""
-        asked = self.targets(self.looked)
+        asked = self.targets(self.inspected)
         layers = tuple(dict.fromkeys((self.early, self.deep)))
         return {
-            epoch: {"asked": self.look(self.looked, asked, layers), "said": self.look(self.looked, "predicted", layers)}
+            epoch: {
+                "asked": self.maps_of(self.inspected, asked, layers),
+                "said": self.maps_of(self.inspected, "predicted", layers),
+            }
             for epoch in self.each()
         }
 
@@ -290,10 +293,10 @@ class Walk:
         """The class that maps are about, the same at every epoch: the true one, or what the last epoch says where nobody knows it."""
         if batch.labels is not None:
             return batch.labels
-        wear(self.model, self.run.checkpoint)
+        load_weights(self.model, self.run.checkpoint)
         return predict_logits(self.model, batch.images).argmax(1)
 
-    def look(self, batch: Batch, targets: Tensor | str, layers: Sequence[str]) -> EpochMaps:
+    def maps_of(self, batch: Batch, targets: Tensor | str, layers: Sequence[str]) -> EpochMaps:
         """What the network with the weights that it wears now says: one forward and one backward pass for all layers."""
         device = next(self.model.parameters()).device
         asked = targets if isinstance(targets, str) else targets.to(device)

@@ -15,7 +15,7 @@ from vgg_viz.data.folder import read_images
 from vgg_viz.errors import ImageRefused, InputRefused
 from vgg_viz.maths.metrics import accuracy, calibration, confusion_counts, wilson_interval
 from vgg_viz.records import Checkpoint
-from vgg_viz.studies.inputs import in_channels, labelled_pictures, phrase
+from vgg_viz.studies.inputs import describe_origin, labelled_pictures, match_channels
 
 TOP = 5  # classes that are named of a picture
 
@@ -66,7 +66,7 @@ def evaluate(
     if batch is None or batch.labels is None:
         raise InputRefused("the checkpoint carries no labelled pictures to measure on; give some with --data DIR.")
     facts = summary(predict_logits(model, batch.images), batch.labels, checkpoint.classes)
-    return Evaluation({**facts, "measured_on": phrase(origin)}, tuple(reason for _, reason in batch.skipped))
+    return Evaluation({**facts, "measured_on": describe_origin(origin)}, tuple(reason for _, reason in batch.skipped))
 
 
 def predict(checkpoint: Checkpoint, model: nn.Module, files: Sequence[str | os.PathLike[str]]) -> Predictions:
@@ -85,7 +85,7 @@ def predict(checkpoint: Checkpoint, model: nn.Module, files: Sequence[str | os.P
                 raise
             skipped.append(str(error))
             continue
-        batches.append(in_channels(batch, checkpoint))
+        batches.append(match_channels(batch, checkpoint))
         skipped += [reason for _, reason in batch.skipped]
     if not batches:
         raise InputRefused(f"none of the {len(files)} files can be read as a picture; the first: {skipped[0]}")

@@ -21,8 +21,8 @@ from vgg_viz.models.names import Layer, layers
 from vgg_viz.models.vgg import Normalise
 from vgg_viz.records import Architecture, Batch
 from vgg_viz.studies.explorer_stored import stored_network
-from vgg_viz.studies.inputs import in_channels
-from vgg_viz.studies.subject import Subject, choose, picked, subtitle
+from vgg_viz.studies.inputs import match_channels
+from vgg_viz.studies.subject import Subject, choose_images, select_images, subtitle
 
 # A browser takes about 1 ns a multiply-add and keeps its page in memory: above these it would no longer feel live.
 MOST_MACS, MOST_PARAMETERS = 60_000_000, 2_500_000
@@ -60,18 +60,22 @@ def explore(subject: Subject) -> Explorer:
         return Explorer(
             title, about, network(subject.model, subject.classes), pictures(own or _drawn(subject)), own is None
         )
-    looked = subject.looked
-    batch = _drawn(subject) if looked is None else looked.batch
-    batch = picked(batch, list(range(min(len(batch), MOST_STORED))))
-    said = None if looked is None else {name: values[: len(batch)] for name, values in looked.activations.maps.items()}
+    inspected = subject.inspected
+    batch = _drawn(subject) if inspected is None else inspected.batch
+    batch = select_images(batch, list(range(min(len(batch), MOST_STORED))))
+    said = (
+        None
+        if inspected is None
+        else {name: values[: len(batch)] for name, values in inspected.activations.maps.items()}
+    )
     stored, answers = stored_network(subject.model, batch, subject.classes, said)
-    return Explorer(title, about, stored, _with(batch, answers), looked is None, too_large)
+    return Explorer(title, about, stored, _with(batch, answers), inspected is None, too_large)
 
 
 def _drawn(subject: Subject) -> Batch:
     """Pictures for a checkpoint that came without any: of the painted set, and not as if their classes were the network's."""
     drawn = shapes.paint(PAINTED, seed=0, split="test", side=subject.checkpoint.architecture.image_side)
-    return in_channels(Batch(drawn.images, None, drawn.names), subject.checkpoint)
+    return match_channels(Batch(drawn.images, None, drawn.names), subject.checkpoint)
 
 
 def _with(batch: Batch, answers: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
@@ -93,11 +97,13 @@ def explore_pair(first: Subject, second: Subject) -> Explorer:
 
 
 def _pictures(subject: Subject) -> Batch | None:
-    given, answers = subject.material.given, subject.answers
+    given, answers = subject.inputs.given, subject.answers
     if given is not None:
-        return picked(given, list(range(min(len(given), MOST_PICTURES))))
+        return select_images(given, list(range(min(len(given), MOST_PICTURES))))
     return (
-        picked(answers.batch, choose(answers, MOST_PICTURES, mistakes=MOST_MISTAKES)) if answers is not None else None
+        select_images(answers.batch, choose_images(answers, MOST_PICTURES, mistakes=MOST_MISTAKES))
+        if answers is not None
+        else None
     )
 
 

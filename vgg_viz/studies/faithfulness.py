@@ -25,7 +25,7 @@ from vgg_viz.safe_reading import read_json
 from vgg_viz.studies.map_cache import TESTS_FILE, options_of
 from vgg_viz.studies.preset import LARGE_GIGAMACS
 from vgg_viz.studies.saved_maps import pixels_of
-from vgg_viz.studies.subject import Looked, Subject, picked
+from vgg_viz.studies.subject import Inspected, Subject, select_images
 
 TRIED, COMPARED = 16, 8  # pictures on which methods are put to the test, and those of them that get every check
 # Passes of the network that one method may spend on either kind of question; "full" does not bound those of a small network.
@@ -38,7 +38,7 @@ SPARING: dict[str, Any] = {"levels": 1, "draws": 1, "shares": (0.0, 0.25, 1.0), 
 ORDER = ("passes", "weak", "fails")
 
 
-def tried(subject: Subject, looked: Looked) -> tuple[FaithfulnessResult, ...]:
+def faithfulness_results(subject: Subject, inspected: Inspected) -> tuple[FaithfulnessResult, ...]:
     """The methods put to the test on this checkpoint, the most credible first; nothing where the preset leaves that out."""
     if not subject.preset.trust:
         return ()
@@ -46,7 +46,7 @@ def tried(subject: Subject, looked: Looked) -> tuple[FaithfulnessResult, ...]:
     full = subject.preset.name == "full"
     # Not the pictures looked into where there are others: half of those are mistakes, chosen for being so. Of a large network just
     # those, whose maps are made anyway.
-    part, places = _part(looked.batch, FEWEST) if large else _part(subject.material.labelled or looked.batch, TRIED)
+    part, places = _part(inspected.batch, FEWEST) if large else _part(subject.inputs.labelled or inspected.batch, TRIED)
     extent: dict[str, Any] = {
         "compared": COMPARED,
         "most_passes": None if full and not large else PASSES,
@@ -80,7 +80,7 @@ def tried(subject: Subject, looked: Looked) -> tuple[FaithfulnessResult, ...]:
             masks=part.masks,
             boxed=part.boxed,
             affords=affords if deadline else None,
-            made=_made(subject, looked, places) if large else None,
+            made=_made(subject, inspected, places) if large else None,
             **limits,
         )
         return evaluate_methods(subject.model, part.images.to(subject.device), request)
@@ -119,20 +119,20 @@ def _part(batch: Batch, most: int) -> tuple[Batch, list[int]]:
     """
     known = batch.known.nonzero()[:, 0].tolist()
     if len(known) >= min(FEWEST, len(batch)):
-        return picked(batch, known[:most]), known[:most]
+        return select_images(batch, known[:most]), known[:most]
     places = list(range(min(most, len(batch))))
-    return replace(picked(batch, places), masks=None, boxed=None), places
+    return replace(select_images(batch, places), masks=None, boxed=None), places
 
 
-def _made(subject: Subject, looked: Looked, places: list[int]) -> Callable[[str], Attribution | None]:
+def _made(subject: Subject, inspected: Inspected, places: list[int]) -> Callable[[str], Attribution | None]:
     """The maps that the report shows of some of the pictures looked into, for those methods that are tried as they are shown."""
-    layer = default_layer(subject.model, looked.batch.images)
-    classes = looked.logits.argsort(dim=1, descending=True, stable=True)[:, 0]
+    layer = default_layer(subject.model, inspected.batch.images)
+    classes = inspected.logits.argsort(dim=1, descending=True, stable=True)[:, 0]
 
     def made(name: str) -> Attribution | None:
         if name in SHARED or "relu" in methods()[name].reads:
             return None  # tried without their ReLU
-        found = subject.maps.attribute(looked.batch, name, classes, target="predicted", layer=layer)
+        found = subject.maps.attribute(inspected.batch, name, classes, target="predicted", layer=layer)
         residual = None if found.residual is None else found.residual[places]
         return replace(found, values=found.values[places], targets=found.targets[places], residual=residual)
 

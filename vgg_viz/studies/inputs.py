@@ -43,7 +43,9 @@ def source_of(given: str | os.PathLike[str] | None, checkpoint: Checkpoint) -> S
     return Source(checkpoint, stem, title, sha256(file), tuple(part.name for part in model_files(file)))
 
 
-def opened(given: str | os.PathLike[str] | None, *, seed: int, overrides: Mapping[str, Any] | None = None) -> Source:
+def open_checkpoint(
+    given: str | os.PathLike[str] | None, *, seed: int, overrides: Mapping[str, Any] | None = None
+) -> Source:
     """The checkpoint that the user named, loaded, with where it came from.
 
     given      a file, a folder that is a model, a variant's name, or None for the bundled Tiny VGG
@@ -75,12 +77,12 @@ RED, GREEN, BLUE = 0.299, 0.587, 0.114  # luma, ITU-R BT.601
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class Inputs:
     """What there is to look at.
 
     labelled, measured_on  pictures with known classes, and where they come from; both None where there are none
     given                  all pictures of --images that were read, or None
-    looked, looked_into    those of them to look into, and where they come from; looked is None where the report chooses
+    inspected, inspected_origin those of them to look into, and where they come from; inspected is None where the report chooses
                            among the labelled ones
     warnings               one sentence each, for the page and for stderr
     """
@@ -88,19 +90,19 @@ class Material:
     labelled: Batch | None
     measured_on: PictureOrigin | None
     given: Batch | None
-    looked: Batch | None
-    looked_into: PictureOrigin | None
+    inspected: Batch | None
+    inspected_origin: PictureOrigin | None
     warnings: tuple[str, ...]
 
     @property
     def labelled_from(self) -> str:
         """Where the labelled pictures come from, in one phrase; "" where there are none."""
-        return phrase(self.measured_on)
+        return describe_origin(self.measured_on)
 
     @property
-    def looked_from(self) -> str:
+    def inspected_from(self) -> str:
         """Where those looked into come from, in one phrase; "" where there are none."""
-        return phrase(self.looked_into)
+        return describe_origin(self.inspected_origin)
 
     @property
     def objects(self) -> str:
@@ -110,7 +112,7 @@ class Material:
         )
 
 
-def gather(
+def load_inputs(
     checkpoint: Checkpoint,
     *,
     images: str | os.PathLike[str] | None,
@@ -118,21 +120,21 @@ def gather(
     preset: Preset,
     gigamacs: float,
     seed: int,
-) -> Material:
+) -> Inputs:
     """Read, or paint, what the report will look at; raises DataRefused and ImageRefused for what the user named."""
     limit = max(min(16, preset.evaluated), min(preset.evaluated, int(preset.gigamacs / max(gigamacs, 1e-9))))
     labelled, measured_on = labelled_pictures(checkpoint, data, limit=limit, seed=seed)
-    warnings = list(left_out(labelled))
-    given = looked = None
-    looked_into = PictureOrigin("by confidence", preset.pictures) if labelled else None
+    warnings = list(reading_warnings(labelled))
+    given = inspected = None
+    inspected_origin = PictureOrigin("by confidence", preset.pictures) if labelled else None
     if images is not None:
-        given = in_channels(
+        given = match_channels(
             read_images(images, image_side=checkpoint.architecture.image_side, limit=MOST_GIVEN), checkpoint
         )
-        warnings += left_out(given)
-        looked = spread(given, preset.pictures)
-        looked_into = PictureOrigin("given", len(looked), len(given))
-    return Material(labelled, measured_on, given, looked, looked_into, tuple(warnings))
+        warnings += reading_warnings(given)
+        inspected = spread_over(given, preset.pictures)
+        inspected_origin = PictureOrigin("given", len(inspected), len(given))
+    return Inputs(labelled, measured_on, given, inspected, inspected_origin, tuple(warnings))
 
 
 def folder_classes(data: str | os.PathLike[str] | None) -> tuple[str, ...]:
@@ -142,7 +144,7 @@ def folder_classes(data: str | os.PathLike[str] | None) -> tuple[str, ...]:
     return shapes.CLASSES if str(data) == "shapes" else open_folder(data).classes
 
 
-def phrase(origin: PictureOrigin | None) -> str:
+def describe_origin(origin: PictureOrigin | None) -> str:
     """Where pictures come from, as a reader is told; "" for none."""
     if origin is None:
         return ""
@@ -179,7 +181,9 @@ def labelled_pictures(
         batch = read_folder(folder, image_side=side, limit=limit, seed=seed)
         batch = replace(batch, labels=torch.tensor(order)[batch.labels])
         of = len(folder.items) if len(batch) < len(folder.items) else None
-        return in_channels(batch, checkpoint), PictureOrigin("folder", len(batch), of, folder.root.name, folder.split)
+        return match_channels(batch, checkpoint), PictureOrigin(
+            "folder", len(batch), of, folder.root.name, folder.split
+        )
     if data is not None and not set(checkpoint.classes) == set(shapes.CLASSES):
         raise DataRefused(
             f"--data shapes has the classes {', '.join(shapes.CLASSES)}, the checkpoint has others; give its own pictures as a "
@@ -191,10 +195,10 @@ def labelled_pictures(
         batch = cache.paint_labelled(limit, seed=dataset_seed, split="test", side=side, shortcut=planted).as_batch()
         order = tuple(checkpoint.classes.index(name) for name in shapes.CLASSES)
         batch = replace(batch, labels=torch.tensor(order)[batch.labels])
-        return in_channels(batch, checkpoint), PictureOrigin("painted", len(batch), seed=dataset_seed)
+        return match_channels(batch, checkpoint), PictureOrigin("painted", len(batch), seed=dataset_seed)
     if checkpoint.specimens:
         batch = specimen_batch(checkpoint.specimens, side)
-        return in_channels(batch, checkpoint), PictureOrigin("specimens", len(batch))
+        return match_channels(batch, checkpoint), PictureOrigin("specimens", len(batch))
     return None, None
 
 
@@ -233,7 +237,7 @@ def specimen_batch(specimens: tuple[Specimen, ...], side: int) -> Batch:
     )
 
 
-def in_channels(batch: Batch, checkpoint: Checkpoint) -> Batch:
+def match_channels(batch: Batch, checkpoint: Checkpoint) -> Batch:
     """The pictures in as many channels as the network reads: RGB, or luma for a grey one."""
     if checkpoint.architecture.in_channels == 3:
         return batch
@@ -242,7 +246,7 @@ def in_channels(batch: Batch, checkpoint: Checkpoint) -> Batch:
     return replace(batch, images=grey)
 
 
-def spread(batch: Batch, count: int) -> Batch:
+def spread_over(batch: Batch, count: int) -> Batch:
     """`count` pictures spread evenly over the batch: a folder's first files are often of one kind."""
     total = len(batch)
     count = min(count, total)
@@ -253,7 +257,7 @@ def spread(batch: Batch, count: int) -> Batch:
     )
 
 
-def left_out(batch: Batch | None) -> list[str]:
+def reading_warnings(batch: Batch | None) -> list[str]:
     """A sentence on the files that could not be read, none where all could; and what is to be known of masks and boxes."""
     if batch is None or not batch.skipped:
         return [] if batch is None else list(batch.doubts)

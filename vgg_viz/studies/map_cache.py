@@ -24,7 +24,18 @@ from vgg_viz.plain_json import plain
 from vgg_viz.records import Attribution, Batch
 from vgg_viz.studies.deadline import Deadline
 from vgg_viz.studies.preset import Preset
-from vgg_viz.studies.saved_maps import SUFFIX, Origin, facts_of, matches, network_of, origin, read, slug, told, write
+from vgg_viz.studies.saved_maps import (
+    SUFFIX,
+    Origin,
+    facts_of,
+    manifest_entry,
+    matches,
+    network_of,
+    origin,
+    read,
+    slug,
+    write,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +144,9 @@ class MapCache:
         """
         for kept in self.kept.values():
             write(folder, kept.found, kept.here, target=kept.target)
-        return [told(name, kept.found, kept.target) for name, kept in self.kept.items()]
+        return [manifest_entry(name, kept.found, kept.target) for name, kept in self.kept.items()]
 
-    def said(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[str, ...]:
         """What the user should know: that maps were not computed, but read from where an interrupted report had left them."""
         if not self.read_back:
             return ()

@@ -19,9 +19,9 @@ from vgg_viz.maths.receptive_field import Field
 from vgg_viz.models.geometry import LayerGeometry, geometry
 from vgg_viz.models.vgg import title
 from vgg_viz.records import Batch, Checkpoint, LayerChoice, PictureOrigin
-from vgg_viz.studies.inputs import phrase
+from vgg_viz.studies.inputs import describe_origin
 from vgg_viz.studies.preset import Preset
-from vgg_viz.studies.subject import Answers, picked
+from vgg_viz.studies.subject import Answers, select_images
 
 FILL = "python -m vgg_viz compare A B --data DIR"
 
@@ -152,14 +152,14 @@ class Pair:
         )
 
     @property
-    def looked_from(self) -> str:
+    def inspected_from(self) -> str:
         """Where the pictures come from that are looked into, in one phrase; "" where there are none."""
         if self.given is not None:
-            return phrase(self.given.origin)
-        return phrase(PictureOrigin("by change")) if self.labelled is not None else ""
+            return describe_origin(self.given.origin)
+        return describe_origin(PictureOrigin("by change")) if self.labelled is not None else ""
 
     @cached_property
-    def looked(self) -> Pictures:
+    def inspected(self) -> Pictures:
         """The few pictures that are looked into: those of --images, else some that changed and some that did not."""
         if self.given is not None:
             return self.given
@@ -175,12 +175,14 @@ class Pair:
         ]
         chosen += [i for i in (*steady[:1], *fixed[half:], *broken[half:], *steady[1:]) if i not in chosen]
         chosen = chosen[: self.preset.pictures]
-        return Pictures(picked(self.labelled.a, chosen), picked(self.labelled.b, chosen), PictureOrigin("by change"))
+        return Pictures(
+            select_images(self.labelled.a, chosen), select_images(self.labelled.b, chosen), PictureOrigin("by change")
+        )
 
     @property
     def view(self) -> Batch:
         """The looked-into pictures as the page shows them: in the finer of the two views."""
-        return self.looked.b if self.b.side > self.a.side else self.looked.a
+        return self.inspected.b if self.b.side > self.a.side else self.inspected.a
 
     def finest(self, indices: list[int]) -> Tensor:
         """Labelled pictures as the page shows them: (N, C, H, W) in the finer of the two views."""

@@ -16,10 +16,10 @@ from vgg_viz.data.folder import Folder, match_classes, open_folder, read_folder,
 from vgg_viz.errors import DataRefused, InputRefused
 from vgg_viz.number_text import counted
 from vgg_viz.records import Batch, Checkpoint, PictureOrigin
-from vgg_viz.studies.inputs import MOST_GIVEN, in_channels, left_out, specimen_batch, spread
+from vgg_viz.studies.inputs import MOST_GIVEN, match_channels, reading_warnings, specimen_batch, spread_over
 from vgg_viz.studies.pair import Pictures
 from vgg_viz.studies.preset import Preset
-from vgg_viz.studies.subject import picked
+from vgg_viz.studies.subject import select_images
 
 Places = dict[int, int]  # index of a class in A -> its index in B
 
@@ -78,7 +78,7 @@ def _few(names: Sequence[str]) -> str:
 # ---------------------------------------------------------------- pictures
 
 
-def labelled(
+def load_labelled(
     a: Checkpoint, b: Checkpoint, places: Places, folder: Folder | None, *, painted: bool, limit: int, seed: int
 ) -> tuple[Pictures | None, list[str]]:
     """Pictures with known classes for both, and warnings: of the folder, painted, or those that travel in the checkpoints.
@@ -109,7 +109,7 @@ def _both(a: Checkpoint, b: Checkpoint, view: Callable[[int], Batch]) -> tuple[B
     sides = a.architecture.image_side, b.architecture.image_side
     first = view(sides[0])
     second = first if sides[0] == sides[1] else view(sides[1])
-    return in_channels(first, a), in_channels(second, b)
+    return match_channels(first, a), match_channels(second, b)
 
 
 def _of_folder(
@@ -136,7 +136,7 @@ def _of_folder(
     found = _both(a, b, view)
     of = len(kept) if len(found[0]) < len(kept) else None
     strangers = [name for name, known in zip(folder.classes, place, strict=True) if known < 0]
-    warnings = left_out(found[0])
+    warnings = reading_warnings(found[0])
     if strangers:
         are = (
             "class of the folder is not known to both networks and was"
@@ -151,7 +151,7 @@ def _painted(place: dict[str, int], limit: int, seed: int, side: int) -> Batch:
     batch = shapes.paint(limit, seed=seed, split="test", side=side)
     labels = torch.tensor([place.get(name, -1) for name in shapes.CLASSES])[batch.labels]
     kept = (labels >= 0).nonzero()[:, 0].tolist()
-    return picked(replace(batch, labels=labels), kept)
+    return select_images(replace(batch, labels=labels), kept)
 
 
 def _carried(a: Checkpoint, b: Checkpoint, places: Places) -> tuple[Pictures | None, list[str]]:
@@ -169,7 +169,7 @@ def _carried(a: Checkpoint, b: Checkpoint, places: Places) -> tuple[Pictures | N
         return None, []
     counts = Counter(letter for _, letter in found.values())
     batches = _both(a, b, lambda side: specimen_batch(tuple(specimens), side))
-    warnings = left_out(batches[0])
+    warnings = reading_warnings(batches[0])
     if not (a.specimens and b.specimens):
         one, other = ("A", "B") if a.specimens else ("B", "A")
         warnings.append(
@@ -179,24 +179,24 @@ def _carried(a: Checkpoint, b: Checkpoint, places: Places) -> tuple[Pictures | N
     return Pictures(*batches, PictureOrigin("specimens", len(batches[0]), inside=inside)), warnings
 
 
-def given(
+def load_given(
     a: Checkpoint, b: Checkpoint, images: str | os.PathLike[str] | None, preset: Preset
 ) -> tuple[Pictures | None, list[str]]:
     """Some pictures of --images, evenly over the folder, and warnings; raises DataRefused and ImageRefused."""
     if images is None:
         return None, []
     read = _both(a, b, lambda side: read_images(images, image_side=side, limit=MOST_GIVEN))
-    some = spread(read[0], preset.pictures), spread(read[1], preset.pictures)
-    return Pictures(*some, PictureOrigin("given", len(some[0]), len(read[0]))), left_out(read[0])
+    some = spread_over(read[0], preset.pictures), spread_over(read[1], preset.pictures)
+    return Pictures(*some, PictureOrigin("given", len(some[0]), len(read[0]))), reading_warnings(read[0])
 
 
-def opened(data: str | os.PathLike[str] | None) -> tuple[Folder | None, bool]:
+def open_labelled_folder(data: str | os.PathLike[str] | None) -> tuple[Folder | None, bool]:
     """The folder of --data, or that the painted set was asked for."""
     if data is None or str(data) == "shapes":
         return None, data is not None
     return open_folder(data), False
 
 
-def columns(places: Places) -> tuple[Tensor, Tensor]:
+def class_columns(places: Places) -> tuple[Tensor, Tensor]:
     """Where the shared classes stand among the outputs of A and of B."""
     return torch.tensor(list(places)), torch.tensor(list(places.values()))

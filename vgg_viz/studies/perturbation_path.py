@@ -87,7 +87,7 @@ class Removal:
         return [None if at is None else float(path.shares[at]) for path, at in zip(self.by_chance, places, strict=True)]
 
 
-def removal(
+def hide_stepwise(
     answer: Answer,
     image: Tensor,
     evidence: Tensor,

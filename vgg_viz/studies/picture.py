@@ -20,8 +20,8 @@ from vgg_viz.maths.images import centre_crop, decode, resize
 from vgg_viz.models.build import build
 from vgg_viz.models.geometry import LayerGeometry, fields_of, geometry
 from vgg_viz.records import Attribution, Batch, Checkpoint
-from vgg_viz.studies.inputs import in_channels, opened
-from vgg_viz.studies.perturbation_path import COARSE, FINE, Removal, blur, removal
+from vgg_viz.studies.inputs import match_channels, open_checkpoint
+from vgg_viz.studies.perturbation_path import COARSE, FINE, Removal, blur, hide_stepwise
 from vgg_viz.studies.picture_maps import Maps, compute
 from vgg_viz.studies.picture_request import Question, parse_question
 from vgg_viz.studies.preset import LARGE_GIGAMACS, PRESETS
@@ -99,7 +99,7 @@ def explain_picture(request: PictureRequest) -> Explanation:
     if preset not in PRESETS:
         raise UnknownName("preset", preset, PRESETS)
     clock = [time.perf_counter()]
-    own = opened(request.source, seed=seed, overrides=request.overrides)
+    own = open_checkpoint(request.source, seed=seed, overrides=request.overrides)
     checkpoint = own.checkpoint
     model = build(checkpoint).to(device)
     rows = geometry(model)
@@ -143,7 +143,7 @@ def prepared(file: Path, checkpoint: Checkpoint) -> tuple[Batch, tuple[int, int]
         )
     if max(height, width) > LONGEST_SIDE * min(height, width):
         picture = centre_crop(picture, min(height, width))
-    batch = in_channels(Batch(resize(picture, side, "cover")[None].contiguous(), None, (name,)), checkpoint)
+    batch = match_channels(Batch(resize(picture, side, "cover")[None].contiguous(), None, (name,)), checkpoint)
     return batch, (height, width), tuple(said)
 
 
@@ -175,7 +175,7 @@ def _removed(
     large = _large(rows)
     shares = COARSE if large and preset != "full" else FINE
     usual, refinements = (2 if large else 8, 2 if large else 5) if preset != "full" else (4 if large else 32, 5)
-    return removal(
+    return hide_stepwise(
         lambda pictures: predict_logits(model, pictures),
         image,
         evidence,

@@ -28,7 +28,7 @@ class Maps:
 
     logits      (K,)
     classes     that the question came to; None: the maps are about a unit
-    said        what that unit says, or None
+    unit_value  what that unit says, or None
     maps        {(method, class index or UNIT): map of the one picture}
     layer       where the layered methods looked, and why
     by_layer    {layer: map for the predicted class or the unit}, every convolution in its order: by the first method asked for of those that
@@ -40,7 +40,7 @@ class Maps:
 
     logits: Tensor
     classes: Classes | None
-    said: float | None
+    unit_value: float | None
     maps: dict[tuple[str, int], Attribution]
     layer: str
     reason: str
@@ -63,9 +63,9 @@ class Maps:
         return self.logits.softmax(0)
 
     @property
-    def asked(self) -> tuple[int, ...]:
+    def about(self) -> tuple[int, ...]:
         """What there are maps about: class indices, or UNIT."""
-        return (UNIT,) if self.classes is None else self.classes.asked
+        return (UNIT,) if self.classes is None else self.classes.targets
 
     def difference(self, method: str) -> Attribution | None:
         """The map of the first of the pair less that of the second; None for a unit."""
@@ -112,7 +112,7 @@ def compute(
     leading = UNIT if classes is None else classes.predicted
     maps: dict[tuple[str, int], Attribution] = {}
     passes = 2.0
-    for index in (UNIT,) if classes is None else classes.asked:
+    for index in (UNIT,) if classes is None else classes.targets:
         target: Target = question.unit or index
         bundle = (
             first if index == leading else gradient_bundle(model, image, target, layers=[layer], cams=cams, relu=False)

@@ -49,17 +49,17 @@ class Classes:
     """The classes that a question comes to, once the network has answered.
 
     predicted  what the network says; expected: what the reader expected, else what it is set against
-    told       whether the reader said what was expected
+    expected_given  whether the reader said what was expected
     pair       the difference is the map of the first less that of the second
     """
 
     predicted: int
     expected: int
-    told: bool
+    expected_given: bool
     pair: tuple[int, int]
 
     @property
-    def asked(self) -> tuple[int, ...]:
+    def targets(self) -> tuple[int, ...]:
         """All of them, each once: the predicted one, the expected one, and what else the difference is about."""
         return tuple(dict.fromkeys((self.predicted, self.expected, *self.pair)))
 

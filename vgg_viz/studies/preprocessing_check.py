@@ -172,7 +172,7 @@ def _same(one: Candidate, other: Candidate) -> bool:
     return all(abs(a - b) < 1e-3 * max(abs(b), 1e-2) for a, b in pairs)
 
 
-def detect(model: nn.Module, images: Tensor, labels: Tensor | None = None, *, seed: int = 0) -> Detection:
+def infer_preprocessing(model: nn.Module, images: Tensor, labels: Tensor | None = None, *, seed: int = 0) -> Detection:
     """Hold every candidate against the network.
 
     images  (N, C, H, W) in [0, 1]; of more than MOST_PICTURES, evenly chosen ones are used
@@ -212,13 +212,13 @@ def detect(model: nn.Module, images: Tensor, labels: Tensor | None = None, *, se
     return _decided(by, len(images), tried, scores, out, fits)
 
 
-def detected(subject: Subject) -> Detection | None:
+def preprocessing_of(subject: Subject) -> Detection | None:
     """The same for a report; None without pictures, or where a large network without batch norm would cost many passes."""
-    batch = subject.material.labelled or subject.material.given
+    batch = subject.inputs.labelled or subject.inputs.given
     normed = any(row.kind == "bn" for row in subject.geometry)
     if batch is None or (not normed and sum(row.macs for row in subject.geometry) > LARGE_GIGAMACS * 1e9):
         return None
-    return detect(subject.model, batch.images, batch.labels, seed=subject.seed)
+    return infer_preprocessing(subject.model, batch.images, batch.labels, seed=subject.seed)
 
 
 def _decided(

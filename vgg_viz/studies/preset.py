@@ -108,7 +108,7 @@ def preset_for(name: str, gigamacs: float) -> Preset:
     )
 
 
-def fitting(preset: Preset, model: nn.Module) -> Preset:
+def fit_preset(preset: Preset, model: nn.Module) -> Preset:
     """The preset without the class-score map where that has one place, or none: one number is the score, not a map of it."""
     from vgg_viz.attribution.methods.class_score import places
 

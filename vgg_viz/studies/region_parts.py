@@ -15,21 +15,11 @@ from vgg_viz.errors import InputRefused, SectionMissing
 from vgg_viz.number_text import counted
 from vgg_viz.records import Batch
 from vgg_viz.shortcuts.intervention import Group
-from vgg_viz.shortcuts.sampling import (
-    FEWEST,
-    SampleSize,
-    between,
-    group_of,
-    groups,
-    in_turn,
-    sample_size,
-    searchable,
-    usable,
-)
+from vgg_viz.shortcuts.sampling import FEWEST, SampleSize, between, group_of, groups, in_turn, searchable, usable
 from vgg_viz.studies.candidate_regions import Suspect
-from vgg_viz.studies.epochs import Walk, wear
-from vgg_viz.studies.inputs import in_channels, labelled_pictures
-from vgg_viz.studies.subject import picked
+from vgg_viz.studies.epochs import EpochSeries, load_weights
+from vgg_viz.studies.inputs import labelled_pictures, match_channels
+from vgg_viz.studies.subject import select_images
 
 TRAINING = 400  # pictures of the training part that regions are taken from, evenly over the classes
 CARRIED = (
@@ -52,7 +42,7 @@ class Parts:
     origin: str
 
 
-def parts(walk: Walk, suspect: Suspect) -> Parts:
+def parts(epoch_series: EpochSeries, suspect: Suspect) -> Parts:
     """Donors and recipients of a suspect.
 
     They are those of the trial that `audit` of the last epoch makes on the same pictures, so that its numbers are met again. Only a
@@ -60,23 +50,23 @@ def parts(walk: Walk, suspect: Suspect) -> Parts:
     pictures, and then recipients from all of these. What an audit did not choose, and epochs before the last, get an even part.
     raises  SectionMissing where there are too few, or no masks where the background is to be carried
     """
-    batch, right = _audited(walk, suspect.pictures)
-    pool, origin = (None, "") if suspect.pictures is not None else _training(walk)
+    batch, right = _audited(epoch_series, suspect.pictures)
+    pool, origin = (None, "") if suspect.pictures is not None else _training(epoch_series)
     _require_enough(batch, pool or batch, suspect)
     batch, placed = usable(batch)
     if batch.labels is None:
         raise TypeError("labelled pictures were expected")
-    size, _ = sample_size(walk.model, len(batch), len(searchable(batch.labels, placed)[1]))
-    donors, recipients = groups(batch, placed, right, size, walk.seed)[1]
+    size, _ = sample_size(epoch_series.model, len(batch), len(searchable(batch.labels, placed)[1]))
+    donors, recipients = groups(batch, placed, right, size, epoch_series.seed)[1]
     as_audited = pool is None and bool(
         (recipients.labels != suspect.index).any()
     )  # of few pictures an audit makes all donors
     if not as_audited:
         places = placed.nonzero()[:, 0]
-        recipients = in_turn(group_of(batch).part(places), right[places], walk.seed)
+        recipients = in_turn(group_of(batch).part(places), right[places], epoch_series.seed)
         given, known = usable(pool or batch)
         giving = group_of(given).part(known.nonzero()[:, 0])
-        donors = in_turn(giving, torch.ones(len(giving)).bool(), walk.seed)
+        donors = in_turn(giving, torch.ones(len(giving)).bool(), epoch_series.seed)
     if (
         suspect.region.kind == "background"
         and not suspect.region.width
@@ -90,7 +80,7 @@ def parts(walk: Walk, suspect: Suspect) -> Parts:
     others = int((batch.labels != suspect.index).sum())
     few = _few(donors, recipients, suspect.index, min(CARRIED, 2 * others))
     most = (between(donors, suspect.index, size.of_trial), recipients) if as_audited else few
-    return Parts(*most, few, origin or walk.material.labelled_from)
+    return Parts(*most, few, origin or epoch_series.inputs.labelled_from)
 
 
 def _require_enough(batch: Batch, pool: Batch, suspect: Suspect) -> None:
@@ -115,39 +105,41 @@ def _few(donors: Group, recipients: Group, wanted: int, carried: int) -> tuple[G
     return between(donors, wanted, SampleSize(own, giving - own, receiving)), recipients.part(torch.arange(receiving))
 
 
-def _audited(walk: Walk, count: int | None) -> tuple[Batch, Tensor]:
+def _audited(epoch_series: EpochSeries, count: int | None) -> tuple[Batch, Tensor]:
     """The pictures that an audit of `count` looked at, and (N,) bool which of them the last epoch answers rightly.
 
     Where no audit is meant, and of a large network or of very many pictures, they are those that the run is measured on.
     """
-    whole, data = walk.labelled, walk.data
-    affordable = (count or 0) * sum(row.macs for row in walk.rows) / 1e9 * AUDITED <= walk.preset.gigamacs
-    if count is None or count == len(whole) or count > max(600, walk.preset.evaluated) or not affordable:
-        return whole, walk.right[-1]
+    whole, data = epoch_series.labelled, epoch_series.data
+    affordable = (count or 0) * sum(
+        row.macs for row in epoch_series.rows
+    ) / 1e9 * AUDITED <= epoch_series.preset.gigamacs
+    if count is None or count == len(whole) or count > max(600, epoch_series.preset.evaluated) or not affordable:
+        return whole, epoch_series.right[-1]
     if (data is None or str(data) == "shapes") and count < len(whole):  # painted pictures come in one order
-        return picked(whole, list(range(count))), walk.right[-1][:count]
-    batch, _ = labelled_pictures(walk.run.checkpoint, data, limit=count, seed=walk.seed)
+        return select_images(whole, list(range(count))), epoch_series.right[-1][:count]
+    batch, _ = labelled_pictures(epoch_series.run.checkpoint, data, limit=count, seed=epoch_series.seed)
     if batch is None or batch.labels is None:
-        return whole, walk.right[-1]
-    wear(walk.model, walk.run.checkpoint)
-    return batch, predict_logits(walk.model, batch.images).argmax(1) == batch.labels
+        return whole, epoch_series.right[-1]
+    load_weights(epoch_series.model, epoch_series.run.checkpoint)
+    return batch, predict_logits(epoch_series.model, batch.images).argmax(1) == batch.labels
 
 
-def _training(walk: Walk) -> tuple[Batch | None, str]:
+def _training(epoch_series: EpochSeries) -> tuple[Batch | None, str]:
     """The training part of --data or of the painted set, where a shortcut lies, and what it is; None where there is none."""
-    data, told = walk.data, walk.run.checkpoint.provenance.data
+    data, told = epoch_series.data, epoch_series.run.checkpoint.provenance.data
     if (
         (data is None or str(data) == "shapes")
         and told.get("kind") == "shapes"
-        and set(walk.classes) == set(shapes.CLASSES)
+        and set(epoch_series.classes) == set(shapes.CLASSES)
     ):
-        count = min(max(TRAINING, 40 * len(walk.classes)), int(told.get("train", TRAINING)))
-        painted = cache.paint_labelled(
-            count, seed=int(told.get("seed", 0)), split="train", side=walk.side, shortcut=from_provenance(told)
+        count = min(max(TRAINING, 40 * len(epoch_series.classes)), int(told.get("train", TRAINING)))
+        painted = cache.painted(
+            count, seed=int(told.get("seed", 0)), split="train", side=epoch_series.side, shortcut=from_provenance(told)
         ).as_batch()
-        numbers = torch.tensor([walk.classes.index(name) for name in shapes.CLASSES])
-        return in_channels(
-            replace(painted, labels=numbers[painted.labels]), walk.run.checkpoint
+        numbers = torch.tensor([epoch_series.classes.index(name) for name in shapes.CLASSES])
+        return match_channels(
+            replace(painted, labels=numbers[painted.labels]), epoch_series.run.checkpoint
         ), f"{count:,} painted training pictures"
     if data is None or str(data) == "shapes" or not open_folder(data).split:
         return None, ""
@@ -155,9 +147,12 @@ def _training(walk: Walk) -> tuple[Batch | None, str]:
         folder = open_folder(data, split="train")
     except InputRefused:
         return None, ""
-    order = torch.tensor(match_classes(folder.classes, walk.classes, named=walk.run.checkpoint.named))
-    count = max(TRAINING, 40 * len(walk.classes))
-    batch = in_channels(read_folder(folder, image_side=walk.side, limit=count, seed=walk.seed), walk.run.checkpoint)
+    order = torch.tensor(match_classes(folder.classes, epoch_series.classes, named=epoch_series.run.checkpoint.named))
+    count = max(TRAINING, 40 * len(epoch_series.classes))
+    batch = match_channels(
+        read_folder(folder, image_side=epoch_series.side, limit=count, seed=epoch_series.seed),
+        epoch_series.run.checkpoint,
+    )
     labels = None if batch.labels is None else order[batch.labels]
     return Batch(
         batch.images, labels, batch.names, batch.masks, boxed=batch.boxed

@@ -324,7 +324,7 @@ def matches(
     )
 
 
-def told(name: str, found: Attribution, target: str) -> dict[str, Any]:
+def manifest_entry(name: str, found: Attribution, target: str) -> dict[str, Any]:
     """What a manifest says of a saved map set, as plain values."""
     return {
         "slug": name,

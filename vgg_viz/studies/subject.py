@@ -15,7 +15,7 @@ from vgg_viz.models.geometry import LayerGeometry, geometry
 from vgg_viz.models.vgg import title
 from vgg_viz.records import Activations, Batch, Checkpoint
 from vgg_viz.shortcuts.findings import Audit
-from vgg_viz.studies.inputs import Material
+from vgg_viz.studies.inputs import Inputs
 from vgg_viz.studies.map_cache import MapCache
 from vgg_viz.studies.preset import Preset
 
@@ -50,7 +50,7 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class Inspected:
     """The few pictures that the report looks into, and what every layer said about them: one forward pass."""
 
     batch: Batch
@@ -72,14 +72,14 @@ class Subject:
         self,
         checkpoint: Checkpoint,
         model: nn.Module,
-        material: Material,
+        inputs: Inputs,
         preset: Preset,
         seed: int,
         *,
         maps: MapCache | None = None,
     ) -> None:
         """maps  where the maps of the report come from; None: a cache that writes nothing"""
-        self.checkpoint, self.model, self.material, self.preset, self.seed = checkpoint, model, material, preset, seed
+        self.checkpoint, self.model, self.inputs, self.preset, self.seed = checkpoint, model, inputs, preset, seed
         self.maps = MapCache(model, checkpoint.classes, preset, seed) if maps is None else maps
 
     @property
@@ -101,29 +101,29 @@ class Subject:
     @cached_property
     def answers(self) -> Answers | None:
         """Logits of the labelled pictures; None when there are none."""
-        batch = self.material.labelled
+        batch = self.inputs.labelled
         if batch is None or batch.labels is None:
             return None
         return Answers(batch, batch.labels, predict_logits(self.model, batch.images))
 
     @cached_property
-    def looked(self) -> Looked | None:
+    def inspected(self) -> Inspected | None:
         """The pictures to look into: those given, else mistakes and successes among the labelled ones."""
-        batch = self.material.looked or self._chosen()
+        batch = self.inputs.inspected or self._chosen()
         if batch is None:
             return None
         acts = activations(self.model, batch.images.to(self.device))
         maps = {name: value.cpu() for name, value in acts.maps.items()}
-        return Looked(batch, Activations(maps, acts.logits.cpu()))
+        return Inspected(batch, Activations(maps, acts.logits.cpu()))
 
     def _chosen(self) -> Batch | None:
         answers = self.answers
         if answers is None:
             return None
-        return picked(answers.batch, choose(answers, self.preset.pictures))
+        return select_images(answers.batch, choose_images(answers, self.preset.pictures))
 
 
-def choose(answers: Answers, count: int, *, mistakes: int | None = None) -> list[int]:
+def choose_images(answers: Answers, count: int, *, mistakes: int | None = None) -> list[int]:
     """Which labelled pictures to look into: right ones of each class in turn, then the most confident mistakes.
 
     mistakes  how many of them are wrong answers; None: half; more where too few are right
@@ -144,7 +144,7 @@ def choose(answers: Answers, count: int, *, mistakes: int | None = None) -> list
     return sorted(right) + wrong
 
 
-def picked(batch: Batch, indices: list[int]) -> Batch:
+def select_images(batch: Batch, indices: list[int]) -> Batch:
     """The pictures at `indices`, in that order."""
     return Batch(
         batch.images[indices],
@@ -156,7 +156,7 @@ def picked(batch: Batch, indices: list[int]) -> Batch:
     )
 
 
-def spread(count: int, most: int) -> list[int]:
+def evenly_spaced(count: int, most: int) -> list[int]:
     """Which `most` of `count` pictures, or of other things in an order: the first, the last, and evenly between; each once."""
     return sorted({round(i * (count - 1) / max(1, most - 1)) for i in range(most)})
 

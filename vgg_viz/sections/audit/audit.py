@@ -18,7 +18,7 @@ from vgg_viz.models.vgg import title
 from vgg_viz.number_text import counted, percent
 from vgg_viz.sections.audit.summary import as_json, leaning_as_json, summary
 from vgg_viz.shortcuts.findings import Audit, audit
-from vgg_viz.studies.inputs import folder_classes, labelled_pictures, left_out, opened, phrase
+from vgg_viz.studies.inputs import describe_origin, folder_classes, labelled_pictures, open_checkpoint, reading_warnings
 from vgg_viz.studies.preset import PRESETS
 from vgg_viz.studies.request import AuditRequest
 from vgg_viz.studies.subject import Case
@@ -42,7 +42,9 @@ def build_audit(request: AuditRequest) -> Audited:
     started = time.perf_counter()
     out, data, seed, progress = Path(request.out), request.data, request.seed, request.progress
     require_index_place(out)
-    own = opened(request.source, seed=seed, overrides={"folder_classes": folder_classes(data), **request.overrides})
+    own = open_checkpoint(
+        request.source, seed=seed, overrides={"folder_classes": folder_classes(data), **request.overrides}
+    )
     checkpoint = own.checkpoint
     wanted = _indices(request.classes, checkpoint.classes)
     batch, origin = labelled_pictures(checkpoint, data, limit=request.limit, seed=seed)
@@ -67,16 +69,16 @@ def build_audit(request: AuditRequest) -> Audited:
         facts=lambda: _facts(seen),
         verdict=lambda _made: summary(seen, checkpoint.classes),
         classes=checkpoint.classes,
-        measured_on=phrase(origin),
-        looked_into=phrase(origin),
-        warnings=tuple(left_out(batch)),
+        measured_on=describe_origin(origin),
+        looked_into=describe_origin(origin),
+        warnings=tuple(reading_warnings(batch)),
         origin=(("Objects", _objects(seen)), ("Heat maps", _maps(seen))),
         more=lambda: {"audit": found},
     )
     result = build(study, out=out, progress=progress).result
     facts = {
         "findings": found,
-        "measured_on": phrase(origin),
+        "measured_on": describe_origin(origin),
         "pictures": len(seen.labels),
         "right": float(seen.right.float().mean()),
         "searched": len(seen.suspects),

@@ -20,7 +20,7 @@ from vgg_viz.sections.compare.depth import by_layer, comparable
 from vgg_viz.sections.compare.flipped import flipped
 from vgg_viz.sections.compare.viewer import payload
 from vgg_viz.studies.pair import TIMES, GradCamPair, Pair, Pictures, grad_cams
-from vgg_viz.studies.subject import picked, spread
+from vgg_viz.studies.subject import evenly_spaced, select_images
 
 TEXTS = Texts(__name__)
 SAMPLED = 64  # pictures over which maps are compared in numbers; a large network gets as many as are looked into
@@ -30,9 +30,9 @@ SAMPLED = 64  # pictures over which maps are compared in numbers; a large networ
 def attention(pair: Pair) -> Iterator[Exhibit]:
     """The viewer, photographs with both maps and their difference, and the same in numbers over more pictures."""
     side = max(pair.a.side, pair.b.side)
-    logits = [network.answers(part) for network, part in ((pair.a, pair.looked.a), (pair.b, pair.looked.b))]
+    logits = [network.answers(part) for network, part in ((pair.a, pair.inspected.a), (pair.b, pair.inspected.b))]
     targets = _targets(pair.view, logits)
-    maps = {name: grad_cams(pair, pair.looked, classes, side) for name, classes in targets.items()}
+    maps = {name: grad_cams(pair, pair.inspected, classes, side) for name, classes in targets.items()}
     yield _viewer(pair, logits, targets, maps)
     first = next(iter(targets))
     yield _pictures(pair, logits, targets[first], maps[first])
@@ -154,8 +154,8 @@ def _sample(pair: Pair) -> tuple[Pictures, Tensor]:
         raise TypeError("labelled pictures were expected")
     count = min(len(whole.a), SAMPLED if pair.a.macs + pair.b.macs < 2e9 else pair.preset.pictures)
     # Evenly over the set: a folder begins with its first class.
-    chosen = spread(len(whole.a), count)
-    return Pictures(picked(whole.a, chosen), picked(whole.b, chosen)), whole.a.labels[chosen]
+    chosen = evenly_spaced(len(whole.a), count)
+    return Pictures(select_images(whole.a, chosen), select_images(whole.b, chosen)), whole.a.labels[chosen]
 
 
 def _agreement(pair: Pair, side: int, sample: Pictures, classes: Tensor) -> Exhibit:

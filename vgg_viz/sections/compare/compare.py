@@ -12,10 +12,9 @@ from vgg_viz.models.build import build as network
 from vgg_viz.models.geometry import geometry
 from vgg_viz.sections.compare.verdict import facts, headline, score, signed
 from vgg_viz.sections.compare.viewer import live
-from vgg_viz.studies.inputs import folder_classes, phrase
-from vgg_viz.studies.inputs import opened as opened_source
+from vgg_viz.studies.inputs import describe_origin, folder_classes, open_checkpoint
 from vgg_viz.studies.pair import Network, Pair
-from vgg_viz.studies.pair_inputs import columns, given, labelled, opened, shared_classes
+from vgg_viz.studies.pair_inputs import class_columns, load_given, load_labelled, open_labelled_folder, shared_classes
 from vgg_viz.studies.preset import preset_for
 from vgg_viz.studies.request import PairRequest
 
@@ -47,9 +46,9 @@ def build_comparison(request: PairRequest) -> GalleryResult:
         facts=lambda: _facts(pair),
         verdict=lambda made: [*headline(pair), *(finding for part in made for finding in part.findings)],
         classes=pair.classes,
-        measured_on=phrase(pair.labelled.origin) if pair.labelled else "",
+        measured_on=describe_origin(pair.labelled.origin) if pair.labelled else "",
         warnings=tuple(warnings),
-        looked_into=pair.looked_from,
+        looked_into=pair.inspected_from,
         explorer=lambda: live(pair),
         explorer_name="both networks",
     )
@@ -58,26 +57,26 @@ def build_comparison(request: PairRequest) -> GalleryResult:
 
 def open_pair(request: PairRequest) -> tuple[Pair, list[str]]:
     """Everything that the user named, opened, with warnings; whatever is refused is refused here."""
-    folder, painted = opened(request.data)
+    folder, painted = open_labelled_folder(request.data)
     named = {"folder_classes": folder_classes(request.data), **request.overrides}
-    sources = [opened_source(given, seed=request.seed, overrides=named) for given in (request.first, request.second)]
+    sources = [open_checkpoint(given, seed=request.seed, overrides=named) for given in (request.first, request.second)]
     a, b = (source.checkpoint for source in sources)
     places = shared_classes(a, b, folder)
     models = [network(checkpoint).to(request.device) for checkpoint in (a, b)]
     gigamacs = sum(row.macs for model in models for row in geometry(model)) / 1e9
     chosen = preset_for(request.preset, gigamacs)
     limit = max(16, min(chosen.evaluated, int(chosen.gigamacs / max(gigamacs, 1e-9))))
-    pictures, warnings = labelled(a, b, places, folder, painted=painted, limit=limit, seed=request.seed)
-    looked, more = given(a, b, request.images, chosen)
+    pictures, warnings = load_labelled(a, b, places, folder, painted=painted, limit=limit, seed=request.seed)
+    inspected, more = load_given(a, b, request.images, chosen)
     names = [source.title for source in sources]
     if names[0] == names[1] and sources[0].sha256 != sources[1].sha256:  # two runs leave two files of one name
         names = [f"{name} ({source.sha256[:6]})" for name, source in zip(names, sources, strict=True)]
     networks = [
         Network(letter, name, source, model, column)
-        for letter, name, source, model, column in zip("AB", names, sources, models, columns(places), strict=True)
+        for letter, name, source, model, column in zip("AB", names, sources, models, class_columns(places), strict=True)
     ]
     classes = tuple(a.classes[index] for index in places)
-    return Pair(networks[0], networks[1], classes, pictures, looked, chosen, request.seed), [*warnings, *more]
+    return Pair(networks[0], networks[1], classes, pictures, inspected, chosen, request.seed), [*warnings, *more]
 
 
 def _facts(pair: Pair) -> tuple[tuple[str, str], ...]:

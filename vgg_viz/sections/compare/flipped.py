@@ -18,7 +18,7 @@ from vgg_viz.maths.metrics import mass_inside, rank_correlation
 from vgg_viz.number_text import percent
 from vgg_viz.records import Batch, Column, Exhibit, Table
 from vgg_viz.studies.pair import Pair, Pictures, layer_of, on_photo
-from vgg_viz.studies.subject import picked
+from vgg_viz.studies.subject import select_images
 
 TEXTS = Texts(__name__)
 MOST = 6  # pictures in the figure
@@ -100,7 +100,7 @@ def flipped(pair: Pair) -> Exhibit | None:
     flips = flips_of(pair)
     if flips is None or pair.labelled is None:
         return None
-    sample = Pictures(picked(pair.labelled.a, flips.places), picked(pair.labelled.b, flips.places))
+    sample = Pictures(select_images(pair.labelled.a, flips.places), select_images(pair.labelled.b, flips.places))
     view = sample.b if pair.b.side > pair.a.side else sample.a
     seen = _seen(pair, sample, view, flips)
     total = sum(map(len, pair.changed))

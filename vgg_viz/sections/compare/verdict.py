@@ -11,7 +11,7 @@ from vgg_viz.gallery.texts import Texts
 from vgg_viz.maths.metrics import calibration, mcnemar_exact, paired_interval, wilson_interval
 from vgg_viz.number_text import percent
 from vgg_viz.records import Column, Exhibit, Finding, Table
-from vgg_viz.studies.inputs import phrase
+from vgg_viz.studies.inputs import describe_origin
 from vgg_viz.studies.pair import Network, Pair
 
 TEXTS = Texts(__name__)
@@ -147,7 +147,7 @@ def side_by_side(pair: Pair) -> Iterator[Exhibit]:
             "b": _numbers(pair, pair.b),
             "shared_classes": pair.classes,
             "same_file": pair.same_file,
-            "measured_on": phrase(pair.labelled.origin) if pair.labelled else None,
+            "measured_on": describe_origin(pair.labelled.origin) if pair.labelled else None,
             "answers": None if counts is None else _counted_answers(counts),
         },
     )

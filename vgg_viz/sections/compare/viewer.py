@@ -27,7 +27,7 @@ from vgg_viz.gallery.viewer import (
 from vgg_viz.maths.receptive_field import Field, Window
 from vgg_viz.records import Batch
 from vgg_viz.studies.explorer_live import explore_pair
-from vgg_viz.studies.inputs import Material
+from vgg_viz.studies.inputs import Inputs
 from vgg_viz.studies.pair import LOGIT, TIMES, GradCamPair, Network, Pair, layer_of
 from vgg_viz.studies.subject import Subject
 
@@ -137,13 +137,13 @@ def live(pair: Pair) -> Explorer:
 
 def _subject(pair: Pair, network: Network, given: Batch | None) -> Subject:
     named = replace(network.checkpoint, provenance=replace(network.checkpoint.provenance, file=network.name))
-    return Subject(named, network.model, Material(None, None, given, None, None, ()), pair.preset, pair.seed)
+    return Subject(named, network.model, Inputs(None, None, given, None, None, ()), pair.preset, pair.seed)
 
 
 def _view_of_a(pair: Pair) -> Batch | None:
     """Those pictures in A's view, with A's own numbers for the classes; None where there are none."""
     try:
-        batch = pair.looked.a
+        batch = pair.inspected.a
     except SectionMissing:
         return None
     return batch if batch.labels is None else replace(batch, labels=pair.a.columns[batch.labels])

@@ -36,7 +36,7 @@ def layers(explanation: Explanation) -> Iterator[Exhibit]:
         panels.append(_layer_panel(explanation, geometry[layer], attribution))
         rows.append(_layer_row(geometry[layer], attribution))
     last = next(reversed(computed.by_layer.values()))
-    method, name = METHODS[computed.deep].title, name_of(explanation, computed.asked[0])
+    method, name = METHODS[computed.deep].title, name_of(explanation, computed.about[0])
     text = TEXTS.exhibit(
         "layers",
         signed=last.signed,
@@ -111,7 +111,7 @@ def channels(explanation: Explanation) -> Iterator[Exhibit]:
     adds = computed.channels
     order = adds.abs().argsort(descending=True, stable=True)[:CHANNELS].tolist()
     attribution = computed.by_layer[computed.layer]
-    name, unit = name_of(explanation, computed.asked[0]), attribution.unit
+    name, unit = name_of(explanation, computed.about[0]), attribution.unit
     total = float(adds.sum())
     rows = [
         (index, float(adds[index]), float(computed.activation[index].max()), _highest_at(computed.activation[index]))

@@ -138,7 +138,7 @@ def _deliver(found: Explanation, folder: Path) -> dict[str, Any]:
         found.model, found.batch.images, found.batch.names, found.classes, checkpoint=found.source.sha256
     )
     shown = [(saved_maps.write(folder, one, here, target=word), one, word) for word, one in maps.raw(found).values()]
-    return {"maps": [saved_maps.told(*entry) for entry in shown]}
+    return {"maps": [saved_maps.manifest_entry(*entry) for entry in shown]}
 
 
 def _head(found: Explanation) -> tuple[tuple[str, str], ...]:

@@ -29,9 +29,9 @@ def facts(explanation: Explanation) -> dict[str, Any]:
         "image": explanation.name,
         "top": top(explanation),
         "predicted": class_at(computed.predicted),
-        "expected": None if classes is None else {**class_at(classes.expected), "told": classes.told},
+        "expected": None if classes is None else {**class_at(classes.expected), "told": classes.expected_given},
         "difference": None if classes is None else [class_at(index) for index in classes.pair],
-        "unit": None if unit is None else {"name": str(unit), "says": computed.said},
+        "unit": None if unit is None else {"name": str(unit), "says": computed.unit_value},
         "layer": {"name": computed.layer, "why": computed.reason},
         "maps": facts_of_maps(explanation),
         "removal": _facts_of_removal(explanation),
@@ -71,7 +71,7 @@ def shown_classes(explanation: Explanation) -> list[int]:
         dict.fromkeys(
             [
                 *ranked(explanation.computed.logits)[:TOP],
-                *(index for index in explanation.computed.asked if index != UNIT),
+                *(index for index in explanation.computed.about if index != UNIT),
             ]
         )
     )

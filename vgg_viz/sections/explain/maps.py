@@ -48,7 +48,7 @@ def raw(explanation: Explanation) -> dict[str, tuple[str, Attribution]]:
     """Every map that is written down, {file stem: (what it is about, map)}: of each method and class, of each layer, and differences."""
     computed = explanation.computed
     every = [(target(explanation, index), attribution) for (_, index), attribution in computed.maps.items()]
-    every += [(target(explanation, computed.asked[0]), attribution) for attribution in computed.by_layer.values()]
+    every += [(target(explanation, computed.about[0]), attribution) for attribution in computed.by_layer.values()]
     differences = [computed.difference(method) for method in explanation.question.methods]
     every += [("difference", difference) for difference in differences if difference is not None]
     return {saved_maps.slug(attribution, word): (word, attribution) for word, attribution in every}
@@ -106,7 +106,7 @@ def _viewer(explanation: Explanation) -> Exhibit:
         text.alt,
         numbers={
             "methods": names,
-            "about": [name_of(explanation, index) for index in computed.asked],
+            "about": [name_of(explanation, index) for index in computed.about],
             "layers": list(computed.by_layer),
         },
         viewer=payload_json(_payload(explanation)),
@@ -115,7 +115,7 @@ def _viewer(explanation: Explanation) -> Exhibit:
 
 def _payload(explanation: Explanation) -> ViewerPayload:
     computed, names = explanation.computed, explanation.question.methods
-    leading = computed.asked[0]
+    leading = computed.about[0]
     methods = [
         replace(
             viewer_method(METHODS[name]),
@@ -174,19 +174,19 @@ def _methods(explanation: Explanation) -> Exhibit:
     alone = [
         method_at_layer(explanation, name)
         for name in names
-        if computed.maps[name, computed.asked[0]].layer is None and METHODS[name].family == "gradient"
+        if computed.maps[name, computed.about[0]].layer is None and METHODS[name].family == "gradient"
     ]
-    text = TEXTS.exhibit("methods", grained=bool(alone), methods=len(names), rows=len(computed.asked))
+    text = TEXTS.exhibit("methods", grained=bool(alone), methods=len(names), rows=len(computed.about))
     return Exhibit(
         "explain-methods",
         text.title,
         text.caption,
         text.alt,
         figure=methods_side_by_side(
-            [_row(explanation, index) for index in computed.asked], alone=alone, title=text.title
+            [_row(explanation, index) for index in computed.about], alone=alone, title=text.title
         ),
         kind="picture",
-        numbers={"methods": list(names), "about": [name_of(explanation, index) for index in computed.asked]},
+        numbers={"methods": list(names), "about": [name_of(explanation, index) for index in computed.about]},
     )
 
 
@@ -195,7 +195,7 @@ def _row(explanation: Explanation, index: int) -> Row:
     computed = explanation.computed
     panels: list[tuple[str, np.ndarray[Any, Any], Scale]] = []
     for name in explanation.question.methods:
-        of_all = torch.stack([explanation.map(name, other) for other in computed.asked])
+        of_all = torch.stack([explanation.map(name, other) for other in computed.about])
         scale = attribution_scale(of_all, computed.maps[name, index], over="all rows of each method")
         panels.append((method_at_layer(explanation, name), explanation.map(name, index).numpy(), scale))
     name = name_of(explanation, index)

@@ -34,7 +34,7 @@ def part(explanation: Explanation, index: int) -> Part:
         return "predicted"
     if classes is None:
         return "other"
-    if index == classes.expected and classes.told and not agreed(explanation):
+    if index == classes.expected and classes.expected_given and not agreed(explanation):
         return "expected"
     if index == classes.pair[1] and explanation.question.against is not None:
         return "set against"
@@ -68,7 +68,7 @@ def answer(explanation: Explanation) -> str:
         return TEXTS.say(
             "answer.unit",
             unit=name_of(explanation, UNIT),
-            value=number(explanation.computed.said or 0.0),
+            value=number(explanation.computed.unit_value or 0.0),
             predicted=with_probability(explanation, explanation.computed.predicted),
         )
     return TEXTS.say(
@@ -76,13 +76,13 @@ def answer(explanation: Explanation) -> str:
         predicted=with_probability(explanation, classes.predicted),
         expected=with_probability(explanation, classes.expected),
         agreed=agreed(explanation),
-        named=classes.told,
+        named=classes.expected_given,
     )
 
 
 def method_title(explanation: Explanation, method: str) -> str:
     """A method, and whether its maps have a sign here: "Grad-CAM, signed"."""
-    attribution = explanation.computed.maps[method, explanation.computed.asked[0]]
+    attribution = explanation.computed.maps[method, explanation.computed.about[0]]
     known = METHODS[method]
     return TEXTS.say("method.title", method=known.title, signed=attribution.signed and not known.signed)
 
@@ -91,7 +91,7 @@ def method_at_layer(explanation: Explanation, method: str) -> str:
     """A method with its layer, where it has one: "Grad-CAM, signed, at relu5_3"."""
     title, layer = (
         method_title(explanation, method),
-        explanation.computed.maps[method, explanation.computed.asked[0]].layer,
+        explanation.computed.maps[method, explanation.computed.about[0]].layer,
     )
     return title if layer is None else TEXTS.say("method.at_layer", method=title, layer=layer)
 
@@ -158,7 +158,7 @@ def findings(explanation: Explanation) -> list[Finding]:
     flat = [
         method_at_layer(explanation, method)
         for (method, index), attribution in explanation.computed.maps.items()
-        if index == explanation.computed.asked[0] and is_flat(attribution.values)
+        if index == explanation.computed.about[0] and is_flat(attribution.values)
     ]
     if flat:
         lines.append(Finding("warn", TEXTS.say("findings.flat", methods=flat)))
@@ -174,9 +174,9 @@ def _answer_finding(explanation: Explanation) -> Finding:
         predicted=with_probability(explanation, classes.predicted),
         expected=with_probability(explanation, classes.expected),
         agreed=agreed(explanation),
-        named=classes.told,
+        named=classes.expected_given,
     )
-    return Finding("note" if not classes.told else "good" if agreed(explanation) else "bad", text)
+    return Finding("note" if not classes.expected_given else "good" if agreed(explanation) else "bad", text)
 
 
 def is_flat(values: Tensor) -> bool:

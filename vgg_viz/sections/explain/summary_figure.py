@@ -65,7 +65,7 @@ def summary_figure(explanation: Explanation) -> Iterator[Exhibit]:
             "picture": explanation.name,
             "answer": answer(explanation),
             "method": explanation.leading,
-            "layer": computed.maps[explanation.leading, computed.asked[0]].layer,
+            "layer": computed.maps[explanation.leading, computed.about[0]].layer,
             "difference": None if computed.classes is None else list(computed.classes.pair),
             "scale": {"low": scale.low, "high": scale.high, "unit": scale.unit, "beyond": scale.clipped},
             "top": top(explanation),
@@ -137,12 +137,12 @@ def _seen_by_unit(explanation: Explanation) -> np.ndarray[Any, Any] | None:
 def panels_of(explanation: Explanation) -> tuple[list[Panel], Scale]:
     """The maps of the figure, placed on the picture, and the one scale that they share."""
     computed, method = explanation.computed, explanation.leading
-    maps = [(*_headings(explanation, index), explanation.map(method, index)) for index in computed.asked]
+    maps = [(*_headings(explanation, index), explanation.map(method, index)) for index in computed.about]
     if computed.classes is not None and (difference := computed.difference(method)) is not None:
         first, second = (name_of(explanation, index) for index in computed.classes.pair)
         heading = TEXTS.say("headings.minus", first=first, second=second)
         maps.append((heading, TEXTS.say("headings.difference"), explanation.placed(difference)))
-    leading = computed.asked[0]
+    leading = computed.about[0]
     if signed(explanation) and len(maps) < MAPS:
         about = str(explanation.question.unit) if computed.classes is None else name_of(explanation, leading)
         against = explanation.map(method, leading).clamp(max=0)
@@ -167,4 +167,4 @@ def _headings(explanation: Explanation, index: int) -> tuple[str, str]:
 
 def signed(explanation: Explanation) -> bool:
     """Whether the leading method tells evidence for from evidence against."""
-    return explanation.computed.maps[explanation.leading, explanation.computed.asked[0]].signed
+    return explanation.computed.maps[explanation.leading, explanation.computed.about[0]].signed

@@ -16,7 +16,7 @@ from vgg_viz.gallery.texts import Texts
 from vgg_viz.maths.heatmaps import MANY_INSIDE, shared_scale
 from vgg_viz.number_text import counted
 from vgg_viz.records import Exhibit, Finding
-from vgg_viz.studies.subject import Looked, Subject, spread
+from vgg_viz.studies.subject import Inspected, Subject, evenly_spaced
 from vgg_viz.units.health import ActivationHealth, activation_health
 
 TEXTS = Texts(__name__)
@@ -27,42 +27,44 @@ MANY = 0.05  # a share of dead channels worth a warning
 @section("activations", study="report", order=60)
 def activations(subject: Subject) -> Iterator[Exhibit | Finding]:
     """The picture, its feature maps in layers of growing depth, and the channels that are zero."""
-    looked = looked_at(subject)
-    health = activation_health(relu_maps(looked))
-    yield _picture(subject, looked, index=0)
+    inspected = require_inspected(subject)
+    health = activation_health(relu_maps(inspected))
+    yield _picture(subject, inspected, index=0)
     for name in chosen_layers(subject):
-        yield _wall(subject, looked, index=0, name=name)
-    yield _silence(health, pictures=len(looked.batch))
-    yield from _findings(health, pictures=len(looked.batch))
+        yield _wall(subject, inspected, index=0, name=name)
+    yield _silence(health, pictures=len(inspected.batch))
+    yield from _findings(health, pictures=len(inspected.batch))
 
 
-def looked_at(subject: Subject) -> Looked:
+def require_inspected(subject: Subject) -> Inspected:
     """The pictures to look into.
 
     Raises:
         SectionMissing: There are none.
     """
-    if subject.looked is None:
+    if subject.inspected is None:
         raise SectionMissing(TEXTS.say("missing.pictures"), "python -m vgg_viz report CHECKPOINT --images DIR")
-    return subject.looked
+    return subject.inspected
 
 
-def relu_maps(looked: Looked) -> dict[str, Tensor]:
+def relu_maps(inspected: Inspected) -> dict[str, Tensor]:
     """Feature maps (B, C, H, W) of the ReLU layers that have maps: only they are exactly zero.
 
     A unit of the classifier has one value a picture: on a few pictures many of them are zero, and none need be dead.
     """
-    return {name: maps for name, maps in looked.activations.maps.items() if name.startswith("relu") and maps.ndim == 4}
+    return {
+        name: maps for name, maps in inspected.activations.maps.items() if name.startswith("relu") and maps.ndim == 4
+    }
 
 
-def answer_line(classes: Sequence[str], looked: Looked, index: int) -> str:
+def answer_line(classes: Sequence[str], inspected: Inspected, index: int) -> str:
     """The predicted class of a picture and its probability; whether it is right, or the picture's name where it has no label."""
-    predicted = classes[int(looked.predicted[index])]
-    probability = float(looked.logits[index].softmax(0).max())
-    if looked.batch.labels is None:
-        name = looked.batch.names[index]
+    predicted = classes[int(inspected.predicted[index])]
+    probability = float(inspected.logits[index].softmax(0).max())
+    if inspected.batch.labels is None:
+        name = inspected.batch.names[index]
         return TEXTS.say("answer.unlabelled", name=name, predicted=predicted, probability=probability)
-    label = classes[int(looked.batch.labels[index])]
+    label = classes[int(inspected.batch.labels[index])]
     return TEXTS.say("answer.labelled", predicted=predicted, probability=probability, label=label)
 
 
@@ -70,7 +72,7 @@ def chosen_layers(subject: Subject) -> list[str]:
     """ReLU layers with maps, at most WALLS of them: the first, the last, and evenly between."""
     names = [row.name for row in subject.geometry if row.kind == "relu" and len(row.shape) == 3 and row.shape[1] > 1]
     count = min(WALLS, len(names))
-    return [names[i] for i in spread(len(names), count)]
+    return [names[i] for i in evenly_spaced(len(names), count)]
 
 
 def _findings(health: Sequence[ActivationHealth], *, pictures: int) -> Iterator[Finding]:
@@ -81,27 +83,27 @@ def _findings(health: Sequence[ActivationHealth], *, pictures: int) -> Iterator[
         yield Finding("warn", TEXTS.say("findings.dead", dead=dead, channels=channels, pictures=pictures, worst=worst))
 
 
-def _picture(subject: Subject, looked: Looked, index: int) -> Exhibit:
-    probabilities = looked.logits[index].softmax(0)
+def _picture(subject: Subject, inspected: Inspected, index: int) -> Exhibit:
+    probabilities = inspected.logits[index].softmax(0)
     order = probabilities.argsort(descending=True, stable=True)[:5].tolist()
     classes = subject.classes
     top = [{"class": classes[i], "probability": float(probabilities[i])} for i in order]
-    label = None if looked.batch.labels is None else classes[int(looked.batch.labels[index])]
-    name = looked.batch.names[index]
+    label = None if inspected.batch.labels is None else classes[int(inspected.batch.labels[index])]
+    name = inspected.batch.names[index]
     text = TEXTS.exhibit("picture", name=name, label=label, top=top, side=subject.checkpoint.architecture.image_side)
     return Exhibit(
         "activations-picture",
         text.title,
         text.caption,
         text.alt,
-        figure=picture_grid(pixels(looked.batch.images[index : index + 1]), [label or name], side=224),
+        figure=picture_grid(pixels(inspected.batch.images[index : index + 1]), [label or name], side=224),
         kind="picture",
         numbers={"name": name, "true": label, "top": top},
     )
 
 
-def _wall(subject: Subject, looked: Looked, index: int, name: str) -> Exhibit:
-    all_maps = looked.activations.maps[name]
+def _wall(subject: Subject, inspected: Inspected, index: int, name: str) -> Exhibit:
+    all_maps = inspected.activations.maps[name]
     maps = all_maps[index]
     channels, height, width = maps.shape
     maxima = maps.amax((1, 2))

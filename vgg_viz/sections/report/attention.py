@@ -22,10 +22,10 @@ from vgg_viz.maths.metrics import rank_correlation
 from vgg_viz.models.geometry import fields_of
 from vgg_viz.number_text import counted
 from vgg_viz.records import Attribution, Exhibit, Finding
-from vgg_viz.sections.report.activations import answer_line, looked_at
+from vgg_viz.sections.report.activations import answer_line, require_inspected
 from vgg_viz.sections.report.faithfulness import exhibits, finding
-from vgg_viz.studies.faithfulness import tried
-from vgg_viz.studies.subject import Looked, Subject, spread
+from vgg_viz.studies.faithfulness import faithfulness_results
+from vgg_viz.studies.subject import Inspected, Subject, evenly_spaced
 
 TEXTS = Texts(__name__)
 COLUMNS = 8  # methods in a figure; more take several
@@ -53,25 +53,25 @@ class AttentionMaps:
 @section("attention", study="report", order=80)
 def attention(subject: Subject) -> Iterator[Exhibit | Finding]:
     """Viewer, methods side by side, layers side by side, two classes, and the trials."""
-    looked = looked_at(subject)
-    trials = tried(subject, looked)
+    inspected = require_inspected(subject)
+    trials = faithfulness_results(subject, inspected)
     verdicts = {trial.method: (trial.verdict, trial.reason) for trial in trials}
     names = (
         *(name for name in verdicts if name in subject.preset.methods),
         *(name for name in subject.preset.methods if name not in verdicts),
     )
-    maps = compute(subject, looked, names)
+    maps = compute(subject, inspected, names)
     names = tuple(name for name in names if ("predicted", name) in maps.by_method)
     failing = [name for name, (verdict, _) in verdicts.items() if verdict == "fails"]
     titles = {name: methods()[name].title for name in names}
     titles |= {name: TEXTS.say("phrases.failing", method=titles[name]) for name in names if name in failing}
-    yield _viewer(subject, looked, maps, {name: reason for name, (_, reason) in verdicts.items()}, titles)
+    yield _viewer(subject, inspected, maps, {name: reason for name, (_, reason) in verdicts.items()}, titles)
     if trials:
         yield finding(trials)
         yield from exhibits(trials)
-    yield from _methods(subject, looked, maps, titles)
-    yield _layers(subject, looked, maps)
-    yield _classes(subject, looked, maps)
+    yield from _methods(subject, inspected, maps, titles)
+    yield _layers(subject, inspected, maps)
+    yield _classes(subject, inspected, maps)
 
 
 def about_a_class(name: str) -> bool:
@@ -88,33 +88,33 @@ def grain(maps: Attribution) -> bool:
     return maps.layer is None and methods()[maps.method].family != "perturbation"
 
 
-def compute(subject: Subject, looked: Looked, names: tuple[str, ...] = ()) -> AttentionMaps:
+def compute(subject: Subject, inspected: Inspected, names: tuple[str, ...] = ()) -> AttentionMaps:
     """Every map that the section shows, from as few passes as the methods allow: one shared pass a class, then the others.
 
     Args:
         subject: The checkpoint under study.
-        looked: The pictures, with the network's answers.
+        inspected: The pictures, with the network's answers.
         names: Methods, those that the viewer holds first; none: those of the preset.
     """
     names = names or subject.preset.methods
-    usual = choose_layer(subject.geometry, looked.batch.images.shape[-1])
+    usual = choose_layer(subject.geometry, inspected.batch.images.shape[-1])
     layer = after_relu(subject.geometry, usual.name)
     every = [after_relu(subject.geometry, row.name) for row in subject.conv_layers]
-    order = looked.logits.argsort(dim=1, descending=True, stable=True)
+    order = inspected.logits.argsort(dim=1, descending=True, stable=True)
     first, second = order[:, 0], order[:, min(1, order.shape[1] - 1)]
-    if looked.batch.labels is not None:
-        second = torch.where(looked.batch.labels == first, second, looked.batch.labels)
+    if inspected.batch.labels is not None:
+        second = torch.where(inspected.batch.labels == first, second, inspected.batch.labels)
     by_method: dict[tuple[str, str], Attribution] = {}
     by_layer: dict[tuple[str, str], Attribution] = {}
     for target, classes in (("predicted", first), ("second", second)):
         wanted = [name for name in held(subject, names) if about_a_class(name)] if target == "second" else list(names)
         also = [name for name in wanted if name in SHARED]
-        shared = subject.maps.shared(looked.batch, classes, target=target, layers=every, also=also, layer=layer)
+        shared = subject.maps.shared(inspected.batch, classes, target=target, layers=every, also=also, layer=layer)
         by_layer.update({(target, name): shared["grad_cam", name] for name in every})
         for name in wanted:
             maps = shared.get((name, layer if methods()[name].layered else None))
-            if maps is None and subject.maps.offers(looked.batch, name, target):
-                maps = subject.maps.attribute(looked.batch, name, classes, target=target, layer=layer)
+            if maps is None and subject.maps.offers(inspected.batch, name, target):
+                maps = subject.maps.attribute(inspected.batch, name, classes, target=target, layer=layer)
             if maps is not None:
                 by_method[target, name] = maps
     return AttentionMaps(layer, usual.reason, second, by_method, by_layer)
@@ -130,13 +130,13 @@ def held(subject: Subject, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _viewer(
-    subject: Subject, looked: Looked, maps: AttentionMaps, reasons: dict[str, str], titles: dict[str, str]
+    subject: Subject, inspected: Inspected, maps: AttentionMaps, reasons: dict[str, str], titles: dict[str, str]
 ) -> Exhibit:
     names = held(subject, tuple(titles))
     about = [replace(viewer_method(methods()[name], _tested(reasons.get(name))), title=titles[name]) for name in names]
     text = TEXTS.exhibit(
         "viewer",
-        pictures=len(looked.batch),
+        pictures=len(inspected.batch),
         methods=len(names),
         tested=bool(reasons),
         convolutions=len(subject.conv_layers),
@@ -146,9 +146,9 @@ def _viewer(
         reason=maps.reason,
     )
     payload = attribution_payload(
-        looked.batch,
+        inspected.batch,
         subject.classes,
-        looked.logits.softmax(1),
+        inspected.logits.softmax(1),
         AttributedMaps(_in_viewer(maps, names), about, fields_of(subject.geometry)),
         start=ViewerStart(0, names[0], maps.chosen_layer, "predicted"),
     )
@@ -158,11 +158,11 @@ def _viewer(
         text.caption,
         text.alt,
         numbers={
-            "pictures": looked.batch.names,
+            "pictures": inspected.batch.names,
             "methods": names,
             "chosen_layer": maps.chosen_layer,
             "reason": maps.reason,
-            "predicted": looked.predicted,
+            "predicted": inspected.predicted,
             "second": maps.second,
             "passes": {name: maps.by_method["predicted", name].passes for name in titles},
         },
@@ -191,35 +191,37 @@ def _tested(reason: str | None) -> str:
     return "" if reason is None else TEXTS.say("phrases.tested", reason=reason)
 
 
-def _methods(subject: Subject, looked: Looked, maps: AttentionMaps, titles: dict[str, str]) -> Iterator[Exhibit]:
+def _methods(subject: Subject, inspected: Inspected, maps: AttentionMaps, titles: dict[str, str]) -> Iterator[Exhibit]:
     names = tuple(titles)
     count = -(-len(names) // COLUMNS)
     for part in range(count):
         here = names[len(names) * part // count : len(names) * (part + 1) // count]
-        yield _side_by_side(subject, looked, maps, {name: titles[name] for name in here}, part + 1)
+        yield _side_by_side(subject, inspected, maps, {name: titles[name] for name in here}, part + 1)
 
 
-def _side_by_side(subject: Subject, looked: Looked, maps: AttentionMaps, titles: dict[str, str], part: int) -> Exhibit:
+def _side_by_side(
+    subject: Subject, inspected: Inspected, maps: AttentionMaps, titles: dict[str, str], part: int
+) -> Exhibit:
     names = tuple(titles)
-    photos = pixels(looked.batch.images)
-    chosen = spread(len(photos), subject.preset.rows)
+    photos = pixels(inspected.batch.images)
+    chosen = evenly_spaced(len(photos), subject.preset.rows)
     rows = []
     for i in chosen:
         panels = []
         for name in names:
             attribution = maps.by_method["predicted", name]
-            placed = _placed(subject, looked, attribution, i)
+            placed = _placed(subject, inspected, attribution, i)
             panels.append((titles[name], placed.numpy(), attribution_scale(placed, attribution, over="this map")))
-        mask = None if looked.batch.masks is None else looked.batch.masks[i].numpy()
-        rows.append(Row(photos[i], panels, answer_line(subject.classes, looked, i), mask))
+        mask = None if inspected.batch.masks is None else inspected.batch.masks[i].numpy()
+        rows.append(Row(photos[i], panels, answer_line(subject.classes, inspected, i), mask))
     text = TEXTS.exhibit(
         "methods",
         part=part,
         pictures=len(chosen),
         methods=len(names),
         layer=maps.chosen_layer,
-        true_line=true_line(looked.batch),
-        agreement=_agreement(subject, looked, maps, chosen, names),
+        true_line=true_line(inspected.batch),
+        agreement=_agreement(subject, inspected, maps, chosen, names),
     )
     return Exhibit(
         f"attention-methods-{part}" if part > 1 else "attention-methods",
@@ -233,7 +235,7 @@ def _side_by_side(subject: Subject, looked: Looked, maps: AttentionMaps, titles:
         ),
         kind="picture",
         numbers={
-            "pictures": [looked.batch.names[i] for i in chosen],
+            "pictures": [inspected.batch.names[i] for i in chosen],
             "methods": names,
             "layer": maps.chosen_layer,
             "ranges": {
@@ -243,23 +245,23 @@ def _side_by_side(subject: Subject, looked: Looked, maps: AttentionMaps, titles:
     )
 
 
-def _layers(subject: Subject, looked: Looked, maps: AttentionMaps) -> Exhibit:
+def _layers(subject: Subject, inspected: Inspected, maps: AttentionMaps) -> Exhibit:
     names = [after_relu(subject.geometry, row.name) for row in subject.conv_layers]
     if len(names) > 7:
-        names = [names[i] for i in spread(len(names), 7)]
+        names = [names[i] for i in evenly_spaced(len(names), 7)]
     some = (
         f"all {len(names)}" if len(names) == len(subject.conv_layers) else f"{len(names)} of {len(subject.conv_layers)}"
     )
-    photos = pixels(looked.batch.images)
+    photos = pixels(inspected.batch.images)
     rows = []
-    chosen = spread(len(photos), max(1, subject.preset.rows // 2))
+    chosen = evenly_spaced(len(photos), max(1, subject.preset.rows // 2))
     for i in chosen:
-        placed = {name: _placed(subject, looked, maps.by_layer["predicted", name], i) for name in names}
+        placed = {name: _placed(subject, inspected, maps.by_layer["predicted", name], i) for name in names}
         panels = [
             (name, value.numpy(), attribution_scale(value, maps.by_layer["predicted", name], over="this map"))
             for name, value in placed.items()
         ]
-        rows.append(Row(photos[i], panels, answer_line(subject.classes, looked, i)))
+        rows.append(Row(photos[i], panels, answer_line(subject.classes, inspected, i)))
     text = TEXTS.exhibit(
         "layers",
         layers=len(names),
@@ -278,7 +280,7 @@ def _layers(subject: Subject, looked: Looked, maps: AttentionMaps) -> Exhibit:
         numbers={
             "layers": names,
             "chosen_layer": maps.chosen_layer,
-            "pictures": [looked.batch.names[i] for i in chosen],
+            "pictures": [inspected.batch.names[i] for i in chosen],
             "maximum": {
                 name: [float(maps.by_layer["predicted", name].values[i].max()) for i in chosen] for name in names
             },
@@ -286,15 +288,16 @@ def _layers(subject: Subject, looked: Looked, maps: AttentionMaps) -> Exhibit:
     )
 
 
-def _classes(subject: Subject, looked: Looked, maps: AttentionMaps) -> Exhibit:
-    photos = pixels(looked.batch.images)
-    labels = looked.batch.labels
-    wrong = [] if labels is None else [i for i in range(len(photos)) if int(looked.predicted[i]) != int(labels[i])]
+def _classes(subject: Subject, inspected: Inspected, maps: AttentionMaps) -> Exhibit:
+    photos = pixels(inspected.batch.images)
+    labels = inspected.batch.labels
+    wrong = [] if labels is None else [i for i in range(len(photos)) if int(inspected.predicted[i]) != int(labels[i])]
     chosen = (wrong + [i for i in range(len(photos)) if i not in wrong])[: subject.preset.rows]
     rows = []
     for i in chosen:
         placed = [
-            _placed(subject, looked, maps.by_layer[target, maps.chosen_layer], i) for target in ("predicted", "second")
+            _placed(subject, inspected, maps.by_layer[target, maps.chosen_layer], i)
+            for target in ("predicted", "second")
         ]
         scale = attribution_scale(
             torch.stack(placed), maps.by_layer["predicted", maps.chosen_layer], over="both maps of this row"
@@ -303,13 +306,13 @@ def _classes(subject: Subject, looked: Looked, maps: AttentionMaps) -> Exhibit:
         signed = attribution_scale(
             difference, maps.by_layer["predicted", maps.chosen_layer], over="this map", signed=True
         )
-        mask = None if looked.batch.masks is None else looked.batch.masks[i].numpy()
+        mask = None if inspected.batch.masks is None else inspected.batch.masks[i].numpy()
         panels = [
             ("predicted class", placed[0].numpy(), scale),
             ("second class", placed[1].numpy(), scale),
             ("difference", difference.numpy(), signed),
         ]
-        answer = answer_line(subject.classes, looked, i)
+        answer = answer_line(subject.classes, inspected, i)
         if i not in wrong:  # of a mistake, the second is its true class, which the line names already
             answer = TEXTS.say("phrases.second_class", answer=answer, second=subject.classes[int(maps.second[i])])
         rows.append(Row(photos[i], panels, answer, mask))
@@ -325,8 +328,8 @@ def _classes(subject: Subject, looked: Looked, maps: AttentionMaps) -> Exhibit:
         figure=methods_side_by_side(rows, title=f"Grad-CAM at {maps.chosen_layer}, class against class"),
         kind="picture",
         numbers={
-            "pictures": [looked.batch.names[i] for i in chosen],
-            "predicted": [int(looked.predicted[i]) for i in chosen],
+            "pictures": [inspected.batch.names[i] for i in chosen],
+            "predicted": [int(inspected.predicted[i]) for i in chosen],
             "second": [int(maps.second[i]) for i in chosen],
         },
     )
@@ -335,18 +338,20 @@ def _classes(subject: Subject, looked: Looked, maps: AttentionMaps) -> Exhibit:
 # ---------------------------------------------------------------- pieces
 
 
-def _placed(subject: Subject, looked: Looked, maps: Attribution, index: int) -> Tensor:
+def _placed(subject: Subject, inspected: Inspected, maps: Attribution, index: int) -> Tensor:
     """(H, W) one of the maps, on its picture."""
     values = maps.values[index : index + 1].detach().float().cpu()
-    return on_picture(values, maps.layer, fields_of(subject.geometry), looked.batch.images.shape[-2:])[0]
+    return on_picture(values, maps.layer, fields_of(subject.geometry), inspected.batch.images.shape[-2:])[0]
 
 
-def _agreement(subject: Subject, looked: Looked, maps: AttentionMaps, chosen: list[int], names: tuple[str, ...]) -> str:
+def _agreement(
+    subject: Subject, inspected: Inspected, maps: AttentionMaps, chosen: list[int], names: tuple[str, ...]
+) -> str:
     """How much Grad-CAM and the farthest other method agree, as a sentence with its number."""
     if "occlusion" not in names or "grad_cam" not in names:
         return ""
     a, b = (
-        torch.stack([_placed(subject, looked, maps.by_method["predicted", name], i) for i in chosen])
+        torch.stack([_placed(subject, inspected, maps.by_method["predicted", name], i) for i in chosen])
         for name in ("grad_cam", "occlusion")
     )
     mean = float(torch.nanmean(rank_correlation(a, b)))

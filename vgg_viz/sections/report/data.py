@@ -23,7 +23,7 @@ AUGMENTED = 3  # pictures whose augmentation is shown, at most
 @section("data", study="report", order=30)
 def data(subject: Subject) -> Iterator[Exhibit]:
     """Specimens with their labels, the count of each class, and the augmentation of training."""
-    batch = subject.material.given or subject.material.labelled
+    batch = subject.inputs.given or subject.inputs.labelled
     if batch is None:
         raise SectionMissing(TEXTS.say("missing.pictures"), "python -m vgg_viz report CHECKPOINT --images DIR")
     yield _specimens(subject, batch)
@@ -42,7 +42,7 @@ def _specimens(subject: Subject, batch: Batch) -> Exhibit:
         shown=len(indices),
         total=total,
         classes=sorted(set(labels)) if labels else None,
-        origin=subject.material.looked_from if subject.material.given is batch else subject.material.labelled_from,
+        origin=subject.inputs.inspected_from if subject.inputs.given is batch else subject.inputs.labelled_from,
         height=height,
         width=width,
     )

@@ -9,7 +9,7 @@ from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
 from vgg_viz.records import Column, Exhibit, Finding, Table
 from vgg_viz.studies.inspection import ignored
-from vgg_viz.studies.preprocessing_check import detected
+from vgg_viz.studies.preprocessing_check import preprocessing_of
 from vgg_viz.studies.subject import Subject
 
 TEXTS = Texts(__name__)
@@ -31,9 +31,9 @@ def evidence(subject: Subject) -> Iterator[Exhibit | Finding]:
         ("input", TEXTS.say("facts.input", channels=architecture.in_channels, side=architecture.image_side)),
         ("first layer subtracts", ", ".join(f"{v:.4g}" for v in architecture.mean)),
         ("first layer divides by", ", ".join(f"{v:.4g}" for v in architecture.std)),
-        ("measured on", subject.material.labelled_from or TEXTS.say("facts.no_labelled")),
-        ("looked into", subject.material.looked_from or TEXTS.say("facts.no_pictures")),
-        *([("objects", subject.material.objects)] if subject.material.objects else []),
+        ("measured on", subject.inputs.labelled_from or TEXTS.say("facts.no_labelled")),
+        ("looked into", subject.inputs.inspected_from or TEXTS.say("facts.no_pictures")),
+        *([("objects", subject.inputs.objects)] if subject.inputs.objects else []),
         (
             "preset",
             TEXTS.say(
@@ -45,7 +45,7 @@ def evidence(subject: Subject) -> Iterator[Exhibit | Finding]:
             ),
         ),
     ]
-    if (preprocessing := detected(subject)) is not None:
+    if (preprocessing := preprocessing_of(subject)) is not None:
         rows.append(("preprocessing, by pictures", preprocessing.sentence()))
         if preprocessing.contradicts:
             yield Finding("warn", preprocessing.sentence())

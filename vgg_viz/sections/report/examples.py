@@ -21,7 +21,7 @@ from vgg_viz.maths.images import encode_webp, mosaic, resize, to_uint8
 from vgg_viz.maths.metrics import mass_inside
 from vgg_viz.records import Column, Exhibit, Table
 from vgg_viz.sections.report.mistakes import answers_of
-from vgg_viz.studies.subject import Answers, Subject, choose, picked
+from vgg_viz.studies.subject import Answers, Subject, choose_images, select_images
 
 TEXTS = Texts(__name__)
 THUMB = 64  # largest side of a picture in the sheet [px]
@@ -59,7 +59,7 @@ class Attended:
 def examples(subject: Subject) -> Iterator[Exhibit]:
     """One grid of pictures, with a table of its numbers."""
     answers = answers_of(subject)
-    chosen = choose(answers, subject.preset.examples, mistakes=round(MISTAKES * subject.preset.examples))
+    chosen = choose_images(answers, subject.preset.examples, mistakes=round(MISTAKES * subject.preset.examples))
     yield grid(subject, answers, sorted(chosen))
 
 
@@ -170,7 +170,7 @@ def attention(subject: Subject, answers: Answers, chosen: list[int]) -> Attended
             layer
         ].values
         shares.append(mass_inside(place(maps.cpu(), field, side), batch.masks[here]))
-    area = object_area(picked(batch, chosen[:count]))
+    area = object_area(select_images(batch, chosen[:count]))
     return Attended(layer, torch.cat(shares), nothing if area is None else area, reason)
 
 
@@ -199,10 +199,10 @@ def sheet(images: Tensor) -> dict[str, Any]:
 
 def _photos(subject: Subject, answers: Answers, chosen: list[int]) -> list[list[int]]:
     """(example, photo of the attention viewer), both from 0, for those that are in both."""
-    if subject.material.looked is not None:
+    if subject.inputs.inspected is not None:
         return []  # the viewer shows pictures of --images, these are labelled ones
-    looked = choose(answers, subject.preset.pictures)
-    return [[chosen.index(i), photo] for photo, i in enumerate(looked) if i in chosen]
+    inspected = choose_images(answers, subject.preset.pictures)
+    return [[chosen.index(i), photo] for photo, i in enumerate(inspected) if i in chosen]
 
 
 def _share(value: float) -> float | None:

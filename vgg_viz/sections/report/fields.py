@@ -31,11 +31,11 @@ def receptive_fields(subject: Subject) -> Iterator[Exhibit]:
     """The growth of the field with depth, and the fields of a central and of a corner unit on a picture."""
     rows = [row for row in subject.geometry if row.kind in ("conv", "pool") and row.field is not None]
     yield _growth(subject, rows)
-    if subject.looked is None:
+    if subject.inspected is None:
         return
     layers = [row for row, after in zip(rows, [*rows[1:], None], strict=True) if _ends_a_block(row, after)]
     for place in ("centre", "corner"):
-        yield _boxes(pixels(subject.looked.batch.images[:1])[0], layers[-MOST_BOXES:], place)
+        yield _boxes(pixels(subject.inspected.batch.images[:1])[0], layers[-MOST_BOXES:], place)
 
 
 def _ends_a_block(row: LayerGeometry, after: LayerGeometry | None) -> bool:
@@ -54,7 +54,7 @@ def _growth(subject: Subject, rows: Sequence[LayerGeometry]) -> Exhibit:
         "growth",
         side=side,
         pictures=len(images),
-        noise=subject.looked is None,
+        noise=subject.inspected is None,
         layers=len(rows),
         largest=max(sizes),
         deepest=deepest.name,
@@ -95,8 +95,8 @@ def _images(subject: Subject) -> torch.Tensor:
     """Pictures (B, C, H, W) for the effective field: those of the report, or noise where there are none."""
     # A pass a layer: a large network gets two pictures, which is enough to see the size.
     most = 2 if sum(row.macs for row in subject.geometry) > LARGE_GIGAMACS * 1e9 else PICTURES
-    if subject.looked is not None:
-        return subject.looked.batch.images[:most]
+    if subject.inspected is not None:
+        return subject.inspected.batch.images[:most]
     side, channels = subject.checkpoint.architecture.image_side, subject.checkpoint.architecture.in_channels
     return torch.rand(4, channels, side, side, generator=torch.Generator().manual_seed(subject.seed))[:most]
 

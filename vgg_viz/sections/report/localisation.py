@@ -19,9 +19,9 @@ from vgg_viz.maths.images import Array
 from vgg_viz.maths.metrics import bootstrap_interval, wilson_interval
 from vgg_viz.maths.receptive_field import Box
 from vgg_viz.records import Batch, Column, Exhibit, Table
-from vgg_viz.sections.report.activations import looked_at
+from vgg_viz.sections.report.activations import require_inspected
 from vgg_viz.studies.preset import LARGE_GIGAMACS
-from vgg_viz.studies.subject import Subject, picked, spread
+from vgg_viz.studies.subject import Subject, evenly_spaced, select_images
 
 TEXTS = Texts(__name__)
 MEASURED, FEW = 24, 4  # pictures with masks that are measured; of a large network
@@ -31,15 +31,15 @@ OURS = "saliency, then a cut"
 @section("localisation", study="report", order=87)
 def localisation(subject: Subject) -> Iterator[Exhibit]:
     """From picture to box, step by step; and how often the box is right, where masks say where the object is."""
-    looked = looked_at(subject)
-    count = min(max(1, subject.preset.rows // 2), len(looked.batch))
-    shown = picked(looked.batch, spread(len(looked.batch), count))
+    inspected = require_inspected(subject)
+    count = min(max(1, subject.preset.rows // 2), len(inspected.batch))
+    shown = select_images(inspected.batch, evenly_spaced(len(inspected.batch), count))
     maps, localised = by_saliency(subject.model, shown.images.to(subject.device))
     yield _steps(shown, maps, localised)
     large = sum(row.macs for row in subject.geometry) > LARGE_GIGAMACS * 1e9
-    batch = next((b for b in (subject.material.labelled, looked.batch) if b is not None and b.masks is not None), None)
+    batch = next((b for b in (subject.inputs.labelled, inspected.batch) if b is not None and b.masks is not None), None)
     if batch is not None and batch.masks is not None:
-        some = picked(batch, batch.known.nonzero()[: FEW if large else MEASURED, 0].tolist())
+        some = select_images(batch, batch.known.nonzero()[: FEW if large else MEASURED, 0].tolist())
         if some.masks is not None and len(some):
             yield _measured(subject, some, some.masks)
 

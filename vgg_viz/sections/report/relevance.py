@@ -19,9 +19,9 @@ from vgg_viz.maths.heatmaps import attribution_scale, on_picture
 from vgg_viz.models.geometry import fields_of
 from vgg_viz.number_text import counted
 from vgg_viz.records import Attribution, Column, Exhibit, Table
-from vgg_viz.sections.report.activations import answer_line, looked_at
+from vgg_viz.sections.report.activations import answer_line, require_inspected
 from vgg_viz.studies.preset import LARGE_GIGAMACS
-from vgg_viz.studies.subject import Looked, Subject, picked, spread
+from vgg_viz.studies.subject import Inspected, Subject, evenly_spaced, select_images
 
 TEXTS = Texts(__name__)
 EVERY = (*(f"lrp_{name}" for name in PRESETS), "deep_lift", "class_score_map")
@@ -37,15 +37,15 @@ PASSING = (
 @section("relevance", study="report", order=85)
 def relevance(subject: Subject) -> Iterator[Exhibit]:
     """Maps of relevance side by side, and the ledger of one picture."""
-    looked = looked_at(subject)
+    inspected = require_inspected(subject)
     large = sum(row.macs for row in subject.geometry) > LARGE_GIGAMACS * 1e9 and subject.preset.name != "full"
     names = FEW if large else EVERY
     try:
-        shown = spread(len(looked.batch), max(1, subject.preset.rows // 2))
-        maps = {name: _maps_of(subject, looked, name, shown) for name in names}
+        shown = evenly_spaced(len(inspected.batch), max(1, subject.preset.rows // 2))
+        maps = {name: _maps_of(subject, inspected, name, shown) for name in names}
         # A VGG at its own size has one place, and its map of class scores is one number.
         maps = {name: attribution for name, attribution in maps.items() if attribution.values[0].numel() > 1}
-        image, predicted = looked.batch.images[:1].to(subject.device), looked.predicted[:1].to(subject.device)
+        image, predicted = inspected.batch.images[:1].to(subject.device), inspected.predicted[:1].to(subject.device)
         ledgers = [
             ledger(subject.model, image, predicted, preset=name.removeprefix("lrp_"))
             for name in names
@@ -53,20 +53,22 @@ def relevance(subject: Subject) -> Iterator[Exhibit]:
         ]
     except InputRefused as refused:
         raise SectionMissing(TEXTS.say("missing.refused", reason=refused)) from refused
-    yield _maps(subject, looked, maps, shown)
-    yield _ledger(subject, looked, ledgers)
+    yield _maps(subject, inspected, maps, shown)
+    yield _ledger(subject, inspected, ledgers)
 
 
-def _maps_of(subject: Subject, looked: Looked, name: str, shown: list[int]) -> Attribution:
+def _maps_of(subject: Subject, inspected: Inspected, name: str, shown: list[int]) -> Attribution:
     """The maps of the pictures that are shown, from those of all pictures where the attention section has them already."""
     if name not in subject.preset.methods:
-        return subject.maps.attribute(picked(looked.batch, shown), name, looked.predicted[shown], target="predicted")
-    of_all = subject.maps.attribute(looked.batch, name, looked.predicted, target="predicted")
+        return subject.maps.attribute(
+            select_images(inspected.batch, shown), name, inspected.predicted[shown], target="predicted"
+        )
+    of_all = subject.maps.attribute(inspected.batch, name, inspected.predicted, target="predicted")
     return replace(of_all, values=of_all.values[shown], targets=of_all.targets[shown])
 
 
-def _maps(subject: Subject, looked: Looked, maps: dict[str, Attribution], chosen: list[int]) -> Exhibit:
-    photos, titles = pixels(looked.batch.images), methods()
+def _maps(subject: Subject, inspected: Inspected, maps: dict[str, Attribution], chosen: list[int]) -> Exhibit:
+    photos, titles = pixels(inspected.batch.images), methods()
     rows = []
     for row, i in enumerate(chosen):
         panels = []
@@ -80,10 +82,10 @@ def _maps(subject: Subject, looked: Looked, maps: dict[str, Attribution], chosen
             panels.append(
                 (titles[name].title, values[0].numpy(), attribution_scale(values, attribution, over="this map"))
             )
-        mask = None if looked.batch.masks is None else looked.batch.masks[i].numpy()
-        rows.append(Row(photos[i], panels, answer_line(subject.classes, looked, i), mask))
+        mask = None if inspected.batch.masks is None else inspected.batch.masks[i].numpy()
+        rows.append(Row(photos[i], panels, answer_line(subject.classes, inspected, i), mask))
     sums = {name: [float(values.double().sum()) for values in attribution.values] for name, attribution in maps.items()}
-    scores = [float(looked.logits[i].max()) for i in chosen]
+    scores = [float(inspected.logits[i].max()) for i in chosen]
     least, most = (
         end((sums[name][0] / scores[0], titles[name].title) for name in sums if name.startswith("lrp_"))
         for end in (min, max)
@@ -107,12 +109,12 @@ def _maps(subject: Subject, looked: Looked, maps: dict[str, Attribution], chosen
             title=f"The score of the predicted class, shared out in {counted(len(maps), 'way')}",
         ),
         kind="picture",
-        numbers={"pictures": [looked.batch.names[i] for i in chosen], "scores": scores, "sums": sums},
+        numbers={"pictures": [inspected.batch.names[i] for i in chosen], "scores": scores, "sums": sums},
     )
 
 
-def _ledger(subject: Subject, looked: Looked, ledgers: Sequence[Ledger]) -> Exhibit:
-    predicted, score = subject.classes[int(looked.predicted[0])], float(ledgers[0].score[0])
+def _ledger(subject: Subject, inspected: Inspected, ledgers: Sequence[Ledger]) -> Exhibit:
+    predicted, score = subject.classes[int(inspected.predicted[0])], float(ledgers[0].score[0])
     drawn = [_drawn(book) for book in ledgers]
     reached = {PRESETS[book.preset].title: float(book.reached[0]) for book in ledgers}
     kept = [
@@ -127,7 +129,7 @@ def _ledger(subject: Subject, looked: Looked, ledgers: Sequence[Ledger]) -> Exhi
         "ledger",
         score=number(score),
         predicted=predicted,
-        picture=looked.batch.names[0],
+        picture=inspected.batch.names[0],
         arrived=TEXTS.say("phrases.arrived", reached=reached),
         largest=TEXTS.say(
             "phrases.largest",
@@ -177,7 +179,7 @@ def _ledger(subject: Subject, looked: Looked, ledgers: Sequence[Ledger]) -> Exhi
             ),
         ),
         numbers={
-            "picture": looked.batch.names[0],
+            "picture": inspected.batch.names[0],
             "class": predicted,
             "score": score,
             "gap": gap,

@@ -14,9 +14,9 @@ from vgg_viz.models.geometry import geometry
 from vgg_viz.sections.report.verdict import facts, verdict
 from vgg_viz.studies.deadline import deadline_of
 from vgg_viz.studies.explorer_live import explore
-from vgg_viz.studies.inputs import folder_classes, gather, opened
+from vgg_viz.studies.inputs import folder_classes, load_inputs, open_checkpoint
 from vgg_viz.studies.map_cache import MapCache, resumable
-from vgg_viz.studies.preset import fitting, preset_for
+from vgg_viz.studies.preset import fit_preset, preset_for
 from vgg_viz.studies.request import ReportRequest
 from vgg_viz.studies.subject import Subject, subtitle
 
@@ -33,16 +33,18 @@ def build_report(request: ReportRequest) -> GalleryResult:
     started, deadline = time.perf_counter(), deadline_of(request.budget, request.began)
     out, seed, device = Path(request.out), request.seed, str(request.device)
     require_index_place(out)
-    own = opened(
+    own = open_checkpoint(
         request.source, seed=seed, overrides={"folder_classes": folder_classes(request.data), **request.overrides}
     )
     checkpoint = own.checkpoint
     model = network(checkpoint).to(request.device)
     gigamacs = sum(row.macs for row in geometry(model)) / 1e9
-    chosen = fitting(preset_for(request.preset, gigamacs), model)
+    chosen = fit_preset(preset_for(request.preset, gigamacs), model)
     if deadline:
         chosen = deadline.shorten(chosen, model, checkpoint.architecture.image_side)
-    material = gather(checkpoint, images=request.images, data=request.data, preset=chosen, gigamacs=gigamacs, seed=seed)
+    inputs = load_inputs(
+        checkpoint, images=request.images, data=request.data, preset=chosen, gigamacs=gigamacs, seed=seed
+    )
     folder = folder_name(own.stem)
     with resumable(out / folder, settings=(own.sha256, chosen.name, seed, device)) as finished:
         maps = MapCache(
@@ -54,7 +56,7 @@ def build_report(request: ReportRequest) -> GalleryResult:
             folder=finished if request.keep_maps else None,
             deadline=deadline,
         )
-        subject = Subject(checkpoint, model, material, chosen, seed, maps=maps)
+        subject = Subject(checkpoint, model, inputs, chosen, seed, maps=maps)
         study = Study(
             "report",
             subject,
@@ -70,15 +72,15 @@ def build_report(request: ReportRequest) -> GalleryResult:
             facts=lambda: facts(subject),
             verdict=lambda made: verdict(subject, [finding for part in made for finding in part.findings]),
             classes=checkpoint.classes,
-            measured_on=material.labelled_from,
-            looked_into=material.looked_from,
-            warnings=material.warnings,
+            measured_on=inputs.labelled_from,
+            looked_into=inputs.inspected_from,
+            warnings=inputs.warnings,
             origin=(
-                *([("Objects", material.objects)] if material.objects else []),
+                *([("Objects", inputs.objects)] if inputs.objects else []),
                 ("Raw maps", RAW_MAPS if request.keep_maps else "none"),
             ),
             deliver=lambda data: {"maps": maps.deliver(data) if request.keep_maps else []},
             explorer=lambda: explore(subject),
         )
         built = build(study, out=out, progress=request.progress, deadline=deadline, one_file=request.one_file)
-    return replace(built.result, notes=(*maps.said(), *built.result.notes))
+    return replace(built.result, notes=(*maps.notes(), *built.result.notes))

@@ -36,7 +36,7 @@ def _headline(subject: Subject) -> Finding:
     low, high = wilson_interval(right, total)
     chance = 1 / len(subject.classes)
     # A folder without parts may be what the network was trained on; who gave it knows, the report does not.
-    origin = subject.material.measured_on
+    origin = subject.inputs.measured_on
     held_out = origin is not None and origin.held_out
     level: Literal["bad", "warn", "good"] = "bad" if low <= chance else "warn" if right / total < 0.5 else "good"
     text = TEXTS.say(
@@ -54,9 +54,9 @@ def _headline(subject: Subject) -> Finding:
 
 def mean_top(subject: Subject) -> float | None:
     """Mean probability of the favourite class over the pictures looked into, [0, 1]; None without pictures or with few classes."""
-    if subject.looked is None or len(subject.classes) < 5:
+    if subject.inspected is None or len(subject.classes) < 5:
         return None  # of two classes the favourite always has half
-    return float(subject.looked.logits.softmax(1).amax(1).mean())
+    return float(subject.inspected.logits.softmax(1).amax(1).mean())
 
 
 def facts(subject: Subject) -> tuple[tuple[str, str], ...]:

@@ -14,8 +14,8 @@ from vgg_viz.figures.timeline import Chart, Line, numbers_by_epoch
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
 from vgg_viz.records import Column, Exhibit, Finding, Table
-from vgg_viz.studies.epoch_measures import BORDER, Measured, Series, first_above, measured
-from vgg_viz.studies.epochs import Walk
+from vgg_viz.studies.epoch_measures import BORDER, EpochMeasures, Series, first_above, measure_epochs
+from vgg_viz.studies.epochs import EpochSeries
 
 TEXTS = Texts(__name__)
 SETTLED = 0.8  # rank correlation with the last maps from which on little moves
@@ -30,10 +30,10 @@ class Scores:
     loss: Tensor
 
 
-def scores(walk: Walk) -> Scores:
-    """Measured again, and not read from the history: the pictures may be others, and the history knows no epoch 0."""
-    loss = torch.stack([functional.cross_entropy(logits, walk.labels) for logits in walk.answers])
-    return Scores(walk.right.double().mean(1), loss.double())
+def scores(epoch_series: EpochSeries) -> Scores:
+    """EpochMeasures again, and not read from the history: the pictures may be others, and the history knows no epoch 0."""
+    loss = torch.stack([functional.cross_entropy(logits, epoch_series.labels) for logits in epoch_series.answers])
+    return Scores(epoch_series.right.double().mean(1), loss.double())
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Panel:
     """One of the small charts about the maps.
 
     Attributes:
-        key: Name of its series in `Measured.layers`.
+        key: Name of its series in `EpochMeasures.layers`.
         title: What stands above it.
         limits: Range of its axis; None: that of the values.
         level: Name of the level to compare with, "" where there is none.
@@ -54,34 +54,34 @@ class Panel:
 
 
 @section("numbers", study="timeline", order=10)
-def curves(walk: Walk) -> Iterator[Exhibit | Finding]:
+def curves(epoch_series: EpochSeries) -> Iterator[Exhibit | Finding]:
     """The panel of small multiples, its table, and what they say in sentences."""
-    maps = measured(walk)
-    answers = scores(walk) if walk.material.labelled is not None else None
+    maps = measure_epochs(epoch_series)
+    answers = scores(epoch_series) if epoch_series.inputs.labelled is not None else None
     if answers is not None:
-        yield _accuracy_finding(walk, answers)
-    deep = maps.layers.get(walk.deep, {})
+        yield _accuracy_finding(epoch_series, answers)
+    deep = maps.layers.get(epoch_series.deep, {})
     if "mass" in deep:
-        yield _evidence_finding(walk, deep["mass"], maps.area["mass"])
-    if "with_last" in deep and len(walk.epochs) >= 3:
-        yield _settled_finding(walk, deep["with_last"])
-    yield _exhibit(walk, maps, answers)
+        yield _evidence_finding(epoch_series, deep["mass"], maps.area["mass"])
+    if "with_last" in deep and len(epoch_series.epochs) >= 3:
+        yield _settled_finding(epoch_series, deep["with_last"])
+    yield _exhibit(epoch_series, maps, answers)
 
 
-def _accuracy_finding(walk: Walk, answers: Scores) -> Finding:
+def _accuracy_finding(epoch_series: EpochSeries, answers: Scores) -> Finding:
     first, last = float(answers.accuracy[0]), float(answers.accuracy[-1])
     text = TEXTS.say(
         "findings.accuracy",
-        first_epoch=walk.epochs[0],
-        last_epoch=walk.epochs[-1],
+        first_epoch=epoch_series.epochs[0],
+        last_epoch=epoch_series.epochs[-1],
         first=first,
         last=last,
-        pictures=len(walk.labelled),
+        pictures=len(epoch_series.labelled),
     )
     return Finding("note" if last > first else "warn", text)
 
 
-def _evidence_finding(walk: Walk, mass: Series, area: float) -> Finding:
+def _evidence_finding(epoch_series: EpochSeries, mass: Series, area: float) -> Finding:
     """Whether more of the evidence lies on the objects than their share of the area, and since when."""
     place = first_above(mass, area)
     text = TEXTS.say(
@@ -89,19 +89,22 @@ def _evidence_finding(walk: Walk, mass: Series, area: float) -> Finding:
         start=float(mass.mean[0]),
         end=float(mass.mean[-1]),
         area=area,
-        layer=walk.deep,
-        place=where_word(walk.sample),
-        since=None if place is None else walk.epochs[place],
+        layer=epoch_series.deep,
+        place=where_word(epoch_series.sample),
+        since=None if place is None else epoch_series.epochs[place],
     )
     return Finding("warn" if place is None else "note" if place == 0 else "good", text)
 
 
-def _settled_finding(walk: Walk, with_last: Series) -> Finding:
+def _settled_finding(epoch_series: EpochSeries, with_last: Series) -> Finding:
     place = _settled_from(with_last)
     if place is None:
         correlation = float(with_last.mean[-2])
-        return Finding("note", TEXTS.say("findings.still_moving", layer=walk.deep, correlation=correlation))
-    return Finding("note", TEXTS.say("findings.settled", layer=walk.deep, settled=SETTLED, since=walk.epochs[place]))
+        return Finding("note", TEXTS.say("findings.still_moving", layer=epoch_series.deep, correlation=correlation))
+    return Finding(
+        "note",
+        TEXTS.say("findings.settled", layer=epoch_series.deep, settled=SETTLED, since=epoch_series.epochs[place]),
+    )
 
 
 def _settled_from(series: Series) -> int | None:
@@ -110,10 +113,10 @@ def _settled_from(series: Series) -> int | None:
     return next((n for n in range(len(values)) if min(values[n:]) >= SETTLED), None)
 
 
-def _order(walk: Walk, maps: Measured) -> str:
+def _order(epoch_series: EpochSeries, maps: EpochMeasures) -> str:
     """Which layers settle first and last on this run."""
     places = {name: _settled_from(parts["with_last"]) for name, parts in maps.layers.items()}
-    settled = {name: walk.epochs[place] for name, place in places.items() if place is not None}
+    settled = {name: epoch_series.epochs[place] for name, place in places.items() if place is not None}
     first, last = min(settled.values(), default=0), max(settled.values(), default=0)
     compared = len(settled) > 1
     return TEXTS.say(
@@ -126,32 +129,32 @@ def _order(walk: Walk, maps: Measured) -> str:
     )
 
 
-def _layers_shown(walk: Walk, maps: Measured) -> list[str]:
+def _layers_shown(epoch_series: EpochSeries, maps: EpochMeasures) -> list[str]:
     """The layers in the figure: the deep one first, then others spread over the depth."""
-    others = [name for name in maps.layers if name != walk.deep]
+    others = [name for name in maps.layers if name != epoch_series.deep]
     few = min(len(others), MOST_LINES - 1)
     spread = [others[round(i * (len(others) - 1) / max(1, few - 1))] for i in range(few)]
-    return [name for name in (walk.deep, *dict.fromkeys(spread)) if name in maps.layers]
+    return [name for name in (epoch_series.deep, *dict.fromkeys(spread)) if name in maps.layers]
 
 
-def _exhibit(walk: Walk, maps: Measured, answers: Scores | None) -> Exhibit:
-    names = _layers_shown(walk, maps)
-    charts = [] if answers is None else _answer_charts(walk, answers)
-    charts += [_chart(maps, names, panel) for panel in _panels(walk)]
-    masked = walk.sample.masks is not None
-    share = maps.layers.get(walk.deep, {}).get("mass" if masked else "centre")
+def _exhibit(epoch_series: EpochSeries, maps: EpochMeasures, answers: Scores | None) -> Exhibit:
+    names = _layers_shown(epoch_series, maps)
+    charts = [] if answers is None else _answer_charts(epoch_series, answers)
+    charts += [_chart(maps, names, panel) for panel in _panels(epoch_series)]
+    masked = epoch_series.sample.masks is not None
+    share = maps.layers.get(epoch_series.deep, {}).get("mass" if masked else "centre")
     text = TEXTS.exhibit(
         "numbers",
-        labelled=0 if answers is None else len(walk.labelled),
-        pictures=len(walk.sample),
-        placed=int(walk.sample.known.sum()),
+        labelled=0 if answers is None else len(epoch_series.labelled),
+        pictures=len(epoch_series.sample),
+        placed=int(epoch_series.sample.known.sum()),
         masked=masked,
-        place=where_word(walk.sample),
+        place=where_word(epoch_series.sample),
         border=BORDER,
         layers=len(names),
-        layer=walk.deep,
-        order=_order(walk, maps),
-        epochs=len(walk.epochs),
+        layer=epoch_series.deep,
+        order=_order(epoch_series, maps),
+        epochs=len(epoch_series.epochs),
         accuracy=None if answers is None else _ends(answers.accuracy),
         share=None if share is None else _ends(share.mean),
     )
@@ -160,9 +163,9 @@ def _exhibit(walk: Walk, maps: Measured, answers: Scores | None) -> Exhibit:
         text.title,
         text.caption,
         text.alt,
-        figure=numbers_by_epoch(charts, walk.epochs),
-        table=_table(walk, maps, answers),
-        numbers=series_of(walk, maps, answers),
+        figure=numbers_by_epoch(charts, epoch_series.epochs),
+        table=_table(epoch_series, maps, answers),
+        numbers=series_of(epoch_series, maps, answers),
     )
 
 
@@ -170,14 +173,14 @@ def _ends(values: Tensor) -> tuple[float, float]:
     return float(values[0]), float(values[-1])
 
 
-def _answer_charts(walk: Walk, answers: Scores) -> list[Chart]:
+def _answer_charts(epoch_series: EpochSeries, answers: Scores) -> list[Chart]:
     """Accuracy and loss, tested here and, where the run wrote it down, in training."""
-    history = {entry.epoch: entry for entry in walk.run.history}
-    training = [history.get(epoch) for epoch in walk.epochs]
+    history = {entry.epoch: entry for entry in epoch_series.run.history}
+    training = [history.get(epoch) for epoch in epoch_series.epochs]
     nan = float("nan")
     accuracy = [100 * entry.train_accuracy if entry else nan for entry in training]
     loss = [entry.train_loss if entry else nan for entry in training]
-    chance = 100 / len(walk.classes)
+    chance = 100 / len(epoch_series.classes)
     return [
         Chart(
             "Accuracy [%]",
@@ -198,10 +201,10 @@ def _answer_charts(walk: Walk, answers: Scores) -> list[Chart]:
     ]
 
 
-def _panels(walk: Walk) -> list[Panel]:
+def _panels(epoch_series: EpochSeries) -> list[Panel]:
     """The charts about the maps: of the objects where their places are known, else of the middle and the border."""
-    if walk.sample.masks is not None:
-        first = [Panel("mass", f"Share of the map {where_word(walk.sample)}", (0.0, 1.02), "object")]
+    if epoch_series.sample.masks is not None:
+        first = [Panel("mass", f"Share of the map {where_word(epoch_series.sample)}", (0.0, 1.02), "object")]
     else:
         first = [
             Panel("centre", "Share of the map in the middle", (0.0, 1.02), "area"),
@@ -215,7 +218,7 @@ def _panels(walk: Walk) -> list[Panel]:
     ]
 
 
-def _chart(maps: Measured, names: list[str], panel: Panel) -> Chart:
+def _chart(maps: EpochMeasures, names: list[str], panel: Panel) -> Chart:
     lines = []
     for n, name in enumerate(names):
         series = maps.layers[name][panel.key]
@@ -225,13 +228,13 @@ def _chart(maps: Measured, names: list[str], panel: Panel) -> Chart:
     return Chart(panel.title, lines, level, panel.limits)
 
 
-def _table(walk: Walk, maps: Measured, answers: Scores | None) -> Table:
+def _table(epoch_series: EpochSeries, maps: EpochMeasures, answers: Scores | None) -> Table:
     columns = [Column("epoch", "", True)]
     if answers is not None:
         columns += [Column("accuracy", "%", True), Column("loss", "nat", True)]
-    deep = maps.layers.get(walk.deep, {})
+    deep = maps.layers.get(epoch_series.deep, {})
     titles = {
-        "mass": where_word(walk.sample),
+        "mass": where_word(epoch_series.sample),
         "centre": "in the middle",
         "border": "in the border",
         "entropy": "entropy",
@@ -239,9 +242,9 @@ def _table(walk: Walk, maps: Measured, answers: Scores | None) -> Table:
         "with_last": "like the last",
     }
     for key in deep:
-        columns.append(Column(f"{titles[key]}, {walk.deep}", "%" if key in maps.area else "", True))
+        columns.append(Column(f"{titles[key]}, {epoch_series.deep}", "%" if key in maps.area else "", True))
     rows: list[tuple[str | int | float | None, ...]] = []
-    for n, epoch in enumerate(walk.epochs):
+    for n, epoch in enumerate(epoch_series.epochs):
         row: list[str | int | float | None] = [epoch]
         if answers is not None:
             row += [round(100 * float(answers.accuracy[n]), 1), round(float(answers.loss[n]), 3)]
@@ -252,16 +255,16 @@ def _table(walk: Walk, maps: Measured, answers: Scores | None) -> Table:
     return Table(tuple(columns), tuple(rows))
 
 
-def series_of(walk: Walk, maps: Measured, answers: Scores | None) -> dict[str, object]:
+def series_of(epoch_series: EpochSeries, maps: EpochMeasures, answers: Scores | None) -> dict[str, object]:
     """Every series as plain values: what --json prints and what stands beside the figure."""
     return {
-        "epochs": walk.epochs,
-        "pictures": len(walk.sample),
-        "deep": walk.deep,
-        "early": walk.early,
+        "epochs": epoch_series.epochs,
+        "pictures": len(epoch_series.sample),
+        "deep": epoch_series.deep,
+        "early": epoch_series.early,
         "accuracy": None if answers is None else answers.accuracy,
         "loss": None if answers is None else answers.loss,
-        "measured_on": len(walk.labelled) if answers is not None else 0,
+        "measured_on": len(epoch_series.labelled) if answers is not None else 0,
         "area": dict(maps.area),
         "layers": {
             layer: {name: asdict(series) for name, series in parts.items()} for layer, parts in maps.layers.items()

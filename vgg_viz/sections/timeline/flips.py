@@ -13,7 +13,7 @@ from vgg_viz.figures.timeline import learned_and_forgotten
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
 from vgg_viz.records import Column, Exhibit, Finding, Table
-from vgg_viz.studies.epochs import Walk
+from vgg_viz.studies.epochs import EpochSeries
 
 TEXTS = Texts(__name__)
 MOST_CLASSES = 20  # in the figure; the table has all
@@ -22,36 +22,36 @@ ROW = 6  # photographs in a row
 MARKS = 14  # signs for epochs that fit below a photograph
 
 
-@section("learning", study="timeline", order=30, when=lambda walk: walk.material.labelled is not None)
-def flips(walk: Walk) -> Iterator[Exhibit | Finding]:
+@section("learning", study="timeline", order=30, when=lambda epoch_series: epoch_series.inputs.labelled is not None)
+def flips(epoch_series: EpochSeries) -> Iterator[Exhibit | Finding]:
     """The figure of all pictures, the table of classes, and the pictures that were forgotten most often or never came."""
-    labels, times = walk.labels, walk.learned.times_forgotten
+    labels, times = epoch_series.labels, epoch_series.learned.times_forgotten
     forgotten = int((times > 0).sum())
     if forgotten:
-        by_class = _by_class(labels, times, len(walk.classes))
+        by_class = _by_class(labels, times, len(epoch_series.classes))
         worst = int(by_class.argmax())
         text = TEXTS.say(
             "findings.forgotten",
             forgotten=forgotten,
             pictures=len(labels),
-            worst=walk.classes[worst],
+            worst=epoch_series.classes[worst],
             times=int(by_class[worst]),
         )
     else:
         text = TEXTS.say("findings.none", pictures=len(labels))
     yield Finding("note", text)
-    yield _figure(walk)
-    if forgotten or bool((walk.learned.final < 0).any()):
-        yield _pictures(walk)
+    yield _figure(epoch_series)
+    if forgotten or bool((epoch_series.learned.final < 0).any()):
+        yield _pictures(epoch_series)
 
 
 def _by_class(labels: Tensor, values: Tensor, classes: int) -> Tensor:
     return torch.zeros(classes, dtype=torch.long).index_add(0, labels, values.long())
 
 
-def _figure(walk: Walk) -> Exhibit:
-    history, labels, right = walk.learned, walk.labels, walk.right
-    classes = len(walk.classes)
+def _figure(epoch_series: EpochSeries) -> Exhibit:
+    history, labels, right = epoch_series.learned, epoch_series.labels, epoch_series.right
+    classes = len(epoch_series.classes)
     counts = torch.bincount(labels, minlength=classes)
     accuracy = torch.stack([_by_class(labels, row, classes) for row in right.int()]).double() / counts
     events = _by_class(labels, history.times_forgotten, classes)
@@ -60,14 +60,14 @@ def _figure(walk: Walk) -> Exhibit:
     learned, forgotten = history.learned.sum(1), history.forgotten.sum(1)
     always, never = int(right.all(0).sum()), int((~right).all(0).sum())
     end = int((history.final >= 0).sum())
-    latest = max(_median_final(walk, k) for k in shown)
-    slow = [walk.classes[k] for k in shown if _median_final(walk, k) == latest]
+    latest = max(_median_final(epoch_series, k) for k in shown)
+    slow = [epoch_series.classes[k] for k in shown if _median_final(epoch_series, k) == latest]
     if len(slow) > MOST_NAMED:
         slow[MOST_NAMED:] = [TEXTS.say("phrases.more", classes=len(slow) - MOST_NAMED)]
     text = TEXTS.exhibit(
         "learning",
         pictures=len(labels),
-        epochs=len(walk.epochs),
+        epochs=len(epoch_series.epochs),
         classes=classes,
         present=len(present),
         shown=len(shown),
@@ -76,7 +76,7 @@ def _figure(walk: Walk) -> Exhibit:
         always=always,
         never=never,
         slow=slow,
-        since=int(latest) if latest <= walk.epochs[-1] else None,
+        since=int(latest) if latest <= epoch_series.epochs[-1] else None,
         learned=int(learned.sum()),
         forgotten=int(forgotten.sum()),
     )
@@ -86,11 +86,15 @@ def _figure(walk: Walk) -> Exhibit:
         text.caption,
         text.alt,
         figure=learned_and_forgotten(
-            learned.numpy(), forgotten.numpy(), [walk.classes[k] for k in shown], accuracy.T[shown].numpy(), walk.epochs
+            learned.numpy(),
+            forgotten.numpy(),
+            [epoch_series.classes[k] for k in shown],
+            accuracy.T[shown].numpy(),
+            epoch_series.epochs,
         ),
-        table=_table(walk, counts, events, present),
+        table=_table(epoch_series, counts, events, present),
         numbers={
-            "epochs": walk.epochs,
+            "epochs": epoch_series.epochs,
             "pictures": len(labels),
             "learned": learned,
             "forgotten": forgotten,
@@ -98,21 +102,26 @@ def _figure(walk: Walk) -> Exhibit:
             "never_right": never,
             "right_at_the_end": end,
             "classes": [
-                {"class": walk.classes[k], "pictures": counts[k], "forgotten": events[k], "accuracy": accuracy[:, k]}
+                {
+                    "class": epoch_series.classes[k],
+                    "pictures": counts[k],
+                    "forgotten": events[k],
+                    "accuracy": accuracy[:, k],
+                }
                 for k in present
             ],
         },
     )
 
 
-def _median_final(walk: Walk, k: int) -> float:
+def _median_final(epoch_series: EpochSeries, k: int) -> float:
     """Epoch from which on the middle picture of a class stayed right; beyond the last where it never came."""
-    final = walk.learned.final[walk.labels == k]
-    epochs = torch.tensor([*walk.epochs, walk.epochs[-1] + 1])
+    final = epoch_series.learned.final[epoch_series.labels == k]
+    epochs = torch.tensor([*epoch_series.epochs, epoch_series.epochs[-1] + 1])
     return float(epochs[final].sort().values[(len(final) - 1) // 2])
 
 
-def _table(walk: Walk, counts: Tensor, events: Tensor, present: list[int]) -> Table:
+def _table(epoch_series: EpochSeries, counts: Tensor, events: Tensor, present: list[int]) -> Table:
     columns = (
         Column("class"),
         Column("pictures", "", True),
@@ -123,38 +132,38 @@ def _table(walk: Walk, counts: Tensor, events: Tensor, present: list[int]) -> Ta
     )
     rows = []
     for k in sorted(present):
-        own = walk.labels == k
-        half = _median_final(walk, k)
-        never = int((~walk.right[:, own]).all(0).sum())
-        share = 100 * float((walk.learned.final[own] >= 0).double().mean())
+        own = epoch_series.labels == k
+        half = _median_final(epoch_series, k)
+        never = int((~epoch_series.right[:, own]).all(0).sum())
+        share = 100 * float((epoch_series.learned.final[own] >= 0).double().mean())
         rows.append(
             (
-                walk.classes[k],
+                epoch_series.classes[k],
                 int(counts[k]),
                 round(share, 1),
                 int(events[k]),
-                int(half) if half <= walk.epochs[-1] else None,
+                int(half) if half <= epoch_series.epochs[-1] else None,
                 never,
             )
         )
     return Table(columns, tuple(rows))
 
 
-def _pictures(walk: Walk) -> Exhibit:
-    labels, times = walk.labels, walk.learned.times_forgotten
+def _pictures(epoch_series: EpochSeries) -> Exhibit:
+    labels, times = epoch_series.labels, epoch_series.learned.times_forgotten
     often = [i for i in times.argsort(descending=True, stable=True).tolist() if times[i] > 0][:ROW]
-    confidence = walk.answers[-1].softmax(1).amax(1)
-    lost = (~walk.right[-1]).nonzero()[:, 0]
+    confidence = epoch_series.answers[-1].softmax(1).amax(1)
+    lost = (~epoch_series.right[-1]).nonzero()[:, 0]
     wrong = lost[confidence[lost].argsort(descending=True, stable=True)].tolist()[:ROW]
     rows = [
-        (TEXTS.say("rows.forgotten", pictures=int((times > 0).sum())), [_photo(walk, i) for i in often]),
-        (TEXTS.say("rows.wrong", pictures=len(lost)), [_photo(walk, i) for i in wrong]),
+        (TEXTS.say("rows.forgotten", pictures=int((times > 0).sum())), [_photo(epoch_series, i) for i in often]),
+        (TEXTS.say("rows.wrong", pictures=len(lost)), [_photo(epoch_series, i) for i in wrong]),
     ]
     text = TEXTS.exhibit(
         "pictures",
-        first_epoch=walk.epochs[0],
-        last_epoch=walk.epochs[-1],
-        epochs=len(walk.epochs),
+        first_epoch=epoch_series.epochs[0],
+        last_epoch=epoch_series.epochs[-1],
+        epochs=len(epoch_series.epochs),
         forgotten=len(often),
         wrong=len(wrong),
     )
@@ -168,13 +177,13 @@ def _pictures(walk: Walk) -> Exhibit:
         numbers={
             "pictures": [
                 {
-                    "name": walk.labelled.names[i],
-                    "class": walk.classes[int(labels[i])],
-                    "right": walk.right[:, i],
+                    "name": epoch_series.labelled.names[i],
+                    "class": epoch_series.classes[int(labels[i])],
+                    "right": epoch_series.right[:, i],
                     "times_forgotten": times[i],
-                    "first_right": _epoch(walk, walk.learned.first[i]),
-                    "right_for_good": _epoch(walk, walk.learned.final[i]),
-                    "said_last": walk.classes[int(walk.answers[-1, i].argmax())],
+                    "first_right": _epoch(epoch_series, epoch_series.learned.first[i]),
+                    "right_for_good": _epoch(epoch_series, epoch_series.learned.final[i]),
+                    "said_last": epoch_series.classes[int(epoch_series.answers[-1, i].argmax())],
                 }
                 for i in dict.fromkeys([*often, *wrong])
             ]
@@ -182,20 +191,24 @@ def _pictures(walk: Walk) -> Exhibit:
     )
 
 
-def _epoch(walk: Walk, place: Tensor) -> int | None:
-    return walk.epochs[int(place)] if int(place) >= 0 else None
+def _epoch(epoch_series: EpochSeries, place: Tensor) -> int | None:
+    return epoch_series.epochs[int(place)] if int(place) >= 0 else None
 
 
-def _photo(walk: Walk, i: int) -> CaptionedPicture:
+def _photo(epoch_series: EpochSeries, i: int) -> CaptionedPicture:
     """A photograph, and under it its class, a mark for each epoch, and when it was first right and right for good."""
-    first, final = (_epoch(walk, place[i]) for place in (walk.learned.first, walk.learned.final))
-    step = -(-len(walk.epochs) // MARKS)
-    marks = "".join("●" if bool(right) else "○" for right in walk.right[::step, i])
-    lines: list[tuple[str, bool | None]] = [(walk.classes[int(walk.labels[i])], None), (marks, None)]
+    first, final = (
+        _epoch(epoch_series, place[i]) for place in (epoch_series.learned.first, epoch_series.learned.final)
+    )
+    step = -(-len(epoch_series.epochs) // MARKS)
+    marks = "".join("●" if bool(right) else "○" for right in epoch_series.right[::step, i])
+    lines: list[tuple[str, bool | None]] = [(epoch_series.classes[int(epoch_series.labels[i])], None), (marks, None)]
     if first is not None:
         lines.append((TEXTS.say("rows.first", epoch=first), None))
     if final is not None:
         lines.append((TEXTS.say("rows.for_good", epoch=final), True))
     else:
-        lines.append((TEXTS.say("rows.lost", name=walk.classes[int(walk.answers[-1, i].argmax())]), False))
-    return pixels(walk.labelled.images[i : i + 1])[0], lines
+        lines.append(
+            (TEXTS.say("rows.lost", name=epoch_series.classes[int(epoch_series.answers[-1, i].argmax())]), False)
+        )
+    return pixels(epoch_series.labelled.images[i : i + 1])[0], lines

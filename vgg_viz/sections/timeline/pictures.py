@@ -28,7 +28,7 @@ from vgg_viz.maths.heatmaps import LAYER_INSIDE, STRENGTH, place, relative, shar
 from vgg_viz.maths.receptive_field import Window
 from vgg_viz.models.geometry import fields_of
 from vgg_viz.records import Exhibit
-from vgg_viz.studies.epochs import Walk
+from vgg_viz.studies.epochs import EpochSeries
 
 TEXTS = Texts(__name__)
 MOST_COLUMNS = 7  # epochs in the figure
@@ -37,10 +37,10 @@ METHODS = (("how-much", "logit"), ("where", STRENGTH))
 
 
 @section("maps", study="timeline", order=20)
-def pictures(walk: Walk) -> Iterator[Exhibit]:
+def pictures(epoch_series: EpochSeries) -> Iterator[Exhibit]:
     """The viewer, then the figure, for the pictures that are shown."""
-    yield _viewer(walk)
-    yield _figure(walk)
+    yield _viewer(epoch_series)
+    yield _figure(epoch_series)
 
 
 def evenly(epochs: tuple[int, ...], most: int) -> list[int]:
@@ -58,20 +58,20 @@ def evenly(epochs: tuple[int, ...], most: int) -> list[int]:
     return [epochs[n] for n in kept]
 
 
-def _figure(walk: Walk) -> Exhibit:
-    epochs = evenly(walk.epochs, MOST_COLUMNS)
-    batch, targets = walk.looked, walk.targets(walk.looked)
-    count = min(len(batch), max(2, 2 * walk.preset.rows))
-    rows, drifts = _rows(walk, targets, epochs, count)
+def _figure(epoch_series: EpochSeries) -> Exhibit:
+    epochs = evenly(epoch_series.epochs, MOST_COLUMNS)
+    batch, targets = epoch_series.inspected, epoch_series.targets(epoch_series.inspected)
+    count = min(len(batch), max(2, 2 * epoch_series.preset.rows))
+    rows, drifts = _rows(epoch_series, targets, epochs, count)
     known = [value for value in drifts if value == value]
     text = TEXTS.exhibit(
         "maps",
         pictures=count,
-        layer=walk.deep,
-        early=walk.early,
+        layer=epoch_series.deep,
+        early=epoch_series.early,
         truth=true_line(batch, " on the photo"),
         shown=len(epochs),
-        kept=len(walk.epochs),
+        kept=len(epoch_series.epochs),
         drift=sum(known) / len(known) if known else None,
     )
     return Exhibit(
@@ -89,30 +89,32 @@ def _figure(walk: Walk) -> Exhibit:
         numbers={
             "epochs": epochs,
             "pictures": batch.names[:count],
-            "classes": [walk.classes[int(index)] for index in targets[:count]],
-            "layers": [walk.deep, walk.early],
+            "classes": [epoch_series.classes[int(index)] for index in targets[:count]],
+            "layers": [epoch_series.deep, epoch_series.early],
             "scales": [row.scale.high for row in rows],
             "drift_first_to_last": drifts,
-            "said": [[_answer(walk, epoch, i)[0] for epoch in epochs] for i in range(count)],
+            "said": [[_answer(epoch_series, epoch, i)[0] for epoch in epochs] for i in range(count)],
         },
     )
 
 
-def _rows(walk: Walk, targets: Tensor, epochs: list[int], count: int) -> tuple[list[ScaledRow], list[float]]:
+def _rows(
+    epoch_series: EpochSeries, targets: Tensor, epochs: list[int], count: int
+) -> tuple[list[ScaledRow], list[float]]:
     """A row for each picture and layer, and how far each picture's map at the deep layer drifts from the first epoch to the last."""
-    batch, photos = walk.looked, pixels(walk.looked.images)
+    batch, photos = epoch_series.inspected, pixels(epoch_series.inspected.images)
     rows, drifts = [], []
     for i in range(count):
-        name = walk.classes[int(targets[i])]
-        for layer in dict.fromkeys((walk.deep, walk.early)):
-            maps = torch.stack([walk.shown[epoch]["asked"].maps[layer][i] for epoch in epochs])
-            placed = place(relative(maps), fields_of(walk.rows)[layer], walk.side)
+        name = epoch_series.classes[int(targets[i])]
+        for layer in dict.fromkeys((epoch_series.deep, epoch_series.early)):
+            maps = torch.stack([epoch_series.shown_maps[epoch]["asked"].maps[layer][i] for epoch in epochs])
+            placed = place(relative(maps), fields_of(epoch_series.rows)[layer], epoch_series.side)
             scale = shared_scale(placed, signed=True, unit=STRENGTH, over="all epochs of a row", quantile=LAYER_INSIDE)
-            if layer == walk.deep:
+            if layer == epoch_series.deep:
                 drifts.append(float(drift(maps[:1], maps[-1:])))
             first, last = (_short(float(part.abs().max())) for part in (maps[0], maps[-1]))
             label = TEXTS.say("rows.label", name=name, layer=layer, first=first, last=last)
-            answers = [_answer(walk, epoch, i) for epoch in epochs] if layer == walk.deep else []
+            answers = [_answer(epoch_series, epoch, i) for epoch in epochs] if layer == epoch_series.deep else []
             mask = None if batch.masks is None else batch.masks[i].numpy()
             rows.append(ScaledRow(photos[i], placed.numpy(), scale, label, answers, mask))
     return rows, drifts
@@ -122,37 +124,41 @@ def _short(value: float) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2g}"
 
 
-def _answer(walk: Walk, epoch: int, i: int) -> tuple[str, bool | None]:
+def _answer(epoch_series: EpochSeries, epoch: int, i: int) -> tuple[str, bool | None]:
     """What the network of an epoch answers to a picture, and whether that is right, where anybody knows."""
-    answer = int(walk.shown[epoch]["asked"].logits[i].argmax())
-    labels = walk.looked.labels
-    return walk.classes[answer], None if labels is None else answer == int(labels[i])
+    answer = int(epoch_series.shown_maps[epoch]["asked"].logits[i].argmax())
+    labels = epoch_series.inspected.labels
+    return epoch_series.classes[answer], None if labels is None else answer == int(labels[i])
 
 
 # ---------------------------------------------------------------- the viewer
 
 
-def _viewer(walk: Walk) -> Exhibit:
-    epochs = evenly(walk.epochs, MOST_FRAMES)
-    text = TEXTS.exhibit("viewer", pictures=len(walk.looked), layer=walk.deep, epochs=len(epochs))
+def _viewer(epoch_series: EpochSeries) -> Exhibit:
+    epochs = evenly(epoch_series.epochs, MOST_FRAMES)
+    text = TEXTS.exhibit("viewer", pictures=len(epoch_series.inspected), layer=epoch_series.deep, epochs=len(epochs))
     return Exhibit(
         "timeline-viewer",
         text.title,
         text.caption,
         text.alt,
-        numbers={"pictures": walk.looked.names, "epochs": epochs, "layer": walk.deep},
-        viewer=payload_json(payload(walk, epochs)),
+        numbers={"pictures": epoch_series.inspected.names, "epochs": epochs, "layer": epoch_series.deep},
+        viewer=payload_json(payload(epoch_series, epochs)),
     )
 
 
-def payload(walk: Walk, epochs: list[int]) -> ViewerPayload:
+def payload(epoch_series: EpochSeries, epochs: list[int]) -> ViewerPayload:
     """Maps of the pictures by epoch, which takes the place of layers; maps of one picture span one range, that of all epochs."""
-    batch, targets, field = walk.looked, walk.targets(walk.looked), fields_of(walk.rows)[walk.deep]
+    batch, targets, field = (
+        epoch_series.inspected,
+        epoch_series.targets(epoch_series.inspected),
+        fields_of(epoch_series.rows)[epoch_series.deep],
+    )
     viewer_maps: list[ViewerMap] = []
     factor = 1
     for i in range(len(batch)):
         for method, _ in METHODS:
-            keys, maps = zip(*_maps(walk, epochs, i, method, int(targets[i])), strict=True)
+            keys, maps = zip(*_maps(epoch_series, epochs, i, method, int(targets[i])), strict=True)
             values, factor = downsample(torch.stack(maps), FINEST_LAYER)
             high = float(values.abs().max())
             # Colours end where all but a few peaks do; the bytes hold every value.
@@ -161,18 +167,18 @@ def payload(walk: Walk, epochs: list[int]) -> ViewerPayload:
                 ViewerMap(i, method, name_of(epoch), target, index, drawn, (-high, high), limit)
                 for (epoch, target, index), drawn in zip(keys, values, strict=True)
             ]
-    probabilities = {name_of(epoch): walk.shown[epoch]["asked"].logits.softmax(1) for epoch in epochs}
+    probabilities = {name_of(epoch): epoch_series.shown_maps[epoch]["asked"].logits.softmax(1) for epoch in epochs}
     return ViewerPayload(
         viewer_pictures(batch, probabilities[name_of(epochs[-1])], probabilities),
-        walk.classes,
-        _methods(walk),
+        epoch_series.classes,
+        _methods(epoch_series),
         dict.fromkeys(probabilities, field.then(Window(factor, factor))),
         viewer_maps,
         axis="epoch",
         over=TEXTS.say("inside.over", peaks=1 - LAYER_INSIDE),
         outline=outline_name(batch),
         pale=True,
-        start=ViewerStart(0, "where", name_of(epochs[-1]), _target_word(walk)),
+        start=ViewerStart(0, "where", name_of(epochs[-1]), _target_word(epoch_series)),
     )
 
 
@@ -181,26 +187,26 @@ def name_of(epoch: int) -> str:
     return f"epoch {epoch}"
 
 
-def _target_word(walk: Walk) -> str:
+def _target_word(epoch_series: EpochSeries) -> str:
     """The class that is asked about at every epoch: the true one, or where nobody knows it the last answer."""
-    return "true" if walk.looked.labels is not None else "last answer"
+    return "true" if epoch_series.inspected.labels is not None else "last answer"
 
 
-def _methods(walk: Walk) -> list[ViewerMethod]:
+def _methods(epoch_series: EpochSeries) -> list[ViewerMethod]:
     about = {
-        "how-much": TEXTS.say("inside.how_much", layer=walk.deep),
-        "where": TEXTS.say("inside.where", layer=walk.deep),
+        "how-much": TEXTS.say("inside.how_much", layer=epoch_series.deep),
+        "where": TEXTS.say("inside.where", layer=epoch_series.deep),
     }
     return [ViewerMethod(name, name.replace("-", " ").capitalize(), True, unit, about[name]) for name, unit in METHODS]
 
 
 def _maps(
-    walk: Walk, epochs: list[int], i: int, method: str, asked: int
+    epoch_series: EpochSeries, epochs: list[int], i: int, method: str, asked: int
 ) -> Iterator[tuple[tuple[int, str, int], Tensor]]:
     """(epoch, target, class) and map of one picture: for the class that is asked about, and for what the epoch answers."""
     for epoch in epochs:
-        for kind, target in (("asked", _target_word(walk)), ("said", "answered")):
-            look = walk.shown[epoch][kind]
+        for kind, target in (("asked", _target_word(epoch_series)), ("said", "answered")):
+            look = epoch_series.shown_maps[epoch][kind]
             index = asked if kind == "asked" else int(look.logits[i].argmax())
-            raw = look.maps[walk.deep][i : i + 1]
+            raw = look.maps[epoch_series.deep][i : i + 1]
             yield (epoch, target, index), (relative(raw) if method == "where" else raw)[0]

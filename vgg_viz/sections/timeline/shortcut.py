@@ -23,7 +23,7 @@ from vgg_viz.shortcuts.region import transplant
 from vgg_viz.shortcuts.region_text import place_of
 from vgg_viz.studies.candidate_regions import Suspect
 from vgg_viz.studies.epoch_measures import Series, series_of_values
-from vgg_viz.studies.epochs import SAMPLED, Walk
+from vgg_viz.studies.epochs import SAMPLED, EpochSeries
 from vgg_viz.studies.region_parts import Parts, parts
 
 TEXTS = Texts(__name__)
@@ -57,11 +57,11 @@ class Trials:
         return next((n for n, used in enumerate(self.used) if used), None)
 
 
-def trials(walk: Walk, suspect: Suspect, pictures: Parts, tried: int = 1) -> Trials:
+def trials(epoch_series: EpochSeries, suspect: Suspect, pictures: Parts, tried: int = 1) -> Trials:
     """The experiment at every epoch of the run, forward only.
 
     Args:
-        walk: The run.
+        epoch_series: The run.
         suspect: The region and its class.
         pictures: Donors and recipients, of the last epoch and of those before it.
         tried: How many suspects share one chance of error.
@@ -71,9 +71,9 @@ def trials(walk: Walk, suspect: Suspect, pictures: Parts, tried: int = 1) -> Tri
     """
     verdicts = []
     reading = None
-    for epoch in walk.each():
-        groups = (pictures.donors, pictures.recipients) if epoch == walk.epochs[-1] else pictures.few
-        result = intervene(walk.model, suspect.region, *groups, suspect.index, seed=walk.seed)
+    for epoch in epoch_series.each():
+        groups = (pictures.donors, pictures.recipients) if epoch == epoch_series.epochs[-1] else pictures.few
+        result = intervene(epoch_series.model, suspect.region, *groups, suspect.index, seed=epoch_series.seed)
         if result is None:
             raise SectionMissing(
                 TEXTS.say("missing.too_few", name=suspect.name), "python -m vgg_viz compare RUN_DIR --data DIR"
@@ -84,15 +84,17 @@ def trials(walk: Walk, suspect: Suspect, pictures: Parts, tried: int = 1) -> Tri
         raise TypeError("a run with epochs was expected")
     results = Trials(tuple(verdicts), tried, reading, None)
     return (
-        results if results.first is not None else replace(results, elsewhere=_elsewhere(walk, suspect, pictures, tried))
+        results
+        if results.first is not None
+        else replace(results, elsewhere=_elsewhere(epoch_series, suspect, pictures, tried))
     )
 
 
-def _elsewhere(walk: Walk, suspect: Suspect, pictures: Parts, tried: int) -> Verdict | None:
+def _elsewhere(epoch_series: EpochSeries, suspect: Suspect, pictures: Parts, tried: int) -> Verdict | None:
     """What the mirrored places do with the weights that the walk wears now, if one of them is a finding: the one that does most."""
     results = [
-        intervene(walk.model, region, *pictures.few, suspect.index, seed=walk.seed)
-        for region in suspect.region.moved(walk.side)
+        intervene(epoch_series.model, region, *pictures.few, suspect.index, seed=epoch_series.seed)
+        for region in suspect.region.moved(epoch_series.side)
     ]
     # Three places are three more chances of error.
     findings = [
@@ -151,20 +153,20 @@ class Tested:
     suffix: str
 
 
-@section("shortcut", study="timeline", order=40, when=lambda walk: bool(walk.suspects))
-def shortcuts(walk: Walk) -> Iterator[Exhibit | Finding]:
+@section("shortcut", study="timeline", order=40, when=lambda epoch_series: bool(epoch_series.suspects))
+def shortcuts(epoch_series: EpochSeries) -> Iterator[Exhibit | Finding]:
     """For every suspect a chart over the epochs and the pictures that it was tried on; the sentence goes into the verdict."""
-    for number, suspect in enumerate(walk.suspects, 1):
-        pictures = parts(walk, suspect)
-        results = trials(walk, suspect, pictures, len(walk.suspects))
-        text = sentence(suspect, results, walk.epochs, walk.side)
+    for number, suspect in enumerate(epoch_series.suspects, 1):
+        pictures = parts(epoch_series, suspect)
+        results = trials(epoch_series, suspect, pictures, len(epoch_series.suspects))
+        text = sentence(suspect, results, epoch_series.epochs, epoch_series.side)
         if results.first is None:
             yield Finding("good" if results.elsewhere is None else "note", text)
         else:
             yield Finding("bad" if results.used[-1] else "warn", text)
         tested = Tested(suspect, results, pictures, text, f"-{number}" if number > 1 else "")
-        yield _chart(walk, tested)
-        yield _examples(walk, tested)
+        yield _chart(epoch_series, tested)
+        yield _examples(epoch_series, tested)
 
 
 def series(results: Trials) -> dict[str, list[object]]:
@@ -183,7 +185,7 @@ def series(results: Trials) -> dict[str, list[object]]:
     }
 
 
-def attended(walk: Walk, suspect: Suspect, donors: Group) -> tuple[Series, float] | None:
+def attended(epoch_series: EpochSeries, suspect: Suspect, donors: Group) -> tuple[Series, float] | None:
     """How much of the map of the class lies in the region of its own pictures, epoch by epoch, and the region's share of the area.
 
     None for a background or colours, which lie everywhere.
@@ -192,32 +194,35 @@ def attended(walk: Walk, suspect: Suspect, donors: Group) -> tuple[Series, float
         return None
     own = donors.part((donors.labels == suspect.index).nonzero()[:SAMPLED, 0])
     batch = Batch(own.images, own.labels, ("",) * len(own))
-    mask = suspect.region.mask(walk.side)
-    field = next(row.field for row in walk.rows if row.name == walk.deep and row.field is not None)
-    maps = [walk.look(batch, own.labels, (walk.deep,)).maps[walk.deep] for _ in walk.each()]
+    mask = suspect.region.mask(epoch_series.side)
+    field = next(row.field for row in epoch_series.rows if row.name == epoch_series.deep and row.field is not None)
+    maps = [
+        epoch_series.maps_of(batch, own.labels, (epoch_series.deep,)).maps[epoch_series.deep]
+        for _ in epoch_series.each()
+    ]
     masks = mask.expand(len(own), -1, -1)
-    return series_of_values([mass_inside(place(part, field, walk.side), masks) for part in maps], walk.seed), float(
-        mask.double().mean()
-    )
+    return series_of_values(
+        [mass_inside(place(part, field, epoch_series.side), masks) for part in maps], epoch_series.seed
+    ), float(mask.double().mean())
 
 
-def _chart(walk: Walk, tested: Tested) -> Exhibit:
+def _chart(epoch_series: EpochSeries, tested: Tested) -> Exhibit:
     suspect, results = tested.suspect, tested.trials
     region, first, numbers = suspect.region, results.first, series(results)
-    attention = attended(walk, suspect, tested.parts.donors)
+    attention = attended(epoch_series, suspect, tested.parts.donors)
     text = TEXTS.exhibit(
         "chart",
         name=suspect.name,
-        place=place_of(region, walk.side),
+        place=place_of(region, epoch_series.side),
         box=region.box if region.kind == "patch" else None,
         before=results.verdicts[0],
         last=results.verdicts[-1],
         donors_from=tested.parts.origin,
         origin=suspect.origin,
-        layer=walk.deep,
+        layer=epoch_series.deep,
         watched=None if attention is None else int(attention[0].pictures.max()),
         area=None if attention is None else attention[1],
-        epochs=len(walk.epochs),
+        epochs=len(epoch_series.epochs),
         sentence=tested.sentence,
         tried=results.tried,
         certain=CERTAIN,
@@ -230,9 +235,9 @@ def _chart(walk: Walk, tested: Tested) -> Exhibit:
         text.caption,
         text.alt,
         figure=numbers_by_epoch(
-            _charts(numbers, attention, walk.deep),
-            walk.epochs,
-            mark=None if first is None else (walk.epochs[first], "first used"),
+            _charts(numbers, attention, epoch_series.deep),
+            epoch_series.epochs,
+            mark=None if first is None else (epoch_series.epochs[first], "first used"),
         ),
         numbers={
             "class": suspect.name,
@@ -241,8 +246,8 @@ def _chart(walk: Walk, tested: Tested) -> Exhibit:
             "width": region.width or None,
             "origin": suspect.origin,
             "donors_from": tested.parts.origin,
-            "epochs": walk.epochs,
-            "first_used": None if first is None else walk.epochs[first],
+            "epochs": epoch_series.epochs,
+            "first_used": None if first is None else epoch_series.epochs[first],
             "used": results.used,
             "sentence": tested.sentence,
             **numbers,
@@ -274,7 +279,7 @@ def _charts(numbers: Mapping[str, list[object]], attention: tuple[Series, float]
     return charts
 
 
-def _examples(walk: Walk, tested: Tested) -> Exhibit:
+def _examples(epoch_series: EpochSeries, tested: Tested) -> Exhibit:
     """Some of the recipients, each with one donor, and what the last network says of them: those that turn first."""
     suspect, last, recipients = tested.suspect, tested.trials.last, tested.parts.recipients
     own, others = ((last.own == wanted).nonzero()[:, 0] for wanted in (True, False))
@@ -291,8 +296,8 @@ def _examples(walk: Walk, tested: Tested) -> Exhibit:
     text = TEXTS.exhibit(
         "pictures",
         name=suspect.name,
-        place=place_of(suspect.region, walk.side),
-        epoch=walk.epochs[-1],
+        place=place_of(suspect.region, epoch_series.side),
+        epoch=epoch_series.epochs[-1],
         verdict=tested.trials.verdicts[-1],
         turning=len(turning),
         shown=len(chosen),
@@ -304,13 +309,13 @@ def _examples(walk: Walk, tested: Tested) -> Exhibit:
         text.alt,
         figure=picture_rows(
             [
-                (TEXTS.say("rows.plain"), _answered(walk, taking.images)),
+                (TEXTS.say("rows.plain"), _answered(epoch_series, taking.images)),
                 (
                     TEXTS.say("rows.donors", name=suspect.name),
                     [(photo, [(suspect.name, None)]) for photo in pixels(giving.images)],
                 ),
-                (TEXTS.say("rows.region"), _answered(walk, with_region)),
-                (TEXTS.say("rows.control"), _answered(walk, with_control)),
+                (TEXTS.say("rows.region"), _answered(epoch_series, with_region)),
+                (TEXTS.say("rows.control"), _answered(epoch_series, with_control)),
             ]
         ),
         kind="picture",
@@ -318,10 +323,12 @@ def _examples(walk: Walk, tested: Tested) -> Exhibit:
     )
 
 
-def _answered(walk: Walk, images: Tensor) -> list[CaptionedPicture]:
+def _answered(epoch_series: EpochSeries, images: Tensor) -> list[CaptionedPicture]:
     """Photographs with the class under each that the network with the weights of the moment answers."""
-    best = predict_logits(walk.model, images).argmax(1)
-    return [(photo, [(walk.classes[int(index)], None)]) for photo, index in zip(pixels(images), best, strict=True)]
+    best = predict_logits(epoch_series.model, images).argmax(1)
+    return [
+        (photo, [(epoch_series.classes[int(index)], None)]) for photo, index in zip(pixels(images), best, strict=True)
+    ]
 
 
 def _pairwise(suspect: Suspect, donors: Group, recipients: Group) -> Tensor:

@@ -19,9 +19,9 @@ from vgg_viz.models.geometry import geometry
 from vgg_viz.models.vgg import title
 from vgg_viz.number_text import counted, percent
 from vgg_viz.records import Finding
-from vgg_viz.studies.candidate_regions import Suspect, planted, suspects
-from vgg_viz.studies.epochs import Walk, open_run
-from vgg_viz.studies.inputs import folder_classes, gather, phrase, source_of
+from vgg_viz.studies.candidate_regions import Suspect, planted_suspects, suspects
+from vgg_viz.studies.epochs import EpochSeries, open_run
+from vgg_viz.studies.inputs import describe_origin, folder_classes, load_inputs, source_of
 from vgg_viz.studies.preset import preset_for
 from vgg_viz.studies.request import FilePath, RunRequest
 
@@ -51,11 +51,11 @@ def build_timeline(request: RunRequest) -> Timeline:
     named = suspects(request, kept.checkpoint.classes, wanted.image_side)
     # What the run itself says was planted is tried in any case: another suspect may be the wrong place.
     known = {(one.region, one.index) for one in named}
-    own = planted(kept.checkpoint.provenance.data, kept.checkpoint.classes, wanted.image_side)
+    own = planted_suspects(kept.checkpoint.provenance.data, kept.checkpoint.classes, wanted.image_side)
     named = (*named, *(one for one in own if (one.region, one.index) not in known))
     gigamacs = sum(row.macs for row in geometry(skeleton(wanted))) / 1e9
     chosen = preset_for(request.preset, gigamacs * len(kept.epochs))
-    material = gather(
+    inputs = load_inputs(
         kept.checkpoint,
         images=request.images,
         data=request.data,
@@ -63,12 +63,12 @@ def build_timeline(request: RunRequest) -> Timeline:
         gigamacs=gigamacs * len(kept.epochs),
         seed=seed,
     )
-    if material.labelled is None and material.looked is None:
+    if inputs.labelled is None and inputs.inspected is None:
         raise InputRefused(
             f"there are no pictures to set before the epochs of {kept.name!r}; give some with --data DIR or --images DIR."
         )
-    walk = Walk(kept, material, chosen, seed, device=request.device, suspects=named, data=request.data)
-    warnings = list(material.warnings)
+    epoch_series = EpochSeries(kept, inputs, chosen, seed, device=request.device, suspects=named, data=request.data)
+    warnings = list(inputs.warnings)
     if kept.left_out:
         are = "is" if kept.left_out == 1 else "are"
         warnings.append(
@@ -77,7 +77,7 @@ def build_timeline(request: RunRequest) -> Timeline:
     epochs = [{"epoch": epoch, "file": file.name, "sha256": sha256(file)} for epoch, file in kept.files.items()]
     study = Study(
         "timeline",
-        walk,
+        epoch_series,
         f"{folder_name(kept.name)}-timeline",
         f"{kept.name}, epoch by epoch",
         f"{title(wanted)}; {counted(len(kept.epochs), 'kept epoch')}, {kept.epochs[0]} to {kept.epochs[-1]}",
@@ -87,12 +87,12 @@ def build_timeline(request: RunRequest) -> Timeline:
         str(request.device),
         command=request.command,
         started=started,
-        facts=lambda: _facts(walk),
+        facts=lambda: _facts(epoch_series),
         verdict=lambda made: _verdict(made, named, request.findings),
-        classes=walk.classes,
+        classes=epoch_series.classes,
         identity=(f"run of {epochs[0]['sha256']}",),  # the same run, also when it has gone on
-        measured_on=material.labelled_from,
-        looked_into=phrase(walk.looked_into),
+        measured_on=inputs.labelled_from,
+        looked_into=describe_origin(epoch_series.inspected_origin),
         warnings=tuple(warnings),
         origin=(("Run", kept.name),),
         more=lambda: {"epochs": epochs},
@@ -119,15 +119,15 @@ def _verdict(made: Sequence[SectionResult], named: Sequence[Suspect], file: File
     return (*first[:1], *rest, *first[1:], *([] if named else [none]))
 
 
-def _facts(walk: Walk) -> tuple[tuple[str, str], ...]:
+def _facts(epoch_series: EpochSeries) -> tuple[tuple[str, str], ...]:
     told = [
-        ("Network", title(walk.run.checkpoint.architecture)),
-        ("Classes", f"{len(walk.classes):,}"),
-        ("Epochs", f"{len(walk.epochs):,} kept"),
+        ("Network", title(epoch_series.run.checkpoint.architecture)),
+        ("Classes", f"{len(epoch_series.classes):,}"),
+        ("Epochs", f"{len(epoch_series.epochs):,} kept"),
     ]
-    if walk.material.labelled is not None:
+    if epoch_series.inputs.labelled is not None:
         told += [
-            ("Pictures", f"{len(walk.labelled):,}"),
-            ("Right at the end", percent(float(walk.right[-1].double().mean()))),
+            ("Pictures", f"{len(epoch_series.labelled):,}"),
+            ("Right at the end", percent(float(epoch_series.right[-1].double().mean()))),
         ]
     return tuple(told)
