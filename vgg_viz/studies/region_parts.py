@@ -134,7 +134,7 @@ def _training(epoch_series: EpochSeries) -> tuple[Batch | None, str]:
         and set(epoch_series.classes) == set(shapes.CLASSES)
     ):
         count = min(max(TRAINING, 40 * len(epoch_series.classes)), int(told.get("train", TRAINING)))
-        painted = cache.painted(
+        painted = cache.paint_labelled(
             count, seed=int(told.get("seed", 0)), split="train", side=epoch_series.side, shortcut=from_provenance(told)
         ).as_batch()
         numbers = torch.tensor([epoch_series.classes.index(name) for name in shapes.CLASSES])
