@@ -15,7 +15,17 @@ from vgg_viz.errors import InputRefused, SectionMissing
 from vgg_viz.number_text import counted
 from vgg_viz.records import Batch
 from vgg_viz.shortcuts.intervention import Group
-from vgg_viz.shortcuts.sampling import FEWEST, SampleSize, between, group_of, groups, in_turn, searchable, usable
+from vgg_viz.shortcuts.sampling import (
+    FEWEST,
+    SampleSize,
+    between,
+    group_of,
+    groups,
+    in_turn,
+    sample_size,
+    searchable,
+    usable,
+)
 from vgg_viz.studies.candidate_regions import Suspect
 from vgg_viz.studies.epochs import EpochSeries, load_weights
 from vgg_viz.studies.inputs import labelled_pictures, match_channels
