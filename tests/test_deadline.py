@@ -248,11 +248,11 @@ def test_a_budget_of_words_is_refused(capsys):
 def test_the_command_tells_when_it_began(monkeypatch, tmp_path):
     asked = {}
 
-    def report(*_, **given):
-        asked.update(given)
+    def report(request):
+        asked.update(budget=request.budget, began=request.began)
         raise InputRefused("enough seen.")
 
-    monkeypatch.setattr(gallery, "report", report)
+    monkeypatch.setattr(gallery, "build_report", report)
     before = time.perf_counter()
     assert main(["report", "--budget", "7", "--out", str(tmp_path)]) == 2
     assert asked["budget"] == 7.0

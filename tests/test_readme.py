@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import vgg_viz
-from vgg_viz.commands.parser import parser
+from vgg_viz.commands.parser import build_parser
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "vgg_viz"
@@ -60,12 +60,12 @@ def test_every_command_line_of_the_readme_is_understood():
     lines = [line for line in shell_lines() if "-m vgg_viz" in line]
     assert len(lines) >= 8
     for line in lines:
-        parser().parse_args(shlex.split(line.split("-m vgg_viz")[1]))
+        build_parser().parse_args(shlex.split(line.split("-m vgg_viz")[1]))
 
 
 def test_the_table_of_commands_names_each_command_once_and_no_other():
     rows = re.findall(r"^\| `(\w+)", README, re.MULTILINE)
-    (commands,) = (action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
+    (commands,) = (action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
     assert set(rows) == set(commands.choices)
     assert rows.count("data") == 2
     assert len(rows) == len(commands.choices) + 1
@@ -98,7 +98,7 @@ def test_make_report_writes_nothing_that_git_would_call_modified_and_make_sample
     if not (ROOT / ".git").exists():
         pytest.skip("no checkout of git")
     outs = {
-        target: parser().parse_args(shlex.split(recipe(target).split("-m vgg_viz")[1])).out
+        target: build_parser().parse_args(shlex.split(recipe(target).split("-m vgg_viz")[1])).out
         for target in ("report", "sample")
     }
     pages = {target: f"{out}/sample/index.html" for target, out in outs.items()}  # the bundled checkpoint is sample.pt

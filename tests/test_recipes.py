@@ -50,8 +50,8 @@ names["explain --method"] = list(parse_question(model, classes, request).methods
 from vgg_viz.studies.preset import preset_for
 names["report --preset full"] = list(preset_for("full", 0.1).methods)
 names["report --preset quick"] = list(preset_for("quick", 0.1).methods)
-from vgg_viz.serve.network import Network
-network = Network(Checkpoint(wanted, classes, model.state_dict()))
+from vgg_viz.serve.network import ServedNetwork
+network = ServedNetwork(Checkpoint(wanted, classes, model.state_dict()))
 names["serve's list"] = list(network.methods)
 names["serve's wish"] = list(network.wish({"methods": ["squared_saliency", "twice_cam"], "classes": [0]}).methods)
 

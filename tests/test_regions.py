@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from test_timeline import NAMES, PATCH, handmade, painted, run_of, walk_of
+from test_timeline import NAMES, PATCH, handmade, painted, run_of, series_of_run
 
 from vgg_viz.cli import main
 from vgg_viz.data.shortcuts import KINDS, Shortcut, truth
@@ -35,7 +35,7 @@ def test_the_same_region_has_the_same_effect_in_an_audit_and_at_the_same_epoch_o
     batch.images[::11, 2, :8, :8] = 1.0  # some discs carry the tag as well: a control of 0 would prove little
     seen = audit(build(handmade(0.6)), batch)
     assert seen.tried
-    walk = walk_of(run_of(tmp_path / "run", handmade(0.0), handmade(0.3), handmade(0.6)), batch)
+    walk = series_of_run(run_of(tmp_path / "run", handmade(0.0), handmade(0.3), handmade(0.6)), batch)
     for tried, verdict in seen.tried:
         suspect = Suspect(tried.region, tried.wanted, NAMES[tried.wanted], "told by an audit", len(batch))
         found = trials(walk, suspect, parts(walk, suspect), len(seen.tried))

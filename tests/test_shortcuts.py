@@ -154,9 +154,9 @@ def test_what_cannot_be_planted_is_refused(tmp_path):
     ],
 )
 def test_half_a_shortcut_is_refused_in_a_sentence(tmp_path, words, sentence):
-    from vgg_viz.commands.parser import parser
+    from vgg_viz.commands.parser import build_parser
     from vgg_viz.commands.shortcut_options import planted_shortcut
 
-    options = parser().parse_args(["data", "shapes", "--out", str(tmp_path), *words])
+    options = build_parser().parse_args(["data", "shapes", "--out", str(tmp_path), *words])
     with pytest.raises(InputRefused, match=sentence):
         planted_shortcut(options)

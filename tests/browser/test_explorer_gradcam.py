@@ -16,6 +16,7 @@ from test_live_explorer import BASE64, Net, deep_net, number, numbers, ready, sa
 from torch import nn
 
 import vgg_viz
+from vgg_viz.attribution import Options
 from vgg_viz.gallery.explorer import Explorer, render_explorer
 from vgg_viz.maths.receptive_field import Field, Window, fields
 from vgg_viz.models.build import build
@@ -146,7 +147,7 @@ def test_the_map_is_that_of_attribute(opened, sample, target):
             layer=layer or None,
             target=target,
             labels=sample.batch.labels[2:3],
-            relu=False,
+            options=Options(relu=False),
         )
         found = shown_cam(page)["map"]
         assert page.locator("[data-part=cam-layer] option:checked").inner_text() == wanted.layer

@@ -88,7 +88,7 @@ def test_the_explorer_is_a_handout_of_a_few_full_sheets(opened, pair, theme):
     truth = pair.first.classes[int(pair.first.batch.labels[2])]
     assert squeezed("for picture 3") in words
     assert squeezed(f"({truth})") in words
-    assert squeezed(f"Inspected at: {said}. It sees 10 × 10 px of the picture") in words
+    assert squeezed(f"Looked at: {said}. It sees 10 × 10 px of the picture") in words
     for kept in (
         sum_,
         "Range of all of conv2_1 on this picture",
