@@ -79,14 +79,14 @@ terminal = io.StringIO()
 with contextlib.redirect_stdout(terminal):
     status = main(["count", str(file)])
 
-from vgg_viz.data.box_files import Place
+from vgg_viz.data.box_files import PictureFolder
 from vgg_viz.data.boxes import lookups
 pictures = Path(sys.argv[1]) / "pictures"
 (pictures / "a").mkdir(parents=True)
 (pictures / "corners" / "a").mkdir(parents=True)
 (pictures / "a" / "1.png").write_bytes(b"")
 (pictures / "corners" / "a" / "1.txt").write_text("a 1 2 30 40")
-(lookup,) = lookups(Place(pictures, (pictures / "a" / "1.png",)))
+(lookup,) = lookups(PictureFolder(pictures, (pictures / "a" / "1.png",)))
 print(json.dumps({
     "names": names, "section": section, "format": load(file).provenance.format, "count": [status, terminal.getvalue()],
     "weights": sum(value.numel() for value in weights.values()),
