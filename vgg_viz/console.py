@@ -36,4 +36,5 @@ class Steps:
             self._bar.stop()
 
     def __call__(self, what: str, done: int, total: int) -> None:
+        """Show what is being made, and how many parts of how many are done."""
         self._bar.update(self._task, description=what, completed=done, total=total)

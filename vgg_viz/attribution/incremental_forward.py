@@ -111,7 +111,7 @@ class Known:
     """What every sliding layer of the chain reads of the bare picture, kept as rows of channels."""
 
     def __init__(self, chain: Chain, picture: Tensor, painted: Tensor) -> None:
-        """picture, painted  (1, C, H, W): as it is, and as it is where it is painted over"""
+        """picture, painted  (1, C, H, W): as it is, and as it is where it is painted over."""
         self.chain = chain
         self.picture, self.painted = _rows(picture), _rows(painted)
         self.weights: list[Tensor | None] = []

@@ -25,6 +25,7 @@ class Parser(argparse.ArgumentParser):
     """An argument parser that refuses in one sentence, with the nearest option or command."""
 
     def error(self, message: str) -> NoReturn:
+        """Refuse in one sentence, with the nearest option or command."""
         known = {word.lstrip("-"): word for word in _words(self)}  # dashes are alike in all of them
         refused = [word.lstrip("-") for word in _refused(message)]
         near = next((known[m[0]] for word in refused if (m := get_close_matches(word, known, n=1, cutoff=0.6))), None)

@@ -71,6 +71,7 @@ class Measure:
 
     @property
     def name(self) -> str:
+        """What the criterion is called on the page."""
         return NAMES[self.criterion]
 
 
@@ -108,6 +109,7 @@ class Check:
 
     @property
     def name(self) -> str:
+        """What the criterion is called on the page."""
         return NAMES[self.criterion]
 
 

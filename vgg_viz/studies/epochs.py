@@ -50,10 +50,12 @@ class KeptRun:
 
     @property
     def epochs(self) -> tuple[int, ...]:
+        """The kept epochs, in their order."""
         return tuple(self.files)
 
     @property
     def history(self) -> tuple[Epoch, ...]:
+        """What every epoch of the run left behind."""
         return self.checkpoint.history
 
 
@@ -140,7 +142,7 @@ class EpochSeries:
         suspects: tuple[Suspect, ...] = (),
         data: str | os.PathLike[str] | None = None,
     ) -> None:
-        """suspects  what may give a class away; data: the labelled pictures as the user named them, None for those of the run"""
+        """suspects  what may give a class away; data: the labelled pictures as the user named them, None for those of the run."""
         self.run, self.inputs, self.preset, self.seed, self.suspects, self.data = (
             run,
             inputs,
@@ -157,18 +159,22 @@ class EpochSeries:
 
     @property
     def epochs(self) -> tuple[int, ...]:
+        """The kept epochs, in their order."""
         return self.run.epochs
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the outputs."""
         return self.run.checkpoint.classes
 
     @property
     def side(self) -> int:
+        """Side of the pictures [px]."""
         return self.run.checkpoint.architecture.image_side
 
     @cached_property
     def rows(self) -> tuple[LayerGeometry, ...]:
+        """The geometry, layer by layer."""
         return geometry(self.model)
 
     @cached_property
@@ -201,6 +207,7 @@ class EpochSeries:
 
     @property
     def labels(self) -> Tensor:
+        """(N,) the labels of the labelled pictures."""
         found = self.labelled.labels
         if found is None:
             raise TypeError("labelled pictures were expected")
@@ -268,6 +275,7 @@ class EpochSeries:
 
     @cached_property
     def learned(self) -> Learning:
+        """What was learned and forgotten, picture by picture."""
         return learning(self.right)
 
     @cached_property

@@ -44,6 +44,7 @@ class Network:
 
     @property
     def checkpoint(self) -> Checkpoint:
+        """The checkpoint that was opened."""
         return self.source.checkpoint
 
     @property
@@ -53,18 +54,22 @@ class Network:
 
     @property
     def side(self) -> int:
+        """Side of the pictures [px]."""
         return self.checkpoint.architecture.image_side
 
     @property
     def title(self) -> str:
+        """The variant's name for a heading."""
         return title(self.checkpoint.architecture)
 
     @property
     def parameters(self) -> int:
+        """How many parameters the network has."""
         return sum(row.parameters for row in self.rows)
 
     @property
     def macs(self) -> int:
+        """Multiply-adds of one picture."""
         return sum(row.macs for row in self.rows)
 
     def report_layer(self) -> tuple[str, LayerChoice]:
@@ -115,6 +120,7 @@ class Pair:
 
     @property
     def same_file(self) -> bool:
+        """Whether A and B are one file."""
         return bool(self.a.source.sha256) and self.a.source.sha256 == self.b.source.sha256
 
     @property

@@ -33,6 +33,7 @@ class Path:
 
     @property
     def probabilities(self) -> Tensor:
+        """Softmax of the logits over the classes."""
         return self.logits.softmax(1)
 
     @property

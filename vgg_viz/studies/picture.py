@@ -59,14 +59,17 @@ class Explanation:
 
     @property
     def checkpoint(self) -> Checkpoint:
+        """The checkpoint that was opened."""
         return self.source.checkpoint
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the outputs."""
         return self.checkpoint.classes
 
     @property
     def name(self) -> str:
+        """The picture's file name."""
         return self.batch.names[0]
 
     @property

@@ -56,10 +56,12 @@ class Maps:
 
     @property
     def predicted(self) -> int:
+        """The likeliest class."""
         return int(self.logits.argsort(descending=True, stable=True)[0])
 
     @property
     def probabilities(self) -> Tensor:
+        """Softmax of the logits over the classes."""
         return self.logits.softmax(0)
 
     @property

@@ -34,18 +34,22 @@ class Answers:
 
     @cached_property
     def probabilities(self) -> Tensor:
+        """Softmax of the logits over the classes."""
         return self.logits.softmax(1)
 
     @cached_property
     def predicted(self) -> Tensor:
+        """The likeliest class."""
         return self.logits.argmax(1)
 
     @cached_property
     def confidence(self) -> Tensor:
+        """(N,) probability of the predicted class."""
         return self.probabilities.amax(1)
 
     @cached_property
     def correct(self) -> Tensor:
+        """(N,) bool: whether the predicted class is the true one."""
         return self.predicted == self.labels
 
 
@@ -58,10 +62,12 @@ class Inspected:
 
     @property
     def logits(self) -> Tensor:
+        """(N, K) of the pictures looked into."""
         return self.activations.logits
 
     @property
     def predicted(self) -> Tensor:
+        """The likeliest class."""
         return self.logits.argmax(1)
 
 
@@ -78,24 +84,28 @@ class Subject:
         *,
         maps: MapCache | None = None,
     ) -> None:
-        """maps  where the maps of the report come from; None: a cache that writes nothing"""
+        """maps  where the maps of the report come from; None: a cache that writes nothing."""
         self.checkpoint, self.model, self.inputs, self.preset, self.seed = checkpoint, model, inputs, preset, seed
         self.maps = MapCache(model, checkpoint.classes, preset, seed) if maps is None else maps
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the outputs."""
         return self.checkpoint.classes
 
     @property
     def device(self) -> torch.device:
+        """Where the network runs."""
         return next(self.model.parameters()).device
 
     @cached_property
     def geometry(self) -> tuple[LayerGeometry, ...]:
+        """Every layer with its shape, receptive field and cost."""
         return geometry(self.model)
 
     @cached_property
     def conv_layers(self) -> tuple[LayerGeometry, ...]:
+        """The convolutions of the geometry."""
         return tuple(row for row in self.geometry if row.kind == "conv")
 
     @cached_property
@@ -179,4 +189,5 @@ class Case:
 
     @property
     def side(self) -> int:
+        """Side of the pictures [px]."""
         return int(self.seen.batch.images.shape[-1])

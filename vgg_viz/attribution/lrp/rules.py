@@ -117,6 +117,7 @@ class Epsilon(Rule):
         self.name = f"ε {relative:g} rms" if relative else f"ε {epsilon:g}".replace("e-0", "e-") if epsilon else "LRP-0"
 
     def share(self, module: nn.Module, inputs: Tensor, relevance: Tensor) -> Share:
+        """What this rule passes on to each input, and what it keeps."""
         weight, bias = _weights(module)
         return Sums(_linear(module), [(1.0, inputs, weight)], bias).share(
             relevance, epsilon=self.epsilon, relative=self.relative
@@ -134,6 +135,7 @@ class Gamma(Rule):
         self.gamma, self.name = gamma, f"γ {gamma:g}"
 
     def share(self, module: nn.Module, inputs: Tensor, relevance: Tensor) -> Share:
+        """What this rule passes on to each input, and what it keeps."""
         weight, bias = _needed(module)
         more = bias + self.gamma * bias.clamp(min=0)
         if bool((inputs < 0).any()):
@@ -157,6 +159,7 @@ class AlphaBeta(Rule):
         self.alpha, self.beta, self.name = alpha, beta, f"α {alpha:g}, β {beta:g}"
 
     def share(self, module: nn.Module, inputs: Tensor, relevance: Tensor) -> Share:
+        """What this rule passes on to each input, and what it keeps."""
         weight, bias = _needed(module)
         speaks_for = Sums(
             _linear(module), [(1.0, *part) for part in _of_sign(inputs, weight, for_it=True)], bias.clamp(min=0)
@@ -180,6 +183,7 @@ class Flat(Rule):
     name = "flat"
 
     def share(self, module: nn.Module, inputs: Tensor, relevance: Tensor) -> Share:
+        """What this rule passes on to each input, and what it keeps."""
         weight, bias = _needed(module)
         return Sums(
             _linear(module), [(1.0, torch.ones_like(inputs), torch.ones_like(weight))], torch.zeros_like(bias)
@@ -201,6 +205,7 @@ class Box(Rule):
         self.low, self.high = low, high
 
     def share(self, module: nn.Module, inputs: Tensor, relevance: Tensor) -> Share:
+        """What this rule passes on to each input, and what it keeps."""
         weight, bias = _needed(module)
         low, high = (side.to(inputs).reshape(1, *inputs.shape[1:]).expand_as(inputs) for side in (self.low, self.high))
         terms = [(1.0, inputs, weight), (-1.0, low, weight.clamp(min=0)), (-1.0, high, weight.clamp(max=0))]
@@ -213,6 +218,7 @@ class Pass(Rule):
     name = "pass"
 
     def share(self, module: nn.Module, inputs: Tensor, relevance: Tensor) -> Share:
+        """What this rule passes on to each input, and what it keeps."""
         nothing = torch.zeros(len(relevance), dtype=torch.float64, device=relevance.device)
         return Share(relevance.clone(), nothing, nothing)
 
