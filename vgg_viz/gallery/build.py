@@ -335,7 +335,7 @@ def _footer(study: Study, seconds: float, deadline: DeadlineFacts | None) -> Ite
         if len(source.files) > 1:
             yield f"Files hashed {letter}".strip(), ", then ".join(source.files)
     yield "Measured on", study.measured_on or "no labelled pictures"
-    yield "Inspected into", study.looked_into or "no pictures"
+    yield "Looked into", study.looked_into or "no pictures"
     yield from study.origin
     if not reproducible():
         yield "Run time", f"{seconds:.1f} s"
