@@ -119,7 +119,7 @@ def test_a_text_with_its_values(module_with_texts: str) -> None:
 
 
 def test_a_missing_value_is_an_error_and_so_is_a_missing_text(module_with_texts: str) -> None:
-    with pytest.raises(jinja2.UndefinedError, match="name"):
+    with pytest.raises(jinja2.UndefinedError, match=r"wall\.see in the texts of worded\.page: 'name' is undefined"):
         Texts(module_with_texts).exhibit("wall", count=2, share=0.5)
     with pytest.raises(KeyError, match=r"wall\.nothing"):
         Texts(module_with_texts).say("wall.nothing")

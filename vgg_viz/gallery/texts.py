@@ -9,7 +9,8 @@ and single sentences in tables of the author's choice. Every text is a Jinja tem
     Finding("warn", TEXTS.say("findings.dead", channels=12))
 
 A name that a text uses and nobody passed is an error, never an empty place on the page; `tests/test_texts.py` compares the
-names of every text with those of its call without running either. Nothing is escaped here: the page does that, for all text.
+names of every text with those of its call without running either. No value may be called `true`, `false` or `none`: to Jinja
+these are constants. Nothing is escaped here: the page does that, for all text.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, StrictUndefined, Template, UndefinedError
 
 from vgg_viz.number_text import counted, listed, percent, rows_of
 from vgg_viz.records import Caption
@@ -75,7 +76,10 @@ class Texts:
             found = templates_of(self.module, ORIGINAL)
         if key not in found:
             raise KeyError(f"{self.module} has no text {key!r} in {ORIGINAL}")
-        return found[key].render(values)
+        try:
+            return found[key].render(values)
+        except UndefinedError as error:
+            raise UndefinedError(f"{key} in the texts of {self.module}: {error}") from None
 
 
 @contextmanager
