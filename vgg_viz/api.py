@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from vgg_viz.sections.explain.explain import Explained
     from vgg_viz.sections.timeline.timeline import Timeline
     from vgg_viz.studies.evaluation import Evaluation, Predictions
-
-FilePath = str | os.PathLike[str]
+    from vgg_viz.studies.request import FilePath
 
 
 def report(  # noqa: PLR0913 - a notebook names what it wants, flat

@@ -77,15 +77,7 @@ def _bars(axes: Axes, bins: Sequence[Bin]) -> None:
     # Rounding may put an end a hair inside the accuracy of a bin that is all right or all wrong.
     ends = np.maximum(accuracy - low, 0), np.maximum(high - accuracy, 0)
     axes.errorbar(centres, accuracy, ends, fmt="none", ecolor=LIGHT.ink, elinewidth=1.4, capsize=3, zorder=4)
-    axes.plot(
-        (0, 1),
-        (0, 1),
-        color=LIGHT.muted,
-        linewidth=1.2,
-        linestyle=(0, (4, 3)),
-        zorder=1,
-        label="as often right as claimed",
-    )
+    _add_diagonal(axes)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.05)
     axes.set_yticks(np.linspace(0, 1, 6), [f"{value:.0f}" for value in np.linspace(0, 100, 6)])
@@ -144,15 +136,7 @@ def two_calibrations(first: Sequence[Bin], second: Sequence[Bin], *, title: str 
     figure = new_figure(left + width + MARGIN, top + 330 + 36 + 100 + 46, title=title)
     axes = add_panel(figure, left, top, width, 330)
     declutter(axes, grid="y")
-    axes.plot(
-        (0, 1),
-        (0, 1),
-        color=LIGHT.muted,
-        linewidth=1.2,
-        linestyle=(0, (4, 3)),
-        zorder=1,
-        label="as often right as claimed",
-    )
+    _add_diagonal(axes)
     below = add_panel(figure, left, top + 330 + 36, width, 100)
     declutter(below, grid="y")
     most = max(bin_.count for bin_ in (*first, *second))
@@ -192,3 +176,16 @@ def two_calibrations(first: Sequence[Bin], second: Sequence[Bin], *, title: str 
     pair_key(figure, left, top - 14)
     add_text(figure, left + 96, top - 14, "dashed: as often right as claimed", size=SMALL, color=LIGHT.muted)
     return figure
+
+
+def _add_diagonal(axes: Axes) -> None:
+    """Where confidence and accuracy agree."""
+    axes.plot(
+        (0, 1),
+        (0, 1),
+        color=LIGHT.muted,
+        linewidth=1.2,
+        linestyle=(0, (4, 3)),
+        zorder=1,
+        label="as often right as claimed",
+    )
