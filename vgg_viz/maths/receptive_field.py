@@ -21,16 +21,22 @@ from itertools import accumulate
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The sliding window of one layer [px of its own input]."""
+    """The sliding window of one layer [px of its own input]; `ceil`: a last window may hang over the end, as pools allow."""
 
     kernel: int = 1
     stride: int = 1
     padding: int = 0
     dilation: int = 1
+    ceil: bool = False
 
     def out(self, side: int) -> int:
         """Side of the output for an input of `side`; 0 or less when the window does not fit."""
-        return (side + 2 * self.padding - self.dilation * (self.kernel - 1) - 1) // self.stride + 1
+        rest = side + 2 * self.padding - self.dilation * (self.kernel - 1) - 1
+        if not self.ceil:
+            return rest // self.stride + 1
+        whole = -(-rest // self.stride) + 1
+        # torch drops a window that would begin behind the picture and its padding at the near end.
+        return whole - ((whole - 1) * self.stride >= side + self.padding)
 
     def reached(self, first: int, last: int, side: int) -> tuple[int, int]:
         """First and last of `side` outputs that read any of the inputs first..last; the nearest one where none does."""
