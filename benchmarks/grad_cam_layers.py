@@ -12,7 +12,7 @@ import argparse
 
 import torch
 
-from vgg_viz.attribution import after_relu, grad_cam_all_layers, on_pixels
+from vgg_viz.attribution import after_activation, grad_cam_all_layers, on_pixels
 from vgg_viz.data.shapes import paint
 from vgg_viz.maths.metrics import mass_inside, pointing_hits
 from vgg_viz.models.build import build
@@ -29,7 +29,7 @@ def main() -> None:
     batch = paint(count, split="test")
     rows = geometry(model)
     convolutions = [row.name for row in rows if row.kind == "conv"]
-    names = [name for conv in convolutions for name in (conv, after_relu(rows, conv))]
+    names = [name for conv in convolutions for name in (conv, after_activation(rows, conv))]
     maps = grad_cam_all_layers(model, batch.images, "true", labels=batch.labels, layers=names)
     print(f"{count} pictures, objects cover {float(batch.masks.float().mean()) * 100:.1f} % of them")
     print(f"{'layer':<10}{'peak on object':>16}{'mass on object':>16}")

@@ -93,6 +93,7 @@ def _two_opencvs() -> Check:
 
 def _bundled() -> Check:
     from vgg_viz.errors import VggVizError
+    from vgg_viz.models.vgg import describe
     from vgg_viz.models.checkpoint import load
 
     try:
@@ -100,7 +101,7 @@ def _bundled() -> Check:
     except VggVizError as error:
         return Check("bundled checkpoint", False, str(error), "install vgg_viz again")
     return Check(
-        "bundled checkpoint", True, f"{checkpoint.architecture.variant}, {len(checkpoint.specimens)} specimens"
+        "bundled checkpoint", True, f"{describe(checkpoint.architecture).name}, {len(checkpoint.specimens)} specimens"
     )
 
 

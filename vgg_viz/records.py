@@ -23,30 +23,20 @@ class Architecture:
     """All that is needed to build a network, and nothing about its weights.
 
     Attributes:
-        variant: Key of `models.vgg.VARIANTS` ("vgg16", "a_lrn", "tiny_vgg", ...); "_bn" is not part of it.
-        head: Hidden widths of the classifier before `width` is applied: (4096, 4096) in the paper, () for one linear
-            layer.
-        pooled: Side of the map that the classifier reads: 7 in the paper; None: whatever the features leave.
-        dense: The classifier as convolutions (paper, section 3.2): any image size, a map of class scores.
-        padding: Padding of the 3x3 convolutions [px]; 0 or 1 (Tiny VGG comes with either).
+        plan: The chain of its layers, in the words of `models.plan` ("64 64 M 128 128 M | 512 K").
+        num_classes: How many outputs.
+        in_channels: 1 (grey) or 3 (RGB).
+        image_side: Of the pictures that it was made for [px].
         mean: What the first layer subtracts per channel, on pictures in [0, 1].
         std: What it then divides by.
-        conv_bias: False where the convolutions have none (common before batch norm).
     """
 
-    variant: str
+    plan: str
     num_classes: int = 1000
     in_channels: int = 3
-    batch_norm: bool = False
-    width: float = 1.0
-    head: tuple[int, ...] = (4096, 4096)
-    pooled: int | None = 7
-    dense: bool = False
-    padding: int = 1
     image_side: int = 224
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
-    conv_bias: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,13 @@ from torch import nn
 
 from vgg_viz.capture.hooks import has_hooks
 from vgg_viz.maths.receptive_field import Window
-from vgg_viz.models.names import Layer
+from vgg_viz.models.geometry import window_of
+from vgg_viz.models.names import ACTIVATION_KINDS, Layer
 from vgg_viz.models.names import layers as layers_of
-from vgg_viz.models.tiny import TinyVGG
-from vgg_viz.models.vgg import VGG
+from vgg_viz.models.network import VGG
 
 # In eval mode each of these says at a place what follows from that place alone: LRN looks across channels.
-POINTWISE = ("normalise", "bn", "relu", "lrn", "drop")
+POINTWISE = ("normalise", "bn", "lrn", "drop", *ACTIVATION_KINDS)
 SLIDING = ("conv", "pool")
 
 
@@ -49,13 +49,9 @@ class Chain:
 def chain_of(model: nn.Module) -> Chain | None:
     """The chain of local layers that the network begins with; None where it does not, or where somebody listens to one of them."""
     # Only of these is it known that the layers follow one another and nothing goes round them.
-    if type(model) not in (VGG, TinyVGG):
+    if type(model) is not VGG:
         return None
-    inside = [
-        layer
-        for layer in layers_of(model)
-        if not layer.path.startswith("classifier.") and layer.kind in POINTWISE + SLIDING
-    ]
+    inside = [layer for layer in layers_of(model) if layer.path.startswith(("normalise", "features.", "conv_block_"))]
     paths = tuple(dict.fromkeys(layer.path.split(".")[0] for layer in inside))
     holding = [module for path in paths for module in model.get_submodule(path).modules()]
     if any(map(has_hooks, holding)) or not all(map(_plain, inside)):
@@ -82,18 +78,7 @@ def _plain(layer: Layer) -> bool:
     if isinstance(module, nn.MaxPool2d):
         whole = all(isinstance(side, int) for side in (module.kernel_size, module.stride, module.dilation))
         return whole and module.padding == 0 and not module.ceil_mode
-    return True
-
-
-def window_of(module: nn.Conv2d | nn.MaxPool2d) -> Window:
-    """The window of a convolution or pool that is square."""
-    if isinstance(module, nn.Conv2d):
-        return Window(module.kernel_size[0], module.stride[0], int(module.padding[0]), module.dilation[0])
-    return Window(_side(module.kernel_size), _side(module.stride), 0, _side(module.dilation))
-
-
-def _side(sides: int | tuple[int, ...]) -> int:
-    return sides if isinstance(sides, int) else sides[0]
+    return layer.kind in POINTWISE
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from torch.nn import functional
 from vgg_viz.errors import InputRefused
 from vgg_viz.maths.heatmaps import on_picture
 from vgg_viz.models.geometry import LayerGeometry, fields_of, geometry
-from vgg_viz.models.names import Layer, find
+from vgg_viz.models.names import ACTIVATION_KINDS, Layer, find
 from vgg_viz.models.names import layers as layers_of
 from vgg_viz.records import Architecture, LayerChoice, Neuron
 
@@ -36,7 +36,7 @@ def on_pixels(
 
 
 # Layers whose output is a map: those of the classifier are not, except in the dense form, where scores are averaged.
-SPATIAL = ("conv", "bn", "relu", "lrn", "pool", "avgpool")
+SPATIAL = ("conv", "bn", "lrn", "pool", "avgpool", *ACTIVATION_KINDS)
 
 
 def spatial(model: nn.Module, name: str) -> Layer:
@@ -57,13 +57,13 @@ def default_layer(model: nn.Module, images: Tensor) -> str:
     side = min(images.shape[-2:])
     if isinstance(getattr(model, "architecture", None), Architecture):
         rows = geometry(model, side)
-        return after_relu(rows, choose_layer(rows, side).name)
+        return after_activation(rows, choose_layer(rows, side).name)
     known = layers_of(model)
     last = max((place for place, layer in enumerate(known) if layer.kind == "conv"), default=None)
     if last is None:
         raise InputRefused("the network has no convolution, so Grad-CAM has no map; choose a gradient method.")
     follows = known[last + 1 : last + 2]
-    return follows[0].name if follows and follows[0].kind == "relu" else known[last].name
+    return follows[0].name if follows and follows[0].kind in ACTIVATION_KINDS else known[last].name
 
 
 def layer_for(model: nn.Module, images: Tensor, asked: str | None, neuron: Neuron) -> str:
@@ -81,7 +81,8 @@ def layer_for(model: nn.Module, images: Tensor, asked: str | None, neuron: Neuro
             )
         return name
     usual = default_layer(model, images)
-    maps = [name for kind in ("conv", "relu") for name, layer in below.items() if layer.kind == kind]
+    maps = [name for name, layer in below.items() if layer.kind == "conv"]
+    maps += [name for name, layer in below.items() if layer.kind in ACTIVATION_KINDS]
     if not maps:
         raise InputRefused(
             f"no layer with a map lies below unit {neuron}; choose a method that paints the picture, such as saliency."
@@ -99,15 +100,15 @@ def layers_below(model: nn.Module, neuron: Neuron) -> dict[str, Layer]:
     return found
 
 
-def after_relu(rows: Sequence[LayerGeometry], convolution: str) -> str:
-    """The ReLU that follows a convolution: where the paper takes Grad-CAM's feature maps.
+def after_activation(rows: Sequence[LayerGeometry], convolution: str) -> str:
+    """The activation that follows a convolution: where the paper takes Grad-CAM's feature maps.
 
     Before the ReLU a channel's map also holds how strongly its pattern is absent, and the sum paints that as evidence.
     On 500 pictures of `shapes` the peak then lies on the object about half as often (benchmarks/grad_cam_layers.py).
     """
     names = [row.name for row in rows]
     following = rows[names.index(convolution) :]
-    return next((row.name for row in following if row.kind == "relu"), convolution)
+    return next((row.name for row in following if row.kind in ACTIVATION_KINDS), convolution)
 
 
 def choose_layer(rows: Sequence[LayerGeometry], image_side: int) -> LayerChoice:

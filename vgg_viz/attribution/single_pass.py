@@ -21,7 +21,7 @@ from vgg_viz.capture.hooks import (
     record_activations,
     unit_output,
 )
-from vgg_viz.models.names import Layer, find
+from vgg_viz.models.names import ACTIVATION_KINDS, Layer, find
 from vgg_viz.models.names import layers as layers_of
 from vgg_viz.records import Activations, Attribution, Neuron
 
@@ -111,7 +111,7 @@ def cams_all_layers(
         CAMS[name]
     if layers is None:
         rows = layers_below(model, targets).values() if isinstance(targets, Neuron) else layers_of(model)
-        layers = [layer.name for layer in rows if layer.kind == "relu" and not layer.path.startswith("classifier.")]
+        layers = [layer.name for layer in rows if layer.kind in ACTIVATION_KINDS and not layer.path.startswith("classifier.")]
     parts, found = _parts(model, images, targets, labels, layers, (), chosen, relu, batch, pixels=False)
     return {name: _cams(name, parts, found, relu) for name in chosen}
 

@@ -56,7 +56,7 @@ Places = list[tuple[nn.Module, str, nn.Module]]
 
 
 def _without_batch_norm(places: Places, twins: list[nn.Module]) -> list[nn.Module]:
-    """The stand-ins, those of convolutions with the batch norm after them merged in, those of batch norms doing nothing."""
+    """The stand-ins, those of convolutions and linear layers with the batch norm after them merged in, those of batch norms doing nothing."""
     found = list(twins)
     for n, (parent, name, child) in enumerate(places):
         if not isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
@@ -66,10 +66,10 @@ def _without_batch_norm(places: Places, twins: list[nn.Module]) -> list[nn.Modul
             before is None
             or before[0] is not parent
             or not isinstance(parent, nn.Sequential)
-            or not isinstance(before[2], nn.Conv2d)
+            or not isinstance(before[2], nn.Conv2d | nn.Linear)
         ):
             raise InputRefused(
-                f"batch norm {name!r} does not follow a convolution, so it cannot be merged into one, and relevance would be shared "
+                f"batch norm {name!r} does not follow a convolution or linear layer, so it cannot be merged into one, and relevance would be shared "
                 "out by weights that the network does not use; choose a gradient method."
             )
         weight, bias = merged(before[2], child)
@@ -81,8 +81,8 @@ def _without_batch_norm(places: Places, twins: list[nn.Module]) -> list[nn.Modul
     return found
 
 
-def merged(convolution: nn.Conv2d, norm: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
-    """Weight and bias of one convolution that does what a convolution and its batch norm do in eval mode.
+def merged(convolution: nn.Conv2d | nn.Linear, norm: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
+    """Weight and bias of one convolution (or linear layer) that does what it and its batch norm do in eval mode.
 
     weight' = weight * g, bias' = (bias - mean) * g + shift, with g = scale / sqrt(variance + epsilon); computed in float64.
     raises  InputRefused when the batch norm keeps no running statistics: it then depends on the batch
@@ -96,4 +96,4 @@ def merged(convolution: nn.Conv2d, norm: nn.BatchNorm1d | nn.BatchNorm2d | nn.Ba
     bias = torch.zeros_like(mean) if convolution.bias is None else convolution.bias.detach().double()
     shift = torch.zeros_like(mean) if norm.bias is None else norm.bias.detach().double()
     kernel = convolution.weight.detach()
-    return (kernel.double() * gain.view(-1, 1, 1, 1)).to(kernel), ((bias - mean) * gain + shift).to(kernel.dtype)
+    return (kernel.double() * gain.view(-1, *[1] * (kernel.ndim - 1))).to(kernel), ((bias - mean) * gain + shift).to(kernel.dtype)

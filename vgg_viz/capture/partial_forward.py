@@ -11,8 +11,7 @@ from vgg_viz.capture.hooks import Scores, replace_activations
 from vgg_viz.models.geometry import geometry
 from vgg_viz.models.names import find
 from vgg_viz.models.names import layers as layers_of
-from vgg_viz.models.tiny import TinyVGG
-from vgg_viz.models.vgg import VGG
+from vgg_viz.models.network import VGG
 
 PartialForward = Callable[[Tensor], Tensor]
 
@@ -24,18 +23,18 @@ def forward_after(model: nn.Module, layer: str, images: Tensor, scores: Scores) 
     scores  logits -> scores, as `capture.hooks.replace_output` yields it
     raises  UnknownName
 
-    A VGG or Tiny VGG is a chain, so the layers behind this one are all that runs. Any other network runs as a whole, with the
+    A network that this package built is a chain, so the layers behind this one are all that runs. Any other network runs as a whole, with the
     layer's answer exchanged: it may use the layer's answer twice, or something beside it.
     """
     name = find(model, layer).name
-    if type(model) in (VGG, TinyVGG):
+    if type(model) is VGG:
         known = layers_of(model)
         after = [one.module for one in known[[one.name for one in known].index(name) + 1 :]]
 
         def run(values: Tensor) -> Tensor:
             for module in after:
                 values = module(values)
-            return scores(values.mean((2, 3)) if values.ndim == 4 else values)
+            return scores(values)
 
         return run
 
@@ -49,7 +48,7 @@ def forward_after(model: nn.Module, layer: str, images: Tensor, scores: Scores) 
 
 def work_after(model: nn.Module, layer: str, side: int) -> float:
     """Multiply-adds of what follows a layer, as a share of a forward pass on pictures of `side` [px]; 1 where all must be run."""
-    if type(model) not in (VGG, TinyVGG):
+    if type(model) is not VGG:
         return 1.0
     rows = geometry(model, side)
     names = [row.name for row in rows]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from math import isfinite
 from typing import Any
 
@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from vgg_viz.errors import CheckpointRefused, InputRefused
-from vgg_viz.models.tiny import TinyVGG
-from vgg_viz.models.vgg import VGG, Normalise, canonical, dense_weights
+from vgg_viz.models.network import VGG, Normalise, dense_plan, dense_weights
+from vgg_viz.models.plan import canonical_plan
+from vgg_viz.models.vgg import VariantOptions, canonical, describe, title, variant_plan
 from vgg_viz.records import Architecture, Checkpoint
 
 # Below this side the paper's 7x7 average pool would have to invent pixels: pool5 is smaller than 4x4.
@@ -21,55 +22,68 @@ LARGEST = 1_000_000  # classes, or units of a hidden layer
 
 
 def architecture(name: str, **overrides: Any) -> Architecture:
-    """The usual architecture of a variant, with fields replaced.
+    """The usual architecture of a variant, with fields replaced; or that of a plan.
 
     Args:
-        name: "vgg16", "vgg16_bn", "D", "a_lrn", "tiny_vgg", ...
-        overrides: Fields of `Architecture`; below 112 px a VGG gets the compact head unless `head` is given: pool5
-            averaged to 1x1, one hidden layer of 512.
+        name: "vgg16", "vgg16_bn", "D", "a_lrn", "tiny_vgg", ..., or a plan such as "32 32 M 64 64 M | 128 K".
+        overrides: Fields of `Architecture`, and of a variant those of `VariantOptions`; below 112 px a VGG gets the compact
+            head unless `head` or `pooled` is given: pool5 averaged to 1x1, one hidden layer of 512.
 
     Raises:
         UnknownName: A name is unknown; the nearest known one is named.
         InputRefused: The numbers make no network.
     """
-    variant, batch_norm = canonical(name)
-    base = Architecture(variant, batch_norm=batch_norm)
-    if variant == "tiny_vgg":
-        base = replace(
-            base, num_classes=10, head=(), pooled=None, padding=0, image_side=64, mean=(0.0,) * 3, std=(1.0,) * 3
-        )
-    elif overrides.get("image_side", base.image_side) < COMPACT_BELOW and not {"head", "pooled"} & set(overrides):
-        base = replace(base, head=(512,), pooled=1)
+    chosen = {field.name: overrides.pop(field.name) for field in fields(VariantOptions) if field.name in overrides}
+    side = overrides.get("image_side", 224)
+    if " " in name.strip() or "|" in name:
+        if set(chosen) - {"dense"}:
+            raise InputRefused(f"a plan says what its layers are; leave {', '.join(chosen)} out and change the plan.")
+        base = Architecture(canonical_plan(name))
+    else:
+        variant, batch_norm = canonical(name)
+        usual: dict[str, Any] = {"batch_norm": batch_norm}
+        if variant == "tiny_vgg":
+            usual |= {"head": (), "pooled": None, "padding": 0}
+        elif side < COMPACT_BELOW and not {"head", "pooled"} & set(chosen):
+            usual |= {"head": (512,), "pooled": 1}
+        options = VariantOptions(**(usual | chosen))
+        _require_options(options)
+        base = Architecture(variant_plan(variant, options))
+        if variant == "tiny_vgg":
+            base = replace(base, num_classes=10, image_side=64, mean=(0.0,) * 3, std=(1.0,) * 3)
     channels = overrides.get("in_channels", base.in_channels)
     if channels != base.in_channels:
         base = replace(base, mean=(sum(base.mean) / 3,) * channels, std=(sum(base.std) / 3,) * channels)
-    return require_buildable(replace(base, **overrides))
+    wanted = require_buildable(replace(base, **overrides))
+    return dense_plan(wanted) if chosen.get("dense") else wanted
+
+
+def _require_options(options: VariantOptions) -> None:
+    if not all(1 <= width <= LARGEST for width in (options.pooled or 1, *options.head)):
+        raise InputRefused(
+            f"hidden layers {options.head} and a map of {options.pooled} were asked for; 1 to {LARGEST:,} are possible."
+        )
+    if not 0 < options.width <= 16:
+        raise InputRefused(f"width {options.width:g} was asked for; it must lie above 0 and not above 16.")
+    if options.padding not in (0, 1):
+        raise InputRefused(f"padding {options.padding} was asked for; 0 or 1 are possible.")
 
 
 def require_buildable(wanted: Architecture) -> Architecture:
     """`wanted`, if its numbers make a network; raises InputRefused with the first that does not."""
-    if canonical(wanted.variant) != (wanted.variant, False):
-        raise InputRefused(
-            f"the variant {wanted.variant!r} is another name for one; give {canonical(wanted.variant)[0]!r}."
-        )
     faults = [
         (
-            max(wanted.num_classes, wanted.pooled or 1, *wanted.head, 1) > LARGEST
-            or min(wanted.pooled or 1, *wanted.head, 1) < 1,
-            f"{wanted.num_classes} classes, hidden layers {wanted.head} and a map of {wanted.pooled} were asked for; "
-            f"1 to {LARGEST:,} are possible",
+            not 1 <= wanted.num_classes <= LARGEST,
+            f"{wanted.num_classes} classes were asked for; 1 to {LARGEST:,} are possible",
         ),
-        (wanted.num_classes < 1, f"{wanted.num_classes} classes were asked for; at least 1 is needed"),
         (
             wanted.in_channels not in (1, 3),
             f"{wanted.in_channels} input channels were asked for; 1 (grey) or 3 (RGB) are possible",
         ),
-        (not 0 < wanted.width <= 16, f"width {wanted.width:g} was asked for; it must lie above 0 and not above 16"),
         (
             not 4 <= wanted.image_side <= 4096,
             f"an image side of {wanted.image_side} px was asked for; 4 to 4096 are possible",
         ),
-        (wanted.padding not in (0, 1), f"padding {wanted.padding} was asked for; 0 or 1 are possible"),
         (
             not len(wanted.mean) == len(wanted.std) == wanted.in_channels,
             f"{len(wanted.mean)} means and {len(wanted.std)} standard deviations came for {wanted.in_channels} channels; give one each",
@@ -83,6 +97,7 @@ def require_buildable(wanted: Architecture) -> Architecture:
     for wrong, sentence in faults:
         if wrong:
             raise InputRefused(f"{sentence}.")
+    canonical_plan(wanted.plan)  # refuses what is none
     return wanted
 
 
@@ -90,7 +105,7 @@ def build(source: Architecture | Checkpoint | str, *, seed: int = 0, **overrides
     """A network in eval mode, on the CPU.
 
     Args:
-        source: An architecture or a variant's name: seeded random weights (Kaiming, as torchvision draws them); a
+        source: An architecture, a variant's name or a plan: seeded random weights (Kaiming, as torchvision draws them); a
             checkpoint: its weights, shared with it, not copied.
         seed: Of random weights.
         overrides: Fields of `Architecture` (not for a checkpoint, except dense=True: the same weights in the dense
@@ -99,21 +114,22 @@ def build(source: Architecture | Checkpoint | str, *, seed: int = 0, **overrides
     Returns:
         Module with `.architecture`; (B, C, H, W) in [0, 1] -> logits (B, K).
     """
+    dense = isinstance(source, Checkpoint | Architecture) and overrides.pop("dense", False)
     if isinstance(source, Checkpoint):
         wanted, weights = source.architecture, dict(source.weights)
-        if overrides.pop("dense", False) and not wanted.dense:
+        if dense and not describe(wanted).dense:
             wanted, weights = dense_weights(wanted, weights)
         if overrides:
             raise InputRefused(f"a checkpoint fixes its {', '.join(overrides)}; give these to load() instead.")
         return assemble(wanted, weights)
-    wanted = (
-        architecture(source, **overrides)
-        if isinstance(source, str)
-        else require_buildable(replace(source, **overrides))
-    )
+    if isinstance(source, str):
+        wanted = architecture(source, **overrides)
+    else:
+        wanted = require_buildable(replace(source, **overrides))
+        wanted = dense_plan(wanted) if dense and not describe(wanted).dense else wanted
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _empty(wanted)
+        model = VGG(wanted)
         _initialise(model)
     return model.eval()
 
@@ -132,8 +148,8 @@ def assemble(wanted: Architecture, weights: Mapping[str, Tensor]) -> nn.Module:
     except RuntimeError as error:
         lines = [line.strip().rstrip(".") for line in str(error).splitlines()[1:3]]
         raise CheckpointRefused(
-            f"the weights do not fit {wanted.variant} with {wanted.num_classes} classes at {wanted.image_side} px "
-            f"({'; '.join(lines)}); name the right --arch, --classes or --image-size."
+            f"the weights do not fit {title(wanted)} with {wanted.num_classes} classes at {wanted.image_side} px "
+            f"({'; '.join(lines)}); name the right --plan, --arch, --classes or --image-size."
         ) from None
     model.normalise = Normalise(wanted.mean, wanted.std)  # its buffers were never part of the file
     return model.eval()
@@ -142,11 +158,7 @@ def assemble(wanted: Architecture, weights: Mapping[str, Tensor]) -> nn.Module:
 def skeleton(wanted: Architecture) -> nn.Module:
     """The network without storage, on the meta device: names and shapes only."""
     with torch.device("meta"):
-        return _empty(wanted)
-
-
-def _empty(wanted: Architecture) -> nn.Module:
-    return TinyVGG(wanted) if wanted.variant == "tiny_vgg" else VGG(wanted)
+        return VGG(wanted)
 
 
 def _initialise(model: nn.Module) -> None:
@@ -158,4 +170,5 @@ def _initialise(model: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, 0, 0.01)
-            nn.init.zeros_(module.bias)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

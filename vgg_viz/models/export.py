@@ -17,6 +17,7 @@ from vgg_viz.atomic import disk_refused, whole_file
 from vgg_viz.errors import InputRefused, OutputRefused
 from vgg_viz.models.build import build
 from vgg_viz.models.formats.exported import header
+from vgg_viz.models.vgg import describe
 from vgg_viz.records import Checkpoint
 
 SUFFIXES = (".safetensors", ".onnx")
@@ -59,11 +60,12 @@ def export(checkpoint: Checkpoint, path: str | os.PathLike[str], *, force: bool 
         "file": str(path),
         "format": kind.removeprefix("."),
         "bytes": path.stat().st_size,
-        "variant": architecture.variant,
+        "variant": describe(architecture).name,
+        "plan": architecture.plan,
         "num_classes": architecture.num_classes,
         "classes": checkpoint.classes,
         "image_side": architecture.image_side,
-        "padding": architecture.padding,
+        "padding": describe(architecture).padding,
         "mean": architecture.mean,
         "std": architecture.std,
         **facts,

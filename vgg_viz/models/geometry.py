@@ -10,7 +10,7 @@ from torch import nn
 
 from vgg_viz.maths.receptive_field import Field, Window
 from vgg_viz.models.names import layers
-from vgg_viz.models.vgg import feature_map
+from vgg_viz.models.network import map_sizes
 from vgg_viz.records import Architecture
 
 
@@ -44,7 +44,7 @@ def geometry(model: nn.Module, side: int | None = None) -> tuple[LayerGeometry, 
     if not isinstance(architecture, Architecture):
         raise TypeError("a model from vgg_viz.build was expected")
     side = architecture.image_side if side is None else side
-    feature_map(architecture, side)
+    map_sizes(architecture, side)
     shape: tuple[int, ...] = (architecture.in_channels, side, side)
     field: Field | None = Field()
     rows = []
@@ -53,13 +53,13 @@ def geometry(model: nn.Module, side: int | None = None) -> tuple[LayerGeometry, 
         before, macs = shape, 0
         window = Window()
         if isinstance(module, nn.Conv2d):
-            window = Window(module.kernel_size[0], module.stride[0], int(module.padding[0]))
+            window = window_of(module)
             shape = (module.out_channels, *(window.out(s) for s in before[1:]))
             macs = module.weight[0].numel() * prod(shape)
-        elif isinstance(module, nn.MaxPool2d):
-            window = Window(2, 2)
+        elif isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
+            window = window_of(module)
             shape = (before[0], *(window.out(s) for s in before[1:]))
-        elif isinstance(module, nn.AdaptiveAvgPool2d):
+        elif isinstance(module, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d):
             pooled = int(module.output_size)  # type: ignore[arg-type]
             shape = (before[0], pooled, pooled)
             if before[1] % pooled:
@@ -69,11 +69,22 @@ def geometry(model: nn.Module, side: int | None = None) -> tuple[LayerGeometry, 
             # Its row of weights covers the whole map below, as a kernel of that size would.
             shape, macs = (module.out_features,), module.weight.numel()
         elif isinstance(module, nn.Flatten):
-            window, shape = Window(before[1]), (prod(before),)
+            window, shape = Window(before[1] if len(before) > 1 else 1), (prod(before),)
         field = field.then(window) if field else None
         parameters = sum(p.numel() for p in module.parameters())
         rows.append(LayerGeometry(layer.name, layer.kind, layer.path, shape, field, parameters, macs))
     return tuple(rows)
+
+
+def window_of(module: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) -> Window:
+    """The window of a convolution or pool that is square."""
+    dilation = 1 if isinstance(module, nn.AvgPool2d) else _side(module.dilation)
+    ceil = not isinstance(module, nn.Conv2d) and module.ceil_mode
+    return Window(_side(module.kernel_size), _side(module.stride), _side(module.padding), dilation, ceil)  # type: ignore[arg-type]
+
+
+def _side(sides: int | tuple[int, ...]) -> int:
+    return sides if isinstance(sides, int) else sides[0]
 
 
 def fields_of(rows: Sequence[LayerGeometry]) -> dict[str, Field]:

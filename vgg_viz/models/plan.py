@@ -1,11 +1,12 @@
 """A network as a chain of steps, and the short language in which a person writes it: "64 64 M 128 128 M | 512 drop K".
 
-    64  64/5  64/3s2p0d1b0     a convolution: channels / kernel (3), stride (1), padding (half the kernel), dilation (1), no bias
-    64+bn+relu  +bn+relu       what follows that layer; a word of its own: what follows each layer from here on (+relu)
-    M  M3s2p1c  A2  A2x        max-pool, average pool: kernel (2), stride (the kernel), padding, c: rounds up, x: padding is not averaged
-    G  G7  GM                  average of the whole map; to a map of 7 x 7; the largest value of the whole map
+    64  64/5  64/3s2p0d1b0   a convolution: channels / kernel (3), stride (1), padding (half the kernel), dilation (1), b0: no bias
+    64+bn+relu  +bn+relu     what follows that layer; as a word of its own: what follows each layer from here on (+relu)
+    M  M3s2p1c  A2  A2x      max-pool, average pool: kernel (2), stride (the kernel), padding; c: rounds up; x: leaves padding out
+    G  G7  GM                average of the whole map; averages that leave 7 x 7; the largest value of the whole map
     bn relu leaky0.1 drop0.5 lrn ...   layers without channels of their own, where they stand alone
-    |                          the head begins: a number is a linear layer, 4096/7 a convolution, K one output per class, without activation
+    |                        the head begins: a number is a linear layer, 4096/7 a convolution, K one output for each class,
+                             which nothing follows
 
 The map is flattened before the first linear layer, and at the end.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from vgg_viz.errors import InputRefused
@@ -68,7 +69,7 @@ class Step:
 
     kind: str
     channels: int = 0
-    window: Window = Window()
+    window: Window = field(default_factory=Window)
     bias: bool = True
     side: int = 0
     values: tuple[float, ...] = ()
@@ -151,7 +152,7 @@ def _follow(word: str, head: bool) -> tuple[Step, ...]:
 def _layer(match: re.Match[str], word: str, head: bool) -> Step:
     numbers = _numbers(match["numbers"])
     channels = 0 if match["count"] == OUTPUTS else int(match["count"][:9])
-    if channels == 0 and match["count"] != OUTPUTS or channels > LARGEST:
+    if (channels == 0 and match["count"] != OUTPUTS) or channels > LARGEST:
         raise InputRefused(f"{word!r} in the plan has {match['count'][:20]} channels; 1 to {LARGEST:,} are possible.")
     if channels == 0 and not head:
         raise InputRefused("K, one output for each class, stands in the head of a plan: after the |.")
@@ -159,7 +160,8 @@ def _layer(match: re.Match[str], word: str, head: bool) -> Step:
     if head and match["kernel"] is None:
         if set(numbers) - {"b"}:
             raise InputRefused(
-                f"{word!r} in the head of the plan is a linear layer, without stride or padding; a convolution is {word.partition('s')[0]}/1."
+                f"{word!r} in the head of the plan is a linear layer, which has no stride or padding; a convolution has a kernel: "
+                f"{match['count']}/1."
             )
         return Step("fc", channels, bias=bias, head=True)
     kernel, dilation = int(match["kernel"] or 3), numbers.get("d", 1)

@@ -1,17 +1,19 @@
-"""VGG as in the paper, from one table row a variant.
+"""The networks of the VGG paper and Tiny VGG: names for chains, and how a chain is recognised as one of them.
 
-Source: Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", arXiv 1409.1556, table 1.
+Source: Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", arXiv 1409.1556, table 1;
+Wang et al., "CNN Explainer", IEEE TVCG 2020, for Tiny VGG: 64 px, ten channels, padding 0 (some courses use 1).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import lru_cache
 
-import torch
-from torch import Tensor, nn
-
-from vgg_viz.errors import InputRefused, UnknownName
+from vgg_viz.errors import UnknownName
 from vgg_viz.maths.receptive_field import Window
+from vgg_viz.models.plan import ACTIVATIONS, Step, parse_plan, write_plan
 from vgg_viz.records import Architecture
 
 
@@ -22,8 +24,7 @@ class Variant:
     Attributes:
         letter: Its name in the paper, or "" when it is not from there.
         title: For a heading.
-        plan: Blocks from the picture up: a number is a 3x3 convolution with so many channels (followed by ReLU),
-            "256/1" a 1x1 one, "LRN" local response normalisation, "M" a 2x2 max-pool that ends a block.
+        plan: From the picture up, in the words of `models.plan`.
     """
 
     letter: str
@@ -33,7 +34,7 @@ class Variant:
 
 VARIANTS: dict[str, Variant] = {
     "vgg11": Variant("A", "VGG A (11 layers)", "64 M 128 M 256 256 M 512 512 M 512 512 M"),
-    "a_lrn": Variant("A-LRN", "VGG A-LRN (11 layers)", "64 LRN M 128 M 256 256 M 512 512 M 512 512 M"),
+    "a_lrn": Variant("A-LRN", "VGG A-LRN (11 layers)", "64 lrn M 128 M 256 256 M 512 512 M 512 512 M"),
     "vgg13": Variant("B", "VGG B (13 layers)", "64 64 M 128 128 M 256 256 M 512 512 M 512 512 M"),
     "c": Variant("C", "VGG C (16 layers, 1 × 1)", "64 64 M 128 128 M 256 256 256/1 M 512 512 512/1 M 512 512 512/1 M"),
     "vgg16": Variant("D", "VGG D (16 layers)", "64 64 M 128 128 M 256 256 256 M 512 512 512 M 512 512 512 M"),
@@ -43,7 +44,29 @@ VARIANTS: dict[str, Variant] = {
     "tiny_vgg": Variant("", "Tiny VGG (CNN Explainer)", "10 10 M 10 10 M"),
 }
 
-POOL = Window(kernel=2, stride=2)
+
+@dataclass(frozen=True, slots=True)
+class VariantOptions:
+    """What may be chosen of a variant.
+
+    Attributes:
+        width: Factor of all channels and hidden widths.
+        head: Hidden widths of the classifier before `width` is applied: (4096, 4096) in the paper, () for one linear layer.
+        pooled: Side of the map that the classifier reads: 7 in the paper; None: whatever the features leave.
+        dense: The classifier as convolutions (paper, section 3.2): any image size, a map of class scores.
+        padding: Of the 3x3 convolutions [px]; 0 or 1.
+        conv_bias: False where the convolutions have none (common before batch norm).
+        dropout: Whether the hidden layers of the classifier have dropout.
+    """
+
+    batch_norm: bool = False
+    width: float = 1.0
+    head: tuple[int, ...] = (4096, 4096)
+    pooled: int | None = 7
+    dense: bool = False
+    padding: int = 1
+    conv_bias: bool = True
+    dropout: bool = True
 
 
 def canonical(name: str) -> tuple[str, bool]:
@@ -57,165 +80,145 @@ def canonical(name: str) -> tuple[str, bool]:
     plain = plain.removesuffix("_bn")
     letters = {v.letter.lower().replace("-", "_"): key for key, v in VARIANTS.items() if v.letter}
     key = plain if plain in VARIANTS else letters.get(plain)
-    if key is None or (key == "tiny_vgg" and batch_norm):
-        known = [k + suffix for k in VARIANTS for suffix in ("", "_bn") if k + suffix != "tiny_vgg_bn"]
-        raise UnknownName("variant", name, known)
+    if key is None:
+        raise UnknownName("variant", name, [k + suffix for k in VARIANTS for suffix in ("", "_bn")])
     return key, batch_norm
 
 
-def title(architecture: Architecture) -> str:
-    """The variant's name for a heading: "VGG D (16 layers) with batch norm, width 0.25"."""
-    text = VARIANTS[architecture.variant].title
-    if architecture.batch_norm:
-        text += " with batch norm"
-    if architecture.width != 1:
-        text += f", width {architecture.width:g}"
-    return text + (", dense" if architecture.dense else "")
+def variant_plan(name: str, options: VariantOptions) -> str:
+    """The plan of a variant with a classifier."""
+    steps: list[Step] = []
+    for step in parse_plan(VARIANTS[name].plan):
+        if step.kind != "conv":
+            steps.append(step)
+            continue
+        padding = options.padding if step.window.kernel == 3 else step.window.padding
+        channels = max(1, round(step.channels * options.width))
+        steps.append(replace(step, channels=channels, window=replace(step.window, padding=padding), bias=options.conv_bias))
+        steps += [Step("bn")] if options.batch_norm else []
+    if options.pooled:
+        steps.append(Step("adaptive_avg", side=options.pooled))
+    steps.append(Step("flat", head=True))
+    for width in options.head:
+        steps += [Step("fc", max(1, round(width * options.width)), head=True), Step("relu", head=True)]
+        steps += [Step("drop", values=(0.5,), head=True)] if options.dropout else []
+    return write_plan([*steps, Step("fc", head=True)])
+
+
+# ---------------------------------------------------------------- what a chain is called
 
 
 @dataclass(frozen=True, slots=True)
-class LayerStep:
-    """One entry of a plan: kind "conv" (channels, kernel), "lrn" or "pool"."""
+class Description:
+    """What a chain is, in a few facts.
 
-    kind: str
-    channels: int = 0
-    window: Window = field(default_factory=Window)
-
-
-def layer_steps(architecture: Architecture) -> list[LayerStep]:
-    """The plan of `architecture` with its width and padding applied; at least one channel each."""
-    layers = []
-    for word in VARIANTS[architecture.variant].plan.split():
-        if word == "M":
-            layers.append(LayerStep("pool", window=POOL))
-        elif word == "LRN":
-            layers.append(LayerStep("lrn"))
-        else:
-            channels, _, kernel = word.partition("/")
-            side = int(kernel or 3)
-            window = Window(kernel=side, padding=architecture.padding if side == 3 else 0)
-            layers.append(LayerStep("conv", max(1, round(int(channels) * architecture.width)), window))
-    return layers
-
-
-def feature_map(architecture: Architecture, side: int | None = None) -> tuple[int, int]:
-    """Channels and side of the last pool's map for an image of `side` [px]; refuses images that shrink to nothing."""
-    side = architecture.image_side if side is None else side
-    rest, channels = side, architecture.in_channels
-    for step in layer_steps(architecture):
-        rest = step.window.out(rest)
-        channels = step.channels or channels
-        if rest < 1:
-            raise InputRefused(
-                f"an image of {side} px is too small for {VARIANTS[architecture.variant].title}: its maps shrink to nothing; "
-                f"use a larger --image-size."
-            )
-    return channels, rest
-
-
-class Normalise(nn.Module):
-    """The first layer: pictures in [0, 1] become (x - mean) / std per channel.
-
-    The buffers are not persistent, so a foreign state dict still loads.
+    Attributes:
+        variant: Key of VARIANTS whose convolutions and pools these are at one width; "" where there is none.
+        batch_norm: Whether batch norm follows every convolution.
+        width: Of the variant; 1 where there is none.
+        padding: Of its 3x3 convolutions [px]; None where they differ.
+        head: Hidden widths of the classifier.
+        pooled: Side of the map that an adaptive average makes for the classifier; None: there is none.
+        dense: The classifier is made of convolutions.
     """
 
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        super().__init__()
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+    variant: str
+    batch_norm: bool
+    width: float
+    padding: int | None
+    head: tuple[int, ...]
+    pooled: int | None
+    dense: bool
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(x - mean) / std: (B, C, H, W) -> (B, C, H, W)."""
-        return (images - self.mean) / self.std
-
-
-class VGG(nn.Module):
-    """Any variant of the paper; state-dict keys are those of torchvision.
-
-    Dense (paper, section 3.2): fc6 slides as a convolution over a larger picture, fc7 and fc8 as 1x1 ones, and the
-    map of class scores is averaged.
-    """
-
-    def __init__(self, architecture: Architecture) -> None:
-        super().__init__()
-        self.architecture = architecture
-        channels, side = feature_map(architecture)
-        self.normalise = Normalise(architecture.mean, architecture.std)
-        self.features = _features(architecture)
-        if architecture.dense:
-            self.classifier = _head(architecture, channels, architecture.pooled or side, convolutional=True)
-        else:
-            pooled = architecture.pooled
-            self.avgpool = nn.AdaptiveAvgPool2d(pooled) if pooled else nn.Identity()
-            self.flatten = nn.Flatten()
-            self.classifier = _head(architecture, channels * (pooled or side) ** 2, 1, convolutional=False)
-
-    def class_map(self, images: Tensor) -> Tensor:
-        """Scores of every class at every place: (B, C, H, W) -> (B, K, h, w); dense form only."""
-        if not self.architecture.dense:
-            raise InputRefused("only the dense form has a map of class scores; build it with dense=True.")
-        scores: Tensor = self.classifier(self.features(self.normalise(images)))
-        return scores
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) in [0, 1] -> logits (B, K)."""
-        if self.architecture.dense:
-            return self.class_map(images).mean((2, 3))
-        maps = self.features(self.normalise(images))
-        logits: Tensor = self.classifier(self.flatten(self.avgpool(maps)))
-        return logits
+    @property
+    def name(self) -> str:
+        """As `--arch` takes it: "vgg16_bn"; "custom" for a chain that is no variant."""
+        return f"{self.variant}_bn" if self.variant and self.batch_norm else self.variant or "custom"
 
 
-def _features(architecture: Architecture) -> nn.Sequential:
-    modules: list[nn.Module] = []
-    channels = architecture.in_channels
-    for step in layer_steps(architecture):
-        if step.kind == "pool":
-            modules.append(nn.MaxPool2d(kernel_size=2, stride=2))
-        elif step.kind == "lrn":
-            # AlexNet adds alpha = 1e-4 times the *sum* of 5 neighbours; torch divides by their number, hence 5e-4.
-            modules.append(nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0))
-        else:
-            window = step.window
-            modules.append(
-                nn.Conv2d(channels, step.channels, window.kernel, padding=window.padding, bias=architecture.conv_bias)
-            )
-            if architecture.batch_norm:
-                modules.append(nn.BatchNorm2d(step.channels))
-            modules.append(nn.ReLU(inplace=True))
-            channels = step.channels
-    return nn.Sequential(*modules)
+def describe(architecture: Architecture) -> Description:
+    """The facts of an architecture's chain."""
+    return describe_plan(architecture.plan)
 
 
-def _head(architecture: Architecture, inputs: int, side: int, *, convolutional: bool) -> nn.Sequential:
-    """Hidden layers with ReLU and dropout, then the class scores; as convolutions the first one has a `side` x `side` kernel."""
-    modules: list[nn.Module] = []
-    hidden = [max(1, round(width * architecture.width)) for width in architecture.head]
-    for outputs in [*hidden, architecture.num_classes]:
-        modules.append(nn.Conv2d(inputs, outputs, side) if convolutional else nn.Linear(inputs, outputs))
-        inputs, side = outputs, 1
-        modules += [nn.ReLU(inplace=True), nn.Dropout(0.5)]
-    return nn.Sequential(*modules[:-2])
+@lru_cache(maxsize=256)
+def describe_plan(plan: str) -> Description:
+    """The facts of a chain."""
+    steps = parse_plan(plan)
+    features = [step for step in steps if not step.head]
+    convs = [step for step in features if step.kind == "conv"]
+    norms = sum(step.kind == "bn" for step in features)
+    paddings = {step.window.padding for step in convs if step.window.kernel == 3}
+    layers = [step for step in steps if step.head and step.weighted]
+    pools = [step for step in features if step.kind == "adaptive_avg"]
+    variant, width = _variant_of(features)
+    return Description(
+        variant,
+        bool(convs) and norms == len(convs),
+        width,
+        next(iter(paddings)) if len(paddings) == 1 else None,
+        tuple(step.channels for step in layers[:-1]),
+        pools[-1].side if pools else None,
+        any(step.kind == "conv" for step in layers),
+    )
 
 
-def dense_weights(architecture: Architecture, weights: dict[str, Tensor]) -> tuple[Architecture, dict[str, Tensor]]:
-    """The same network in its dense form: fully connected weights seen as kernels, nothing copied.
+def _variant_of(features: Sequence[Step]) -> tuple[str, float]:
+    channels = [step.channels for step in features if step.kind == "conv"]
+    found = list(_skeleton(features))
+    for name, variant in VARIANTS.items():
+        steps = parse_plan(variant.plan)
+        if list(_skeleton(steps)) == found and (
+            width := common_width([step.channels for step in steps if step.kind == "conv"], channels)
+        ):
+            return name, width
+    return "", 1.0
 
-    Args:
-        architecture: Of the plain form.
-        weights: State dict of the plain form.
 
-    Returns:
-        The dense architecture, its state dict.
-    """
-    channels, side = feature_map(architecture)
-    side = architecture.pooled or side
-    dense = dict(weights)
-    first = True
-    for key, weight in weights.items():
-        if key.startswith("classifier.") and weight.ndim == 2:
-            dense[key] = weight.view(-1, channels, side, side) if first else weight[:, :, None, None]
-            first = False
-    return replace(architecture, dense=True), dense
+def _skeleton(features: Sequence[Step]) -> Iterator[tuple[str, Window]]:
+    """Kinds and windows, without what a variant leaves open: width, padding, batch norm, dropout and the last average."""
+    for step in features:
+        if step.kind == "conv":
+            yield step.kind, replace(step.window, padding=0)
+        elif step.kind not in ("bn", "drop", "adaptive_avg"):
+            yield step.kind, step.window
+
+
+def common_width(plan: Sequence[int], found: Sequence[int]) -> float | None:
+    """The simplest factor that takes every channel count of the plan to the one found, rounded; None when there is none."""
+    if len(plan) != len(found):
+        return None
+    low = max(Fraction(2 * n - 1, 2 * p) for n, p in zip(found, plan, strict=True))
+    high = min(Fraction(2 * n + 1, 2 * p) for n, p in zip(found, plan, strict=True))
+    tries = [Fraction(found[0], plan[0]), Fraction(found[-1], plan[-1])]
+    tries += [Fraction(round((low + high) / 2 * parts), parts) for parts in (10, 16, 100, 1000, 10_000)]
+    for width in tries:
+        if all(max(1, round(p * float(width))) == n for p, n in zip(plan, found, strict=True)):
+            return float(width)
+    return None
+
+
+def title(architecture: Architecture) -> str:
+    """A name for a heading: "VGG D (16 layers) with batch norm, width 0.25", or how many layers there are."""
+    known = describe(architecture)
+    if known.variant:
+        text = VARIANTS[known.variant].title
+    else:
+        steps = parse_plan(architecture.plan)
+        convs = sum(step.kind == "conv" and not step.head for step in steps)
+        linear = sum(step.weighted and step.head for step in steps)
+        text = f"a network of {_count(convs, 'convolution')} and {_count(linear, 'linear layer') if linear else 'no classifier'}"
+    if known.batch_norm:
+        text += " with batch norm"
+    if known.width != 1:
+        text += f", width {known.width:g}"
+    return text + (", dense" if known.dense else "")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number != 1 else ''}"
+
+
+def activations_of(architecture: Architecture) -> frozenset[str]:
+    """The kinds of activation in a chain."""
+    return frozenset(step.kind for step in parse_plan(architecture.plan) if step.kind in ACTIVATIONS)

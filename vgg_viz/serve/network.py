@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vgg_viz.attribution import Options, after_relu, attribute, choose_layer, gradient_bundle, methods
+from vgg_viz.attribution import Options, after_activation, attribute, choose_layer, gradient_bundle, methods
 from vgg_viz.attribution.cam_reduction import CAMS
 from vgg_viz.attribution.single_pass import SHARED
 from vgg_viz.capture.hooks import on_forward
@@ -59,8 +59,8 @@ class ServedNetwork:
         rows = geometry(self.says)
         self.side = checkpoint.architecture.image_side
         self.fields = fields_of(rows)
-        self.layers = tuple(dict.fromkeys(after_relu(rows, row.name) for row in rows if row.kind == "conv"))
-        self.usual_layer = after_relu(rows, choose_layer(rows, self.side).name)
+        self.layers = tuple(dict.fromkeys(after_activation(rows, row.name) for row in rows if row.kind == "conv"))
+        self.usual_layer = after_activation(rows, choose_layer(rows, self.side).name)
         self.methods = methods()
 
     def prepared(self, data: bytes) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.attribution.layers import after_relu, choose_layer
+from vgg_viz.attribution.layers import after_activation, choose_layer
 from vgg_viz.attribution.single_pass import gradient_bundle
 from vgg_viz.capture.hooks import centre_logits
 from vgg_viz.capture.predict import predict_logits
@@ -180,12 +180,12 @@ class EpochSeries:
     @cached_property
     def layers(self) -> tuple[str, ...]:
         """Every convolution after its ReLU, from the picture on."""
-        return tuple(after_relu(self.rows, row.name) for row in self.rows if row.kind == "conv")
+        return tuple(after_activation(self.rows, row.name) for row in self.rows if row.kind == "conv")
 
     @cached_property
     def deep(self) -> str:
         """The layer of the run's own reports, at which maps are shown."""
-        return after_relu(self.rows, choose_layer(self.rows, self.side).name)
+        return after_activation(self.rows, choose_layer(self.rows, self.side).name)
 
     @cached_property
     def early(self) -> str:

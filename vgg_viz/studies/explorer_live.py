@@ -11,14 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.attribution.layers import after_relu, choose_layer
+from vgg_viz.attribution.layers import after_activation, choose_layer
 from vgg_viz.data import shapes
 from vgg_viz.errors import InputRefused
 from vgg_viz.gallery.explorer import Explorer, Rival
 from vgg_viz.maths.images import encode_jpeg, encode_webp
 from vgg_viz.models.geometry import LayerGeometry, geometry
 from vgg_viz.models.names import Layer, layers
-from vgg_viz.models.vgg import Normalise
+from vgg_viz.models.network import Normalise
+from vgg_viz.models.vgg import describe
 from vgg_viz.records import Architecture, Batch
 from vgg_viz.studies.explorer_stored import stored_network
 from vgg_viz.studies.inputs import match_channels
@@ -28,12 +29,13 @@ from vgg_viz.studies.subject import Subject, choose_images, select_images, subti
 MOST_MACS, MOST_PARAMETERS = 60_000_000, 2_500_000
 MOST_PICTURES, MOST_MISTAKES = 12, 2
 PAINTED = 6  # pictures of the painted set where the report has none of its own
+RUNS = ("normalise", "conv", "bn", "relu", "pool", "avgpool", "flatten", "fc", "drop")
 MOST_STORED = 4  # pictures of a network that does not run in the page
 
 
 def refusal(model: nn.Module) -> str:
     """Why this network does not run in a page, as a sentence; "" when it does."""
-    if isinstance(model.architecture, Architecture) and model.architecture.dense:
+    if isinstance(model.architecture, Architecture) and describe(model.architecture).dense:
         return "The dense form gives a map of answers, which the explorer does not show."
     rows = geometry(model)
     macs, parameters = sum(row.macs for row in rows), sum(row.parameters for row in rows)
@@ -42,9 +44,17 @@ def refusal(model: nn.Module) -> str:
             f"With {macs / 1e6:,.0f} M multiply-adds a picture and {parameters / 1e6:,.1f} M parameters this network is too large "
             f"to run in a page (at most {MOST_MACS / 1e6:.0f} M and {MOST_PARAMETERS / 1e6:.1f} M)."
         )
-    if any(row.kind == "lrn" for row in rows):
-        return "Local response normalisation does not run in a page."
+    if strange := next((layer for layer in layers(model) if not _runs(layer)), None):
+        return f"Layer {strange.name}, {type(strange.module).__name__}, does not run in a page."
     return ""
+
+
+def _runs(layer: Layer) -> bool:
+    """Whether the page's engine has this layer: it knows convolutions, ReLU, max-pools without padding and linear layers."""
+    module = layer.module
+    if isinstance(module, nn.MaxPool2d):
+        return module.padding == 0 and not module.ceil_mode
+    return layer.kind in RUNS and not isinstance(module, nn.AvgPool2d | nn.AdaptiveMaxPool2d)
 
 
 def explore(subject: Subject) -> Explorer:
@@ -52,7 +62,7 @@ def explore(subject: Subject) -> Explorer:
 
     raises  InputRefused for the dense form, which gives a map of answers and no single one
     """
-    if subject.checkpoint.architecture.dense:
+    if describe(subject.checkpoint.architecture).dense:
         raise InputRefused(refusal(subject.model))
     title, about, too_large = subject.checkpoint.provenance.file or "network", subtitle(subject), refusal(subject.model)
     if not too_large:
@@ -164,7 +174,7 @@ def network(model: nn.Module, classes: Iterable[str]) -> dict[str, Any]:
         "side": architecture.image_side,
         "channels": architecture.in_channels,
         "classes": list(classes),
-        "cam": {"layer": after_relu(rows, usual.name), "why": str(usual)},
+        "cam": {"layer": after_activation(rows, usual.name), "why": str(usual)},
         "steps": steps,
         "weights": base64.b64encode(numbers.tobytes()).decode("ascii"),
     }
@@ -199,7 +209,7 @@ def _weights(layer: Layer) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     if isinstance(module, Normalise):
         found = {"weight": module.std, "bias": module.mean}
-    elif isinstance(module, nn.BatchNorm2d):
+    elif isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
         if module.running_mean is None or module.running_var is None:
             raise InputRefused(
                 "batch norm without running statistics has no fixed answer; load a checkpoint that kept them."

@@ -16,8 +16,8 @@ from vgg_viz.capture.hooks import activations
 from vgg_viz.gallery.viewer import block_means, quantise
 from vgg_viz.maths.receptive_field import Field
 from vgg_viz.models.geometry import LayerGeometry, geometry
-from vgg_viz.models.names import Layer, layers
-from vgg_viz.models.vgg import Normalise
+from vgg_viz.models.names import ACTIVATION_KINDS, Layer, layers
+from vgg_viz.models.network import Normalise
 from vgg_viz.records import Batch
 
 UNITS = 12  # of each layer of maps; of the layers behind them all are kept, and sums of this many
@@ -38,7 +38,7 @@ class Place:
     producer: nn.Module
     made: str
     below: str
-    scaling: nn.BatchNorm2d | None
+    scaling: nn.BatchNorm2d | nn.BatchNorm1d | None
 
 
 def stored_network(
@@ -82,12 +82,12 @@ def _places(model: nn.Module) -> list[Place]:
     for i, layer in enumerate(all_layers):
         if layer.kind in ("conv", "fc"):
             producer, made, below, scaling = layer.module, layer.name, before, None
-        elif layer.kind == "bn" and isinstance(layer.module, nn.BatchNorm2d):
+        elif layer.kind == "bn" and isinstance(layer.module, nn.BatchNorm2d | nn.BatchNorm1d):
             scaling = layer.module
         if layer.kind not in ("normalise", "flatten"):
             before = layer.name
-        alone = layer.kind in ("conv", "fc") and not any(later.kind == "relu" for later in all_layers[i + 1 :])
-        if producer is not None and (layer.kind == "relu" or alone):
+        alone = layer.kind in ("conv", "fc") and not any(later.kind in ACTIVATION_KINDS for later in all_layers[i + 1 :])
+        if producer is not None and (layer.kind in ACTIVATION_KINDS or alone):
             found.append(Place(layer, rows[layer.name], producer, made, below, scaling))
         elif layer.kind == "pool":
             found.append(
@@ -233,7 +233,7 @@ def _terms(sums: Tensor) -> dict[str, Any]:
     }
 
 
-def _scaling(module: nn.BatchNorm2d | None, unit: int) -> list[float] | None:
+def _scaling(module: nn.BatchNorm2d | nn.BatchNorm1d | None, unit: int) -> list[float] | None:
     """Batch norm after training as [factor, addend]."""
     if module is None or module.running_mean is None or module.running_var is None:
         return None

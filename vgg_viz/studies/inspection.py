@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from vgg_viz.models.geometry import geometry
-from vgg_viz.models.vgg import title
+from vgg_viz.models.vgg import describe, title
 from vgg_viz.records import Checkpoint, Provenance
 
 MOST_KEYS, LONGEST_KEY = 12, 80
@@ -18,18 +18,19 @@ MOST_KEYS, LONGEST_KEY = 12, 80
 def facts(checkpoint: Checkpoint, model: nn.Module) -> dict[str, Any]:
     """Everything `inspect --json` says."""
     architecture, provenance = checkpoint.architecture, checkpoint.provenance
-    rows = geometry(model)
+    about, rows = describe(architecture), geometry(model)
     return {
-        "variant": architecture.variant + ("_bn" if architecture.batch_norm else ""),
+        "variant": about.name,
+        "plan": architecture.plan,
         "title": title(architecture),
         "num_classes": architecture.num_classes,
         "classes": checkpoint.classes,
         "image_side": architecture.image_side,
         "in_channels": architecture.in_channels,
-        "padding": architecture.padding,
-        "width": architecture.width,
-        "head": architecture.head,
-        "dense": architecture.dense,
+        "padding": about.padding,
+        "width": about.width,
+        "head": about.head,
+        "dense": about.dense,
         "mean": architecture.mean,
         "std": architecture.std,
         "parameters": sum(row.parameters for row in rows),

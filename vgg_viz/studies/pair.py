@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vgg_viz.attribution.layers import after_relu, choose_layer
+from vgg_viz.attribution.layers import after_activation, choose_layer
 from vgg_viz.attribution.single_pass import grad_cam_all_layers
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.errors import SectionMissing
@@ -75,7 +75,7 @@ class Network:
     def report_layer(self) -> tuple[str, LayerChoice]:
         """Where its own report takes Grad-CAM, and the convolution before it with the reason."""
         chosen = choose_layer(self.rows, self.side)
-        return after_relu(self.rows, chosen.name), chosen
+        return after_activation(self.rows, chosen.name), chosen
 
     def answers(self, batch: Batch) -> Tensor:
         """Logits of the shared classes only: (N, S), on the CPU."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.attribution import Options, after_relu, attribute, choose_layer, gradient_bundle
+from vgg_viz.attribution import Options, after_activation, attribute, choose_layer, gradient_bundle
 from vgg_viz.attribution.cam_reduction import CAMS
 from vgg_viz.attribution.layers import layer_for, layers_below
 from vgg_viz.attribution.method import METHODS
@@ -164,7 +164,7 @@ def _layer(model: nn.Module, image: Tensor, question: Question, rows: tuple[Laye
     if question.layer:
         return LayerChoice(question.layer, "as was asked for")
     chosen = choose_layer(rows, int(image.shape[-1]))
-    usual = after_relu(rows, chosen.name)
+    usual = after_activation(rows, chosen.name)
     if question.unit is not None and (below := layer_for(model, image, None, question.unit)) != usual:
         return LayerChoice(below, f"the highest that lies below {question.unit.layer}")
     return LayerChoice(usual, chosen.reason)
@@ -173,7 +173,7 @@ def _layer(model: nn.Module, image: Tensor, question: Question, rows: tuple[Laye
 def _depths(model: nn.Module, unit: Neuron | None, rows: tuple[LayerGeometry, ...]) -> list[str]:
     """Every convolution, read after its ReLU; of a unit those that it can hear."""
     below = None if unit is None else layers_below(model, unit)
-    found = [after_relu(rows, row.name) for row in rows if row.kind == "conv"]
+    found = [after_activation(rows, row.name) for row in rows if row.kind == "conv"]
     kept = [name for name in found if below is None or name in below]
     if not kept:
         raise InputRefused(f"no layer with a map lies below unit {unit}; ask about a unit of a later layer.")

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from vgg_viz.attribution.lrp.rules import Entry, Epsilon, Pass, Rule
 from vgg_viz.capture.out_of_place import without_inplace
 from vgg_viz.errors import InputRefused
-from vgg_viz.models.names import Layer, layers
-from vgg_viz.models.vgg import Normalise
+from vgg_viz.models.names import ACTIVATION_KINDS, Layer, layers
+from vgg_viz.models.network import Normalise
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def _assigned(model: nn.Module, images: Tensor, preset: Preset) -> list[tuple[La
         if layer.kind == "normalise" and isinstance(layer.module, Normalise):
             darkest, brightest = layer.module(darkest), layer.module(brightest)
             rule = Pass()
-        elif layer.kind == "lrn":
+        elif layer.kind == "lrn" or (layer.kind in ACTIVATION_KINDS and layer.kind != "relu"):
             rule = Pass()
         elif layer.kind in ("conv", "fc"):
             if bottom:

@@ -14,10 +14,11 @@ from vgg_viz.attribution.options import MethodOptions
 from vgg_viz.capture.hooks import record_activations
 from vgg_viz.errors import InputRefused
 from vgg_viz.models.geometry import geometry
-from vgg_viz.models.names import Layer, layers
-from vgg_viz.models.vgg import VGG, feature_map
+from vgg_viz.models.names import ACTIVATION_KINDS, Layer, layers
+from vgg_viz.models.network import VGG, feature_map
+from vgg_viz.models.vgg import describe
 
-MAPS = ("conv", "bn", "relu", "lrn", "pool")
+MAPS = ("conv", "bn", "lrn", "pool", *ACTIVATION_KINDS)
 
 
 @method(
@@ -68,7 +69,7 @@ def places(model: nn.Module) -> int:
         return prod(maps[-1].shape[1:]) if maps else 0
     if not isinstance(model, VGG):
         return 0
-    about, side = model.architecture, maps[-1].shape[-1]
+    about, side = describe(model.architecture), maps[-1].shape[-1]
     if about.dense:
         return prod(connected[-1].shape[1:])
     if about.pooled == 1:
@@ -78,8 +79,8 @@ def places(model: nn.Module) -> int:
 
 def _geometry_of(model: VGG, images: Tensor, last: str) -> str:
     """The layer whose map has the places of the scores; raises InputRefused where no layer of the plain form has."""
-    about = model.architecture
-    side = feature_map(about, min(images.shape[-2:]))[1]
+    about = describe(model.architecture)
+    side = feature_map(model.architecture, min(images.shape[-2:]))[1]
     if about.dense or side == (about.pooled or side):
         return last
     if about.pooled == 1:
@@ -87,7 +88,7 @@ def _geometry_of(model: VGG, images: Tensor, last: str) -> str:
             layer.name for layer in layers(model) if not layer.path.startswith("classifier.") and layer.kind in MAPS
         ][-1]
     raise InputRefused(
-        f"a picture of {min(images.shape[-2:])} px came for a network of {about.image_side} px that reads an averaged map; "
+        f"a picture of {min(images.shape[-2:])} px came for a network of {model.architecture.image_side} px that reads an averaged map; "
         "build it with dense=True, whose map of class scores has a place for every window."
     )
 
@@ -133,7 +134,7 @@ def score_places(model: VGG, images: Tensor) -> tuple[Tensor, Tensor]:
     """
     parts = layers(model)
     connected = [layer for layer in parts if layer.kind == "fc"]
-    if model.architecture.dense:
+    if describe(model.architecture).dense:
         with torch.no_grad(), record_activations(model, connected[-1].name) as said:
             model(images)
         scores = said[connected[-1].name]
@@ -141,10 +142,18 @@ def score_places(model: VGG, images: Tensor) -> tuple[Tensor, Tensor]:
     last = [layer for layer in parts if not layer.path.startswith("classifier.") and layer.kind in MAPS][-1].name
     with torch.no_grad(), record_activations(model, last, connected[-1].name) as said:
         model(images)
-        values, side = said[last], int(model.architecture.pooled or said[last].shape[-1])
-        for layer in connected:
-            weight, bias = layer.module.weight, layer.module.bias
-            kernel = weight.view(len(weight), -1, side, side)  # type: ignore[operator, arg-type]
-            values, side = F.conv2d(values, kernel, bias), 1  # type: ignore[arg-type]
-            values = values if layer is connected[-1] else values.relu()
+        values, side = said[last], int(describe(model.architecture).pooled or said[last].shape[-1])
+        for layer in parts[[part.name for part in parts].index(connected[0].name) :]:
+            values, side = _slid(layer.module, values, side)
     return values, said[connected[-1].name]
+
+
+def _slid(module: nn.Module, values: Tensor, side: int) -> tuple[Tensor, int]:
+    """What a layer of the classifier makes of every place of a map: (N, C, h, w) -> (N, D, h', w'), and the next kernel's side."""
+    if isinstance(module, nn.Linear):
+        return F.conv2d(values, module.weight.view(len(module.weight), -1, side, side), module.bias), 1
+    if isinstance(module, nn.BatchNorm1d):
+        statistics = module.running_mean, module.running_var, module.weight, module.bias
+        return F.batch_norm(values, *statistics, eps=module.eps), side
+    answers: Tensor = module(values)
+    return answers, side

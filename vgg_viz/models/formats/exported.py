@@ -12,8 +12,9 @@ from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.class_names import numbered
 from vgg_viz.models.containers.safetensors_file import LabelledTensors
 from vgg_viz.models.formats import ReadCheckpoint, checkpoint_format
-from vgg_viz.models.formats.own import record
-from vgg_viz.records import Architecture, Checkpoint, Epoch, Evidence
+from vgg_viz.models.formats.own import record, stored_architecture
+from vgg_viz.models.vgg import describe
+from vgg_viz.records import Checkpoint, Epoch, Evidence
 
 SCHEMA = "1"
 MARK = "vgg_viz"  # the key that holds the schema
@@ -34,7 +35,7 @@ def exported(stored: object) -> ReadCheckpoint | None:
         said = {
             key: json.loads(value) for key, value in stored.metadata.items() if key not in (MARK, "format", "variant")
         }
-        architecture = record(Architecture, {**said, "variant": stored.metadata["variant"]})
+        architecture = stored_architecture({**said, "variant": stored.metadata["variant"]})
         classes = _texts(said["classes"])
         history = tuple(record(Epoch, epoch) for epoch in said.get("history", []))
         before, alternatives = _evidence(said, "evidence"), _evidence(said, "alternatives")
@@ -70,7 +71,7 @@ def header(checkpoint: Checkpoint) -> dict[str, str]:
     What had been inferred stays marked so: evidence and alternatives travel with the facts, as sentences and as data.
     """
     provenance = checkpoint.provenance
-    facts: dict[str, Any] = {key: value for key, value in asdict(checkpoint.architecture).items() if key != "variant"}
+    facts: dict[str, Any] = asdict(checkpoint.architecture)
     known = {"evidence": provenance.evidence, "alternatives": provenance.alternatives}
     facts |= {"classes": checkpoint.classes, "named": checkpoint.named}
     facts |= {key: [str(fact) for fact in several] for key, several in known.items()}
@@ -79,7 +80,7 @@ def header(checkpoint: Checkpoint) -> dict[str, str]:
     facts |= {
         key: dict(value) for key, value in (("data", provenance.data), ("training", provenance.training)) if value
     }
-    texts = {"format": "pt", MARK: SCHEMA, "variant": checkpoint.architecture.variant}
+    texts = {"format": "pt", MARK: SCHEMA, "variant": describe(checkpoint.architecture).name}
     return texts | {key: json.dumps(value) for key, value in facts.items()}
 
 

@@ -13,10 +13,13 @@ from torch import Tensor
 from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.class_names import numbered
 from vgg_viz.models.formats import ReadCheckpoint, checkpoint_format
+from vgg_viz.models.network import dense_plan
+from vgg_viz.models.vgg import VariantOptions, variant_plan
 from vgg_viz.records import Architecture, Checkpoint, Epoch, Evidence, Specimen
 
 FORMAT = "vgg_viz"
-SCHEMA = 1
+SCHEMA = 2
+READS = (1, SCHEMA)  # 1: a variant with its options in the place of a plan
 
 
 @checkpoint_format(FORMAT)
@@ -24,13 +27,13 @@ def own(stored: object) -> ReadCheckpoint | None:
     """Read what `pack` wrote; raises CheckpointRefused when it claims to be ours and is not whole."""
     if not isinstance(stored, Mapping) or stored.get("format") != FORMAT:
         return None
-    if stored.get("schema") != SCHEMA:
+    if stored.get("schema") not in READS:
         raise CheckpointRefused(
-            f"this checkpoint has schema {stored.get('schema')!r}, this version of vgg_viz reads schema {SCHEMA}; "
+            f"this checkpoint has schema {stored.get('schema')!r}, this version of vgg_viz reads schema {SCHEMA} and older; "
             "update vgg_viz or train again."
         )
     try:
-        architecture = record(Architecture, stored["architecture"])
+        architecture = stored_architecture(stored["architecture"])
         classes = tuple(str(name) for name in stored["classes"])
         # Files from before that was written down: names that nobody gave are these.
         named = bool(stored.get("named", classes != numbered(len(classes))))
@@ -78,6 +81,20 @@ def pack(checkpoint: Checkpoint) -> dict[str, Any]:
         "data": dict(checkpoint.provenance.data),
         "training": dict(checkpoint.provenance.training),
     }
+
+
+def stored_architecture(values: Mapping[str, Any]) -> Architecture:
+    """The architecture that a file holds: with its plan, or as files before plans named a variant and its options.
+
+    Raises:
+        TypeError: And KeyError, ValueError: for what is none.
+    """
+    if "plan" not in values:
+        options = {name: value for name, value in asdict(record(VariantOptions, values)).items() if name != "dense"}
+        plan = variant_plan(str(values["variant"]), VariantOptions(**options))
+        architecture: Architecture = record(Architecture, {**values, "plan": plan})
+        return dense_plan(architecture) if values.get("dense") else architecture
+    return record(Architecture, values)  # type: ignore[no-any-return]
 
 
 def record(kind: type[Any], values: Mapping[str, Any]) -> Any:

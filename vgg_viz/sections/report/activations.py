@@ -14,6 +14,7 @@ from vgg_viz.figures.pictures import picture_grid
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
 from vgg_viz.maths.heatmaps import MANY_INSIDE, shared_scale
+from vgg_viz.models.names import ACTIVATION_KINDS
 from vgg_viz.number_text import counted
 from vgg_viz.records import Exhibit, Finding
 from vgg_viz.studies.subject import Inspected, Subject, evenly_spaced
@@ -70,7 +71,7 @@ def answer_line(classes: Sequence[str], inspected: Inspected, index: int) -> str
 
 def chosen_layers(subject: Subject) -> list[str]:
     """ReLU layers with maps, at most WALLS of them: the first, the last, and evenly between."""
-    names = [row.name for row in subject.geometry if row.kind == "relu" and len(row.shape) == 3 and row.shape[1] > 1]
+    names = [row.name for row in subject.geometry if row.kind in ACTIVATION_KINDS and len(row.shape) == 3 and row.shape[1] > 1]
     count = min(WALLS, len(names))
     return [names[i] for i in evenly_spaced(len(names), count)]
 

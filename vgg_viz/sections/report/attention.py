@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vgg_viz.attribution import methods
-from vgg_viz.attribution.layers import after_relu, choose_layer
+from vgg_viz.attribution.layers import after_activation, choose_layer
 from vgg_viz.attribution.single_pass import SHARED
 from vgg_viz.data.annotations import true_line
 from vgg_viz.figures.attention import Row, methods_side_by_side
@@ -98,8 +98,8 @@ def compute(subject: Subject, inspected: Inspected, names: tuple[str, ...] = ())
     """
     names = names or subject.preset.methods
     usual = choose_layer(subject.geometry, inspected.batch.images.shape[-1])
-    layer = after_relu(subject.geometry, usual.name)
-    every = [after_relu(subject.geometry, row.name) for row in subject.conv_layers]
+    layer = after_activation(subject.geometry, usual.name)
+    every = [after_activation(subject.geometry, row.name) for row in subject.conv_layers]
     order = inspected.logits.argsort(dim=1, descending=True, stable=True)
     first, second = order[:, 0], order[:, min(1, order.shape[1] - 1)]
     if inspected.batch.labels is not None:
@@ -246,7 +246,7 @@ def _side_by_side(
 
 
 def _layers(subject: Subject, inspected: Inspected, maps: AttentionMaps) -> Exhibit:
-    names = [after_relu(subject.geometry, row.name) for row in subject.conv_layers]
+    names = [after_activation(subject.geometry, row.name) for row in subject.conv_layers]
     if len(names) > 7:
         names = [names[i] for i in evenly_spaced(len(names), 7)]
     some = (

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vgg_viz.attribution.layers import after_relu, choose_layer
+from vgg_viz.attribution.layers import after_activation, choose_layer
 from vgg_viz.attribution.single_pass import grad_cam_all_layers
 from vgg_viz.data.annotations import object_area, truth_kind, where_word
 from vgg_viz.gallery.sections import section
@@ -157,7 +157,7 @@ def attention(subject: Subject, answers: Answers, chosen: list[int]) -> Attended
     if count < len(chosen):
         reason = TEXTS.say("attention.first_only", count=count, examples=len(chosen))
     side = batch.images.shape[-1]
-    layer = after_relu(subject.geometry, choose_layer(subject.geometry, side).name)
+    layer = after_activation(subject.geometry, choose_layer(subject.geometry, side).name)
     field = next(row.field for row in subject.geometry if row.name == layer)
     if field is None or count == 0:
         return Attended(
