@@ -180,6 +180,17 @@ def _module(step: Step, inputs: int, outputs: int, *, flat: bool) -> nn.Module:
     return made[step.kind]()
 
 
+def padded(architecture: Architecture, padding: int) -> Architecture:
+    """The architecture with another padding [px] of its 3x3 convolutions."""
+    steps = [
+        replace(step, window=replace(step.window, padding=padding))
+        if step.kind == "conv" and not step.head and step.window.kernel == 3
+        else step
+        for step in parse_plan(architecture.plan)
+    ]
+    return replace(architecture, plan=write_plan(steps))
+
+
 # ---------------------------------------------------------------- the dense form
 
 

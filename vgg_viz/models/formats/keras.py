@@ -12,11 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from vgg_viz.errors import CheckpointRefused, InputRefused, VggVizError
+from vgg_viz.maths.receptive_field import Window
 from vgg_viz.models.build import require_buildable, skeleton
 from vgg_viz.models.formats import ReadCheckpoint, checkpoint_format
 from vgg_viz.models.formats.keras_chain import KerasChain, keras_chain
 from vgg_viz.models.keras_model import KerasModel
-from vgg_viz.models.vgg import VARIANTS, feature_map, layer_steps, title
+from vgg_viz.models.network import feature_map, map_sizes, padded
+from vgg_viz.models.plan import Step, parse_plan, write_plan
+from vgg_viz.models.vgg import VARIANTS, common_width, describe, describe_plan, title
 from vgg_viz.records import Architecture, Evidence
 
 USUAL_SIDES = (224, 64, 32, 28, 96, 128)  # tried where a file holds weights alone
@@ -74,8 +77,8 @@ def keras(stored: object) -> ReadCheckpoint | None:
 def _read(stored: KerasModel) -> ReadCheckpoint:
     chain = keras_chain(stored)
     kernels = [_part(stored, name, "kernel") for name in chain.convs]
-    architecture = _match(chain, kernels)
-    architecture, evidence, alternatives = _head(stored, chain, architecture, int(kernels[-1].shape[3]))
+    features = _features(chain, kernels)
+    architecture, evidence, alternatives = _head(stored, chain, features, int(kernels[-1].shape[3]))
     evidence.insert(0, Evidence(f"{chain.evidence} Shapes and order are those of {title(architecture)}."))
     weights = _translated(stored, chain, architecture)
     classes: tuple[str, ...] = ()
@@ -126,43 +129,51 @@ def _read(stored: KerasModel) -> ReadCheckpoint:
 # ---------------------------------------------------------------- which network
 
 
-def _match(chain: KerasChain, kernels: Sequence[Tensor]) -> Architecture:
-    """The variant with these kernels and pools in this order; refuses what is no VGG."""
+def _features(chain: KerasChain, kernels: Sequence[Tensor]) -> list[Step]:
+    """Convolutions and pools in their order, where only weights are known those of a variant with these shapes; refuses what is no chain."""
     for name, kernel in zip(chain.convs, kernels, strict=True):
         if kernel.ndim != 4 or kernel.shape[0] != kernel.shape[1]:
             raise CheckpointRefused(
                 f"the kernel of {name[:60]!r} has the shape {tuple(kernel.shape)}; a square one was expected."
             )
-    shapes = [(int(k.shape[3]), int(k.shape[0])) for k in kernels]
     for (name, before), (_, after) in pairwise(zip(chain.convs, kernels, strict=True)):
         if before.shape[3] != after.shape[2]:
             raise CheckpointRefused(
                 f"{name[:60]!r} has {before.shape[3]} channels and the next convolution reads {after.shape[2]}; "
                 "only chains can be read."
             )
-    for variant in VARIANTS:
-        plain = Architecture(
-            variant, in_channels=int(kernels[0].shape[2]), batch_norm=bool(chain.norms), padding=chain.padding or 0
-        )
-        candidate = replace(plain, width=shapes[0][0] / layer_steps(plain)[0].channels)
-        plan = layer_steps(candidate)
-        kinds = [step.kind for step in plan]
-        if [(s.channels, s.window.kernel) for s in plan if s.kind == "conv"] == shapes and chain.kinds in ([], kinds):
-            return _tiny(candidate) if variant == "tiny_vgg" else candidate
-    pools = "" if not chain.kinds else f" and {chain.kinds.count('pool')} pools"
+    shapes = iter([(int(k.shape[3]), int(k.shape[0])) for k in kernels])
+    steps: list[Step] = []
+    for kind in chain.kinds or _usual_kinds(kernels):
+        if kind == "pool":
+            steps.append(Step("max_pool", window=Window(2, 2)))
+            continue
+        channels, kernel = next(shapes)
+        padding = (chain.padding or 0) if kernel == 3 else 0
+        steps.append(Step("conv", channels, Window(kernel, padding=padding)))
+        steps += [Step("bn")] if chain.norms else []
+        steps.append(Step("relu"))
+    return steps
+
+
+def _usual_kinds(kernels: Sequence[Tensor]) -> list[str]:
+    """Where a variant with these shapes has its pools."""
+    shapes = [(int(k.shape[3]), int(k.shape[0])) for k in kernels]
+    for variant in VARIANTS.values():
+        steps = [step for step in parse_plan(variant.plan) if step.kind in ("conv", "max_pool")]
+        convs = [step for step in steps if step.kind == "conv"]
+        if [step.window.kernel for step in convs] == [kernel for _, kernel in shapes] and common_width(
+            [step.channels for step in convs], [channels for channels, _ in shapes]
+        ):
+            return ["conv" if step.kind == "conv" else "pool" for step in steps]
     raise CheckpointRefused(
-        f"the model has {len(shapes)} convolutions of {[c for c, _ in shapes][:16]} channels{pools}, which is none of "
-        f"{', '.join(VARIANTS)} at any width; only VGG networks can be read."
+        f"the model has {len(shapes)} convolutions of {[c for c, _ in shapes][:16]} channels, which is none of "
+        f"{', '.join(VARIANTS)} at any width, and without its topology nothing says where its pools are; give the model with its topology."
     )
 
 
-def _tiny(candidate: Architecture) -> Architecture:
-    channels = candidate.in_channels
-    return replace(candidate, head=(), pooled=None, mean=(0.0,) * channels, std=(1.0,) * channels)
-
-
 def _head(
-    stored: KerasModel, chain: KerasChain, architecture: Architecture, channels: int
+    stored: KerasModel, chain: KerasChain, features: Sequence[Step], channels: int
 ) -> tuple[Architecture, list[Evidence], tuple[Evidence, ...]]:
     """The classifier, and the side of the pictures; refuses models without one, and those that end in no square map."""
     units = [int(_part(stored, name, "kernel").shape[1]) for name in chain.denses]
@@ -173,26 +184,21 @@ def _head(
             f"the first dense layer reads {inputs} values, which is no square map of {channels} channels; "
             "this is no VGG for square pictures."
         )
-    tiny = architecture.variant == "tiny_vgg"
-    head = tuple(round(unit / architecture.width) for unit in units[:-1])
-    if tiny and (head or chain.average or chain.norms):
-        raise CheckpointRefused(
-            "this Tiny VGG has hidden layers, an average pool or batch norm; "
-            "only one dense layer after flatten can be read."
-        )
-    if [max(1, round(h * architecture.width)) for h in head] != units[:-1]:
-        raise CheckpointRefused(
-            f"hidden layers of {units[:-1]} do not go with width {architecture.width:g}; only VGG networks can be read."
-        )
-    zeros, ones = (0.0,) * architecture.in_channels, (1.0,) * architecture.in_channels
-    wanted = replace(
-        architecture,
-        num_classes=units[-1],
-        head=head,
-        pooled=None if tiny else side,
-        mean=zeros,
-        std=ones,
-        image_side=chain.side or architecture.image_side,
+    in_channels = int(_part(stored, chain.convs[0], "kernel").shape[2])
+    tiny = describe_plan(write_plan(features)).variant == "tiny_vgg"
+    head = [
+        step
+        for unit in units[:-1]
+        for step in (Step("fc", unit, head=True), Step("relu", head=True), Step("drop", values=(0.5,), head=True))
+    ]
+    averaged = [] if tiny and not chain.average else [Step("adaptive_avg", side=side)]
+    wanted = Architecture(
+        write_plan([*features, *averaged, Step("flat", head=True), *head, Step("fc", head=True)]),
+        units[-1],
+        in_channels,
+        image_side=chain.side or (64 if tiny else 224),
+        mean=(0.0,) * in_channels,
+        std=(1.0,) * in_channels,
     )
     evidence = [
         Evidence(
@@ -220,11 +226,9 @@ def _head(
 
 
 def _has_odd_maps(architecture: Architecture) -> bool:
-    side, odd = architecture.image_side, False
-    for step in layer_steps(architecture):
-        odd = odd or (step.kind == "pool" and side % 2 == 1)
-        side = step.window.out(side)
-    return odd
+    steps, sides = parse_plan(architecture.plan), [side for _, side in map_sizes(architecture)]
+    before = [architecture.image_side, *sides]
+    return any(step.kind == "max_pool" and side % 2 == 1 for step, side in zip(steps, before, strict=False))
 
 
 def _guessed_side(
@@ -236,10 +240,11 @@ def _guessed_side(
             f"Image side: {wanted.image_side} px is assumed, the model averages a map of any size.", ("--image-size",)
         )
         return wanted, [*evidence, guess], (Evidence("any other image side"),)
-    paddings = (chain.padding,) if chain.padding is not None else (0, 1) if wanted.variant == "tiny_vgg" else (1, 0)
+    tiny = describe(wanted).variant == "tiny_vgg"
+    paddings = (chain.padding,) if chain.padding is not None else (0, 1) if tiny else (1, 0)
     fits = []
     for padding, image_side in product(paddings, dict.fromkeys((*USUAL_SIDES, 32 * side))):
-        candidate = replace(wanted, padding=padding, image_side=image_side)
+        candidate = replace(padded(wanted, padding), image_side=image_side)
         try:
             if 4 <= image_side <= 4096 and feature_map(candidate)[1] == side:
                 fits.append(candidate)
@@ -251,13 +256,13 @@ def _guessed_side(
         )
     best, *others = fits
     guess = Evidence(
-        f"Weights alone say no image side: padding {best.padding} at {best.image_side} px leaves the {side} x {side} map.",
+        f"Weights alone say no image side: padding {describe(best).padding} at {best.image_side} px leaves the {side} x {side} map.",
         ("--image-size",) if len(paddings) == 1 else ("--padding", "--image-size"),
     )
     return (
         best,
         [*evidence, guess],
-        tuple(Evidence(f"padding {a.padding} at {a.image_side} px leaves the same map") for a in others),
+        tuple(Evidence(f"padding {describe(a).padding} at {a.image_side} px leaves the same map") for a in others),
     )
 
 
@@ -286,7 +291,7 @@ def _translated(stored: KerasModel, chain: KerasChain, architecture: Architectur
     for layer, place, epsilon in zip(chain.norms, places[nn.BatchNorm2d], chain.epsilons, strict=True):
         translated |= {f"{place}.{name}": value for name, value in _norm(stored, chain, layer, epsilon).items()}
     channels, side = feature_map(architecture)
-    side = architecture.pooled or side
+    side = describe(architecture).pooled or side
     for number, (layer, place) in enumerate(zip(chain.denses, places[nn.Linear], strict=True)):
         kernel = _part(stored, layer, "kernel")
         if number == 0:
