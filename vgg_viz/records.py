@@ -32,6 +32,7 @@ class Architecture:
         mean: What the first layer subtracts per channel, on pictures in [0, 1].
         std: What it then divides by.
         conv_bias: False where the convolutions have none (common before batch norm).
+        outputs: What the logits mean, of `maths.outputs.OUTPUTS`: "softmax", "sigmoid" or "scores".
     """
 
     variant: str
@@ -47,6 +48,7 @@ class Architecture:
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     conv_bias: bool = True
+    outputs: str = "softmax"
 
 
 @dataclass(frozen=True, slots=True)
