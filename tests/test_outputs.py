@@ -7,11 +7,11 @@ from torch import nn
 import vgg_viz
 from vgg_viz.attribution import Against, Options, attribute, gradient_bundle, methods
 from vgg_viz.attribution.lrp.conservation import ledger
+from vgg_viz.capture.predict import class_network
 from vgg_viz.errors import CheckpointRefused, InputRefused
 from vgg_viz.maths.outputs import both_sides, meaning
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import load, save
-from vgg_viz.models.outputs import class_network
 from vgg_viz.records import Checkpoint
 
 SIDE = 32

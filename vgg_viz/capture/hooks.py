@@ -134,6 +134,13 @@ def replace_output(model: nn.Module, pairs: Tensor | None = None, *, neuron: Neu
         yield scores
 
 
+def say_both_classes(model: nn.Module) -> nn.Module:
+    """The same network, which from now on gives a score to both classes where one logit decides: (-z, z) in the place of z."""
+    if is_binary(getattr(model, "architecture", None)):
+        model.register_forward_hook(lambda _module, _inputs, logits: class_logits(model, logits))
+    return model
+
+
 @contextmanager
 def centre_logits(model: nn.Module) -> Iterator[nn.Module]:
     """Less the mean over the classes: what the network says in this block is each logit's distance from the mean of all.

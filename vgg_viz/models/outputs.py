@@ -9,10 +9,9 @@ from torch import Tensor, nn
 
 from vgg_viz.errors import CheckpointRefused
 from vgg_viz.maths.outputs import OUTPUTS, both_sides
-from vgg_viz.models.build import build
 from vgg_viz.models.formats import ReadCheckpoint
 from vgg_viz.models.metadata import noted_outputs
-from vgg_viz.records import Architecture, Checkpoint, Evidence
+from vgg_viz.records import Architecture, Evidence
 
 OPTION = "--outputs"
 WRITTEN = ("vgg_viz", "vgg_viz_safetensors")  # formats that say what the outputs mean
@@ -43,14 +42,6 @@ def class_count(architecture: Architecture) -> int:
 def class_logits(model: nn.Module, logits: Tensor) -> Tensor:
     """Scores of all classes (B, K, ...) from what the network says: of one logit z with two names, (-z, z)."""
     return both_sides(logits) if is_binary(getattr(model, "architecture", None)) else logits
-
-
-def class_network(checkpoint: Checkpoint) -> nn.Module:
-    """The network of a checkpoint with a score for every named class: of one logit z with two names it says (-z, z)."""
-    model = build(checkpoint)
-    if is_binary(checkpoint.architecture):
-        model.register_forward_hook(lambda _module, _inputs, logits: both_sides(logits))
-    return model
 
 
 def settled_outputs(reading: ReadCheckpoint, stored: object, wanted: str | None) -> ReadCheckpoint:

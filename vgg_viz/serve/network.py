@@ -12,12 +12,11 @@ from vgg_viz.attribution import Options, after_relu, attribute, choose_layer, gr
 from vgg_viz.attribution.cam_reduction import CAMS
 from vgg_viz.attribution.single_pass import SHARED
 from vgg_viz.capture.hooks import on_forward
-from vgg_viz.capture.predict import predict_logits
+from vgg_viz.capture.predict import class_network, predict_logits
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.gallery.viewer import AttributedMaps, attribution_payload, payload_json, viewer_method
 from vgg_viz.maths.images import decode, resize
 from vgg_viz.models.geometry import fields_of, geometry
-from vgg_viz.models.outputs import class_network
 from vgg_viz.records import Attribution, Batch, Checkpoint
 from vgg_viz.serve.store import StoredPicture
 from vgg_viz.studies.inputs import match_channels

@@ -12,13 +12,12 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from vgg_viz.capture.predict import predict_logits
+from vgg_viz.capture.predict import class_network, predict_logits
 from vgg_viz.errors import UnknownName
 from vgg_viz.gallery.source import Source
 from vgg_viz.maths.heatmaps import on_picture
 from vgg_viz.maths.images import centre_crop, decode, resize
 from vgg_viz.models.geometry import LayerGeometry, fields_of, geometry
-from vgg_viz.models.outputs import class_network
 from vgg_viz.records import Attribution, Batch, Checkpoint
 from vgg_viz.studies.inputs import match_channels, open_checkpoint
 from vgg_viz.studies.perturbation_path import COARSE, FINE, Removal, blur, hide_stepwise

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vgg_viz.capture.predict import class_network
 from vgg_viz.data.annotations import truth_kind
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.gallery.build import GalleryResult, Study, build
 from vgg_viz.gallery.folder import folder_name
 from vgg_viz.gallery.index import require_index_place
-from vgg_viz.models.outputs import class_network
 from vgg_viz.models.vgg import title
 from vgg_viz.number_text import counted, percent
 from vgg_viz.sections.audit.summary import as_json, leaning_as_json, summary

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from vgg_viz.capture.predict import class_network
 from vgg_viz.gallery.build import GalleryResult, Study, build
 from vgg_viz.gallery.folder import folder_name
 from vgg_viz.gallery.index import require_index_place
 from vgg_viz.models.geometry import geometry
-from vgg_viz.models.outputs import class_network
 from vgg_viz.sections.compare.verdict import facts, headline, score, signed
 from vgg_viz.sections.compare.viewer import live
 from vgg_viz.studies.inputs import describe_origin, folder_classes, open_checkpoint

@@ -6,11 +6,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from vgg_viz.capture.predict import class_network
 from vgg_viz.gallery.build import GalleryResult, Study, build
 from vgg_viz.gallery.folder import folder_name
 from vgg_viz.gallery.index import require_index_place
 from vgg_viz.models.geometry import geometry
-from vgg_viz.models.outputs import class_network
 from vgg_viz.sections.report.verdict import facts, verdict
 from vgg_viz.studies.deadline import deadline_of
 from vgg_viz.studies.explorer_live import explore
