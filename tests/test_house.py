@@ -19,7 +19,18 @@ import vgg_viz
 
 HOUSE = Path(vgg_viz.__file__).parent
 FLOORS = (
-    {"errors", "registry", "records", "atomic", "plain_json", "number_text", "safe_reading", "versions", "_version"},
+    {
+        "errors",
+        "registry",
+        "records",
+        "atomic",
+        "plain_json",
+        "number_text",
+        "safe_reading",
+        "file_kinds",
+        "versions",
+        "_version",
+    },
     {"maths"},
     {"models", "data"},
     {"capture", "training", "figures"},

@@ -29,6 +29,7 @@ class Architecture:
         image_side: Of the pictures that it was made for [px].
         mean: What the first layer subtracts per channel, on pictures in [0, 1].
         std: What it then divides by.
+        outputs: What the logits mean, of `maths.outputs.OUTPUTS`: "softmax", "sigmoid" or "scores".
     """
 
     plan: str
@@ -37,6 +38,7 @@ class Architecture:
     image_side: int = 224
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    outputs: str = "softmax"
 
 
 @dataclass(frozen=True, slots=True)

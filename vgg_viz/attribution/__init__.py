@@ -27,7 +27,8 @@ from vgg_viz.attribution.target_parsing import parse_target
 from vgg_viz.attribution.targets import Against, ResolvedTarget, Target, pending_target
 from vgg_viz.capture.hooks import eval_mode, frozen, on_device_of, replace_output
 from vgg_viz.errors import InputRefused
-from vgg_viz.records import Attribution, Neuron
+from vgg_viz.models.outputs import class_count, class_logits
+from vgg_viz.records import Architecture, Attribution, Neuron
 
 __all__ = [
     "Against",
@@ -156,7 +157,8 @@ def _resolve(
 ) -> tuple[ResolvedTarget, int]:
     """What each map is about, and how many forward passes a picture it took to know."""
     pending = pending_target(target, count=len(images), labels=labels)
-    classes = getattr(getattr(model, "architecture", None), "num_classes", None)
+    about = getattr(model, "architecture", None)
+    classes = class_count(about) if isinstance(about, Architecture) else None
     if isinstance(target, Neuron):
         return pending.resolve(torch.empty(1, 1, device=images.device)), 0
     if pending.known and classes is not None:
@@ -164,4 +166,5 @@ def _resolve(
     # A network that does not say how many classes it has must be asked: one picture is enough when targets are given.
     asked = images[:1] if pending.known else images
     logits = torch.cat([model(asked[start : start + size]) for start in range(0, len(asked), size)])
+    logits = class_logits(model, logits)
     return pending.resolve(logits), int(not pending.known)

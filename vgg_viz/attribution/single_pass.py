@@ -23,6 +23,7 @@ from vgg_viz.capture.hooks import (
 )
 from vgg_viz.models.names import ACTIVATION_KINDS, Layer, find
 from vgg_viz.models.names import layers as layers_of
+from vgg_viz.models.outputs import class_logits
 from vgg_viz.records import Activations, Attribution, Neuron
 
 PIXELS = ("saliency", "input_x_gradient")
@@ -246,7 +247,7 @@ def _one_pass(
         rectified = [layer.name for layer in found if layer.kind == "relu"]
         making = reducing(cams, names, relu=relu, rectified=rectified)
         lowest = stack.enter_context(activations_and_gradients(model, [layer.name for layer in found], making))
-        logits = model(images.requires_grad_() if pixels else images)
+        logits = class_logits(model, model(images.requires_grad_() if pixels else images))
         resolved = pending.resolve(logits)
         sources = [images] if pixels else lowest
         gradient = (

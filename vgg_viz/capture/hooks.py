@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from vgg_viz.errors import InputRefused
 from vgg_viz.models.names import find
 from vgg_viz.models.names import layers as layers_of
+from vgg_viz.models.outputs import class_logits, is_binary
 from vgg_viz.records import Activations, Neuron
 
 # In eval mode these pass on what they get, so a copy of theirs would double the memory and show nothing new.
@@ -113,7 +114,8 @@ def replace_output(model: nn.Module, pairs: Tensor | None = None, *, neuron: Neu
     raises   UnknownName for the neuron's layer, before anything is hooked; InputRefused, by the pass, for a unit outside its layer
 
     Whoever multiplies a batch, as Captum does for steps, noise and occlusions, then repeats column numbers and needs to know
-    nothing of pairs: a column means the same for every picture. Without pairs and neuron the logits stay as they are.
+    nothing of pairs: a column means the same for every picture. Without pairs and neuron the logits stay as they are;
+    a single one that decides between two classes gives a column for each: turned round for the first.
     """
     with ExitStack() as stack:
         said = stack.enter_context(unit_output(model, neuron)) if neuron is not None else []
@@ -121,14 +123,22 @@ def replace_output(model: nn.Module, pairs: Tensor | None = None, *, neuron: Neu
         def scores(logits: Tensor) -> Tensor:
             if neuron is not None:
                 return said[-1][:, None]
+            logits = class_logits(model, logits)
             if pairs is None:
                 return logits
             first, second = pairs.to(logits.device).unbind(1)
             return logits.index_select(1, first) - logits.index_select(1, second)
 
-        if neuron is not None or pairs is not None:
+        if neuron is not None or pairs is not None or is_binary(getattr(model, "architecture", None)):
             stack.callback(model.register_forward_hook(lambda _module, _inputs, logits: scores(logits)).remove)
         yield scores
+
+
+def say_both_classes(model: nn.Module) -> nn.Module:
+    """The same network, which from now on gives a score to both classes where one logit decides: (-z, z) in the place of z."""
+    if is_binary(getattr(model, "architecture", None)):
+        model.register_forward_hook(lambda _module, _inputs, logits: class_logits(model, logits))
+    return model
 
 
 @contextmanager

@@ -7,10 +7,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.capture.hooks import eval_mode, on_device_of
-from vgg_viz.records import Architecture
+from vgg_viz.capture.hooks import eval_mode, on_device_of, say_both_classes
+from vgg_viz.models.build import build
+from vgg_viz.models.outputs import class_count
+from vgg_viz.records import Architecture, Checkpoint
 
 Progress = Callable[[int, int], None]  # pictures done, pictures in all
+
+
+def class_network(checkpoint: Checkpoint) -> nn.Module:
+    """The network of a checkpoint with a score for every named class: of one logit z with two names it says (-z, z)."""
+    return say_both_classes(build(checkpoint))
 
 
 def predict_logits(
@@ -33,5 +40,5 @@ def predict_logits(
     if found:
         return torch.cat(found)
     architecture = model.architecture
-    classes = architecture.num_classes if isinstance(architecture, Architecture) else 0
+    classes = class_count(architecture) if isinstance(architecture, Architecture) else 0
     return torch.zeros(0, classes)

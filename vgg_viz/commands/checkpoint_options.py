@@ -36,6 +36,7 @@ def overrides(options: argparse.Namespace) -> dict[str, Any]:
         "std": options.std,
         "key": options.key,
         "weights": options.weights,
+        "outputs": options.outputs,
     }
 
 

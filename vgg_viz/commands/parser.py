@@ -28,7 +28,7 @@ class Parser(argparse.ArgumentParser):
         """Refuse in one sentence, with the nearest option or command."""
         known = {word.lstrip("-"): word for word in _words(self)}  # dashes are alike in all of them
         refused = [word.lstrip("-") for word in _refused(message)]
-        near = next((known[m[0]] for word in refused if (m := get_close_matches(word, known, n=1, cutoff=0.6))), None)
+        near = next((known[m[0]] for word in refused if (m := get_close_matches(word, known, n=1, cutoff=0.65))), None)
         hint = f"did you mean {near}?" if near else f"see {self.prog} --help."
         self.exit(2, f"{self.prog}: {message.rstrip('.')}; {hint}\n")
 
@@ -186,6 +186,11 @@ def _checkpoint() -> Parser:
     group.add_argument("--key", metavar="KEY", help="where in the file the weights lie, such as state_dict or student")
     group.add_argument(
         "--weights", choices=("ema", "raw"), help="which, where a file holds averaged and raw ones (default ema)"
+    )
+    group.add_argument(
+        "--outputs",
+        choices=("softmax", "sigmoid", "scores"),
+        help="what they mean: one class of several, a yes or no each, or scores (default softmax; of one output sigmoid)",
     )
     return options
 

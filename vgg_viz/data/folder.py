@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +23,7 @@ from vgg_viz.data.box_masks import BoxBook, read_with_truth
 from vgg_viz.data.class_matching import keys
 from vgg_viz.data.masks import mask_of, pictures_alone
 from vgg_viz.errors import DataRefused, ImageRefused
+from vgg_viz.file_kinds import kind_by_name
 from vgg_viz.maths.images import SUFFIXES, decode, dimensions, resize
 from vgg_viz.records import Batch
 
@@ -361,6 +363,8 @@ def _relative(file: Path, root: Path) -> str:
 
 
 def _not_by_suffix(name: str, file: Path) -> str:
+    if kind := kind_by_name(file.name):
+        return f"{name} is {kind.what}; {kind.for_picture}."
     return f"{name} has {f'the suffix {file.suffix!r}' if file.suffix else 'no suffix'}, which is no picture's."
 
 
@@ -368,6 +372,9 @@ def _nothing(place: Path, skipped: Sequence[tuple[str, str]], *, classes: bool =
     layout = "one folder of pictures for each class" if classes else "pictures (JPEG, PNG, ...)"
     if classes and place.is_dir() and _direct_pictures(place):
         return f"{_shown(place)} holds pictures but no class folders; expected {layout}: without labels, use --images."
+    if not skipped and place.is_dir():  # no folder counts as a class in which no file is a picture
+        others = (file for file in islice(_files(place), 1000) if kind_by_name(file.name))
+        skipped = [(_relative(file, place), _not_by_suffix(_relative(file, place), file)) for file in others]
     left = f" ({len(skipped)} files were left out; the first: {skipped[0][1]})" if skipped else ""
     return f"{_shown(place)} holds no picture that can be read{left}; expected a folder with {layout}."
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vgg_viz.errors import ImageRefused, VggVizError
+from vgg_viz.file_kinds import file_kind, kind_by_name
 
 Array = np.ndarray[Any, Any]
 
@@ -127,6 +128,8 @@ def _open(data: bytes, name: str) -> Image.Image:
             f"{name} claims more than {LARGEST // 10**6} million pixels; shrink it before use."
         ) from error
     except _BROKEN as error:
+        if kind := file_kind(io.BytesIO(data)) or kind_by_name(name):
+            raise ImageRefused(f"{name} is {kind.what}; {kind.for_picture}.") from error
         raise ImageRefused(
             f"{name} is not a picture that can be read (its {len(data)} bytes have no known header); "
             "JPEG, PNG, GIF, BMP, TIFF, WebP and PPM are."

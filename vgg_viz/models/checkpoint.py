@@ -21,6 +21,7 @@ from vgg_viz.models.check_finite import require_finite
 from vgg_viz.models.containers import model_files, open_file, shown
 from vgg_viz.models.formats import FORMATS, recognise
 from vgg_viz.models.formats.own import pack
+from vgg_viz.models.outputs import class_count, names_for, numbered_names, settled_outputs
 from vgg_viz.models.overrides import noted, overridden
 from vgg_viz.models.vgg import canonical
 from vgg_viz.records import Checkpoint, Evidence, Provenance
@@ -62,6 +63,7 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
     std: Sequence[float] | None = None,
     key: str | None = None,
     weights: str | None = None,
+    outputs: str | None = None,
     folder_classes: Sequence[str] = (),
     seed: int = 0,
 ) -> Checkpoint:
@@ -77,6 +79,7 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
         std: Divided by per channel.
         key: Where in the file the weights lie, of several sets.
         weights: "ema" or "raw", of several sets.
+        outputs: What the logits mean: "softmax", "sigmoid" or "scores".
         folder_classes: Names of the folders of labelled pictures, taken where the file carries no names and their
             number fits.
         seed: Of random weights, where `source` is a name.
@@ -102,10 +105,11 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
             raise InputRefused(
                 f"{name!r} is a variant's name, not a file; --key and --weights choose among the weights of a file."
             )
-        checkpoint = _untrained(name, len(classes) if classes else None, seed, overrides)
+        given = {"num_classes": len(classes)} if classes else {}
+        checkpoint = _untrained(name, seed, overrides | given | ({"outputs": outputs} if outputs else {}))
     else:
         path = BUNDLED if source is None else Path(source)
-        checkpoint = _read(path, _Wishes(key, weights, arch, overrides, names=classes is None))
+        checkpoint = _read(path, _Wishes(key, weights, arch, overrides, classes is None, outputs))
         require_finite(checkpoint.weights, path)
     return _named(checkpoint, classes, folder_classes)
 
@@ -128,6 +132,7 @@ class _Wishes:
     arch: str | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     names: bool = True
+    outputs: str | None = None
 
 
 def _read(path: Path, wishes: _Wishes) -> Checkpoint:
@@ -141,6 +146,7 @@ def _read(path: Path, wishes: _Wishes) -> Checkpoint:
     if reading.format not in FORMATS:  # formats of whole files know what stands beside their weights
         reading = noted(reading, stored.value, names=wishes.names)
     reading = overridden(reading, wishes.arch, dict(wishes.overrides))
+    reading = settled_outputs(reading, stored.value, wishes.outputs)
     single, converted = _single_precision(reading.weights, path)
     provenance = Provenance(
         Path(os.path.abspath(path)).name,
@@ -220,8 +226,8 @@ def _variant(name: str) -> str | None:
     return name
 
 
-def _untrained(name: str, num_classes: int | None, seed: int, overrides: Mapping[str, Any]) -> Checkpoint:
-    wanted = usual_architecture(name, **overrides, **({"num_classes": num_classes} if num_classes else {}))
+def _untrained(name: str, seed: int, overrides: Mapping[str, Any]) -> Checkpoint:
+    wanted = usual_architecture(name, **overrides)
     weights = build(wanted, seed=seed).state_dict()
     provenance = Provenance(
         name,
@@ -235,12 +241,13 @@ def _untrained(name: str, num_classes: int | None, seed: int, overrides: Mapping
 
 def _named(checkpoint: Checkpoint, given: Sequence[str] | None, folder: Sequence[str]) -> Checkpoint:
     """The checkpoint with a name for each class: given, from the file, from the folder of pictures, ImageNet's, or numbers."""
-    count, evidence, named = checkpoint.architecture.num_classes, None, True
+    about = checkpoint.architecture
+    count, evidence, named = class_count(about), None, True
     if given is not None:
-        names = class_names.expected(tuple(given), count)
+        names = class_names.expected(names_for(about, given), count)
         evidence = Evidence("You gave the class names.")
     elif checkpoint.classes:
-        names, named = class_names.expected(checkpoint.classes, count), checkpoint.named
+        names, named = class_names.expected(names_for(about, checkpoint.classes), count), checkpoint.named
     elif len(folder) == count:
         names = tuple(folder)
         evidence = Evidence(
@@ -252,7 +259,7 @@ def _named(checkpoint: Checkpoint, given: Sequence[str] | None, folder: Sequence
             "The class names are ImageNet-1k's in torchvision's order, because there are 1,000 classes.", ("--classes",)
         )
     else:
-        names, named = class_names.numbered(count), False
+        names, named = numbered_names(about), False
         if checkpoint.provenance.format != "untrained":
             evidence = Evidence(
                 "The classes are called by their numbers, because the file carries no names.", ("--classes",)

@@ -29,6 +29,53 @@ SIDE_KEYS = (
 MEAN_KEYS = ("mean", "image_mean", "img_mean", "pixel_mean", "norm_mean", "normalize_mean", "dataset_mean")
 STD_KEYS = ("std", "image_std", "img_std", "pixel_std", "norm_std", "normalize_std", "dataset_std")
 DEEPEST = 3
+# What a network was trained for says what its outputs mean. Words without signs, in small letters; a loss only by its name.
+TASK_KEYS = ("problem_type", "task", "task_type", "task_name", "problem", "mode", "objective", "classification_type")
+LOSS_KEYS = ("loss", "criterion", "loss_fn", "loss_func", "loss_function", "loss_name", "loss_type", "criterion_name")
+LAST_KEYS = ("output_activation", "final_activation", "last_activation", "activation_out", "head_activation", "outputs")
+FLAG_KEYS = ("multilabel", "multi_label", "is_multilabel", "multi_label_classification", "is_multi_label")
+TASKS = {
+    "multilabel": "sigmoid",
+    "multilabelclassification": "sigmoid",
+    "binary": "sigmoid",
+    "binaryclassification": "sigmoid",
+    "regression": "scores",
+    "singlelabelclassification": "softmax",
+    "multiclass": "softmax",
+    "multiclassclassification": "softmax",
+}
+LOSSES = {
+    "bce": "sigmoid",
+    "bceloss": "sigmoid",
+    "bcelogits": "sigmoid",
+    "bcewithlogits": "sigmoid",
+    "bcewithlogitsloss": "sigmoid",
+    "binarycrossentropy": "sigmoid",
+    "binarycrossentropywithlogits": "sigmoid",
+    "sigmoidcrossentropy": "sigmoid",
+    "multilabelsoftmarginloss": "sigmoid",
+    "asymmetricloss": "sigmoid",
+    "mse": "scores",
+    "mseloss": "scores",
+    "meansquarederror": "scores",
+    "l1": "scores",
+    "l1loss": "scores",
+    "mae": "scores",
+    "meanabsoluteerror": "scores",
+    "huber": "scores",
+    "huberloss": "scores",
+    "smoothl1": "scores",
+    "smoothl1loss": "scores",
+    "ce": "softmax",
+    "celoss": "softmax",
+    "crossentropy": "softmax",
+    "crossentropyloss": "softmax",
+    "categoricalcrossentropy": "softmax",
+    "sparsecategoricalcrossentropy": "softmax",
+    "nll": "softmax",
+    "nllloss": "softmax",
+}
+LAST = {"sigmoid": "sigmoid", "softmax": "softmax", "linear": "scores", "scores": "scores", "identity": "scores"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +111,31 @@ def notes(stored: object, *, num_classes: int, channels: int, names: bool = True
     return Notes(classes, side, mean, std, (*sentences, *about_classes, *about_side, *about_values))
 
 
+def noted_outputs(stored: object) -> tuple[str, str] | None:
+    """What the file says that its outputs mean, and where: ("sigmoid", "'hyper_parameters.loss' is 'bce'"); None: nothing.
+
+    A flag, a task and a last activation count before a loss: some train classes that exclude each other by binary cross-entropy.
+    """
+    near = [(path, bag) for path, bag in bags(stored) if len(path) <= DEEPEST]
+    for path, bag in near:
+        for key in FLAG_KEYS:
+            if bag.get(key) is True:
+                return "sigmoid", f"{_quoted((*path, key))} is True"
+    for keys, known in ((TASK_KEYS, TASKS), (LAST_KEYS, LAST), (LOSS_KEYS, LOSSES)):
+        for path, bag in near:
+            for key in keys:
+                value = bag.get(key)
+                if isinstance(value, str) and (meant := known.get(_letters(value))):
+                    return meant, f"{_quoted((*path, key))} is {value[:40]!r}"
+    return None
+
+
+def _letters(text: str) -> str:
+    """A word as the tables above hold it: "nn.BCEWithLogitsLoss()" is "bcewithlogitsloss"."""
+    word = text[:80].rpartition(".")[2].partition("(")[0]
+    return "".join(letter for letter in word.lower() if letter.isalnum())
+
+
 def _maker(stored: object) -> str:
     if isinstance(stored, Mapping) and isinstance(version := stored.get("pytorch-lightning_version"), str):
         return f"Lightning {version[:20]} wrote the file."
@@ -83,7 +155,7 @@ def _classes(near: list[tuple[tuple[str, ...], Mapping[Any, Any]]], count: int) 
             except CheckpointRefused as error:
                 sentences.append(f"Class names were not taken from the file: {error}")
                 continue
-            if len(names) == count:
+            if len(names) == count or (len(names), count) == (2, 1):  # one logit decides between two classes
                 return names, [f"The class names stand in the file under {place}."]
             sentences.append(f"The file's {place} has {len(names):,} entries for {count:,} classes and was not used.")
     return (), sentences[:3]

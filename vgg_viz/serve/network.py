@@ -12,11 +12,10 @@ from vgg_viz.attribution import Options, after_activation, attribute, choose_lay
 from vgg_viz.attribution.cam_reduction import CAMS
 from vgg_viz.attribution.single_pass import SHARED
 from vgg_viz.capture.hooks import on_forward
-from vgg_viz.capture.predict import predict_logits
+from vgg_viz.capture.predict import class_network, predict_logits
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.gallery.viewer import AttributedMaps, attribution_payload, payload_json, viewer_method
 from vgg_viz.maths.images import decode, resize
-from vgg_viz.models.build import build
 from vgg_viz.models.geometry import fields_of, geometry
 from vgg_viz.records import Attribution, Batch, Checkpoint
 from vgg_viz.serve.store import StoredPicture
@@ -55,7 +54,7 @@ class ServedNetwork:
         weights = {name: values.to(device) for name, values in checkpoint.weights.items()}
         self.checkpoint = replace(checkpoint, weights=weights)
         self.device, self.seed = device, seed
-        self.says, self.shows = (build(self.checkpoint).to(device) for _ in range(2))
+        self.says, self.shows = (class_network(self.checkpoint).to(device) for _ in range(2))
         rows = geometry(self.says)
         self.side = checkpoint.architecture.image_side
         self.fields = fields_of(rows)

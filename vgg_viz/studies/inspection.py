@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from vgg_viz.models.geometry import geometry
+from vgg_viz.models.outputs import class_count
 from vgg_viz.models.vgg import describe, title
 from vgg_viz.records import Checkpoint, Provenance
 
@@ -23,7 +24,8 @@ def facts(checkpoint: Checkpoint, model: nn.Module) -> dict[str, Any]:
         "variant": about.name,
         "plan": architecture.plan,
         "title": title(architecture),
-        "num_classes": architecture.num_classes,
+        "num_classes": class_count(architecture),
+        "outputs": architecture.outputs,
         "classes": checkpoint.classes,
         "image_side": architecture.image_side,
         "in_channels": architecture.in_channels,

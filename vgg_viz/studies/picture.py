@@ -12,12 +12,11 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from vgg_viz.capture.predict import predict_logits
+from vgg_viz.capture.predict import class_network, predict_logits
 from vgg_viz.errors import UnknownName
 from vgg_viz.gallery.source import Source
 from vgg_viz.maths.heatmaps import on_picture
 from vgg_viz.maths.images import centre_crop, decode, resize
-from vgg_viz.models.build import build
 from vgg_viz.models.geometry import LayerGeometry, fields_of, geometry
 from vgg_viz.records import Attribution, Batch, Checkpoint
 from vgg_viz.studies.inputs import match_channels, open_checkpoint
@@ -104,7 +103,7 @@ def explain_picture(request: PictureRequest) -> Explanation:
     clock = [time.perf_counter()]
     own = open_checkpoint(request.source, seed=seed, overrides=request.overrides)
     checkpoint = own.checkpoint
-    model = build(checkpoint).to(device)
+    model = class_network(checkpoint).to(device)
     rows = geometry(model)
     clock.append(time.perf_counter())
     batch, original, warnings = prepared(Path(request.image), checkpoint)

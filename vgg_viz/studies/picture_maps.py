@@ -16,6 +16,7 @@ from vgg_viz.attribution.targets import Target
 from vgg_viz.capture.hooks import activations_and_gradients, eval_mode, frozen, unit_output
 from vgg_viz.errors import InputRefused
 from vgg_viz.models.geometry import LayerGeometry
+from vgg_viz.models.outputs import class_logits
 from vgg_viz.records import Attribution, LayerChoice, Neuron
 from vgg_viz.studies.picture_request import Classes, Question, resolve_classes
 
@@ -193,6 +194,6 @@ def _weights(model: nn.Module, image: Tensor, layer: str, about: int | Neuron) -
         )
         heard = worn.enter_context(unit_output(model, about)) if isinstance(about, Neuron) else []
         logits = model(image.detach())
-        score = heard[-1][0] if isinstance(about, Neuron) else logits[0, about]
+        score = heard[-1][0] if isinstance(about, Neuron) else class_logits(model, logits)[0, about]
         torch.autograd.grad(score, lowest)
     return means[0], float(score.detach())

@@ -23,7 +23,7 @@ class Request:
         out: The folder of galleries.
         seed: Of everything random.
         device: That the network runs on.
-        overrides: Keywords of `load`, which overrule what the file says: arch, classes, image_size, padding, mean, std, key, weights.
+        overrides: Keywords of `load`, which overrule what the file says: arch, classes, image_size, padding, mean, std, key, weights, outputs.
         command: As the reader would type it; shown on the page.
         progress: Called with (what is being made, how many parts are done, of how many).
     """

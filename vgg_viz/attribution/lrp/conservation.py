@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vgg_viz.attribution.lrp.propagation import Flow, propagate
 from vgg_viz.attribution.method import pictures_at_once
 from vgg_viz.attribution.methods.lrp import PRESETS
-from vgg_viz.capture.hooks import eval_mode, frozen, on_device_of
+from vgg_viz.capture.hooks import eval_mode, frozen, on_device_of, replace_output
 from vgg_viz.errors import UnknownName
 
 
@@ -68,7 +68,7 @@ def ledger(model: nn.Module, images: Tensor, classes: Tensor, *, preset: str = "
         raise UnknownName("preset of relevance", preset, PRESETS)
     size = pictures_at_once(model, images)
     flows: list[Flow] = []
-    with eval_mode(model), frozen(model), torch.inference_mode(False), torch.enable_grad():
+    with eval_mode(model), frozen(model), torch.inference_mode(False), torch.enable_grad(), replace_output(model):
         for start in range(0, len(images), size):
             part = on_device_of(model, images[start : start + size]).detach().clone(memory_format=torch.channels_last)
             flows.append(propagate(model, part, on_device_of(model, classes[start : start + size]), PRESETS[preset]))

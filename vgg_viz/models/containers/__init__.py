@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vgg_viz.errors import CheckpointRefused
+from vgg_viz.file_kinds import file_kind, kind_of_folder
 from vgg_viz.models.vgg import VARIANTS
 from vgg_viz.registry import Registry
 
@@ -53,10 +54,13 @@ def container(name: str) -> Callable[[Opener], Opener]:
 def open_file(path: Path) -> Stored:
     """What a file, or a folder that is a model, holds; raises CheckpointRefused."""
     _require_there(path)
+    _require_familiar(path)
     for name in CONTAINERS:
         stored = CONTAINERS[name](path)
         if stored is not None:
             return stored
+    if kind := kind_of_folder(p.name for p in path.iterdir()):
+        raise CheckpointRefused(f"{shown(path)} is {kind.what}; {kind.for_network}.")
     inside = sorted(p.name for p in path.iterdir() if p.suffix in (".pt", ".pth", ".safetensors", ".h5", ".keras"))
     hint = f"such as {inside[0]!r}" if inside else "or a folder with the model.json of TensorFlow.js"
     raise CheckpointRefused(
@@ -135,7 +139,16 @@ def _require_there(path: Path) -> None:
         raise CheckpointRefused(f"{shown(path)} is not a regular file; give a checkpoint file on disk.")
     if stat.S_ISREG(mode) and path.stat().st_size == 0:
         raise CheckpointRefused(f"{shown(path)} is empty (0 bytes); its writing was cut off, take another copy.")
-    if stat.S_ISREG(mode) and path.stat().st_size < 1024 and path.read_bytes().startswith(b"version https://git-lfs"):
-        raise CheckpointRefused(
-            f"{shown(path)} is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`."
-        )
+
+
+def _require_familiar(path: Path) -> None:
+    """Refuse, as what they are, files that no container opens."""
+    if path.is_dir():
+        return
+    try:
+        with open(path, "rb") as file:
+            kind = file_kind(file)
+    except PermissionError:
+        raise CheckpointRefused(f"{shown(path)} may not be read by this user; change its permissions.") from None
+    if kind is not None:
+        raise CheckpointRefused(f"{shown(path)} is {kind.what}; {kind.for_network}.")

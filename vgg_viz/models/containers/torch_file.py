@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from vgg_viz.errors import CheckpointRefused
+from vgg_viz.file_kinds import is_text, kind_by_name
 from vgg_viz.models.containers import Stored, container, shown
 from vgg_viz.models.unwrap_state_dict import WRAPPERS
 
@@ -327,21 +328,10 @@ def _command(path: Path, opening: str) -> str:
     return f"python -c {shlex.quote(code)}"
 
 
-KINDS = (
-    (b"<", "a web page or XML, probably a download that answered with a page"),
-    (b"\x1f\x8b", "a gzip archive (unpack it first)"),
-    (b"\xfd7zXZ", "an xz archive (unpack it first)"),
-    (b"\x89HDF", "an HDF5 file, as Keras writes it"),
-    (b"\x89PNG", "a PNG picture"),
-    (b"\xff\xd8\xff", "a JPEG picture"),
-    (b"%PDF", "a PDF document"),
-)
-
-
 def _not_one(path: Path) -> str:
     with open(path, "rb") as file:
         head = file.read(64)
-    text = all(byte >= 32 or byte in b"\t\r\n" for byte in head) and head.isascii()
-    known = next((kind for magic, kind in KINDS if head.lstrip().startswith(magic)), None)
-    kind = known or ("a text file" if text else "damaged")
-    return f"{shown(path)} is {kind}, not a PyTorch checkpoint; give the .pt or .pth file that torch.save wrote."
+    if kind := kind_by_name(path.name):
+        return f"{shown(path)} is {kind.what}; {kind.for_network}."
+    what = "a text file" if is_text(head) else "damaged"
+    return f"{shown(path)} is {what}, not a PyTorch checkpoint; give the .pt or .pth file that torch.save wrote."

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vgg_viz.capture.predict import class_network
 from vgg_viz.data.annotations import truth_kind
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.gallery.build import GalleryResult, Study, build
 from vgg_viz.gallery.folder import folder_name
 from vgg_viz.gallery.index import require_index_place
-from vgg_viz.models.build import build as network
 from vgg_viz.models.vgg import title
 from vgg_viz.number_text import counted, percent
 from vgg_viz.sections.audit.summary import as_json, leaning_as_json, summary
@@ -50,7 +50,7 @@ def build_audit(request: AuditRequest) -> Audited:
     batch, origin = labelled_pictures(checkpoint, data, limit=request.limit, seed=seed)
     if batch is None or batch.labels is None:
         raise InputRefused("the checkpoint carries no labelled pictures to look at; give some with --data DIR.")
-    model = network(checkpoint).to(request.device)
+    model = class_network(checkpoint).to(request.device)
     steps = (lambda text: progress(text.capitalize(), 0, 6)) if progress else None
     seen = audit(model, batch, classes=wanted, seed=seed, progress=steps)
     found = [as_json(one, seen, checkpoint.classes) for one in seen.findings]

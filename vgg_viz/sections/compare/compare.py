@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from vgg_viz.capture.predict import class_network
 from vgg_viz.gallery.build import GalleryResult, Study, build
 from vgg_viz.gallery.folder import folder_name
 from vgg_viz.gallery.index import require_index_place
-from vgg_viz.models.build import build as network
 from vgg_viz.models.geometry import geometry
 from vgg_viz.sections.compare.verdict import facts, headline, score, signed
 from vgg_viz.sections.compare.viewer import live
@@ -62,7 +62,7 @@ def open_pair(request: PairRequest) -> tuple[Pair, list[str]]:
     sources = [open_checkpoint(given, seed=request.seed, overrides=named) for given in (request.first, request.second)]
     a, b = (source.checkpoint for source in sources)
     places = shared_classes(a, b, folder)
-    models = [network(checkpoint).to(request.device) for checkpoint in (a, b)]
+    models = [class_network(checkpoint).to(request.device) for checkpoint in (a, b)]
     gigamacs = sum(row.macs for model in models for row in geometry(model)) / 1e9
     chosen = preset_for(request.preset, gigamacs)
     limit = max(16, min(chosen.evaluated, int(chosen.gigamacs / max(gigamacs, 1e-9))))

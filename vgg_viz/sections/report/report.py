@@ -6,10 +6,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from vgg_viz.capture.predict import class_network
 from vgg_viz.gallery.build import GalleryResult, Study, build
 from vgg_viz.gallery.folder import folder_name
 from vgg_viz.gallery.index import require_index_place
-from vgg_viz.models.build import build as network
 from vgg_viz.models.geometry import geometry
 from vgg_viz.sections.report.verdict import facts, verdict
 from vgg_viz.studies.deadline import deadline_of
@@ -37,7 +37,7 @@ def build_report(request: ReportRequest) -> GalleryResult:
         request.source, seed=seed, overrides={"folder_classes": folder_classes(request.data), **request.overrides}
     )
     checkpoint = own.checkpoint
-    model = network(checkpoint).to(request.device)
+    model = class_network(checkpoint).to(request.device)
     gigamacs = sum(row.macs for row in geometry(model)) / 1e9
     chosen = fit_preset(preset_for(request.preset, gigamacs), model)
     if deadline:

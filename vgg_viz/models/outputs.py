@@ -1,0 +1,108 @@
+"""What a checkpoint's outputs mean: as the user says, as the file says, or as their number suggests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import Tensor, nn
+
+from vgg_viz.errors import CheckpointRefused
+from vgg_viz.maths.outputs import OUTPUTS, both_sides
+from vgg_viz.models.formats import ReadCheckpoint
+from vgg_viz.models.metadata import noted_outputs
+from vgg_viz.records import Architecture, Evidence
+
+OPTION = "--outputs"
+WRITTEN = ("vgg_viz", "vgg_viz_safetensors")  # formats that say what the outputs mean
+SAID = {
+    "softmax": "One class of several: the probabilities are a softmax's",
+    "sigmoid": "Every output is a yes or no of its own: the probabilities are a sigmoid's",
+    "scores": "The outputs are scores, no probabilities",
+}
+
+
+def is_binary(architecture: object) -> bool:
+    """Whether one logit decides between two classes: its sigmoid is the probability of the second."""
+    return (
+        isinstance(architecture, Architecture) and architecture.outputs == "sigmoid" and architecture.num_classes == 1
+    )
+
+
+def is_multilabel(architecture: Architecture) -> bool:
+    """Whether each of several outputs is a yes or no of its own."""
+    return architecture.outputs == "sigmoid" and architecture.num_classes > 1
+
+
+def class_count(architecture: Architecture) -> int:
+    """How many names the outputs have: two where one logit decides."""
+    return 2 if is_binary(architecture) else architecture.num_classes
+
+
+def class_logits(model: nn.Module, logits: Tensor) -> Tensor:
+    """Scores of all classes (B, K, ...) from what the network says: of one logit z with two names, (-z, z)."""
+    return both_sides(logits) if is_binary(getattr(model, "architecture", None)) else logits
+
+
+def settled_outputs(reading: ReadCheckpoint, stored: object, wanted: str | None) -> ReadCheckpoint:
+    """The reading with what its outputs mean: the user's word, else the file's, else one output is a sigmoid's.
+
+    Args:
+        reading: What a format read.
+        stored: All that the file held.
+        wanted: One of `OUTPUTS`, or None.
+
+    Raises:
+        CheckpointRefused: For an unknown kind, and for a softmax over one output.
+    """
+    about = reading.architecture
+    evidence: tuple[Evidence, ...] = ()
+    outputs = about.outputs
+    if wanted is not None:
+        outputs, evidence = wanted, (Evidence(f"You set the outputs to {wanted}. {SAID.get(wanted, '')}."),)
+    elif reading.format in WRITTEN or outputs != "softmax":
+        pass  # the product wrote the file, or its format has read what they mean
+    elif noted := noted_outputs(stored):
+        outputs, where = noted
+        evidence = (Evidence(f"{SAID[outputs]}, since the file's {where}."),)
+        if outputs == "softmax" and about.num_classes == 1:
+            outputs = "sigmoid"
+    elif about.num_classes == 1 and len(reading.classes) == 2:
+        outputs = "sigmoid"
+        evidence = (Evidence("One output and two class names: its sigmoid is the probability of the second."),)
+    elif about.num_classes == 1:
+        outputs = "sigmoid"
+        text = "One output is taken for a yes or no: its sigmoid is the probability of the second of two classes."
+        evidence = (Evidence(text, (OPTION,)),)
+    if outputs not in OUTPUTS:
+        raise CheckpointRefused(
+            f"outputs of the kind {outputs[:40]!r} came; one of {', '.join(OUTPUTS)} was expected ({OPTION})."
+        )
+    if wanted == "softmax" and about.num_classes == 1:
+        raise CheckpointRefused(
+            f"{OPTION} softmax came for a network of one output, whose softmax is always 100 %; "
+            f"give {OPTION} sigmoid for a yes or no, or {OPTION} scores."
+        )
+    classes = reading.classes
+    if outputs == "scores" and len(classes) > about.num_classes:
+        classes, evidence = (
+            (),
+            (*evidence, Evidence("The file's two class names were not used: one score has one name.")),
+        )
+    kept = tuple(fact for fact in reading.evidence if wanted is None or fact.open({OPTION}))
+    changed = replace(about, outputs=outputs)
+    fits = tuple(replace(fit, outputs=outputs) for fit in reading.fits)
+    return replace(reading, architecture=changed, fits=fits, classes=classes, evidence=(*kept, *evidence))
+
+
+def names_for(architecture: Architecture, names: Sequence[str]) -> tuple[str, ...]:
+    """The names of the classes; where one logit decides and only the positive class is named, "not X" and "X"."""
+    if is_binary(architecture) and len(names) == 1:
+        return f"not {names[0]}", names[0]
+    return tuple(names)
+
+
+def numbered_names(architecture: Architecture) -> tuple[str, ...]:
+    """What outputs are called that nobody has named."""
+    noun = "output" if architecture.outputs == "scores" else "class"
+    return tuple(f"{noun} {index}" for index in range(class_count(architecture)))
