@@ -93,8 +93,8 @@ def _two_opencvs() -> Check:
 
 def _bundled() -> Check:
     from vgg_viz.errors import VggVizError
-    from vgg_viz.models.vgg import describe
     from vgg_viz.models.checkpoint import load
+    from vgg_viz.models.vgg import describe
 
     try:
         checkpoint = load()

@@ -112,7 +112,9 @@ def cams_all_layers(
         CAMS[name]
     if layers is None:
         rows = layers_below(model, targets).values() if isinstance(targets, Neuron) else layers_of(model)
-        layers = [layer.name for layer in rows if layer.kind in ACTIVATION_KINDS and not layer.path.startswith("classifier.")]
+        layers = [
+            layer.name for layer in rows if layer.kind in ACTIVATION_KINDS and not layer.path.startswith("classifier.")
+        ]
     parts, found = _parts(model, images, targets, labels, layers, (), chosen, relu, batch, pixels=False)
     return {name: _cams(name, parts, found, relu) for name in chosen}
 

@@ -81,7 +81,9 @@ def _without_batch_norm(places: Places, twins: list[nn.Module]) -> list[nn.Modul
     return found
 
 
-def merged(convolution: nn.Conv2d | nn.Linear, norm: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
+def merged(
+    convolution: nn.Conv2d | nn.Linear, norm: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+) -> tuple[Tensor, Tensor]:
     """Weight and bias of one convolution (or linear layer) that does what it and its batch norm do in eval mode.
 
     weight' = weight * g, bias' = (bias - mean) * g + shift, with g = scale / sqrt(variance + epsilon); computed in float64.
@@ -96,4 +98,6 @@ def merged(convolution: nn.Conv2d | nn.Linear, norm: nn.BatchNorm1d | nn.BatchNo
     bias = torch.zeros_like(mean) if convolution.bias is None else convolution.bias.detach().double()
     shift = torch.zeros_like(mean) if norm.bias is None else norm.bias.detach().double()
     kernel = convolution.weight.detach()
-    return (kernel.double() * gain.view(-1, *[1] * (kernel.ndim - 1))).to(kernel), ((bias - mean) * gain + shift).to(kernel.dtype)
+    return (kernel.double() * gain.view(-1, *[1] * (kernel.ndim - 1))).to(kernel), ((bias - mean) * gain + shift).to(
+        kernel.dtype
+    )

@@ -135,7 +135,10 @@ def feature_map(architecture: Architecture, side: int | None = None) -> tuple[in
         InputRefused: The image shrinks to nothing.
     """
     steps = parse_plan(architecture.plan)
-    sizes = [(architecture.in_channels, architecture.image_side if side is None else side), *map_sizes(architecture, side)]
+    sizes = [
+        (architecture.in_channels, architecture.image_side if side is None else side),
+        *map_sizes(architecture, side),
+    ]
     last = max(place for place, step in enumerate(steps) if not step.head and not step.kind.startswith("adaptive"))
     return sizes[last + 1]
 
@@ -189,6 +192,18 @@ def padded(architecture: Architecture, padding: int) -> Architecture:
         for step in parse_plan(architecture.plan)
     ]
     return replace(architecture, plan=write_plan(steps))
+
+
+def rekeyed(weights: Mapping[str, Tensor], old: Sequence[Step], new: Sequence[Step]) -> dict[str, Tensor]:
+    """The same weights under the keys of another chain whose convolutions, linear layers and batch norms are these."""
+    kinds = ("conv", "fc", "bn")
+    before, after = (
+        [path for path, step in zip(layer_paths(steps), steps, strict=True) if step.kind in kinds]
+        for steps in (old, new)
+    )
+    moved = dict(zip(before, after, strict=True))
+    parts = ((key.rpartition("."), value) for key, value in weights.items())
+    return {f"{moved.get(path, path)}.{kind}": value for (path, _, kind), value in parts}
 
 
 # ---------------------------------------------------------------- the dense form

@@ -9,9 +9,10 @@ from typing import Any
 from vgg_viz.errors import CheckpointRefused, InputRefused
 from vgg_viz.models.build import require_buildable
 from vgg_viz.models.formats import ReadCheckpoint
-from vgg_viz.models.from_shapes import moved
 from vgg_viz.models.metadata import notes
-from vgg_viz.models.vgg import canonical, dense_weights, feature_map
+from vgg_viz.models.network import dense_weights, feature_map, map_sizes, padded, rekeyed
+from vgg_viz.models.plan import Step, parse_plan, write_plan
+from vgg_viz.models.vgg import VARIANTS, canonical, describe
 from vgg_viz.records import Architecture, Evidence
 
 OPTIONS = {"arch": "--arch", "image_side": "--image-size", "padding": "--padding", "mean": "--mean", "std": "--std"}
@@ -68,20 +69,19 @@ def overridden(reading: ReadCheckpoint, arch: str | None, overrides: Mapping[str
         CheckpointRefused: When the weights cannot be those of what was asked for.
         InputRefused: For impossible numbers.
     """
-    wanted, weights = reading.architecture, reading.weights
-    if arch is not None and canonical(arch) != (wanted.variant, wanted.batch_norm):
-        variant, batch_norm = canonical(arch)
-        if batch_norm != wanted.batch_norm:
-            there = "batch norm" if wanted.batch_norm else "no batch norm"
-            raise CheckpointRefused(f"--arch {arch} came, but the file's network has {there}; leave --arch out.")
-        new = replace(wanted, variant=variant)
-        weights = moved(weights, wanted, new)
-        reading = replace(reading, architecture=new, weights=weights, fits=())
-    require_buildable(replace(reading.architecture, **overrides))
+    if arch is not None and canonical(arch) != (
+        describe(reading.architecture).variant,
+        describe(reading.architecture).batch_norm,
+    ):
+        reading = _as_variant(reading, arch)
+    weights = reading.weights
+    if overrides.get("padding") not in (None, 0, 1):
+        raise InputRefused(f"padding {overrides['padding']} was asked for; 0 or 1 are possible.")
+    require_buildable(_with(reading.architecture, overrides))
     chosen = _fitting(reading, overrides)
     if chosen is None:
         raise CheckpointRefused(_contradiction(reading, overrides))
-    if reading.slides and feature_map(chosen)[1] > (chosen.pooled or 1):
+    if reading.slides and feature_map(chosen)[1] > (describe(chosen).pooled or 1):
         chosen, weights = dense_weights(chosen, dict(weights))
         slides = Evidence(f"At {chosen.image_side} px the classifier slides: the dense form.")
         reading = replace(reading, evidence=(*reading.evidence, slides))
@@ -102,33 +102,74 @@ def overridden(reading: ReadCheckpoint, arch: str | None, overrides: Mapping[str
     )
 
 
+def _as_variant(reading: ReadCheckpoint, arch: str) -> ReadCheckpoint:
+    """The same weights in the chain of another variant with as many convolutions of the same kernels: A and A-LRN differ in nothing else."""
+    variant, batch_norm = canonical(arch)
+    about = describe(reading.architecture)
+    old = parse_plan(reading.architecture.plan)
+    convs = [step for step in old if step.kind == "conv" and not step.head]
+    norms = sum(step.kind == "bn" and not step.head for step in old)
+    if batch_norm != bool(norms):
+        there = "batch norm" if norms else "no batch norm"
+        raise CheckpointRefused(f"--arch {arch} came, but the file's network has {there}; leave --arch out.")
+    new = parse_plan(VARIANTS[variant].plan)
+    kernels = [step.window.kernel for step in new if step.kind == "conv"]
+    if kernels != [step.window.kernel for step in convs] or norms not in (0, len(convs)):
+        there = f"{len(kernels)}" if len(kernels) != len(convs) else "as many, but of other kernels"
+        raise CheckpointRefused(
+            f"the file holds the {len(convs)} convolutions of {about.name}, --arch {arch} has {there}; "
+            "leave --arch out, or give the file that belongs to it."
+        )
+    rest = iter(convs)
+    features = [
+        part
+        for step in new
+        for part in ((next(rest), *([Step("bn")] if norms else [])) if step.kind == "conv" else (step,))
+    ]
+    averaged = [step for step in old if not step.head and step.kind == "adaptive_avg"][-1:]
+    steps = [*features, *averaged, *(step for step in old if step.head)]
+    architecture = replace(reading.architecture, plan=write_plan(steps))
+    return replace(reading, architecture=architecture, weights=rekeyed(reading.weights, old, steps), fits=())
+
+
+def _with(architecture: Architecture, wanted: Mapping[str, Any]) -> Architecture:
+    """The architecture with these fields; padding is that of its 3x3 convolutions."""
+    rest = {name: value for name, value in wanted.items() if name != "padding"}
+    padding = wanted.get("padding")
+    return replace(architecture if padding is None else padded(architecture, padding), **rest)
+
+
+def _place(architecture: Architecture) -> dict[str, Any]:
+    return {"padding": describe(architecture).padding, "image_side": architecture.image_side}
+
+
 def _fitting(reading: ReadCheckpoint, wanted: Mapping[str, Any]) -> Architecture | None:
     """The likeliest architecture with these fields that the weights fit; None when there is none."""
     place = {name: value for name, value in wanted.items() if name in ("padding", "image_side")}
+    rest = {name: value for name, value in wanted.items() if name not in place}
     for candidate in (reading.architecture, *reading.fits):
-        if all(getattr(candidate, name) == value for name, value in place.items()):
-            return replace(candidate, **wanted)
-    free = replace(reading.architecture, **wanted)
-    fixed = free.pooled is None  # the features' own map is what the classifier reads
+        if place.items() <= _place(candidate).items():
+            return replace(candidate, **rest)
+    free = _with(reading.architecture, wanted)
     try:
-        channels, side = feature_map(free)
-        before = feature_map(reading.architecture)
+        fits = _read_by_classifier(free) == _read_by_classifier(reading.architecture)
     except InputRefused:
         return None
-    if free.dense and free.pooled and side < free.pooled:
-        return None
-    return None if fixed and (channels, side) != before else free
+    return free if fits else None
+
+
+def _read_by_classifier(architecture: Architecture) -> tuple[int, int] | None:
+    """Channels and side of what is flattened for the first linear layer; None: convolutions slide over any map."""
+    steps = parse_plan(architecture.plan)
+    sizes = [(architecture.in_channels, architecture.image_side), *map_sizes(architecture)]
+    flat = next((place for place, step in enumerate(steps) if step.kind == "flat"), None)
+    return None if flat is None else sizes[flat]
 
 
 def _others(reading: ReadCheckpoint, chosen: Architecture, wanted: Mapping[str, Any]) -> tuple[Architecture, ...]:
     """What else the weights fit, of all that agrees with what is settled."""
     place = {name: value for name, value in wanted.items() if name in ("padding", "image_side")}
-    return tuple(
-        fit
-        for fit in reading.fits
-        if (fit.padding, fit.image_side) != (chosen.padding, chosen.image_side)
-        and all(getattr(fit, name) == value for name, value in place.items())
-    )
+    return tuple(fit for fit in reading.fits if _place(fit) != _place(chosen) and place.items() <= _place(fit).items())
 
 
 def _contradiction(reading: ReadCheckpoint, overrides: Mapping[str, Any]) -> str:
@@ -137,13 +178,13 @@ def _contradiction(reading: ReadCheckpoint, overrides: Mapping[str, Any]) -> str
         f"{OPTIONS[name]} {value}" for name, value in overrides.items() if name in ("padding", "image_side")
     )
     try:
-        side = feature_map(
-            replace(architecture, **{n: v for n, v in overrides.items() if n in ("padding", "image_side")})
-        )[1]
+        side = feature_map(_with(architecture, {n: v for n, v in overrides.items() if n in ("padding", "image_side")}))[
+            1
+        ]
         gives = f"which leaves a {side} × {side} map"
     except InputRefused:
         gives = "which leaves no map at all"
-    wants = architecture.pooled or feature_map(architecture)[1]
+    wants = (_read_by_classifier(architecture) or feature_map(architecture))[1]
     return (
         f"{given} came, {gives}, and the weights do not fit it: the classifier in this file reads a {wants} × {wants} map; "
         "leave the option out, or give what the network was trained with."
@@ -158,10 +199,10 @@ def _about_fits(
         return (), ()
     usual = "a usual side" if chosen.image_side in USUAL_SIDES else "the first side that fits; no usual one does"
     options = tuple(option for option in ("--padding", "--image-size") if option not in settled)
-    place = Evidence(f"Padding {chosen.padding} at {chosen.image_side} px gives this map, {usual}.", options)
+    place = Evidence(f"Padding {describe(chosen).padding} at {chosen.image_side} px gives this map, {usual}.", options)
     others = []
     for padding in (0, 1):
-        sides = sorted({fit.image_side for fit in fits if fit.padding == padding})
+        sides = sorted({fit.image_side for fit in fits if describe(fit).padding == padding})
         if sides:
             others.append(f"padding {padding} at {_range(sides)} px")
     return (place,), (Evidence(f"{' or '.join(others).capitalize()} gives the same map.", options),)

@@ -94,7 +94,9 @@ def variant_plan(name: str, options: VariantOptions) -> str:
             continue
         padding = options.padding if step.window.kernel == 3 else step.window.padding
         channels = max(1, round(step.channels * options.width))
-        steps.append(replace(step, channels=channels, window=replace(step.window, padding=padding), bias=options.conv_bias))
+        steps.append(
+            replace(step, channels=channels, window=replace(step.window, padding=padding), bias=options.conv_bias)
+        )
         steps += [Step("bn")] if options.batch_norm else []
     if options.pooled:
         steps.append(Step("adaptive_avg", side=options.pooled))

@@ -86,7 +86,9 @@ def _places(model: nn.Module) -> list[Place]:
             scaling = layer.module
         if layer.kind not in ("normalise", "flatten"):
             before = layer.name
-        alone = layer.kind in ("conv", "fc") and not any(later.kind in ACTIVATION_KINDS for later in all_layers[i + 1 :])
+        alone = layer.kind in ("conv", "fc") and not any(
+            later.kind in ACTIVATION_KINDS for later in all_layers[i + 1 :]
+        )
         if producer is not None and (layer.kind in ACTIVATION_KINDS or alone):
             found.append(Place(layer, rows[layer.name], producer, made, below, scaling))
         elif layer.kind == "pool":

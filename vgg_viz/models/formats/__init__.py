@@ -19,7 +19,6 @@ from typing import Any
 from torch import Tensor
 
 from vgg_viz.errors import CheckpointRefused
-from vgg_viz.models.from_shapes import DeducedNetwork
 from vgg_viz.models.reparametrised import folded
 from vgg_viz.models.unwrap_state_dict import StateDictCandidate, state_dict_candidates
 from vgg_viz.models.vgg import title
@@ -54,30 +53,6 @@ class ReadCheckpoint:
     fits: tuple[Architecture, ...] = ()
     slides: bool = False
     named: bool = True
-
-
-COMPACT_BELOW = 112  # px; above, ImageNet's statistics are what almost everybody used
-IMAGENET = Evidence(
-    "Preprocessing: ImageNet's mean and std are assumed; a state dict does not say.", ("--mean", "--std")
-)
-SMALL = Evidence(
-    "Other preprocessing: CIFAR-10's (--mean 0.4914,0.4822,0.4465 --std 0.247,0.2435,0.2616), one half (--mean 0.5,0.5,0.5 "
-    "--std 0.5,0.5,0.5) or none (--mean 0,0,0 --std 1,1,1) is as usual for small pictures.",
-    ("--mean", "--std"),
-)
-
-
-def standardised(name: str, network: DeducedNetwork, known: tuple[str, ...]) -> ReadCheckpoint:
-    """What a format of ImageNet's or CIFAR's kind reads: with the usual preprocessing, and what else is usual."""
-    small = network.architecture.image_side < COMPACT_BELOW and network.architecture.in_channels == 3
-    return ReadCheckpoint(
-        name,
-        network.architecture,
-        network.weights,
-        evidence=(*map(Evidence, known), *network.evidence, IMAGENET),
-        alternatives=(*network.alternatives, *([SMALL] if small else [])),
-        ignored_keys=network.ignored,
-    )
 
 
 Format = Callable[[object], ReadCheckpoint | None]

@@ -98,7 +98,9 @@ def by_layer(pair: Pair, sample: Pictures, classes: Tensor) -> Exhibit:
 
 def maps_of(network: Network, images: Tensor, classes: Tensor) -> Maps:
     """Grad-CAM after the ReLU of every convolution, without its own last ReLU, of scores less the mean of all scores: {layer: (N, h, w)}."""
-    layers = tuple(dict.fromkeys(after_activation(network.rows, row.name) for row in network.rows if row.kind == "conv"))
+    layers = tuple(
+        dict.fromkeys(after_activation(network.rows, row.name) for row in network.rows if row.kind == "conv")
+    )
     with centre_logits(network.model):
         maps = grad_cam_all_layers(network.model, images, classes, layers=layers, relu=False)
     return {name: of_layer.values.detach().float().cpu() for name, of_layer in maps.items()}

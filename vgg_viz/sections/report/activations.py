@@ -71,7 +71,11 @@ def answer_line(classes: Sequence[str], inspected: Inspected, index: int) -> str
 
 def chosen_layers(subject: Subject) -> list[str]:
     """ReLU layers with maps, at most WALLS of them: the first, the last, and evenly between."""
-    names = [row.name for row in subject.geometry if row.kind in ACTIVATION_KINDS and len(row.shape) == 3 and row.shape[1] > 1]
+    names = [
+        row.name
+        for row in subject.geometry
+        if row.kind in ACTIVATION_KINDS and len(row.shape) == 3 and row.shape[1] > 1
+    ]
     count = min(WALLS, len(names))
     return [names[i] for i in evenly_spaced(len(names), count)]
 
