@@ -34,14 +34,12 @@ import torch
 from torch import Tensor
 
 from vgg_viz.errors import InputRefused
-from vgg_viz.models.build import build
+from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import load, save
-from vgg_viz.records import Architecture, Checkpoint, Provenance
+from vgg_viz.records import Checkpoint, Provenance
 
 SECONDS, HANGS, GIGABYTE = 5.0, 60.0, 2**30  # of the processor; of the clock: a busy machine must not fail a mutant
-NETWORK = Architecture(
-    "tiny_vgg", 3, width=0.4, head=(), pooled=None, padding=0, image_side=32, mean=(0.0,) * 3, std=(1.0,) * 3
-)
+NETWORK = architecture("tiny_vgg", num_classes=3, width=0.4, image_side=32)
 SPREAD = (
     "os.system",
     "os.exec",

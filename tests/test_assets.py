@@ -12,6 +12,7 @@ from vgg_viz.data import shapes
 from vgg_viz.maths.images import decode, decode_mask, to_uint8
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import BUNDLED, load
+from vgg_viz.models.vgg import describe
 from vgg_viz.records import Checkpoint
 from vgg_viz.studies.inputs import labelled_pictures
 
@@ -38,7 +39,7 @@ def test_it_is_below_600_kb_and_opens_with_weights_only():
 
 
 def test_it_is_the_tiny_vgg_of_the_courses(sample):
-    assert sample.architecture.variant == "tiny_vgg"
+    assert describe(sample.architecture).variant == "tiny_vgg"
     assert sample.architecture.image_side == 64
     assert sum(weight.numel() for weight in sample.weights.values()) == 19_920
     assert sample.classes == shapes.CLASSES

@@ -1,4 +1,4 @@
-"""Laws that hold for every chain, whatever its layers: of its plan, its geometry, its fields, its relevance, its class activation maps."""
+"""Laws that hold for every chain, whatever its layers: of plans, shapes, fields, relevance, class activation maps, occlusion."""
 
 from __future__ import annotations
 
@@ -115,7 +115,8 @@ def test_the_ledger_of_relevance_balances_or_the_network_is_refused_by_the_name_
     try:
         books = ledger(model, images, torch.tensor([1]), preset="epsilon_plus_flat")
     except InputRefused as refused:
-        assert "batch norm" in str(refused), wanted.plan
+        if "batch norm" not in str(refused):
+            raise
         return
     with torch.no_grad():
         assert torch.allclose(books.score.float(), model(images)[:, 1], rtol=1e-4, atol=1e-4)

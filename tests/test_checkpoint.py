@@ -17,6 +17,7 @@ from torch import nn
 from vgg_viz.errors import CheckpointRefused, InputRefused, OutputRefused
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load, read_extra, save
+from vgg_viz.models.vgg import describe
 from vgg_viz.records import Checkpoint, Epoch, Provenance, Specimen
 
 
@@ -175,7 +176,7 @@ def test_torchvision_state_dicts_are_recognised_by_their_shapes(name: str, tmp_p
 
     reading = recognise(OrderedDict(theirs.state_dict()))
     assert reading is not None
-    assert reading.architecture.variant + ("_bn" if reading.architecture.batch_norm else "") == name
+    assert describe(reading.architecture).variant + ("_bn" if describe(reading.architecture).batch_norm else "") == name
     assert reading.architecture.num_classes == 1000
     assert any("ImageNet's mean" in sentence for sentence in map(str, reading.evidence))
 
@@ -202,7 +203,7 @@ def test_the_lab_courses_tiny_vgg_is_told_apart_by_its_last_map(padding: int, si
     model = build("tiny_vgg", padding=padding, image_side=side, num_classes=3)
     torch.save(model.state_dict(), tmp_path / "lab.pt")
     back = load(tmp_path / "lab.pt")
-    assert (back.architecture.padding, back.architecture.image_side) == (padding, side)
+    assert (describe(back.architecture).padding, back.architecture.image_side) == (padding, side)
 
 
 def test_a_variants_name_gives_seeded_random_weights() -> None:

@@ -19,6 +19,7 @@ from vgg_viz.cli import main
 from vgg_viz.errors import CheckpointRefused
 from vgg_viz.maths.images import encode_png
 from vgg_viz.models.class_names import from_file, in_order
+from vgg_viz.models.vgg import describe
 
 NAMES = ("cat", "dog", "eel", "fox", "gnu")
 
@@ -213,6 +214,6 @@ def test_the_side_decides_between_the_paddings_of_a_tiny_vgg(tmp_path: Path) -> 
     made = settled(CourseTiny(padding=1, side=52)).state_dict()
     assert opened({"model": made}, tmp_path).architecture.padding == 0
     back = opened({"model": made, "image_size": 52}, tmp_path)
-    assert (back.architecture.padding, back.architecture.image_side) == (1, 52)
+    assert (describe(back.architecture).padding, back.architecture.image_side) == (1, 52)
     wrong = opened({"model": made, "image_size": 200}, tmp_path)
     assert "Pictures of 200 px do not fit the weights" in evidence(wrong)

@@ -11,7 +11,7 @@ from vgg_viz.attribution.targets import Against
 from vgg_viz.capture.hooks import activations
 from vgg_viz.errors import InputRefused
 from vgg_viz.models.build import assemble, build
-from vgg_viz.models.vgg import dense_weights
+from vgg_viz.models.network import dense_weights
 from vgg_viz.records import Neuron
 from vgg_viz.studies.preset import fit_preset, preset_for
 

@@ -523,8 +523,7 @@ def test_two_files_of_one_name_are_told_apart_by_their_runs_or_their_checksums(t
 def test_networks_of_different_kinds_and_random_ones_are_compared_without_a_gap(files, painted, tmp_path):
     (names,) = [tmp_path / "names.txt"]
     names.write_text("\n".join(shapes.CLASSES), encoding="utf-8")
-    checkpoint = load("vgg11", classes=shapes.CLASSES, image_size=32)
-    wide = build(replace(checkpoint.architecture, width=0.1), seed=1)
+    wide = build("vgg11", num_classes=len(shapes.CLASSES), image_side=32, width=0.1, seed=1)
     save(tmp_path / "vgg.pt", Checkpoint(wide.architecture, shapes.CLASSES, wide.state_dict(), HISTORY))
     made = Made(files / "late.pt", tmp_path / "vgg.pt", tmp_path / "g", data=painted)
     assert made.result.missing == ()

@@ -23,6 +23,7 @@ from vgg_viz.errors import InputRefused
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load, read_checkpoint, sha256
 from vgg_viz.models.containers import open_file
+from vgg_viz.models.vgg import describe
 
 EXPLAINER_TEN = (
     "boat_1",
@@ -198,11 +199,8 @@ def test_a_vgg_with_batch_norm_an_average_pool_and_rescaling_computes_what_keras
     checkpoint = load(folder)
     assert checkpoint.architecture.mean == pytest.approx((0.5,) * 3)
     assert checkpoint.architecture.std == pytest.approx((0.5,) * 3)
-    assert (checkpoint.architecture.variant, checkpoint.architecture.batch_norm, checkpoint.architecture.pooled) == (
-        "vgg11",
-        True,
-        1,
-    )
+    about = describe(checkpoint.architecture)
+    assert (about.variant, about.batch_norm, about.pooled) == ("vgg11", True, 1)
 
 
 def edited(folder: Path, change: Any) -> Path:

@@ -22,7 +22,8 @@ from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import load, save
 from vgg_viz.models.export import export
 from vgg_viz.models.formats.exported import header
-from vgg_viz.models.vgg import dense_weights
+from vgg_viz.models.network import dense_weights
+from vgg_viz.models.vgg import describe
 from vgg_viz.records import Checkpoint, Epoch, Evidence, Provenance, Specimen
 
 HOSTILE = (
@@ -140,7 +141,7 @@ def test_the_dense_form_and_a_second_export_come_back_too(tmp_path: Path) -> Non
     export(replace(plain, architecture=wanted, weights=weights), tmp_path / "a.safetensors")
     export(load(tmp_path / "a.safetensors"), tmp_path / "b.safetensors")  # from one mapped file into another
     back = load(tmp_path / "b.safetensors")
-    assert back.architecture.dense
+    assert describe(back.architecture).dense
     assert all(torch.equal(back.weights[key], value) for key, value in weights.items())
 
 

@@ -15,6 +15,7 @@ from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.models.formats import recognise
+from vgg_viz.models.vgg import describe
 from vgg_viz.records import Checkpoint
 
 
@@ -52,9 +53,11 @@ def test_every_torchvision_variant_opens_with_its_own_logits(name: str, narrow: 
     assert reading is not None
     assert reading.format == "torchvision"
     found = Checkpoint(reading.architecture, (), reading.weights)
-    assert found.architecture.variant + ("_bn" if found.architecture.batch_norm else "") == name
+    assert describe(found.architecture).variant + ("_bn" if describe(found.architecture).batch_norm else "") == name
     assert (found.architecture.num_classes, found.architecture.image_side) == (5, 224)
-    assert [round(width * found.architecture.width) for width in found.architecture.head] == [4096 // narrow] * 2
+    assert [round(width * describe(found.architecture).width) for width in describe(found.architecture).head] == [
+        4096 // narrow
+    ] * 2
     assert same_logits(found, network, 64)
     assert sum(p.numel() for p in build(found).parameters()) == sum(p.numel() for p in network.parameters())
 
@@ -85,7 +88,7 @@ def test_timms_own_network_answers_alike_below_at_and_above_its_usual_side(side:
     network = settled(timm.create_model("vgg11", num_classes=5))
     back = opened(network.state_dict(), tmp_path, image_size=side)
     assert back.provenance.format == "timm"
-    assert back.architecture.dense == (side > 224)  # its classifier slides over larger pictures
+    assert describe(back.architecture).dense == (side > 224)  # its classifier slides over larger pictures
     pictures = torch.rand(1, 3, side, side)
     with torch.inference_mode():
         theirs = network(prepared(pictures, back.architecture.mean, back.architecture.std))
@@ -220,7 +223,7 @@ def test_every_other_padding_and_side_of_a_tiny_vgg_is_named(tmp_path: Path) -> 
     )
     pictures = torch.rand(1, 3, 52, 52)
     other = opened(network.state_dict(), tmp_path, padding=1)
-    assert (other.architecture.padding, other.architecture.image_side) == (1, 52)
+    assert (describe(other.architecture).padding, other.architecture.image_side) == (1, 52)
     for name in ("conv_block_1", "conv_block_2"):
         for i in (0, 2):
             getattr(network, name)[i].padding = (1, 1)

@@ -16,6 +16,7 @@ from vgg_viz.cli import main
 from vgg_viz.errors import CheckpointRefused, InputRefused
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
+from vgg_viz.models.vgg import describe
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_a_mean_of_ones_own_reaches_the_network(plain: Path) -> None:
 
 def test_a_lrn_is_read_from_the_weights_of_a_when_asked_for(plain: Path) -> None:
     back = load(plain, arch="a_lrn")
-    assert back.architecture.variant == "a_lrn"
+    assert describe(back.architecture).variant == "a_lrn"
     pictures = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     assert not torch.equal(build(load(plain))(pictures), build(back)(pictures))
     assert {tuple(value.shape) for value in back.weights.values()} == {

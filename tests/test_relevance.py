@@ -18,7 +18,7 @@ from vgg_viz.errors import InputRefused
 from vgg_viz.maths.metrics import rank_correlation
 from vgg_viz.models.build import assemble, build
 from vgg_viz.models.names import layers
-from vgg_viz.models.vgg import dense_weights
+from vgg_viz.models.network import dense_weights
 from vgg_viz.records import Neuron
 
 LRP_0 = Preset("LRP-0", "", "", lambda darkest, brightest: Epsilon(), Epsilon, Epsilon, Epsilon)

@@ -56,7 +56,7 @@ Places = list[tuple[nn.Module, str, nn.Module]]
 
 
 def _without_batch_norm(places: Places, twins: list[nn.Module]) -> list[nn.Module]:
-    """The stand-ins, those of convolutions and linear layers with the batch norm after them merged in, those of batch norms doing nothing."""
+    """The stand-ins: batch norm merged into the convolution or linear layer before it, and those of batch norms doing nothing."""
     found = list(twins)
     for n, (parent, name, child) in enumerate(places):
         if not isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
@@ -69,8 +69,8 @@ def _without_batch_norm(places: Places, twins: list[nn.Module]) -> list[nn.Modul
             or not isinstance(before[2], nn.Conv2d | nn.Linear)
         ):
             raise InputRefused(
-                f"batch norm {name!r} does not follow a convolution or linear layer, so it cannot be merged into one, and relevance would be shared "
-                "out by weights that the network does not use; choose a gradient method."
+                f"batch norm {name!r} does not follow a convolution or linear layer, so it cannot be merged into one, and relevance "
+                "would be shared out by weights that the network does not use; choose a gradient method."
             )
         weight, bias = merged(before[2], child)
         twin = found[n - 1]

@@ -23,8 +23,8 @@ def forward_after(model: nn.Module, layer: str, images: Tensor, scores: Scores) 
     scores  logits -> scores, as `capture.hooks.replace_output` yields it
     raises  UnknownName
 
-    A network that this package built is a chain, so the layers behind this one are all that runs. Any other network runs as a whole, with the
-    layer's answer exchanged: it may use the layer's answer twice, or something beside it.
+    A network that this package built is a chain, so the layers behind this one are all that runs. Any other network runs as a
+    whole, with the layer's answer exchanged: it may use the layer's answer twice, or something beside it.
     """
     name = find(model, layer).name
     if type(model) is VGG:

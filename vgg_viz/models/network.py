@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -152,7 +152,7 @@ def _modules(architecture: Architecture, steps: Sequence[Step]) -> Iterator[nn.M
 
 def _module(step: Step, inputs: int, outputs: int, *, flat: bool) -> nn.Module:
     window, values = step.window, step.values
-    made = {
+    made: dict[str, Callable[[], nn.Module]] = {
         "conv": lambda: nn.Conv2d(
             inputs, outputs, window.kernel, window.stride, window.padding, window.dilation, bias=step.bias
         ),

@@ -103,7 +103,7 @@ def overridden(reading: ReadCheckpoint, arch: str | None, overrides: Mapping[str
 
 
 def _as_variant(reading: ReadCheckpoint, arch: str) -> ReadCheckpoint:
-    """The same weights in the chain of another variant with as many convolutions of the same kernels: A and A-LRN differ in nothing else."""
+    """The same weights in the chain of another variant with these kernels: A and A-LRN differ in nothing else."""
     variant, batch_norm = canonical(arch)
     about = describe(reading.architecture)
     old = parse_plan(reading.architecture.plan)

@@ -132,7 +132,7 @@ def _flattened(steps: Sequence[Step]) -> Iterator[Step]:
 
 
 def _steps(words: Sequence[str], *, head: bool) -> Iterator[Step]:
-    follow = (Step("relu", head=head),)
+    follow: tuple[Step, ...] = (Step("relu", head=head),)
     for place, word in enumerate(words):
         if word.startswith("+"):
             follow = _follow(word, head)

@@ -88,8 +88,8 @@ def _geometry_of(model: VGG, images: Tensor, last: str) -> str:
             layer.name for layer in layers(model) if not layer.path.startswith("classifier.") and layer.kind in MAPS
         ][-1]
     raise InputRefused(
-        f"a picture of {min(images.shape[-2:])} px came for a network of {model.architecture.image_side} px that reads an averaged map; "
-        "build it with dense=True, whose map of class scores has a place for every window."
+        f"a picture of {min(images.shape[-2:])} px came for a network of {model.architecture.image_side} px that reads an "
+        "averaged map; build it with dense=True, whose map of class scores has a place for every window."
     )
 
 

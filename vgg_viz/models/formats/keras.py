@@ -130,7 +130,7 @@ def _read(stored: KerasModel) -> ReadCheckpoint:
 
 
 def _features(chain: KerasChain, kernels: Sequence[Tensor]) -> list[Step]:
-    """Convolutions and pools in their order, where only weights are known those of a variant with these shapes; refuses what is no chain."""
+    """Convolutions and pools in their order; where only weights are known, those of a variant. Refuses what is no chain."""
     for name, kernel in zip(chain.convs, kernels, strict=True):
         if kernel.ndim != 4 or kernel.shape[0] != kernel.shape[1]:
             raise CheckpointRefused(
@@ -148,9 +148,9 @@ def _features(chain: KerasChain, kernels: Sequence[Tensor]) -> list[Step]:
         if kind == "pool":
             steps.append(Step("max_pool", window=Window(2, 2)))
             continue
-        channels, kernel = next(shapes)
-        padding = (chain.padding or 0) if kernel == 3 else 0
-        steps.append(Step("conv", channels, Window(kernel, padding=padding)))
+        channels, size = next(shapes)
+        padding = (chain.padding or 0) if size == 3 else 0
+        steps.append(Step("conv", channels, Window(size, padding=padding)))
         steps += [Step("bn")] if chain.norms else []
         steps.append(Step("relu"))
     return steps
@@ -168,7 +168,7 @@ def _usual_kinds(kernels: Sequence[Tensor]) -> list[str]:
             return ["conv" if step.kind == "conv" else "pool" for step in steps]
     raise CheckpointRefused(
         f"the model has {len(shapes)} convolutions of {[c for c, _ in shapes][:16]} channels, which is none of "
-        f"{', '.join(VARIANTS)} at any width, and without its topology nothing says where its pools are; give the model with its topology."
+        f"{', '.join(VARIANTS)} at any width, and nothing says where its pools are; give the model with its topology."
     )
 
 
