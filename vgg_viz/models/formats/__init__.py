@@ -23,7 +23,7 @@ from vgg_viz.models.from_shapes import DeducedNetwork
 from vgg_viz.models.reparametrised import folded
 from vgg_viz.models.unwrap_state_dict import StateDictCandidate, state_dict_candidates
 from vgg_viz.models.vgg import title
-from vgg_viz.records import Architecture, Epoch, Evidence, Specimen
+from vgg_viz.records import Architecture, Epoch, Evidence, RecordedAccuracy, Specimen
 from vgg_viz.registry import Registry
 
 
@@ -38,6 +38,7 @@ class ReadCheckpoint:
         fits: Other architectures that the same weights fit (padding, image side), the likelier first.
         slides: Above the usual side the classifier slides over the map, as in the dense form.
         named: Whether somebody named the classes.
+        accuracy: That the file says the network had.
     """
 
     format: str
@@ -54,6 +55,7 @@ class ReadCheckpoint:
     fits: tuple[Architecture, ...] = ()
     slides: bool = False
     named: bool = True
+    accuracy: RecordedAccuracy | None = None
 
 
 COMPACT_BELOW = 112  # px; above, ImageNet's statistics are what almost everybody used
