@@ -44,8 +44,8 @@ GIBBERISH = "Lorem (--ipsum, --dolor). conv1_1: sit amet of the folder "
 def garbled(monkeypatch):
     """Every sentence of evidence is gibberish, also those that are constants."""
 
-    def other(text: str, settled_by: tuple[str, ...] = ()) -> Evidence:
-        return Evidence(GIBBERISH, settled_by)
+    def other(text: str, settled_by: tuple[str, ...] = (), *, alarm: bool = False) -> Evidence:
+        return Evidence(GIBBERISH, settled_by, alarm)
 
     def apply() -> None:
         for name, module in list(sys.modules.items()):

@@ -73,10 +73,13 @@ class Evidence:
         text: A sentence for a reader: no program reads it.
         settled_by: The options that would settle it, such as ("--mean", "--std"); none: it is known, or nothing can
             settle it.
+        alarm: What the file says of itself contradicts what is in it: whatever is shown may be of another network, so it
+            stands on top of everything.
     """
 
     text: str
     settled_by: tuple[str, ...] = ()
+    alarm: bool = False
 
     @property
     def assumed(self) -> bool:
@@ -94,6 +97,19 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedAccuracy:
+    """What a training script wrote beside the weights: a witness of whether the network was read rightly.
+
+    Attributes:
+        share: [0, 1], top-1.
+        place: Where it stands in the file, such as "best_acc" (from outside: hostile until escaped).
+    """
+
+    share: float
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """Where a checkpoint came from, and how sure we are of what was inferred."""
 
@@ -107,6 +123,7 @@ class Provenance:
         default_factory=dict
     )  # {"kind": "shapes", "seed": 0, ...} or {"kind": "folder", "name": ...}
     training: Mapping[str, Any] = field(default_factory=dict)  # the recipe and versions that made the file
+    accuracy: RecordedAccuracy | None = None  # that the file says its network had
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from vgg_viz.commands.checkpoint_options import request_keywords
-from vgg_viz.commands.output import DONE, print_json, print_result
+from vgg_viz.commands.output import DONE, print_alarms, print_json, print_result
 from vgg_viz.commands.parser import CHECKPOINT_OR_BUNDLED, Parser, command, positive
 
 
@@ -54,8 +54,10 @@ def run(options: argparse.Namespace) -> int:
         )
         audited = build_audit(request)
     if options.json:
+        print_alarms(options, audited.result.alarms)
         print_json(
             {
+                "alarms": audited.result.alarms,
                 **audited.facts,
                 "missing": [{"section": title, "reason": reason} for title, reason in audited.result.missing],
                 "warnings": audited.result.warnings,

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from vgg_viz.commands.checkpoint_options import open_model
-from vgg_viz.commands.output import DONE, print_json
+from vgg_viz.commands.output import DONE, print_alarms, print_json
 from vgg_viz.commands.parser import CHECKPOINT_OR_BUNDLED, Parser, command, positive
 
 
@@ -32,11 +32,12 @@ def run(options: argparse.Namespace) -> int:
 
     checkpoint, model = open_model(options, dense=options.dense)
     evaluation = evaluate(checkpoint, model, options.data, limit=options.limit, seed=options.seed)
+    print_alarms(options, evaluation.alarms)
     for reason in evaluation.skipped:
         print(f"vgg_viz evaluate: left out: {reason}", file=sys.stderr)
     facts = evaluation.facts
     if options.json:
-        print_json(facts)
+        print_json({"alarms": evaluation.alarms, **facts})
     else:
         low, high = facts["interval"]
         print(

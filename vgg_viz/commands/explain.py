@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from vgg_viz.commands.checkpoint_options import request_keywords
-from vgg_viz.commands.output import DONE, PARTS_MISSING, print_json, print_result
+from vgg_viz.commands.output import DONE, PARTS_MISSING, print_alarms, print_json, print_result
 from vgg_viz.commands.parser import CHECKPOINT, Parser, command
 
 
@@ -78,6 +78,7 @@ def run(options: argparse.Namespace) -> int:
         explained = build_explanation(request)
     if explained.result is not None and not options.json:
         return print_result(options, explained.result)
+    print_alarms(options, explained.alarms)
     for warning in explained.warnings:
         print(f"vgg_viz explain: {warning}", file=sys.stderr)
     missing = explained.result.missing if explained.result is not None else ()
@@ -88,6 +89,7 @@ def run(options: argparse.Namespace) -> int:
                 **explained.facts,
                 "index": index,
                 "files": [str(file) for file in explained.files],
+                "alarms": explained.alarms,
                 "warnings": explained.warnings,
                 "missing": [{"section": title, "reason": reason} for title, reason in missing],
             }

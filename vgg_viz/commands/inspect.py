@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from vgg_viz.commands.checkpoint_options import open_model
-from vgg_viz.commands.output import DONE, print_json
+from vgg_viz.commands.output import DONE, print_alarms, print_json
 from vgg_viz.commands.parser import CHECKPOINT_OR_BUNDLED, Parser, command
 
 
@@ -43,6 +43,7 @@ def run(options: argparse.Namespace) -> int:
         for _, reason in batch.skipped:
             print(f"vgg_viz inspect: left out: {reason}", file=sys.stderr)
         found["preprocessing"] = infer_preprocessing(model, batch.images, seed=options.seed).plain()
+    print_alarms(options, found["alarms"])
     if options.json:
         print_json(found)
     else:

@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ def print_result(options: argparse.Namespace, result: GalleryResult, facts: Mapp
     Parts that a budget left out are parts that are missing, too: the status is 1, though one sentence told of all of them.
     """
     page = result.single or result.index
+    print_alarms(options, result.alarms)
     for sentence in result.notes:
         print(f"vgg_viz {options.command}: {sentence}", file=sys.stderr)
     for warning in result.warnings:
@@ -36,6 +37,7 @@ def print_result(options: argparse.Namespace, result: GalleryResult, facts: Mapp
             {
                 "index": str(result.index),
                 "missing": [{"section": title, "reason": reason} for title, reason in result.missing],
+                "alarms": result.alarms,
                 "warnings": result.warnings,
                 "standalone": str(result.single) if result.single else None,
                 **(facts or {}),
@@ -48,6 +50,14 @@ def print_result(options: argparse.Namespace, result: GalleryResult, facts: Mapp
 
         webbrowser.open(page.resolve().as_uri())
     return PARTS_MISSING if result.missing else DONE
+
+
+def print_alarms(options: argparse.Namespace, alarms: Sequence[str]) -> None:
+    """Say on stderr, before anything else, what may make the output one about another network."""
+    from vgg_viz.gallery.html_text import escape_hidden
+
+    for alarm in alarms:
+        print(f"vgg_viz {options.command}: ALARM: {escape_hidden(alarm)}", file=sys.stderr)
 
 
 def command_line(options: argparse.Namespace) -> str:

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from vgg_viz.commands.checkpoint_options import open_model
-from vgg_viz.commands.output import DONE, PARTS_MISSING, print_json
+from vgg_viz.commands.output import DONE, PARTS_MISSING, print_alarms, print_json
 from vgg_viz.commands.parser import CHECKPOINT, Parser, command
 from vgg_viz.number_text import percent
 
@@ -32,10 +32,11 @@ def run(options: argparse.Namespace) -> int:
 
     checkpoint, model = open_model(options)
     predictions = predict(checkpoint, model, options.images)
+    print_alarms(options, predictions.alarms)
     for reason in predictions.skipped:
         print(f"vgg_viz predict: left out: {reason}", file=sys.stderr)
     if options.json:
-        print_json({"images": predictions.images})
+        print_json({"alarms": predictions.alarms, "images": predictions.images})
     else:
         for image in predictions.images:
             top = [f"{entry['class']} {percent(entry['probability'], decimals=1)}" for entry in image["top"]]

@@ -259,10 +259,19 @@ def match_classes(
     strangers = [name for name, index in zip(folder_classes, matches, strict=True) if index is None] or list(
         folder_classes
     )
+    fewer = not matched and len(folder_classes) < len(checkpoint_classes)
+    why = _last_layer_kept(len(folder_classes)) if fewer else ""
     raise DataRefused(
         f"of the folder's {len(folder_classes)} classes, {len(strangers)} ({_few(strangers)}) cannot be told among the "
-        f"checkpoint's {len(checkpoint_classes)} ({_few(checkpoint_classes)}); "
+        f"checkpoint's {len(checkpoint_classes):,} ({_few(checkpoint_classes)}){why}; "
         "give the class folders the checkpoint's names, or name its classes with --classes."
+    )
+
+
+def _last_layer_kept(classes: int) -> str:
+    return (
+        f" (was the network's last layer replaced? In PyTorch `out_features = {classes}` changes no weights: put a new nn.Linear in "
+        "its place and train it)"
     )
 
 

@@ -92,6 +92,7 @@ class Study:
         measured_on: Where its labelled pictures come from, in a phrase; "" where there are none.
         looked_into: The same of the pictures that are looked into.
         warnings: Sentences for the head of the page and for the terminal.
+        alarms: What may make everything here about another network: the first findings, asked when the sections are made.
         origin: Lines of the footer that only this kind has.
         more: The same of its manifest, asked when all is made.
         deliver: Writes what lies beside the page besides its sections into the folder `data`; returns its part of the manifest.
@@ -118,6 +119,7 @@ class Study:
     measured_on: str = ""
     looked_into: str = ""
     warnings: tuple[str, ...] = ()
+    alarms: Callable[[], Sequence[str]] = tuple
     origin: Rows = ()
     more: Callable[[], Mapping[str, Any]] = dict
     deliver: Callable[[Path], Mapping[str, Any]] = lambda _data: {}
@@ -141,6 +143,7 @@ class GalleryResult:
         single: The whole gallery as one file, where that was asked for and it is light enough.
         notes: What else is worth a line on stderr, though nothing is wrong.
         in_warnings: Those of `missing` that one sentence of the warnings covers already.
+        alarms: As in `Study`.
     """
 
     index: Path
@@ -149,6 +152,7 @@ class GalleryResult:
     single: Path | None = None
     notes: tuple[str, ...] = ()
     in_warnings: frozenset[tuple[str, str]] = frozenset()
+    alarms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +203,11 @@ def build(
         clock.append(time.perf_counter())
         explorer, no_explorer = _explorer(study, folder, deadline)
         cut = (deadline.sentence(),) if deadline and deadline.cut else ()
+        alarms = tuple(study.alarms())
         page = Page(
             study.title,
             study.subtitle,
-            tuple(study.verdict(results)),
+            (*(Finding("bad", alarm) for alarm in alarms), *study.verdict(results)),
             study.facts(),
             (*study.warnings, *cut),
             page_sections,
@@ -225,6 +230,7 @@ def build(
             {
                 **_manifest(study, page, results),
                 "explorer": live,
+                "alarms": alarms,
                 "warnings": (*page.warnings, *heavy),
                 **study.more(),
                 **beside,
@@ -247,6 +253,7 @@ def build(
         place.target / single if one_file and not too_heavy else None,
         () if cut else ended,
         frozenset(part for part in missing if deadline and part[0] in deadline.parts),
+        alarms,
     )
     seconds = {"painting": clock[1] - clock[0], "writing": time.perf_counter() - clock[1]}
     return BuiltGallery(gallery, results, page.findings, seconds)

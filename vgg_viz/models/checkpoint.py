@@ -157,6 +157,7 @@ def _read(path: Path, wishes: _Wishes) -> Checkpoint:
         reading.ignored_keys,
         reading.data,
         reading.training,
+        reading.accuracy,
     )
     return Checkpoint(
         require_buildable(reading.architecture),

@@ -146,9 +146,25 @@ def expected(names: tuple[str, ...], count: int) -> tuple[str, ...]:
     """`names`, if there are `count` of them; raises CheckpointRefused with both numbers."""
     if len(names) != count:
         raise CheckpointRefused(
-            f"{len(names)} class names came for a network with {count} classes; give one name a line, in the order of training."
+            f"{len(names)} class names came for a network with {count} classes{last_layer_kept(len(names), count)}; "
+            "give one name a line, in the order of training."
         )
     return names
+
+
+def last_layer_kept(said: int, count: int) -> str:
+    """What usually happened where a network has more outputs than classes were meant: a question with its reason, or "".
+
+    Args:
+        said: Classes that somebody named.
+        count: Outputs of the network.
+    """
+    if said >= count:
+        return ""
+    return (
+        f" (was its last layer replaced? In PyTorch `out_features = {said}` changes no weights: put a new nn.Linear in its place "
+        "and train it)"
+    )
 
 
 def numbered(count: int) -> tuple[str, ...]:

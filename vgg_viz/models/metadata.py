@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -11,8 +12,10 @@ from torch import Tensor
 
 from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.class_names import KEYS as CLASS_KEYS
-from vgg_viz.models.class_names import in_order
+from vgg_viz.models.class_names import in_order, last_layer_kept
+from vgg_viz.models.recorded_accuracy import recorded_accuracy
 from vgg_viz.models.unwrap_state_dict import bags
+from vgg_viz.records import Evidence, RecordedAccuracy
 
 # The side that a network is evaluated at counts before the one it was trained at.
 SIDE_KEYS = (
@@ -28,7 +31,11 @@ SIDE_KEYS = (
 )
 MEAN_KEYS = ("mean", "image_mean", "img_mean", "pixel_mean", "norm_mean", "normalize_mean", "dataset_mean")
 STD_KEYS = ("std", "image_std", "img_std", "pixel_std", "norm_std", "normalize_std", "dataset_std")
+COUNT_KEYS = ("num_classes", "n_classes", "nb_classes", "num_labels", "n_labels")
+# Of the keys of class names, those that hold nothing else: "labels" may be those of all training pictures.
+SURE_CLASS_KEYS = {*CLASS_KEYS} - {"labels", "names", "categories"}
 DEEPEST = 3
+LONGEST_TEXT = 4 * 2**20  # letters of a text in a safetensors header that are read as values
 # What a network was trained for says what its outputs mean. Words without signs, in small letters; a loss only by its name.
 TASK_KEYS = ("problem_type", "task", "task_type", "task_name", "problem", "mode", "objective", "classification_type")
 LOSS_KEYS = ("loss", "criterion", "loss_fn", "loss_func", "loss_function", "loss_name", "loss_type", "criterion_name")
@@ -85,13 +92,15 @@ class Notes:
     Attributes:
         mean: Subtracted per channel, on pictures in [0, 1].
         std: Divided by per channel.
+        accuracy: That the network had, by the file.
     """
 
     classes: tuple[str, ...] = ()
     image_side: int | None = None
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    evidence: tuple[str, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    accuracy: RecordedAccuracy | None = None
 
 
 def notes(stored: object, *, num_classes: int, channels: int, names: bool = True) -> Notes:
@@ -104,11 +113,40 @@ def notes(stored: object, *, num_classes: int, channels: int, names: bool = True
         names: Whether to look for those of the classes.
     """
     near = [(path, bag) for path, bag in bags(stored) if len(path) <= DEEPEST]
+    if header := _header(stored):
+        near.append((("header",), header))
     sentences = [text for text in [_maker(stored)] if text]
     classes, about_classes = _classes(near, num_classes) if names else ((), [])
     side, about_side = _side(near)
     mean, std, about_values = _preprocessing(near, channels)
-    return Notes(classes, side, mean, std, (*sentences, *about_classes, *about_side, *about_values))
+    accuracy = recorded_accuracy(near)
+    about_accuracy = (
+        [f"The file says that the network had an accuracy of {100 * accuracy.share:.4g} % ({accuracy.place!r})."]
+        if accuracy
+        else []
+    )
+    plain = map(Evidence, (*sentences, *about_side, *about_values, *about_accuracy))
+    alarms = [] if any(one.alarm for one in about_classes) or not names else _count(near, num_classes)
+    return Notes(classes, side, mean, std, (*about_classes, *alarms, *plain), accuracy)
+
+
+def _header(stored: object) -> dict[str, Any]:
+    """The texts in the header of a safetensors file as values: "[0.5, 0.5, 0.5]" and "0.5,0.5,0.5" are three numbers."""
+    texts = getattr(stored, "metadata", None)
+    if not isinstance(texts, Mapping):
+        return {}
+    return {str(key): _as_value(text) for key, text in texts.items() if isinstance(text, str)}
+
+
+def _as_value(text: str) -> Any:
+    if len(text) > LONGEST_TEXT:
+        return None
+    for spelling in (text, f"[{text.strip('()[] ')}]"):
+        try:
+            return json.loads(spelling)
+        except (ValueError, RecursionError):
+            continue
+    return text
 
 
 def noted_outputs(stored: object) -> tuple[str, str] | None:
@@ -142,8 +180,11 @@ def _maker(stored: object) -> str:
     return ""
 
 
-def _classes(near: list[tuple[tuple[str, ...], Mapping[Any, Any]]], count: int) -> tuple[tuple[str, ...], list[str]]:
-    sentences = []
+Bags = list[tuple[tuple[str, ...], Mapping[Any, Any]]]
+
+
+def _classes(near: Bags, count: int) -> tuple[tuple[str, ...], list[Evidence]]:
+    sentences: list[Evidence] = []
     for path, bag in near:
         for key in CLASS_KEYS:
             value = bag.get(key)
@@ -153,15 +194,28 @@ def _classes(near: list[tuple[tuple[str, ...], Mapping[Any, Any]]], count: int) 
             try:
                 names = in_order(value, of=f"the file's {place}")
             except CheckpointRefused as error:
-                sentences.append(f"Class names were not taken from the file: {error}")
+                sentences.append(Evidence(f"Class names were not taken from the file: {error}"))
                 continue
             if len(names) == count or (len(names), count) == (2, 1):  # one logit decides between two classes
-                return names, [f"The class names stand in the file under {place}."]
-            sentences.append(f"The file's {place} has {len(names):,} entries for {count:,} classes and was not used.")
+                return names, [Evidence(f"The class names stand in the file under {place}.")]
+            unlike = f"The file's {place} has {len(names):,} entries for {count:,} classes and was not used"
+            alarm = key in SURE_CLASS_KEYS
+            sentences.append(Evidence(f"{unlike}{last_layer_kept(len(names), count)}.", alarm=alarm))
     return (), sentences[:3]
 
 
-def _side(near: list[tuple[tuple[str, ...], Mapping[Any, Any]]]) -> tuple[int | None, list[str]]:
+def _count(near: Bags, count: int) -> list[Evidence]:
+    """An alarm where settings speak of fewer classes than the network has outputs; of more, scripts often name a default."""
+    for path, bag in near:
+        for key in COUNT_KEYS:
+            said = bag.get(key)
+            if isinstance(said, int) and not isinstance(said, bool) and 1 < said < count:
+                text = f"The file says {said:,} classes ({_quoted((*path, key))}) and its network has {count:,} outputs"
+                return [Evidence(f"{text}{last_layer_kept(said, count)}.", alarm=True)]
+    return []
+
+
+def _side(near: Bags) -> tuple[int | None, list[str]]:
     for key in SIDE_KEYS:
         for path, bag in near:
             side = _square(bag.get(key))
@@ -179,9 +233,7 @@ def _square(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 4 <= value <= 4096 else None
 
 
-def _preprocessing(
-    near: list[tuple[tuple[str, ...], Mapping[Any, Any]]], channels: int
-) -> tuple[tuple[float, ...], tuple[float, ...], list[str]]:
+def _preprocessing(near: Bags, channels: int) -> tuple[tuple[float, ...], tuple[float, ...], list[str]]:
     """Mean and std from settings, or from buffers of a layer that normalises (`normalize.mean`)."""
     for path, bag in near:
         pairs = [

@@ -39,9 +39,8 @@ def noted(reading: ReadCheckpoint, stored: object, *, names: bool = True) -> Rea
     }
     sentences = list(beside.evidence)
     if "image_side" in wanted and _fitting(reading, {"image_side": wanted["image_side"]}) is None:
-        sentences.append(
-            f"Pictures of {wanted.pop('image_side')} px do not fit the weights, so that side was not used."
-        )
+        text = f"Pictures of {wanted.pop('image_side')} px do not fit the weights, so that side was not used."
+        sentences.append(Evidence(text))
     architecture = _fitting(reading, wanted) or reading.architecture
     settled = {OPTIONS[name] for name in wanted}
     fits = tuple(
@@ -52,8 +51,9 @@ def noted(reading: ReadCheckpoint, stored: object, *, names: bool = True) -> Rea
         architecture=architecture,
         fits=fits,
         classes=reading.classes or beside.classes,
-        evidence=(*_open(reading.evidence, settled), *map(Evidence, sentences)),
+        evidence=(*_open(reading.evidence, settled), *sentences),
         alternatives=_open(reading.alternatives, settled),
+        accuracy=beside.accuracy,
     )
 
 

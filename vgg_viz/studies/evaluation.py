@@ -15,6 +15,7 @@ from vgg_viz.data.folder import read_images
 from vgg_viz.errors import ImageRefused, InputRefused
 from vgg_viz.maths.metrics import accuracy, calibration, confusion_counts, wilson_interval
 from vgg_viz.records import Checkpoint
+from vgg_viz.studies.alarms import file_alarms, measured_alarms
 from vgg_viz.studies.inputs import describe_origin, labelled_pictures, match_channels
 
 TOP = 5  # classes that are named of a picture
@@ -27,10 +28,12 @@ class Evaluation:
     Attributes:
         facts: As `summary` gives them, and "measured_on": where the pictures come from, in a phrase.
         skipped: Why files were left out, a sentence each.
+        alarms: What may make the numbers those of another network, a sentence each.
     """
 
     facts: dict[str, Any]
     skipped: tuple[str, ...]
+    alarms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +43,12 @@ class Predictions:
     Attributes:
         images: Of each picture {"file": its name, "top": [{"class", "index", "probability", "logit"}], "logits": [of every class]}.
         skipped: Why files were left out, a sentence each.
+        alarms: What may make the answers those of another network, a sentence each.
     """
 
     images: tuple[dict[str, Any], ...]
     skipped: tuple[str, ...]
+    alarms: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -66,7 +71,11 @@ def evaluate(
     if batch is None or batch.labels is None:
         raise InputRefused("the checkpoint carries no labelled pictures to measure on; give some with --data DIR.")
     facts = summary(predict_logits(model, batch.images), batch.labels, checkpoint.classes)
-    return Evaluation({**facts, "measured_on": describe_origin(origin)}, tuple(reason for _, reason in batch.skipped))
+    return Evaluation(
+        {**facts, "measured_on": describe_origin(origin)},
+        tuple(reason for _, reason in batch.skipped),
+        measured_alarms(checkpoint, round(facts["top1"] * facts["n"]), facts["n"]),
+    )
 
 
 def predict(checkpoint: Checkpoint, model: nn.Module, files: Sequence[str | os.PathLike[str]]) -> Predictions:
@@ -95,7 +104,7 @@ def predict(checkpoint: Checkpoint, model: nn.Module, files: Sequence[str | os.P
         {"file": name, "top": _top(row, checkpoint.classes), "logits": row.tolist()}
         for name, row in zip(names, logits, strict=True)
     ]
-    return Predictions(tuple(images), tuple(skipped))
+    return Predictions(tuple(images), tuple(skipped), file_alarms(checkpoint))
 
 
 def _top(logits: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from vgg_viz.models.geometry import geometry
 from vgg_viz.models.outputs import class_count
 from vgg_viz.models.vgg import describe, title
 from vgg_viz.records import Checkpoint, Provenance
+from vgg_viz.studies.alarms import file_alarms
 
 MOST_KEYS, LONGEST_KEY = 12, 80
 
@@ -38,6 +39,7 @@ def facts(checkpoint: Checkpoint, model: nn.Module) -> dict[str, Any]:
         "parameters": sum(row.parameters for row in rows),
         "macs": sum(row.macs for row in rows),
         "format": provenance.format,
+        "alarms": file_alarms(checkpoint),
         "evidence": [str(one) for one in provenance.evidence],
         "alternatives": [str(one) for one in provenance.alternatives],
         "ignored_keys": provenance.ignored_keys,
@@ -75,7 +77,7 @@ def as_text(found: Mapping[str, Any], provenance: Provenance) -> str:
     lines = [
         f"{found['title']}, {found['image_side']} px, {found['num_classes']} classes: {classes}",
         f"{found['parameters']:,} parameters, {found['macs'] / 1e6:,.1f} M multiply-adds a picture",
-        *(f"known:       {one}" for one in provenance.evidence if not one.assumed),
+        *(f"known:       {one}" for one in provenance.evidence if not one.assumed and not one.alarm),
         *(f"assumed:     {one}" for one in provenance.evidence if one.assumed),
         *(f"or else:     {one}" for one in provenance.alternatives),
         *([f"not loaded:  {ignored(found['ignored_keys'])}"] if found["ignored_keys"] else []),

@@ -22,7 +22,7 @@ from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.reparametrised import folded
 from vgg_viz.models.unwrap_state_dict import StateDictCandidate, state_dict_candidates
 from vgg_viz.models.vgg import title
-from vgg_viz.records import Architecture, Epoch, Evidence, Specimen
+from vgg_viz.records import Architecture, Epoch, Evidence, RecordedAccuracy, Specimen
 from vgg_viz.registry import Registry
 
 
@@ -37,6 +37,7 @@ class ReadCheckpoint:
         fits: Other architectures that the same weights fit (padding, image side), the likelier first.
         slides: Above the usual side the classifier slides over the map, as in the dense form.
         named: Whether somebody named the classes.
+        accuracy: That the file says the network had.
     """
 
     format: str
@@ -53,6 +54,7 @@ class ReadCheckpoint:
     fits: tuple[Architecture, ...] = ()
     slides: bool = False
     named: bool = True
+    accuracy: RecordedAccuracy | None = None
 
 
 Format = Callable[[object], ReadCheckpoint | None]

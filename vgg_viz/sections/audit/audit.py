@@ -18,6 +18,7 @@ from vgg_viz.models.vgg import title
 from vgg_viz.number_text import counted, percent
 from vgg_viz.sections.audit.summary import as_json, leaning_as_json, summary
 from vgg_viz.shortcuts.findings import Audit, audit
+from vgg_viz.studies.alarms import measured_alarms
 from vgg_viz.studies.inputs import describe_origin, folder_classes, labelled_pictures, open_checkpoint, reading_warnings
 from vgg_viz.studies.preset import PRESETS
 from vgg_viz.studies.request import AuditRequest
@@ -72,6 +73,7 @@ def build_audit(request: AuditRequest) -> Audited:
         measured_on=describe_origin(origin),
         looked_into=describe_origin(origin),
         warnings=tuple(reading_warnings(batch)),
+        alarms=lambda: measured_alarms(checkpoint, int(seen.right.sum()), len(seen.labels)),
         origin=(("Objects", _objects(seen)), ("Heat maps", _maps(seen))),
         more=lambda: {"audit": found},
     )

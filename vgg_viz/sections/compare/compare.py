@@ -12,6 +12,7 @@ from vgg_viz.gallery.index import require_index_place
 from vgg_viz.models.geometry import geometry
 from vgg_viz.sections.compare.verdict import facts, headline, score, signed
 from vgg_viz.sections.compare.viewer import live
+from vgg_viz.studies.alarms import file_alarms, measured_alarms
 from vgg_viz.studies.inputs import describe_origin, folder_classes, open_checkpoint
 from vgg_viz.studies.pair import Network, Pair
 from vgg_viz.studies.pair_inputs import class_columns, load_given, load_labelled, open_labelled_folder, shared_classes
@@ -48,6 +49,7 @@ def build_comparison(request: PairRequest) -> GalleryResult:
         classes=pair.classes,
         measured_on=describe_origin(pair.labelled.origin) if pair.labelled else "",
         warnings=tuple(warnings),
+        alarms=lambda: _alarms(pair),
         looked_into=pair.inspected_from,
         explorer=lambda: live(pair),
         explorer_name="both networks",
@@ -77,6 +79,17 @@ def open_pair(request: PairRequest) -> tuple[Pair, list[str]]:
     ]
     classes = tuple(a.classes[index] for index in places)
     return Pair(networks[0], networks[1], classes, pictures, inspected, chosen, request.seed), [*warnings, *more]
+
+
+def _alarms(pair: Pair) -> tuple[str, ...]:
+    """Those of either network by its letter; accuracies are only compared where all its classes are shared."""
+    found: list[str] = []
+    for net, answers in zip((pair.a, pair.b), pair.answers or (None, None), strict=True):
+        about = file_alarms(net.checkpoint)
+        if answers is not None and len(net.columns) == len(net.checkpoint.classes):
+            about = measured_alarms(net.checkpoint, int(answers.correct.sum()), len(answers.labels))
+        found += [f"{net.letter}: {alarm}" for alarm in about]
+    return tuple(found)
 
 
 def _facts(pair: Pair) -> tuple[tuple[str, str], ...]:

@@ -23,6 +23,7 @@ from vgg_viz.sections.explain import maps, summary_figure
 from vgg_viz.sections.explain.facts import facts
 from vgg_viz.sections.explain.summary import findings
 from vgg_viz.studies import saved_maps
+from vgg_viz.studies.alarms import file_alarms
 from vgg_viz.studies.picture import Explanation, explain_picture
 from vgg_viz.studies.preset import PRESETS
 from vgg_viz.studies.request import PictureRequest
@@ -37,12 +38,14 @@ class Explained:
     result  the page, or None where one figure was asked for
     files   that were written
     facts   plain values for a script
+    alarms  what may make it one of another network
     """
 
     result: GalleryResult | None
     files: tuple[Path, ...]
     facts: Mapping[str, Any]
     warnings: tuple[str, ...]
+    alarms: tuple[str, ...] = ()
 
 
 def build_explanation(request: PictureRequest) -> Explained:
@@ -70,13 +73,15 @@ def build_explanation(request: PictureRequest) -> Explained:
     found = explain_picture(request)
     if single:
         write_figure(found, place)
-        return Explained(None, (place,), facts(found), found.warnings)
+        return Explained(None, (place,), facts(found), found.warnings, file_alarms(found.checkpoint))
     study = _study(found, request, started)
     built = build(study, out=place, progress=progress)
     folder = built.result.index.parent
     files = tuple(file for file in sorted(folder.rglob("*")) if file.is_file())
     seconds = {**found.seconds, **built.seconds}
-    return Explained(built.result, files, facts(replace(found, seconds=seconds)), built.result.warnings)
+    return Explained(
+        built.result, files, facts(replace(found, seconds=seconds)), built.result.warnings, built.result.alarms
+    )
 
 
 def write_figure(found: Explanation, file: Path) -> None:
@@ -126,6 +131,7 @@ def _study(found: Explanation, request: PictureRequest, started: float) -> Study
         listed=f"{found.name} ({found.source.title})",
         looked_into=f"{found.name}, {found.original[1]} × {found.original[0]} px",
         warnings=found.warnings,
+        alarms=lambda: file_alarms(found.checkpoint),
         origin=(("Passes of the network", f"{passes:g}"),),
         more=lambda: {"explanation": facts(found)},
         deliver=partial(_deliver, found),

@@ -22,9 +22,10 @@ def evidence(subject: Subject) -> Iterator[Exhibit | Finding]:
     architecture = subject.checkpoint.architecture
     rows: list[tuple[str, str]] = [("file", provenance.file), ("format", provenance.format)]
     # What a reader may have to mend comes first.
+    rows += [("alarm", one.text) for one in provenance.evidence if one.alarm]
     rows += [("assumed", str(one)) for one in provenance.evidence if one.assumed]
     rows += [("or else", str(one)) for one in provenance.alternatives]
-    rows += [("known", str(one)) for one in provenance.evidence if not one.assumed]
+    rows += [("known", str(one)) for one in provenance.evidence if not one.assumed and not one.alarm]
     if provenance.ignored_keys:
         rows.append(("not loaded", ignored(provenance.ignored_keys)))
     rows += [

@@ -11,7 +11,7 @@ from vgg_viz.gallery.build import GalleryResult, Study, build
 from vgg_viz.gallery.folder import folder_name
 from vgg_viz.gallery.index import require_index_place
 from vgg_viz.models.geometry import geometry
-from vgg_viz.sections.report.verdict import facts, verdict
+from vgg_viz.sections.report.verdict import alarms, facts, verdict
 from vgg_viz.studies.deadline import deadline_of
 from vgg_viz.studies.explorer_live import explore
 from vgg_viz.studies.inputs import folder_classes, load_inputs, open_checkpoint
@@ -75,6 +75,7 @@ def build_report(request: ReportRequest) -> GalleryResult:
             measured_on=inputs.labelled_from,
             looked_into=inputs.inspected_from,
             warnings=inputs.warnings,
+            alarms=lambda: alarms(subject),
             origin=(
                 *([("Objects", inputs.objects)] if inputs.objects else []),
                 ("Raw maps", RAW_MAPS if request.keep_maps else "none"),

@@ -10,6 +10,7 @@ from vgg_viz.maths.metrics import wilson_interval
 from vgg_viz.models.vgg import title
 from vgg_viz.number_text import percent
 from vgg_viz.records import Finding
+from vgg_viz.studies.alarms import file_alarms, measured_alarms
 from vgg_viz.studies.subject import Subject
 
 TEXTS = Texts(__name__)
@@ -21,6 +22,14 @@ WORST_FIRST = {"bad": 0, "warn": 1, "note": 2, "good": 3}
 def verdict(subject: Subject, findings: Sequence[Finding]) -> list[Finding]:
     """The one-line verdict first, then what the sections found, the worst first."""
     return [_headline(subject), *sorted(findings, key=lambda finding: WORST_FIRST[finding.level])]
+
+
+def alarms(subject: Subject) -> tuple[str, ...]:
+    """What may make this page one about another network; before the verdict."""
+    answers = subject.answers
+    if answers is None:
+        return file_alarms(subject.checkpoint)
+    return measured_alarms(subject.checkpoint, int(answers.correct.sum()), len(answers.labels))
 
 
 def _headline(subject: Subject) -> Finding:
