@@ -29,11 +29,14 @@ def overrides(options: argparse.Namespace) -> dict[str, Any]:
     """Keywords of `load`: what the user says over what the file says."""
     return {
         "arch": options.arch,
+        "plan": options.plan,
         "classes": _class_names(options.classes),
         "image_size": options.image_size,
         "padding": options.padding,
         "mean": options.mean,
         "std": options.std,
+        "bgr": options.bgr,
+        "head": options.head,
         "key": options.key,
         "weights": options.weights,
         "outputs": options.outputs,

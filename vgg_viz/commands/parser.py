@@ -180,9 +180,18 @@ def _checkpoint() -> Parser:
         "--classes", metavar="FILE", help="class names: one a line, JSON, or a folder with a folder for each class"
     )
     group.add_argument("--image-size", type=int, metavar="PX", help="side of the pictures")
+    group.add_argument(
+        "--plan", metavar="PLAN", help="its layers: '64 64 M 128 128 M | 512 K' (inspect prints that of every network)"
+    )
     group.add_argument("--padding", type=int, choices=(0, 1), help="of the 3 × 3 convolutions")
     group.add_argument("--mean", type=numbers, metavar="R,G,B", help="that the first layer subtracts, in [0, 1]")
     group.add_argument("--std", type=numbers, metavar="R,G,B", help="that the first layer divides by")
+    group.add_argument(
+        "--bgr",
+        action=argparse.BooleanOptionalAction,
+        help="it reads blue first, as Caffe's and OpenCV's do; --mean and --std stay red, green, blue",
+    )
+    group.add_argument("--head", metavar="NAME", help="the last layer, where a file has several")
     group.add_argument("--key", metavar="KEY", help="where in the file the weights lie, such as state_dict or student")
     group.add_argument(
         "--weights", choices=("ema", "raw"), help="which, where a file holds averaged and raw ones (default ema)"

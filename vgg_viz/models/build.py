@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vgg_viz.errors import CheckpointRefused, InputRefused
 from vgg_viz.models.network import VGG, Normalise, dense_plan, dense_weights
-from vgg_viz.models.plan import canonical_plan
+from vgg_viz.models.plan import canonical_plan, parse_plan
 from vgg_viz.models.vgg import VariantOptions, canonical, describe, title, variant_plan
 from vgg_viz.records import Architecture, Checkpoint
 
@@ -39,6 +39,8 @@ def architecture(name: str, **overrides: Any) -> Architecture:
         if set(chosen) - {"dense"}:
             raise InputRefused(f"a plan says what its layers are; leave {', '.join(chosen)} out and change the plan.")
         base = Architecture(canonical_plan(name))
+        if "|" not in name:
+            base = replace(base, num_classes=0)
     else:
         variant, batch_norm = canonical(name)
         usual: dict[str, Any] = {"batch_norm": batch_norm}
@@ -71,10 +73,13 @@ def _require_options(options: VariantOptions) -> None:
 
 def require_buildable(wanted: Architecture) -> Architecture:
     """`wanted`, if its numbers make a network; raises InputRefused with the first that does not."""
+    has_head = any(step.head and step.weighted for step in parse_plan(wanted.plan))
     faults = [
         (
-            not 1 <= wanted.num_classes <= LARGEST,
-            f"{wanted.num_classes} classes were asked for; 1 to {LARGEST:,} are possible",
+            not bool(has_head) <= wanted.num_classes <= (LARGEST if has_head else 0),
+            f"{wanted.num_classes} classes were asked for; 1 to {LARGEST:,} are possible"
+            if has_head
+            else f"{wanted.num_classes} classes were asked for of a chain without a classifier; 0 are possible",
         ),
         (
             wanted.in_channels not in (1, 3),
@@ -97,7 +102,6 @@ def require_buildable(wanted: Architecture) -> Architecture:
     for wrong, sentence in faults:
         if wrong:
             raise InputRefused(f"{sentence}.")
-    canonical_plan(wanted.plan)  # refuses what is none
     return wanted
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from vgg_viz.models.formats.own import pack
 from vgg_viz.models.outputs import class_count, names_for, numbered_names, settled_outputs
 from vgg_viz.models.overrides import noted, overridden
 from vgg_viz.models.vgg import canonical
+from vgg_viz.models.wishes import Wishes
 from vgg_viz.records import Checkpoint, Evidence, Provenance
 
 BUNDLED = Path(__file__).parent.parent / "assets" / "sample.pt"
@@ -56,13 +57,16 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
     source: str | os.PathLike[str] | None = None,
     *,
     arch: str | None = None,
+    plan: str | None = None,
     classes: Sequence[str] | None = None,
     image_size: int | None = None,
     padding: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    bgr: bool | None = None,
     key: str | None = None,
     weights: str | None = None,
+    head: str | None = None,
     outputs: str | None = None,
     folder_classes: Sequence[str] = (),
     seed: int = 0,
@@ -71,14 +75,17 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
 
     Args:
         source: A file; a variant's name ("vgg16"): seeded random weights; None: the bundled Tiny VGG.
-        arch: The variant, in the place of what was inferred, as the next five.
+        arch: The variant, in the place of what was inferred, as the next seven.
+        plan: The chain of layers, in the words of `models.plan`: "64 64 M 128 128 M | 512 K".
         classes: Names of the classes.
         image_size: Side of the pictures [px].
         padding: Of the 3x3 convolutions [px].
-        mean: Subtracted per channel, on pictures in [0, 1].
+        mean: Subtracted per channel (red, green, blue), on pictures in [0, 1].
         std: Divided by per channel.
+        bgr: Whether the network reads blue first, as Caffe's and OpenCV's do; its first kernels are then turned.
         key: Where in the file the weights lie, of several sets.
         weights: "ema" or "raw", of several sets.
+        head: Name of the last layer, where a file has several.
         outputs: What the logits mean: "softmax", "sigmoid" or "scores".
         folder_classes: Names of the folders of labelled pictures, taken where the file carries no names and their
             number fits.
@@ -90,26 +97,25 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
     Raises:
         CheckpointRefused: With one sentence: missing, a folder, empty, no checkpoint, unsafe, not a VGG, not finite.
     """
-    overrides = {
-        key: value
-        for key, value in {
-            "image_side": image_size,
-            "padding": padding,
-            "mean": tuple(mean) if mean else None,
-            "std": tuple(std) if std else None,
-        }.items()
-        if value is not None
-    }
+    wishes = Wishes(
+        key=key,
+        weights=weights,
+        head=head,
+        arch=arch,
+        plan=plan,
+        image_side=image_size,
+        padding=padding,
+        mean=tuple(mean) if mean else None,
+        std=tuple(std) if std else None,
+        bgr=bgr,
+        outputs=outputs,
+        names=classes is None,
+    )
     if source is not None and not Path(source).is_file() and (name := _variant(str(source))):
-        if key is not None or weights is not None:
-            raise InputRefused(
-                f"{name!r} is a variant's name, not a file; --key and --weights choose among the weights of a file."
-            )
-        given = {"num_classes": len(classes)} if classes else {}
-        checkpoint = _untrained(name, seed, overrides | given | ({"outputs": outputs} if outputs else {}))
+        checkpoint = _untrained(name, seed, wishes, len(classes) if classes else 0)
     else:
         path = BUNDLED if source is None else Path(source)
-        checkpoint = _read(path, _Wishes(key, weights, arch, overrides, classes is None, outputs))
+        checkpoint = _read(path, wishes)
         require_finite(checkpoint.weights, path)
     return _named(checkpoint, classes, folder_classes)
 
@@ -120,24 +126,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointRefused: The file is no checkpoint that can be used.
     """
-    return _read(path, _Wishes())
+    return _read(path, Wishes())
 
 
-@dataclass(frozen=True, slots=True)
-class _Wishes:
-    """What a user wants of a file: which weights, over what was inferred, and whether its class names are looked for."""
-
-    key: str | None = None
-    weights: str | None = None
-    arch: str | None = None
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    names: bool = True
-    outputs: str | None = None
-
-
-def _read(path: Path, wishes: _Wishes) -> Checkpoint:
+def _read(path: Path, wishes: Wishes) -> Checkpoint:
     stored = open_file(path)
-    reading = recognise(stored.value, key=wishes.key, weights=wishes.weights)
+    reading = recognise(stored.value, wishes)
     if reading is None:
         raise CheckpointRefused(
             f"{shown(path)} opened, but holds {_described(stored.value)}, which is no VGG checkpoint; "
@@ -145,7 +139,7 @@ def _read(path: Path, wishes: _Wishes) -> Checkpoint:
         )
     if reading.format not in FORMATS:  # formats of whole files know what stands beside their weights
         reading = noted(reading, stored.value, names=wishes.names)
-    reading = overridden(reading, wishes.arch, dict(wishes.overrides))
+    reading = overridden(reading, wishes)
     reading = settled_outputs(reading, stored.value, wishes.outputs)
     single, converted = _single_precision(reading.weights, path)
     provenance = Provenance(
@@ -227,8 +221,18 @@ def _variant(name: str) -> str | None:
     return name
 
 
-def _untrained(name: str, seed: int, overrides: Mapping[str, Any]) -> Checkpoint:
-    wanted = usual_architecture(name, **overrides)
+def _untrained(name: str, seed: int, wishes: Wishes, count: int) -> Checkpoint:
+    of_a_file = [
+        option for option in ("key", "weights", "head", "arch", "plan", "bgr") if getattr(wishes, option) is not None
+    ]
+    if of_a_file:
+        raise InputRefused(
+            f"{name!r} is a variant's name, not a file; --{of_a_file[0]} says something of a file: leave it out, or give the file."
+        )
+    given: dict[str, Any] = dict(wishes.fields)
+    given |= {"num_classes": count} if count else {}
+    given |= {"outputs": wishes.outputs} if wishes.outputs else {}
+    wanted = usual_architecture(name, **given)
     weights = build(wanted, seed=seed).state_dict()
     provenance = Provenance(
         name,

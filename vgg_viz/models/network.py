@@ -57,11 +57,11 @@ class VGG(nn.Module):
             self.get_submodule(part).add_module(place, module)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) in [0, 1] -> logits (B, K)."""
+        """(B, C, H, W) in [0, 1] -> logits (B, K); of a chain without a classifier there are none: (B, 0)."""
         values = images
         for part in self.children():
             values = part(values)
-        return values
+        return values if self.architecture.num_classes else values.flatten(1)[:, :0]
 
     def class_map(self, images: Tensor) -> Tensor:
         """Scores of every class at every place: (B, C, H, W) -> (B, K, h, w); dense form only."""

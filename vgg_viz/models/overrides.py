@@ -8,14 +8,14 @@ from typing import Any
 
 from vgg_viz.errors import CheckpointRefused, InputRefused
 from vgg_viz.models.build import require_buildable
-from vgg_viz.models.formats import ReadCheckpoint
+from vgg_viz.models.formats import FORMATS, ReadCheckpoint
 from vgg_viz.models.metadata import notes
-from vgg_viz.models.network import dense_weights, feature_map, map_sizes, padded, rekeyed
+from vgg_viz.models.network import dense_weights, feature_map, layer_paths, map_sizes, padded, rekeyed
 from vgg_viz.models.plan import Step, parse_plan, write_plan
 from vgg_viz.models.vgg import VARIANTS, canonical, describe
+from vgg_viz.models.wishes import OPTIONS, Wishes
 from vgg_viz.records import Architecture, Evidence
 
-OPTIONS = {"arch": "--arch", "image_side": "--image-size", "padding": "--padding", "mean": "--mean", "std": "--std"}
 USUAL_SIDES = (28, 32, 64, 96, 128, 224)
 
 
@@ -57,49 +57,78 @@ def noted(reading: ReadCheckpoint, stored: object, *, names: bool = True) -> Rea
     )
 
 
-def overridden(reading: ReadCheckpoint, arch: str | None, overrides: Mapping[str, Any]) -> ReadCheckpoint:
+def overridden(reading: ReadCheckpoint, wishes: Wishes) -> ReadCheckpoint:
     """The reading as the user wants it, with the sentences that remain open.
 
     Args:
         reading: What a format read.
-        arch: A variant the user named, or None.
-        overrides: Fields of `Architecture`: image_side, padding, mean, std.
+        wishes: What the user said.
 
     Raises:
         CheckpointRefused: When the weights cannot be those of what was asked for.
         InputRefused: For impossible numbers.
     """
-    if arch is not None and canonical(arch) != (
-        describe(reading.architecture).variant,
-        describe(reading.architecture).batch_norm,
-    ):
-        reading = _as_variant(reading, arch)
+    about = describe(reading.architecture)
+    if wishes.arch is not None and canonical(wishes.arch) != (about.variant, about.batch_norm):
+        reading = _as_variant(reading, wishes.arch)
     weights = reading.weights
-    if overrides.get("padding") not in (None, 0, 1):
-        raise InputRefused(f"padding {overrides['padding']} was asked for; 0 or 1 are possible.")
-    require_buildable(_with(reading.architecture, overrides))
-    chosen = _fitting(reading, overrides)
+    if wishes.padding not in (None, 0, 1):
+        raise InputRefused(f"padding {wishes.padding} was asked for; 0 or 1 are possible.")
+    require_buildable(_with(reading.architecture, wishes.fields))
+    chosen = _fitting(reading, wishes.fields)
     if chosen is None:
-        raise CheckpointRefused(_contradiction(reading, overrides))
+        raise CheckpointRefused(_contradiction(reading, wishes.fields))
     if reading.slides and feature_map(chosen)[1] > (describe(chosen).pooled or 1):
         chosen, weights = dense_weights(chosen, dict(weights))
         slides = Evidence(f"At {chosen.image_side} px the classifier slides: the dense form.")
         reading = replace(reading, evidence=(*reading.evidence, slides))
-    settled = {OPTIONS[name] for name in overrides} | ({"--arch"} if arch else set())
-    given = [("arch", arch), *overrides.items()]
+    given = [("arch", wishes.arch), ("plan", wishes.plan), *wishes.fields.items()]
     settings = tuple(
         Evidence(f"You set {name.replace('_', ' ')} to {_plain(value)}.") for name, value in given if value is not None
     )
-    fits = _others(reading, chosen, overrides)
-    place, others = _about_fits(chosen, fits, settled)
-    return replace(
+    fits = _others(reading, chosen, wishes.fields)
+    place, others = _about_fits(chosen, fits, wishes.settled)
+    made = replace(
         reading,
         architecture=chosen,
         weights=weights,
         fits=fits,
-        evidence=(*_open(reading.evidence, settled), *place, *settings),
-        alternatives=(*others, *_open(reading.alternatives, settled)),
+        evidence=(*_open(reading.evidence, wishes.settled), *place, *settings),
+        alternatives=(*others, *_open(reading.alternatives, wishes.settled)),
     )
+    return _red_first(made, wishes)
+
+
+# What Caffe's VGGs subtract of red, green, blue in 0 to 255; they read blue first.
+CAFFE_MEAN, CAFFE_STD = (123.68, 116.779, 103.939), 1.0
+
+
+def _red_first(reading: ReadCheckpoint, wishes: Wishes) -> ReadCheckpoint:
+    """The network as one that reads red first: where it reads blue first, the input channels of its first kernels are turned."""
+    architecture = reading.architecture
+    by_mean = (
+        reading.format not in FORMATS
+        and architecture.in_channels == 3
+        and all(abs(255 * mean - wanted) < 0.1 for mean, wanted in zip(architecture.mean, CAFFE_MEAN, strict=True))
+        and all(abs(255 * std - CAFFE_STD) < 0.01 for std in architecture.std)
+    )
+    if wishes.bgr is False or (wishes.bgr is None and not by_mean):
+        return reading
+    if architecture.in_channels != 3:
+        raise CheckpointRefused("--bgr came, but the file's network reads grey pictures; leave --bgr out.")
+    steps = parse_plan(architecture.plan)
+    path = next(path for path, step in zip(layer_paths(steps), steps, strict=True) if step.kind == "conv")
+    weights = {**reading.weights, f"{path}.weight": reading.weights[f"{path}.weight"].flip(1)}
+    turned = "the input channels of its first kernels were turned, and everything here is red, green, blue"
+    fact = (
+        Evidence(f"You said that the network reads blue first: {turned}.")
+        if wishes.bgr
+        else Evidence(
+            f"Blue first is assumed, because the mean is that of Caffe's VGGs, which read blue first: {turned}.",
+            ("--bgr", "--no-bgr"),
+        )
+    )
+    return replace(reading, weights=weights, evidence=(*reading.evidence, fact))
 
 
 def _as_variant(reading: ReadCheckpoint, arch: str) -> ReadCheckpoint:

@@ -22,6 +22,7 @@ from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.reparametrised import folded
 from vgg_viz.models.unwrap_state_dict import StateDictCandidate, state_dict_candidates
 from vgg_viz.models.vgg import title
+from vgg_viz.models.wishes import Wishes
 from vgg_viz.records import Architecture, Epoch, Evidence, RecordedAccuracy, Specimen
 from vgg_viz.registry import Registry
 
@@ -82,23 +83,32 @@ def state_dict_format(name: str, *, last: bool = False) -> Callable[[StateDictFo
     return register
 
 
-def recognise(stored: object, *, key: str | None = None, weights: str | None = None) -> ReadCheckpoint | None:
+NOTHING = Wishes()
+
+
+def recognise(stored: object, wishes: Wishes = NOTHING) -> ReadCheckpoint | None:
     """What the first format that knows it made of what was stored, or None.
 
     Args:
         stored: All that the file held.
-        key: Where in the file the weights lie, as `StateDictCandidate.place` says it; None: wherever they are found.
-        weights: "ema" or "raw" where a file holds both; None: the average.
+        wishes: Which weights: `key` as `StateDictCandidate.place` says it, where a file holds both an average and raw ones
+            the average; which chain and which head.
 
     Raises:
         CheckpointRefused: What is asked for is not there, or what is there is nearly a VGG.
     """
+    key, weights = wishes.key, wishes.weights
     for name, read in FORMATS.items():
         reading = read(stored)
         if reading is not None:
             if key is not None or weights == "ema":
                 raise CheckpointRefused(
                     f"a file of the format {name} holds one set of weights; leave --key and --weights out."
+                )
+            if wishes.plan is not None or wishes.head is not None:
+                raise CheckpointRefused(
+                    f"a file of the format {name} says itself what its layers are: {reading.architecture.plan}; "
+                    "leave --plan and --head out."
                 )
             return reading
     candidates = state_dict_candidates(stored)
