@@ -24,6 +24,7 @@ from vgg_viz.data.class_matching import keys
 from vgg_viz.data.masks import mask_of, pictures_alone
 from vgg_viz.errors import DataRefused, ImageRefused
 from vgg_viz.file_kinds import kind_by_name
+from vgg_viz.maths.image_forms import Images, as_pictures
 from vgg_viz.maths.images import SUFFIXES, decode, dimensions, resize
 from vgg_viz.records import Batch
 
@@ -178,11 +179,12 @@ def decode_folder(  # noqa: PLR0913 - which of a folder's pictures, how large, a
         raise DataRefused(_nothing(folder.root, skipped))
 
 
-def read_images(path: str | os.PathLike[str], *, image_side: int = 224, limit: int | None = None) -> Batch:
+def read_images(path: str | os.PathLike[str] | Images, *, image_side: int = 224, limit: int | None = None) -> Batch:
     """One picture, or the pictures of a folder and of the folders in it, in the order of their names; no labels.
 
     Args:
-        path: Of a folder, or of one picture.
+        path: Of a folder, or of one picture; or pictures that are in memory already, see `maths.image_forms.as_pictures`: these are
+            resized as files are, and may be of several sizes in a list.
         image_side: Shorter side resized to this, then the centre square [px].
         limit: At most this many readable pictures.
 
@@ -193,6 +195,8 @@ def read_images(path: str | os.PathLike[str], *, image_side: int = 224, limit: i
         DataRefused: Nothing there, or no picture among it
         ImageRefused: The one picture is broken.
     """
+    if not isinstance(path, str | os.PathLike):
+        return _in_memory(path, image_side, limit)
     place = Path(path)
     if not place.exists():
         raise DataRefused(f"there is no {_shown(place)}; give a picture, or a folder of pictures.")
@@ -226,6 +230,14 @@ def read_images(path: str | os.PathLike[str], *, image_side: int = 224, limit: i
     return Batch(
         torch.stack(images), None, tuple(names), whole.masks, tuple(skipped), whole.boxed, whole.box_note, whole.doubts
     )
+
+
+def _in_memory(pictures: Images, image_side: int, limit: int | None) -> Batch:
+    """Pictures that no file holds, fitted as those of files are, and called by their places."""
+    names = pictures.names if isinstance(pictures, Batch) else ()
+    parts = pictures if isinstance(pictures, list | tuple) and pictures else [pictures]
+    images = torch.cat([resize(as_pictures(part), image_side, "cover") for part in parts])[:limit]
+    return Batch(images, None, tuple(names)[:limit] or tuple(f"picture {n}" for n in range(1, len(images) + 1)))
 
 
 def match_classes(

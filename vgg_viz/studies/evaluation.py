@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.data.folder import read_images
 from vgg_viz.errors import ImageRefused, InputRefused
+from vgg_viz.maths.image_forms import Images
 from vgg_viz.maths.metrics import accuracy, calibration, confusion_counts, wilson_interval
-from vgg_viz.records import Checkpoint
+from vgg_viz.records import Batch, Checkpoint
 from vgg_viz.studies.alarms import file_alarms, measured_alarms
 from vgg_viz.studies.inputs import describe_origin, labelled_pictures, match_channels
 
@@ -78,14 +79,15 @@ def evaluate(
     )
 
 
-def predict(checkpoint: Checkpoint, model: nn.Module, files: Sequence[str | os.PathLike[str]]) -> Predictions:
-    """What a network predicts for the pictures in files or folders.
+def predict(checkpoint: Checkpoint, model: nn.Module, files: Sequence[str | os.PathLike[str] | Images]) -> Predictions:
+    """What a network predicts for the pictures in files, folders or memory; those in memory are called by their places.
 
     Raises:
         ImageRefused: The only file cannot be read.
         InputRefused: None of several files can.
     """
-    batches, skipped = [], []
+    batches: list[Batch] = []
+    skipped: list[str] = []
     for path in files:
         try:
             batch = read_images(path, image_side=checkpoint.architecture.image_side)
@@ -94,6 +96,9 @@ def predict(checkpoint: Checkpoint, model: nn.Module, files: Sequence[str | os.P
                 raise
             skipped.append(str(error))
             continue
+        if not isinstance(path, str | os.PathLike | Batch):
+            place = sum(map(len, batches))
+            batch = replace(batch, names=tuple(f"picture {place + n}" for n in range(1, len(batch) + 1)))
         batches.append(match_channels(batch, checkpoint))
         skipped += [reason for _, reason in batch.skipped]
     if not batches:

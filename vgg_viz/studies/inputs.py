@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from vgg_viz.data import cache, shapes
 from vgg_viz.data.annotations import Truth, stack_truths
@@ -18,6 +17,7 @@ from vgg_viz.data.folder import match_classes, open_folder, read_folder, read_im
 from vgg_viz.data.shortcuts import from_provenance
 from vgg_viz.errors import DataRefused, ImageRefused
 from vgg_viz.gallery.source import Source
+from vgg_viz.maths.image_forms import Images, luma
 from vgg_viz.maths.images import decode, decode_mask, resize
 from vgg_viz.models.checkpoint import BUNDLED, load, sha256
 from vgg_viz.models.containers import model_files
@@ -73,7 +73,6 @@ def names_of(file: Path) -> tuple[str, str]:
 
 
 MOST_GIVEN = 64  # pictures of --images that are answered; the preset says how many of them are looked into
-RED, GREEN, BLUE = 0.299, 0.587, 0.114  # luma, ITU-R BT.601
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +114,7 @@ class Inputs:
 def load_inputs(
     checkpoint: Checkpoint,
     *,
-    images: str | os.PathLike[str] | None,
+    images: str | os.PathLike[str] | Images | None,
     data: str | os.PathLike[str] | None,
     preset: Preset,
     gigamacs: float,
@@ -241,9 +240,7 @@ def match_channels(batch: Batch, checkpoint: Checkpoint) -> Batch:
     """The pictures in as many channels as the network reads: RGB, or luma for a grey one."""
     if checkpoint.architecture.in_channels == 3:
         return batch
-    weights = torch.tensor([RED, GREEN, BLUE]).view(1, 3, 1, 1)
-    grey: Tensor = (batch.images * weights).sum(1, keepdim=True)
-    return replace(batch, images=grey)
+    return replace(batch, images=luma(batch.images))
 
 
 def spread_over(batch: Batch, count: int) -> Batch:
