@@ -10,7 +10,7 @@ from vgg_viz.errors import CheckpointRefused, InputRefused
 from vgg_viz.models.build import require_buildable
 from vgg_viz.models.formats import ReadCheckpoint
 from vgg_viz.models.from_shapes import moved
-from vgg_viz.models.metadata import notes
+from vgg_viz.models.metadata import Beside, notes
 from vgg_viz.models.vgg import canonical, dense_weights, feature_map
 from vgg_viz.records import Architecture, Evidence
 
@@ -18,7 +18,7 @@ OPTIONS = {"arch": "--arch", "image_side": "--image-size", "padding": "--padding
 USUAL_SIDES = (28, 32, 64, 96, 128, 224)
 
 
-def noted(reading: ReadCheckpoint, stored: object, *, names: bool = True) -> ReadCheckpoint:
+def noted(reading: ReadCheckpoint, stored: object, beside: Beside, *, names: bool = True) -> ReadCheckpoint:
     """A foreign reading with what the file says beside its weights: class names, image side, mean and std.
 
     A side that the weights cannot come from is named and not used.
@@ -26,17 +26,17 @@ def noted(reading: ReadCheckpoint, stored: object, *, names: bool = True) -> Rea
     Args:
         reading: What a format read.
         stored: All that the file held.
+        beside: What lies beside the file, as `notes_beside` gives it.
         names: Whether to look for class names: not where the user has given them.
     """
-    beside = notes(
-        stored, num_classes=reading.architecture.num_classes, channels=reading.architecture.in_channels, names=names
-    )
+    about = reading.architecture
+    found = notes(stored, beside, num_classes=about.num_classes, channels=about.in_channels, names=names)
     wanted = {
         name: value
-        for name, value in [("image_side", beside.image_side), ("mean", beside.mean), ("std", beside.std)]
+        for name, value in [("image_side", found.image_side), ("mean", found.mean), ("std", found.std)]
         if value
     }
-    sentences = list(beside.evidence)
+    sentences = list(found.evidence)
     if "image_side" in wanted and _fitting(reading, {"image_side": wanted["image_side"]}) is None:
         text = f"Pictures of {wanted.pop('image_side')} px do not fit the weights, so that side was not used."
         sentences.append(Evidence(text))
@@ -49,10 +49,10 @@ def noted(reading: ReadCheckpoint, stored: object, *, names: bool = True) -> Rea
         reading,
         architecture=architecture,
         fits=fits,
-        classes=reading.classes or beside.classes,
+        classes=reading.classes or found.classes,
         evidence=(*_open(reading.evidence, settled), *sentences),
         alternatives=_open(reading.alternatives, settled),
-        accuracy=beside.accuracy,
+        accuracy=found.accuracy,
     )
 
 
