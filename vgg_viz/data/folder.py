@@ -21,6 +21,7 @@ from torch import Tensor
 from vgg_viz.data.annotations import Truth, stack_truths
 from vgg_viz.data.box_masks import BoxBook, read_with_truth
 from vgg_viz.data.class_matching import keys
+from vgg_viz.data.label_table import NAME as TABLE
 from vgg_viz.data.masks import mask_of, pictures_alone
 from vgg_viz.errors import DataRefused, ImageRefused
 from vgg_viz.file_kinds import kind_by_name
@@ -211,7 +212,7 @@ def read_images(path: str | os.PathLike[str] | Images, *, image_side: int = 224,
     for file, mask in pairs:
         if limit is not None and len(names) >= limit:
             break
-        if file in boxes.files:
+        if file in boxes.files or file.name == TABLE:
             continue
         name = _relative(file, place)
         try:
@@ -318,7 +319,11 @@ def _listed(root: Path, place: Path, split: str, classes: tuple[str, ...]) -> Fo
             else:
                 items.append(Item(file, label, relative, mask_of(file, place)))
     boxes = BoxBook(place, [item.path for item in items])
-    skipped = [(relative, _not_by_suffix(relative, file)) for file, relative in others if file not in boxes.files]
+    skipped = [
+        (relative, _not_by_suffix(relative, file))
+        for file, relative in others
+        if file not in boxes.files and file.name != TABLE
+    ]
     if not items:
         raise DataRefused(_nothing(place, skipped, classes=True))
     return Folder(root, split, classes, tuple(items), tuple(skipped), boxes)

@@ -34,6 +34,11 @@ def is_multilabel(architecture: Architecture) -> bool:
     return architecture.outputs == "sigmoid" and architecture.num_classes > 1
 
 
+def chooses_one(architecture: Architecture) -> bool:
+    """Whether the network gives each picture one class: by a softmax, or by one logit for two classes."""
+    return architecture.outputs == "softmax" or is_binary(architecture)
+
+
 def class_count(architecture: Architecture) -> int:
     """How many names the outputs have: two where one logit decides."""
     return 2 if is_binary(architecture) else architecture.num_classes
