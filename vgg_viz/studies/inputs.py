@@ -13,7 +13,8 @@ import torch
 
 from vgg_viz.data import cache, shapes
 from vgg_viz.data.annotations import Truth, stack_truths
-from vgg_viz.data.folder import Folder, match_classes, open_folder, read_folder, read_images
+from vgg_viz.data.class_matching import match_classes
+from vgg_viz.data.folder import Folder, open_folder, read_folder, read_images
 from vgg_viz.data.label_table import find_table, one_label_each, read_pictures, read_table
 from vgg_viz.data.shortcuts import from_provenance
 from vgg_viz.errors import DataRefused, ImageRefused

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from vgg_viz.data import shapes
-from vgg_viz.data.folder import Folder, match_classes, open_folder, read_folder, read_images
+from vgg_viz.data.class_matching import match_classes
+from vgg_viz.data.folder import Folder, open_folder, read_folder, read_images
 from vgg_viz.errors import DataRefused, InputRefused
 from vgg_viz.maths.image_forms import Images
 from vgg_viz.number_text import counted
