@@ -299,9 +299,15 @@ def test_what_cannot_be_done_is_said_in_a_sentence(asked, sentence):
         attribute(lively(), pictures(2, 32), **asked)
 
 
-def test_a_picture_without_a_batch_axis_is_refused():
-    with pytest.raises(InputRefused, match="B, C, H, W"):
-        attribute(lively(), pictures(1, 32)[0])
+def test_a_picture_without_a_batch_axis_is_a_batch_of_one():
+    one = pictures(1, 32)
+    assert torch.equal(attribute(lively(), one[0]).values, attribute(lively(), one).values)
+
+
+def test_what_has_too_many_axes_or_no_picture_is_refused():
+    for wrong in (pictures(1, 32)[None], pictures(1, 32)[:0]):
+        with pytest.raises(InputRefused, match="B, C, H, W"):
+            attribute(lively(), wrong)
 
 
 def test_a_network_of_one_class_has_no_runner_up():

@@ -314,10 +314,10 @@ def test_a_model_json_that_is_none_is_refused(tmp_path: Path, text: str, words: 
     refused(tmp_path / "model.json", words)
 
 
-def test_networks_that_are_no_vgg_are_named(tmp_path: Path) -> None:
+def test_a_chain_whose_layers_do_not_fit_each_other_is_refused(tmp_path: Path) -> None:
     net = tiny_net(side=32, hidden=4)
     net.layers = [layer for layer in net.layers if layer[1]["name"] not in ("conv_2_2", "relu_2_2")]
-    refused(net.tfjs(tmp_path / "net"), "3 convolutions of .* and 2 pools, which is none of")
+    refused(net.tfjs(tmp_path / "net"), "pictures of 32 px leave a 6 × 6 map, and the first dense layer reads 5 × 5")
 
 
 # ---------------------------------------------------------------- Keras
@@ -345,7 +345,8 @@ def test_every_layout_of_a_keras_vgg16_computes_what_keras_would(tmp_path: Path,
     path = LAYOUTS[layout](net, tmp_path)
     agrees(path, net, caffe, tolerance=1e-4)
     found = load(path).architecture
-    assert (found.variant, found.image_side, found.pooled, found.padding) == ("vgg16", side, side // 32, 1)
+    about = describe(found)
+    assert (about.variant, found.image_side, about.pooled, about.padding) == ("vgg16", side, side // 32, 1)
     (guess,) = [one for one in load(path).provenance.evidence if "keras.applications" in one.text]
     assert guess.assumed
     settled = load(path, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2)).provenance.evidence

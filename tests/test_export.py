@@ -151,7 +151,49 @@ def test_the_header_says_in_plain_text_what_other_programs_need(tmp_path: Path) 
     with safe_open(tmp_path / "a.safetensors", "pt") as file:
         said = file.metadata()
     assert (said["format"], said["variant"], json.loads(said["classes"])) == ("pt", "tiny_vgg", ["a", "ü", "<b>"])
-    assert [json.loads(said[key]) for key in ("image_side", "padding", "mean", "std")] == [64, 0, [0, 0, 0], [1, 1, 1]]
+    assert [json.loads(said[key]) for key in ("image_side", "mean", "std")] == [64, [0, 0, 0], [1, 1, 1]]
+    assert json.loads(said["plan"]) == "10p0 10p0 M 10p0 10p0 M | K"
+
+
+OLD = {
+    "variant": "tiny_vgg",
+    "batch_norm": False,
+    "width": 0.4,
+    "head": [],
+    "pooled": None,
+    "dense": False,
+    "padding": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, ""),
+        ({"width": "wide"}, "width is 'wide'"),
+        ({"width": 1e300}, "not above 16"),
+        ({"head": [100000000]}, "are possible"),
+        ({"head": 4096}, "head is"),
+        ({"pooled": 2000000}, "are possible"),
+        ({"padding": 3}, "padding 3"),
+        ({"variant": "resnet50"}, "no variant 'resnet50'"),
+    ],
+)
+def test_files_from_before_plans_name_a_variant_and_its_options(
+    tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    one = checkpoint(classes=("a", "b"), image_side=32, width=0.4, padding=1)
+    save(tmp_path / "a.pt", one)
+    whole = torch.load(tmp_path / "a.pt", weights_only=True)
+    whole["schema"] = 1
+    del whole["architecture"]["plan"]
+    whole["architecture"] |= OLD | {"conv_bias": True} | changes
+    torch.save(whole, tmp_path / "a.pt")
+    if words:
+        with pytest.raises(InputRefused, match=words):
+            load(tmp_path / "a.pt")
+    else:
+        assert load(tmp_path / "a.pt").architecture == one.architecture
 
 
 # ---------------------------------------------------------------- hostile headers
@@ -172,25 +214,23 @@ def with_header(path: Path, **changes: str | None) -> Path:
         ({"classes": None}, "not whole"),
         ({"classes": "["}, "not whole"),
         ({"classes": '["a"]'}, "1 class names came"),
-        ({"width": '"wide"'}, "width is 'wide'"),
-        ({"width": "NaN"}, "width"),
-        ({"width": "1e300"}, "width"),
+        ({"plan": '"64 wide | K"'}, "'wide' in the plan is no layer"),
+        ({"plan": "NaN"}, "plan is"),
+        ({"plan": '"99999999 | K"'}, "are possible"),
         ({"image_side": "64.5"}, "image_side is"),
         ({"image_side": "99999999999"}, "image_side is"),
         ({"image_side": "true"}, "image_side is"),
         ({"num_classes": "2000000000"}, "are possible"),
-        ({"head": "[100000000]"}, "are possible"),
-        ({"head": "4096"}, "head is"),
-        ({"head": "[-1]"}, "are possible"),
-        ({"pooled": "2000000"}, "are possible"),
+        ({"plan": '"10 10 M | 100000000 K"'}, "are possible"),
+        ({"plan": '"10 10 M | 5"'}, "do not fit"),
+        ({"plan": '"10 10 M"'}, "without a classifier"),
         ({"mean": '["a", "b", "c"]'}, "mean is"),
         ({"mean": "[0, 0]"}, "2 means"),
         ({"std": "[0, 0, 0]"}, "not above 0"),
         ({"std": "[Infinity, 1, 1]"}, "no finite number"),
-        ({"variant": "resnet50"}, "no variant 'resnet50'"),
-        ({"variant": None}, "not whole"),
-        ({"batch_norm": "true"}, "no batch norm"),
-        ({"padding": "3"}, "padding 3"),
+        ({"plan": None, "variant": "resnet50"}, "no variant 'resnet50'"),
+        ({"plan": None, "variant": None}, "not whole"),
+        ({"plan": '"10 M M M M M M M | K"'}, "too small"),
         ({"vgg_viz": "99"}, "schema '99'"),
         ({"history": '[{"epoch": "x"}]'}, "epoch is 'x'"),
         ({"history": "5"}, "not whole"),
@@ -198,7 +238,6 @@ def with_header(path: Path, **changes: str | None) -> Path:
         ({"evidence": "{}"}, "a list of texts"),
         ({"classes": "[" * 50_000}, "not whole"),
         ({"in_channels": "2", "mean": "[0,0]", "std": "[1,1]"}, "2 input channels"),
-        ({"variant": "vgg16", "head": "[]"}, "too small"),
     ],
 )
 def test_a_header_of_other_types_is_refused_in_one_sentence(
@@ -210,7 +249,7 @@ def test_a_header_of_other_types_is_refused_in_one_sentence(
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "words"), [("width", "wide", "width is 'wide'"), ("variant", "resnet50", "no variant 'resnet50'")]
+    ("key", "value", "words"), [("plan", 5, "plan is '5'"), ("plan", "64 wide | K", "'wide' in the plan is no layer")]
 )
 def test_the_same_types_are_refused_in_our_own_torch_files(tmp_path: Path, key: str, value: str, words: str) -> None:
     save(tmp_path / "a.pt", checkpoint())

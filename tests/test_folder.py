@@ -18,7 +18,8 @@ from vgg_viz.data.cache import (
     read_labelled,
     statistics,
 )
-from vgg_viz.data.folder import match_classes, open_folder, read_folder, read_images
+from vgg_viz.data.class_matching import match_classes
+from vgg_viz.data.folder import open_folder, read_folder, read_images
 from vgg_viz.errors import DataRefused, ImageRefused
 from vgg_viz.maths.images import decode, encode_png, resize
 

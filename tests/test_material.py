@@ -15,8 +15,8 @@ from vgg_viz.errors import DataRefused, UnknownName
 from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import architecture, build
 from vgg_viz.records import Batch, Checkpoint, Provenance, Specimen
-from vgg_viz.studies.evaluation import summary
 from vgg_viz.studies.inputs import describe_origin, labelled_pictures, load_inputs, match_channels, specimen_batch
+from vgg_viz.studies.output_summary import choice_summary
 from vgg_viz.studies.preset import PRESETS, preset_for
 from vgg_viz.studies.subject import Answers, choose_images, select_images
 
@@ -255,7 +255,7 @@ def test_presets_name_methods_by_rule_so_that_a_new_method_is_one_file():
 
 def test_classes_of_one_name_keep_rows_of_their_own_in_an_evaluation():
     logits = torch.eye(3).repeat(2, 1)
-    found = summary(logits, torch.tensor([0, 1, 2, 0, 2, 2]), ("crane", "crane", "kite"))
+    found = choice_summary(logits, torch.tensor([0, 1, 2, 0, 2, 2]), ("crane", "crane", "kite"))
     assert list(found["per_class"]) == ["crane", "crane (1)", "kite"]
     assert found["per_class"]["crane (1)"] == {"n": 1, "recall": 1.0, "precision": 0.5}
     assert found["per_class"]["kite"] == {"n": 3, "recall": 2 / 3, "precision": 1.0}

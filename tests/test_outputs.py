@@ -1,14 +1,25 @@
 """What logits mean: one that decides between two classes, a yes or no each, scores."""
 
+import json
+import math
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, f1_score
 from torch import nn
 
 import vgg_viz
 from vgg_viz.attribution import Against, Options, attribute, gradient_bundle, methods
 from vgg_viz.attribution.lrp.conservation import ledger
 from vgg_viz.capture.predict import class_network
+from vgg_viz.cli import main
+from vgg_viz.data.label_table import find_table, read_table
 from vgg_viz.errors import CheckpointRefused, InputRefused
+from vgg_viz.maths.images import decode, encode_png
+from vgg_viz.maths.label_metrics import average_precision, best_threshold
+from vgg_viz.maths.metrics import calibration
 from vgg_viz.maths.outputs import both_sides, meaning
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import load, save
@@ -165,3 +176,176 @@ def test_a_strangers_module_of_one_output_stays_as_it_is():
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 1))
     with pytest.raises(InputRefused, match="class 1 was asked for"):
         attribute(model, torch.rand(1, 3, 2, 2), "saliency", target=1)
+
+
+# ---------------------------------------------------------------- predict and evaluate
+
+
+def in_folders(root, classes, count=6):
+    """Pictures in class folders, in turn."""
+    for index, image in enumerate(pictures(count)):
+        place = root / classes[index % len(classes)]
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{index}.png").write_bytes(encode_png(image))
+    return root
+
+
+def in_table(root, text, count=4):
+    """Pictures a.png, b.png, ... with a table of labels beside them."""
+    root.mkdir(parents=True, exist_ok=True)
+    for name, image in zip("abcdefgh", pictures(count), strict=False):
+        (root / f"{name}.png").write_bytes(encode_png(image))
+    (root / "labels.csv").write_text(text)
+    return root
+
+
+def stored(folder, checkpoint):
+    save(folder / "own.pt", checkpoint)
+    return folder / "own.pt"
+
+
+def document(capsys, *arguments):
+    assert main([str(argument) for argument in arguments]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def said(capsys, *arguments):
+    assert main([str(argument) for argument in arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_one_logit_predicts_two_probabilities_and_keeps_its_logit(tmp_path, capsys):
+    """The kind of `one_logit`: cats against dogs by BCEWithLogitsLoss."""
+    file = written(tmp_path, 1, class_to_idx={"cat": 0, "dog": 1})
+    folder = in_folders(tmp_path / "pets", ("cat", "dog"))
+    found = document(capsys, "predict", file, folder, "--json")["images"]
+    with torch.no_grad():
+        logits = torch.cat([build(load(file))(decode(path)[None]) for path in sorted(folder.rglob("*.png"))])[:, 0]
+    for image, logit in zip(found, logits, strict=True):
+        shares = {entry["class"]: entry["probability"] for entry in image["top"]}
+        assert image["logits"] == pytest.approx([float(logit)], abs=1e-4)
+        assert shares["dog"] == pytest.approx(float(logit.sigmoid()), abs=1e-6)
+        assert shares["cat"] == pytest.approx(1 - float(logit.sigmoid()), abs=1e-6)
+    assert "100 %" not in said(capsys, "predict", file, folder)
+
+
+def test_one_logit_is_evaluated_as_two_classes(tmp_path, capsys):
+    file = written(tmp_path, 1, class_to_idx={"cat": 0, "dog": 1})
+    folder = in_folders(tmp_path / "pets", ("cat", "dog"))
+    found = document(capsys, "evaluate", file, "--data", folder, "--json")
+    images = torch.stack([decode(path) for path in sorted(folder.rglob("*.png"))])
+    with torch.no_grad():
+        dog = build(load(file))(images)[:, 0].sigmoid()
+    labels = torch.tensor([0, 0, 0, 1, 1, 1])
+    right = (dog > 0.5) == (labels == 1)
+    assert found["top1"] == pytest.approx(float(right.float().mean()))
+    assert found["confusion"][1] == [int((dog[3:] <= 0.5).sum()), int((dog[3:] > 0.5).sum())]
+    sure = torch.maximum(dog, 1 - dog)
+    assert found["ece"] == pytest.approx(calibration(sure, right, bins=15, by="width").error, abs=1e-6)
+
+
+def test_each_of_several_labels_has_a_probability_of_its_own(tmp_path, capsys):
+    """The kind of `multi_label`: three findings, each yes or no."""
+    names = ["effusion", "mass", "nodule"]
+    file = written(tmp_path, 3, classes=names, hyper_parameters={"loss": "bce", "multilabel": True})
+    text = "file,labels\na.png,effusion|mass\nb.png,No Finding\nc.png,nodule\nd.png,effusion; nodule\n"
+    folder = in_table(tmp_path / "xrays", text)
+    with torch.no_grad():
+        shares = build(load(file))(torch.stack([decode(folder / f"{name}.png") for name in "abcd"])).sigmoid()
+    found = document(capsys, "predict", file, folder, "--json")["images"]
+    for image, row in zip(found, shares, strict=True):
+        assert {entry["index"]: entry["probability"] for entry in image["top"]} == pytest.approx(
+            {i: float(share) for i, share in enumerate(row)}, abs=1e-6
+        )
+    measured = document(capsys, "evaluate", file, "--data", folder, "--json")
+    assert (measured["n"], measured["top1"], measured["confusion"]) == (4, None, None)
+    assert set(measured["left_out"]) == {"top1", "top5", "interval", "confusion"}
+    truth = torch.tensor([[1, 1, 0], [0, 0, 0], [0, 0, 1], [1, 0, 1]])
+    for i, name in enumerate(names):
+        row = measured["per_class"][name]
+        assert row["average_precision"] == pytest.approx(average_precision_score(truth[:, i], shares[:, i]))
+        assert row["n"] == int(truth[:, i].sum())
+    line = said(capsys, "evaluate", file, "--data", folder)
+    assert "mean average precision" in line
+    assert "right" not in line
+
+
+def test_a_table_has_columns_of_yes_and_no_with_gaps(tmp_path):
+    folder = in_table(tmp_path, "image,Mass,other,effusion\na.png,1,x,0\nb.png,,y,1\nc.png,-1,z,0\n")
+    table = read_table(find_table(folder), ("effusion", "mass", "nodule"))
+    nan = torch.nan
+    assert torch.equal(
+        table.targets.nan_to_num(-9), torch.tensor([[0, 1, nan], [1, nan, nan], [0, nan, nan]]).nan_to_num(-9)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("name,labels\na.png,mass\n", "no column of files"),
+        ("file,size\na.png,3\n", "no column of 'labels.csv' is called like one of the outputs"),
+        ("file,labels\na.png,maas\n", "line 2 of 'labels.csv' has the label 'maas', which the network does not know"),
+        ("file,mass\na.png,maybe\n", "line 2 of 'labels.csv' says 'maybe' of a label"),
+        ("file,labels\n", "names no picture"),
+        ("file,labels\n../a.png,mass\n", "no place below the table's folder"),
+        ("file,labels\nz.png,mass\n", "none of the 1 pictures"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused(tmp_path, capsys, text, sentence):
+    folder = in_table(tmp_path / "xrays", text)
+    file = stored(tmp_path, trained(2, outputs="sigmoid", classes=("effusion", "mass")))
+    assert main(["evaluate", str(file), "--data", str(folder)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert sentence in err
+    assert len(err.splitlines()) == 1
+
+
+def test_folders_of_single_labels_measure_several_labels_too(tmp_path, capsys):
+    file = stored(tmp_path, trained(3, outputs="sigmoid", classes=("effusion", "mass", "nodule")))
+    found = document(capsys, "evaluate", file, "--data", in_folders(tmp_path / "x", ("effusion", "mass")), "--json")
+    assert [found["per_class"][name]["n"] for name in ("effusion", "mass", "nodule")] == [3, 3, 0]
+    assert found["per_class"]["nodule"]["known"] == 0
+    assert found["top1"] is None
+
+
+def test_a_table_gives_single_labels_to_a_network_that_chooses_one(tmp_path, capsys):
+    file = stored(tmp_path, binary())
+    folder = in_table(tmp_path / "pets", "file,dog\na.png,1\nb.png,0\nc.png,1\nd.png,0\n")
+    assert document(capsys, "evaluate", file, "--data", folder, "--json")["n"] == 4
+    assert main(["evaluate", str(file), "--data", str(in_table(tmp_path / "two", "file,labels\na.png,cat|dog\n"))]) == 2
+    assert "exactly one label" in capsys.readouterr().err
+
+
+def test_scores_have_no_percentages(tmp_path, capsys):
+    file = stored(tmp_path, trained(2, outputs="scores", classes=("age", "weight")))
+    folder = in_table(tmp_path / "people", "file,age,weight\na.png,3,1\nb.png,5,\nc.png,4,2\n", count=3)
+    with torch.no_grad():
+        scores = build(load(file))(torch.stack([decode(folder / f"{name}.png") for name in "abc"]))
+    found = document(capsys, "predict", file, folder, "--json")["images"]
+    assert [[entry["logit"] for entry in image["top"]] for image in found] == [
+        pytest.approx(row, abs=1e-4) for row in scores.tolist()
+    ]
+    assert {entry["probability"] for image in found for entry in image["top"]} == {None}
+    measured = document(capsys, "evaluate", file, "--data", folder, "--json")
+    error = (scores[:, 0] - torch.tensor([3.0, 5.0, 4.0])).abs().mean()
+    assert measured["per_class"]["age"]["mean_absolute_error"] == pytest.approx(float(error), rel=1e-4)
+    assert measured["per_class"]["weight"]["n"] == 2
+    text = said(capsys, "predict", file, folder) + said(capsys, "evaluate", file, "--data", folder)
+    assert "%" not in text
+    assert main(["evaluate", str(file), "--data", str(in_folders(tmp_path / "x", ("age", "weight")))]) == 2
+    assert "folders of classes say nothing about scores" in capsys.readouterr().err
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=12))
+def test_average_precision_is_that_of_scikit_learn(pairs):
+    scores, truth = torch.tensor([float(score) for score, _ in pairs]), torch.tensor([right for _, right in pairs])
+    found = average_precision(scores, truth)
+    if not truth.any():
+        assert math.isnan(found)
+        return
+    assert found == pytest.approx(average_precision_score(truth, scores))
+    threshold, f1 = best_threshold(scores, truth)
+    tries = {value: f1_score(truth, scores >= value) for value in scores.tolist()}
+    assert f1 == pytest.approx(max(tries.values()))
+    assert tries[threshold] == pytest.approx(f1)

@@ -17,7 +17,7 @@ from torch import nn
 
 import vgg_viz
 from vgg_viz.cli import main
-from vgg_viz.data.folder import match_classes
+from vgg_viz.data.class_matching import match_classes
 from vgg_viz.errors import DataRefused, InputRefused
 from vgg_viz.faithfulness import verdict as trust_verdict
 from vgg_viz.models import class_names

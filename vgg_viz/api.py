@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
 
     from vgg_viz.gallery.build import GalleryResult
     from vgg_viz.gallery.make_section import Progress
+    from vgg_viz.maths.image_forms import Images
     from vgg_viz.sections.audit.audit import Audited
     from vgg_viz.sections.explain.explain import Explained
     from vgg_viz.sections.timeline.timeline import Timeline
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def report(  # noqa: PLR0913 - a notebook names what it wants, flat
     source: FilePath | None = None,
     *,
-    images: FilePath | None = None,
+    images: FilePath | Images | None = None,
     data: FilePath | None = None,
     out: FilePath = "gallery",
     preset: str = "standard",
@@ -40,7 +40,7 @@ def report(  # noqa: PLR0913 - a notebook names what it wants, flat
 
     Args:
         source: A checkpoint file, a variant's name, or None for the bundled Tiny VGG.
-        images: A folder of pictures, or one picture: what the report looks into.
+        images: A folder of pictures, or one picture, or pictures in memory: what the report looks into.
         data: An ImageFolder, or "shapes": what the report measures on; None: what the checkpoint carries.
         out: The folder of galleries.
         preset: How much to compute: "quick", "standard" or "full".
@@ -80,7 +80,7 @@ def compare(  # noqa: PLR0913 - a notebook names what it wants, flat
     first: FilePath,
     second: FilePath,
     *,
-    images: FilePath | None = None,
+    images: FilePath | Images | None = None,
     data: FilePath | None = None,
     out: FilePath = "gallery",
     preset: str = "standard",
@@ -94,7 +94,7 @@ def compare(  # noqa: PLR0913 - a notebook names what it wants, flat
     Args:
         first: A on the page: a checkpoint file, or a variant's name.
         second: B on the page.
-        images: A folder of pictures, or one picture: what the maps look into.
+        images: A folder of pictures, or one picture, or pictures in memory: what the maps look into.
         data: An ImageFolder, or "shapes": what both are measured on; None: what the checkpoints carry.
         out: The folder of galleries.
         preset: How much to compute: "quick", "standard" or "full".
@@ -131,7 +131,7 @@ def timeline(  # noqa: PLR0913 - a notebook names what it wants, flat
     region: str | None = None,
     class_name: str | None = None,
     findings: FilePath | None = None,
-    images: FilePath | None = None,
+    images: FilePath | Images | None = None,
     data: FilePath | None = None,
     out: FilePath = "gallery",
     preset: str = "standard",
@@ -147,7 +147,7 @@ def timeline(  # noqa: PLR0913 - a notebook names what it wants, flat
         region: Of a suspected shortcut: "x0,y0,x1,y1" [px], "border[:WIDTH]", "background" or "colours".
         class_name: The class that it gives away; needed with a region.
         findings: A file of suspects instead: what `audit --json` printed, or the truth of `data shapes --shortcut`.
-        images: A folder of pictures, or one picture: what the maps look into.
+        images: A folder of pictures, or one picture, or pictures in memory: what the maps look into.
         data: An ImageFolder, or "shapes": what is measured on; None: what the run carries.
         out: The folder of galleries.
         preset: How much to compute: "quick", "standard" or "full".
@@ -182,7 +182,7 @@ def timeline(  # noqa: PLR0913 - a notebook names what it wants, flat
 
 def explain(  # noqa: PLR0913 - a notebook names what it wants, flat
     source: FilePath | None,
-    image: FilePath,
+    image: FilePath | Images,
     *,
     methods: Sequence[str] = (),
     target: str | int | None = None,
@@ -201,7 +201,7 @@ def explain(  # noqa: PLR0913 - a notebook names what it wants, flat
 
     Args:
         source: A checkpoint file, a variant's name, or None for the bundled Tiny VGG.
-        image: A picture file.
+        image: A picture file, or one picture in memory, as `predict` takes it.
         methods: Names of `methods()`, the leading one first; (): Grad-CAM and saliency.
         target: The class that it should be, by name or index; None: nobody says.
         against: The class whose evidence is subtracted in the difference; None: the target, else the runner-up.
@@ -321,7 +321,7 @@ def evaluate(  # noqa: PLR0913 - a notebook names what it wants, flat
 
 def predict(
     source: Checkpoint | FilePath | None,
-    images: FilePath | Sequence[FilePath],
+    images: FilePath | Images | Sequence[FilePath],
     *,
     seed: int = 0,
     device: str | torch.device = "cpu",
@@ -331,7 +331,8 @@ def predict(
 
     Args:
         source: A checkpoint, its file, a variant's name, or None for the bundled Tiny VGG.
-        images: A picture file, a folder of pictures, or several of either.
+        images: A picture file, a folder of pictures, pictures in memory (uint8, or floats in [0, 1]; tensors, arrays, PIL
+            images), or a list of these; resized as files are.
         seed: Of the weights of a variant.
         device: That the network runs on.
         overrides: Keywords of `load` (arch, classes, image_size, padding, mean, std, key, weights, outputs).
@@ -342,8 +343,7 @@ def predict(
     from vgg_viz.studies import evaluation
 
     checkpoint, model = _built(source, device, seed=seed, **(overrides or {}))
-    files = [images] if isinstance(images, str | os.PathLike) else list(images)
-    return evaluation.predict(checkpoint, model, files)
+    return evaluation.predict(checkpoint, model, list(images) if isinstance(images, list | tuple) else [images])
 
 
 def _built(

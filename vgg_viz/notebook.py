@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from vgg_viz.attribution import methods, on_pixels
+from vgg_viz.capture.model_input import images_for
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.figures.attention import Row, methods_side_by_side
 from vgg_viz.figures.feature_maps import feature_wall
 from vgg_viz.figures.image_grid import pixels
 from vgg_viz.maths.heatmaps import MANY_INSIDE, attribution_scale, shared_scale
+from vgg_viz.maths.image_forms import Images
 from vgg_viz.records import Activations, Attribution, Batch, Checkpoint
 from vgg_viz.studies.inputs import match_channels, specimen_batch
 
@@ -58,7 +60,7 @@ def plot_activations(activations: Activations, layer: str, *, picture: int = 0) 
 
 def plot_attribution(
     model: nn.Module,
-    images: Tensor,
+    images: Images,
     attributions: Attribution | Iterable[Attribution],
     *,
     classes: Sequence[str] = (),
@@ -67,7 +69,7 @@ def plot_attribution(
 ) -> Figure:
     """One picture beside its maps, each map where its units look.
 
-    images        (B, C, H, W) in [0, 1], the pictures that were attributed
+    images        the pictures that were attributed, in any form that `attribute` takes them
     attributions  one, or several of the same pictures; maps of one method and layer share a scale, so they can be compared
     classes       names of all classes: then every map says which class it is about
     picture       its place in the batch
@@ -77,10 +79,12 @@ def plot_attribution(
     found = [attributions] if isinstance(attributions, Attribution) else list(attributions)
     if not found:
         raise InputRefused("no attribution came, at least one is expected; make one with attribute(model, images).")
-    at = _place(picture, min(len(images), *(len(one.values) for one in found)))
-    known = methods()
-    titles = [known[one.method].title + (f": {classes[int(one.targets[at])]}" if classes else "") for one in found]
-    size = images.shape[-2:]
+    if not all(isinstance(one, Attribution) for one in found):
+        raise InputRefused("something else than attributions came; give what attribute(model, images) returns.")
+    pictures = images_for(model, images).float().cpu()
+    at = _place(picture, min(len(pictures), *(len(one.values) for one in found)))
+    titles = [methods()[one.method].title + _about(one, at, classes) for one in found]
+    size = pictures.shape[-2:]
     placed = [on_pixels(model, one.layer, one.values[at : at + 1].detach().float().cpu(), size)[0] for one in found]
     panels = []
     for one, title, values in zip(found, titles, placed, strict=True):
@@ -92,11 +96,26 @@ def plot_attribution(
             torch.stack(alike), one, over=over, signed=any(o.signed for o in found if o.method == one.method)
         )
         panels.append((title, values.numpy(), scale))
-    outline = None if mask is None else mask.cpu().numpy()
-    return methods_side_by_side([Row(pixels(images[at : at + 1])[0], panels, mask=outline)], side=SIDE, title="")
+    outline = None if mask is None else torch.as_tensor(mask).cpu().bool().numpy()
+    if outline is not None and outline.shape != tuple(size):
+        raise InputRefused(f"a mask of shape {outline.shape} came for a picture of {tuple(size)}; give one (H, W).")
+    shown = pictures[at : at + 1]
+    if shown.min() < 0 or shown.max() > 1:  # of a network that vgg_viz did not build: normalised already
+        shown = (shown - shown.min()) / (shown.max() - shown.min())
+    return methods_side_by_side([Row(pixels(shown)[0], panels, mask=outline)], side=SIDE, title="")
+
+
+def _about(one: Attribution, at: int, classes: Sequence[str]) -> str:
+    """What a map is about, for its title: the unit, or the class where names are known."""
+    if one.unit_of is not None:
+        return f": {one.unit_of}"
+    index = int(one.targets[at])
+    if classes and index >= len(classes):
+        raise InputRefused(f"{len(classes)} class names came, and a map is about class {index}; give the names of all.")
+    return f": {classes[index]}" if classes else ""
 
 
 def _place(picture: int, count: int) -> int:
-    if not 0 <= picture < count:
+    if type(picture) is not int or not 0 <= picture < count:
         raise InputRefused(f"picture {picture} was asked for; the batch holds pictures 0 to {count - 1}.")
     return picture

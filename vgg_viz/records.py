@@ -161,6 +161,8 @@ class Batch:
         boxed: (B,) bool, True where the mask is that of boxes and not an outline; None: all are outlines.
         box_note: Where the boxes among the masks come from and which were taken, as a phrase; "" where all are outlines.
         doubts: Sentences on masks and boxes that are not used or not counted; whoever shows the batch shows these too.
+        targets: (B, K) float32 in the place of labels: which of several labels a picture has (1, 0), or the values that
+            scores should have; NaN where nobody knows.
     """
 
     images: Tensor
@@ -171,6 +173,7 @@ class Batch:
     boxed: Tensor | None = None
     box_note: str = ""
     doubts: tuple[str, ...] = ()
+    targets: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -186,10 +189,10 @@ class PictureOrigin:
     """Where pictures come from; `studies.inputs.phrase` says it.
 
     Attributes:
-        kind: "folder" (--data), "painted" (the set shapes), "specimens" (they travel in a checkpoint), "given"
-            (--images), "by confidence" (mistakes and successes among those with labels), "by change" (of two
-            networks: those whose answer changed), "by learning" (of a run: those forgotten on the way, then some that
-            came late).
+        kind: "folder" (--data), "table" (a labels.csv with its pictures), "painted" (the set shapes), "specimens" (they
+            travel in a checkpoint), "given" (--images), "by confidence" (mistakes and successes among those with
+            labels), "by change" (of two networks: those whose answer changed), "by learning" (of a run: those
+            forgotten on the way, then some that came late).
         count: How many; of those chosen by confidence: at most so many.
         of: Of how many, where not all were taken.
         name: Of the folder.
@@ -198,7 +201,7 @@ class PictureOrigin:
         inside: {letter: how many} of the specimens, where they come from several checkpoints.
     """
 
-    kind: Literal["folder", "painted", "specimens", "given", "by confidence", "by change", "by learning"]
+    kind: Literal["folder", "table", "painted", "specimens", "given", "by confidence", "by change", "by learning"]
     count: int = 0
     of: int | None = None
     name: str = ""

@@ -25,8 +25,10 @@ from vgg_viz.attribution.options import MethodOptions, Options, refuse_options
 from vgg_viz.attribution.single_pass import SharedPass, cams_all_layers, grad_cam_all_layers, gradient_bundle
 from vgg_viz.attribution.target_parsing import parse_target
 from vgg_viz.attribution.targets import Against, ResolvedTarget, Target, pending_target
-from vgg_viz.capture.hooks import eval_mode, frozen, on_device_of, replace_output
+from vgg_viz.capture.hooks import eval_mode, frozen, refusing_misfits, replace_output
+from vgg_viz.capture.model_input import images_for
 from vgg_viz.errors import InputRefused
+from vgg_viz.maths.image_forms import Images
 from vgg_viz.models.outputs import class_count, class_logits
 from vgg_viz.records import Architecture, Attribution, Neuron
 
@@ -66,7 +68,7 @@ def methods() -> dict[str, Method]:
 
 def attribute(  # noqa: PLR0913 - the verb of the front door: what is asked, of which layer, and how
     model: nn.Module,
-    images: Tensor,
+    images: Images,
     method: str = "grad_cam",
     *,
     target: Target = "predicted",
@@ -80,7 +82,8 @@ def attribute(  # noqa: PLR0913 - the verb of the front door: what is asked, of 
 
     Args:
         model: A network that gives logits (B, K).
-        images: (B, C, H, W) in [0, 1], on any device.
+        images: (B, C, H, W) in [0, 1], or another form that `images_for` reads: uint8, channels last, PIL, a `Batch`, a list; for
+            a network that vgg_viz did not build, floats as it takes them.
         method: A name of `methods()`.
         target: "predicted", "true" (reads `labels`), "runner-up", a class index for all, or one for each picture;
             `Against(first, second)` of two such: the logit of the first minus that of the second;
@@ -100,11 +103,9 @@ def attribute(  # noqa: PLR0913 - the verb of the front door: what is asked, of 
     chosen = METHODS[method]
     if layer is not None and not chosen.layered:
         raise InputRefused(f"{method} paints the picture and reads no layer; leave layer out, or choose grad_cam.")
-    if images.ndim != 4 or len(images) == 0:
-        raise InputRefused(f"pictures of shape {tuple(images.shape)} came; (B, C, H, W) with at least one is expected.")
     refuse_options(method, chosen.reads, options)
     started = time.perf_counter()
-    images = on_device_of(model, images)
+    images = images_for(model, images)
     size = options.batch or pictures_at_once(model, images)
     if chosen.layered:
         layer = (
@@ -114,7 +115,8 @@ def attribute(  # noqa: PLR0913 - the verb of the front door: what is asked, of 
         )
     given = MethodOptions.of(replace(options, batch=size), layer=layer)
     with ExitStack() as stack:
-        for context in (eval_mode(model), frozen(model), torch.inference_mode(False), torch.enable_grad()):
+        contexts = eval_mode(model), frozen(model), torch.inference_mode(False), torch.enable_grad()
+        for context in (*contexts, refusing_misfits(model, images)):
             stack.enter_context(context)
         resolved, extra_passes = _resolve(model, images, target, labels, size)
         pairs, columns = resolved.columns()

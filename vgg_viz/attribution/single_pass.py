@@ -17,11 +17,17 @@ from vgg_viz.capture.hooks import (
     activations_and_gradients,
     eval_mode,
     frozen,
-    on_device_of,
     record_activations,
+    refusing_misfits,
     unit_output,
 )
+<<<<<<< HEAD
 from vgg_viz.models.names import ACTIVATION_KINDS, Layer, find
+=======
+from vgg_viz.capture.model_input import images_for
+from vgg_viz.maths.image_forms import Images
+from vgg_viz.models.names import Layer, find
+>>>>>>> main
 from vgg_viz.models.names import layers as layers_of
 from vgg_viz.models.outputs import class_logits
 from vgg_viz.records import Activations, Attribution, Neuron
@@ -71,7 +77,7 @@ class SharedPass:
 
 def grad_cam_all_layers(
     model: nn.Module,
-    images: Tensor,
+    images: Images,
     targets: Target = "predicted",
     *,
     labels: Tensor | None = None,
@@ -89,7 +95,7 @@ def grad_cam_all_layers(
 
 def cams_all_layers(
     model: nn.Module,
-    images: Tensor,
+    images: Images,
     targets: Target = "predicted",
     *,
     names: Sequence[str] | None = None,
@@ -110,6 +116,7 @@ def cams_all_layers(
     chosen = list(CAMS) if names is None else list(names)
     for name in chosen:
         CAMS[name]
+    images = images_for(model, images)
     if layers is None:
         rows = layers_below(model, targets).values() if isinstance(targets, Neuron) else layers_of(model)
         layers = [
@@ -121,7 +128,7 @@ def cams_all_layers(
 
 def gradient_bundle(
     model: nn.Module,
-    images: Tensor,
+    images: Images,
     targets: Target = "predicted",
     *,
     labels: Tensor | None = None,
@@ -133,7 +140,7 @@ def gradient_bundle(
 ) -> SharedPass:
     """Saliency, input x gradient, Grad-CAM of all convolutions, logits and activations: one forward, one backward.
 
-    images   (B, C, H, W) in [0, 1], on any device; what comes back is on the model's
+    images   (B, C, H, W) in [0, 1], on any device, or another form as in `attribute`; what comes back is on the model's
     targets  as in `attribute`; "predicted" and "runner-up" cost no pass of their own: the score is picked in the forward
     layers   of the Grad-CAMs; None: every convolution
     keep     layers whose activations are returned
@@ -186,7 +193,7 @@ class _Part:
 
 def _parts(
     model: nn.Module,
-    images: Tensor,
+    images: Images,
     targets: Target,
     labels: Tensor | None,
     layers: Sequence[str] | None,
@@ -197,7 +204,7 @@ def _parts(
     *,
     pixels: bool,
 ) -> tuple[list[_Part], list[Layer]]:
-    images = on_device_of(model, images)
+    images = images_for(model, images)
     below: Iterable[Layer] = layers_of(model)
     if isinstance(targets, Neuron):
         below = layers_below(model, targets).values()
@@ -208,7 +215,10 @@ def _parts(
     names = tuple(dict.fromkeys(names))  # a map asked for twice would be added up twice
     size = batch or pictures_at_once(model, images)
     parts = []
-    with eval_mode(model), frozen(model), torch.inference_mode(False), torch.enable_grad():
+    contexts = eval_mode(model), frozen(model), torch.inference_mode(False), torch.enable_grad()
+    with ExitStack() as stack:
+        for context in (*contexts, refusing_misfits(model, images)):
+            stack.enter_context(context)
         pending = pending_target(targets, count=len(images), labels=labels)
         for start in range(0, len(images), size):
             here = slice(start, start + size)

@@ -11,11 +11,13 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor, nn
 
+from vgg_viz.capture.model_input import images_for
 from vgg_viz.errors import InputRefused
+from vgg_viz.maths.image_forms import Images
 from vgg_viz.models.names import find
 from vgg_viz.models.names import layers as layers_of
 from vgg_viz.models.outputs import class_logits, is_binary
-from vgg_viz.records import Activations, Neuron
+from vgg_viz.records import Activations, Architecture, Neuron
 
 # In eval mode these pass on what they get, so a copy of theirs would double the memory and show nothing new.
 PASS_THROUGH = ("normalise", "flatten", "drop")
@@ -286,6 +288,40 @@ def _handed_on(maps: Tensor) -> Tensor:
     return maps
 
 
+@contextmanager
+def refusing_misfits(model: nn.Module, images: Tensor) -> Iterator[None]:
+    """Let a network that nobody knows say no to pictures in this block: what its own forward pass raises becomes InputRefused.
+
+    Nothing is done around a network that vgg_viz built: `images_for` has compared its pictures already.
+    """
+    if isinstance(getattr(model, "architecture", None), Architecture):
+        yield
+        return
+    inside: list[bool] = []
+
+    def enter(_module: nn.Module, _inputs: object) -> None:
+        inside.append(True)
+
+    def leave(_module: nn.Module, _inputs: object, _output: object) -> None:
+        inside.clear()
+
+    # The first to hear that the pass is over: what somebody's own hook raises then is none of the pictures' fault.
+    hooks = [model.register_forward_pre_hook(enter), model.register_forward_hook(leave, prepend=True)]
+    try:
+        yield
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        if not inside or isinstance(error, torch.OutOfMemoryError):
+            raise
+        said = (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
+        raise InputRefused(
+            f"pictures of shape {tuple(images.shape[1:])} came, and the network's own forward pass says no: {said}; "
+            "give what the network takes."
+        ) from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def has_hooks(module: nn.Module) -> bool:
     """Whether somebody listens to the module or has changed its forward pass: it must not be asked about parts of a picture then."""
     return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks) or "forward" in vars(
@@ -299,15 +335,22 @@ def on_device_of(model: nn.Module, values: Tensor) -> Tensor:
     return values if weight is None else values.to(weight.device)
 
 
-def activations(model: nn.Module, images: Tensor, layers: Iterable[str] | None = None) -> Activations:
+def activations(model: nn.Module, images: Images, layers: Iterable[str] | None = None) -> Activations:
     """What the layers say about some pictures: one forward pass, in eval mode, without gradients.
 
-    images  (B, C, H, W) in [0, 1], on any device
-    layers  names; None: every layer that says something of its own (not normalise, flatten, dropout)
-    raises  UnknownName
+    images  (B, C, H, W) in [0, 1], on any device, or another form that `images_for` reads; for a network that vgg_viz did not
+            build, floats as it takes them
+    layers  names, or one name; None: every layer that says something of its own (not normalise, flatten, dropout)
+    raises  UnknownName; InputRefused for pictures that the network cannot read
     """
+    pictures = images_for(model, images)
     if layers is None:
         layers = [layer.name for layer in layers_of(model) if layer.kind not in PASS_THROUGH]
-    with eval_mode(model), torch.no_grad(), record_activations(model, *layers) as maps:
-        logits = model(on_device_of(model, images))
+    wanted = (layers,) if isinstance(layers, str) else tuple(layers)
+    contexts = eval_mode(model), torch.no_grad(), refusing_misfits(model, pictures)
+    with ExitStack() as stack:
+        for context in contexts:
+            stack.enter_context(context)
+        maps = stack.enter_context(record_activations(model, *wanted))
+        logits = model(pictures)
     return Activations(maps, logits)

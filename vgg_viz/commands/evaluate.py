@@ -28,7 +28,8 @@ def add_arguments(parser: Parser) -> None:
 )
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
-    from vgg_viz.studies.evaluation import evaluate
+    from vgg_viz.gallery.html_text import escape_hidden
+    from vgg_viz.studies.evaluation import as_text, evaluate
 
     checkpoint, model = open_model(options, dense=options.dense)
     evaluation = evaluate(checkpoint, model, options.data, limit=options.limit, seed=options.seed)
@@ -39,9 +40,5 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"alarms": evaluation.alarms, **facts})
     else:
-        low, high = facts["interval"]
-        print(
-            f"{facts['top1'] * 100:.2f} % of {facts['n']:,} right (95 % interval {low * 100:.1f} to {high * 100:.1f}), "
-            f"top-5 {facts['top5'] * 100:.2f} %, calibration error {facts['ece'] * 100:.1f} points; {facts['measured_on']}"
-        )
+        print(escape_hidden(as_text(facts)))
     return DONE

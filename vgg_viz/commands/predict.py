@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from vgg_viz.commands.checkpoint_options import open_model
 from vgg_viz.commands.output import DONE, PARTS_MISSING, print_alarms, print_json
@@ -39,6 +41,12 @@ def run(options: argparse.Namespace) -> int:
         print_json({"alarms": predictions.alarms, "images": predictions.images})
     else:
         for image in predictions.images:
-            top = [f"{entry['class']} {percent(entry['probability'], decimals=1)}" for entry in image["top"]]
-            print(escape_hidden(f"{image['file']}: {', '.join(top)}"))
+            print(escape_hidden(f"{image['file']}: {', '.join(map(_shown, image['top']))}"))
     return PARTS_MISSING if predictions.skipped else DONE
+
+
+def _shown(entry: Mapping[str, Any]) -> str:
+    """A class with its probability, or a score with its value."""
+    if entry["probability"] is None:
+        return f"{entry['class']} {entry['logit']:.4g}"
+    return f"{entry['class']} {percent(entry['probability'], decimals=1)}"

@@ -6,7 +6,6 @@ Nothing in a folder is fatal and nothing is silent: a file that cannot be used i
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,10 +19,11 @@ from torch import Tensor
 
 from vgg_viz.data.annotations import Truth, stack_truths
 from vgg_viz.data.box_masks import BoxBook, read_with_truth
-from vgg_viz.data.class_matching import keys
+from vgg_viz.data.label_table import NAME as TABLE
 from vgg_viz.data.masks import mask_of, pictures_alone
 from vgg_viz.errors import DataRefused, ImageRefused
 from vgg_viz.file_kinds import kind_by_name
+from vgg_viz.maths.image_forms import Images, as_pictures
 from vgg_viz.maths.images import SUFFIXES, decode, dimensions, resize
 from vgg_viz.records import Batch
 
@@ -178,11 +178,12 @@ def decode_folder(  # noqa: PLR0913 - which of a folder's pictures, how large, a
         raise DataRefused(_nothing(folder.root, skipped))
 
 
-def read_images(path: str | os.PathLike[str], *, image_side: int = 224, limit: int | None = None) -> Batch:
+def read_images(path: str | os.PathLike[str] | Images, *, image_side: int = 224, limit: int | None = None) -> Batch:
     """One picture, or the pictures of a folder and of the folders in it, in the order of their names; no labels.
 
     Args:
-        path: Of a folder, or of one picture.
+        path: Of a folder, or of one picture; or pictures that are in memory already, see `maths.image_forms.as_pictures`: these are
+            resized as files are, and may be of several sizes in a list.
         image_side: Shorter side resized to this, then the centre square [px].
         limit: At most this many readable pictures.
 
@@ -193,6 +194,8 @@ def read_images(path: str | os.PathLike[str], *, image_side: int = 224, limit: i
         DataRefused: Nothing there, or no picture among it
         ImageRefused: The one picture is broken.
     """
+    if not isinstance(path, str | os.PathLike):
+        return _in_memory(path, image_side, limit)
     place = Path(path)
     if not place.exists():
         raise DataRefused(f"there is no {_shown(place)}; give a picture, or a folder of pictures.")
@@ -207,7 +210,7 @@ def read_images(path: str | os.PathLike[str], *, image_side: int = 224, limit: i
     for file, mask in pairs:
         if limit is not None and len(names) >= limit:
             break
-        if file in boxes.files:
+        if file in boxes.files or file.name == TABLE:
             continue
         name = _relative(file, place)
         try:
@@ -228,51 +231,12 @@ def read_images(path: str | os.PathLike[str], *, image_side: int = 224, limit: i
     )
 
 
-def match_classes(
-    folder_classes: Sequence[str], checkpoint_classes: Sequence[str], *, named: bool = True
-) -> tuple[int, ...]:
-    """For each class of a folder, its index in the checkpoint; a folder may hold some of the classes only.
-
-    Names agree when they are equal but for case and for "_", "-" and spaces; "n02123045_tabby" and "tabby, tabby cat"
-    agree with "tabby". A checkpoint whose classes nobody named (`named` is False) and a folder with as many classes agree by
-    order, and so do 1,000 WordNet ids with 1,000 names, which is ImageNet's order.
-
-    Raises:
-        DataRefused: It names what the checkpoint does not know.
-    """
-    known: dict[str, set[int]] = {}
-    for index, name in enumerate(checkpoint_classes):
-        for key in keys(name):
-            known.setdefault(key, set()).add(index)
-    exact = {name: index for index, name in enumerate(checkpoint_classes)}
-    matches: list[int | None] = []
-    for name in folder_classes:
-        meant = {exact[name]} if name in exact else set().union(*(known.get(key, set()) for key in keys(name)))
-        matches.append(meant.pop() if len(meant) == 1 else None)
-    matched = tuple(index for index in matches if index is not None)
-    if len(matched) == len(matches) == len(set(matched)):
-        return matched
-    if len(folder_classes) == len(checkpoint_classes) and not matched:
-        wordnet = len(folder_classes) == 1000 and all(re.fullmatch(r"n\d{8}", name) for name in folder_classes)
-        if wordnet or not named:
-            return tuple(range(len(folder_classes)))
-    strangers = [name for name, index in zip(folder_classes, matches, strict=True) if index is None] or list(
-        folder_classes
-    )
-    fewer = not matched and len(folder_classes) < len(checkpoint_classes)
-    why = _last_layer_kept(len(folder_classes)) if fewer else ""
-    raise DataRefused(
-        f"of the folder's {len(folder_classes)} classes, {len(strangers)} ({_few(strangers)}) cannot be told among the "
-        f"checkpoint's {len(checkpoint_classes):,} ({_few(checkpoint_classes)}){why}; "
-        "give the class folders the checkpoint's names, or name its classes with --classes."
-    )
-
-
-def _last_layer_kept(classes: int) -> str:
-    return (
-        f" (was the network's last layer replaced? In PyTorch `out_features = {classes}` changes no weights: put a new nn.Linear in "
-        "its place and train it)"
-    )
+def _in_memory(pictures: Images, image_side: int, limit: int | None) -> Batch:
+    """Pictures that no file holds, fitted as those of files are, and called by their places."""
+    names = pictures.names if isinstance(pictures, Batch) else ()
+    parts = pictures if isinstance(pictures, list | tuple) and pictures else [pictures]
+    images = torch.cat([resize(as_pictures(part), image_side, "cover") for part in parts])[:limit]
+    return Batch(images, None, tuple(names)[:limit] or tuple(f"picture {n}" for n in range(1, len(images) + 1)))
 
 
 def median_side(folder: Folder) -> int:
@@ -306,7 +270,11 @@ def _listed(root: Path, place: Path, split: str, classes: tuple[str, ...]) -> Fo
             else:
                 items.append(Item(file, label, relative, mask_of(file, place)))
     boxes = BoxBook(place, [item.path for item in items])
-    skipped = [(relative, _not_by_suffix(relative, file)) for file, relative in others if file not in boxes.files]
+    skipped = [
+        (relative, _not_by_suffix(relative, file))
+        for file, relative in others
+        if file not in boxes.files and file.name != TABLE
+    ]
     if not items:
         raise DataRefused(_nothing(place, skipped, classes=True))
     return Folder(root, split, classes, tuple(items), tuple(skipped), boxes)
@@ -390,7 +358,3 @@ def _nothing(place: Path, skipped: Sequence[tuple[str, str]], *, classes: bool =
 
 def _shown(path: Path) -> str:
     return repr(path.name or str(path))
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")

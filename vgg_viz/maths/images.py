@@ -92,6 +92,25 @@ def decode(source: bytes | str | Path, *, name: str | None = None) -> Tensor:
             ) from error
 
 
+def from_pil(picture: Image.Image) -> Tensor:
+    """A PIL image as RGB in [0, 1], by the rules of `decode`: (3, H, W).
+
+    Raises:
+        ImageRefused: It is damaged, too large, or holds integers or floats of which nobody knows the white.
+    """
+    name = "the PIL image"
+    if picture.width * picture.height > LARGEST:
+        raise _too_large(picture, name)
+    try:
+        return torch.from_numpy(_rgb(picture, b"", name)).permute(2, 0, 1).contiguous()
+    except ImageRefused:
+        raise
+    except _BROKEN as error:
+        raise ImageRefused(
+            f"{name} cannot be decoded ({_brief(error)}); its file is closed, damaged or cut short: open it again."
+        ) from error
+
+
 def decode_mask(source: bytes | str | Path, *, name: str | None = None) -> Tensor:
     """A mask file as (H, W) bool, True where it is brighter than half."""
     return decode(source, name=name).mean(dim=0) > 0.5
@@ -135,11 +154,15 @@ def _open(data: bytes, name: str) -> Image.Image:
             "JPEG, PNG, GIF, BMP, TIFF, WebP and PPM are."
         ) from error
     if picture.width * picture.height > LARGEST:
-        raise ImageRefused(
-            f"{name} is {picture.width} × {picture.height} px, more than {LARGEST // 10**6} million pixels; "
-            "shrink it before use."
-        )
+        raise _too_large(picture, name)
     return picture
+
+
+def _too_large(picture: Image.Image, name: str) -> ImageRefused:
+    return ImageRefused(
+        f"{name} is {picture.width} × {picture.height} px, more than {LARGEST // 10**6} million pixels; "
+        "shrink it before use."
+    )
 
 
 def _rgb(picture: Image.Image, data: bytes, name: str) -> Array:
@@ -165,7 +188,7 @@ def _rgb(picture: Image.Image, data: bytes, name: str) -> Array:
             )
         return np.repeat(values[..., None], 3, axis=2)
     if upright.has_transparency_data:
-        return _on_white(np.asarray(upright.convert("RGBA")).astype(np.float32) / np.float32(255))
+        return on_white(np.asarray(upright.convert("RGBA")).astype(np.float32) / np.float32(255))
     return np.asarray(upright.convert("RGB")).astype(np.float32) / np.float32(255)
 
 
@@ -178,7 +201,7 @@ def _deep_png(data: bytes) -> Array:
     if values.ndim == 2:
         return np.repeat(values[..., None], 3, axis=2)
     if values.shape[2] == 4:
-        return _on_white(values[..., [2, 1, 0, 3]])
+        return on_white(values[..., [2, 1, 0, 3]])
     return np.ascontiguousarray(values[..., ::-1])
 
 
@@ -194,7 +217,8 @@ def _turned(pixels: Array, picture: Image.Image) -> Array:
     return np.ascontiguousarray(pixels)
 
 
-def _on_white(rgba: Array) -> Array:
+def on_white(rgba: Array) -> Array:
+    """RGB with transparency (.., 4) in [0, 1], laid on white: (.., 3)."""
     colour, alpha = rgba[..., :3], rgba[..., 3:]
     blended: Array = colour * alpha + (1 - alpha)
     return blended

@@ -48,9 +48,7 @@ def architecture(name: str, **overrides: Any) -> Architecture:
             usual |= {"head": (), "pooled": None, "padding": 0}
         elif side < COMPACT_BELOW and not {"head", "pooled"} & set(chosen):
             usual |= {"head": (512,), "pooled": 1}
-        options = VariantOptions(**(usual | chosen))
-        _require_options(options)
-        base = Architecture(variant_plan(variant, options))
+        base = Architecture(variant_plan(variant, VariantOptions(**(usual | chosen))))
         if variant == "tiny_vgg":
             base = replace(base, num_classes=10, image_side=64, mean=(0.0,) * 3, std=(1.0,) * 3)
     channels = overrides.get("in_channels", base.in_channels)
@@ -58,17 +56,6 @@ def architecture(name: str, **overrides: Any) -> Architecture:
         base = replace(base, mean=(sum(base.mean) / 3,) * channels, std=(sum(base.std) / 3,) * channels)
     wanted = require_buildable(replace(base, **overrides))
     return dense_plan(wanted) if chosen.get("dense") else wanted
-
-
-def _require_options(options: VariantOptions) -> None:
-    if not all(1 <= width <= LARGEST for width in (options.pooled or 1, *options.head)):
-        raise InputRefused(
-            f"hidden layers {options.head} and a map of {options.pooled} were asked for; 1 to {LARGEST:,} are possible."
-        )
-    if not 0 < options.width <= 16:
-        raise InputRefused(f"width {options.width:g} was asked for; it must lie above 0 and not above 16.")
-    if options.padding not in (0, 1):
-        raise InputRefused(f"padding {options.padding} was asked for; 0 or 1 are possible.")
 
 
 def require_buildable(wanted: Architecture) -> Architecture:

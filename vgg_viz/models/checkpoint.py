@@ -21,6 +21,7 @@ from vgg_viz.models.check_finite import require_finite
 from vgg_viz.models.containers import model_files, open_file, shown
 from vgg_viz.models.formats import FORMATS, recognise
 from vgg_viz.models.formats.own import pack
+from vgg_viz.models.notes_beside import notes_beside
 from vgg_viz.models.outputs import class_count, names_for, numbered_names, settled_outputs
 from vgg_viz.models.overrides import noted, overridden
 from vgg_viz.models.vgg import canonical
@@ -137,10 +138,17 @@ def _read(path: Path, wishes: Wishes) -> Checkpoint:
             f"{shown(path)} opened, but holds {_described(stored.value)}, which is no VGG checkpoint; "
             "expected a state dict of a VGG or Tiny VGG, or a file written by `vgg_viz train`."
         )
+    beside = notes_beside(path)
     if reading.format not in FORMATS:  # formats of whole files know what stands beside their weights
+<<<<<<< HEAD
         reading = noted(reading, stored.value, names=wishes.names)
     reading = overridden(reading, wishes)
     reading = settled_outputs(reading, stored.value, wishes.outputs)
+=======
+        reading = noted(reading, stored.value, beside, names=wishes.names)
+    reading = overridden(reading, wishes.arch, dict(wishes.overrides))
+    reading = settled_outputs(reading, stored.value, beside, wishes.outputs)
+>>>>>>> main
     single, converted = _single_precision(reading.weights, path)
     provenance = Provenance(
         Path(os.path.abspath(path)).name,

@@ -13,6 +13,7 @@ from torch import Tensor
 from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.class_names import KEYS as CLASS_KEYS
 from vgg_viz.models.class_names import in_order, last_layer_kept
+from vgg_viz.models.notes_beside import NAMES
 from vgg_viz.models.recorded_accuracy import recorded_accuracy
 from vgg_viz.models.unwrap_state_dict import bags
 from vgg_viz.records import Evidence, RecordedAccuracy
@@ -103,18 +104,21 @@ class Notes:
     accuracy: RecordedAccuracy | None = None
 
 
-def notes(stored: object, *, num_classes: int, channels: int, names: bool = True) -> Notes:
+Bags = list[tuple[tuple[str, ...], Mapping[Any, Any]]]
+Beside = Mapping[str, Mapping[str, Any]]
+
+
+def notes(stored: object, beside: Beside, *, num_classes: int, channels: int, names: bool = True) -> Notes:
     """Read what stands beside the weights.
 
     Args:
         stored: All that the file held.
+        beside: What lies beside the file, as `notes_beside` gives it; the file's own word counts before.
         num_classes: Of the network; what does not fit is named and not used, here and below.
         channels: Of its pictures.
         names: Whether to look for those of the classes.
     """
-    near = [(path, bag) for path, bag in bags(stored) if len(path) <= DEEPEST]
-    if header := _header(stored):
-        near.append((("header",), header))
+    near = _near(stored, beside)
     sentences = [text for text in [_maker(stored)] if text]
     classes, about_classes = _classes(near, num_classes) if names else ((), [])
     side, about_side = _side(near)
@@ -128,6 +132,15 @@ def notes(stored: object, *, num_classes: int, channels: int, names: bool = True
     plain = map(Evidence, (*sentences, *about_side, *about_values, *about_accuracy))
     alarms = [] if any(one.alarm for one in about_classes) or not names else _count(near, num_classes)
     return Notes(classes, side, mean, std, (*about_classes, *alarms, *plain), accuracy)
+
+
+def _near(stored: object, beside: Beside) -> Bags:
+    """Mappings in the file, its header and those of the files beside it, with the keys that lead to them."""
+    near = [(path, bag) for path, bag in bags(stored) if len(path) <= DEEPEST]
+    near += [(("header",), header) for header in [_header(stored)] if header]
+    for name, described in beside.items():
+        near += [((name, *path), bag) for path, bag in bags(described) if len(path) <= DEEPEST]
+    return near
 
 
 def _header(stored: object) -> dict[str, Any]:
@@ -149,12 +162,12 @@ def _as_value(text: str) -> Any:
     return text
 
 
-def noted_outputs(stored: object) -> tuple[str, str] | None:
+def noted_outputs(stored: object, beside: Beside) -> tuple[str, str] | None:
     """What the file says that its outputs mean, and where: ("sigmoid", "'hyper_parameters.loss' is 'bce'"); None: nothing.
 
     A flag, a task and a last activation count before a loss: some train classes that exclude each other by binary cross-entropy.
     """
-    near = [(path, bag) for path, bag in bags(stored) if len(path) <= DEEPEST]
+    near = _near(stored, beside)
     for path, bag in near:
         for key in FLAG_KEYS:
             if bag.get(key) is True:
@@ -180,9 +193,6 @@ def _maker(stored: object) -> str:
     return ""
 
 
-Bags = list[tuple[tuple[str, ...], Mapping[Any, Any]]]
-
-
 def _classes(near: Bags, count: int) -> tuple[tuple[str, ...], list[Evidence]]:
     sentences: list[Evidence] = []
     for path, bag in near:
@@ -197,7 +207,7 @@ def _classes(near: Bags, count: int) -> tuple[tuple[str, ...], list[Evidence]]:
                 sentences.append(Evidence(f"Class names were not taken from the file: {error}"))
                 continue
             if len(names) == count or (len(names), count) == (2, 1):  # one logit decides between two classes
-                return names, [Evidence(f"The class names stand in the file under {place}.")]
+                return names, [Evidence(f"The class names stand {_where(path, key)}.")]
             unlike = f"The file's {place} has {len(names):,} entries for {count:,} classes and was not used"
             alarm = key in SURE_CLASS_KEYS
             sentences.append(Evidence(f"{unlike}{last_layer_kept(len(names), count)}.", alarm=alarm))
@@ -220,7 +230,7 @@ def _side(near: Bags) -> tuple[int | None, list[str]]:
         for path, bag in near:
             side = _square(bag.get(key))
             if side is not None:
-                return side, [f"Image side: {side} px stands in the file under {_quoted((*path, key))}."]
+                return side, [f"Image side: {side} px stands {_where(path, key)}."]
     return None, []
 
 
@@ -248,8 +258,11 @@ def _preprocessing(near: Bags, channels: int) -> tuple[tuple[float, ...], tuple[
             if pixels:
                 mean, std = tuple(value / 255 for value in mean), tuple(value / 255 for value in std)
             unit = ", divided by 255 for pictures in [0, 1]" if pixels else ""
-            where = f"{_quoted((*path, mean_key))} and {_quoted((*path, std_key))}"
-            return mean, std, [f"Preprocessing: mean and std stand in the file under {where}{unit}."]
+            where = f"{_where(path, mean_key, std_key)}"
+            return mean, std, [f"Preprocessing: mean and std stand {where}{unit}."]
+        if bag.get("do_normalize") is False and path and path[0] in NAMES:
+            zeros, ones = (0.0,) * channels, (1.0,) * channels
+            return zeros, ones, [f"Preprocessing: none, by {_quoted((*path, 'do_normalize'))} beside the file."]
     return (), (), []
 
 
@@ -278,6 +291,13 @@ def _values(value: object, channels: int) -> tuple[float, ...]:
         if len(numbers) == channels and all(map(isfinite, numbers)):
             return numbers
     return ()
+
+
+def _where(path: Sequence[str], *keys: str) -> str:
+    """Where entries stand: "in the file under 'args.mean' and 'args.std'"."""
+    beside = bool(path) and path[0] in NAMES
+    places = " and ".join(_quoted((*path[beside:], key)) for key in keys)
+    return f"beside the file in {path[0]} under {places}" if beside else f"in the file under {places}"
 
 
 def _quoted(path: Sequence[str]) -> str:

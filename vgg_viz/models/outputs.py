@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vgg_viz.errors import CheckpointRefused
 from vgg_viz.maths.outputs import OUTPUTS, both_sides
 from vgg_viz.models.formats import ReadCheckpoint
-from vgg_viz.models.metadata import noted_outputs
+from vgg_viz.models.metadata import Beside, noted_outputs
 from vgg_viz.records import Architecture, Evidence
 
 OPTION = "--outputs"
@@ -34,6 +34,11 @@ def is_multilabel(architecture: Architecture) -> bool:
     return architecture.outputs == "sigmoid" and architecture.num_classes > 1
 
 
+def chooses_one(architecture: Architecture) -> bool:
+    """Whether the network gives each picture one class: by a softmax, or by one logit for two classes."""
+    return architecture.outputs == "softmax" or is_binary(architecture)
+
+
 def class_count(architecture: Architecture) -> int:
     """How many names the outputs have: two where one logit decides."""
     return 2 if is_binary(architecture) else architecture.num_classes
@@ -44,12 +49,13 @@ def class_logits(model: nn.Module, logits: Tensor) -> Tensor:
     return both_sides(logits) if is_binary(getattr(model, "architecture", None)) else logits
 
 
-def settled_outputs(reading: ReadCheckpoint, stored: object, wanted: str | None) -> ReadCheckpoint:
+def settled_outputs(reading: ReadCheckpoint, stored: object, beside: Beside, wanted: str | None) -> ReadCheckpoint:
     """The reading with what its outputs mean: the user's word, else the file's, else one output is a sigmoid's.
 
     Args:
         reading: What a format read.
         stored: All that the file held.
+        beside: What lies beside the file, as `notes_beside` gives it.
         wanted: One of `OUTPUTS`, or None.
 
     Raises:
@@ -62,7 +68,7 @@ def settled_outputs(reading: ReadCheckpoint, stored: object, wanted: str | None)
         outputs, evidence = wanted, (Evidence(f"You set the outputs to {wanted}. {SAID.get(wanted, '')}."),)
     elif reading.format in WRITTEN or outputs != "softmax":
         pass  # the product wrote the file, or its format has read what they mean
-    elif noted := noted_outputs(stored):
+    elif noted := noted_outputs(stored, beside):
         outputs, where = noted
         evidence = (Evidence(f"{SAID[outputs]}, since the file's {where}."),)
         if outputs == "softmax" and about.num_classes == 1:

@@ -8,18 +8,25 @@ from typing import Any
 
 from vgg_viz.errors import CheckpointRefused, InputRefused
 from vgg_viz.models.build import require_buildable
+<<<<<<< HEAD
 from vgg_viz.models.formats import FORMATS, ReadCheckpoint
 from vgg_viz.models.metadata import notes
 from vgg_viz.models.network import dense_weights, feature_map, layer_paths, map_sizes, padded, rekeyed
 from vgg_viz.models.plan import Step, parse_plan, write_plan
 from vgg_viz.models.vgg import VARIANTS, canonical, describe
 from vgg_viz.models.wishes import OPTIONS, Wishes
+=======
+from vgg_viz.models.formats import ReadCheckpoint
+from vgg_viz.models.from_shapes import moved
+from vgg_viz.models.metadata import Beside, notes
+from vgg_viz.models.vgg import canonical, dense_weights, feature_map
+>>>>>>> main
 from vgg_viz.records import Architecture, Evidence
 
 USUAL_SIDES = (28, 32, 64, 96, 128, 224)
 
 
-def noted(reading: ReadCheckpoint, stored: object, *, names: bool = True) -> ReadCheckpoint:
+def noted(reading: ReadCheckpoint, stored: object, beside: Beside, *, names: bool = True) -> ReadCheckpoint:
     """A foreign reading with what the file says beside its weights: class names, image side, mean and std.
 
     A side that the weights cannot come from is named and not used.
@@ -27,17 +34,17 @@ def noted(reading: ReadCheckpoint, stored: object, *, names: bool = True) -> Rea
     Args:
         reading: What a format read.
         stored: All that the file held.
+        beside: What lies beside the file, as `notes_beside` gives it.
         names: Whether to look for class names: not where the user has given them.
     """
-    beside = notes(
-        stored, num_classes=reading.architecture.num_classes, channels=reading.architecture.in_channels, names=names
-    )
+    about = reading.architecture
+    found = notes(stored, beside, num_classes=about.num_classes, channels=about.in_channels, names=names)
     wanted = {
         name: value
-        for name, value in [("image_side", beside.image_side), ("mean", beside.mean), ("std", beside.std)]
+        for name, value in [("image_side", found.image_side), ("mean", found.mean), ("std", found.std)]
         if value
     }
-    sentences = list(beside.evidence)
+    sentences = list(found.evidence)
     if "image_side" in wanted and _fitting(reading, {"image_side": wanted["image_side"]}) is None:
         text = f"Pictures of {wanted.pop('image_side')} px do not fit the weights, so that side was not used."
         sentences.append(Evidence(text))
@@ -50,10 +57,10 @@ def noted(reading: ReadCheckpoint, stored: object, *, names: bool = True) -> Rea
         reading,
         architecture=architecture,
         fits=fits,
-        classes=reading.classes or beside.classes,
+        classes=reading.classes or found.classes,
         evidence=(*_open(reading.evidence, settled), *sentences),
         alternatives=_open(reading.alternatives, settled),
-        accuracy=beside.accuracy,
+        accuracy=found.accuracy,
     )
 
 

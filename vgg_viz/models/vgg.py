@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 
-from vgg_viz.errors import UnknownName
+from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.maths.receptive_field import Window
-from vgg_viz.models.plan import ACTIVATIONS, Step, parse_plan, write_plan
+from vgg_viz.models.plan import ACTIVATIONS, LARGEST, Step, parse_plan, write_plan
 from vgg_viz.records import Architecture
 
 
@@ -86,7 +86,8 @@ def canonical(name: str) -> tuple[str, bool]:
 
 
 def variant_plan(name: str, options: VariantOptions) -> str:
-    """The plan of a variant with a classifier."""
+    """The plan of a variant with a classifier; raises InputRefused for numbers that make no network."""
+    _require_options(options)
     steps: list[Step] = []
     for step in parse_plan(VARIANTS[name].plan):
         if step.kind != "conv":
@@ -105,6 +106,17 @@ def variant_plan(name: str, options: VariantOptions) -> str:
         steps += [Step("fc", max(1, round(width * options.width)), head=True), Step("relu", head=True)]
         steps += [Step("drop", values=(0.5,), head=True)] if options.dropout else []
     return write_plan([*steps, Step("fc", head=True)])
+
+
+def _require_options(options: VariantOptions) -> None:
+    if not all(1 <= width <= LARGEST for width in (options.pooled or 1, *options.head)):
+        raise InputRefused(
+            f"hidden layers {options.head} and a map of {options.pooled} were asked for; 1 to {LARGEST:,} are possible."
+        )
+    if not 0 < options.width <= 16:
+        raise InputRefused(f"width {options.width:g} was asked for; it must lie above 0 and not above 16.")
+    if options.padding not in (0, 1):
+        raise InputRefused(f"padding {options.padding} was asked for; 0 or 1 are possible.")
 
 
 # ---------------------------------------------------------------- what a chain is called

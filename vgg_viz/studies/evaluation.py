@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,10 +13,14 @@ from torch import Tensor, nn
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.data.folder import read_images
 from vgg_viz.errors import ImageRefused, InputRefused
-from vgg_viz.maths.metrics import accuracy, calibration, confusion_counts, wilson_interval
-from vgg_viz.records import Checkpoint
+from vgg_viz.maths.image_forms import Images
+from vgg_viz.maths.outputs import meaning
+from vgg_viz.models.outputs import class_logits
+from vgg_viz.number_text import counted, percent
+from vgg_viz.records import Batch, Checkpoint
 from vgg_viz.studies.alarms import file_alarms, measured_alarms
-from vgg_viz.studies.inputs import describe_origin, labelled_pictures, match_channels
+from vgg_viz.studies.inputs import NO_VALUES, describe_origin, labelled_pictures, match_channels
+from vgg_viz.studies.output_summary import choice_summary, label_summary, score_summary
 
 TOP = 5  # classes that are named of a picture
 
@@ -26,7 +30,7 @@ class Evaluation:
     """How good a network is.
 
     Attributes:
-        facts: As `summary` gives them, and "measured_on": where the pictures come from, in a phrase.
+        facts: As `studies.output_summary` gives them, and "measured_on": where the pictures come from, in a phrase.
         skipped: Why files were left out, a sentence each.
         alarms: What may make the numbers those of another network, a sentence each.
     """
@@ -41,7 +45,9 @@ class Predictions:
     """What a network predicts.
 
     Attributes:
-        images: Of each picture {"file": its name, "top": [{"class", "index", "probability", "logit"}], "logits": [of every class]}.
+        images: Of each picture {"file": its name, "top": [{"class", "index", "probability", "logit"}], "logits": [of every
+            output]}. Of scores the probability is None; where one logit decides between two classes, that of the first is it turned
+            round.
         skipped: Why files were left out, a sentence each.
         alarms: What may make the answers those of another network, a sentence each.
     """
@@ -68,24 +74,46 @@ def evaluate(
         DataRefused: `data` cannot be read.
     """
     batch, origin = labelled_pictures(checkpoint, data, limit=limit, seed=seed)
-    if batch is None or batch.labels is None:
+    if batch is None or (batch.labels is None and batch.targets is None):
+        if batch is not None:
+            raise InputRefused(NO_VALUES)
         raise InputRefused("the checkpoint carries no labelled pictures to measure on; give some with --data DIR.")
-    facts = summary(predict_logits(model, batch.images), batch.labels, checkpoint.classes)
+    facts = summary(checkpoint, class_logits(model, predict_logits(model, batch.images)), batch)
+    right = facts["top1"]
     return Evaluation(
         {**facts, "measured_on": describe_origin(origin)},
         tuple(reason for _, reason in batch.skipped),
-        measured_alarms(checkpoint, round(facts["top1"] * facts["n"]), facts["n"]),
+        file_alarms(checkpoint)
+        if right is None
+        else measured_alarms(checkpoint, round(right * facts["n"]), facts["n"]),
     )
 
 
-def predict(checkpoint: Checkpoint, model: nn.Module, files: Sequence[str | os.PathLike[str]]) -> Predictions:
-    """What a network predicts for the pictures in files or folders.
+def summary(checkpoint: Checkpoint, logits: Tensor, batch: Batch) -> dict[str, Any]:
+    """The numbers of `studies.output_summary` that the checkpoint's kind of outputs has.
+
+    Args:
+        checkpoint: Whose classes and outputs.
+        logits: (N, K) of all classes.
+        batch: With labels where each picture is of one class, else with targets.
+    """
+    outputs, classes = checkpoint.architecture.outputs, checkpoint.classes
+    if batch.targets is not None:
+        return (score_summary if outputs == "scores" else label_summary)(logits, batch.targets, classes)
+    if batch.labels is None:
+        raise TypeError("labels or targets were expected")
+    return choice_summary(logits, batch.labels, classes, outputs=outputs)
+
+
+def predict(checkpoint: Checkpoint, model: nn.Module, files: Sequence[str | os.PathLike[str] | Images]) -> Predictions:
+    """What a network predicts for the pictures in files, folders or memory; those in memory are called by their places.
 
     Raises:
         ImageRefused: The only file cannot be read.
         InputRefused: None of several files can.
     """
-    batches, skipped = [], []
+    batches: list[Batch] = []
+    skipped: list[str] = []
     for path in files:
         try:
             batch = read_images(path, image_side=checkpoint.architecture.image_side)
@@ -94,59 +122,69 @@ def predict(checkpoint: Checkpoint, model: nn.Module, files: Sequence[str | os.P
                 raise
             skipped.append(str(error))
             continue
+        if not isinstance(path, str | os.PathLike | Batch):
+            place = sum(map(len, batches))
+            batch = replace(batch, names=tuple(f"picture {place + n}" for n in range(1, len(batch) + 1)))
         batches.append(match_channels(batch, checkpoint))
         skipped += [reason for _, reason in batch.skipped]
     if not batches:
         raise InputRefused(f"none of the {len(files)} files can be read as a picture; the first: {skipped[0]}")
     logits = predict_logits(model, torch.cat([batch.images for batch in batches]))
     names = [name for batch in batches for name in batch.names]
+    scores, outputs = class_logits(model, logits), checkpoint.architecture.outputs
     images = [
-        {"file": name, "top": _top(row, checkpoint.classes), "logits": row.tolist()}
-        for name, row in zip(names, logits, strict=True)
+        {"file": name, "top": _top(row, checkpoint.classes, outputs), "logits": output.tolist()}
+        for name, row, output in zip(names, scores, logits, strict=True)
     ]
     return Predictions(tuple(images), tuple(skipped), file_alarms(checkpoint))
 
 
-def _top(logits: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:
-    probabilities = logits.softmax(0)
-    order = probabilities.argsort(descending=True, stable=True)[:TOP].tolist()
+def _top(logits: Tensor, classes: Sequence[str], outputs: str) -> list[dict[str, Any]]:
+    """The likeliest classes; of scores, which have no probability, the first outputs in their order."""
+    shown = meaning(logits, outputs)
+    order = range(len(shown)) if outputs == "scores" else shown.argsort(descending=True, stable=True).tolist()
     return [
-        {"class": classes[i], "index": i, "probability": float(probabilities[i]), "logit": float(logits[i])}
-        for i in order
+        {
+            "class": classes[i],
+            "index": i,
+            "probability": None if outputs == "scores" else float(shown[i]),
+            "logit": float(logits[i]),
+        }
+        for i in order[:TOP]
     ]
 
 
-def summary(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Any]:
-    """Accuracy, confusion and calibration.
+def as_text(facts: Mapping[str, Any]) -> str:
+    """What an evaluation says in a terminal: a line, and a line for each label or score where these stand for themselves."""
+    if facts["top1"] is not None:
+        low, high = facts["interval"]
+        return (
+            f"{facts['top1'] * 100:.2f} % of {facts['n']:,} right (95 % interval {low * 100:.1f} to {high * 100:.1f}), "
+            f"top-5 {facts['top5'] * 100:.2f} %, calibration error {facts['ece'] * 100:.1f} points; {facts['measured_on']}"
+        )
+    rows = facts["per_class"].items()
+    if facts["outputs"] == "scores":
+        lines = [f"scores of {facts['n']:,} pictures; {facts['measured_on']}"]
+        return "\n".join(lines + [f"{name}: {_error(row)}" for name, row in rows])
+    mean = facts["mean_average_precision"]
+    whole = "no picture has a label" if mean is None else f"mean average precision {mean:.3f}"
+    calibrated = "" if facts["ece"] is None else f", calibration error {facts['ece'] * 100:.1f} points"
+    lines = [f"{whole} on {facts['n']:,} pictures{calibrated}; {facts['measured_on']}"]
+    return "\n".join(lines + [f"{name}: {_label(row)}" for name, row in rows])
 
-    Args:
-        logits: (N, K), N at least 1.
-        labels: (N,) the true classes.
-        classes: Names of the K classes.
 
-    Returns:
-        top1 and top5 [0, 1], n, interval (Wilson, 95 %), per_class {name: {n, recall, precision}}, confusion (K, K) with the true
-        class in rows, ece [0, 1] over 15 bins of equal width.
-    """
-    predicted = logits.argmax(1)
-    counts = confusion_counts(predicted, labels, len(classes))
-    right = int((predicted == labels).sum())
-    per_class = {}
-    for index, name in enumerate(classes):
-        n, predictions, hits = int(counts[index].sum()), int(counts[:, index].sum()), int(counts[index, index])
-        key = name if name not in per_class else f"{name} ({index})"  # two classes may carry one name
-        per_class[key] = {
-            "n": n,
-            "recall": hits / n if n else None,
-            "precision": hits / predictions if predictions else None,
-        }
-    confidence = logits.softmax(1).amax(1)
-    return {
-        "top1": right / len(labels),
-        "top5": accuracy(logits, labels, k=min(5, logits.shape[1])),
-        "n": len(labels),
-        "interval": wilson_interval(right, len(labels)),
-        "per_class": per_class,
-        "confusion": counts,
-        "ece": calibration(confidence, predicted == labels, bins=15, by="width").error,
-    }
+def _error(row: Mapping[str, Any]) -> str:
+    if row["mean_absolute_error"] is None:
+        return "no value is known"
+    explained = "" if row["r2"] is None else f", R² {row['r2']:.3f}"
+    return f"off by {row['mean_absolute_error']:.4g} on average, {counted(row['n'], 'picture')}{explained}"
+
+
+def _label(row: Mapping[str, Any]) -> str:
+    if row["average_precision"] is None:
+        return f"none of {counted(row['known'], 'picture')} has it"
+    found = "" if row["precision"] is None else f", precision {percent(row['precision'])}"
+    return (
+        f"average precision {row['average_precision']:.3f} ({row['n']:,} of {row['known']:,} pictures have it); at 50 % "
+        f"recall {percent(row['recall'])}{found}; best threshold {percent(row['threshold'])} (F1 {row['f1']:.2f})"
+    )

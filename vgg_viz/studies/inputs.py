@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from vgg_viz.data import cache, shapes
 from vgg_viz.data.annotations import Truth, stack_truths
-from vgg_viz.data.folder import match_classes, open_folder, read_folder, read_images
+from vgg_viz.data.class_matching import match_classes
+from vgg_viz.data.folder import Folder, open_folder, read_folder, read_images
+from vgg_viz.data.label_table import find_table, one_label_each, read_pictures, read_table
 from vgg_viz.data.shortcuts import from_provenance
 from vgg_viz.errors import DataRefused, ImageRefused
 from vgg_viz.gallery.source import Source
+from vgg_viz.maths.image_forms import Images, luma
 from vgg_viz.maths.images import decode, decode_mask, resize
 from vgg_viz.models.checkpoint import BUNDLED, load, sha256
 from vgg_viz.models.containers import model_files
+from vgg_viz.models.outputs import chooses_one
 from vgg_viz.records import Batch, Checkpoint, PictureOrigin, Specimen
 from vgg_viz.studies.preset import Preset
 
@@ -73,7 +76,6 @@ def names_of(file: Path) -> tuple[str, str]:
 
 
 MOST_GIVEN = 64  # pictures of --images that are answered; the preset says how many of them are looked into
-RED, GREEN, BLUE = 0.299, 0.587, 0.114  # luma, ITU-R BT.601
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class Inputs:
 def load_inputs(
     checkpoint: Checkpoint,
     *,
-    images: str | os.PathLike[str] | None,
+    images: str | os.PathLike[str] | Images | None,
     data: str | os.PathLike[str] | None,
     preset: Preset,
     gigamacs: float,
@@ -141,7 +143,14 @@ def folder_classes(data: str | os.PathLike[str] | None) -> tuple[str, ...]:
     """The classes of --data in the order that ImageFolder gives them, also those of `shapes`; () for none."""
     if data is None:
         return ()
-    return shapes.CLASSES if str(data) == "shapes" else open_folder(data).classes
+    if str(data) == "shapes":
+        return shapes.CLASSES
+    try:
+        return open_folder(data).classes
+    except DataRefused:
+        if find_table(Path(data)) is None:
+            raise
+        return ()
 
 
 def describe_origin(origin: PictureOrigin | None) -> str:
@@ -152,6 +161,7 @@ def describe_origin(origin: PictureOrigin | None) -> str:
     inside = " and ".join(f"{count} inside {letter}" for letter, count in origin.inside.items())
     phrases = {
         "folder": f"{some} pictures of the folder {origin.name!r}" + (f", {origin.split}/" if origin.split else ""),
+        "table": f"{some} pictures of the table {origin.name!r}",
         "painted": f"{some} pictures of the painted set shapes, test split, seed {origin.seed}",
         "specimens": f"the held-out specimens of the checkpoints ({inside})"
         if inside
@@ -176,10 +186,13 @@ def labelled_pictures(
     trained_on = dict(checkpoint.provenance.data)
     painted = trained_on.get("kind") == "shapes" and set(checkpoint.classes) == set(shapes.CLASSES)
     if data is not None and str(data) != "shapes":
-        folder = open_folder(data)
-        order = match_classes(folder.classes, checkpoint.classes, named=checkpoint.named)
+        folder, table = _folder_or_table(data, checkpoint)
+        if table is not None:
+            return _of_table(checkpoint, table, limit=limit, seed=seed)
+        if folder is None:
+            raise TypeError("a folder or a table was expected")
         batch = read_folder(folder, image_side=side, limit=limit, seed=seed)
-        batch = replace(batch, labels=torch.tensor(order)[batch.labels])
+        batch = _labelled_by(folder, batch, checkpoint)
         of = len(folder.items) if len(batch) < len(folder.items) else None
         return match_channels(batch, checkpoint), PictureOrigin(
             "folder", len(batch), of, folder.root.name, folder.split
@@ -200,6 +213,57 @@ def labelled_pictures(
         batch = specimen_batch(checkpoint.specimens, side)
         return match_channels(batch, checkpoint), PictureOrigin("specimens", len(batch))
     return None, None
+
+
+NO_VALUES = (
+    "folders of classes say nothing about scores; give a labels.csv beside the pictures, with a column file and a column of values for "
+    "each output."
+)
+
+
+def _folder_or_table(data: str | os.PathLike[str], checkpoint: Checkpoint) -> tuple[Folder | None, Path | None]:
+    """Folders of classes, or a table of labels: where there are both, folders for a network that gives each picture one class."""
+    table = find_table(Path(data))
+    if table is not None and not chooses_one(checkpoint.architecture):
+        return None, table
+    try:
+        return open_folder(data), None
+    except DataRefused:
+        if table is None:
+            raise
+        return None, table
+
+
+def _labelled_by(folder: Folder, batch: Batch, checkpoint: Checkpoint) -> Batch:
+    """What the pictures of class folders are labelled with: a class each; where labels stand beside each other, this one alone.
+
+    Labels without a folder are then unknown for all pictures.
+    """
+    about = checkpoint.architecture
+    if about.outputs == "scores":
+        return replace(batch, labels=None, doubts=(*batch.doubts, f"{NO_VALUES[0].upper()}{NO_VALUES[1:]}"))
+    order = torch.tensor(match_classes(folder.classes, checkpoint.classes, named=checkpoint.named))
+    labels = order[batch.labels]
+    if chooses_one(about):
+        return replace(batch, labels=labels)
+    targets = torch.full((len(batch), about.num_classes), torch.nan)
+    targets[:, order] = 0.0
+    targets[torch.arange(len(batch)), labels] = 1.0
+    doubt = "Each picture is counted as having the label of its folder and no other; a labels.csv can give it several."
+    return replace(batch, labels=None, targets=targets, doubts=(*batch.doubts, doubt))
+
+
+def _of_table(checkpoint: Checkpoint, file: Path, *, limit: int, seed: int) -> tuple[Batch, PictureOrigin]:
+    """The pictures of a table of labels."""
+    about = checkpoint.architecture
+    table = read_table(file, checkpoint.classes, values=about.outputs == "scores")
+    if chooses_one(about):
+        table = one_label_each(table)
+    batch = read_pictures(table, image_side=about.image_side, limit=limit, seed=seed)
+    if chooses_one(about) and batch.targets is not None:
+        batch = replace(batch, labels=batch.targets.argmax(1), targets=None)
+    of = len(table.pictures) if len(batch) < len(table.pictures) else None
+    return match_channels(batch, checkpoint), PictureOrigin("table", len(batch), of, file.name)
 
 
 def specimen_batch(specimens: tuple[Specimen, ...], side: int) -> Batch:
@@ -241,9 +305,7 @@ def match_channels(batch: Batch, checkpoint: Checkpoint) -> Batch:
     """The pictures in as many channels as the network reads: RGB, or luma for a grey one."""
     if checkpoint.architecture.in_channels == 3:
         return batch
-    weights = torch.tensor([RED, GREEN, BLUE]).view(1, 3, 1, 1)
-    grey: Tensor = (batch.images * weights).sum(1, keepdim=True)
-    return replace(batch, images=grey)
+    return replace(batch, images=luma(batch.images))
 
 
 def spread_over(batch: Batch, count: int) -> Batch:

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from vgg_viz.data import shapes
-from vgg_viz.data.folder import Folder, match_classes, open_folder, read_folder, read_images
+from vgg_viz.data.class_matching import match_classes
+from vgg_viz.data.folder import Folder, open_folder, read_folder, read_images
 from vgg_viz.errors import DataRefused, InputRefused
+from vgg_viz.maths.image_forms import Images
 from vgg_viz.number_text import counted
 from vgg_viz.records import Batch, Checkpoint, PictureOrigin
 from vgg_viz.studies.inputs import MOST_GIVEN, match_channels, reading_warnings, specimen_batch, spread_over
@@ -180,7 +182,7 @@ def _carried(a: Checkpoint, b: Checkpoint, places: Places) -> tuple[Pictures | N
 
 
 def load_given(
-    a: Checkpoint, b: Checkpoint, images: str | os.PathLike[str] | None, preset: Preset
+    a: Checkpoint, b: Checkpoint, images: str | os.PathLike[str] | Images | None, preset: Preset
 ) -> tuple[Pictures | None, list[str]]:
     """Some pictures of --images, evenly over the folder, and warnings; raises DataRefused and ImageRefused."""
     if images is None:

@@ -13,9 +13,10 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from vgg_viz.capture.predict import class_network, predict_logits
-from vgg_viz.errors import UnknownName
+from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.gallery.source import Source
 from vgg_viz.maths.heatmaps import on_picture
+from vgg_viz.maths.image_forms import Images, as_pictures
 from vgg_viz.maths.images import centre_crop, decode, resize
 from vgg_viz.models.geometry import LayerGeometry, fields_of, geometry
 from vgg_viz.records import Attribution, Batch, Checkpoint
@@ -24,7 +25,7 @@ from vgg_viz.studies.perturbation_path import COARSE, FINE, Removal, blur, hide_
 from vgg_viz.studies.picture_maps import Maps, compute
 from vgg_viz.studies.picture_request import Question, parse_question
 from vgg_viz.studies.preset import LARGE_GIGAMACS, PRESETS
-from vgg_viz.studies.request import PictureRequest
+from vgg_viz.studies.request import FilePath, PictureRequest
 
 LONGEST_SIDE = 8  # times the shorter one: what is cut off anyway is not resized first
 
@@ -106,7 +107,7 @@ def explain_picture(request: PictureRequest) -> Explanation:
     model = class_network(checkpoint).to(device)
     rows = geometry(model)
     clock.append(time.perf_counter())
-    batch, original, warnings = prepared(Path(request.image), checkpoint)
+    batch, original, warnings = prepared(request.image, checkpoint)
     question = parse_question(model, checkpoint.classes, request)
     clock.append(time.perf_counter())
     found = compute(model, batch.images.to(device), question, rows, seed=seed, channels=preset != "quick")
@@ -130,10 +131,21 @@ def explain_picture(request: PictureRequest) -> Explanation:
     )
 
 
-def prepared(file: Path, checkpoint: Checkpoint) -> tuple[Batch, tuple[int, int], tuple[str, ...]]:
-    """The picture as the network takes it, the height and width of the file [px], and what was done to it, in sentences."""
-    name = os.fsencode(file.name).decode("utf-8", "backslashreplace")
-    picture = decode(file, name=name)
+def prepared(image: FilePath | Images, checkpoint: Checkpoint) -> tuple[Batch, tuple[int, int], tuple[str, ...]]:
+    """The picture as the network takes it, the height and width of the file [px], and what was done to it, in sentences.
+
+    Raises:
+        ImageRefused: It cannot be read.
+        InputRefused: It is no picture, or several.
+    """
+    if isinstance(image, str | os.PathLike):
+        name = os.fsencode(Path(image).name).decode("utf-8", "backslashreplace")
+        picture = decode(Path(image), name=name)
+    else:
+        name, pictures = "picture", as_pictures(image)
+        if len(pictures) > 1:
+            raise InputRefused(f"{len(pictures)} pictures came, one is explained; choose it, such as images[0].")
+        picture = pictures[0].cpu()
     height, width = picture.shape[-2:]
     side = checkpoint.architecture.image_side
     said = []

@@ -14,7 +14,7 @@ from vgg_viz.attribution.layers import layers_below, spatial
 from vgg_viz.attribution.method import METHODS
 from vgg_viz.attribution.target_parsing import parse_class, parse_target
 from vgg_viz.attribution.targets import WORDS
-from vgg_viz.data.folder import match_classes
+from vgg_viz.data.class_matching import match_classes
 from vgg_viz.errors import DataRefused, InputRefused, UnknownName
 from vgg_viz.models.names import find
 from vgg_viz.records import Neuron

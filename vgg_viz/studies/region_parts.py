@@ -9,7 +9,8 @@ from torch import Tensor
 
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.data import cache, shapes
-from vgg_viz.data.folder import match_classes, open_folder, read_folder
+from vgg_viz.data.class_matching import match_classes
+from vgg_viz.data.folder import open_folder, read_folder
 from vgg_viz.data.shortcuts import from_provenance
 from vgg_viz.errors import InputRefused, SectionMissing
 from vgg_viz.number_text import counted

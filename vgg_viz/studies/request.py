@@ -11,6 +11,7 @@ import torch
 
 from vgg_viz.errors import InputRefused
 from vgg_viz.gallery.make_section import Progress
+from vgg_viz.maths.image_forms import Images
 
 FilePath = str | os.PathLike[str]
 
@@ -41,12 +42,12 @@ class PicturesRequest(Request):
     """What the studies of many pictures share.
 
     Attributes:
-        images: A folder of pictures, or one picture: what is looked into; None: chosen among the labelled ones.
+        images: A folder of pictures, one picture, or pictures in memory: what is looked into; None: chosen among the labelled ones.
         data: An ImageFolder, or "shapes": what is measured on; None: what the checkpoint carries.
         preset: How much to compute: "quick", "standard" or "full".
     """
 
-    images: FilePath | None = None
+    images: FilePath | Images | None = None
     data: FilePath | None = None
     preset: str = "standard"
 
@@ -106,7 +107,7 @@ class PictureRequest(Request):
 
     Attributes:
         source: A checkpoint file, a variant's name, or None for the bundled Tiny VGG.
-        image: A picture file.
+        image: A picture file, or one picture in memory.
         methods: Names of `attribution.methods()`, also several in one word with commas between them; the first leads; (): the usual ones.
         target: The class that it should be, by name or index, "predicted" or "runner-up"; None: nobody says.
         against: The class whose evidence is subtracted in the difference; None: see `picture_request.resolve_classes`.
@@ -116,7 +117,7 @@ class PictureRequest(Request):
         force: Replace the figure `out` where it exists.
     """
 
-    image: FilePath
+    image: FilePath | Images
     source: FilePath | None = None
     methods: tuple[str, ...] = ()
     target: str | int | None = None

@@ -106,6 +106,7 @@ def propagate(model: nn.Module, images: Tensor, targets: Tensor, preset: Preset)
     return Flow(pixels, tuple(steps))
 
 
+FROM_ZERO = ACTIVATION_KINDS - {"relu", "softplus", "sigmoid"}  # nothing in, nothing out: relevance passes through
 NO_RULE = ("relu", "pool", "flatten", "drop")  # their gradient, or passing on, is the rule
 
 
@@ -120,7 +121,7 @@ def _assigned(model: nn.Module, images: Tensor, preset: Preset) -> list[tuple[La
         if layer.kind == "normalise" and isinstance(layer.module, Normalise):
             darkest, brightest = layer.module(darkest), layer.module(brightest)
             rule = Pass()
-        elif layer.kind == "lrn" or (layer.kind in ACTIVATION_KINDS and layer.kind != "relu"):
+        elif layer.kind == "lrn" or layer.kind in FROM_ZERO:
             rule = Pass()
         elif layer.kind in ("conv", "fc"):
             if bottom:
@@ -146,13 +147,17 @@ def _assigned(model: nn.Module, images: Tensor, preset: Preset) -> list[tuple[La
         if rule is not None:
             layer.module.rule = rule
             found.append((layer, rule))
-    weighted = [rule for layer, rule in found if layer.kind in ("conv", "fc")]
-    if not weighted:
+    last = max((place for place, (layer, _) in enumerate(found) if layer.kind in ("conv", "fc")), default=-1)
+    if last < 0:
         raise InputRefused(
             "the network has neither a convolution nor a linear layer, so there is nothing to share relevance out by."
         )
-    weighted[-1].starts = True
-    return found
+    found[last][1].starts = True
+    for layer, _ in found[
+        last + 1 :
+    ]:  # what averages the scores above is part of the score's gradient, where relevance starts
+        del layer.module.rule
+    return found[: last + 1]
 
 
 def _block(layer: Layer) -> int:

@@ -16,6 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from vgg_viz.file_kinds import is_text, kind_by_name
 from vgg_viz.models.containers import Stored, container, shown
 from vgg_viz.models.unwrap_state_dict import WRAPPERS
 
+IN_A_FOLDER = "pytorch_model.bin"  # what Hugging Face's libraries call it
 MOST_PICKLE = 64 * 2**20  # bytes of structure (not of weights) that are looked through for names
 MOST_NAMES = 40  # in a sentence; a network pickled whole has a dozen
 FAULTS = (
@@ -48,9 +50,11 @@ FAULTS = (
 
 @container("torch")
 def torch_file(path: Path) -> Stored | None:
-    """What torch.save wrote; raises CheckpointRefused with what the file is instead, or with the names of what it would run."""
+    """What torch.save wrote, also in a folder of Hugging Face; raises CheckpointRefused: what it is instead, what it would run."""
     if path.is_dir():
-        return None
+        inside = path / IN_A_FOLDER
+        found = torch_file(inside) if inside.is_file() else None
+        return None if found is None else replace(found, files=(inside,))
     try:
         zipped = zipfile.is_zipfile(path)  # raises BadZipFile for one that claims to lie on several disks
         if zipped:

@@ -14,7 +14,7 @@ from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.class_names import numbered
 from vgg_viz.models.formats import ReadCheckpoint, checkpoint_format
 from vgg_viz.models.network import dense_plan
-from vgg_viz.models.vgg import VariantOptions, variant_plan
+from vgg_viz.models.vgg import VariantOptions, canonical, variant_plan
 from vgg_viz.records import Architecture, Checkpoint, Epoch, Evidence, Specimen
 
 FORMAT = "vgg_viz"
@@ -91,7 +91,7 @@ def stored_architecture(values: Mapping[str, Any]) -> Architecture:
     """
     if "plan" not in values:
         options = {name: value for name, value in asdict(record(VariantOptions, values)).items() if name != "dense"}
-        plan = variant_plan(str(values["variant"]), VariantOptions(**options))
+        plan = variant_plan(canonical(str(values["variant"]))[0], VariantOptions(**options))
         architecture: Architecture = record(Architecture, {**values, "plan": plan})
         return dense_plan(architecture) if values.get("dense") else architecture
     return record(Architecture, values)  # type: ignore[no-any-return]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -127,7 +129,7 @@ def _study(found: Explanation, request: PictureRequest, started: float) -> Study
         facts=lambda: _head(found),
         verdict=lambda _made: findings(found),
         classes=found.classes,
-        identity=(found.source.identity, f"picture {sha256(Path(request.image))}"),
+        identity=(found.source.identity, f"picture {_checksum(found, request)}"),
         listed=f"{found.name} ({found.source.title})",
         looked_into=f"{found.name}, {found.original[1]} × {found.original[0]} px",
         warnings=found.warnings,
@@ -136,6 +138,13 @@ def _study(found: Explanation, request: PictureRequest, started: float) -> Study
         more=lambda: {"explanation": facts(found)},
         deliver=partial(_deliver, found),
     )
+
+
+def _checksum(found: Explanation, request: PictureRequest) -> str:
+    """SHA-256 of the picture's file, or of what the network sees of a picture in memory."""
+    if isinstance(request.image, str | os.PathLike):
+        return sha256(Path(request.image))
+    return hashlib.sha256(found.batch.images.numpy().tobytes()).hexdigest()
 
 
 def _deliver(found: Explanation, folder: Path) -> dict[str, Any]:
