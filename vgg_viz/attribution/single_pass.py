@@ -21,13 +21,9 @@ from vgg_viz.capture.hooks import (
     refusing_misfits,
     unit_output,
 )
-<<<<<<< HEAD
-from vgg_viz.models.names import ACTIVATION_KINDS, Layer, find
-=======
 from vgg_viz.capture.model_input import images_for
 from vgg_viz.maths.image_forms import Images
-from vgg_viz.models.names import Layer, find
->>>>>>> main
+from vgg_viz.models.names import ACTIVATION_KINDS, Layer, find
 from vgg_viz.models.names import layers as layers_of
 from vgg_viz.models.outputs import class_logits
 from vgg_viz.records import Activations, Attribution, Neuron

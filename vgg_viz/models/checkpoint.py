@@ -140,15 +140,9 @@ def _read(path: Path, wishes: Wishes) -> Checkpoint:
         )
     beside = notes_beside(path)
     if reading.format not in FORMATS:  # formats of whole files know what stands beside their weights
-<<<<<<< HEAD
-        reading = noted(reading, stored.value, names=wishes.names)
-    reading = overridden(reading, wishes)
-    reading = settled_outputs(reading, stored.value, wishes.outputs)
-=======
         reading = noted(reading, stored.value, beside, names=wishes.names)
-    reading = overridden(reading, wishes.arch, dict(wishes.overrides))
+    reading = overridden(reading, wishes)
     reading = settled_outputs(reading, stored.value, beside, wishes.outputs)
->>>>>>> main
     single, converted = _single_precision(reading.weights, path)
     provenance = Provenance(
         Path(os.path.abspath(path)).name,

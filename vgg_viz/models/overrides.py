@@ -8,19 +8,12 @@ from typing import Any
 
 from vgg_viz.errors import CheckpointRefused, InputRefused
 from vgg_viz.models.build import require_buildable
-<<<<<<< HEAD
 from vgg_viz.models.formats import FORMATS, ReadCheckpoint
-from vgg_viz.models.metadata import notes
+from vgg_viz.models.metadata import Beside, notes
 from vgg_viz.models.network import dense_weights, feature_map, layer_paths, map_sizes, padded, rekeyed
 from vgg_viz.models.plan import Step, parse_plan, write_plan
 from vgg_viz.models.vgg import VARIANTS, canonical, describe
 from vgg_viz.models.wishes import OPTIONS, Wishes
-=======
-from vgg_viz.models.formats import ReadCheckpoint
-from vgg_viz.models.from_shapes import moved
-from vgg_viz.models.metadata import Beside, notes
-from vgg_viz.models.vgg import canonical, dense_weights, feature_map
->>>>>>> main
 from vgg_viz.records import Architecture, Evidence
 
 USUAL_SIDES = (28, 32, 64, 96, 128, 224)
