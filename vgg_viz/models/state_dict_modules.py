@@ -12,7 +12,8 @@ from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.metadata import MEAN_KEYS, STD_KEYS
 
 # What profilers and counters leave among the weights: it changes no answer.
-HARMLESS = ("num_batches_tracked", "total_ops", "total_params", "n_averaged")
+COUNTER = "num_batches_tracked"
+HARMLESS = (COUNTER, "total_ops", "total_params", "n_averaged")
 # Parts of a training program that are saved with a network and stand beside it.
 _TRAINING = re.compile(
     r"(?:\w+_)?(?:criteri(?:on|a|ons)|loss(?:es)?(?:_?f(?:n|unc|unction|ct))?|lossf(?:n|unc)|metrics?|acc|accuracy|auroc|auc|f1|f1_?score"
@@ -64,8 +65,7 @@ def stored_layers(weights: Mapping[str, Tensor]) -> tuple[tuple[StoredLayer, ...
     Raises:
         CheckpointRefused: With the first tensor that is part of no layer of a chain.
     """
-    ignored = tuple(key for key, value in weights.items() if harmless(key, value))
-    left_out = set(ignored)
+    left_out = {key for key, value in weights.items() if harmless(key, value)}
     stems: dict[str, dict[str, str]] = {}
     for key in _in_order(key for key in weights if key not in left_out):
         stem, _, parameter = key.rpartition(".")
@@ -73,7 +73,8 @@ def stored_layers(weights: Mapping[str, Tensor]) -> tuple[tuple[StoredLayer, ...
     layers = tuple(_layer(stem, keys, weights) for stem, keys in stems.items())
     if len(layers) > MOST_LAYERS:
         raise CheckpointRefused(f"the file holds {len(layers):,} layers; networks of at most {MOST_LAYERS} can be read.")
-    return layers, ignored
+    counters = {f"{layer.stem}.{COUNTER}" for layer in layers if layer.kind == "bn"}
+    return layers, tuple(key for key in weights if key in left_out - counters)
 
 
 def harmless(key: str, value: Tensor) -> bool:

@@ -117,7 +117,8 @@ def _units(layers: Sequence[StoredLayer]) -> list[Unit]:
     mains = [layer for layer in layers if layer.weighted]
     if not mains:
         raise CheckpointRefused("the file holds no convolution and no linear layer.")
-    owner = _by_place(layers) or _by_number(layers, mains) or _by_rank(layers, mains)
+    found = (find(layers, mains) for find in (_by_place, _by_number, _by_rank))
+    owner = next((owner for owner in found if owner is not None), None)
     if owner is None:
         norm = next(layer for layer in layers if not layer.weighted)
         raise CheckpointRefused(
@@ -131,10 +132,9 @@ def _units(layers: Sequence[StoredLayer]) -> list[Unit]:
     return units
 
 
-def _by_place(layers: Sequence[StoredLayer]) -> dict[str, tuple[int, str]] | None:
+def _by_place(layers: Sequence[StoredLayer], mains: Sequence[StoredLayer]) -> dict[str, tuple[int, str]] | None:
     """Each belongs to the layer that it stands behind in the file; a batch norm of what the next one reads belongs to that."""
     owner: dict[str, tuple[int, str]] = {}
-    mains = [layer for layer in layers if layer.weighted]
     place, normed = -1, False
     for layer in layers:
         if layer.weighted:

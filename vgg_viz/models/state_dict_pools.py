@@ -9,7 +9,7 @@ from vgg_viz.maths.receptive_field import Window
 from vgg_viz.models.plan import Step, parse_plan
 from vgg_viz.models.state_dict_gaps import Between, block_of
 from vgg_viz.models.state_dict_order import Unit
-from vgg_viz.models.vgg import VARIANTS
+from vgg_viz.models.vgg import VARIANTS, common_width
 
 USUAL_SIDES = (64, 224, 28, 32, 96, 128)  # the likelier first
 POSSIBLE_SIDES = range(4, 513)
@@ -53,10 +53,8 @@ class Fit:
 
 def variant_of(units: Sequence[Unit]) -> tuple[str, float]:
     """The first variant of the paper with these convolutions, and its width; "" where there is none."""
-    from vgg_viz.models.state_dict_sides import common_width
-
     for name, variant in VARIANTS.items():
-        plan = [step for step in parse_plan(variant.plan.replace("LRN", "lrn")) if step.kind == "conv"]
+        plan = [step for step in parse_plan(variant.plan) if step.kind == "conv"]
         if name == "tiny_vgg" or [step.window.kernel for step in plan] != [unit.main.kernel for unit in units]:
             continue
         width = common_width([step.channels for step in plan], [unit.main.outputs for unit in units])
@@ -68,7 +66,7 @@ def variant_of(units: Sequence[Unit]) -> tuple[str, float]:
 def paper_places(variant: str) -> frozenset[int]:
     """Behind which convolutions the paper has its pools, the last one left out."""
     places, conv = set(), -1
-    for step in parse_plan(VARIANTS[variant].plan.replace("LRN", "lrn")):
+    for step in parse_plan(VARIANTS[variant].plan):
         conv += step.kind == "conv"
         if step.kind == "max_pool":
             places.add(conv)
@@ -100,18 +98,21 @@ def noted_placement(note: Sequence[object] | None, units: Sequence[Unit]) -> Pla
     return Placement(frozenset(behind) - {len(units) - 1}, "noted", last)
 
 
-def placements(units: Sequence[Unit], gaps: Sequence[Between], variant: str) -> tuple[list[Placement], bool]:
+def placements(
+    units: Sequence[Unit], gaps: Sequence[Between], variant: str, adapters: int = 0
+) -> tuple[list[Placement], bool]:
     """Where pools may be, the likelier first, and whether numbers show it behind every convolution but the last.
 
     Args:
         units: The convolutions.
         gaps: What may stand behind each of them.
-        variant: From `variant_of`.
+        variant: From `variant_of`, of all but the first `adapters`.
+        adapters: Convolutions in front that only change the number of channels: no pool stands behind them.
     """
-    inner = range(len(units) - 1)
+    inner = range(adapters, len(units) - 1)
     seen = frozenset(place for place in inner if gaps[place].room)
     unknown = frozenset(place for place in inner if not gaps[place].numbered and not gaps[place].counted and place not in seen)
-    paper = paper_places(variant) if variant else frozenset()
+    paper = frozenset(place + adapters for place in paper_places(variant)) if variant else frozenset()
     if not unknown:
         more = frozenset(place for place in inner if gaps[place].room > 1)
         found = [Placement(seen, "numbers")]
@@ -126,7 +127,7 @@ def placements(units: Sequence[Unit], gaps: Sequence[Between], variant: str) -> 
         *([("paper", paper)] if variant else []),
         *([("blocks", ends)] if ends and len(ends) == len(inner) > 0 else []),
         ("each", frozenset(inner)),
-        ("pairs", frozenset(place for place in inner if place % 2) if len(units) % 2 == 0 else None),
+        ("pairs", frozenset(inner[1::2]) if len(inner) % 2 else None),
         ("none", frozenset()),
     ]
     found = [Placement(seen | (base & unknown), how) for how, base in bases if base is not None]
