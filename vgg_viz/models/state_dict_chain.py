@@ -1,37 +1,55 @@
-"""A bare state dict read as a chain: its layers in their order, what stands between them, the pictures it was made for, and what is assumed."""
+"""A bare state dict read as a chain: its layers in their order, what stands between them, and the pictures that it was made for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.plan import Step
-from vgg_viz.models.state_dict_choice import Choice, choose, plan_of
+from vgg_viz.models.state_dict_choice import Choice, choose
+from vgg_viz.models.state_dict_evidence import DEFINED, LRN, about_layers, about_places, about_side, doubts, unseen
 from vgg_viz.models.state_dict_gaps import between
 from vgg_viz.models.state_dict_modules import StoredLayer, stored_layers
 from vgg_viz.models.state_dict_order import Order, Unit, heads_left_out, in_order
-from vgg_viz.models.state_dict_pools import AVERAGE_POOL, noted_placement, variant_of
+from vgg_viz.models.state_dict_pools import Fit, noted_placement, variant_of
 from vgg_viz.models.state_dict_steps import Layers, Reading, keyed_steps
+from vgg_viz.records import Evidence
 
 DENSE_HEAD = ("pre_logits.fc1", "pre_logits.fc2")  # timm's
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
-    """Something that is assumed and would change every number.
+class StoredChain:
+    """The layers of a state dict in their order, before anything is said of what stands between them.
 
     Attributes:
-        text: A sentence for a reader.
-        plans: The other networks that the weights could be, in the words of `models.plan`.
-        serious: Whether other networks are about as likely; False: nearly all networks of these keys are as assumed.
+        layers: Units, and what their numbers tell.
+        order: How their order was found.
+        slides: timm's head: kernels that are linear layers for pictures of the usual side.
+        ignored: Keys that change no answer.
+        empty: Keys of a classifier that holds no numbers.
+        other_heads: Keys of the heads that the user did not choose.
     """
 
-    text: str
-    plans: tuple[str, ...] = ()
-    serious: bool = False
+    layers: Layers
+    order: Order
+    slides: bool = False
+    ignored: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
+    other_heads: tuple[str, ...] = ()
+
+    @property
+    def in_channels(self) -> int:
+        """1 (grey) or 3 (RGB)."""
+        return self.layers.units[0].main.inputs
+
+    @property
+    def num_classes(self) -> int:
+        """0: there is no classifier."""
+        return self.layers.units[-1].main.outputs if self.layers.head < len(self.layers.units) else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,34 +57,57 @@ class ReadChain:
     """The network that a state dict is.
 
     Attributes:
+        stored: Its layers as the file has them.
         steps: Its chain; `parse_plan(write_plan(steps))` gives the same.
         keys: For each step the keys of its tensors: {"weight": key, "bias": key, "running_mean": key, ...}; {} where it
             has none.
-        layers: What the chain was made of.
-        choice: What was chosen, and what else would fit.
-        order: In which order the layers were taken.
-        in_channels: 1 (grey) or 3 (RGB).
-        num_classes: 0: there is no classifier.
-        doubts: What is assumed, the likelier to be wrong first.
-        ignored: Keys that change no answer.
-        left_out: Keys of other heads than the one that the user chose, and of a classifier without numbers.
+        image_side: Of the pictures, the likeliest [px].
+        kind: "paper": the paper's convolutions; "course": a small network as courses build them; "other".
+        others: Other chains and sides of pictures that the same weights fit, the likelier first.
+        evidence: What is known, and what is assumed.
+        alternatives: What else would fit.
     """
 
+    stored: StoredChain
     steps: tuple[Step, ...]
     keys: tuple[Mapping[str, str], ...]
-    layers: Layers
-    choice: Choice
-    order: Order
-    in_channels: int
-    num_classes: int
-    doubts: tuple[Doubt, ...] = ()
-    ignored: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
-    linear_kernels: bool = field(default=False)
+    image_side: int
+    kind: str
+    others: tuple[tuple[tuple[Step, ...], int], ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    alternatives: tuple[Evidence, ...] = ()
+
+
+def stored_chain(
+    weights: Mapping[str, Tensor], *, head: str | None = None, trusted: bool = False
+) -> StoredChain | None:
+    """The layers of a bare state dict in the order in which a picture passes them; None where no tensor is a convolution's kernel.
+
+    Args:
+        weights: Wrappers, prefixes and reparametrisations are taken off.
+        head: The beginning of the keys of the classifier to take, where there are several.
+        trusted: Whether the user has said what the chain is.
+
+    Raises:
+        CheckpointRefused: Where the tensors are no chain; the one that does not belong to it is named.
+    """
+    if not any(value.ndim == 4 for value in weights.values()):
+        return None
+    stored, ignored = stored_layers(weights)
+    stored, slides = _linear_kernels(stored)
+    kept, empty = _without_empty_classifier(stored, weights)
+    order = in_order(kept, head=head, trusted=trusted)
+    gone = heads_left_out(kept, head)
+    others = tuple(key for layer in kept if layer.stem in gone for key in layer.keys.values())
+    return StoredChain(_layers(order.units), order, slides, ignored, empty, others)
 
 
 def read_chain(
-    weights: Mapping[str, Tensor], *, notes: Sequence[Sequence[object]] = (), head: str | None = None
+    weights: Mapping[str, Tensor],
+    *,
+    notes: Sequence[Sequence[object]] = (),
+    head: str | None = None,
+    paper: bool = False,
 ) -> ReadChain | None:
     """The network whose tensors these are; None where no tensor is a convolution's kernel.
 
@@ -74,36 +115,49 @@ def read_chain(
         weights: A bare state dict: wrappers, prefixes and reparametrisations are taken off.
         notes: Lists in the file that may say where pools are ([64, "M", 128, ...]).
         head: The beginning of the keys of the classifier to take, where there are several.
+        paper: Whether the user has said that pools are at the paper's places.
 
     Raises:
         PlanUnclear: Where several networks fit and nothing tells them apart.
         CheckpointRefused: Where the tensors are no chain; the one that does not belong to it is named.
     """
-    if not any(value.ndim == 4 for value in weights.values()):
+    stored = stored_chain(weights, head=head)
+    if stored is None:
         return None
-    stored, ignored = stored_layers(weights)
-    stored, linear_kernels = _linear_kernels(stored)
-    kept, empty = _without_empty_classifier(stored, weights)
-    order = in_order(kept, head=head)
-    layers = _layers(order.units)
+    layers = stored.layers
     variant, _ = variant_of(layers.convs[layers.adapters :])
     note = next((found for one in notes if (found := noted_placement(one, layers.convs))), None)
-    choice = choose(layers, variant, note)
+    choice = choose(layers, variant, note, paper=paper)
     keyed = keyed_steps(layers, choice.reading)
-    classes = layers.units[-1].main.outputs if layers.head < len(layers.units) else 0
+    assumed, open_sides = about_side(choice, choice.reading.fit.image_side)
+    evidence = (
+        *([Evidence(stored.order.sentence)] if stored.order.sentence else []),
+        *about_places(layers, choice, variant),
+        *about_layers(keyed, weights, variant),
+        *doubts(layers, choice, known_head=stored.slides),
+        *assumed,
+    )
+    alternatives = (
+        *([DEFINED] if stored.order.own and choice.how not in ("numbers", "noted") else []),
+        *([LRN] if variant == "vgg11" and choice.how != "numbers" else []),
+        *open_sides,
+        unseen(layers, choice.reading),
+    )
     return ReadChain(
+        stored,
         tuple(step for step, _ in keyed),
         tuple(keys for _, keys in keyed),
-        layers,
-        choice,
-        order,
-        layers.units[0].main.inputs,
-        classes,
-        tuple(_doubts(layers, choice, slides=linear_kernels)),
-        ignored,
-        (*empty, *(key for layer in stored if layer.stem in heads_left_out(kept, head) for key in layer.keys.values())),
-        linear_kernels,
+        choice.reading.fit.image_side,
+        choice.kind,
+        tuple(_other(layers, choice, fit) for fit in choice.others),
+        evidence,
+        alternatives,
     )
+
+
+def _other(layers: Layers, choice: Choice, fit: Fit) -> tuple[tuple[Step, ...], int]:
+    reading: Reading = replace(choice.reading, fit=fit)
+    return tuple(step for step, _ in keyed_steps(layers, reading)), fit.image_side
 
 
 # ---------------------------------------------------------------- features and head
@@ -139,12 +193,11 @@ def _without_empty_classifier(
 
 def _layers(units: tuple[Unit, ...]) -> Layers:
     """Where the head begins: at the first linear layer, or at the kernel that reads a whole map and the 1 x 1 ones behind it."""
-    gaps = between(units)
     first = next((place for place, unit in enumerate(units) if unit.main.kind == "fc"), len(units))
     kernels = [unit.main.kernel for unit in units[:first]]
     head = first
     for place in range(first - 1, 0, -1):
-        if kernels[place] > max(3, *kernels[:place]) and all(kernel == 1 for kernel in kernels[place + 1 :]):
+        if kernels[place] > max(3, *kernels[:place]):
             if first == len(units) or first - place > 1:
                 head = place
             break
@@ -153,68 +206,6 @@ def _layers(units: tuple[Unit, ...]) -> Layers:
     if head == first == len(units) and kernels[-1] == 1 and len(units) > 1 and not variant_of(units)[0]:
         head = len(units) - 1
     adapters = 0
-    while adapters + 1 < head and units[adapters].main.outputs in (1, 3) and units[adapters + 1].main.inputs in (1, 3):
+    while adapters + 1 < head and units[adapters].main.outputs in (1, 3):
         adapters += 1
-    return Layers(units, gaps, head, slides=head < first, adapters=adapters)
-
-
-# ---------------------------------------------------------------- what is assumed
-
-
-def _doubts(layers: Layers, choice: Choice, *, slides: bool) -> list[Doubt]:
-    head = [] if slides else _about_head(layers, choice.reading)  # timm's, which is known
-    found = [*_about_pools(layers, choice), *head, _about_kinds(layers, choice.reading)]
-    return sorted(found, key=lambda doubt: not doubt.serious)
-
-
-def _about_pools(layers: Layers, choice: Choice) -> list[Doubt]:
-    said = {
-        "paper": "the keys do not show the pools; they are assumed at the paper's places",
-        "blocks": "the keys do not show the pools; one is assumed at the end of each block of names",
-        "each": "the keys do not show the pools; one is assumed behind each convolution, with which a usual side of pictures fits",
-        "pairs": "the keys do not show the pools; one is assumed behind every second convolution, with which a usual side of pictures fits",
-        "none": "the keys do not show pools; none are assumed, with which a usual side of pictures fits",
-    }
-    known = [reading for reading in choice.rivals if reading.fit.placement == choice.reading.fit.placement]
-    other = [reading for reading in choice.rivals if reading not in known]
-    doubts = []
-    if choice.how in said or other:
-        text = said.get(choice.how, "free numbers in the names may hold pools or dropout")
-        serious = bool(other) or choice.how in ("each", "pairs", "none") or choice.needed <= 1
-        doubts.append(Doubt(f"{text[0].upper()}{text[1:]}.", _plans(layers, other), serious))
-    if known:
-        likely = choice.needed > 1 and choice.usual
-        text = "Nothing in the file shows what stands behind the last convolution; a max-pool is assumed."
-        doubts.append(Doubt(text, _plans(layers, known), serious=not likely))
-    return doubts
-
-
-def _about_head(layers: Layers, reading: Reading) -> list[Doubt]:
-    """Activations between linear layers that no number shows."""
-    unseen = [
-        place
-        for place in range(layers.head, len(layers.units) - 1)
-        if layers.gaps[place].activation == "unseen" and place not in reading.silent
-    ]
-    if not unseen:
-        return []
-    names = [layers.units[place + 1].main.stem for place in unseen]
-    apart = any(layers.gaps[place].apart for place in unseen)
-    silent = replace(reading, silent=reading.silent | {unseen[-1]})
-    text = f"ReLU is assumed in front of {' and '.join(repr(name[:60]) for name in names[:3])}; nothing in the file shows it."
-    return [Doubt(text, (plan_of(layers, silent),), serious=apart)]
-
-
-def _about_kinds(layers: Layers, reading: Reading) -> Doubt:
-    average = replace(reading, pool=AVERAGE_POOL)
-    leaky = replace(reading, activation=Step("leaky", values=(0.1,)))
-    plans = tuple(dict.fromkeys(plan_of(layers, one) for one in (average, leaky)))
-    mine = plan_of(layers, reading)
-    return Doubt(
-        "Max-pooling, ReLU and RGB order are assumed; average pooling, another activation or BGR order would leave the same shapes.",
-        tuple(plan for plan in plans if plan != mine),
-    )
-
-
-def _plans(layers: Layers, readings: Sequence[Reading]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(plan_of(layers, reading) for reading in readings))[:4]
+    return Layers(units, between(units), head, slides=head < first, adapters=adapters)

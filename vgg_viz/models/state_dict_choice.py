@@ -57,20 +57,23 @@ def plan_of(layers: Layers, reading: Reading) -> str:
     return write_plan([step for step, _ in keyed_steps(layers, reading)])
 
 
-def choose(layers: Layers, variant: str, note: Placement | None) -> Choice:
+def choose(layers: Layers, variant: str, note: Placement | None, *, paper: bool = False) -> Choice:
     """The likeliest network of these layers.
 
     Args:
         layers: In their order.
         variant: Whose convolutions these are; "" where they are no variant's.
         note: Where a note in the file has the pools.
+        paper: Whether the user has said that they are at the paper's places.
 
     Raises:
         PlanUnclear: Where several fit and nothing tells them apart.
         CheckpointRefused: Where none does.
     """
-    kind = "paper" if variant else "course" if _of_a_course(layers) else "other"
+    kind = "paper" if variant else "course" if of_a_course(layers) else "other"
     found, numbered = ([note], True) if note else placements(layers.convs, layers.gaps, variant, layers.adapters)
+    if paper:
+        found = [one for one in found if one.how == "paper"] or found
     needed = _needed(layers)
     if not needed:
         return _without_side(layers, found, kind, numbered)
@@ -105,7 +108,7 @@ def unclear(layers: Layers, readings: Sequence[Reading]) -> PlanUnclear:
 # ---------------------------------------------------------------- kinds of networks
 
 
-def _of_a_course(layers: Layers) -> bool:
+def of_a_course(layers: Layers) -> bool:
     """Blocks numbered as in the courses' TinyVGG, or several convolutions of one width throughout."""
     convs = layers.convs
     named = all(_COURSE.fullmatch(unit.main.stem) for unit in convs)
@@ -143,13 +146,15 @@ def _of_the_paper(layers: Layers, found: Sequence[Placement], numbered: bool, ne
     average = 0 if layers.slides else needed
     if not distinct:
         fit = Fit(found[0], _last(found[0]), None, _side_of_an_average(layers, needed))
-        return Choice(Reading(fit, needed), found[0].how, "paper", needed, usual=False, rivals=_ended(layers, fit, needed))
+        return Choice(
+            Reading(fit, needed), found[0].how, "paper", needed, usual=False, rivals=_ended(layers, fit, needed)
+        )
     first, *others = distinct
     if others and not numbered and first.placement.how != "blocks":
         raise unclear(layers, [Reading(fit, average) for fit in distinct])
     if needed == 1 and average and _side_of_an_average(layers, 1) == LARGE_SIDE:
         first = replace(first, image_side=LARGE_SIDE)
-    rivals = (*(Reading(fit, average) for fit in others), *_ended(layers, first, average))
+    rivals = (*_ended(layers, first, average), *(Reading(fit, average) for fit in others))
     return Choice(Reading(first, average), first.placement.how, "paper", needed, rivals=rivals)
 
 
@@ -158,12 +163,18 @@ def _side_of_an_average(layers: Layers, needed: int) -> int:
     last, classes = layers.convs[-1].main.outputs, layers.units[-1].main.outputs
     if needed == LARGE_MAP or (last >= WIDE and classes not in CIFAR_CLASSES):
         return LARGE_SIDE
-    return SMALL_SIDE if needed == 1 else next(side for side in (32, 64, 96, 128, 224, 256, 512, 4096) if side >= 4 * needed)
+    return (
+        SMALL_SIDE
+        if needed == 1
+        else next(side for side in (32, 64, 96, 128, 224, 256, 512, 4096) if side >= 4 * needed)
+    )
 
 
 def _rivals_of_an_average(found: Sequence[Placement]) -> list[Fit]:
     """The mean of the last map says nothing of the pools before: all that leave a map of small pictures fit."""
-    return [Fit(one, _last(one), None, SMALL_SIDE) for one in found if 2 ** (len(one.pools) + len(_last(one))) <= SMALL_SIDE]
+    return [
+        Fit(one, _last(one), None, SMALL_SIDE) for one in found if 2 ** (len(one.pools) + len(_last(one))) <= SMALL_SIDE
+    ]
 
 
 def _last(placement: Placement) -> tuple[Step, ...]:
@@ -186,7 +197,9 @@ def _ended(layers: Layers, fit: Fit, average: int) -> tuple[Reading, ...]:
 # ---------------------------------------------------------------- all others
 
 
-def _chosen(layers: Layers, distinct: Sequence[Fit], kind: str, needed: int, paddings: tuple[int | None, ...]) -> Choice:
+def _chosen(
+    layers: Layers, distinct: Sequence[Fit], kind: str, needed: int, paddings: tuple[int | None, ...]
+) -> Choice:
     first, *others = distinct
     rivals = tuple(Reading(fit, _average(kind, needed, fit)) for fit in others)
     same = replace(first.placement, last=first.last)
@@ -202,9 +215,7 @@ def _chosen(layers: Layers, distinct: Sequence[Fit], kind: str, needed: int, pad
         if (fit.padding, fit.image_side) != (first.padding, first.image_side)
     )
     usual = first.image_side in USUAL_SIDES
-    return Choice(
-        Reading(first), first.placement.how, kind, needed, usual, (*rivals, *_ended(layers, first, 0)), rest
-    )
+    return Choice(Reading(first), first.placement.how, kind, needed, usual, (*_ended(layers, first, 0), *rivals), rest)
 
 
 def _unusual(
@@ -234,8 +245,7 @@ def _without_side(layers: Layers, found: Sequence[Placement], kind: str, numbere
     first = natural[0] if natural else Fit(Placement(frozenset(), "none"), (), None, side)
     if not numbered and first.placement.how not in ("blocks", "paper") and len(natural) > 1:
         raise unclear(layers, [Reading(fit) for fit in natural])
-    rivals = tuple(Reading(fit) for fit in natural[1:]) if not numbered else ()
-    return Choice(Reading(first), first.placement.how, kind, 0, usual=False, rivals=(*rivals, *_ended(layers, first, 0)))
+    return Choice(Reading(first), first.placement.how, kind, 0, usual=False, rivals=_ended(layers, first, 0))
 
 
 def _distinct(found: Sequence[Fit], numbered: bool) -> list[Fit]:

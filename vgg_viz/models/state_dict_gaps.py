@@ -98,7 +98,9 @@ def _leaky(unit: Unit) -> bool:
 
 
 def _gap(before: Path, after: Path, telling: dict[Path, str]) -> Gap:
-    depth = next((at for at, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after)))
+    depth = next(
+        (at for at, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after))
+    )
     if depth >= len(before) or depth >= len(after):  # one lies inside the other: no usual module
         return Gap()
     container = before[:depth]

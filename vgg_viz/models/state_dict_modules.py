@@ -72,7 +72,9 @@ def stored_layers(weights: Mapping[str, Tensor]) -> tuple[tuple[StoredLayer, ...
         stems.setdefault(stem, {})[parameter] = key
     layers = tuple(_layer(stem, keys, weights) for stem, keys in stems.items())
     if len(layers) > MOST_LAYERS:
-        raise CheckpointRefused(f"the file holds {len(layers):,} layers; networks of at most {MOST_LAYERS} can be read.")
+        raise CheckpointRefused(
+            f"the file holds {len(layers):,} layers; networks of at most {MOST_LAYERS} can be read."
+        )
     counters = {f"{layer.stem}.{COUNTER}" for layer in layers if layer.kind == "bn"}
     return layers, tuple(key for key in weights if key in left_out - counters)
 
@@ -149,7 +151,9 @@ def _batch_norm(stem: str, keys: Mapping[str, str], weights: Mapping[str, Tensor
     shapes = {tuple(weights[key].shape) for key in keys.values()}
     channels = int(weights[keys["running_mean"]].numel())
     if shapes != {(channels,)} or not channels:
-        raise CheckpointRefused(f"the tensors of the batch norm {_short(stem)} differ in their shapes; save the network again.")
+        raise CheckpointRefused(
+            f"the tensors of the batch norm {_short(stem)} differ in their shapes; save the network again."
+        )
     return StoredLayer(stem, "bn", keys, channels, channels)
 
 

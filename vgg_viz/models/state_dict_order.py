@@ -79,7 +79,10 @@ def in_order(layers: Sequence[StoredLayer], *, head: str | None = None, trusted:
     tries = (
         (units, ""),
         (convs_first, "The linear layers stand before convolutions in the file and were taken behind them."),
-        (by_number, "The layers were taken in the order of the numbers in their names, in which their shapes follow each other."),
+        (
+            by_number,
+            "The layers were taken in the order of the numbers in their names, in which their shapes follow each other.",
+        ),
     )
     for candidate, sentence in tries:
         if _break(candidate) is None:
@@ -218,7 +221,9 @@ def _groups(units: Sequence[Unit]) -> list[list[Unit]]:
     depth = _shared(units)
     named: dict[tuple[str, str], list[Unit]] = {}
     for unit in units:
-        named.setdefault((unit.main.path[depth] if len(unit.main.path) > depth else "", unit.main.kind), []).append(unit)
+        named.setdefault((unit.main.path[depth] if len(unit.main.path) > depth else "", unit.main.kind), []).append(
+            unit
+        )
     groups: list[list[Unit]] = []
     for members in named.values():
         whole = all(_follows(one, two) for one, two in pairwise(members))
@@ -310,7 +315,9 @@ def _two_heads(units: Sequence[Unit], groups: Sequence[Sequence[Unit]]) -> Check
     )
 
 
-def _without_other_heads(layers: tuple[StoredLayer, ...], head: str | None) -> tuple[tuple[StoredLayer, ...], tuple[str, ...]]:
+def _without_other_heads(
+    layers: tuple[StoredLayer, ...], head: str | None
+) -> tuple[tuple[StoredLayer, ...], tuple[str, ...]]:
     """The layers without the linear ones outside `head` that read what its first one reads, and what stands in their containers."""
     if head is None:
         return layers, ()
@@ -318,11 +325,16 @@ def _without_other_heads(layers: tuple[StoredLayer, ...], head: str | None) -> t
     linear = [layer for layer in mine if layer.kind == "fc"]
     if not linear:
         names = [layer.stem for layer in layers if layer.kind == "fc"]
-        raise CheckpointRefused(f"--head {head[:60]} came, but no linear layer is called so; the file holds {_listed(names)}.")
+        raise CheckpointRefused(
+            f"--head {head[:60]} came, but no linear layer is called so; the file holds {_listed(names)}."
+        )
     rivals = [
         layer
         for layer in layers
-        if layer.kind == "fc" and layer not in mine and layer.inputs == linear[0].inputs and layer.outputs != layer.inputs
+        if layer.kind == "fc"
+        and layer not in mine
+        and layer.inputs == linear[0].inputs
+        and layer.outputs != layer.inputs
     ]
     top = [_container(layer, len(head.split("."))) for layer in rivals]
     gone = tuple(layer for layer in layers if layer not in mine and any(_inside(layer, name) for name in top))

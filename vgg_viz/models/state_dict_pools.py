@@ -111,7 +111,9 @@ def placements(
     """
     inner = range(adapters, len(units) - 1)
     seen = frozenset(place for place in inner if gaps[place].room)
-    unknown = frozenset(place for place in inner if not gaps[place].numbered and not gaps[place].counted and place not in seen)
+    unknown = frozenset(
+        place for place in inner if not gaps[place].numbered and not gaps[place].counted and place not in seen
+    )
     paper = frozenset(place + adapters for place in paper_places(variant)) if variant else frozenset()
     if not unknown:
         more = frozenset(place for place in inner if gaps[place].room > 1)
