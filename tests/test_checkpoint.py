@@ -172,7 +172,7 @@ def test_overrides_that_do_not_fit_are_refused_and_those_that_do_are_said(
 def test_torchvision_state_dicts_are_recognised_by_their_shapes(name: str, tmp_path: Path) -> None:
     with torch.device("meta"):
         theirs = getattr(torchvision.models, name)(init_weights=False)
-    from vgg_viz.models.formats import recognise
+    from vgg_viz.models.recognise import recognise
 
     reading = recognise(OrderedDict(theirs.state_dict()))
     assert reading is not None

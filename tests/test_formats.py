@@ -14,7 +14,7 @@ from torch import nn
 from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
-from vgg_viz.models.formats import recognise
+from vgg_viz.models.recognise import recognise
 from vgg_viz.models.vgg import describe
 from vgg_viz.records import Checkpoint
 

@@ -201,7 +201,7 @@ def test_the_decorators_of_the_map_take_what_the_map_gives_them(module, name):
 
 def test_the_variant_of_the_map_would_be_built_and_read_by_its_row(monkeypatch):
     from vgg_viz.models import vgg
-    from vgg_viz.models.formats import recognise
+    from vgg_viz.models.recognise import recognise
 
     (row,) = re.findall(r'^("vgg9": Variant\(.*\)),$', MAP, re.MULTILINE)
     added = eval(f"{{{row}}}", {"Variant": vgg.Variant})

@@ -3,6 +3,7 @@
     VggVizError
     ├── InputRefused          the user's input cannot be used; the command line ends with status 2
     │   ├── CheckpointRefused a file that is no checkpoint, or not one that can be trusted
+    │   │   └── PlanUnclear   weights that several networks could have
     │   ├── ImageRefused      a file that is no picture, or too large a one
     │   ├── DataRefused       a folder that holds no usable pictures
     │   ├── BoxesRefused      a file beside pictures whose boxes cannot be believed
@@ -30,6 +31,18 @@ class InputRefused(VggVizError):
 
 class CheckpointRefused(InputRefused):
     """A file that is no checkpoint, or not one that can be trusted."""
+
+
+class PlanUnclear(CheckpointRefused):
+    """Weights that several networks could have, and nothing in the file tells which.
+
+    Attributes:
+        plans: Those networks, in the words of `models.plan`.
+    """
+
+    def __init__(self, text: str, plans: Iterable[str]) -> None:
+        super().__init__(text)
+        self.plans = tuple(plans)
 
 
 class ImageRefused(InputRefused):

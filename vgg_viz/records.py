@@ -74,12 +74,14 @@ class Evidence:
         settled_by: The options that would settle it, such as ("--mean", "--std"); none: it is known, or nothing can
             settle it.
         alarm: What the file says of itself contradicts what is in it: whatever is shown may be of another network, so it
-            stands on top of everything.
+            stands on top of everything. So does what was assumed although other networks are about as likely.
+        plans: Other networks that the weights could be, in the words of `models.plan`.
     """
 
     text: str
     settled_by: tuple[str, ...] = ()
     alarm: bool = False
+    plans: tuple[str, ...] = ()
 
     @property
     def assumed(self) -> bool:

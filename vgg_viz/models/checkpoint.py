@@ -19,11 +19,12 @@ from vgg_viz.models.build import architecture as usual_architecture
 from vgg_viz.models.build import build, require_buildable
 from vgg_viz.models.check_finite import require_finite
 from vgg_viz.models.containers import model_files, open_file, shown
-from vgg_viz.models.formats import FORMATS, recognise
+from vgg_viz.models.formats import FORMATS
 from vgg_viz.models.formats.own import pack
 from vgg_viz.models.notes_beside import notes_beside
 from vgg_viz.models.outputs import class_count, names_for, numbered_names, settled_outputs
 from vgg_viz.models.overrides import noted, overridden
+from vgg_viz.models.recognise import recognise
 from vgg_viz.models.vgg import canonical
 from vgg_viz.models.wishes import Wishes
 from vgg_viz.records import Checkpoint, Evidence, Provenance

@@ -36,6 +36,7 @@ COUNT_KEYS = ("num_classes", "n_classes", "nb_classes", "num_labels", "n_labels"
 # Of the keys of class names, those that hold nothing else: "labels" may be those of all training pictures.
 SURE_CLASS_KEYS = {*CLASS_KEYS} - {"labels", "names", "categories"}
 DEEPEST = 3
+LONGEST_CHAIN, MOST_CHAINS = 200, 20
 LONGEST_TEXT = 4 * 2**20  # letters of a text in a safetensors header that are read as values
 # What a network was trained for says what its outputs mean. Words without signs, in small letters; a loss only by its name.
 TASK_KEYS = ("problem_type", "task", "task_type", "task_name", "problem", "mode", "objective", "classification_type")
@@ -160,6 +161,22 @@ def _as_value(text: str) -> Any:
         except (ValueError, RecursionError):
             continue
     return text
+
+
+def noted_chains(stored: object) -> list[list[object]]:
+    """Lists of channels and pools in what a file held ([64, "M", 128, "A", ...]), the nearest first."""
+    found = []
+    for path, bag in bags(stored):
+        if len(path) > DEEPEST:
+            break
+        for value in bag.values():
+            if (
+                isinstance(value, list | tuple)
+                and 2 < len(value) <= LONGEST_CHAIN
+                and any(word in ("M", "A") for word in value)
+            ):
+                found.append(list(value))
+    return found[:MOST_CHAINS]
 
 
 def noted_outputs(stored: object, beside: Beside) -> tuple[str, str] | None:

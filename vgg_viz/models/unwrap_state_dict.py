@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -48,14 +48,16 @@ class StateDictCandidate:
         place: How `--key` calls it: the keys to it and the prefix in it, joined by dots; "" is the file itself.
         averaged: True for a running average of the weights (EMA, SWA).
         evidence: One sentence for each thing that was taken off.
-        others: Keys beside it that do not belong to it.
+        others: Tensors beside it that do not belong to it.
+        prefix: That was taken off its keys; "" where it is all that the place holds.
     """
 
     place: str
     weights: dict[str, Tensor]
     averaged: bool = False
     evidence: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
+    others: Mapping[str, Tensor] = field(default_factory=dict)
+    prefix: str = ""
 
 
 def state_dict_candidates(stored: object) -> list[StateDictCandidate]:
@@ -137,7 +139,8 @@ def _networks(path: tuple[str, ...], tensors: Mapping[str, Tensor]) -> Iterator[
             weights=inside,
             averaged=averaged or bool(AVERAGED.search(prefix.lower())),
             evidence=(*whole.evidence, f"The prefix {_quoted(prefix)} was taken off the keys."),
-            others=tuple(key for key in bare if not key.startswith(prefix)),
+            others={key: value for key, value in bare.items() if not key.startswith(prefix)},
+            prefix=prefix,
         )
 
 
