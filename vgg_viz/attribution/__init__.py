@@ -19,6 +19,7 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="IProgress not found")
     import captum.attr  # noqa: F401
 
+from vgg_viz.arguments import require_arguments
 from vgg_viz.attribution.layers import after_relu, choose_layer, default_layer, layer_for, on_pixels
 from vgg_viz.attribution.method import METHODS, Family, Map, Method, method, pictures_at_once
 from vgg_viz.attribution.options import MethodOptions, Options, refuse_options
@@ -103,6 +104,7 @@ def attribute(  # noqa: PLR0913 - the verb of the front door: what is asked, of 
     chosen = METHODS[method]
     if layer is not None and not chosen.layered:
         raise InputRefused(f"{method} paints the picture and reads no layer; leave layer out, or choose grad_cam.")
+    require_arguments({"layer": layer}, optional=("layer",))
     refuse_options(method, chosen.reads, options)
     started = time.perf_counter()
     images = images_for(model, images)
