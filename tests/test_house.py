@@ -21,6 +21,7 @@ HOUSE = Path(vgg_viz.__file__).parent
 FLOORS = (
     {
         "errors",
+        "arguments",
         "registry",
         "records",
         "atomic",

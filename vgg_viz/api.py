@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from vgg_viz.arguments import require_arguments
 from vgg_viz.records import Checkpoint
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def report(  # noqa: PLR0913 - a notebook names what it wants, flat
         keep_maps=keep_maps,
         seed=seed,
         device=device,
-        overrides=overrides or {},
+        overrides={} if overrides is None else overrides,
         progress=progress,
     )
     return build_report(request)
@@ -119,7 +120,7 @@ def compare(  # noqa: PLR0913 - a notebook names what it wants, flat
         preset=preset,
         seed=seed,
         device=device,
-        overrides=overrides or {},
+        overrides={} if overrides is None else overrides,
         progress=progress,
     )
     return build_comparison(request)
@@ -174,7 +175,7 @@ def timeline(  # noqa: PLR0913 - a notebook names what it wants, flat
         preset=preset,
         seed=seed,
         device=device,
-        overrides=overrides or {},
+        overrides={} if overrides is None else overrides,
         progress=progress,
     )
     return build_timeline(request)
@@ -225,7 +226,7 @@ def explain(  # noqa: PLR0913 - a notebook names what it wants, flat
     request = PictureRequest(
         source=source,
         image=image,
-        methods=tuple(methods),
+        methods=_several(methods),
         target=target,
         against=against,
         unit=unit,
@@ -235,7 +236,7 @@ def explain(  # noqa: PLR0913 - a notebook names what it wants, flat
         preset=preset,
         seed=seed,
         device=device,
-        overrides=overrides or {},
+        overrides={} if overrides is None else overrides,
         progress=progress,
     )
     return build_explanation(request)
@@ -276,12 +277,12 @@ def audit(  # noqa: PLR0913 - a notebook names what it wants, flat
     request = AuditRequest(
         source=source,
         data=data,
-        classes=tuple(classes),
+        classes=_several(classes),
         limit=limit,
         out=out,
         seed=seed,
         device=device,
-        overrides=overrides or {},
+        overrides={} if overrides is None else overrides,
         progress=progress,
     )
     return build_audit(request)
@@ -314,8 +315,9 @@ def evaluate(  # noqa: PLR0913 - a notebook names what it wants, flat
     from vgg_viz.studies import evaluation
     from vgg_viz.studies.inputs import folder_classes
 
-    named = {"folder_classes": folder_classes(data), **(overrides or {})}
-    checkpoint, model = _built(source, device, dense=dense, seed=seed, **named)
+    require_arguments({"data": data, "limit": limit, "dense": dense}, optional=("data",))
+    names = {"folder_classes": folder_classes(data)}
+    checkpoint, model = _built(source, device, overrides, dense=dense, seed=seed, **names)
     return evaluation.evaluate(checkpoint, model, data, limit=limit, seed=seed)
 
 
@@ -342,15 +344,32 @@ def predict(
     """
     from vgg_viz.studies import evaluation
 
-    checkpoint, model = _built(source, device, seed=seed, **(overrides or {}))
+    checkpoint, model = _built(source, device, overrides, seed=seed)
     return evaluation.predict(checkpoint, model, list(images) if isinstance(images, list | tuple) else [images])
 
 
 def _built(
-    source: Checkpoint | FilePath | None, device: str | torch.device, *, dense: bool = False, **options: Any
+    source: Checkpoint | FilePath | None,
+    device: str | torch.device,
+    overrides: Mapping[str, Any] | None,
+    *,
+    dense: bool = False,
+    **options: Any,
 ) -> tuple[Checkpoint, nn.Module]:
     from vgg_viz.models.build import build
     from vgg_viz.models.checkpoint import load
+    from vgg_viz.studies.request import require_overrides, resolve_device
 
-    checkpoint = source if isinstance(source, Checkpoint) else load(source, **options)
+    device = resolve_device(device)
+    require_arguments({"overrides": overrides}, optional=("overrides",))
+    require_overrides(overrides or {})
+    require_arguments(options)
+    checkpoint = source if isinstance(source, Checkpoint) else load(source, **{**options, **(overrides or {})})
     return checkpoint, build(checkpoint, dense=dense).to(device)
+
+
+def _several(given: Sequence[str]) -> tuple[str, ...]:
+    """Names as a tuple, a single one as well; what is neither stays what it is, and the request refuses it."""
+    if isinstance(given, str):
+        return (given,)
+    return tuple(given) if isinstance(given, list | tuple) else given  # type: ignore[return-value]

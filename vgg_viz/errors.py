@@ -76,7 +76,8 @@ class UnknownName(InputRefused):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = list(known)
-        near = get_close_matches(name.lower(), [n.lower() for n in names], n=1, cutoff=0.5)
+        text = name if isinstance(name, str) else ""
+        near = get_close_matches(text.lower(), [n.lower() for n in names], n=1, cutoff=0.5)
         nearest = next((n for n in names if near and n.lower() == near[0]), None)
         hint = f"did you mean {nearest!r}? " if nearest else ""
         # Names may come from a stranger's file: what a terminal would obey instead of showing is spelt out.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from vgg_viz.arguments import require_arguments, shown
 from vgg_viz.attribution import methods, on_pixels
 from vgg_viz.capture.model_input import images_for
 from vgg_viz.errors import InputRefused, UnknownName
@@ -30,6 +31,8 @@ def specimens(checkpoint: Checkpoint) -> Batch:
 
     raises  InputRefused when it carries none
     """
+    if not isinstance(checkpoint, Checkpoint):
+        raise InputRefused(f"{shown(checkpoint)} came, where a checkpoint is expected; vgg_viz.load(path) opens one.")
     if not checkpoint.specimens:
         raise InputRefused("this checkpoint carries no specimens; read pictures of your own with read_images(folder).")
     return match_channels(specimen_batch(checkpoint.specimens, checkpoint.architecture.image_side), checkpoint)
@@ -42,6 +45,9 @@ def plot_activations(activations: Activations, layer: str, *, picture: int = 0) 
     picture  its place in the batch
     raises   UnknownName; InputRefused for a layer without maps, or a picture that is not there
     """
+    if not isinstance(activations, Activations):
+        raise InputRefused(f"{shown(activations)} came; give what vgg_viz.activations(model, images) returns.")
+    require_arguments({"layer": layer})
     if layer not in activations.maps:
         raise UnknownName("captured layer", layer, activations.maps)
     maps = activations.maps[layer]

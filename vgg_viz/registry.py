@@ -67,7 +67,7 @@ class Registry(Generic[Item]):
         self._complete()
         try:
             return self._items[name]
-        except KeyError:
+        except (KeyError, TypeError):  # what cannot be a key is no name either
             raise UnknownName(self.kind, name, self._items) from None
 
     def __contains__(self, name: object) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vgg_viz.attribution.targets import require_unit
 from vgg_viz.errors import InputRefused
 from vgg_viz.maths.heatmaps import on_picture
 from vgg_viz.models.geometry import LayerGeometry, fields_of, geometry
@@ -92,6 +93,7 @@ def layer_for(model: nn.Module, images: Tensor, asked: str | None, neuron: Neuro
 
 def layers_below(model: nn.Module, neuron: Neuron) -> dict[str, Layer]:
     """The layers that a picture meets before the neuron's own, by name."""
+    require_unit(neuron)
     found, top = {}, find(model, neuron.layer).name
     for layer in layers_of(model):
         if layer.name == top:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import Tensor
 
+from vgg_viz.arguments import require_arguments, shown
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.records import Neuron
 
@@ -106,6 +108,7 @@ def pending_target(target: Target, *, count: int, labels: Tensor | None) -> Pend
     raises  UnknownName for another word; InputRefused when labels are missing or the number does not fit
     """
     if isinstance(target, Neuron):
+        require_unit(target)
         if (target.row is None) != (target.column is None):
             raise InputRefused(
                 f"a neuron of {target.layer} came with a row or a column alone; give both, or neither for its channel."
@@ -115,6 +118,15 @@ def pending_target(target: Target, *, count: int, labels: Tensor | None) -> Pend
         first, second = (pending_classes(side, count=count, labels=labels) for side in (target.first, target.second))
         return PendingTarget(target, count, first, second)
     return PendingTarget(target, count, pending_classes(target, count=count, labels=labels))
+
+
+def require_unit(neuron: Neuron) -> None:
+    """Raise InputRefused for a unit whose layer is no text, or whose place is no whole number."""
+    require_arguments({"layer": neuron.layer})
+    for name in ("channel", "row", "column"):
+        value = getattr(neuron, name)
+        if not (isinstance(value, Integral) or (value is None and name != "channel")) or isinstance(value, bool):
+            raise InputRefused(f"{name} {shown(value)} of a neuron came, where a whole number from 0 is expected.")
 
 
 def pending_classes(target: Class, *, count: int, labels: Tensor | None) -> Tensor | None:
@@ -130,7 +142,12 @@ def pending_classes(target: Class, *, count: int, labels: Tensor | None) -> Tens
         if labels is None:
             raise InputRefused("target 'true' needs the labels of the pictures; pass labels=, or choose 'predicted'.")
         target = labels
-    found = torch.as_tensor(target)
+    try:
+        found = torch.as_tensor(target)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputRefused(
+            f"target {shown(target)} came; give predicted, true, runner-up, a class index, or one for each picture."
+        ) from None
     if found.is_floating_point() or found.is_complex() or found.dtype == torch.bool:
         raise InputRefused(f"targets of type {found.dtype} came; class indices are whole numbers.")
     found = found.to(torch.int64).flatten()

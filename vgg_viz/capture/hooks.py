@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor, nn
 
+from vgg_viz.arguments import require_arguments
 from vgg_viz.capture.model_input import images_for
 from vgg_viz.errors import InputRefused
 from vgg_viz.maths.image_forms import Images
@@ -346,7 +347,9 @@ def activations(model: nn.Module, images: Images, layers: Iterable[str] | None =
     pictures = images_for(model, images)
     if layers is None:
         layers = [layer.name for layer in layers_of(model) if layer.kind not in PASS_THROUGH]
-    wanted = (layers,) if isinstance(layers, str) else tuple(layers)
+    wanted = (layers,) if isinstance(layers, str) else tuple(layers) if isinstance(layers, Iterable) else (layers,)
+    for name in wanted:
+        require_arguments({"layer": name})
     contexts = eval_mode(model), torch.no_grad(), refusing_misfits(model, pictures)
     with ExitStack() as stack:
         for context in contexts:

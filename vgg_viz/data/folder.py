@@ -17,13 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vgg_viz.arguments import require_arguments
 from vgg_viz.data.annotations import Truth, stack_truths
 from vgg_viz.data.box_masks import BoxBook, read_with_truth
+from vgg_viz.data.in_memory import fitted_pictures
 from vgg_viz.data.label_table import NAME as TABLE
 from vgg_viz.data.masks import mask_of, pictures_alone
 from vgg_viz.errors import DataRefused, ImageRefused
 from vgg_viz.file_kinds import kind_by_name
-from vgg_viz.maths.image_forms import Images, as_pictures
+from vgg_viz.maths.image_forms import Images
 from vgg_viz.maths.images import SUFFIXES, decode, dimensions, resize
 from vgg_viz.records import Batch
 
@@ -194,8 +196,9 @@ def read_images(path: str | os.PathLike[str] | Images, *, image_side: int = 224,
         DataRefused: Nothing there, or no picture among it
         ImageRefused: The one picture is broken.
     """
+    require_arguments({"image_side": image_side, "limit": limit}, optional=("limit",))
     if not isinstance(path, str | os.PathLike):
-        return _in_memory(path, image_side, limit)
+        return fitted_pictures(path, image_side=image_side, limit=limit)
     place = Path(path)
     if not place.exists():
         raise DataRefused(f"there is no {_shown(place)}; give a picture, or a folder of pictures.")
@@ -229,14 +232,6 @@ def read_images(path: str | os.PathLike[str] | Images, *, image_side: int = 224,
     return Batch(
         torch.stack(images), None, tuple(names), whole.masks, tuple(skipped), whole.boxed, whole.box_note, whole.doubts
     )
-
-
-def _in_memory(pictures: Images, image_side: int, limit: int | None) -> Batch:
-    """Pictures that no file holds, fitted as those of files are, and called by their places."""
-    names = pictures.names if isinstance(pictures, Batch) else ()
-    parts = pictures if isinstance(pictures, list | tuple) and pictures else [pictures]
-    images = torch.cat([resize(as_pictures(part), image_side, "cover") for part in parts])[:limit]
-    return Batch(images, None, tuple(names)[:limit] or tuple(f"picture {n}" for n in range(1, len(images) + 1)))
 
 
 def median_side(folder: Folder) -> int:

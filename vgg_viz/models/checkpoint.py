@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vgg_viz.arguments import require_arguments
+from vgg_viz.arguments import shown as shown_value
 from vgg_viz.atomic import ADVICE, whole_file
 from vgg_viz.errors import CheckpointRefused, InputRefused
 from vgg_viz.models import class_names
@@ -50,6 +52,9 @@ def save(
     Raises:
         OutputRefused: Where the disk says no; what stood at `path` then stands there still.
     """
+    if not isinstance(checkpoint, Checkpoint):
+        raise InputRefused(f"{shown_value(checkpoint)} came, where a checkpoint is expected; load(path) opens one.")
+    require_arguments({"path": path})
     # Opened here: torch cannot open a path that is no text.
     with whole_file(Path(path), advice=advice) as temporary, open(temporary, "wb") as file:
         torch.save({**pack(checkpoint), "extra": dict(extra or {})}, file)
@@ -99,6 +104,7 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
     Raises:
         CheckpointRefused: With one sentence: missing, a folder, empty, no checkpoint, unsafe, not a VGG, not finite.
     """
+<<<<<<< HEAD
     wishes = Wishes(
         key=key,
         weights=weights,
@@ -113,6 +119,21 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
         outputs=outputs,
         names=classes is None,
     )
+=======
+    given: dict[str, object] = {"source": source, "arch": arch, "classes": classes, "key": key, "weights": weights}
+    given |= {"image_size": image_size, "padding": padding, "mean": mean, "std": std}
+    require_arguments({**given, "folder_classes": folder_classes, "seed": seed}, optional=tuple(given))
+    overrides = {
+        key: value
+        for key, value in {
+            "image_side": image_size,
+            "padding": padding,
+            "mean": None if mean is None else tuple(map(float, mean)),
+            "std": None if std is None else tuple(map(float, std)),
+        }.items()
+        if value is not None
+    }
+>>>>>>> main
     if source is not None and not Path(source).is_file() and (name := _variant(str(source))):
         checkpoint = _untrained(name, seed, wishes, len(classes) if classes else 0)
     else:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vgg_viz.arguments import require_arguments, shown
 from vgg_viz.atomic import disk_refused, whole_file
 from vgg_viz.errors import InputRefused, OutputRefused
 from vgg_viz.models.build import build
@@ -40,6 +41,9 @@ def export(checkpoint: Checkpoint, path: str | os.PathLike[str], *, force: bool 
         OutputRefused: For another suffix, a missing folder, a file that is there, a failed write.
         InputRefused: Without the packages that ONNX needs, or when the written graph computes something else.
     """
+    if not isinstance(checkpoint, Checkpoint):
+        raise InputRefused(f"{shown(checkpoint)} came, where a checkpoint is expected; vgg_viz.load(path) opens one.")
+    require_arguments({"path": path, "force": force})
     path = Path(path)
     kind = path.suffix.lower()
     if kind not in SUFFIXES:

@@ -132,7 +132,7 @@ def _ends(layers: Layers) -> tuple[Step, ...] | None:
 
 
 def _average(kind: str, needed: int, fit: Fit) -> int:
-    return needed if kind == "paper" or fit.last != () and fit.last[-1].kind == "adaptive_avg" else 0
+    return needed if kind == "paper" or (fit.last != () and fit.last[-1].kind == "adaptive_avg") else 0
 
 
 # ---------------------------------------------------------------- the paper's

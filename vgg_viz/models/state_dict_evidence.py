@@ -149,7 +149,7 @@ def _about_pools(layers: Layers, choice: Choice) -> Iterator[Evidence]:
         stands = {"avg_pool": "an average pool", "max_pool": "a max-pool"}.get(
             fit.last[-1].kind if fit.last else "", "no pool"
         )
-        likely = choice.needed > 1 and choice.usual or not choice.needed
+        likely = (choice.needed > 1 and choice.usual) or not choice.needed
         text = f"Behind the last convolution no number or name shows what stands; {stands} is assumed."
         yield _doubt(text, [plan_of(layers, reading) for reading in same], serious=not likely)
 

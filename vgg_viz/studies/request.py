@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from inspect import signature
 from typing import Any
 
 import torch
 
+from vgg_viz.arguments import require_arguments, require_keywords, shown
 from vgg_viz.errors import InputRefused
 from vgg_viz.gallery.make_section import Progress
 from vgg_viz.maths.image_forms import Images
+from vgg_viz.models.checkpoint import load
 
 FilePath = str | os.PathLike[str]
 
@@ -35,6 +38,13 @@ class Request:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
     progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        """Raise InputRefused for a value that is not of the kind that its name stands for, before anything is opened."""
+        optional = [about.name for about in fields(self) if about.default is None]
+        require_arguments({about.name: getattr(self, about.name) for about in fields(self)}, optional=optional)
+        require_overrides(self.overrides)
+        object.__setattr__(self, "device", resolve_device(self.device))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,15 +155,22 @@ class AuditRequest(Request):
     limit: int = 600
 
 
-def resolve_device(name: str) -> str:
-    """The device called `name`; "auto" is the best there is.
+def require_overrides(overrides: Mapping[str, Any]) -> None:
+    """Raise UnknownName for a keyword that `load` does not take."""
+    require_keywords(overrides, tuple(signature(load).parameters)[1:])
+
+
+def resolve_device(name: str | torch.device) -> str:
+    """The device called `name`, such as "cpu" or "cuda:1"; "auto" is the best there is.
 
     Raises:
         InputRefused: The device is not available here.
     """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available.get(name, False):
-        raise InputRefused(f"device {name!r} is not available here; use --device cpu or auto.")
-    return name
+    text = str(name) if isinstance(name, str | torch.device) else ""
+    kind, _, index = text.partition(":")
+    count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(kind, 0)
+    if (index or "0") not in map(str, range(count)):
+        raise InputRefused(f"device {shown(name)} is not available here; use cpu or auto.")
+    return text

@@ -9,7 +9,6 @@ import io
 import pickle
 import pickletools
 import re
-import shlex
 import struct
 import sys
 import zipfile
@@ -25,11 +24,12 @@ import torch
 from vgg_viz.errors import CheckpointRefused
 from vgg_viz.file_kinds import is_text, kind_by_name
 from vgg_viz.models.containers import Stored, container, shown
-from vgg_viz.models.unwrap_state_dict import WRAPPERS
+from vgg_viz.models.pickle_advice import advice, saving_command
+from vgg_viz.models.pickle_outline import outline
 
 IN_A_FOLDER = "pytorch_model.bin"  # what Hugging Face's libraries call it
 MOST_PICKLE = 64 * 2**20  # bytes of structure (not of weights) that are looked through for names
-MOST_NAMES = 40  # in a sentence; a network pickled whole has a dozen
+MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")  # with which torch.save began its older files
 FAULTS = (
     RuntimeError,
     ValueError,
@@ -59,12 +59,12 @@ def torch_file(path: Path) -> Stored | None:
         zipped = zipfile.is_zipfile(path)  # raises BadZipFile for one that claims to lie on several disks
         if zipped:
             _require_plain(path)
+        else:
+            _require_torch_pickle(path)
         _require_modest(path)
         mapped = zipped and bool(str(path).encode())
     except UnicodeEncodeError:  # a path of other bytes than the system's, which torch cannot map
         mapped = False
-    except PermissionError:
-        raise CheckpointRefused(f"{shown(path)} may not be read by this user; change its permissions.") from None
     except FAULTS:
         raise CheckpointRefused(_not_one(path)) from None
     try:
@@ -79,8 +79,6 @@ def torch_file(path: Path) -> Stored | None:
         if unsafe:
             raise CheckpointRefused(_would_run(path, unsafe)) from None
         raise CheckpointRefused(_not_one(path)) from None
-    except PermissionError:
-        raise CheckpointRefused(f"{shown(path)} may not be read by this user; change its permissions.") from None
     except FAULTS:
         raise CheckpointRefused(_not_one(path)) from None
 
@@ -218,7 +216,9 @@ def _require_plain(path: Path) -> None:
         _require_laid_end_to_end(path, records, archive.start_dir)
     names = {record.filename.partition("/")[2] for record in records}
     if "constants.pkl" in names and any(name.startswith("code/") for name in names):
-        command = _command(path, 'torch.jit.load({file}, map_location="cpu").state_dict()')
+        command = saving_command(
+            path, 'import torch; torch.save(torch.jit.load({file}, map_location="cpu").state_dict(), {beside})'
+        )
         raise CheckpointRefused(
             f"{shown(path)} is a TorchScript archive (torch.jit.save), a program with its weights; where you trust it, run {command} "
             "and give that file."
@@ -279,29 +279,22 @@ def _numbers(words: bytes) -> Iterator[int]:
 
 
 def _would_run(path: Path, unsafe: list[str]) -> str:
-    # Names of the user's own first: they say where the file comes from.
-    unsafe = sorted(unsafe, key=lambda name: name.startswith("torch."))
-    more = [f"{len(unsafe) - MOST_NAMES} more"] if len(unsafe) > MOST_NAMES else []
-    names = ", ".join([*(name[:80] for name in unsafe[:MOST_NAMES]), *more])
-    if any(name.startswith(("torch.nn.modules.", "torchvision.models.")) for name in unsafe):
-        command = _command(path, 'torch.load({file}, map_location="cpu", weights_only=False).state_dict()')
-        return (
-            f"{shown(path)} is a whole network pickled by torch.save(model): it would run code to open ({names}); where you trust it "
-            f"and have its classes, run {command} and give that file."
-        )
-    structure = _structure(path)
-    key = next((key for key in WRAPPERS if _word(key) in structure), None)
-    part = f'["{key}"]' if key else ""
-    command = _command(path, 'torch.load({file}, map_location="cpu", weights_only=False)' + part)
-    return (
-        f"{shown(path)} is a pickle that would run code to open ({names}); where you trust it, run {command}, which keeps the "
-        "weights alone, and give that file."
-    )
+    return advice(shown(path), path, outline(_structure(path, MOST_PICKLE)), unsafe)
 
 
-def _word(text: str) -> bytes:
-    """A text as the pickles of torch.save hold it: the word BINUNICODE, its length, itself."""
-    return b"X" + len(text).to_bytes(4, "little") + text.encode()
+def _require_torch_pickle(path: Path) -> None:
+    """Refuse what pickle.dump or joblib wrote: torch would read it as its own, and find nothing."""
+    with open(path, "rb") as file:
+        words = file.read(2)
+        if words[:1] != b"\x80" or words[1] > pickle.HIGHEST_PROTOCOL:
+            return
+        words += file.read(MOST_PICKLE)
+    if MAGIC in words[:64]:
+        return
+    root = outline(words)
+    names = root.names if root is not None else set(map(bytes.decode, re.findall(rb"[a-z_]+(?:\.\w+)+", words[:4096])))
+    if names:  # else it is damaged, or holds plain values
+        raise CheckpointRefused(advice(shown(path), path, root, names, torch_wrote=False))
 
 
 def _structure(path: Path, most: int = 2**20) -> bytes:
@@ -322,14 +315,6 @@ def _structure(path: Path, most: int = 2**20) -> bytes:
     if pickles[0].CRC and len(words) == pickles[0].file_size and zlib.crc32(words) != pickles[0].CRC:
         raise zipfile.BadZipFile("the pickle does not match its checksum")
     return words
-
-
-def _command(path: Path, opening: str) -> str:
-    """The line for a terminal that saves what `opening` gives beside the file; file names without their folders."""
-    names = (path.name, f"{path.stem}-weights.pt")
-    file, beside = ('"' + name.encode("unicode_escape").decode().replace('"', '\\"') + '"' for name in names)
-    code = f"import torch; torch.save({opening.replace('{file}', file)}, {beside})"
-    return f"python -c {shlex.quote(code)}"
 
 
 def _not_one(path: Path) -> str:

@@ -1,0 +1,29 @@
+"""Pictures that no file holds, fitted to a network as those of files are."""
+
+from __future__ import annotations
+
+import torch
+
+from vgg_viz.maths.image_forms import Images, as_pictures
+from vgg_viz.maths.images import resize
+from vgg_viz.records import Batch
+
+
+def fitted_pictures(pictures: Images, *, image_side: int, limit: int | None = None) -> Batch:
+    """Pictures in any form, resized on their shorter side and cropped to the centre square.
+
+    Args:
+        pictures: As `as_pictures` takes them; those of a list may be of several sizes.
+        image_side: [px].
+        limit: At most so many.
+
+    Returns:
+        Batch without labels; the names are those of a `Batch`, else the places: "picture 1", ...
+
+    Raises:
+        InputRefused: For what is no picture.
+    """
+    names = pictures.names if isinstance(pictures, Batch) else ()
+    parts = pictures if isinstance(pictures, list | tuple) and pictures else [pictures]
+    images = torch.cat([resize(as_pictures(part), image_side, "cover") for part in parts])[:limit]
+    return Batch(images, None, tuple(names)[:limit] or tuple(f"picture {n}" for n in range(1, len(images) + 1)))
