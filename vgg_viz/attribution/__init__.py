@@ -19,12 +19,8 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="IProgress not found")
     import captum.attr  # noqa: F401
 
-<<<<<<< HEAD
-from vgg_viz.attribution.layers import after_activation, choose_layer, default_layer, layer_for, on_pixels
-=======
 from vgg_viz.arguments import require_arguments
-from vgg_viz.attribution.layers import after_relu, choose_layer, default_layer, layer_for, on_pixels
->>>>>>> main
+from vgg_viz.attribution.layers import after_activation, choose_layer, default_layer, layer_for, on_pixels
 from vgg_viz.attribution.method import METHODS, Family, Map, Method, method, pictures_at_once
 from vgg_viz.attribution.options import MethodOptions, Options, refuse_options
 from vgg_viz.attribution.single_pass import SharedPass, cams_all_layers, grad_cam_all_layers, gradient_bundle

@@ -104,7 +104,9 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
     Raises:
         CheckpointRefused: With one sentence: missing, a folder, empty, no checkpoint, unsafe, not a VGG, not finite.
     """
-<<<<<<< HEAD
+    given: dict[str, object] = {"source": source, "arch": arch, "classes": classes, "key": key, "weights": weights}
+    given |= {"image_size": image_size, "padding": padding, "mean": mean, "std": std}
+    require_arguments({**given, "folder_classes": folder_classes, "seed": seed}, optional=tuple(given))
     wishes = Wishes(
         key=key,
         weights=weights,
@@ -113,27 +115,12 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
         plan=plan,
         image_side=image_size,
         padding=padding,
-        mean=tuple(mean) if mean else None,
-        std=tuple(std) if std else None,
+        mean=None if mean is None else tuple(map(float, mean)),
+        std=None if std is None else tuple(map(float, std)),
         bgr=bgr,
         outputs=outputs,
         names=classes is None,
     )
-=======
-    given: dict[str, object] = {"source": source, "arch": arch, "classes": classes, "key": key, "weights": weights}
-    given |= {"image_size": image_size, "padding": padding, "mean": mean, "std": std}
-    require_arguments({**given, "folder_classes": folder_classes, "seed": seed}, optional=tuple(given))
-    overrides = {
-        key: value
-        for key, value in {
-            "image_side": image_size,
-            "padding": padding,
-            "mean": None if mean is None else tuple(map(float, mean)),
-            "std": None if std is None else tuple(map(float, std)),
-        }.items()
-        if value is not None
-    }
->>>>>>> main
     if source is not None and not Path(source).is_file() and (name := _variant(str(source))):
         checkpoint = _untrained(name, seed, wishes, len(classes) if classes else 0)
     else:
