@@ -165,18 +165,9 @@ def _as_value(text: str) -> Any:
 
 def noted_chains(stored: object) -> list[list[object]]:
     """Lists of channels and pools in what a file held ([64, "M", 128, "A", ...]), the nearest first."""
-    found = []
-    for path, bag in bags(stored):
-        if len(path) > DEEPEST:
-            break
-        for value in bag.values():
-            if (
-                isinstance(value, list | tuple)
-                and 2 < len(value) <= LONGEST_CHAIN
-                and any(word in ("M", "A") for word in value)
-            ):
-                found.append(list(value))
-    return found[:MOST_CHAINS]
+    near = [value for path, bag in bags(stored) if len(path) <= DEEPEST for value in bag.values()]
+    lists = [list(value) for value in near if isinstance(value, list | tuple) and 2 < len(value) <= LONGEST_CHAIN]
+    return [value for value in lists if any(isinstance(word, str) and word in "MA" for word in value)][:MOST_CHAINS]
 
 
 def noted_outputs(stored: object, beside: Beside) -> tuple[str, str] | None:

@@ -118,9 +118,9 @@ def _readings(
     whole = [one for one in known if not one.foreign or _beside_networks(one, known)]
     part = next((one for one in known if one.foreign and one.reading.architecture.num_classes), None)
     if not whole and part and refused and not isinstance(refused, PlanUnclear):
-        key = part.candidate.place
+        key = part.candidate.place[:60]
         refused = CheckpointRefused(
-            f"{str(refused).removesuffix('.')}. To read the part under {key[:60]!r} alone, which is then another network, give --key {key[:60]}."
+            f"{refused} To read the part under {key!r} alone, which is then another network, give --key {key}."
         )
     return whole, refused
 

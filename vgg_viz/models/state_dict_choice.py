@@ -99,8 +99,8 @@ def unclear(layers: Layers, readings: Sequence[Reading]) -> PlanUnclear:
     plans = list(dict.fromkeys(plan_of(layers, reading) for reading in readings))[:MOST_PLANS]
     listed = " or ".join(f"--plan {shlex.quote(plan)}" for plan in plans)
     return PlanUnclear(
-        f"the weights fit several networks, and neither numbers nor names show where the pools are; give the network's chain: {listed}, "
-        "or another.",
+        f"the weights fit several networks, and neither numbers nor names show where the pools are; give the network's chain: "
+        f"{listed}, or another.",
         plans,
     )
 
@@ -152,10 +152,17 @@ def _of_the_paper(layers: Layers, found: Sequence[Placement], numbered: bool, ne
     first, *others = distinct
     if others and not numbered and first.placement.how != "blocks":
         raise unclear(layers, [Reading(fit, average) for fit in distinct])
+    first = _as_published(layers, first, needed)
     if needed == 1 and average and _side_of_an_average(layers, 1) == LARGE_SIDE:
         first = replace(first, image_side=LARGE_SIDE)
     rivals = (*_ended(layers, first, average), *(Reading(fit, average) for fit in others))
     return Choice(Reading(first, average), first.placement.how, "paper", needed, rivals=rivals)
+
+
+def _as_published(layers: Layers, fit: Fit, needed: int) -> Fit:
+    """The pruning literature's VGGs for small pictures call their convolutions `feature` and end with an average pool."""
+    theirs = all(unit.main.path[-2:-1] == ("feature",) for unit in layers.convs)
+    return replace(fit, last=(AVERAGE_POOL,)) if theirs and needed == 1 and fit.last == (MAX_POOL,) else fit
 
 
 def _side_of_an_average(layers: Layers, needed: int) -> int:
@@ -185,11 +192,12 @@ def _last(placement: Placement) -> tuple[Step, ...]:
 
 def _ended(layers: Layers, fit: Fit, average: int) -> tuple[Reading, ...]:
     """The same network with another end of its features: an average pool, or the average of a larger map."""
-    if fit.last != (MAX_POOL,) or fit.placement.last is not None:
+    if len(fit.last) != 1 or fit.placement.last is not None:
         return ()
     side = average or _needed(layers)
+    other = MAX_POOL if fit.last == (AVERAGE_POOL,) else AVERAGE_POOL
     return (
-        Reading(replace(fit, last=(AVERAGE_POOL,)), average),
+        Reading(replace(fit, last=(other,)), average),
         *((Reading(replace(fit, last=()), side),) if not layers.slides and side else ()),
     )
 
@@ -204,7 +212,7 @@ def _chosen(
     rivals = tuple(Reading(fit, _average(kind, needed, fit)) for fit in others)
     same = replace(first.placement, last=first.last)
     all_sides = (*USUAL_SIDES, *(side for side in POSSIBLE_SIDES if side not in USUAL_SIDES))
-    more = [fit for fit in fits(layers.convs, same, needed, all_sides, paddings)]
+    more = list(fits(layers.convs, same, needed, all_sides, paddings))
     if kind == "course":
         more = [fit for fit in more if fit.image_side in USUAL_SIDES] + [
             fit for padding in paddings for fit in more if fit.padding == padding and fit.image_side not in USUAL_SIDES
@@ -259,9 +267,10 @@ def _distinct(found: Sequence[Fit], numbered: bool) -> list[Fit]:
 
 def _likelier_first(found: Sequence[Fit], kind: str) -> list[Fit]:
     """Courses leave padding out as often as not; elsewhere half the kernel is usual."""
-    rank = {
-        "course": lambda fit: (fit.last == (), USUAL_SIDES.index(fit.image_side)),
-        "other": lambda fit: (fit.padding is not None, fit.last == (), USUAL_SIDES.index(fit.image_side)),
-    }
     order = list(dict.fromkeys(fit.placement for fit in found))
-    return sorted(found, key=lambda fit: (order.index(fit.placement), *rank[kind](fit)))
+
+    def rank(fit: Fit) -> tuple[int, bool, bool, int]:
+        unusual = kind == "other" and fit.padding is not None
+        return order.index(fit.placement), unusual, fit.last == (), USUAL_SIDES.index(fit.image_side)
+
+    return sorted(found, key=rank)

@@ -61,10 +61,11 @@ def _about_kernels(channels: Sequence[int], kernels: Sequence[int], inputs: int,
     if variant:
         plan = [int(word.split("/")[0]) for word in VARIANTS[variant].plan.split() if word[0].isdigit()]
         width = common_width(plan, channels[-len(plan) :])
-        of = f": the widths of {VARIANTS[variant].title}" + (f" at width {width:g}" if width not in (None, 1) else "")
+        at = f" at width {width:g}" if width and width != 1 else ""
+        of = f": the widths of {VARIANTS[variant].title}{at}"
     return (
-        f"{len(channels)} {'convolution' if len(channels) == 1 else 'convolutions'} ({shapes}) of {'-'.join(map(str, channels))} channels "
-        f"on {'RGB' if inputs == 3 else 'grey'} pictures{of}."
+        f"{len(channels)} {'convolution' if len(channels) == 1 else 'convolutions'} ({shapes}) of {'-'.join(map(str, channels))} "
+        f"channels on {'RGB' if inputs == 3 else 'grey'} pictures{of}."
     )
 
 

@@ -1,14 +1,15 @@
 """What stands between two layers of a state dict, as far as the numbers in their names tell.
 
-A Sequential numbers all of its layers, also those without weights: the free numbers between two layers hold an activation, then a pool,
-then dropout. A ModuleList numbers only what is put into it, names number nothing, and after the last layer of a container nothing is seen.
+A Sequential numbers all of its layers, also those without weights: the free numbers between two layers hold an activation, then a
+pool, then dropout. A ModuleList numbers only what is put into it, names number nothing, and behind the last layer of a container
+nothing is seen.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from vgg_viz.models.state_dict_modules import StoredLayer
@@ -82,15 +83,15 @@ def _between(one: Unit, two: Unit, telling: dict[Path, str]) -> Between:
     free = last.free + sum(gap.free for gap in tail)
     leading = last.leading + sum(gap.leading for gap in tail)
     apart = chain[0].path[:-1] != two.main.path[:-1]
-    common = {"leading": leading, "numbered": not is_open, "counted": last.counted, "apart": apart}
+    common = Between("unseen", leading=leading, numbered=not is_open, counted=last.counted, apart=apart)
     if _leaky(one):
-        return Between("own", room=free + sum(gap.free for gap in inside), **common)
+        return replace(common, activation="own", room=free + sum(gap.free for gap in inside))
     early = sum(gap.free for gap in inside if not gap.open)
     if early:
-        return Between("seen", before_norm=True, room=free + early - 1, **common)
+        return replace(common, activation="seen", before_norm=True, room=free + early - 1)
     if is_open:
-        return Between("unseen", room=free, **common)
-    return Between("seen" if free else "none", room=max(0, free - 1), **common)
+        return replace(common, room=free)
+    return replace(common, activation="seen" if free else "none", room=max(0, free - 1))
 
 
 def _leaky(unit: Unit) -> bool:

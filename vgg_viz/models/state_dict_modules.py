@@ -21,6 +21,7 @@ _TRAINING = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _PARAMETERS = ("weight", "bias", "running_mean", "running_var")
+_QUANTISED = ("scale", "zero_point", "_packed_params", "dtype")
 MOST_LAYERS = 400
 
 
@@ -102,6 +103,10 @@ def _in_order(keys: Iterable[str]) -> list[str]:
 
 
 def _layer(stem: str, keys: Mapping[str, str], weights: Mapping[str, Tensor]) -> StoredLayer:
+    if set(keys) & set(_QUANTISED):
+        raise CheckpointRefused(
+            f"the layer {_short(stem)} is quantised (int8); save the network as it was before it was quantised."
+        )
     foreign = next((key for parameter, key in keys.items() if parameter not in _PARAMETERS), None)
     if foreign is not None:
         raise _not_of_a_chain(foreign)
@@ -119,7 +124,7 @@ def _layer(stem: str, keys: Mapping[str, str], weights: Mapping[str, Tensor]) ->
         return StoredLayer(stem, "fc", keys, int(weight.shape[1]), outputs)
     if weight.ndim in (3, 5):
         raise CheckpointRefused(
-            f"{_short(keys['weight'])} is the kernel of a {weight.ndim - 2}-D convolution; pictures need 2-D ones, and only those can be read."
+            f"{_short(keys['weight'])} is a kernel of {weight.ndim - 2} dimensions; only those of pictures, of 2, can be read."
         )
     if "bias" in keys and weight.ndim == 1:
         raise CheckpointRefused(

@@ -1,10 +1,10 @@
-"""The order in which a picture passes the layers of a state dict: the file's own where shapes follow each other, else the only one in which they do."""
+"""The order in which a picture passes the layers of a state dict: that in which shapes follow each other, the file's own first."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from math import isqrt
 
@@ -12,7 +12,6 @@ from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.state_dict_modules import StoredLayer, natural
 
 MOST_TRIES = 20_000
-IN_FILE = "The layers stand in the file in the order in which their shapes follow each other."
 # What a layer of such a name does is to stand beside others: its shapes may follow theirs all the same.
 BESIDE = re.compile(
     r"(?:\w+_)?(?:res(?:idual)?(?:_?block)?s?|shortcuts?|skips?(?:_?conn\w*)?|down_?samples?|identity|se|se_?(?:block|layer|module)s?|squeeze\w*|excit\w*"
@@ -70,7 +69,7 @@ def in_order(layers: Sequence[StoredLayer], *, head: str | None = None, trusted:
     Raises:
         CheckpointRefused: Where there is no such order, naming the layer that does not follow, or several.
     """
-    kept, others = _without_other_heads(tuple(layers), head)
+    kept, _ = _without_other_heads(tuple(layers), head)
     if not trusted:
         _require_no_branch(kept)
     units = _units(kept)
@@ -99,7 +98,7 @@ def in_order(layers: Sequence[StoredLayer], *, head: str | None = None, trusted:
             f"the layers {_names(units)} follow each other in more than one order by their shapes, and the file's is none of these; "
             "give the network's module (--model FILE.py:NAME)."
         )
-    raise _refusal(units, groups, others)
+    raise _refusal(units, groups)
 
 
 def _require_no_branch(layers: Sequence[StoredLayer]) -> None:
@@ -255,7 +254,7 @@ def _chains(groups: Sequence[Sequence[Unit]], most: int) -> Iterator[list[Unit]]
         waiting += [((*taken, place), rest - {place}) for place in sorted(nexts, reverse=True)]
 
 
-def _refusal(units: list[Unit], groups: list[list[Unit]], others: Sequence[str]) -> CheckpointRefused:
+def _refusal(units: list[Unit], groups: list[list[Unit]]) -> CheckpointRefused:
     """Why the layers are no chain: the one that stands beside it, or the first that does not follow."""
     if not any(_starts(unit) for unit in units):
         first = next((unit for unit in units if unit.main.kind == "conv"), units[0])
@@ -268,11 +267,12 @@ def _refusal(units: list[Unit], groups: list[list[Unit]], others: Sequence[str])
         return heads
     for place in range(len(groups) - 1, -1, -1):
         rest = [unit for at, group in enumerate(groups) if at != place for unit in group]
+        by_kind = sorted(rest, key=lambda unit: unit.main.kind == "fc")
         if len(rest) < 2 or not any(unit.main.kind == "fc" for unit in rest):
             continue
-        if _break(rest) is None or _break(sorted(rest, key=lambda unit: unit.main.kind == "fc")) is None:
+        if None in (_break(rest), _break(by_kind)):
             return CheckpointRefused(
-                f"the layer {_short(groups[place][0].main.stem)} stands beside the chain of the others: its shape follows none of them. "
+                f"the layer {_short(groups[place][0].main.stem)} stands beside the chain of the others: its shape follows none. "
                 "Only one chain of layers can be read, without attention, shortcuts or branches."
             )
     ordered = units if _starts(units[0]) else sorted(units, key=lambda unit: unit.main.kind == "fc")
@@ -280,7 +280,8 @@ def _refusal(units: list[Unit], groups: list[list[Unit]], others: Sequence[str])
     unit, before = ordered[broken], ordered[broken - 1] if broken else None
     if before is None:
         return CheckpointRefused(
-            f"the first convolution {_short(unit.main.stem)} reads {unit.main.inputs} channels; networks for 1 (grey) or 3 (RGB) can be read."
+            f"the first convolution {_short(unit.main.stem)} reads {unit.main.inputs} channels; networks for 1 (grey) or 3 (RGB) can "
+            "be read."
         )
     if unit.main.kind == "fc" and before.main.kind == "conv":
         return CheckpointRefused(
@@ -309,9 +310,10 @@ def _two_heads(units: Sequence[Unit], groups: Sequence[Sequence[Unit]]) -> Check
     alike = len(firsts) > 1 and len(inputs) == 1 and not ends & inputs
     if not alike:
         return None
-    names = [group[0].main.stem.rpartition(".")[0] if len(group) > 1 else group[0].main.stem for group in firsts]
+    stems = [group[0].main.stem for group in firsts]
+    names = [stem.rpartition(".")[0] if len(group) > 1 else stem for stem, group in zip(stems, firsts, strict=True)]
     return CheckpointRefused(
-        f"the network has {len(names)} heads that read the same map, {_listed(names)}; choose the one to explain: --head {names[0][:60]}."
+        f"the network has {len(names)} heads that read the same map, {_listed(names)}; choose one: --head {names[0][:60]}."
     )
 
 
@@ -352,11 +354,6 @@ def _inside(layer: StoredLayer, name: str) -> bool:
 def heads_left_out(layers: Sequence[StoredLayer], head: str | None) -> tuple[str, ...]:
     """The stems of the layers that belong to other heads than `head`."""
     return _without_other_heads(tuple(layers), head)[1]
-
-
-def with_after(unit: Unit, *layers: StoredLayer) -> Unit:
-    """The unit with more layers behind it."""
-    return replace(unit, after=(*unit.after, *layers))
 
 
 def _names(units: Sequence[Unit]) -> str:

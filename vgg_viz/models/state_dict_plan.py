@@ -65,7 +65,7 @@ def _fitted(wanted: Sequence[Step], stored: StoredChain) -> list[Keyed]:
     made: list[Keyed] = []
     place = -1
     waiting: list[Mapping[str, str]] = []  # batch norms of the file that the plan's own steps take
-    for at, step in enumerate(wanted):
+    for step in wanted:
         if step.weighted:
             if waiting:
                 raise _norms_differ(units[place])
@@ -76,10 +76,8 @@ def _fitted(wanted: Sequence[Step], stored: StoredChain) -> list[Keyed]:
             made.append(_same_layer(step, unit, last=place == len(units) - 1))
             norms = [layer.keys for layer in unit.after if layer.kind == "bn"]
             if with_norms:
-                waiting = [
-                    *norms,
-                    *(layer.keys for layer in (units[place + 1].before if place + 1 < len(units) else ())),
-                ]
+                following = units[place + 1].before if place + 1 < len(units) else ()
+                waiting = [*norms, *(layer.keys for layer in following)]
             else:
                 made += [(Step("bn", head=step.head), keys) for keys in norms]
         elif step.kind == "bn":
@@ -112,8 +110,8 @@ def _same_layer(step: Step, unit: Unit, *, last: bool) -> Keyed:
         right = right and step.kind == "fc"  # a kernel as large as its map
     if not right:
         raise CheckpointRefused(
-            f"the plan has {_described(step)} where the file holds {_described(_step_of(unit))} ({_short(main.stem)}); give the plan of "
-            "this file's layers, in the order in which a picture passes them."
+            f"the plan has {_described(step)} where the file holds {_described(_step_of(unit))} ({_short(main.stem)}); give the plan "
+            "of this file's layers, in the order in which a picture passes them."
         )
     biased = "bias" in main.keys
     if biased and not step.bias:
@@ -136,8 +134,8 @@ def _norms_differ(unit: Unit) -> CheckpointRefused:
     norms = sum(layer.kind == "bn" for layer in unit.after)
     there = f"{norms or 'no'} batch norm{'s' if norms > 1 else ''}"
     return CheckpointRefused(
-        f"the file has {there} behind {_short(unit.main.stem)}, and the plan says otherwise; write bn where the file has one, or nowhere: "
-        "then it is the file's."
+        f"the file has {there} behind {_short(unit.main.stem)}, and the plan says otherwise; write bn where the file has one, or "
+        "nowhere: then it is the file's."
     )
 
 
@@ -145,7 +143,7 @@ def _norms_differ(unit: Unit) -> CheckpointRefused:
 
 
 def _sides(steps: Sequence[Step], stored: StoredChain, weights: Mapping[str, Tensor]) -> list[int]:
-    """Sides of pictures of which the classifier reads the map that it was made for, the likelier first; refuses where there are none."""
+    """Sides of pictures whose last map is the one that the classifier reads, the likelier first; refuses where there are none."""
     first = next((unit for unit in stored.layers.units if unit.main.kind == "fc"), None)
     averaged = any(step.kind.startswith("adaptive") for step in steps)
     classes, width = stored.num_classes, stored.layers.convs[-1].main.outputs if stored.layers.convs else 0
@@ -157,14 +155,10 @@ def _sides(steps: Sequence[Step], stored: StoredChain, weights: Mapping[str, Ten
     found = [side for side in found if _values(steps, stored, side)]
     if not found:
         at = next((side for side in sides if _values(steps, stored, side)), None)
-        gives = (
-            f"the plan leaves {_values(steps, stored, at):,} values of a picture of {at} px"
-            if at
-            else "the plan leaves no map"
-        )
+        left = f"{_values(steps, stored, at):,} values of a picture of {at} px" if at else "no map"
         raise CheckpointRefused(
-            f"{gives}, and the first linear layer of the file reads {wanted or 0:,}: no side of pictures from {POSSIBLE_SIDES[0]} to "
-            f"{POSSIBLE_SIDES[-1]} px fits; give another plan."
+            f"the plan leaves {left}, and the first linear layer of the file reads {wanted or 0:,}: no side of pictures from "
+            f"{POSSIBLE_SIDES[0]} to {POSSIBLE_SIDES[-1]} px fits; give another plan."
         )
     return found if not averaged else found[:1]
 

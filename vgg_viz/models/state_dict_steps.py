@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from vgg_viz.maths.receptive_field import Window
 from vgg_viz.models.plan import Step
@@ -14,6 +14,7 @@ from vgg_viz.models.state_dict_pools import MAX_POOL, Fit, conv_window
 
 Keyed = tuple[Step, Mapping[str, str]]
 NO_KEYS: Mapping[str, str] = {}
+RELU = Step("relu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,9 @@ class Reading:
 
     fit: Fit
     average: int = 0
-    activation: Step = Step("relu")
+    activation: Step = RELU
     pool: Step = MAX_POOL
-    silent: frozenset[int] = field(default_factory=frozenset)
+    silent: frozenset[int] = frozenset()
 
 
 def keyed_steps(layers: Layers, reading: Reading) -> list[Keyed]:
@@ -65,7 +66,7 @@ def keyed_steps(layers: Layers, reading: Reading) -> list[Keyed]:
     `parse_plan(write_plan(steps))` gives the same steps.
     """
     made: list[Keyed] = []
-    for place, unit in enumerate(layers.convs):
+    for place in range(len(layers.convs)):
         made += _unit(layers, place, reading)
         last = place == len(layers.convs) - 1
         pools = reading.fit.last if last else (reading.pool,) * (place in reading.fit.placement.pools)

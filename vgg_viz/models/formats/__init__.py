@@ -1,7 +1,7 @@
 """Checkpoint formats, one file each: what a training script wrote, recognised and translated.
 
-`@checkpoint_format`: `(stored) -> ReadCheckpoint | None` gets all that the file held, and returns None for what is not of its kind. They
-are asked in the order of their file names; a newcomer adds a file. What none of them knows is searched for bare state dicts
+`@checkpoint_format`: `(stored) -> ReadCheckpoint | None` gets all that the file held, and returns None for what is not of its kind.
+They are asked in the order of their file names; a newcomer adds a file. What none of them knows is searched for bare state dicts
 (`models/recognise.py`), which `state_dict.py` reads, whatever their layers are called.
 """
 

@@ -32,14 +32,16 @@ UNIT = Evidence(
     ("--mean", "--std"),
 )
 GREY = Evidence(
-    "Preprocessing: a convolution of its own makes three channels of a grey picture, which is assumed to come in [0, 1] without mean and std.",
+    "Preprocessing: a convolution in front makes three channels of grey pictures; these are assumed in [0, 1] without mean and std.",
     ("--mean", "--std"),
 )
 KEYS = {
     "torchvision": "The keys features.{i} and classifier.{i} are torchvision's.",
-    "timm": "The keys pre_logits.fc1, pre_logits.fc2 and head.fc are timm's: a classifier of convolutions, read as linear layers.",
+    "timm": "The keys pre_logits.fc1, pre_logits.fc2 and head.fc are timm's: a classifier of convolutions, read as "
+    "linear layers.",
     "tiny_vgg": "The keys of its blocks and classifier.1 are those of the courses' TinyVGG.",
-    "unfamiliar keys": "The keys are of no known convention; the layers were taken in an order in which their shapes follow each other.",
+    "unfamiliar keys": "The keys are of no known convention; the layers were taken in an order in which their shapes follow "
+    "each other.",
 }
 NOTHING = Wishes()
 
