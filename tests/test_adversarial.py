@@ -19,6 +19,7 @@ from vgg_viz.errors import CheckpointRefused
 from vgg_viz.gallery.index import require_index_place, write_index
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load, save
+from vgg_viz.models.vgg import describe
 from vgg_viz.studies.saved_maps import read
 
 
@@ -74,7 +75,7 @@ def test_a_pipe_in_place_of_a_picture_is_refused_at_once(tmp_path, capsys):
 def test_a_folder_called_like_a_variant_does_not_hide_the_variant(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny_vgg").mkdir()
-    assert load("tiny_vgg").architecture.variant == "tiny_vgg"
+    assert describe(load("tiny_vgg").architecture).variant == "tiny_vgg"
 
 
 @pytest.mark.parametrize("line", [["inspect", "x" * 5000], ["report", "x" * 5000], ["evaluate", "--data", "x" * 5000]])

@@ -212,7 +212,7 @@ def test_a_side_that_is_none_is_passed_over(value: Any, tmp_path: Path) -> None:
 
 def test_the_side_decides_between_the_paddings_of_a_tiny_vgg(tmp_path: Path) -> None:
     made = settled(CourseTiny(padding=1, side=52)).state_dict()
-    assert opened({"model": made}, tmp_path).architecture.padding == 0
+    assert describe(opened({"model": made}, tmp_path).architecture).padding == 0
     back = opened({"model": made, "image_size": 52}, tmp_path)
     assert (describe(back.architecture).padding, back.architecture.image_side) == (1, 52)
     wrong = opened({"model": made, "image_size": 200}, tmp_path)

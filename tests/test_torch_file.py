@@ -294,7 +294,7 @@ def test_looking_at_every_weight_does_not_make_the_file_resident(tmp_path: Path)
         "import sys, vgg_viz.models.checkpoint as c\n"
         "from pathlib import Path\n"
         "kept = lambda: sum(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith(('RssFile', 'RssAnon')))\n"
-        "before = kept(); one = c._read(Path(sys.argv[1]), c._Wishes())\n"
+        "before = kept(); one = c.read_checkpoint(Path(sys.argv[1]))\n"
         "c.require_finite(one.weights, Path(sys.argv[1])); print(kept() - before)"
     )
     size = (tmp_path / "big.pt").stat().st_size / 1024

@@ -291,10 +291,15 @@ def test_hostile_containers_end_in_one_short_sentence(name: str, tmp_path: Path)
 
 def test_a_network_among_thousands_of_other_tensors_is_found(tmp_path: Path) -> None:
     made = network()
-    others = {f"bank.slot{i}": torch.ones(1) for i in range(5_000)}
+    others = {f"criterion.slot{i}": torch.ones(1) for i in range(5_000)}
     back = opened({"log": [{"loss": 1.0}] * 500, "state_dict": OrderedDict({**others, **made.state_dict()})}, tmp_path)
     assert same_logits(back, made, 32)
     assert len(back.provenance.ignored_keys) == 5_000
+
+
+def test_a_tensor_that_is_no_losses_counts_as_a_part_of_the_network_and_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointRefused, match=r"'bank\.slot0' inside the network"):
+        opened({"bank.slot0": torch.ones(1), **network().state_dict()}, tmp_path)
 
 
 def test_the_number_of_candidates_is_bounded() -> None:

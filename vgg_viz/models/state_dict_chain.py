@@ -184,11 +184,16 @@ def _without_empty_classifier(
 ) -> tuple[tuple[StoredLayer, ...], tuple[str, ...]]:
     """Features alone are published with a classifier that holds no numbers: it counts as absent."""
     linear = [layer for layer in layers if layer.kind == "fc"]
-    empty = bool(linear) and all(bool(weights[layer.keys["weight"]].flatten()[:64].isnan().all()) for layer in linear)
+    empty = bool(linear) and all(_without_numbers(weights[layer.keys["weight"]]) for layer in linear)
     if not empty:
         return layers, ()
     gone = tuple(key for layer in linear for key in layer.keys.values())
     return tuple(layer for layer in layers if layer.kind != "fc"), gone
+
+
+def _without_numbers(weight: Tensor) -> bool:
+    """Whether a weight begins with NaN, as a classifier does that was never trained; the rest stays on disk."""
+    return weight.device.type != "meta" and bool(weight.flatten()[:64].isnan().all())
 
 
 def _layers(units: tuple[Unit, ...]) -> Layers:

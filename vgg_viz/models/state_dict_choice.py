@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 from vgg_viz.errors import CheckpointRefused, PlanUnclear
 from vgg_viz.models.plan import Step, write_plan
@@ -80,12 +81,12 @@ def choose(layers: Layers, variant: str, note: Placement | None, *, paper: bool 
     ends = _ends(layers)
     found = [replace(one, last=ends) if ends is not None and one.last is None else one for one in found]
     if kind == "paper":
-        return _of_the_paper(layers, found, numbered, needed)
+        return _of_the_paper(layers, variant, found, numbered, needed)
     paddings = (0, None) if kind == "course" else (None, 0)
     usual = [fit for one in found for fit in fits(layers.convs, one, needed, USUAL_SIDES, paddings)]
     usual = _likelier_first(usual, kind)
     distinct = _distinct(usual, numbered)
-    if needed == 1 and not numbered:
+    if needed == 1 and not numbered and kind == "other":
         distinct = _rivals_of_an_average(found)
     if distinct and (numbered or len(distinct) == 1 or distinct[0].placement.how == "blocks"):
         return _chosen(layers, distinct, kind, needed, paddings)
@@ -138,7 +139,7 @@ def _average(kind: str, needed: int, fit: Fit) -> int:
 # ---------------------------------------------------------------- the paper's
 
 
-def _of_the_paper(layers: Layers, found: Sequence[Placement], numbered: bool, needed: int) -> Choice:
+def _of_the_paper(layers: Layers, variant: str, found: Sequence[Placement], numbered: bool, needed: int) -> Choice:
     sides = list(dict.fromkeys((LARGE_SIDE if needed == LARGE_MAP else 32 * needed, *USUAL_SIDES)))
     distinct = _distinct([fit for one in found for fit in fits(layers.convs, one, needed, sides, (None,))], numbered)
     if not numbered and needed == 1:
@@ -155,8 +156,15 @@ def _of_the_paper(layers: Layers, found: Sequence[Placement], numbered: bool, ne
     first = _as_published(layers, first, needed)
     if needed == 1 and average and _side_of_an_average(layers, 1) == LARGE_SIDE:
         first = replace(first, image_side=LARGE_SIDE)
+    lrn = numbered and variant == "vgg11" and _like_a_lrn(layers, first)
     rivals = (*_ended(layers, first, average), *(Reading(fit, average) for fit in others))
-    return Choice(Reading(first, average), first.placement.how, "paper", needed, rivals=rivals)
+    return Choice(Reading(first, average, lrn=lrn), first.placement.how, "paper", needed, rivals=rivals)
+
+
+def _like_a_lrn(layers: Layers, fit: Fit) -> bool:
+    """Whether one number more is free behind the first convolution alone, as the normalisation of A-LRN leaves it."""
+    spare = [layers.gaps[place].room - (place in fit.placement.pools) for place in range(len(layers.convs) - 1)]
+    return spare[0] == 1 and not any(spare[1:])
 
 
 def _as_published(layers: Layers, fit: Fit, needed: int) -> Fit:
@@ -231,8 +239,8 @@ def _unusual(
 ) -> Choice:
     """No usual side gives the map that the classifier reads: an average made it, or the pictures are of an unusual side."""
     if needed > 1 and not (kind == "other" and needed == LARGE_MAP):
-        for one in found:
-            fit = next(iter(fits(layers.convs, one, needed, POSSIBLE_SIDES, paddings)), None)
+        for one, padding in product(found, paddings):
+            fit = next(fits(layers.convs, one, needed, POSSIBLE_SIDES, (padding,)), None)
             if fit is not None:
                 chosen = _chosen(layers, [fit], kind, needed, paddings)
                 return replace(chosen, usual=False)
@@ -248,6 +256,11 @@ def _unusual(
 def _without_side(layers: Layers, found: Sequence[Placement], kind: str, numbered: bool) -> Choice:
     """No classifier, or one of 1 x 1 convolutions: maps of any side are read."""
     headless = layers.head == len(layers.units)
+    if len(layers.units) == 1:
+        raise CheckpointRefused(
+            f"the file holds one convolution ({layers.units[0].main.stem[:60]!r}) and no other layer, which is no network; save the "
+            "whole state_dict()."
+        )
     side = LARGE_SIDE if headless else _side_of_an_average(layers, 1)
     natural = [Fit(one, _last(one), None, side) for one in found if 2 ** (len(one.pools) + len(_last(one))) <= side]
     first = natural[0] if natural else Fit(Placement(frozenset(), "none"), (), None, side)

@@ -132,7 +132,7 @@ def _layer(stem: str, keys: Mapping[str, str], weights: Mapping[str, Tensor]) ->
             "(batch norm, group, layer or instance norm); train with batch norm and track_running_stats=True."
         )
     if weight.numel() == 1:
-        return StoredLayer(stem, "leaky", keys, slope=float(weight))
+        return StoredLayer(stem, "leaky", keys, slope=float(weight) if weight.device.type != "meta" else 0.0)
     raise _not_of_a_chain(keys["weight"], "a PReLU with a slope for each channel, or a scale")
 
 

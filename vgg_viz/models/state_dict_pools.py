@@ -110,6 +110,8 @@ def placements(
         adapters: Convolutions in front that only change the number of channels: no pool stands behind them.
     """
     inner = range(adapters, len(units) - 1)
+    if not inner:
+        return [Placement(frozenset(), "each"), Placement(frozenset(), "none")], False
     seen = frozenset(place for place in inner if gaps[place].room)
     unknown = frozenset(
         place for place in inner if not gaps[place].numbered and not gaps[place].counted and place not in seen

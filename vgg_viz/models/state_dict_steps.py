@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from vgg_viz.maths.receptive_field import Window
-from vgg_viz.models.plan import Step
+from vgg_viz.models.plan import PLAIN, Step
 from vgg_viz.models.state_dict_gaps import Between
 from vgg_viz.models.state_dict_modules import StoredLayer
 from vgg_viz.models.state_dict_order import Unit
@@ -15,6 +15,7 @@ from vgg_viz.models.state_dict_pools import MAX_POOL, Fit, conv_window
 Keyed = tuple[Step, Mapping[str, str]]
 NO_KEYS: Mapping[str, str] = {}
 RELU = Step("relu")
+LRN = Step("lrn", values=PLAIN["lrn"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Reading:
         activation: What stands behind the layers.
         pool: What stands where pools are.
         silent: Places of units behind which no activation stands, although none of their numbers says so.
+        lrn: Whether the first convolution is normalised by its neighbours, as in the paper's A-LRN.
     """
 
     fit: Fit
@@ -58,6 +60,7 @@ class Reading:
     activation: Step = RELU
     pool: Step = MAX_POOL
     silent: frozenset[int] = frozenset()
+    lrn: bool = False
 
 
 def keyed_steps(layers: Layers, reading: Reading) -> list[Keyed]:
@@ -71,8 +74,9 @@ def keyed_steps(layers: Layers, reading: Reading) -> list[Keyed]:
         last = place == len(layers.convs) - 1
         pools = reading.fit.last if last else (reading.pool,) * (place in reading.fit.placement.pools)
         pools = tuple(reading.pool if pool == MAX_POOL else pool for pool in pools)
-        made += [(pool, NO_KEYS) for pool in pools]
-        if not last and layers.gaps[place].room > len(pools):
+        normed = reading.lrn and place == 0
+        made += [(LRN, NO_KEYS)] * normed + [(pool, NO_KEYS) for pool in pools]
+        if not last and layers.gaps[place].room > len(pools) + normed:
             made.append((Step("drop", values=(0.5,)), NO_KEYS))
     if reading.average:
         made.append((Step("adaptive_avg", side=reading.average), NO_KEYS))
