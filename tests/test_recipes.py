@@ -74,7 +74,7 @@ weights = {}
 for (key, value), layer in zip(model.state_dict().items(), [name for name in layers for _ in range(2)], strict=True):
     weights[f"{layer}.{key.rpartition('.')[2]}"] = value
 file = Path(sys.argv[1]) / "renamed.pt"
-torch.save(weights, file)
+torch.save({"my_trainer": 1, "chain": wanted.plan, "network": weights}, file)
 terminal = io.StringIO()
 with contextlib.redirect_stdout(terminal):
     status = main(["count", str(file)])
