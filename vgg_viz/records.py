@@ -201,7 +201,7 @@ class PictureOrigin:
     Attributes:
         kind: "folder" (--data), "table" (a labels.csv with its pictures), "painted" (the set shapes), "specimens" (they
             travel in a checkpoint), "given" (--images), "by confidence" (mistakes and successes among those with
-            labels), "by change" (of two networks: those whose answer changed), "by learning" (of a run: those
+            labels), "spread" (evenly over those that were measured on), "by change" (of two networks: those whose answer changed), "by learning" (of a run: those
             forgotten on the way, then some that came late).
         count: How many; of those chosen by confidence: at most so many.
         of: Of how many, where not all were taken.
@@ -211,7 +211,9 @@ class PictureOrigin:
         inside: {letter: how many} of the specimens, where they come from several checkpoints.
     """
 
-    kind: Literal["folder", "table", "painted", "specimens", "given", "by confidence", "by change", "by learning"]
+    kind: Literal[
+        "folder", "table", "painted", "specimens", "given", "by confidence", "spread", "by change", "by learning"
+    ]
     count: int = 0
     of: int | None = None
     name: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -42,6 +43,17 @@ def chooses_one(architecture: Architecture) -> bool:
 def class_count(architecture: Architecture) -> int:
     """How many names the outputs have: two where one logit decides."""
     return 2 if is_binary(architecture) else architecture.num_classes
+
+
+def outputs_of(model: nn.Module) -> str:
+    """What the outputs of a network mean; of one that does not say, a softmax."""
+    about = getattr(model, "architecture", None)
+    return about.outputs if isinstance(about, Architecture) else "softmax"
+
+
+def noun_of(architecture: Architecture) -> Literal["class", "label", "score"]:
+    """What one output is called: a class where one is chosen, a label where each is a yes or no, a score."""
+    return "class" if chooses_one(architecture) else "label" if architecture.outputs == "sigmoid" else "score"
 
 
 def class_logits(model: nn.Module, logits: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -128,7 +128,8 @@ def load_inputs(
     labelled, measured_on = labelled_pictures(checkpoint, data, limit=limit, seed=seed)
     warnings = list(reading_warnings(labelled))
     given = inspected = None
-    inspected_origin = PictureOrigin("by confidence", preset.pictures) if labelled else None
+    kind: Literal["by confidence", "spread"] = "spread" if labelled and labelled.labels is None else "by confidence"
+    inspected_origin = PictureOrigin(kind, preset.pictures) if labelled else None
     if images is not None:
         given = match_channels(
             read_images(images, image_side=checkpoint.architecture.image_side, limit=MOST_GIVEN), checkpoint
@@ -168,6 +169,7 @@ def describe_origin(origin: PictureOrigin | None) -> str:
         else f"the {origin.count} held-out specimens inside the checkpoint",
         "given": f"{some} pictures given with --images",
         "by confidence": f"mistakes and successes among them, chosen by confidence ({origin.count} at most)",
+        "spread": f"{origin.count} of them at most, spread evenly",
         "by change": "pictures whose answer changed, then some whose did not",
         "by learning": "pictures that were forgotten on the way, then some that came late",
     }
@@ -313,10 +315,11 @@ def spread_over(batch: Batch, count: int) -> Batch:
     total = len(batch)
     count = min(count, total)
     indices = [round(i * (total - 1) / max(1, count - 1)) for i in range(count)]
-    masks, boxed = (None if values is None else values[indices] for values in (batch.masks, batch.boxed))
-    return replace(
-        batch, images=batch.images[indices], names=tuple(batch.names[i] for i in indices), masks=masks, boxed=boxed
+    masks, boxed, targets = (
+        None if values is None else values[indices] for values in (batch.masks, batch.boxed, batch.targets)
     )
+    names = tuple(batch.names[i] for i in indices)
+    return replace(batch, images=batch.images[indices], names=names, masks=masks, boxed=boxed, targets=targets)
 
 
 def reading_warnings(batch: Batch | None) -> list[str]:
