@@ -201,8 +201,8 @@ class PictureOrigin:
     Attributes:
         kind: "folder" (--data), "table" (a labels.csv with its pictures), "painted" (the set shapes), "specimens" (they
             travel in a checkpoint), "given" (--images), "by confidence" (mistakes and successes among those with
-            labels), "spread" (evenly over those that were measured on), "by change" (of two networks: those whose answer changed), "by learning" (of a run: those
-            forgotten on the way, then some that came late).
+            labels), "spread" (evenly over those that were measured on), "by change" (of two networks: those whose
+            answer changed), "by learning" (of a run: those forgotten on the way, then some that came late).
         count: How many; of those chosen by confidence: at most so many.
         of: Of how many, where not all were taken.
         name: Of the folder.

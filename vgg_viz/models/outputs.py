@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vgg_viz.errors import CheckpointRefused
 from vgg_viz.maths.outputs import OUTPUTS, both_sides
+from vgg_viz.models import class_names
 from vgg_viz.models.formats import ReadCheckpoint
 from vgg_viz.models.metadata import Beside, noted_outputs
 from vgg_viz.records import Architecture, Evidence
@@ -122,5 +123,6 @@ def names_for(architecture: Architecture, names: Sequence[str]) -> tuple[str, ..
 
 def numbered_names(architecture: Architecture) -> tuple[str, ...]:
     """What outputs are called that nobody has named."""
-    noun = "output" if architecture.outputs == "scores" else "class"
-    return tuple(f"{noun} {index}" for index in range(class_count(architecture)))
+    if architecture.outputs == "scores":
+        return tuple(f"output {index}" for index in range(architecture.num_classes))
+    return class_names.numbered(class_count(architecture))

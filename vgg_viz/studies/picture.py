@@ -19,6 +19,7 @@ from vgg_viz.maths.heatmaps import on_picture
 from vgg_viz.maths.image_forms import Images, as_pictures
 from vgg_viz.maths.images import centre_crop, decode, resize
 from vgg_viz.models.geometry import LayerGeometry, fields_of, geometry
+from vgg_viz.models.outputs import chooses_one, noun_of, outputs_of
 from vgg_viz.records import Attribution, Batch, Checkpoint
 from vgg_viz.studies.inputs import match_channels, open_checkpoint
 from vgg_viz.studies.perturbation_path import COARSE, FINE, Removal, blur, hide_stepwise
@@ -68,6 +69,11 @@ class Explanation:
         return self.checkpoint.classes
 
     @property
+    def noun(self) -> str:
+        """What one output is called: class, label or score."""
+        return noun_of(self.checkpoint.architecture)
+
+    @property
     def name(self) -> str:
         """The picture's file name."""
         return self.batch.names[0]
@@ -112,7 +118,7 @@ def explain_picture(request: PictureRequest) -> Explanation:
     clock.append(time.perf_counter())
     found = compute(model, batch.images.to(device), question, rows, seed=seed, channels=preset != "quick")
     clock.append(time.perf_counter())
-    asked = preset != "quick" and found.classes is not None
+    asked = preset != "quick" and found.classes is not None and chooses_one(checkpoint.architecture)
     hide = partial(_removed, model, batch.images[0].to(device), found, rows, preset, seed)
     removed = hide(question.methods[0]) if asked else None
     others = {
@@ -199,4 +205,5 @@ def _removed(
         orders=usual if orders is None else orders,
         refinements=refinements,
         seed=seed,
+        outputs=outputs_of(model),
     )

@@ -20,7 +20,7 @@ from vgg_viz.gallery.index import require_index_place
 from vgg_viz.maths.images import SUFFIXES
 from vgg_viz.models.checkpoint import sha256
 from vgg_viz.models.vgg import title
-from vgg_viz.number_text import counted
+from vgg_viz.number_text import chosen, counted
 from vgg_viz.sections.explain import maps, summary_figure
 from vgg_viz.sections.explain.facts import facts
 from vgg_viz.sections.explain.summary import findings
@@ -117,7 +117,7 @@ def _study(found: Explanation, request: PictureRequest, started: float) -> Study
         found,
         f"{folder_name(found.source.stem)}-{folder_name(Path(found.name).stem)}",
         found.name,
-        f"seen by {found.source.title}: {title(found.checkpoint.architecture)}, {counted(len(found.classes), 'class', 'classes')}",
+        f"seen by {found.source.title}: {title(found.checkpoint.architecture)}, {counted(len(found.classes), found.noun, 'classes' if found.noun == 'class' else '')}",
         {"": found.source},
         replace(
             PRESETS["standard"], name=found.preset, palette=False
@@ -159,7 +159,7 @@ def _deliver(found: Explanation, folder: Path) -> dict[str, Any]:
 def _head(found: Explanation) -> tuple[tuple[str, str], ...]:
     return (
         ("Network", title(found.checkpoint.architecture)),
-        ("Classes", f"{len(found.classes):,}"),
+        ({"class": "Classes", "label": "Labels", "score": "Scores"}[found.noun], f"{len(found.classes):,}"),
         ("Input", f"{found.checkpoint.architecture.image_side} px"),
-        ("Says", found.classes[found.computed.predicted]),
+        ("Says" if found.noun == "class" else chosen(found.noun).capitalize(), found.classes[found.computed.predicted]),
     )

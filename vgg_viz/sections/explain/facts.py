@@ -84,7 +84,7 @@ def top(explanation: Explanation) -> list[dict[str, Any]]:
         {
             "class": explanation.classes[i],
             "index": i,
-            "probability": float(computed.probabilities[i]),
+            "probability": None if computed.outputs == "scores" else float(computed.shown[i]),
             "logit": float(computed.logits[i]),
         }
         for i in ranked(computed.logits)[:TOP]
