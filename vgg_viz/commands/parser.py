@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from vgg_viz._version import __version__
 from vgg_viz.registry import Registry
+from vgg_viz.safe_text import one_line
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,7 +31,7 @@ class Parser(argparse.ArgumentParser):
         refused = [word.lstrip("-") for word in _refused(message)]
         near = next((known[m[0]] for word in refused if (m := get_close_matches(word, known, n=1, cutoff=0.65))), None)
         hint = f"did you mean {near}?" if near else f"see {self.prog} --help."
-        self.exit(2, f"{self.prog}: {message.rstrip('.')}; {hint}\n")
+        self.exit(2, one_line(f"{self.prog}: {message.rstrip('.')}; {hint}") + "\n")
 
 
 def _refused(message: str) -> list[str]:

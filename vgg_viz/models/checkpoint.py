@@ -62,7 +62,7 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
     source: str | os.PathLike[str] | None = None,
     *,
     arch: str | None = None,
-    classes: Sequence[str] | None = None,
+    classes: Sequence[str] | Mapping[str, str] | None = None,
     image_size: int | None = None,
     padding: int | None = None,
     mean: Sequence[float] | None = None,
@@ -78,7 +78,8 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
     Args:
         source: A file; a variant's name ("vgg16"): seeded random weights; None: the bundled Tiny VGG.
         arch: The variant, in the place of what was inferred, as the next five.
-        classes: Names of the classes.
+        classes: Names of the classes in the order of the outputs, or a mapping that numbers them; {"21": "fire lily"} also
+            says what the file's own names mean.
         image_size: Side of the pictures [px].
         padding: Of the 3x3 convolutions [px].
         mean: Subtracted per channel, on pictures in [0, 1].
@@ -118,7 +119,7 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
         checkpoint = _untrained(name, seed, overrides | given | ({"outputs": outputs} if outputs else {}))
     else:
         path = BUNDLED if source is None else Path(source)
-        checkpoint = _read(path, _Wishes(key, weights, arch, overrides, classes is None, outputs))
+        checkpoint = _read(path, _Wishes(key, weights, arch, overrides, not isinstance(classes, Sequence), outputs))
         require_finite(checkpoint.weights, path)
     return _named(checkpoint, classes, folder_classes)
 
@@ -250,32 +251,55 @@ def _untrained(name: str, seed: int, overrides: Mapping[str, Any]) -> Checkpoint
     return Checkpoint(wanted, (), weights, provenance=provenance)
 
 
-def _named(checkpoint: Checkpoint, given: Sequence[str] | None, folder: Sequence[str]) -> Checkpoint:
-    """The checkpoint with a name for each class: given, from the file, from the folder of pictures, ImageNet's, or numbers."""
+def _named(
+    checkpoint: Checkpoint, given: Sequence[str] | Mapping[str, str] | None, folder: Sequence[str]
+) -> Checkpoint:
+    """The checkpoint with a name for each class: given, from the file, from the folder of pictures, ImageNet's, or numbers.
+
+    Names that are empty or alike are refused where the user gave them; where the file holds them, they are not used, and that is said.
+    """
     about = checkpoint.architecture
-    count, evidence, named = class_count(about), None, True
+    count, named, evidence = class_count(about), True, []
+    own, fault = _distinct(
+        class_names.expected(names_for(about, checkpoint.classes), count) if checkpoint.classes else ()
+    )
+    if fault:
+        evidence.append(Evidence(fault))
     if given is not None:
-        names = class_names.expected(names_for(about, given), count)
-        evidence = Evidence("You gave the class names.")
-    elif checkpoint.classes:
-        names, named = class_names.expected(names_for(about, checkpoint.classes), count), checkpoint.named
+        names = class_names.expected(
+            names_for(about, class_names.of_user(given, own if checkpoint.named else ())), count
+        )
+        evidence.append(Evidence("You gave the class names."))
+    elif own:
+        names, named = own, checkpoint.named
     elif len(folder) == count:
         names = tuple(folder)
-        evidence = Evidence(
-            "The class names are those of --data in alphabetical order, as ImageFolder numbers them.", ("--classes",)
+        evidence.append(
+            Evidence(
+                "The class names are those of --data in alphabetical order, as ImageFolder numbers them.",
+                ("--classes",),
+            )
         )
     elif count == 1000:
         names = class_names.imagenet()
-        evidence = Evidence(
-            "The class names are ImageNet-1k's in torchvision's order, because there are 1,000 classes.", ("--classes",)
+        evidence.append(
+            Evidence(
+                "The class names are ImageNet-1k's in torchvision's order, because there are 1,000 classes.",
+                ("--classes",),
+            )
         )
     else:
         names, named = numbered_names(about), False
         if checkpoint.provenance.format != "untrained":
-            evidence = Evidence(
-                "The classes are called by their numbers, because the file carries no names.", ("--classes",)
-            )
-    provenance = checkpoint.provenance
-    if evidence is not None:
-        provenance = replace(provenance, evidence=(*provenance.evidence, evidence))
+            why = "because the file's names cannot be used" if fault else "because the file carries no names"
+            evidence.append(Evidence(f"The classes are called by their numbers, {why}.", ("--classes",)))
+    provenance = replace(checkpoint.provenance, evidence=(*checkpoint.provenance.evidence, *evidence))
     return replace(checkpoint, classes=names, provenance=provenance, named=named)
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """The names that a file carries; () with the sentence that says why they are not used, where some are empty or alike."""
+    try:
+        return class_names.require_distinct(names, "the file's list of class names"), ""
+    except CheckpointRefused as error:
+        return (), f"Class names were not taken from the file: {error}"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.class_names import KEYS as CLASS_KEYS
-from vgg_viz.models.class_names import in_order, last_layer_kept
+from vgg_viz.models.class_names import SIDES, in_order, last_layer_kept
 from vgg_viz.models.notes_beside import NAMES
 from vgg_viz.models.recorded_accuracy import recorded_accuracy
 from vgg_viz.models.unwrap_state_dict import bags
@@ -202,7 +202,7 @@ def _classes(near: Bags, count: int) -> tuple[tuple[str, ...], list[Evidence]]:
                 continue
             place = _quoted((*path, key))
             try:
-                names = in_order(value, of=f"the file's {place}")
+                names = in_order(value, of=f"the file's {place}", numbers=SIDES.get(key))
             except CheckpointRefused as error:
                 sentences.append(Evidence(f"Class names were not taken from the file: {error}"))
                 continue

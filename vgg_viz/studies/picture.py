@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vgg_viz.capture.predict import class_network, predict_logits
 from vgg_viz.errors import InputRefused, UnknownName
+from vgg_viz.figures.fonts import readable_names
 from vgg_viz.gallery.source import Source
 from vgg_viz.maths.heatmaps import on_picture
 from vgg_viz.maths.image_forms import Images, as_pictures
@@ -65,8 +66,8 @@ class Explanation:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the outputs."""
-        return self.checkpoint.classes
+        """Names of the classes as pages and figures show them, in the order of the outputs."""
+        return readable_names(self.checkpoint.classes)
 
     @property
     def noun(self) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vgg_viz.capture.hooks import activations
 from vgg_viz.capture.predict import predict_logits
+from vgg_viz.figures.fonts import readable_names
 from vgg_viz.maths.outputs import meaning
 from vgg_viz.models.geometry import LayerGeometry, geometry
 from vgg_viz.models.outputs import chooses_one, class_count, noun_of
@@ -101,8 +102,8 @@ class Subject:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the outputs."""
-        return self.checkpoint.classes
+        """Names of the classes as pages and figures show them, in the order of the outputs."""
+        return readable_names(self.checkpoint.classes)
 
     @property
     def outputs(self) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from vgg_viz.atomic import whole_file
 from vgg_viz.errors import OutputRefused
+from vgg_viz.figures.fonts import names_warning
 from vgg_viz.figures.write import pdf, png, svg
 from vgg_viz.gallery.build import GalleryResult, Study, build
 from vgg_viz.gallery.folder import folder_name
@@ -75,7 +76,9 @@ def build_explanation(request: PictureRequest) -> Explained:
     found = explain_picture(request)
     if single:
         write_figure(found, place)
-        return Explained(None, (place,), facts(found), found.warnings, file_alarms(found.checkpoint))
+        unread = names_warning(found.checkpoint.classes)
+        warnings = (*found.warnings, *([unread] if unread else []))
+        return Explained(None, (place,), facts(found), warnings, file_alarms(found.checkpoint))
     study = _study(found, request, started)
     built = build(study, out=place, progress=progress)
     folder = built.result.index.parent
@@ -128,7 +131,7 @@ def _study(found: Explanation, request: PictureRequest, started: float) -> Study
         started=started,
         facts=lambda: _head(found),
         verdict=lambda _made: findings(found),
-        classes=found.classes,
+        classes=found.checkpoint.classes,
         identity=(found.source.identity, f"picture {_checksum(found, request)}"),
         listed=f"{found.name} ({found.source.title})",
         looked_into=f"{found.name}, {found.original[1]} × {found.original[0]} px",
@@ -150,7 +153,7 @@ def _checksum(found: Explanation, request: PictureRequest) -> str:
 def _deliver(found: Explanation, folder: Path) -> dict[str, Any]:
     """Every map with what it depends on, raw, signed and float."""
     here = saved_maps.origin(
-        found.model, found.batch.images, found.batch.names, found.classes, checkpoint=found.source.sha256
+        found.model, found.batch.images, found.batch.names, found.checkpoint.classes, checkpoint=found.source.sha256
     )
     shown = [(saved_maps.write(folder, one, here, target=word), one, word) for word, one in maps.raw(found).values()]
     return {"maps": [saved_maps.manifest_entry(*entry) for entry in shown]}

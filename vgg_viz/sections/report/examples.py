@@ -118,7 +118,7 @@ def grid(subject: Subject, answers: Answers, chosen: list[int]) -> Exhibit:
             "of": len(batch),
             "low_confidence": low,
             "layer": attended.layer,
-            "classes": classes,
+            "classes": subject.checkpoint.classes,
             **columns,
         },
         table=_table(classes, columns, top),
