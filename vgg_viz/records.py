@@ -7,7 +7,7 @@ Tensors are float32 on the model's device unless said. Nothing here computes.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -49,6 +49,23 @@ class Architecture:
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     conv_bias: bool = True
     outputs: str = "softmax"
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """How a picture of any size becomes the square that a network reads; `maths.images.fit` does it.
+
+    Attributes:
+        side: Of that square [px].
+        shorter: What the shorter side is resized to before the centre square is cut out [px], `side` or more; None: `side`.
+        squash: Both sides are resized to that length, whatever the picture's shape.
+        interpolation: Between pixels; with antialiasing.
+    """
+
+    side: int
+    shorter: int | None = None
+    squash: bool = False
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +160,7 @@ class Checkpoint:
     Attributes:
         named: Whether somebody named the classes; False: they are called by their numbers, and such names mean
             nothing elsewhere.
+        resize: How its pictures are fitted; None: the shorter side to the network's side, then the centre square.
     """
 
     architecture: Architecture
@@ -152,6 +170,13 @@ class Checkpoint:
     specimens: tuple[Specimen, ...] = ()
     provenance: Provenance = field(default_factory=lambda: Provenance("", "", ""))
     named: bool = True
+    resize: Resize | None = None
+
+    @property
+    def fitting(self) -> Resize:
+        """How a picture is brought to the side that the network reads."""
+        side = self.architecture.image_side
+        return Resize(side) if self.resize is None else replace(self.resize, side=side)
 
 
 # ---------------------------------------------------------------- data

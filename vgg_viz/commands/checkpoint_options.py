@@ -32,6 +32,7 @@ def overrides(options: argparse.Namespace) -> dict[str, Any]:
         "arch": options.arch,
         "classes": _class_names(options.classes),
         "image_size": options.image_size,
+        "resize": options.resize,
         "padding": options.padding,
         "mean": options.mean,
         "std": options.std,

@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
         from vgg_viz.studies.preprocessing_check import MOST_PICTURES, infer_preprocessing
 
         batch = match_channels(
-            read_images(options.images, image_side=checkpoint.architecture.image_side, limit=MOST_PICTURES), checkpoint
+            read_images(options.images, image_side=checkpoint.fitting, limit=MOST_PICTURES), checkpoint
         )
         for _, reason in batch.skipped:
             say(f"vgg_viz inspect: left out: {reason}", file=sys.stderr)

@@ -181,6 +181,12 @@ def _checkpoint() -> Parser:
         "--classes", metavar="FILE", help="class names: one a line, JSON, or a folder with a folder for each class"
     )
     group.add_argument("--image-size", type=int, metavar="PX", help="side of the pictures")
+    group.add_argument(
+        "--resize",
+        metavar="RULE",
+        help="how pictures are fitted: 256 for a shorter side of 256 px, then the centre; or squash (default: the shorter side to "
+        "--image-size)",
+    )
     group.add_argument("--padding", type=int, choices=(0, 1), help="of the 3 × 3 convolutions")
     group.add_argument("--mean", type=numbers, metavar="R,G,B", help="that the first layer subtracts, in [0, 1]")
     group.add_argument("--std", type=numbers, metavar="R,G,B", help="that the first layer divides by")

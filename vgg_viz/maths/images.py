@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from vgg_viz.errors import ImageRefused, VggVizError
 from vgg_viz.file_kinds import file_kind, kind_by_name
+from vgg_viz.records import Resize
 
 Array = np.ndarray[Any, Any]
 
@@ -232,7 +233,12 @@ def _brief(error: BaseException) -> str:
 # ---------------------------------------------------------------- size
 
 
-def resize(image: Tensor, side: int, mode: Literal["shorter", "stretch", "cover"] = "shorter") -> Tensor:
+def resize(
+    image: Tensor,
+    side: int,
+    mode: Literal["shorter", "stretch", "cover"] = "shorter",
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear",
+) -> Tensor:
     """Resize with antialiasing; equals torchvision's Resize on tensors.
 
     A strip is cut to its middle before "cover" resizes it: else a picture of 3000 x 1 px, kept to a square of 64, would be a
@@ -243,6 +249,7 @@ def resize(image: Tensor, side: int, mode: Literal["shorter", "stretch", "cover"
         side: [px].
         mode: "shorter": the shorter side becomes `side`, the aspect stays; "stretch": both become `side`; "cover":
             "shorter", then the centre square: (.., side, side).
+        interpolation: Between pixels.
     """
     if mode == "cover":
         image = _middle(image)
@@ -255,9 +262,36 @@ def resize(image: Tensor, side: int, mode: Literal["shorter", "stretch", "cover"
         target = (int(side * height / width), side)
     if target != (height, width):
         batch = image if image.ndim == 4 else image[None]
-        batch = functional.interpolate(batch, size=target, mode="bilinear", antialias=True, align_corners=False)
+        batch = functional.interpolate(batch, size=target, mode=interpolation, antialias=True, align_corners=False)
+        batch = batch.clamp(0, 1) if interpolation == "bicubic" else batch  # only this one swings beyond what it finds
         image = batch if image.ndim == 4 else batch[0]
     return centre_crop(image, side) if mode == "cover" else image
+
+
+def fit(image: Tensor, fitting: int | Resize) -> Tensor:
+    """A picture as the network reads it: (.., side, side), by the network's rule.
+
+    Args:
+        image: (C, H, W) or (B, C, H, W) float.
+        fitting: The rule; a number: the shorter side to this, then the centre square [px].
+    """
+    rule = Resize(fitting) if isinstance(fitting, int) else fitting
+    length = rule.shorter or rule.side
+    if rule.squash:
+        image = resize(image, length, "stretch", rule.interpolation)
+    else:
+        image = resize(_middle(image), length, interpolation=rule.interpolation)
+    return centre_crop(image, rule.side)
+
+
+def fitting_text(rule: Resize) -> str:
+    """What of a picture a network sees by this rule, as a phrase."""
+    length = rule.shorter or rule.side
+    if length == rule.side:
+        how = "the whole picture, squashed" if rule.squash else "the centre square"
+        return f"{how}, at {rule.side} px"
+    whole = f"squashed to {length} × {length} px" if rule.squash else f"whose shorter side has {length} px"
+    return f"the centre {rule.side} px of a picture {whole}"
 
 
 def _middle(image: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from vgg_viz.arguments import require_arguments
 from vgg_viz.arguments import shown as shown_value
 from vgg_viz.atomic import ADVICE, whole_file
 from vgg_viz.errors import CheckpointRefused, InputRefused
-from vgg_viz.models import class_names
+from vgg_viz.models import class_names, resize_rule
 from vgg_viz.models.build import architecture as usual_architecture
 from vgg_viz.models.build import build, require_buildable
 from vgg_viz.models.check_finite import require_finite
@@ -55,7 +55,7 @@ def save(
     require_arguments({"path": path})
     # Opened here: torch cannot open a path that is no text.
     with whole_file(Path(path), advice=advice) as temporary, open(temporary, "wb") as file:
-        torch.save({**pack(checkpoint), "extra": dict(extra or {})}, file)
+        torch.save({**pack(checkpoint), **resize_rule.as_plain(checkpoint), "extra": dict(extra or {})}, file)
 
 
 def load(  # noqa: PLR0913 - the front door: an option for each thing that a file may leave open
@@ -70,6 +70,7 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
     key: str | None = None,
     weights: str | None = None,
     outputs: str | None = None,
+    resize: str | int | None = None,
     folder_classes: Sequence[str] = (),
     seed: int = 0,
 ) -> Checkpoint:
@@ -87,6 +88,7 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
         key: Where in the file the weights lie, of several sets.
         weights: "ema" or "raw", of several sets.
         outputs: What the logits mean: "softmax", "sigmoid" or "scores".
+        resize: How pictures are fitted: a length of their shorter side [px], of which the centre is seen, or "squash".
         folder_classes: Names of the folders of labelled pictures, taken where the file carries no names and their
             number fits.
         seed: Of random weights, where `source` is a name.
@@ -98,7 +100,7 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
         CheckpointRefused: With one sentence: missing, a folder, empty, no checkpoint, unsafe, not a VGG, not finite.
     """
     given: dict[str, object] = {"source": source, "arch": arch, "classes": classes, "key": key, "weights": weights}
-    given |= {"image_size": image_size, "padding": padding, "mean": mean, "std": std}
+    given |= {"image_size": image_size, "padding": padding, "mean": mean, "std": std, "resize": resize}
     require_arguments({**given, "folder_classes": folder_classes, "seed": seed}, optional=tuple(given))
     overrides = {
         key: value
@@ -117,9 +119,12 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
             )
         given = {"num_classes": len(classes)} if classes else {}
         checkpoint = _untrained(name, seed, overrides | given | ({"outputs": outputs} if outputs else {}))
+        checkpoint = resize_rule.with_resize(checkpoint, None, {}, resize)
     else:
         path = BUNDLED if source is None else Path(source)
-        checkpoint = _read(path, _Wishes(key, weights, arch, overrides, not isinstance(classes, Sequence), outputs))
+        checkpoint = _read(
+            path, _Wishes(key, weights, arch, overrides, not isinstance(classes, Sequence), outputs, resize)
+        )
         require_finite(checkpoint.weights, path)
     return _named(checkpoint, classes, folder_classes)
 
@@ -143,6 +148,7 @@ class _Wishes:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     names: bool = True
     outputs: str | None = None
+    resize: str | int | None = None
 
 
 def _read(path: Path, wishes: _Wishes) -> Checkpoint:
@@ -170,7 +176,7 @@ def _read(path: Path, wishes: _Wishes) -> Checkpoint:
         reading.training,
         reading.accuracy,
     )
-    return Checkpoint(
+    checkpoint = Checkpoint(
         require_buildable(reading.architecture),
         reading.classes,
         single,
@@ -179,6 +185,7 @@ def _read(path: Path, wishes: _Wishes) -> Checkpoint:
         provenance,
         reading.named,
     )
+    return resize_rule.with_resize(checkpoint, stored.value, beside, wishes.resize)
 
 
 def read_extra(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def notes(stored: object, beside: Beside, *, num_classes: int, channels: int, na
         channels: Of its pictures.
         names: Whether to look for those of the classes.
     """
-    near = _near(stored, beside)
+    near = bags_near(stored, beside)
     sentences = [text for text in [_maker(stored)] if text]
     classes, about_classes = _classes(near, num_classes) if names else ((), [])
     side, about_side = _side(near)
@@ -134,7 +134,7 @@ def notes(stored: object, beside: Beside, *, num_classes: int, channels: int, na
     return Notes(classes, side, mean, std, (*about_classes, *alarms, *plain), accuracy)
 
 
-def _near(stored: object, beside: Beside) -> Bags:
+def bags_near(stored: object, beside: Beside) -> Bags:
     """Mappings in the file, its header and those of the files beside it, with the keys that lead to them."""
     near = [(path, bag) for path, bag in bags(stored) if len(path) <= DEEPEST]
     near += [(("header",), header) for header in [_header(stored)] if header]
@@ -167,7 +167,7 @@ def noted_outputs(stored: object, beside: Beside) -> tuple[str, str] | None:
 
     A flag, a task and a last activation count before a loss: some train classes that exclude each other by binary cross-entropy.
     """
-    near = _near(stored, beside)
+    near = bags_near(stored, beside)
     for path, bag in near:
         for key in FLAG_KEYS:
             if bag.get(key) is True:

@@ -117,7 +117,7 @@ def predict(checkpoint: Checkpoint, model: nn.Module, files: Sequence[str | os.P
     skipped: list[str] = []
     for path in files:
         try:
-            batch = read_images(path, image_side=checkpoint.architecture.image_side)
+            batch = read_images(path, image_side=checkpoint.fitting)
         except ImageRefused as error:
             if len(files) == 1:
                 raise

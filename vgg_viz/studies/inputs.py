@@ -131,9 +131,7 @@ def load_inputs(
     kind: Literal["by confidence", "spread"] = "spread" if labelled and labelled.labels is None else "by confidence"
     inspected_origin = PictureOrigin(kind, preset.pictures) if labelled else None
     if images is not None:
-        given = match_channels(
-            read_images(images, image_side=checkpoint.architecture.image_side, limit=MOST_GIVEN), checkpoint
-        )
+        given = match_channels(read_images(images, image_side=checkpoint.fitting, limit=MOST_GIVEN), checkpoint)
         warnings += reading_warnings(given)
         inspected = spread_over(given, preset.pictures)
         inspected_origin = PictureOrigin("given", len(inspected), len(given))
@@ -193,7 +191,7 @@ def labelled_pictures(
             return _of_table(checkpoint, table, limit=limit, seed=seed)
         if folder is None:
             raise TypeError("a folder or a table was expected")
-        batch = read_folder(folder, image_side=side, limit=limit, seed=seed)
+        batch = read_folder(folder, image_side=checkpoint.fitting, limit=limit, seed=seed)
         batch = _labelled_by(folder, batch, checkpoint)
         of = len(folder.items) if len(batch) < len(folder.items) else None
         return match_channels(batch, checkpoint), PictureOrigin(
@@ -261,7 +259,7 @@ def _of_table(checkpoint: Checkpoint, file: Path, *, limit: int, seed: int) -> t
     table = read_table(file, checkpoint.classes, values=about.outputs == "scores")
     if chooses_one(about):
         table = one_label_each(table)
-    batch = read_pictures(table, image_side=about.image_side, limit=limit, seed=seed)
+    batch = read_pictures(table, image_side=checkpoint.fitting, limit=limit, seed=seed)
     if chooses_one(about) and batch.targets is not None:
         batch = replace(batch, labels=batch.targets.argmax(1), targets=None)
     of = len(table.pictures) if len(batch) < len(table.pictures) else None

@@ -29,6 +29,7 @@ def facts(checkpoint: Checkpoint, model: nn.Module) -> dict[str, Any]:
         "outputs": architecture.outputs,
         "classes": checkpoint.classes,
         "image_side": architecture.image_side,
+        "resize": asdict(checkpoint.fitting),
         "in_channels": architecture.in_channels,
         "padding": architecture.padding,
         "width": architecture.width,

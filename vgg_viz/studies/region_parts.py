@@ -162,7 +162,7 @@ def _training(epoch_series: EpochSeries) -> tuple[Batch | None, str]:
     order = torch.tensor(match_classes(folder.classes, known.classes, named=known.named))
     count = max(TRAINING, 40 * len(epoch_series.classes))
     batch = match_channels(
-        read_folder(folder, image_side=epoch_series.side, limit=count, seed=epoch_series.seed),
+        read_folder(folder, image_side=epoch_series.run.checkpoint.fitting, limit=count, seed=epoch_series.seed),
         epoch_series.run.checkpoint,
     )
     labels = None if batch.labels is None else order[batch.labels]
