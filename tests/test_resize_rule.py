@@ -19,7 +19,8 @@ import vgg_viz
 from vgg_viz.cli import main
 from vgg_viz.data.folder import open_folder, read_folder, read_images
 from vgg_viz.errors import CheckpointRefused, InputRefused
-from vgg_viz.maths.images import encode_png, fit, fitting_text
+from vgg_viz.maths.fitting import fit, fitting_text
+from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import load, save
 from vgg_viz.models.export import export

@@ -53,7 +53,7 @@ class Architecture:
 
 @dataclass(frozen=True, slots=True)
 class Resize:
-    """How a picture of any size becomes the square that a network reads; `maths.images.fit` does it.
+    """How a picture of any size becomes the square that a network reads; `maths.fitting.fit` does it.
 
     Attributes:
         side: Of that square [px].

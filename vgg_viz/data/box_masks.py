@@ -15,7 +15,8 @@ from vgg_viz.data.boxes import Mark, Marked, lookups
 from vgg_viz.data.class_matching import keys
 from vgg_viz.data.masks import fitted_mask
 from vgg_viz.errors import BoxesRefused
-from vgg_viz.maths.images import decode, fit
+from vgg_viz.maths.fitting import fit
+from vgg_viz.maths.images import decode
 from vgg_viz.records import Resize
 
 ROUNDING = 2.0  # [px] that a box may reach beyond its picture, or this share of the side; more is another picture's, or another size's

@@ -25,8 +25,9 @@ from vgg_viz.data.label_table import NAME as TABLE
 from vgg_viz.data.masks import mask_of, pictures_alone
 from vgg_viz.errors import DataRefused, ImageRefused
 from vgg_viz.file_kinds import kind_by_name
+from vgg_viz.maths.fitting import fit
 from vgg_viz.maths.image_forms import Images
-from vgg_viz.maths.images import SUFFIXES, decode, dimensions, fit
+from vgg_viz.maths.images import SUFFIXES, decode, dimensions
 from vgg_viz.records import Batch, Resize
 
 Split = Literal["train", "val", "test", "held-out"]

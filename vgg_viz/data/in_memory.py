@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from vgg_viz.maths.fitting import fit
 from vgg_viz.maths.image_forms import Images, as_pictures
-from vgg_viz.maths.images import fit
 from vgg_viz.records import Batch, Resize
 
 

@@ -23,7 +23,8 @@ from torch import Tensor
 from vgg_viz.data.box_reading import MOST_TABLE, read_text
 from vgg_viz.data.class_matching import keys
 from vgg_viz.errors import BoxesRefused, DataRefused, ImageRefused
-from vgg_viz.maths.images import decode, fit
+from vgg_viz.maths.fitting import fit
+from vgg_viz.maths.images import decode
 from vgg_viz.number_text import listed
 from vgg_viz.records import Batch, Resize
 

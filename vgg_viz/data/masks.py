@@ -7,7 +7,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vgg_viz.maths.images import decode_mask, fit
+from vgg_viz.maths.fitting import fit
+from vgg_viz.maths.images import decode_mask
 from vgg_viz.records import Resize
 
 

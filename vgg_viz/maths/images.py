@@ -22,7 +22,6 @@ from torch.nn import functional
 
 from vgg_viz.errors import ImageRefused, VggVizError
 from vgg_viz.file_kinds import file_kind, kind_by_name
-from vgg_viz.records import Resize
 
 Array = np.ndarray[Any, Any]
 
@@ -252,7 +251,7 @@ def resize(
         interpolation: Between pixels.
     """
     if mode == "cover":
-        image = _middle(image)
+        image = middle(image)
     height, width = image.shape[-2:]
     if mode == "stretch":
         target = (side, side)
@@ -268,33 +267,7 @@ def resize(
     return centre_crop(image, side) if mode == "cover" else image
 
 
-def fit(image: Tensor, fitting: int | Resize) -> Tensor:
-    """A picture as the network reads it: (.., side, side), by the network's rule.
-
-    Args:
-        image: (C, H, W) or (B, C, H, W) float.
-        fitting: The rule; a number: the shorter side to this, then the centre square [px].
-    """
-    rule = Resize(fitting) if isinstance(fitting, int) else fitting
-    length = rule.shorter or rule.side
-    if rule.squash:
-        image = resize(image, length, "stretch", rule.interpolation)
-    else:
-        image = resize(_middle(image), length, interpolation=rule.interpolation)
-    return centre_crop(image, rule.side)
-
-
-def fitting_text(rule: Resize) -> str:
-    """What of a picture a network sees by this rule, as a phrase."""
-    length = rule.shorter or rule.side
-    if length == rule.side:
-        how = "the whole picture, squashed" if rule.squash else "the centre square"
-        return f"{how}, at {rule.side} px"
-    whole = f"squashed to {length} × {length} px" if rule.squash else f"whose shorter side has {length} px"
-    return f"the centre {rule.side} px of a picture {whole}"
-
-
-def _middle(image: Tensor) -> Tensor:
+def middle(image: Tensor) -> Tensor:
     """(.., H, W) with its longer side cut to four or five shorter ones around its centre, far beyond any centre square; no copy."""
     height, width = image.shape[-2:]
     top, left = max(0, height - 4 * width) // 2, max(0, width - 4 * height) // 2

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from typing import Any, Final
 
 from vgg_viz.errors import CheckpointRefused, InputRefused
-from vgg_viz.maths.images import fitting_text
+from vgg_viz.maths.fitting import fitting_text
 from vgg_viz.models.metadata import Beside, bags_near
 from vgg_viz.records import Checkpoint, Evidence, Resize
 

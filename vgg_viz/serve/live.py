@@ -15,7 +15,8 @@ from starlette.routing import Route
 
 from vgg_viz.errors import InputRefused
 from vgg_viz.gallery.page import VIEWER_SCRIPTS, document
-from vgg_viz.maths.images import dimensions, fitting_text
+from vgg_viz.maths.fitting import fitting_text
+from vgg_viz.maths.images import dimensions
 from vgg_viz.models.vgg import title
 from vgg_viz.plain_json import plain
 from vgg_viz.serve.galleries import page_policy

@@ -16,9 +16,10 @@ from vgg_viz.capture.predict import class_network, predict_logits
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.figures.fonts import readable_names
 from vgg_viz.gallery.source import Source
+from vgg_viz.maths.fitting import fit, fitting_text
 from vgg_viz.maths.heatmaps import on_picture
 from vgg_viz.maths.image_forms import Images, as_pictures
-from vgg_viz.maths.images import decode, fit, fitting_text
+from vgg_viz.maths.images import decode
 from vgg_viz.models.geometry import LayerGeometry, fields_of, geometry
 from vgg_viz.models.outputs import chooses_one, noun_of, outputs_of
 from vgg_viz.records import Attribution, Batch, Checkpoint
