@@ -24,6 +24,7 @@ from vgg_viz.models.containers import model_files, open_file, shown
 from vgg_viz.models.formats import FORMATS, recognise
 from vgg_viz.models.formats.own import pack
 from vgg_viz.models.notes_beside import notes_beside
+from vgg_viz.models.other_networks import require_one_vgg
 from vgg_viz.models.outputs import class_count, names_for, numbered_names, settled_outputs
 from vgg_viz.models.overrides import noted, overridden
 from vgg_viz.models.vgg import canonical
@@ -153,6 +154,7 @@ class _Wishes:
 
 def _read(path: Path, wishes: _Wishes) -> Checkpoint:
     stored = open_file(path)
+    require_one_vgg(stored.value, path, wishes.key)
     reading = recognise(stored.value, key=wishes.key, weights=wishes.weights)
     if reading is None:
         raise CheckpointRefused(
