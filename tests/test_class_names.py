@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,8 @@ from torch import nn
 from vgg_viz.cli import main
 from vgg_viz.errors import CheckpointRefused
 from vgg_viz.maths.images import encode_png
+from vgg_viz.models.build import build
+from vgg_viz.models.checkpoint import load, save
 from vgg_viz.models.class_names import from_file, in_order
 from vgg_viz.models.vgg import describe
 
@@ -97,6 +100,100 @@ def test_a_tower_of_brackets_is_refused(tmp_path: Path) -> None:
     (tmp_path / "names.json").write_text("[" * 100_000)
     with pytest.raises(CheckpointRefused, match="begins like a JSON list but is none"):
         from_file(tmp_path / "names.json")
+
+
+def test_numbers_on_both_sides_are_told_apart_by_their_type_their_run_or_the_name_of_the_mapping() -> None:
+    names = tuple(
+        sorted(map(str, range(1, 13)), key=str)
+    )  # '1', '10', '11', '12', '2': as folders of numbers are sorted
+    numbered = {name: index for index, name in enumerate(names)}
+    assert in_order(numbered, of="it") == names
+    assert (
+        in_order({name: str(index) for name, index in numbered.items()}, of="it") == names
+    )  # only one side runs from 0
+    shifted = {"0": "1", "1": "2", "2": "0"}
+    assert in_order(shifted, of="it", numbers="values") == ("2", "0", "1")
+    assert in_order(shifted, of="it", numbers="keys") == ("1", "2", "0")
+
+
+def test_keras_pairs_of_a_wordnet_number_and_a_name_give_the_name() -> None:
+    assert in_order({"0": ["n01440764", "tench"], "1": ["n01443537", "goldfish"]}, of="it") == ("tench", "goldfish")
+
+
+BAD = {
+    "alike": (["cat", "dog", "cat"], "calls the outputs 0 and 2 by one name ('cat')"),
+    "alike to the eye": (["cat", "dog", "cat\u200b "], "calls the outputs 0 and 2 by one name"),
+    "empty": (["cat", "", "dog"], "has no name for output 1 that can be seen"),
+    "nothing to see": (["cat", "dog", "\u2066\u2069 "], "has no name for output 2 that can be seen ('[U+2066][U+2069]"),
+}
+
+
+def lab(folder: Path, **beside: Any) -> Path:
+    torch.save(
+        {"state_dict": build("tiny_vgg", image_side=32, num_classes=3, width=0.3).state_dict(), **beside},
+        folder / "l.pt",
+    )
+    return folder / "l.pt"
+
+
+@pytest.mark.parametrize("kind", BAD)
+@pytest.mark.parametrize("form", ["text", "list", "mapping", "call"])
+def test_names_that_are_empty_or_alike_are_refused_with_their_outputs(kind, form, tmp_path, capsys) -> None:
+    names, sentence = BAD[kind]
+    net = lab(tmp_path)
+    if form == "call":
+        with pytest.raises(CheckpointRefused) as refused:
+            load(net, classes=names)
+        assert sentence in str(refused.value)
+        return
+    text = {"text": "\n".join(names), "list": json.dumps(names), "mapping": json.dumps(dict(enumerate(names)))}[form]
+    (tmp_path / "names.json").write_text(text, encoding="utf-8")
+    assert main(["inspect", str(net), "--classes", str(tmp_path / "names.json")]) == 2
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_files_own_names_that_are_empty_or_alike_are_not_used_and_it_is_said(kind, tmp_path) -> None:
+    names, sentence = BAD[kind]
+    own = tmp_path / "own.pt"
+    save(own, replace(load(lab(tmp_path), classes=list("abc")), classes=tuple(names)))
+    for file in (lab(tmp_path, classes=names), own):
+        back = load(file)
+        assert back.classes == ("class 0", "class 1", "class 2")
+        assert not back.named
+        assert sentence in evidence(back)
+        assert "Class names were not taken from the file" in evidence(back)
+
+
+def test_the_twins_of_imagenet_may_share_a_name_and_no_other_pair() -> None:
+    names = [f"name {i}" for i in range(1000)]
+    names[517] = names[134]
+    assert in_order(names, of="it") == tuple(names)
+    names[518] = names[135]
+    with pytest.raises(CheckpointRefused, match="outputs 135 and 518"):
+        in_order(names, of="it")
+
+
+def test_names_for_the_files_own_names_follow_these_and_not_their_numbers(tmp_path, capsys) -> None:
+    net = lab(tmp_path, class_to_idx={"0": 0, "10": 1, "2": 2})  # the order of folders
+    (tmp_path / "cat_to_name.json").write_text(json.dumps({"2": "lily", "0": "rose", "10": "iris", "11": "poppy"}))
+    assert main(["inspect", str(net), "--classes", str(tmp_path / "cat_to_name.json"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["classes"] == ["rose", "iris", "lily"]
+    assert load(net, classes={"0": "a", "1": "b", "2": "c"}).classes == (
+        "a",
+        "b",
+        "c",
+    )  # 10 has no name: by their numbers
+    with pytest.raises(CheckpointRefused, match="they start at 1"):
+        load(lab(tmp_path), classes={"1": "a", "2": "b", "3": "c"})
+
+
+def test_an_empty_line_between_names_is_a_class_without_a_name(tmp_path) -> None:
+    (tmp_path / "names.txt").write_text("cat\n\ndog\n\n\n")
+    with pytest.raises(CheckpointRefused, match=r"'names.txt' has no name for output 1"):
+        from_file(tmp_path / "names.txt")
 
 
 # ---------------------------------------------------------------- from the checkpoint

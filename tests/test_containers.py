@@ -477,6 +477,18 @@ def test_damaged_keras_files_and_bombs_are_refused(tmp_path: Path) -> None:
     refused(tmp_path / "other.keras", "damaged or no Keras file")
 
 
+@pytest.mark.parametrize("names", [("images", "labels"), ("data/conv1_1/0", "data/conv1_1/1"), ("features.0.weight",)])
+def test_hdf5_of_other_makers_is_told_by_what_it_holds(tmp_path: Path, names: tuple[str, ...]) -> None:
+    with h5.File(tmp_path / "a.h5", "w") as file:
+        for name in names:
+            file[name] = np.ones((4, 3, 3, 3), "f4")
+    first = names[0].split("/")[0]
+    assert f"(it holds {first!r}" in refused(tmp_path / "a.h5", "is an HDF5 file without Keras layers")
+    with h5.File(tmp_path / "b.h5", "w") as file:
+        file["names"] = np.array([b"a", b"b"])
+    refused(tmp_path / "b.h5", "is an HDF5 file without Keras layers")
+
+
 def test_a_heap_of_texts_on_which_hdf5_would_run_for_ever_is_refused(tmp_path: Path) -> None:
     # Found by mutation: the library walks over free space of 0 bytes without end, where no signal reaches it.
     net = tiny_net(side=32, hidden=2)

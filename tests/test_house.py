@@ -29,6 +29,7 @@ FLOORS = (
         "number_text",
         "safe_reading",
         "file_kinds",
+        "safe_text",
         "versions",
         "_version",
     },

@@ -215,4 +215,4 @@ def test_the_variant_of_the_map_would_be_built_and_read_by_its_row(monkeypatch):
         "conv4_1",
         "conv4_2",
     ]
-    assert recognise(dict(model.state_dict())).architecture.variant == "vgg9"
+    assert vgg.describe(recognise(dict(model.state_dict())).architecture).variant == "vgg9"

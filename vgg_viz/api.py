@@ -50,7 +50,7 @@ def report(  # noqa: PLR0913 - a notebook names what it wants, flat
         keep_maps: Leave all maps raw beside the page, and finished maps where the report is interrupted.
         seed: Of everything random.
         device: That the network runs on.
-        overrides: Keywords of `load` (arch, classes, image_size, padding, mean, std, key, weights, outputs).
+        overrides: Keywords of `load` (arch, classes, image_size, padding, mean, std, key, weights, outputs, resize).
         progress: Called with (what is being made, how many parts are done, of how many).
 
     Raises:
@@ -213,7 +213,7 @@ def explain(  # noqa: PLR0913 - a notebook names what it wants, flat
         preset: "quick" leaves out the runs with parts of the picture hidden, and the channels; "full" hides in smaller steps.
         seed: Of everything random.
         device: That the network runs on.
-        overrides: Keywords of `load` (arch, classes, image_size, padding, mean, std, key, weights, outputs).
+        overrides: Keywords of `load` (arch, classes, image_size, padding, mean, std, key, weights, outputs, resize).
         progress: Called with (what is being made, how many parts are done, of how many).
 
     Raises:
@@ -264,7 +264,7 @@ def audit(  # noqa: PLR0913 - a notebook names what it wants, flat
         out: The folder of galleries.
         seed: Of everything random.
         device: That the network runs on.
-        overrides: Keywords of `load` (arch, classes, image_size, padding, mean, std, key, weights, outputs).
+        overrides: Keywords of `load` (arch, classes, image_size, padding, mean, std, key, weights, outputs, resize).
         progress: Called with (what is being made, how many parts are done, of how many).
 
     Raises:
@@ -307,7 +307,7 @@ def evaluate(  # noqa: PLR0913 - a notebook names what it wants, flat
         dense: Use the dense form (VGG only).
         seed: Of the choice among more pictures than that, and of the weights of a variant.
         device: That the network runs on.
-        overrides: Keywords of `load` (arch, classes, image_size, padding, mean, std, key, weights, outputs).
+        overrides: Keywords of `load` (arch, classes, image_size, padding, mean, std, key, weights, outputs, resize).
 
     Raises:
         InputRefused: And its kin: there are no labelled pictures, or something cannot be read.
@@ -337,7 +337,7 @@ def predict(
             images), or a list of these; resized as files are.
         seed: Of the weights of a variant.
         device: That the network runs on.
-        overrides: Keywords of `load` (arch, classes, image_size, padding, mean, std, key, weights, outputs).
+        overrides: Keywords of `load` (arch, classes, image_size, padding, mean, std, key, weights, outputs, resize).
 
     Raises:
         InputRefused: And its kin: none of the pictures, or not the checkpoint, can be read.

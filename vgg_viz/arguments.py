@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 
 from vgg_viz.errors import InputRefused, UnknownName
+from vgg_viz.records import Resize
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +67,17 @@ CLASS = Kind("a class by name or index", lambda value: _text(value) or _whole(0)
 
 KINDS: dict[str, Kind] = {
     **dict.fromkeys(("arch", "key", "weights", "preset", "region", "class_name", "unit", "layer"), TEXT),
-    **dict.fromkeys(("classes", "folder_classes", "methods"), TEXTS),
+    **dict.fromkeys(("folder_classes", "methods"), TEXTS),
+    "classes": Kind(
+        TEXTS.expected,
+        lambda value: TEXTS.fits(value) or (isinstance(value, Mapping) and all(map(_text, value.values()))),
+    ),
     **dict.fromkeys(("mean", "std"), NUMBERS),
     **dict.fromkeys(("one_file", "keep_maps", "force", "dense"), YES_OR_NO),
     **dict.fromkeys(("source", "first", "second", "data", "out", "run", "findings", "path"), PATH),
-    **dict.fromkeys(("image_side", "limit"), _whole(1)),
+    "limit": _whole(1),
+    "image_side": Kind(_whole(1).expected, lambda value: isinstance(value, Resize) or _whole(1).fits(value)),
+    "resize": Kind('pixels, such as 256, or "squash"', lambda value: _text(value) or _whole(1).fits(value)),
     **dict.fromkeys(("image_size", "padding"), ANY_WHOLE),
     **dict.fromkeys(("target", "against"), CLASS),
     "seed": _whole(0),

@@ -12,6 +12,7 @@ from pathlib import Path
 from vgg_viz.commands.output import DONE, INTERRUPTED, PARTS_MISSING, REFUSED
 from vgg_viz.commands.parser import COMMANDS, parse
 from vgg_viz.errors import InputRefused, VggVizError
+from vgg_viz.safe_text import say
 
 __all__ = ["DONE", "INTERRUPTED", "PARTS_MISSING", "REFUSED", "main"]
 
@@ -35,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(options.command, error)
     except KeyboardInterrupt as ended:
         notes = "".join(f" {note}" for note in getattr(ended, "__notes__", ()))
-        print(f"\nvgg_viz: interrupted; nothing half-made was left behind.{notes}", file=sys.stderr)
+        print(file=sys.stderr)
+        say(f"vgg_viz: interrupted; nothing half-made was left behind.{notes}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone (`| head`): silence, as other tools do.
@@ -61,5 +63,5 @@ def _say_no_more() -> None:
 
 def _refuse(command: str, error: VggVizError) -> int:
     notes = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
-    print(f"vgg_viz {command}: {' '.join(f'{error}{notes}'.split())}", file=sys.stderr)
+    say(f"vgg_viz {command}: {' '.join(f'{error}{notes}'.split())}", file=sys.stderr)
     return REFUSED

@@ -29,6 +29,24 @@ def percent(share: float, *, decimals: int | None = None) -> str:
     return f"{value:.{places}f} %".replace("-", "−")
 
 
+def value_text(value: float, outputs: str, *, decimals: int | None = None) -> str:
+    """What a network says of one output, as a reader wants it: a probability as per cent, a score as a number.
+
+    Args:
+        value: [0, 1], or a score.
+        outputs: What it means: "softmax", "sigmoid" or "scores".
+        decimals: Of per cent, as in `percent`.
+    """
+    if outputs == "scores":
+        return "–" if value != value else f"{value:.4g}".replace("-", "−")
+    return percent(value, decimals=decimals)
+
+
+def chosen(noun: str) -> str:
+    """What stands first among outputs of a kind: "predicted class", "strongest label", "largest score"."""
+    return f"{ {'class': 'predicted', 'label': 'strongest', 'score': 'largest'}[noun] } {noun}"
+
+
 def counted(count: int, noun: str, several: str = "") -> str:
     """A number with its noun: "1 picture", "2,000 pictures", "no pictures"; `several` where an s is not enough."""
     many = several or f"{noun}s"

@@ -7,7 +7,7 @@ Tensors are float32 on the model's device unless said. Nothing here computes.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -39,6 +39,23 @@ class Architecture:
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     outputs: str = "softmax"
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """How a picture of any size becomes the square that a network reads; `maths.fitting.fit` does it.
+
+    Attributes:
+        side: Of that square [px].
+        shorter: What the shorter side is resized to before the centre square is cut out [px], `side` or more; None: `side`.
+        squash: Both sides are resized to that length, whatever the picture's shape.
+        interpolation: Between pixels; with antialiasing.
+    """
+
+    side: int
+    shorter: int | None = None
+    squash: bool = False
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +152,7 @@ class Checkpoint:
     Attributes:
         named: Whether somebody named the classes; False: they are called by their numbers, and such names mean
             nothing elsewhere.
+        resize: How its pictures are fitted; None: the shorter side to the network's side, then the centre square.
     """
 
     architecture: Architecture
@@ -144,6 +162,13 @@ class Checkpoint:
     specimens: tuple[Specimen, ...] = ()
     provenance: Provenance = field(default_factory=lambda: Provenance("", "", ""))
     named: bool = True
+    resize: Resize | None = None
+
+    @property
+    def fitting(self) -> Resize:
+        """How a picture is brought to the side that the network reads."""
+        side = self.architecture.image_side
+        return Resize(side) if self.resize is None else replace(self.resize, side=side)
 
 
 # ---------------------------------------------------------------- data
@@ -193,8 +218,8 @@ class PictureOrigin:
     Attributes:
         kind: "folder" (--data), "table" (a labels.csv with its pictures), "painted" (the set shapes), "specimens" (they
             travel in a checkpoint), "given" (--images), "by confidence" (mistakes and successes among those with
-            labels), "by change" (of two networks: those whose answer changed), "by learning" (of a run: those
-            forgotten on the way, then some that came late).
+            labels), "spread" (evenly over those that were measured on), "by change" (of two networks: those whose
+            answer changed), "by learning" (of a run: those forgotten on the way, then some that came late).
         count: How many; of those chosen by confidence: at most so many.
         of: Of how many, where not all were taken.
         name: Of the folder.
@@ -203,7 +228,9 @@ class PictureOrigin:
         inside: {letter: how many} of the specimens, where they come from several checkpoints.
     """
 
-    kind: Literal["folder", "table", "painted", "specimens", "given", "by confidence", "by change", "by learning"]
+    kind: Literal[
+        "folder", "table", "painted", "specimens", "given", "by confidence", "spread", "by change", "by learning"
+    ]
     count: int = 0
     of: int | None = None
     name: str = ""

@@ -33,6 +33,7 @@ HOSTILE = (
     "line\u2028break\u0000null",
     "\ud800 lone",
 )
+HOSTILE_CLASSES = tuple(name or "one without" for name in HOSTILE)  # of a checkpoint: each class has a name
 
 
 def data_uri(image: Image.Image, kind: str = "png") -> str:

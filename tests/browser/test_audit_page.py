@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from fake_page import HOSTILE
+from fake_page import HOSTILE, HOSTILE_CLASSES
 from pages import page_of, problems
 from shared_artefacts import shared_gallery
 
 from vgg_viz.data.cache import paint_labelled
 from vgg_viz.data.shortcuts import Shortcut
-from vgg_viz.gallery.html_text import escape_hidden
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.records import Checkpoint, PictureOrigin, Provenance
+from vgg_viz.safe_text import escape_hidden, shorten
 from vgg_viz.sections.audit import audit as auditing
 from vgg_viz.studies.request import AuditRequest
 
@@ -41,7 +41,7 @@ def make(folder: Path) -> None:
             torch.nn.functional.cross_entropy(model(images), labels).backward()
             optimizer.step()
     weights, blank = model.eval().state_dict(), Provenance("", "", "vgg_viz")
-    save(folder / "net.pt", Checkpoint(model.architecture, HOSTILE[:10], weights, provenance=blank))
+    save(folder / "net.pt", Checkpoint(model.architecture, HOSTILE_CLASSES, weights, provenance=blank))
     batch = paint_labelled(300, split="test", side=32, shortcut=tag).as_batch()
     batch = replace(batch, names=tuple(f"{HOSTILE[i % 10]}/{i}.png" for i in range(300)))
     with pytest.MonkeyPatch.context() as patch:  # no file system takes these names for folders
@@ -76,6 +76,6 @@ def test_hostile_class_names_are_text_in_an_audit(opened, page_file):
     page = opened(page_file)
     assert page.locator("img[onerror], img[src=x]").count() == 0
     shown = page.locator("#search tbody tr > :first-child").all_inner_texts()
-    assert set(shown) <= {escape_hidden(name) or "(no name)" for name in HOSTILE[:10]}
+    assert set(shown) <= {escape_hidden(shorten(name)) for name in HOSTILE_CLASSES}
     assert page.locator("#search tbody tr").count() >= 10
     assert not any(sign in page.evaluate("document.documentElement.outerHTML") for sign in "\u202e\u2028\u0000")

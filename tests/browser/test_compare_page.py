@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from fake_page import HOSTILE
+from fake_page import HOSTILE, HOSTILE_CLASSES
 from pages import page_of, problems
 from shared_artefacts import shared_gallery
 
 from vgg_viz.api import compare
 from vgg_viz.data import shapes
-from vgg_viz.gallery.html_text import escape_hidden
 from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import save
 from vgg_viz.records import Checkpoint, Epoch, Specimen
+from vgg_viz.safe_text import escape_hidden, shorten
 
 pytestmark = pytest.mark.browser
 SIDE = 32
@@ -41,7 +41,7 @@ def net(steps: int) -> Checkpoint:
         )
         for i in range(30)
     )
-    return Checkpoint(model.architecture, tuple(HOSTILE[:10]), model.eval().state_dict(), HISTORY, specimens)
+    return Checkpoint(model.architecture, HOSTILE_CLASSES, model.eval().state_dict(), HISTORY, specimens)
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +89,7 @@ def test_hostile_names_are_shown_as_text(opened, page_file):
     page = opened(page_file)
     assert page.locator("img[onerror], img[src=x]").count() == 0
     cells = page.locator("#compare-classes tbody th").all_inner_texts()
-    assert cells == [escape_hidden(name) or "(no name)" for name in HOSTILE[:10]]
+    assert cells == [escape_hidden(shorten(name)) for name in HOSTILE_CLASSES]
     assert not any(sign in page.evaluate("document.documentElement.outerHTML") for sign in "\u202e\u2028\u0000")
     assert page.evaluate("Object.keys(Object.prototype).length") == 0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fake_page import HOSTILE
+from fake_page import HOSTILE, HOSTILE_CLASSES
 from pages import page_of, problems
 from shared_artefacts import shared_gallery
 
@@ -46,14 +46,14 @@ def make(work: Path) -> None:
         history = tuple(
             Epoch(n, 2.3 - 0.1 * n, 0.1 * n, 2.3 - 0.1 * n, 0.1 * n, 1e-3, 1.0) for n in range(1, epoch + 1)
         )
-        checkpoint = Checkpoint(model.architecture, tuple(HOSTILE[:10]), model.state_dict(), history, specimens)
+        checkpoint = Checkpoint(model.architecture, HOSTILE_CLASSES, model.state_dict(), history, specimens)
         keep_epoch(folder, epoch, checkpoint)
         save(folder / "best.pt", checkpoint)
         for _ in range(20):
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(model(batch.images), batch.labels).backward()
             optimizer.step()
-    timeline(folder, out=work / "out", preset="quick", region="0,0,8,8", class_name=HOSTILE[1])
+    timeline(folder, out=work / "out", preset="quick", region="0,0,8,8", class_name=HOSTILE_CLASSES[1])
 
 
 @pytest.mark.parametrize("width", [1280, 320])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ def overrides(options: argparse.Namespace) -> dict[str, Any]:
         "plan": options.plan,
         "classes": _class_names(options.classes),
         "image_size": options.image_size,
+        "resize": options.resize,
         "padding": options.padding,
         "mean": options.mean,
         "std": options.std,
@@ -61,13 +63,13 @@ def request_keywords(options: argparse.Namespace, progress: Progress) -> dict[st
     }
 
 
-def _class_names(file: str | None) -> tuple[str, ...] | None:
+def _class_names(file: str | None) -> Sequence[str] | Mapping[str, str] | None:
     if file is None:
         return None
     if Path(file).is_dir():
         from vgg_viz.studies.inputs import folder_classes
 
         return folder_classes(file)
-    from vgg_viz.models.class_names import from_file
+    from vgg_viz.models.class_names import read_file
 
-    return from_file(Path(file))
+    return read_file(Path(file))

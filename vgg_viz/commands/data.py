@@ -8,6 +8,7 @@ import sys
 from vgg_viz.commands.output import DONE, PARTS_MISSING, print_json
 from vgg_viz.commands.parser import Parser, add_command, command, shared_options
 from vgg_viz.commands.shortcut_options import add_shortcut_arguments, planted_shortcut
+from vgg_viz.safe_text import say
 
 
 def add_arguments(parser: Parser) -> None:
@@ -65,14 +66,12 @@ def run(options: argparse.Namespace) -> int:
         print_json(found)
     elif options.kind == "check":
         for _, reason in found["skipped"]:
-            print(f"vgg_viz data: {reason}", file=sys.stderr)
+            say(f"vgg_viz data: {reason}", file=sys.stderr)
         skipped = len(found["skipped"])
-        print(
-            f"{found['readable']:,} pictures of {len(found['classes'])} classes can be read, {skipped:,} files cannot."
-        )
+        say(f"{found['readable']:,} pictures of {len(found['classes'])} classes can be read, {skipped:,} files cannot.")
         outline, box, unknown = (found["objects"][kind] for kind in ("outline", "box", "unknown"))
         if outline or box:
-            print(f"Where the object is: {outline:,} by a mask, {box:,} by boxes, {unknown:,} unknown.")
+            say(f"Where the object is: {outline:,} by a mask, {box:,} by boxes, {unknown:,} unknown.")
     else:
-        print(found["folder"])
+        say(found["folder"])
     return PARTS_MISSING if found.get("skipped") else DONE

@@ -7,6 +7,7 @@ import sys
 
 from vgg_viz.commands.output import DONE, PARTS_MISSING, print_json
 from vgg_viz.commands.parser import Parser, command
+from vgg_viz.safe_text import say
 
 
 def add_arguments(parser: Parser) -> None:
@@ -29,12 +30,13 @@ def run(options: argparse.Namespace) -> int:
     from vgg_viz.doctor import examine, fix_opencv
 
     if options.fix and (said := fix_opencv()):
-        print(f"vgg_viz doctor: {said}", file=sys.stderr)
+        say(f"vgg_viz doctor: {said}", file=sys.stderr)
     checks = examine()
     if options.json:
         print_json({"checks": [{"name": c.name, "good": c.good, "found": c.found, "fix": c.fix} for c in checks]})
     else:
         for check in checks:
-            fix = f"\n     fix: {check.fix}" if check.fix else ""
-            print(f"{'ok  ' if check.good else 'FAIL'} {check.name}: {check.found}{fix}")
+            say(f"{'ok  ' if check.good else 'FAIL'} {check.name}: {check.found}")
+            if check.fix:
+                say(f"     fix: {check.fix}")
     return DONE if all(check.good for check in checks) else PARTS_MISSING

@@ -8,6 +8,7 @@ import sys
 from vgg_viz.commands.checkpoint_options import open_model
 from vgg_viz.commands.output import DONE, print_alarms, print_json
 from vgg_viz.commands.parser import CHECKPOINT_OR_BUNDLED, Parser, command, positive
+from vgg_viz.safe_text import say
 
 
 def add_arguments(parser: Parser) -> None:
@@ -28,17 +29,17 @@ def add_arguments(parser: Parser) -> None:
 )
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
-    from vgg_viz.gallery.html_text import escape_hidden
     from vgg_viz.studies.evaluation import as_text, evaluate
 
     checkpoint, model = open_model(options, dense=options.dense)
     evaluation = evaluate(checkpoint, model, options.data, limit=options.limit, seed=options.seed)
     print_alarms(options, evaluation.alarms)
     for reason in evaluation.skipped:
-        print(f"vgg_viz evaluate: left out: {reason}", file=sys.stderr)
+        say(f"vgg_viz evaluate: left out: {reason}", file=sys.stderr)
     facts = evaluation.facts
     if options.json:
         print_json({"alarms": evaluation.alarms, **facts})
     else:
-        print(escape_hidden(as_text(facts)))
+        for line in as_text(facts).split("\n"):
+            say(line)
     return DONE

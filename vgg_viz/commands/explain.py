@@ -8,6 +8,7 @@ import sys
 from vgg_viz.commands.checkpoint_options import request_keywords
 from vgg_viz.commands.output import DONE, PARTS_MISSING, print_alarms, print_json, print_result
 from vgg_viz.commands.parser import CHECKPOINT, Parser, command
+from vgg_viz.safe_text import say
 
 
 def add_arguments(parser: Parser) -> None:
@@ -80,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
         return print_result(options, explained.result)
     print_alarms(options, explained.alarms)
     for warning in explained.warnings:
-        print(f"vgg_viz explain: {warning}", file=sys.stderr)
+        say(f"vgg_viz explain: {warning}", file=sys.stderr)
     missing = explained.result.missing if explained.result is not None else ()
     if options.json:
         index = None if explained.result is None else str(explained.result.index)
@@ -95,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
             }
         )
     else:
-        print(explained.files[0])
+        say(str(explained.files[0]))
     if options.open:
         import webbrowser
 

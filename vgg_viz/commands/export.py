@@ -8,6 +8,7 @@ import sys
 from vgg_viz.commands.checkpoint_options import overrides
 from vgg_viz.commands.output import DONE, print_json
 from vgg_viz.commands.parser import CHECKPOINT, Parser, command
+from vgg_viz.safe_text import say
 
 
 def add_arguments(parser: Parser) -> None:
@@ -33,9 +34,9 @@ def run(options: argparse.Namespace) -> int:
     checkpoint = load(options.checkpoint, seed=options.seed, **overrides(options))
     found = export(checkpoint, options.file, force=options.force)
     for left in found["left_out"]:
-        print(f"vgg_viz export: left out: {left}", file=sys.stderr)
+        say(f"vgg_viz export: left out: {left}", file=sys.stderr)
     if options.json:
         print_json(found)
     else:
-        print(summary_line(found))
+        say(summary_line(found))
     return DONE

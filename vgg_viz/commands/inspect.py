@@ -8,6 +8,7 @@ import sys
 from vgg_viz.commands.checkpoint_options import open_model
 from vgg_viz.commands.output import DONE, print_alarms, print_json
 from vgg_viz.commands.parser import CHECKPOINT_OR_BUNDLED, Parser, command
+from vgg_viz.safe_text import say
 
 
 def add_arguments(parser: Parser) -> None:
@@ -28,7 +29,7 @@ def add_arguments(parser: Parser) -> None:
 )
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
-    from vgg_viz.studies.inspection import as_text, facts
+    from vgg_viz.studies.inspection import facts, text_lines
 
     checkpoint, model = open_model(options)
     found = facts(checkpoint, model)
@@ -38,14 +39,15 @@ def run(options: argparse.Namespace) -> int:
         from vgg_viz.studies.preprocessing_check import MOST_PICTURES, infer_preprocessing
 
         batch = match_channels(
-            read_images(options.images, image_side=checkpoint.architecture.image_side, limit=MOST_PICTURES), checkpoint
+            read_images(options.images, image_side=checkpoint.fitting, limit=MOST_PICTURES), checkpoint
         )
         for _, reason in batch.skipped:
-            print(f"vgg_viz inspect: left out: {reason}", file=sys.stderr)
+            say(f"vgg_viz inspect: left out: {reason}", file=sys.stderr)
         found["preprocessing"] = infer_preprocessing(model, batch.images, seed=options.seed).plain()
     print_alarms(options, found["alarms"])
     if options.json:
         print_json(found)
     else:
-        print(as_text(found, checkpoint.provenance))
+        for line in text_lines(found, checkpoint.provenance):
+            say(line)
     return DONE

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vgg_viz.safe_text import escape_json, say
+
 if TYPE_CHECKING:
     from vgg_viz.gallery.build import GalleryResult
 
@@ -25,13 +27,13 @@ def print_result(options: argparse.Namespace, result: GalleryResult, facts: Mapp
     page = result.single or result.index
     print_alarms(options, result.alarms)
     for sentence in result.notes:
-        print(f"vgg_viz {options.command}: {sentence}", file=sys.stderr)
+        say(f"vgg_viz {options.command}: {sentence}", file=sys.stderr)
     for warning in result.warnings:
-        print(f"vgg_viz {options.command}: {warning}", file=sys.stderr)
+        say(f"vgg_viz {options.command}: {warning}", file=sys.stderr)
     for title, reason in result.missing:
         if (title, reason) in result.in_warnings:
             continue
-        print(f"vgg_viz {options.command}: the part {title!r} is missing: {reason}", file=sys.stderr)
+        say(f"vgg_viz {options.command}: the part {title!r} is missing: {reason}", file=sys.stderr)
     if options.json:
         print_json(
             {
@@ -44,7 +46,7 @@ def print_result(options: argparse.Namespace, result: GalleryResult, facts: Mapp
             }
         )
     else:
-        print(page)
+        say(str(page))
     if options.open:
         import webbrowser
 
@@ -54,10 +56,8 @@ def print_result(options: argparse.Namespace, result: GalleryResult, facts: Mapp
 
 def print_alarms(options: argparse.Namespace, alarms: Sequence[str]) -> None:
     """Say on stderr, before anything else, what may make the output one about another network."""
-    from vgg_viz.gallery.html_text import escape_hidden
-
     for alarm in alarms:
-        print(f"vgg_viz {options.command}: ALARM: {escape_hidden(alarm)}", file=sys.stderr)
+        say(f"vgg_viz {options.command}: ALARM: {alarm}", file=sys.stderr)
 
 
 def command_line(options: argparse.Namespace) -> str:
@@ -70,4 +70,4 @@ def print_json(value: Any) -> None:
     """One JSON document on standard output, with nothing in it that JSON does not know."""
     from vgg_viz.plain_json import plain
 
-    print(json.dumps(plain(value), ensure_ascii=False, indent=2, allow_nan=False))
+    print(escape_json(json.dumps(plain(value), ensure_ascii=False, indent=2, allow_nan=False)))

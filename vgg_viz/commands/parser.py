@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from vgg_viz._version import __version__
 from vgg_viz.registry import Registry
+from vgg_viz.safe_text import one_line
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,7 +31,7 @@ class Parser(argparse.ArgumentParser):
         refused = [word.lstrip("-") for word in _refused(message)]
         near = next((known[m[0]] for word in refused if (m := get_close_matches(word, known, n=1, cutoff=0.65))), None)
         hint = f"did you mean {near}?" if near else f"see {self.prog} --help."
-        self.exit(2, f"{self.prog}: {message.rstrip('.')}; {hint}\n")
+        self.exit(2, one_line(f"{self.prog}: {message.rstrip('.')}; {hint}") + "\n")
 
 
 def _refused(message: str) -> list[str]:
@@ -182,6 +183,12 @@ def _checkpoint() -> Parser:
     group.add_argument("--image-size", type=int, metavar="PX", help="side of the pictures")
     group.add_argument(
         "--plan", metavar="PLAN", help="its layers: '64 64 M 128 128 M | 512 K' (inspect prints that of every network)"
+    )
+    group.add_argument(
+        "--resize",
+        metavar="RULE",
+        help="how pictures are fitted: 256 for a shorter side of 256 px, then the centre; or squash (default: the shorter side to "
+        "--image-size)",
     )
     group.add_argument("--padding", type=int, choices=(0, 1), help="of the 3 × 3 convolutions")
     group.add_argument("--mean", type=numbers, metavar="R,G,B", help="that the first layer subtracts, in [0, 1]")

@@ -11,6 +11,7 @@ from vgg_viz.commands.checkpoint_options import open_model
 from vgg_viz.commands.output import DONE, PARTS_MISSING, print_alarms, print_json
 from vgg_viz.commands.parser import CHECKPOINT, Parser, command
 from vgg_viz.number_text import percent
+from vgg_viz.safe_text import say, short_name
 
 
 def add_arguments(parser: Parser) -> None:
@@ -29,24 +30,23 @@ def add_arguments(parser: Parser) -> None:
 )
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
-    from vgg_viz.gallery.html_text import escape_hidden
     from vgg_viz.studies.evaluation import predict
 
     checkpoint, model = open_model(options)
     predictions = predict(checkpoint, model, options.images)
     print_alarms(options, predictions.alarms)
     for reason in predictions.skipped:
-        print(f"vgg_viz predict: left out: {reason}", file=sys.stderr)
+        say(f"vgg_viz predict: left out: {reason}", file=sys.stderr)
     if options.json:
         print_json({"alarms": predictions.alarms, "images": predictions.images})
     else:
         for image in predictions.images:
-            print(escape_hidden(f"{image['file']}: {', '.join(map(_shown, image['top']))}"))
+            say(f"{short_name(image['file'], 200)}: {', '.join(map(_shown, image['top']))}")
     return PARTS_MISSING if predictions.skipped else DONE
 
 
 def _shown(entry: Mapping[str, Any]) -> str:
     """A class with its probability, or a score with its value."""
     if entry["probability"] is None:
-        return f"{entry['class']} {entry['logit']:.4g}"
-    return f"{entry['class']} {percent(entry['probability'], decimals=1)}"
+        return f"{short_name(entry['class'])} {entry['logit']:.4g}"
+    return f"{short_name(entry['class'])} {percent(entry['probability'], decimals=1)}"

@@ -9,6 +9,7 @@ import sys
 from vgg_viz.commands.checkpoint_options import overrides
 from vgg_viz.commands.output import DONE
 from vgg_viz.commands.parser import Parser, command, port
+from vgg_viz.safe_text import say
 
 
 def add_arguments(parser: Parser) -> None:
@@ -63,10 +64,10 @@ def run(options: argparse.Namespace) -> int:
                 "leave --host out to serve this machine alone.",
             )
         for note in notes:
-            print(f"vgg_viz serve: {note}", file=sys.stderr)
+            say(f"vgg_viz serve: {note}", file=sys.stderr)
 
         def ready() -> None:
-            print(json.dumps({"url": place.url}) if options.json else place.url, flush=True)
+            say(json.dumps({"url": place.url}) if options.json else place.url, flush=True)
 
         whole = application(place, galleries=galleries, live=live)
         server(whole, ready=ready, closing=live.close if live else lambda: None).run(sockets=[sock])

@@ -8,6 +8,7 @@ from pathlib import Path
 from vgg_viz.commands.output import DONE, print_json
 from vgg_viz.commands.parser import Parser, command
 from vgg_viz.commands.shortcut_options import add_shortcut_arguments, planted_shortcut
+from vgg_viz.safe_text import say
 
 
 def add_arguments(parser: Parser) -> None:
@@ -96,5 +97,5 @@ def run(options: argparse.Namespace) -> int:
             }
         )
     else:
-        print(Path(options.out) / "best.pt")
+        say(str(Path(options.out) / "best.pt"))
     return DONE

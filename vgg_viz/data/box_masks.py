@@ -15,7 +15,9 @@ from vgg_viz.data.boxes import Mark, Marked, lookups
 from vgg_viz.data.class_matching import keys
 from vgg_viz.data.masks import fitted_mask
 from vgg_viz.errors import BoxesRefused
-from vgg_viz.maths.images import decode, resize
+from vgg_viz.maths.fitting import fit
+from vgg_viz.maths.images import decode
+from vgg_viz.records import Resize
 
 ROUNDING = 2.0  # [px] that a box may reach beyond its picture, or this share of the side; more is another picture's, or another size's
 ROUNDING_SHARE = 0.02
@@ -32,14 +34,16 @@ class BoxBook:
         self._lookups = lookups(PictureFolder(root, tuple(pictures)))
         self.files = frozenset().union(*(lookup.files for lookup in self._lookups))
 
-    def truth(self, file: Path, name: str, size: tuple[int, int], side: int, own: str | None) -> Truth | None:
+    def truth(
+        self, file: Path, name: str, size: tuple[int, int], fitting: int | Resize, own: str | None
+    ) -> Truth | None:
         """The boxes of a picture as a mask, resized and cropped as the picture is.
 
         Args:
             file: The picture; called `name` in sentences.
             name: What it is called in sentences.
             size: Its height and width, upright [px].
-            side: Of the square that the network sees [px].
+            fitting: How the network's pictures are fitted; or the side of the square that it sees [px].
             own: Name of its class, whose boxes are taken where any bears the name; None: nobody knows, all are taken.
 
         Returns:
@@ -58,19 +62,19 @@ class BoxBook:
             if not boxes:
                 break  # the file says that there is nothing to see
             chosen, rule = chosen_boxes(boxes, own)
-            mask = resize(mask_of_boxes(chosen, size)[None].float(), side, "cover")[0] >= 0.5
+            mask = fit(mask_of_boxes(chosen, size)[None].float(), fitting)[0] >= 0.5
             return Truth(mask, rule, marked.source, tuple(sentences))
         return Truth(None, "none", refused=tuple(sentences)) if sentences else None
 
 
 def read_with_truth(  # noqa: PLR0913 - one picture, and all that may say where its object is
-    path: Path, name: str, side: int, mask: Path | None, boxes: BoxBook | None, own: str | None
+    path: Path, name: str, fitting: int | Resize, mask: Path | None, boxes: BoxBook | None, own: str | None
 ) -> tuple[Tensor, Truth | None]:
     """A picture (3, side, side), and where its object is or None; a mask goes before boxes.
 
     Args:
         path: Of the picture.
-        side: Of the pictures [px].
+        fitting: As in `BoxBook.truth`.
         mask: File of the mask, or None.
         boxes: What lies beside the pictures.
         own: As in `BoxBook.truth`.
@@ -82,10 +86,10 @@ def read_with_truth(  # noqa: PLR0913 - one picture, and all that may say where 
     image = decode(path, name=name)
     truth = None
     if mask is not None:
-        truth = Truth(fitted_mask(mask, name, side), "outline")
+        truth = Truth(fitted_mask(mask, name, fitting), "outline")
     elif boxes is not None:
-        truth = boxes.truth(path, name, (image.shape[1], image.shape[2]), side, own)
-    return resize(image, side, "cover"), truth
+        truth = boxes.truth(path, name, (image.shape[1], image.shape[2]), fitting, own)
+    return fit(image, fitting), truth
 
 
 def chosen_boxes(boxes: Sequence[Mark], own: str | None) -> tuple[list[Mark], Rule]:

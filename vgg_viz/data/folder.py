@@ -25,9 +25,10 @@ from vgg_viz.data.label_table import NAME as TABLE
 from vgg_viz.data.masks import mask_of, pictures_alone
 from vgg_viz.errors import DataRefused, ImageRefused
 from vgg_viz.file_kinds import kind_by_name
+from vgg_viz.maths.fitting import fit
 from vgg_viz.maths.image_forms import Images
-from vgg_viz.maths.images import SUFFIXES, decode, dimensions, resize
-from vgg_viz.records import Batch
+from vgg_viz.maths.images import SUFFIXES, decode, dimensions
+from vgg_viz.records import Batch, Resize
 
 Split = Literal["train", "val", "test", "held-out"]
 Skipped = tuple[tuple[str, str], ...]
@@ -105,16 +106,17 @@ def open_folder(path: str | os.PathLike[str], *, split: Split = "held-out") -> F
 def read_folder(
     folder: Folder,
     *,
-    image_side: int,
+    image_side: int | Resize,
     limit: int | None = None,
     seed: int = 0,
     tick: Callable[[int], None] | None = None,
 ) -> Batch:
-    """Decode the pictures of a folder, each resized on its shorter side and cropped to the centre square.
+    """Decode the pictures of a folder, each fitted to the square that a network reads.
 
     Args:
         folder: As `open_folder` lists it.
-        image_side: [px].
+        image_side: How a network's pictures are fitted (`Checkpoint.fitting`); or a side: the shorter one to this, then the centre
+            square [px].
         limit: At most this many, evenly over classes, drawn by `seed`.
         seed: Of the choice of pictures.
         tick: Called with the number of files done, for a progress bar.
@@ -150,7 +152,7 @@ def decode_folder(  # noqa: PLR0913 - which of a folder's pictures, how large, a
     folder: Folder,
     skipped: list[tuple[str, str]],
     *,
-    image_side: int,
+    image_side: int | Resize,
     limit: int | None = None,
     seed: int = 0,
     tick: Callable[[int], None] | None = None,
@@ -180,13 +182,15 @@ def decode_folder(  # noqa: PLR0913 - which of a folder's pictures, how large, a
         raise DataRefused(_nothing(folder.root, skipped))
 
 
-def read_images(path: str | os.PathLike[str] | Images, *, image_side: int = 224, limit: int | None = None) -> Batch:
+def read_images(
+    path: str | os.PathLike[str] | Images, *, image_side: int | Resize = 224, limit: int | None = None
+) -> Batch:
     """One picture, or the pictures of a folder and of the folders in it, in the order of their names; no labels.
 
     Args:
         path: Of a folder, or of one picture; or pictures that are in memory already, see `maths.image_forms.as_pictures`: these are
             resized as files are, and may be of several sizes in a list.
-        image_side: Shorter side resized to this, then the centre square [px].
+        image_side: As in `read_folder`.
         limit: At most this many readable pictures.
 
     Returns:
@@ -322,8 +326,8 @@ def _stratified(items: Sequence[Item], limit: int | None, seed: int) -> Sequence
 # ---------------------------------------------------------------- reading
 
 
-def _fitted(path: Path, name: str, side: int) -> Tensor:
-    return resize(decode(path, name=name), side, "cover")
+def _fitted(path: Path, name: str, fitting: int | Resize) -> Tensor:
+    return fit(decode(path, name=name), fitting)
 
 
 # ---------------------------------------------------------------- words

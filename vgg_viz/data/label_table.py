@@ -23,9 +23,10 @@ from torch import Tensor
 from vgg_viz.data.box_reading import MOST_TABLE, read_text
 from vgg_viz.data.class_matching import keys
 from vgg_viz.errors import BoxesRefused, DataRefused, ImageRefused
-from vgg_viz.maths.images import decode, resize
+from vgg_viz.maths.fitting import fit
+from vgg_viz.maths.images import decode
 from vgg_viz.number_text import listed
-from vgg_viz.records import Batch
+from vgg_viz.records import Batch, Resize
 
 NAME = "labels.csv"
 PARTS = ("test", "val", "valid", "validation")  # where it is looked for after the folder itself
@@ -199,12 +200,12 @@ def one_label_each(table: LabelTable) -> LabelTable:
     )
 
 
-def read_pictures(table: LabelTable, *, image_side: int, limit: int | None = None, seed: int = 0) -> Batch:
+def read_pictures(table: LabelTable, *, image_side: int | Resize, limit: int | None = None, seed: int = 0) -> Batch:
     """The pictures of a table, each resized on its shorter side and cropped to the centre square; what is broken is named.
 
     Args:
         table: As `read_table` gives it.
-        image_side: [px].
+        image_side: As in `data.folder.read_folder`.
         limit: At most this many, drawn by `seed`.
         seed: Of the choice.
 
@@ -216,7 +217,7 @@ def read_pictures(table: LabelTable, *, image_side: int, limit: int | None = Non
     for index in sorted(order):
         name = table.pictures[index]
         try:
-            images.append(resize(decode(_place(table.file.parent, name), name=name), image_side, "cover"))
+            images.append(fit(decode(_place(table.file.parent, name), name=name), image_side))
         except ImageRefused as error:
             skipped.append((name, str(error)))
         else:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vgg_viz.maths.images import decode_mask, resize
+from vgg_viz.maths.fitting import fit
+from vgg_viz.maths.images import decode_mask
+from vgg_viz.records import Resize
 
 
 def mask_of(file: Path, place: Path) -> Path | None:
@@ -24,11 +26,11 @@ def pictures_alone(files: Sequence[Path], place: Path) -> list[tuple[Path, Path 
     return [(file, mask) for file, mask in pairs if file not in masks]
 
 
-def fitted_mask(path: Path, name: str, side: int) -> Tensor:
+def fitted_mask(path: Path, name: str, fitting: int | Resize) -> Tensor:
     """The object of the picture called `name` as (side, side) bool, resized and cropped as the picture is.
 
     Raises:
         ImageRefused: A picture cannot be read.
     """
     mask = decode_mask(path, name=f"the mask of {name}")
-    return resize(mask[None].float(), side, "cover")[0] >= 0.5
+    return fit(mask[None].float(), fitting)[0] >= 0.5

@@ -34,6 +34,7 @@ from vgg_viz.faithfulness.verdict import (
     too_few,
 )
 from vgg_viz.maths.metrics import mass_inside, rank_correlation
+from vgg_viz.models.outputs import class_logits
 from vgg_viz.records import Attribution
 
 RADIUS = 0.02  # of the small noise [intensity]: five steps of 255
@@ -104,7 +105,8 @@ class _Tests:
         self.size = (images.shape[-2], images.shape[-1])
         batch = pictures_at_once(model, images)
         with eval_mode(model), torch.no_grad():
-            self.logits = torch.cat([model(images[start : start + batch]) for start in range(0, len(images), batch)])
+            logits = torch.cat([model(images[start : start + batch]) for start in range(0, len(images), batch)])
+        self.logits = class_logits(model, logits)
         ranked = self.logits.sort(dim=1, descending=True, stable=True).indices
         self.targets, self.runner_up = ranked[:, 0], ranked[:, 1] if ranked.shape[1] > 1 else None
         self.baselines = control_maps(images, self.seed)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vgg_viz.capture.hooks import eval_mode
+from vgg_viz.models.outputs import class_logits
 
 QUARTERS = 4
 
@@ -49,7 +50,7 @@ def grids_of(model: nn.Module, images: Tensor, classes: Tensor, *, most: int = 3
         for quarter, (row, column) in enumerate(places):
             alone = ground.clone()
             alone[..., row : row + half[0], column : column + half[1]] = small
-            known[:, quarter] = (model(alone).argmax(1) == classes).cpu()
+            known[:, quarter] = (class_logits(model, model(alone)).argmax(1) == classes).cpu()
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).tolist()
     found: list[list[int]] = []
     used: set[int] = set()

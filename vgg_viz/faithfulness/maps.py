@@ -13,6 +13,8 @@ from vgg_viz.attribution.cam_reduction import CAMS
 from vgg_viz.attribution.layers import on_pixels
 from vgg_viz.attribution.options import Options
 from vgg_viz.attribution.single_pass import SHARED, gradient_bundle
+from vgg_viz.maths.outputs import meaning
+from vgg_viz.models.outputs import class_logits, outputs_of
 from vgg_viz.records import Attribution
 
 
@@ -93,4 +95,5 @@ def scores(model: nn.Module, images: Tensor, targets: Tensor, batch: int) -> Ten
     images = images.contiguous(memory_format=torch.channels_last)  # half the time for a Tiny VGG
     with torch.no_grad():
         logits = torch.cat([model(images[start : start + batch]) for start in range(0, len(images), batch)])
-    return logits.double().softmax(1).gather(1, targets[:, None])[:, 0]
+    shares = meaning(class_logits(model, logits.double()), outputs_of(model))
+    return shares.gather(1, targets[:, None])[:, 0]

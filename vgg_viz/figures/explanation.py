@@ -30,7 +30,7 @@ from vgg_viz.figures.layout import (
 )
 from vgg_viz.figures.style import LIGHT, SMALL, Array, label, number, styled
 from vgg_viz.maths.heatmaps import Scale
-from vgg_viz.number_text import percent
+from vgg_viz.number_text import percent, value_text
 
 DENSITY = 2  # sheet pixels to a figure pixel
 _WIDEST, _GAP, _SIDE = 1000, 12, 180  # [px]
@@ -48,15 +48,17 @@ class ClassAnswer:
 
     Attributes:
         name: Of the class.
-        probability: In [0, 1].
+        probability: In [0, 1]; or a score.
         part: What the class is to the question, in words; "" where it is nothing to it.
         predicted: Whether it is the network's answer.
+        outputs: What the network's outputs mean.
     """
 
     name: str
     probability: float
     part: str = ""
     predicted: bool = False
+    outputs: str = "softmax"
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,12 +243,14 @@ def _answers(figure: Figure, answers: Sequence[ClassAnswer], place: _Place) -> N
     line = min(34.0, height / max(1, len(answers)))
     for n, answer in enumerate(answers):
         y = top + line * (n + 0.32)
-        share = percent(answer.probability)
+        share = value_text(answer.probability, answer.outputs)
         own = text_width(share, SMALL) + 6
         part = f" ({answer.part})" if answer.part else ""
         name = fit_text(f"{label(answer.name, 60)}{part}", room - own, SMALL, bold=bool(part))
         add_text(figure, left, y, name, size=SMALL, weight="bold" if part else "normal")
         add_text(figure, left + room, y, share, size=SMALL, ha="right")
+    if any(answer.outputs == "scores" for answer in answers):
+        return  # a score is no share that a bar could show
     axes = add_panel(figure, left, top, room, line * len(answers))
     axes.set_axis_off()
     axes.set_xlim(0, 1)

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
 
-from vgg_viz.figures.style import BODY, DPI, FONT, LIGHT, PAIR, SMALL, TITLE, colours, label, limits, number
+from vgg_viz.figures.fonts import families
+from vgg_viz.figures.style import BODY, DPI, LIGHT, PAIR, SMALL, TITLE, colours, label, limits, number
 from vgg_viz.maths.heatmaps import Scale
 from vgg_viz.number_text import percent
 
@@ -109,7 +110,7 @@ def add_text(  # noqa: PLR0913 - the options of a text are those of matplotlib
 def text_width(text: str, size: float = BODY, *, bold: bool = False) -> float:
     """Width of a text [px at scale 1]."""
     painter: Any = RendererAgg
-    letters = FontProperties(family=FONT, size=size, weight="bold" if bold else "normal")
+    letters = FontProperties(family=list(families()), size=size, weight="bold" if bold else "normal")
     return float(painter(1, 1, DPI).get_text_width_height_descent(text, letters, False)[0])
 
 

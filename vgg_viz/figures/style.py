@@ -12,16 +12,15 @@ from typing import Any, Final, ParamSpec
 import matplotlib
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, get_font
 from numpy.typing import NDArray
 
+from vgg_viz.figures.fonts import can_draw, families
 from vgg_viz.maths.heatmaps import Scale
 
 Array = NDArray[Any]
 Painter = ParamSpec("Painter")
 
 DPI: Final = 100  # one figure pixel is one CSS pixel at scale 1
-FONT: Final = "DejaVu Sans"  # comes with matplotlib: the same letters on every machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +98,9 @@ VERDICTS: Final = {True: ("✓ ", LIGHT.good), False: ("✗ ", LIGHT.bad), None:
 ON_DARK: Final = "#fefefe"
 ON_LIGHT: Final = "#0a0a0b"
 
+BOX: Final = "\u25a1"  # in the place of a letter that no font has
+_SIGN: Final = "\ue000"  # in the place of a sign that no font has, until it is known whether a letter stands beside it
+
 SEQUENTIAL: Final = "viridis"
 SIGNED: Final = "RdBu_r"
 
@@ -112,7 +114,6 @@ def points(pixels: float) -> float:
 TITLE, BODY, SMALL = points(15), points(12), points(11)
 
 _HOUSE: Final[dict[str, Any]] = {
-    "font.family": [FONT],
     "font.size": BODY,
     "text.parse_math": False,
     "text.color": LIGHT.ink,
@@ -157,7 +158,7 @@ def matplotlib_style() -> Iterator[None]:
     They start from matplotlib's defaults, so that a matplotlibrc file or seaborn.set_theme() in a notebook changes nothing.
     """
     settings: Any = {key: value for key, value in matplotlib.rcParamsDefault.items() if "backend" not in key}
-    settings.update(_HOUSE)
+    settings.update(_HOUSE, **{"font.family": list(families())})
     with matplotlib.rc_context(settings):
         yield
 
@@ -185,13 +186,10 @@ def limits(scale: Scale) -> tuple[float, float]:
     return (scale.low - 1, scale.low + 1) if scale.signed else (scale.low, scale.low + 1)
 
 
-@functools.cache
-def _glyphs() -> frozenset[int]:
-    return frozenset(get_font(findfont(FONT)).get_charmap())
-
-
 def label(text: str, limit: int = 40) -> str:
-    """A name from outside as one line that can be drawn: what has no glyph becomes a box, what steers text is dropped.
+    """A name from outside as one line that can be drawn: what steers text is dropped, as are signs that no font has.
+
+    A letter without a font becomes a box, and a sign where nothing else would be left.
 
     Args:
         text: Anything: markup, mathematics, newlines, NUL and right-to-left overrides included.
@@ -207,9 +205,12 @@ def label(text: str, limit: int = 40) -> str:
             continue
         elif category in ("Cc", "Cs"):
             kept.append("\ufffd")
+        elif can_draw(character):
+            kept.append(character)
         else:
-            kept.append(character if ord(character) in _glyphs() else "\u25a1")
-    line = " ".join("".join(kept).split())
+            kept.append(BOX if category[0] in "LMN" else _SIGN)
+    readable = any(character.isalnum() for character in kept)
+    line = " ".join("".join(kept).replace(_SIGN, "" if readable else BOX).split())
     if not line:
         return "(no name)"
     return line if len(line) <= limit else line[: max(limit - 1, 1)].rstrip() + "…"

@@ -22,8 +22,9 @@ from matplotlib.patches import Patch
 from matplotlib.text import Annotation, Text
 from PIL import Image
 
+from vgg_viz.figures.fonts import FONT
 from vgg_viz.figures.layout import text_width
-from vgg_viz.figures.style import DARK, DPI, FONT, LIGHT, Theme, matplotlib_style
+from vgg_viz.figures.style import DARK, DPI, LIGHT, Theme, matplotlib_style
 from vgg_viz.figures.svg_minify import minify, strip_invisible
 
 # A chart or a wall of maps has 600 to 1700 colours, mostly the soft edges of letters: a palette of 256 changes no

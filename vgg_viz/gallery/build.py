@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from vgg_viz._version import __version__
 from vgg_viz.errors import InputRefused
+from vgg_viz.figures.fonts import names_warning
 from vgg_viz.gallery.explorer import FILE as EXPLORER
 from vgg_viz.gallery.explorer import Explorer, render_explorer
 from vgg_viz.gallery.folder import MANIFEST, SCHEMA, atomic_folder
@@ -194,6 +195,8 @@ def build(
     Raises:
         OutputRefused: Writing failed; nothing has changed then.
     """
+    if unread := names_warning(study.classes):
+        study = replace(study, warnings=(*study.warnings, unread))
     with atomic_folder(out / study.folder, ours=partial(_same, study)) as place:
         folder = place.folder
         for name in ("figures", "data"):

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from vgg_viz.records import Table
+from vgg_viz.safe_text import escape_hidden
 
 LONGEST_LIST = 8  # numbers shown one by one before a list becomes its length and range
 MOST_DECIMALS = 4  # a column that needs more keeps four significant digits a cell
@@ -22,18 +23,6 @@ INSIDE = ("data:image/", "data:application/json", "data:text/csv")  # addresses 
 MOST_NUMBERS = 48  # rows of "the numbers" on the page; the JSON beside the figure has all
 
 # ---------------------------------------------------------------- hostile text
-
-# Controls, bidirectional overrides and marks, invisible spaces, tags and lone surrogates: characters that reorder, hide
-# or break the text around them. The two joiners (200C, 200D) stay: Persian and emoji need them.
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
-)
-
-
-def escape_hidden(text: str) -> str:
-    """`text` with every character that hides or reorders others written out, as in [U+202E]."""
-    return _UNSEEN.sub(lambda match: f"[U+{ord(match.group()):04X}]", text)
 
 
 def finalize(value: Any) -> Any:

@@ -28,13 +28,14 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template, UndefinedError
 
-from vgg_viz.number_text import counted, listed, percent, rows_of
+from vgg_viz.number_text import chosen, counted, listed, percent, rows_of, value_text
 from vgg_viz.records import Caption
 
 ORIGINAL = "en"  # the language that every module has; where another lacks a text, this one stands
 _LANGUAGE: ContextVar[str] = ContextVar("language", default=ORIGINAL)
 _ENVIRONMENT = Environment(undefined=StrictUndefined, autoescape=False)  # the page escapes every text
 _ENVIRONMENT.filters.update(counted=counted, listed=listed, percent=percent, rows_of=rows_of, fmt=format)
+_ENVIRONMENT.filters.update(value=value_text, chosen=chosen)
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,7 +232,12 @@ def _brief(error: BaseException) -> str:
 # ---------------------------------------------------------------- size
 
 
-def resize(image: Tensor, side: int, mode: Literal["shorter", "stretch", "cover"] = "shorter") -> Tensor:
+def resize(
+    image: Tensor,
+    side: int,
+    mode: Literal["shorter", "stretch", "cover"] = "shorter",
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear",
+) -> Tensor:
     """Resize with antialiasing; equals torchvision's Resize on tensors.
 
     A strip is cut to its middle before "cover" resizes it: else a picture of 3000 x 1 px, kept to a square of 64, would be a
@@ -243,9 +248,10 @@ def resize(image: Tensor, side: int, mode: Literal["shorter", "stretch", "cover"
         side: [px].
         mode: "shorter": the shorter side becomes `side`, the aspect stays; "stretch": both become `side`; "cover":
             "shorter", then the centre square: (.., side, side).
+        interpolation: Between pixels.
     """
     if mode == "cover":
-        image = _middle(image)
+        image = middle(image)
     height, width = image.shape[-2:]
     if mode == "stretch":
         target = (side, side)
@@ -255,12 +261,13 @@ def resize(image: Tensor, side: int, mode: Literal["shorter", "stretch", "cover"
         target = (int(side * height / width), side)
     if target != (height, width):
         batch = image if image.ndim == 4 else image[None]
-        batch = functional.interpolate(batch, size=target, mode="bilinear", antialias=True, align_corners=False)
+        batch = functional.interpolate(batch, size=target, mode=interpolation, antialias=True, align_corners=False)
+        batch = batch.clamp(0, 1) if interpolation == "bicubic" else batch  # only this one swings beyond what it finds
         image = batch if image.ndim == 4 else batch[0]
     return centre_crop(image, side) if mode == "cover" else image
 
 
-def _middle(image: Tensor) -> Tensor:
+def middle(image: Tensor) -> Tensor:
     """(.., H, W) with its longer side cut to four or five shorter ones around its centre, far beyond any centre square; no copy."""
     height, width = image.shape[-2:]
     top, left = max(0, height - 4 * width) // 2, max(0, width - 4 * height) // 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 OUTPUTS = ("softmax", "sigmoid", "scores")
 THRESHOLD = 0.5  # from which probability on a sigmoid's label is said to be there
@@ -28,3 +29,16 @@ def meaning(logits: Tensor, outputs: str, *, dim: int = -1) -> Tensor:
     if outputs == "softmax":
         return logits.softmax(dim)
     return logits.sigmoid() if outputs == "sigmoid" else logits
+
+
+def loss(logits: Tensor, labels: Tensor, outputs: str) -> Tensor:
+    """Cross-entropy of each picture, minus the logarithm of the probability of its label: (N,) [nat].
+
+    Args:
+        logits: (N, K) where each picture is of one class; of one logit with two names `both_sides` of it.
+        labels: (N,) class index.
+        outputs: "softmax" or "sigmoid".
+    """
+    if outputs == "softmax":
+        return functional.cross_entropy(logits, labels, reduction="none")
+    return -functional.logsigmoid(logits.gather(1, labels[:, None])[:, 0])

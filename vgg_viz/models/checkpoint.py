@@ -16,7 +16,7 @@ from vgg_viz.arguments import require_arguments
 from vgg_viz.arguments import shown as shown_value
 from vgg_viz.atomic import ADVICE, whole_file
 from vgg_viz.errors import CheckpointRefused, InputRefused
-from vgg_viz.models import class_names
+from vgg_viz.models import class_names, resize_rule
 from vgg_viz.models.build import architecture as usual_architecture
 from vgg_viz.models.build import build, require_buildable
 from vgg_viz.models.check_finite import require_finite
@@ -24,6 +24,7 @@ from vgg_viz.models.containers import model_files, open_file, shown
 from vgg_viz.models.formats import FORMATS
 from vgg_viz.models.formats.own import pack
 from vgg_viz.models.notes_beside import notes_beside
+from vgg_viz.models.other_networks import require_one_vgg
 from vgg_viz.models.outputs import class_count, names_for, numbered_names, settled_outputs
 from vgg_viz.models.overrides import noted, overridden
 from vgg_viz.models.recognise import recognise
@@ -57,7 +58,7 @@ def save(
     require_arguments({"path": path})
     # Opened here: torch cannot open a path that is no text.
     with whole_file(Path(path), advice=advice) as temporary, open(temporary, "wb") as file:
-        torch.save({**pack(checkpoint), "extra": dict(extra or {})}, file)
+        torch.save({**pack(checkpoint), **resize_rule.as_plain(checkpoint), "extra": dict(extra or {})}, file)
 
 
 def load(  # noqa: PLR0913 - the front door: an option for each thing that a file may leave open
@@ -65,7 +66,7 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
     *,
     arch: str | None = None,
     plan: str | None = None,
-    classes: Sequence[str] | None = None,
+    classes: Sequence[str] | Mapping[str, str] | None = None,
     image_size: int | None = None,
     padding: int | None = None,
     mean: Sequence[float] | None = None,
@@ -75,6 +76,7 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
     weights: str | None = None,
     head: str | None = None,
     outputs: str | None = None,
+    resize: str | int | None = None,
     folder_classes: Sequence[str] = (),
     seed: int = 0,
 ) -> Checkpoint:
@@ -84,7 +86,8 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
         source: A file; a variant's name ("vgg16"): seeded random weights; None: the bundled Tiny VGG.
         arch: The variant, in the place of what was inferred, as the next seven.
         plan: The chain of layers, in the words of `models.plan`: "64 64 M 128 128 M | 512 K".
-        classes: Names of the classes.
+        classes: Names of the classes in the order of the outputs, or a mapping that numbers them; {"21": "fire lily"} also
+            says what the file's own names mean.
         image_size: Side of the pictures [px].
         padding: Of the 3x3 convolutions [px].
         mean: Subtracted per channel (red, green, blue), on pictures in [0, 1].
@@ -94,6 +97,7 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
         weights: "ema" or "raw", of several sets.
         head: Name of the last layer, where a file has several.
         outputs: What the logits mean: "softmax", "sigmoid" or "scores".
+        resize: How pictures are fitted: a length of their shorter side [px], of which the centre is seen, or "squash".
         folder_classes: Names of the folders of labelled pictures, taken where the file carries no names and their
             number fits.
         seed: Of random weights, where `source` is a name.
@@ -105,7 +109,7 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
         CheckpointRefused: With one sentence: missing, a folder, empty, no checkpoint, unsafe, not a VGG, not finite.
     """
     given: dict[str, object] = {"source": source, "arch": arch, "classes": classes, "key": key, "weights": weights}
-    given |= {"image_size": image_size, "padding": padding, "mean": mean, "std": std}
+    given |= {"image_size": image_size, "padding": padding, "mean": mean, "std": std, "resize": resize}
     require_arguments({**given, "folder_classes": folder_classes, "seed": seed}, optional=tuple(given))
     wishes = Wishes(
         key=key,
@@ -119,10 +123,12 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
         std=None if std is None else tuple(map(float, std)),
         bgr=bgr,
         outputs=outputs,
-        names=classes is None,
+        resize=resize,
+        names=not isinstance(classes, Sequence),
     )
     if source is not None and not Path(source).is_file() and (name := _variant(str(source))):
         checkpoint = _untrained(name, seed, wishes, len(classes) if classes else 0)
+        checkpoint = resize_rule.with_resize(checkpoint, None, {}, resize)
     else:
         path = BUNDLED if source is None else Path(source)
         checkpoint = _read(path, wishes)
@@ -141,6 +147,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def _read(path: Path, wishes: Wishes) -> Checkpoint:
     stored = open_file(path)
+    require_one_vgg(stored.value, path, wishes.key)
     reading = recognise(stored.value, wishes)
     if reading is None:
         raise CheckpointRefused(
@@ -164,7 +171,7 @@ def _read(path: Path, wishes: Wishes) -> Checkpoint:
         reading.training,
         reading.accuracy,
     )
-    return Checkpoint(
+    checkpoint = Checkpoint(
         require_buildable(reading.architecture),
         reading.classes,
         single,
@@ -173,6 +180,7 @@ def _read(path: Path, wishes: Wishes) -> Checkpoint:
         provenance,
         reading.named,
     )
+    return resize_rule.with_resize(checkpoint, stored.value, beside, wishes.resize)
 
 
 def read_extra(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -255,32 +263,55 @@ def _untrained(name: str, seed: int, wishes: Wishes, count: int) -> Checkpoint:
     return Checkpoint(wanted, (), weights, provenance=provenance)
 
 
-def _named(checkpoint: Checkpoint, given: Sequence[str] | None, folder: Sequence[str]) -> Checkpoint:
-    """The checkpoint with a name for each class: given, from the file, from the folder of pictures, ImageNet's, or numbers."""
+def _named(
+    checkpoint: Checkpoint, given: Sequence[str] | Mapping[str, str] | None, folder: Sequence[str]
+) -> Checkpoint:
+    """The checkpoint with a name for each class: given, from the file, from the folder of pictures, ImageNet's, or numbers.
+
+    Names that are empty or alike are refused where the user gave them; where the file holds them, they are not used, and that is said.
+    """
     about = checkpoint.architecture
-    count, evidence, named = class_count(about), None, True
+    count, named, evidence = class_count(about), True, []
+    own, fault = _distinct(
+        class_names.expected(names_for(about, checkpoint.classes), count) if checkpoint.classes else ()
+    )
+    if fault:
+        evidence.append(Evidence(fault))
     if given is not None:
-        names = class_names.expected(names_for(about, given), count)
-        evidence = Evidence("You gave the class names.")
-    elif checkpoint.classes:
-        names, named = class_names.expected(names_for(about, checkpoint.classes), count), checkpoint.named
+        names = class_names.expected(
+            names_for(about, class_names.of_user(given, own if checkpoint.named else ())), count
+        )
+        evidence.append(Evidence("You gave the class names."))
+    elif own:
+        names, named = own, checkpoint.named
     elif len(folder) == count:
         names = tuple(folder)
-        evidence = Evidence(
-            "The class names are those of --data in alphabetical order, as ImageFolder numbers them.", ("--classes",)
+        evidence.append(
+            Evidence(
+                "The class names are those of --data in alphabetical order, as ImageFolder numbers them.",
+                ("--classes",),
+            )
         )
     elif count == 1000:
         names = class_names.imagenet()
-        evidence = Evidence(
-            "The class names are ImageNet-1k's in torchvision's order, because there are 1,000 classes.", ("--classes",)
+        evidence.append(
+            Evidence(
+                "The class names are ImageNet-1k's in torchvision's order, because there are 1,000 classes.",
+                ("--classes",),
+            )
         )
     else:
         names, named = numbered_names(about), False
         if checkpoint.provenance.format != "untrained":
-            evidence = Evidence(
-                "The classes are called by their numbers, because the file carries no names.", ("--classes",)
-            )
-    provenance = checkpoint.provenance
-    if evidence is not None:
-        provenance = replace(provenance, evidence=(*provenance.evidence, evidence))
+            why = "because the file's names cannot be used" if fault else "because the file carries no names"
+            evidence.append(Evidence(f"The classes are called by their numbers, {why}.", ("--classes",)))
+    provenance = replace(checkpoint.provenance, evidence=(*checkpoint.provenance.evidence, *evidence))
     return replace(checkpoint, classes=names, provenance=provenance, named=named)
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """The names that a file carries; () with the sentence that says why they are not used, where some are empty or alike."""
+    try:
+        return class_names.require_distinct(names, "the file's list of class names"), ""
+    except CheckpointRefused as error:
+        return (), f"Class names were not taken from the file: {error}"

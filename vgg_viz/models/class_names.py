@@ -3,54 +3,107 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vgg_viz.errors import CheckpointRefused, InputRefused
+from vgg_viz.safe_text import short_name, visible
 
-SHOWN = 60  # letters of a name in a sentence
 MOST_BYTES = 16_000_000  # of a file of names; ImageNet-22k needs half a million
+# ImageNet has two cranes and two maillots, and many lists call both of a pair by one name.
+IMAGENET_TWINS = ((134, 517), (638, 639))
+Side = Literal["keys", "values"]
 
 
-def in_order(value: object, *, of: str) -> tuple[str, ...]:
+def in_order(value: object, *, of: str, numbers: Side | None = None) -> tuple[str, ...]:
     """The names in the order of the outputs.
 
     Args:
         value: A list of names; {0: "cat", 1: "dog"} (the numbers may be text); {"cat": 0, "dog": 1}.
         of: What holds them, for the sentence.
+        numbers: On which side of a mapping the numbers are where both sides look like numbers, as in {"10": "1"}.
 
     Raises:
-        CheckpointRefused: When the numbers are not 0 to K - 1, each once, or when it is no such thing.
+        CheckpointRefused: When the numbers are not 0 to K - 1, each once, a class has no name or that of another, or when it is
+            no such thing.
     """
     if isinstance(value, list | tuple):
         if all(isinstance(name, str | int | float) for name in value):
-            return tuple(str(name) for name in value)
+            return require_distinct(tuple(str(name) for name in value), of)
         raise CheckpointRefused(f"{of} is a list, but not of names; give one name a class, in the order of training.")
     if not isinstance(value, Mapping):
         raise CheckpointRefused(
             f'{of} is of type {type(value).__name__}; a list of names, {{"0": name}} or {{name: 0}} was expected.'
         )
-    by_key = [(_number(key), name) for key, name in value.items()]
-    by_value = [(_number(number), name) for name, number in value.items()]
-    numbered = [pairs for pairs in (by_key, by_value) if all(number is not None for number, _ in pairs)]
+    sides: dict[Side, list[tuple[int | None, Any]]] = {
+        "keys": [(_number(key), name) for key, name in value.items()],
+        "values": [(_number(number), name) for name, number in value.items()],
+    }
+    numbered = {side: pairs for side, pairs in sides.items() if all(number is not None for number, _ in pairs)}
     if not numbered:
         raise CheckpointRefused(
             f'{of} numbers its classes neither by its keys nor by its values; {{"0": name}} or {{name: 0}} was expected.'
         )
-    if len(numbered) == 2 and _sorted(by_key) != _sorted(by_value):
-        if all(isinstance(key, int) for key in value) == all(isinstance(name, int) for name in value.values()):
+    side = next(iter(numbered))
+    if len(numbered) == 2 and _sorted(sides["keys"]) != _sorted(sides["values"]):
+        if (chosen := numbers or _side_of_numbers(value, sides)) is None:
             raise CheckpointRefused(
                 f"{of} holds numbers on both sides, so that names and positions cannot be told apart; give a list instead."
             )
-        # The side that holds real numbers counts; the other one holds names such as "7".
-        numbered = [by_key if all(isinstance(key, int) for key in value) else by_value]
-    return _contiguous(numbered[0], of)
+        side = chosen
+    return require_distinct(_contiguous(sides[side], of), of)
+
+
+def _side_of_numbers(value: Mapping[Any, Any], sides: Mapping[Side, list[tuple[int | None, Any]]]) -> Side | None:
+    """Where both sides could be numbers, which are: the side of real numbers, else the one that runs from 0 to K - 1."""
+    real: dict[Side, bool] = {
+        "keys": all(isinstance(key, int) for key in value),
+        "values": all(isinstance(name, int) for name in value.values()),
+    }
+    whole: dict[Side, bool] = {
+        side: sorted(number or 0 for number, _ in pairs) == list(range(len(pairs))) for side, pairs in sides.items()
+    }
+    for test in (real, whole):
+        if test["keys"] != test["values"]:
+            return "keys" if test["keys"] else "values"
+    return None
+
+
+def require_distinct(names: tuple[str, ...], of: str) -> tuple[str, ...]:
+    """The names, if each class has one that can be seen and that no other class has; raises CheckpointRefused with the outputs.
+
+    Only a list of 1,000 may name the twins of ImageNet alike.
+    """
+    first: dict[str, int] = {}
+    for index, name in enumerate(names):
+        seen = visible(name)
+        if not seen:
+            raise CheckpointRefused(
+                f"{of} has no name for output {index} that can be seen ({short_name(name)!r}); give every class a name, "
+                "in the order of training."
+            )
+        before = first.setdefault(seen, index)
+        if before != index and not (len(names) == 1000 and (before, index) in IMAGENET_TWINS):
+            raise CheckpointRefused(
+                f"{of} calls the outputs {before} and {index} by one name ({short_name(name)!r}); give each class a name of its own, "
+                "in the order of training."
+            )
+    return names
 
 
 def from_file(path: Path) -> tuple[str, ...]:
     """The names in a text file (one a line) or a JSON file (see `in_order`).
+
+    Raises:
+        CheckpointRefused: Naming the file, never its folder.
+    """
+    return _names(read_file(path), repr(path.name))
+
+
+def read_file(path: Path) -> Sequence[str] | Mapping[str, Any]:
+    """What a file of names holds: the lines of a text, or a JSON list or mapping; in no order yet.
 
     Raises:
         CheckpointRefused: Naming the file, never its folder.
@@ -79,8 +132,32 @@ def from_file(path: Path) -> tuple[str, ...]:
         if isinstance(value, Mapping):
             # Files such as {"classes": [...], "version": 2} hold the names one step further in.
             value = next((value[key] for key in KEYS if isinstance(value.get(key), list | Mapping)), value)
-        return in_order(value, of=quoted)
-    return tuple(line.strip() for line in text.splitlines() if line.strip())
+        return value if isinstance(value, Mapping) else in_order(value, of=quoted)
+    # Only line feeds part names: a name that holds another separator stays one, and is told as it is.
+    return require_distinct(tuple(line.strip() for line in text.rstrip().split("\n")) if text.strip() else (), quoted)
+
+
+def of_user(given: Sequence[str] | Mapping[str, Any], own: Sequence[str]) -> tuple[str, ...]:
+    """The names that a user gives, in the order of the outputs.
+
+    Args:
+        given: In that order, or as `in_order` takes them; or {"21": "fire lily"}: names for the file's own names.
+        own: What the file itself calls its classes; () where it says nothing.
+
+    Raises:
+        CheckpointRefused: Out of order, alike or empty.
+    """
+    if own and isinstance(given, Mapping) and all(isinstance(given.get(name), str) for name in own):
+        # Before any order of their own: the folders "1", "10", "2" stand in the order of text, not of numbers.
+        return require_distinct(tuple(given[name] for name in own), GIVEN)
+    return _names(given, GIVEN)
+
+
+GIVEN = "the list of class names"
+
+
+def _names(given: Sequence[str] | Mapping[str, Any], of: str) -> tuple[str, ...]:
+    return in_order(given, of=of) if isinstance(given, Mapping) else require_distinct(tuple(map(str, given)), of)
 
 
 KEYS = (
@@ -98,6 +175,10 @@ KEYS = (
     "names",
     "target_names",
 )
+SIDES: Mapping[str, Side] = {  # what these names say of the numbers in them
+    **dict.fromkeys(("class_to_idx", "label2id", "label2idx"), "values"),
+    **dict.fromkeys(("idx_to_class", "id2label", "idx2label"), "keys"),
+}
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -105,7 +186,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     unique = dict(pairs)
     if len(unique) != len(pairs):
         twice = next(key for i, (key, _) in enumerate(pairs) if key in {before for before, _ in pairs[:i]})
-        raise CheckpointRefused(f"the class names hold {_short(twice)} twice; each class has one number.")
+        raise CheckpointRefused(f"the class names hold {short_name(twice)!r} twice; each class has one number.")
     return unique
 
 
@@ -120,7 +201,13 @@ def _number(value: object) -> int | None:
 
 
 def _sorted(pairs: list[tuple[int | None, Any]]) -> list[str]:
-    return [str(name) for _, name in sorted(pairs, key=lambda pair: pair[0] or 0)]
+    return [_text(name) for _, name in sorted(pairs, key=lambda pair: pair[0] or 0)]
+
+
+def _text(name: object) -> str:
+    """A name as text; of ["n01440764", "tench"], as Keras lists ImageNet, the second."""
+    pair = isinstance(name, list | tuple) and len(name) == 2 and all(isinstance(part, str) for part in name)
+    return str(name[1] if pair and isinstance(name, list | tuple) else name)
 
 
 def _contiguous(pairs: list[tuple[int | None, Any]], of: str) -> tuple[str, ...]:
@@ -136,10 +223,6 @@ def _contiguous(pairs: list[tuple[int | None, Any]], of: str) -> tuple[str, ...]
             f"the classes of {of} must be numbered 0 to {len(pairs) - 1}, each once, but {fault}; number them in the order of training."
         )
     return tuple(_sorted(pairs))
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}...")
 
 
 def expected(names: tuple[str, ...], count: int) -> tuple[str, ...]:

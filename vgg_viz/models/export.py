@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import warnings
 from importlib.util import find_spec
@@ -18,6 +19,7 @@ from vgg_viz.atomic import disk_refused, whole_file
 from vgg_viz.errors import InputRefused, OutputRefused
 from vgg_viz.models.build import build
 from vgg_viz.models.formats.exported import header
+from vgg_viz.models.resize_rule import as_plain
 from vgg_viz.models.vgg import describe
 from vgg_viz.records import Checkpoint
 
@@ -104,7 +106,7 @@ def _safetensors(checkpoint: Checkpoint, file: Path) -> dict[str, Any]:
     places = [(value.data_ptr(), value.numel()) for value in weights.values() if value.numel()]
     if len(set(places)) != len(places):
         weights = {key: value.clone() for key, value in weights.items()}
-    save_file(weights, file, metadata=header(checkpoint))
+    save_file(weights, file, metadata=_texts(checkpoint))
     count = len(checkpoint.specimens)
     return {"left_out": [f"{count} specimens: pictures do not travel in safetensors"] if count else []}
 
@@ -164,7 +166,12 @@ def _traced(model: nn.Module, example: Tensor) -> Any:
 
 
 def _properties(checkpoint: Checkpoint) -> dict[str, str]:
-    return {f"vgg_viz.{key}": value for key, value in header(checkpoint).items() if key not in ("format", "history")}
+    return {f"vgg_viz.{key}": value for key, value in _texts(checkpoint).items() if key not in ("format", "history")}
+
+
+def _texts(checkpoint: Checkpoint) -> dict[str, str]:
+    """The header of a file, with the rule by which pictures are fitted."""
+    return header(checkpoint) | {key: json.dumps(value) for key, value in as_plain(checkpoint).items()}
 
 
 def _difference(model: nn.Module, file: Path, shape: tuple[int, ...]) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.class_names import KEYS as CLASS_KEYS
-from vgg_viz.models.class_names import in_order, last_layer_kept
+from vgg_viz.models.class_names import SIDES, in_order, last_layer_kept
 from vgg_viz.models.notes_beside import NAMES
 from vgg_viz.models.recorded_accuracy import recorded_accuracy
 from vgg_viz.models.unwrap_state_dict import bags
@@ -119,7 +119,7 @@ def notes(stored: object, beside: Beside, *, num_classes: int, channels: int, na
         channels: Of its pictures.
         names: Whether to look for those of the classes.
     """
-    near = _near(stored, beside)
+    near = bags_near(stored, beside)
     sentences = [text for text in [_maker(stored)] if text]
     classes, about_classes = _classes(near, num_classes) if names else ((), [])
     side, about_side = _side(near)
@@ -135,7 +135,7 @@ def notes(stored: object, beside: Beside, *, num_classes: int, channels: int, na
     return Notes(classes, side, mean, std, (*about_classes, *alarms, *plain), accuracy)
 
 
-def _near(stored: object, beside: Beside) -> Bags:
+def bags_near(stored: object, beside: Beside) -> Bags:
     """Mappings in the file, its header and those of the files beside it, with the keys that lead to them."""
     near = [(path, bag) for path, bag in bags(stored) if len(path) <= DEEPEST]
     near += [(("header",), header) for header in [_header(stored)] if header]
@@ -175,7 +175,7 @@ def noted_outputs(stored: object, beside: Beside) -> tuple[str, str] | None:
 
     A flag, a task and a last activation count before a loss: some train classes that exclude each other by binary cross-entropy.
     """
-    near = _near(stored, beside)
+    near = bags_near(stored, beside)
     for path, bag in near:
         for key in FLAG_KEYS:
             if bag.get(key) is True:
@@ -210,7 +210,7 @@ def _classes(near: Bags, count: int) -> tuple[tuple[str, ...], list[Evidence]]:
                 continue
             place = _quoted((*path, key))
             try:
-                names = in_order(value, of=f"the file's {place}")
+                names = in_order(value, of=f"the file's {place}", numbers=SIDES.get(key))
             except CheckpointRefused as error:
                 sentences.append(Evidence(f"Class names were not taken from the file: {error}"))
                 continue

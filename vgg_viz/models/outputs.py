@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 from torch import Tensor, nn
 
 from vgg_viz.errors import CheckpointRefused
 from vgg_viz.maths.outputs import OUTPUTS, both_sides
+from vgg_viz.models import class_names
 from vgg_viz.models.formats import ReadCheckpoint
 from vgg_viz.models.metadata import Beside, noted_outputs
 from vgg_viz.records import Architecture, Evidence
@@ -42,6 +44,17 @@ def chooses_one(architecture: Architecture) -> bool:
 def class_count(architecture: Architecture) -> int:
     """How many names the outputs have: two where one logit decides."""
     return 2 if is_binary(architecture) else architecture.num_classes
+
+
+def outputs_of(model: nn.Module) -> str:
+    """What the outputs of a network mean; of one that does not say, a softmax."""
+    about = getattr(model, "architecture", None)
+    return about.outputs if isinstance(about, Architecture) else "softmax"
+
+
+def noun_of(architecture: Architecture) -> Literal["class", "label", "score"]:
+    """What one output is called: a class where one is chosen, a label where each is a yes or no, a score."""
+    return "class" if chooses_one(architecture) else "label" if architecture.outputs == "sigmoid" else "score"
 
 
 def class_logits(model: nn.Module, logits: Tensor) -> Tensor:
@@ -110,5 +123,6 @@ def names_for(architecture: Architecture, names: Sequence[str]) -> tuple[str, ..
 
 def numbered_names(architecture: Architecture) -> tuple[str, ...]:
     """What outputs are called that nobody has named."""
-    noun = "output" if architecture.outputs == "scores" else "class"
-    return tuple(f"{noun} {index}" for index in range(class_count(architecture)))
+    if architecture.outputs == "scores":
+        return tuple(f"output {index}" for index in range(architecture.num_classes))
+    return class_names.numbered(class_count(architecture))

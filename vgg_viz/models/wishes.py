@@ -33,6 +33,7 @@ class Wishes:
         std: Divided by per channel.
         bgr: Whether the network reads blue first.
         outputs: What the logits mean.
+        resize: How pictures are fitted, as `models.resize_rule` reads it.
         names: Whether class names are looked for in the file.
     """
 
@@ -47,6 +48,7 @@ class Wishes:
     std: tuple[float, ...] | None = None
     bgr: bool | None = None
     outputs: str | None = None
+    resize: str | int | None = None
     names: bool = True
 
     @property

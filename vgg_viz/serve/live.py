@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from vgg_viz.errors import InputRefused
 from vgg_viz.gallery.page import VIEWER_SCRIPTS, document
+from vgg_viz.maths.fitting import fitting_text
 from vgg_viz.maths.images import dimensions
 from vgg_viz.models.vgg import title
 from vgg_viz.plain_json import plain
@@ -157,7 +158,12 @@ def live_page(network: ServedNetwork, galleries: bool) -> str:
     specimens = checkpoint.specimens
     batch = specimen_batch(specimens, network.side) if specimens else None
     few = pictures(select_images(batch, list(range(min(len(batch), MOST_SPECIMENS))))) if batch is not None else ()
-    about = {"classes": checkpoint.classes, "most": MOST_BYTES, "specimens": few, "side": network.side}
+    about = {
+        "classes": checkpoint.classes,
+        "most": MOST_BYTES,
+        "specimens": few,
+        "sees": fitting_text(checkpoint.fitting),
+    }
     return document(
         "serve.html",
         styles=STYLES,

@@ -15,7 +15,8 @@ from vgg_viz.capture.hooks import on_forward
 from vgg_viz.capture.predict import class_network, predict_logits
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.gallery.viewer import AttributedMaps, attribution_payload, payload_json, viewer_method
-from vgg_viz.maths.images import decode, resize
+from vgg_viz.maths.fitting import fit
+from vgg_viz.maths.images import decode
 from vgg_viz.models.geometry import fields_of, geometry
 from vgg_viz.records import Attribution, Batch, Checkpoint
 from vgg_viz.serve.store import StoredPicture
@@ -68,7 +69,7 @@ class ServedNetwork:
         Raises:
             ImageRefused: No picture, damaged, or more than 50 million pixels.
         """
-        image = resize(decode(data, name="the picture"), self.side, "cover")
+        image = fit(decode(data, name="the picture"), self.checkpoint.fitting)
         return match_channels(Batch(image[None], None, ("",)), self.checkpoint).images
 
     def seen(self, image: Tensor) -> StoredPicture:

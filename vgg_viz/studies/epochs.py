@@ -17,6 +17,7 @@ from vgg_viz.attribution.single_pass import gradient_bundle
 from vgg_viz.capture.hooks import centre_logits
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.errors import CheckpointRefused, InputRefused, SectionMissing
+from vgg_viz.figures.fonts import readable_names
 from vgg_viz.maths.change import Learning, learning
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
@@ -164,8 +165,8 @@ class EpochSeries:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the outputs."""
-        return self.run.checkpoint.classes
+        """Names of the classes as pages and figures show them, in the order of the outputs."""
+        return readable_names(self.run.checkpoint.classes)
 
     @property
     def side(self) -> int:

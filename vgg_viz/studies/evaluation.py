@@ -18,6 +18,7 @@ from vgg_viz.maths.outputs import meaning
 from vgg_viz.models.outputs import class_logits
 from vgg_viz.number_text import counted, percent
 from vgg_viz.records import Batch, Checkpoint
+from vgg_viz.safe_text import short_name
 from vgg_viz.studies.alarms import file_alarms, measured_alarms
 from vgg_viz.studies.inputs import NO_VALUES, describe_origin, labelled_pictures, match_channels
 from vgg_viz.studies.output_summary import choice_summary, label_summary, score_summary
@@ -116,7 +117,7 @@ def predict(checkpoint: Checkpoint, model: nn.Module, files: Sequence[str | os.P
     skipped: list[str] = []
     for path in files:
         try:
-            batch = read_images(path, image_side=checkpoint.architecture.image_side)
+            batch = read_images(path, image_side=checkpoint.fitting)
         except ImageRefused as error:
             if len(files) == 1:
                 raise
@@ -165,12 +166,12 @@ def as_text(facts: Mapping[str, Any]) -> str:
     rows = facts["per_class"].items()
     if facts["outputs"] == "scores":
         lines = [f"scores of {facts['n']:,} pictures; {facts['measured_on']}"]
-        return "\n".join(lines + [f"{name}: {_error(row)}" for name, row in rows])
+        return "\n".join(lines + [f"{short_name(name)}: {_error(row)}" for name, row in rows])
     mean = facts["mean_average_precision"]
     whole = "no picture has a label" if mean is None else f"mean average precision {mean:.3f}"
     calibrated = "" if facts["ece"] is None else f", calibration error {facts['ece'] * 100:.1f} points"
     lines = [f"{whole} on {facts['n']:,} pictures{calibrated}; {facts['measured_on']}"]
-    return "\n".join(lines + [f"{name}: {_label(row)}" for name, row in rows])
+    return "\n".join(lines + [f"{short_name(name)}: {_label(row)}" for name, row in rows])
 
 
 def _error(row: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ from vgg_viz.models.geometry import LayerGeometry, geometry
 from vgg_viz.models.names import Layer, layers
 from vgg_viz.models.network import Normalise
 from vgg_viz.models.vgg import describe
-from vgg_viz.records import Architecture, Batch
+from vgg_viz.records import Architecture, Batch, Resize
 from vgg_viz.studies.explorer_stored import stored_network
 from vgg_viz.studies.inputs import match_channels
 from vgg_viz.studies.subject import Subject, choose_images, select_images, subtitle
@@ -68,7 +68,11 @@ def explore(subject: Subject) -> Explorer:
     if not too_large:
         own = _pictures(subject)
         return Explorer(
-            title, about, network(subject.model, subject.classes), pictures(own or _drawn(subject)), own is None
+            title,
+            about,
+            network(subject.model, subject.classes, subject.checkpoint.resize),
+            pictures(own or _drawn(subject)),
+            own is None,
         )
     inspected = subject.inspected
     batch = _drawn(subject) if inspected is None else inspected.batch
@@ -101,7 +105,9 @@ def explore_pair(first: Subject, second: Subject) -> Explorer:
         if reason := refusal(subject.model):
             raise InputRefused(f"{subject.checkpoint.provenance.file or 'the network'}: {reason}")
     rival = Rival(
-        second.checkpoint.provenance.file or "network", subtitle(second), network(second.model, second.classes)
+        second.checkpoint.provenance.file or "network",
+        subtitle(second),
+        network(second.model, second.classes, second.checkpoint.resize),
     )
     return replace(explore(first), rival=rival)
 
@@ -141,13 +147,14 @@ def _colour(image: Tensor) -> Tensor:
     return image if image.shape[0] == 3 else image.expand(3, -1, -1)
 
 
-def network(model: nn.Module, classes: Iterable[str]) -> dict[str, Any]:
+def network(model: nn.Module, classes: Iterable[str], resize: Resize | None = None) -> dict[str, Any]:
     """Architecture and weights for the page: a chain of steps that share one block of numbers.
 
     steps    {name, kind, shape, field, window, weight, bias}; weight and bias are [first, count] in the block:
              conv (out, in, row, column); fc (out, in); bn one factor and one addend a channel; normalise std and mean
     cam      {layer, why}: where the report takes Grad-CAM, and the numbers that decided
     weights  float32, little-endian, base64
+    fit      {length, squash}, where a picture of the reader's own is fitted by another rule than the usual
     raises   InputRefused for a network that does not run in a page
     """
     if reason := refusal(model):
@@ -177,6 +184,7 @@ def network(model: nn.Module, classes: Iterable[str]) -> dict[str, Any]:
         "cam": {"layer": after_activation(rows, usual.name), "why": str(usual)},
         "steps": steps,
         "weights": base64.b64encode(numbers.tobytes()).decode("ascii"),
+        **({"fit": {"length": resize.shorter or architecture.image_side, "squash": resize.squash}} if resize else {}),
     }
 
 

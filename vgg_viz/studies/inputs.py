@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -128,11 +128,10 @@ def load_inputs(
     labelled, measured_on = labelled_pictures(checkpoint, data, limit=limit, seed=seed)
     warnings = list(reading_warnings(labelled))
     given = inspected = None
-    inspected_origin = PictureOrigin("by confidence", preset.pictures) if labelled else None
+    kind: Literal["by confidence", "spread"] = "spread" if labelled and labelled.labels is None else "by confidence"
+    inspected_origin = PictureOrigin(kind, preset.pictures) if labelled else None
     if images is not None:
-        given = match_channels(
-            read_images(images, image_side=checkpoint.architecture.image_side, limit=MOST_GIVEN), checkpoint
-        )
+        given = match_channels(read_images(images, image_side=checkpoint.fitting, limit=MOST_GIVEN), checkpoint)
         warnings += reading_warnings(given)
         inspected = spread_over(given, preset.pictures)
         inspected_origin = PictureOrigin("given", len(inspected), len(given))
@@ -168,6 +167,7 @@ def describe_origin(origin: PictureOrigin | None) -> str:
         else f"the {origin.count} held-out specimens inside the checkpoint",
         "given": f"{some} pictures given with --images",
         "by confidence": f"mistakes and successes among them, chosen by confidence ({origin.count} at most)",
+        "spread": f"{origin.count} of them at most, spread evenly",
         "by change": "pictures whose answer changed, then some whose did not",
         "by learning": "pictures that were forgotten on the way, then some that came late",
     }
@@ -191,7 +191,7 @@ def labelled_pictures(
             return _of_table(checkpoint, table, limit=limit, seed=seed)
         if folder is None:
             raise TypeError("a folder or a table was expected")
-        batch = read_folder(folder, image_side=side, limit=limit, seed=seed)
+        batch = read_folder(folder, image_side=checkpoint.fitting, limit=limit, seed=seed)
         batch = _labelled_by(folder, batch, checkpoint)
         of = len(folder.items) if len(batch) < len(folder.items) else None
         return match_channels(batch, checkpoint), PictureOrigin(
@@ -259,7 +259,7 @@ def _of_table(checkpoint: Checkpoint, file: Path, *, limit: int, seed: int) -> t
     table = read_table(file, checkpoint.classes, values=about.outputs == "scores")
     if chooses_one(about):
         table = one_label_each(table)
-    batch = read_pictures(table, image_side=about.image_side, limit=limit, seed=seed)
+    batch = read_pictures(table, image_side=checkpoint.fitting, limit=limit, seed=seed)
     if chooses_one(about) and batch.targets is not None:
         batch = replace(batch, labels=batch.targets.argmax(1), targets=None)
     of = len(table.pictures) if len(batch) < len(table.pictures) else None
@@ -313,10 +313,11 @@ def spread_over(batch: Batch, count: int) -> Batch:
     total = len(batch)
     count = min(count, total)
     indices = [round(i * (total - 1) / max(1, count - 1)) for i in range(count)]
-    masks, boxed = (None if values is None else values[indices] for values in (batch.masks, batch.boxed))
-    return replace(
-        batch, images=batch.images[indices], names=tuple(batch.names[i] for i in indices), masks=masks, boxed=boxed
+    masks, boxed, targets = (
+        None if values is None else values[indices] for values in (batch.masks, batch.boxed, batch.targets)
     )
+    names = tuple(batch.names[i] for i in indices)
+    return replace(batch, images=batch.images[indices], names=names, masks=masks, boxed=boxed, targets=targets)
 
 
 def reading_warnings(batch: Batch | None) -> list[str]:

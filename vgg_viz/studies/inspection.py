@@ -12,6 +12,7 @@ from vgg_viz.models.geometry import geometry
 from vgg_viz.models.outputs import class_count
 from vgg_viz.models.vgg import describe, title
 from vgg_viz.records import Checkpoint, Provenance
+from vgg_viz.safe_text import short_name
 from vgg_viz.studies.alarms import file_alarms
 
 MOST_KEYS, LONGEST_KEY = 12, 80
@@ -29,6 +30,7 @@ def facts(checkpoint: Checkpoint, model: nn.Module) -> dict[str, Any]:
         "outputs": architecture.outputs,
         "classes": checkpoint.classes,
         "image_side": architecture.image_side,
+        "resize": asdict(checkpoint.fitting),
         "in_channels": architecture.in_channels,
         "padding": about.padding,
         "width": about.width,
@@ -71,9 +73,9 @@ def ignored(keys: Sequence[str]) -> str:
     return f"{len(keys):,} {'key' if len(keys) == 1 else 'keys'}: {shown}{more}"
 
 
-def as_text(found: Mapping[str, Any], provenance: Provenance) -> str:
-    """The same for a reader at a terminal: a head, the evidence, a table of layers."""
-    classes = ", ".join(found["classes"][:12]) + (", ..." if found["num_classes"] > 12 else "")
+def text_lines(found: Mapping[str, Any], provenance: Provenance) -> list[str]:
+    """The same for a reader at a terminal, line by line: a head, the evidence, a table of layers."""
+    classes = ", ".join(map(short_name, found["classes"][:12])) + (", ..." if found["num_classes"] > 12 else "")
     lines = [
         f"{found['title']}, {found['image_side']} px, {found['num_classes']} classes: {classes}",
         f"{found['parameters']:,} parameters, {found['macs'] / 1e6:,.1f} M multiply-adds a picture",
@@ -89,4 +91,4 @@ def as_text(found: Mapping[str, Any], provenance: Provenance) -> str:
         shape = " × ".join(map(str, row["shape"]))
         field, jump = (row[key] if row[key] is not None else "-" for key in ("receptive_field", "jump"))
         lines.append(f"{row['name']:<10}{shape:>16}{field:>8}{jump:>6}{row['parameters']:>14,}{row['macs']:>16,}")
-    return "\n".join(lines)
+    return lines

@@ -13,6 +13,7 @@ from vgg_viz.attribution.layers import after_activation, choose_layer
 from vgg_viz.attribution.single_pass import grad_cam_all_layers
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.errors import SectionMissing
+from vgg_viz.figures.fonts import readable_names
 from vgg_viz.gallery.source import Source
 from vgg_viz.maths.heatmaps import place
 from vgg_viz.maths.receptive_field import Field
@@ -108,7 +109,7 @@ class Pair:
         preset: Preset,
         seed: int,
     ) -> None:
-        self.a, self.b, self.classes, self.labelled, self.given, self.preset, self.seed = (
+        self.a, self.b, self.shared, self.labelled, self.given, self.preset, self.seed = (
             a,
             b,
             classes,
@@ -117,6 +118,11 @@ class Pair:
             preset,
             seed,
         )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the shared classes as pages and figures show them; `shared` are those that the checkpoints know."""
+        return readable_names(self.shared)
 
     @property
     def same_file(self) -> bool:

@@ -17,7 +17,7 @@ from vgg_viz.data.folder import Folder, open_folder, read_folder, read_images
 from vgg_viz.errors import DataRefused, InputRefused
 from vgg_viz.maths.image_forms import Images
 from vgg_viz.number_text import counted
-from vgg_viz.records import Batch, Checkpoint, PictureOrigin
+from vgg_viz.records import Batch, Checkpoint, PictureOrigin, Resize
 from vgg_viz.studies.inputs import MOST_GIVEN, match_channels, reading_warnings, specimen_batch, spread_over
 from vgg_viz.studies.pair import Pictures
 from vgg_viz.studies.preset import Preset
@@ -101,16 +101,15 @@ def load_labelled(
         )
     if shape and (painted or trained_on is not None):
         dataset_seed = int((trained_on or {}).get("seed", 0))
-        found = _both(a, b, lambda side: _painted(shape, limit, dataset_seed, side))
+        found = _both(a, b, lambda rule: _painted(shape, limit, dataset_seed, rule.side))
         return Pictures(*found, PictureOrigin("painted", len(found[0]), seed=dataset_seed)), []
     return _carried(a, b, places)
 
 
-def _both(a: Checkpoint, b: Checkpoint, view: Callable[[int], Batch]) -> tuple[Batch, Batch]:
-    """The pictures as either network reads them; one reading serves both where the sides agree."""
-    sides = a.architecture.image_side, b.architecture.image_side
-    first = view(sides[0])
-    second = first if sides[0] == sides[1] else view(sides[1])
+def _both(a: Checkpoint, b: Checkpoint, view: Callable[[Resize], Batch]) -> tuple[Batch, Batch]:
+    """The pictures as either network reads them; one reading serves both where they fit them alike."""
+    first = view(a.fitting)
+    second = first if a.fitting == b.fitting else view(b.fitting)
     return match_channels(first, a), match_channels(second, b)
 
 
@@ -131,8 +130,8 @@ def _of_folder(
         )
     part = replace(folder, items=kept)
 
-    def view(side: int) -> Batch:
-        batch = read_folder(part, image_side=side, limit=limit, seed=seed)
+    def view(rule: Resize) -> Batch:
+        batch = read_folder(part, image_side=rule, limit=limit, seed=seed)
         return replace(batch, labels=torch.tensor(place)[batch.labels])
 
     found = _both(a, b, view)
@@ -170,7 +169,7 @@ def _carried(a: Checkpoint, b: Checkpoint, places: Places) -> tuple[Pictures | N
     if not specimens:
         return None, []
     counts = Counter(letter for _, letter in found.values())
-    batches = _both(a, b, lambda side: specimen_batch(tuple(specimens), side))
+    batches = _both(a, b, lambda rule: specimen_batch(tuple(specimens), rule.side))
     warnings = reading_warnings(batches[0])
     if not (a.specimens and b.specimens):
         one, other = ("A", "B") if a.specimens else ("B", "A")
@@ -187,7 +186,7 @@ def load_given(
     """Some pictures of --images, evenly over the folder, and warnings; raises DataRefused and ImageRefused."""
     if images is None:
         return None, []
-    read = _both(a, b, lambda side: read_images(images, image_side=side, limit=MOST_GIVEN))
+    read = _both(a, b, lambda rule: read_images(images, image_side=rule, limit=MOST_GIVEN))
     some = spread_over(read[0], preset.pictures), spread_over(read[1], preset.pictures)
     return Pictures(*some, PictureOrigin("given", len(some[0]), len(read[0]))), reading_warnings(read[0])
 

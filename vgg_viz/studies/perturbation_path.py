@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vgg_viz.maths.outputs import meaning
+
 Answer = Callable[[Tensor], Tensor]  # pictures (B, C, H, W) -> logits (B, K)
 
 BLUR = (
@@ -24,17 +26,19 @@ COARSE = (0.0, 0.03, 0.08, 0.16, 0.3, 0.6, 1.0)  # for a network whose passes ta
 class Path:
     """What the network said while more and more of the picture was hidden in one order.
 
-    shares  (S,) hidden, [0, 1], rising from 0 to 1
-    logits  (S, K)
+    shares   (S,) hidden, [0, 1], rising from 0 to 1
+    logits   (S, K)
+    outputs  what they mean: "softmax", or "sigmoid" where one logit decides between two classes
     """
 
     shares: Tensor
     logits: Tensor
+    outputs: str = "softmax"
 
     @property
     def probabilities(self) -> Tensor:
-        """Softmax of the logits over the classes."""
-        return self.logits.softmax(1)
+        """(S, K) of the classes."""
+        return meaning(self.logits, self.outputs)
 
     @property
     def answers(self) -> Tensor:
@@ -100,6 +104,7 @@ def hide_stepwise(
     refinements: int = 4,
     seed: int = 0,
     batch: int = 32,
+    outputs: str = "softmax",
 ) -> Removal:
     """Hide the picture step by step, the pixels with the most evidence first, and beside that in random orders.
 
@@ -109,6 +114,7 @@ def hide_stepwise(
     said         the network's answer for the whole picture
     shares       hidden at each step, [0, 1], rising, from 0 on
     refinements  halvings of the step at which the answer changes, in the map's order
+    outputs      what the logits mean
 
     Hidden means blurred: patches of one colour are objects of their own to a network. But a blur leaves the colours, and some
     networks answer by them: where the answer stays when all is blurred, the first tone hides that changes it.
@@ -144,7 +150,7 @@ def hide_stepwise(
         rows.append(answer(some).detach().float().cpu())
     between = torch.cat(rows)[1:].view(len(ranks), -1, ends.shape[1])
     steps = torch.tensor([0.0, *(share for share in shares if 0 < share < 1), 1.0])
-    paths = [Path(steps, torch.cat([ends[:1], part, ends[1:]])) for part in between]
+    paths = [Path(steps, torch.cat([ends[:1], part, ends[1:]]), outputs) for part in between]
     by_map, passes = paths[0], 1 + len(all_hidden) + len(wanted)
     for _ in range(refinements if by_map.changed(said) else 0):
         at = by_map.changed(said) or 1  # there is one: a step more can only bring it forward
@@ -195,4 +201,4 @@ def _rank(values: Tensor, dice: torch.Generator) -> Tensor:
 def _with(path: Path, at: int, share: float, row: Tensor) -> Path:
     """The path with one more step before the place `at`."""
     shares = torch.cat([path.shares[:at], torch.tensor([share]), path.shares[at:]])
-    return Path(shares, torch.cat([path.logits[:at], row, path.logits[at:]]))
+    return Path(shares, torch.cat([path.logits[:at], row, path.logits[at:]]), path.outputs)

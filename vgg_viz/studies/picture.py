@@ -14,11 +14,14 @@ from torch import Tensor, nn
 
 from vgg_viz.capture.predict import class_network, predict_logits
 from vgg_viz.errors import InputRefused, UnknownName
+from vgg_viz.figures.fonts import readable_names
 from vgg_viz.gallery.source import Source
+from vgg_viz.maths.fitting import fit, fitting_text
 from vgg_viz.maths.heatmaps import on_picture
 from vgg_viz.maths.image_forms import Images, as_pictures
-from vgg_viz.maths.images import centre_crop, decode, resize
+from vgg_viz.maths.images import decode
 from vgg_viz.models.geometry import LayerGeometry, fields_of, geometry
+from vgg_viz.models.outputs import chooses_one, noun_of, outputs_of
 from vgg_viz.records import Attribution, Batch, Checkpoint
 from vgg_viz.studies.inputs import match_channels, open_checkpoint
 from vgg_viz.studies.perturbation_path import COARSE, FINE, Removal, blur, hide_stepwise
@@ -26,8 +29,6 @@ from vgg_viz.studies.picture_maps import Maps, compute
 from vgg_viz.studies.picture_request import Question, parse_question
 from vgg_viz.studies.preset import LARGE_GIGAMACS, PRESETS
 from vgg_viz.studies.request import FilePath, PictureRequest
-
-LONGEST_SIDE = 8  # times the shorter one: what is cut off anyway is not resized first
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,13 @@ class Explanation:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the outputs."""
-        return self.checkpoint.classes
+        """Names of the classes as pages and figures show them, in the order of the outputs."""
+        return readable_names(self.checkpoint.classes)
+
+    @property
+    def noun(self) -> str:
+        """What one output is called: class, label or score."""
+        return noun_of(self.checkpoint.architecture)
 
     @property
     def name(self) -> str:
@@ -112,7 +118,7 @@ def explain_picture(request: PictureRequest) -> Explanation:
     clock.append(time.perf_counter())
     found = compute(model, batch.images.to(device), question, rows, seed=seed, channels=preset != "quick")
     clock.append(time.perf_counter())
-    asked = preset != "quick" and found.classes is not None
+    asked = preset != "quick" and found.classes is not None and chooses_one(checkpoint.architecture)
     hide = partial(_removed, model, batch.images[0].to(device), found, rows, preset, seed)
     removed = hide(question.methods[0]) if asked else None
     others = {
@@ -147,17 +153,17 @@ def prepared(image: FilePath | Images, checkpoint: Checkpoint) -> tuple[Batch, t
             raise InputRefused(f"{len(pictures)} pictures came, one is explained; choose it, such as images[0].")
         picture = pictures[0].cpu()
     height, width = picture.shape[-2:]
-    side = checkpoint.architecture.image_side
+    rule = checkpoint.fitting
+    length = rule.shorter or rule.side
     said = []
-    if height != width:
-        said.append(f"The picture has {width} × {height} px; the network sees its centre square.")
-    if min(height, width) < side:
+    if height != width or length != rule.side:
+        seen = "its centre square" if (length, rule.squash) == (rule.side, False) else fitting_text(rule)
+        said.append(f"The picture has {width} × {height} px; the network sees {seen}.")
+    if min(height, width) < length:
         said.append(
-            f"The picture's shorter side has {min(height, width)} px and was enlarged to the {side} px that the network reads: it is blurred there."
+            f"The picture's shorter side has {min(height, width)} px and was enlarged to the {length} px that the network reads: it is blurred there."
         )
-    if max(height, width) > LONGEST_SIDE * min(height, width):
-        picture = centre_crop(picture, min(height, width))
-    batch = match_channels(Batch(resize(picture, side, "cover")[None].contiguous(), None, (name,)), checkpoint)
+    batch = match_channels(Batch(fit(picture, rule)[None].contiguous(), None, (name,)), checkpoint)
     return batch, (height, width), tuple(said)
 
 
@@ -199,4 +205,5 @@ def _removed(
         orders=usual if orders is None else orders,
         refinements=refinements,
         seed=seed,
+        outputs=outputs_of(model),
     )

@@ -15,8 +15,9 @@ from vgg_viz.attribution.method import METHODS
 from vgg_viz.attribution.targets import Target
 from vgg_viz.capture.hooks import activations_and_gradients, eval_mode, frozen, unit_output
 from vgg_viz.errors import InputRefused
+from vgg_viz.maths.outputs import meaning
 from vgg_viz.models.geometry import LayerGeometry
-from vgg_viz.models.outputs import class_logits
+from vgg_viz.models.outputs import class_logits, outputs_of
 from vgg_viz.records import Attribution, LayerChoice, Neuron
 from vgg_viz.studies.picture_request import Classes, Question, resolve_classes
 
@@ -37,6 +38,7 @@ class Maps:
     activation  (C, h, w) what that layer said
     channels    (C,) how much of the sum of its Grad-CAM comes from each channel, or None: nobody asked
     passes      forward and backward passes, each counted as one
+    outputs     what the logits mean
     """
 
     logits: Tensor
@@ -49,6 +51,7 @@ class Maps:
     activation: Tensor
     channels: Tensor | None
     passes: float
+    outputs: str = "softmax"
 
     @property
     def deep(self) -> str:
@@ -61,9 +64,9 @@ class Maps:
         return int(self.logits.argsort(descending=True, stable=True)[0])
 
     @property
-    def probabilities(self) -> Tensor:
-        """Softmax of the logits over the classes."""
-        return self.logits.softmax(0)
+    def shown(self) -> Tensor:
+        """(K,) what a reader is shown: probabilities, or scores."""
+        return meaning(self.logits, self.outputs)
 
     @property
     def about(self) -> tuple[int, ...]:
@@ -71,8 +74,8 @@ class Maps:
         return (UNIT,) if self.classes is None else self.classes.targets
 
     def difference(self, method: str) -> Attribution | None:
-        """The map of the first of the pair less that of the second; None for a unit."""
-        if self.classes is None:
+        """The map of the first of the pair less that of the second; None for a unit, and where there is one output alone."""
+        if self.classes is None or self.classes.alone:
             return None
         first, second = (self.maps[method, index] for index in self.classes.pair)
         return Attribution(
@@ -111,7 +114,7 @@ def compute(
         model, image, question.unit or "predicted", layers=every, keep=[layer], cams=cams, relu=False
     )
     logits = first.activations.logits[0].float().cpu()
-    classes = None if question.unit else resolve_classes(question, logits)
+    classes = None if question.unit else resolve_classes(question, logits, outputs_of(model))
     leading = UNIT if classes is None else classes.predicted
     maps: dict[tuple[str, int], Attribution] = {}
     passes = 2.0
@@ -157,6 +160,7 @@ def compute(
         activation.cpu(),
         parts,
         passes,
+        outputs_of(model),
     )
 
 

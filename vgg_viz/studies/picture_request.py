@@ -59,6 +59,11 @@ class Classes:
     pair: tuple[int, int]
 
     @property
+    def alone(self) -> bool:
+        """Whether there is one output, and so nothing that it could be set against."""
+        return self.pair[0] == self.pair[1]
+
+    @property
     def targets(self) -> tuple[int, ...]:
         """All of them, each once: the predicted one, the expected one, and what else the difference is about."""
         return tuple(dict.fromkeys((self.predicted, self.expected, *self.pair)))
@@ -129,7 +134,7 @@ def class_of(names: Sequence[str], word: str | int) -> str | int:
     return found
 
 
-def resolve_classes(question: Question, logits: Tensor) -> Classes:
+def resolve_classes(question: Question, logits: Tensor, outputs: str = "softmax") -> Classes:
     """The classes, now that the logits (K,) are there.
 
     Expected is the target; where the network agrees with it, or nothing was said, the class it is set against, else the
@@ -138,9 +143,11 @@ def resolve_classes(question: Question, logits: Tensor) -> Classes:
     """
     order: list[int] = logits.argsort(descending=True, stable=True).tolist()
     if len(order) < 2:
-        raise InputRefused(
-            "a network of one class gives every picture the same answer, and there is nothing to set it against."
-        )
+        if outputs != "scores":
+            raise InputRefused(
+                "a network of one class gives every picture the same answer, and there is nothing to set it against."
+            )
+        return Classes(0, 0, question.target is not None, (0, 0))
     predicted, runner_up = order[:2]
     meant = {"predicted": predicted, "runner-up": runner_up}
     target, against = (

@@ -142,13 +142,13 @@ def _training(epoch_series: EpochSeries) -> tuple[Batch | None, str]:
     if (
         (data is None or str(data) == "shapes")
         and told.get("kind") == "shapes"
-        and set(epoch_series.classes) == set(shapes.CLASSES)
+        and set(epoch_series.run.checkpoint.classes) == set(shapes.CLASSES)
     ):
         count = min(max(TRAINING, 40 * len(epoch_series.classes)), int(told.get("train", TRAINING)))
         painted = cache.paint_labelled(
             count, seed=int(told.get("seed", 0)), split="train", side=epoch_series.side, shortcut=from_provenance(told)
         ).as_batch()
-        numbers = torch.tensor([epoch_series.classes.index(name) for name in shapes.CLASSES])
+        numbers = torch.tensor([epoch_series.run.checkpoint.classes.index(name) for name in shapes.CLASSES])
         return match_channels(
             replace(painted, labels=numbers[painted.labels]), epoch_series.run.checkpoint
         ), f"{count:,} painted training pictures"
@@ -158,10 +158,11 @@ def _training(epoch_series: EpochSeries) -> tuple[Batch | None, str]:
         folder = open_folder(data, split="train")
     except InputRefused:
         return None, ""
-    order = torch.tensor(match_classes(folder.classes, epoch_series.classes, named=epoch_series.run.checkpoint.named))
+    known = epoch_series.run.checkpoint
+    order = torch.tensor(match_classes(folder.classes, known.classes, named=known.named))
     count = max(TRAINING, 40 * len(epoch_series.classes))
     batch = match_channels(
-        read_folder(folder, image_side=epoch_series.side, limit=count, seed=epoch_series.seed),
+        read_folder(folder, image_side=epoch_series.run.checkpoint.fitting, limit=count, seed=epoch_series.seed),
         epoch_series.run.checkpoint,
     )
     labels = None if batch.labels is None else order[batch.labels]

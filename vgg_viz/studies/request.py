@@ -27,7 +27,7 @@ class Request:
         out: The folder of galleries.
         seed: Of everything random.
         device: That the network runs on.
-        overrides: Keywords of `load`, which overrule what the file says: arch, classes, image_size, padding, mean, std, key, weights, outputs.
+        overrides: Keywords of `load`, which overrule what the file says: arch, classes, image_size, padding, mean, std, key, weights, outputs, resize.
         command: As the reader would type it; shown on the page.
         progress: Called with (what is being made, how many parts are done, of how many).
     """

@@ -11,8 +11,12 @@ from torch import Tensor, nn
 
 from vgg_viz.capture.hooks import activations
 from vgg_viz.capture.predict import predict_logits
+from vgg_viz.figures.fonts import readable_names
+from vgg_viz.maths.outputs import meaning
 from vgg_viz.models.geometry import LayerGeometry, geometry
+from vgg_viz.models.outputs import chooses_one, class_count, noun_of
 from vgg_viz.models.vgg import title
+from vgg_viz.number_text import counted
 from vgg_viz.records import Activations, Batch, Checkpoint
 from vgg_viz.shortcuts.findings import Audit
 from vgg_viz.studies.inputs import Inputs
@@ -22,8 +26,9 @@ from vgg_viz.studies.preset import Preset
 
 @dataclass(frozen=True)
 class Answers:
-    """What the network said about labelled pictures.
+    """What the network said about labelled pictures, each of one class.
 
+    outputs        what the logits mean: "softmax", or "sigmoid" where one decides between two classes
     logits         (N, K); probabilities (N, K); predicted (N,); confidence (N,) probability of the predicted class
     correct        (N,) bool
     """
@@ -31,11 +36,12 @@ class Answers:
     batch: Batch
     labels: Tensor
     logits: Tensor
+    outputs: str = "softmax"
 
     @cached_property
     def probabilities(self) -> Tensor:
-        """Softmax of the logits over the classes."""
-        return self.logits.softmax(1)
+        """Of the classes."""
+        return meaning(self.logits, self.outputs)
 
     @cached_property
     def predicted(self) -> Tensor:
@@ -59,11 +65,17 @@ class Inspected:
 
     batch: Batch
     activations: Activations
+    outputs: str = "softmax"
 
     @property
     def logits(self) -> Tensor:
         """(N, K) of the pictures looked into."""
         return self.activations.logits
+
+    @property
+    def shown(self) -> Tensor:
+        """(N, K) what a reader is shown of them: probabilities, or scores."""
+        return meaning(self.logits, self.outputs)
 
     @property
     def predicted(self) -> Tensor:
@@ -90,8 +102,18 @@ class Subject:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the outputs."""
-        return self.checkpoint.classes
+        """Names of the classes as pages and figures show them, in the order of the outputs."""
+        return readable_names(self.checkpoint.classes)
+
+    @property
+    def outputs(self) -> str:
+        """What the logits mean, of `maths.outputs.OUTPUTS`."""
+        return self.checkpoint.architecture.outputs
+
+    @property
+    def noun(self) -> str:
+        """What one output is called: class, label or score."""
+        return noun_of(self.checkpoint.architecture)
 
     @property
     def device(self) -> torch.device:
@@ -110,11 +132,17 @@ class Subject:
 
     @cached_property
     def answers(self) -> Answers | None:
-        """Logits of the labelled pictures; None when there are none."""
+        """Logits of the labelled pictures; None when there are none, and where the network gives no picture one class."""
         batch = self.inputs.labelled
-        if batch is None or batch.labels is None:
+        if batch is None or batch.labels is None or not chooses_one(self.checkpoint.architecture):
             return None
-        return Answers(batch, batch.labels, predict_logits(self.model, batch.images))
+        return Answers(batch, batch.labels, predict_logits(self.model, batch.images), self.outputs)
+
+    @cached_property
+    def target_logits(self) -> Tensor | None:
+        """(N, K) of the labelled pictures, where these have several labels or values; None where they have not."""
+        batch = self.inputs.labelled
+        return None if batch is None or batch.targets is None else predict_logits(self.model, batch.images)
 
     @cached_property
     def inspected(self) -> Inspected | None:
@@ -124,12 +152,13 @@ class Subject:
             return None
         acts = activations(self.model, batch.images.to(self.device))
         maps = {name: value.cpu() for name, value in acts.maps.items()}
-        return Inspected(batch, Activations(maps, acts.logits.cpu()))
+        return Inspected(batch, Activations(maps, acts.logits.cpu()), self.outputs)
 
     def _chosen(self) -> Batch | None:
-        answers = self.answers
+        answers, labelled = self.answers, self.inputs.labelled
         if answers is None:
-            return None
+            count = 0 if labelled is None else len(labelled)
+            return select_images(labelled, evenly_spaced(count, self.preset.pictures)) if labelled else None
         return select_images(answers.batch, choose_images(answers, self.preset.pictures))
 
 
@@ -163,6 +192,7 @@ def select_images(batch: Batch, indices: list[int]) -> Batch:
         None if batch.masks is None else batch.masks[indices],
         boxed=None if batch.boxed is None else batch.boxed[indices],
         box_note=batch.box_note,
+        targets=None if batch.targets is None else batch.targets[indices],
     )
 
 
@@ -175,7 +205,9 @@ def subtitle(subject: Subject) -> str:
     """The network and its task in one line."""
     architecture = subject.checkpoint.architecture
     kind = "RGB" if architecture.in_channels == 3 else "grey"
-    return f"{title(architecture)}, {architecture.num_classes:,} classes, {architecture.image_side} px {kind} pictures"
+    count, noun = class_count(architecture), noun_of(architecture)
+    outputs = counted(count, noun, "classes" if noun == "class" else "")
+    return f"{title(architecture)}, {outputs}, {architecture.image_side} px {kind} pictures"
 
 
 @dataclass(frozen=True, slots=True)

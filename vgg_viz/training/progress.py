@@ -12,6 +12,7 @@ from torch import nn
 
 from vgg_viz.data.cache import TrainingData
 from vgg_viz.records import Epoch
+from vgg_viz.safe_text import one_line
 
 
 class Display:
@@ -47,7 +48,7 @@ class Display:
     def skipped(self, files: Sequence[tuple[str, str]]) -> None:
         """Name the files that were left out, also when quiet."""
         for _, why in files[:10]:
-            self.console.print(f"left out: {escape(why)}", soft_wrap=True)
+            self.console.print(f"left out: {escape(one_line(why))}", soft_wrap=True)
         if len(files) > 10:
             self.console.print(f"left out: {len(files) - 10} more files")
 

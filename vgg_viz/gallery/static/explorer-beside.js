@@ -113,7 +113,7 @@ export function besideView(core) {
     if (!file) return;
     try {
       const bitmap = await createImageBitmap(file);
-      own = { name: named(file.name), canvases: sides.map((one) => core.fitted(bitmap, bitmap.width, bitmap.height, one.network.side)) };
+      own = { name: named(file.name), canvases: sides.map((one) => core.fitted(bitmap, bitmap.width, bitmap.height, one.network.side, one.network.fit)) };
       bitmap.close();
       key = "";
       choose({ second: "second" }, false);

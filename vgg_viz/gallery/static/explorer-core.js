@@ -168,14 +168,14 @@ export function explorer(box, views) {
     return out;
   }
 
-  // The middle of a picture on a canvas of a network's size.
-  function fitted(source, width, height, side = network.side) {
+  // The middle of a picture on a canvas of a network's size; `fit` is the network's own rule for pictures that come from outside.
+  function fitted(source, width, height, side = network.side, fit = { length: side, squash: false }) {
     const canvas = make("canvas", { width: side, height: side }), context = canvas.getContext("2d", { willReadFrequently: true });
     context.fillStyle = "#fff";
     context.fillRect(0, 0, side, side);
     context.imageSmoothingQuality = "high";
-    const square = Math.min(width, height);
-    context.drawImage(source, (width - square) / 2, (height - square) / 2, square, square, 0, 0, side, side);
+    const share = side / fit.length, [across, down] = (fit.squash ? [width, height] : Array(2).fill(Math.min(width, height))).map((whole) => whole * share);
+    context.drawImage(source, (width - across) / 2, (height - down) / 2, across, down, 0, 0, side, side);
     return canvas;
   }
 

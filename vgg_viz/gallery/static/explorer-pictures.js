@@ -41,7 +41,7 @@ export function picturesView(core) {
   async function bring(file) {
     try {
       const bitmap = await createImageBitmap(file);
-      own = { name: named(file.name), canvas: core.fitted(bitmap, bitmap.width, bitmap.height) };
+      own = { name: named(file.name), canvas: core.fitted(bitmap, bitmap.width, bitmap.height, core.network.side, core.network.fit) };
       bitmap.close();
     } catch {
       core.speak(NO_PICTURE, 0);

@@ -85,7 +85,7 @@ function live(box) {
       bar.firstChild.style.width = `${clamp(100 * share, 0, 100)}%`;
       return make("li", {}, make("span", { class: "guess-name" }, make("bdi", { text: className(index) })), make("span", { class: "guess-share", text: percent(share) }), bar);
     }));
-    part("took").textContent = `It sees the centre square, at ${about.side} px. Unpacked, fitted and answered in ${duration(seconds)}.`;
+    part("took").textContent = `It sees ${about.sees}. Unpacked, fitted and answered in ${duration(seconds)}.`;
     const likely = make("optgroup", { label: "Most likely" }), others = make("optgroup", { label: "All classes" });
     const option = (index, text) => make("option", { value: index, text });
     likely.append(...picture.top.map(([index, share]) => option(index, `${shortened(className(index))}, ${percent(share)}`)));

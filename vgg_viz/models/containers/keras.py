@@ -10,6 +10,7 @@ import mmap
 import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.containers import LARGEST_JSON, Stored, container, natural, shown
-from vgg_viz.models.keras_model import KerasModel, layer_and_part
+from vgg_viz.models.keras_model import PARTS, KerasModel, layer_and_part
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 HEAP = b"GCOL\x01\0\0\0"
@@ -97,11 +98,18 @@ def _opened(path: Path, archive: zipfile.ZipFile | None) -> Stored:
             "take another copy of the file."
         ) from None
     if not any(model.weights.values()):
-        raise CheckpointRefused(
-            f"{shown(path)} is an HDF5 file without Keras layers; give the file that model.save or save_weights wrote."
-        )
+        raise _without_layers(path, ())
     what = "a model with its topology" if model.topology is not None else "weights without their topology"
     return Stored("keras", model, (f"The file is Keras {'(.keras archive)' if archive else '(HDF5)'}: {what}.",))
+
+
+def _without_layers(path: Path, names: Iterable[str]) -> CheckpointRefused:
+    """The sentence for files of other makers: data sets, Caffe's weights, arrays of anybody."""
+    inside = ", ".join(repr(str(name)[:40]) for name in islice(names, 4))
+    return CheckpointRefused(
+        f"{shown(path)} is an HDF5 file without Keras layers{f' (it holds {inside})' if inside else ''}; "
+        "give the file that model.save or save_weights wrote."
+    )
 
 
 def _require_stored(member: zipfile.ZipInfo, path: Path) -> None:
@@ -173,6 +181,8 @@ def _model(file: Any, topology: Mapping[str, Any] | None, size: int, *, archived
     elif archived:  # no attribute of a packed file is read: its heaps are not checked
         raise ValueError("the archive holds no weights of Keras 3")
     else:
+        if topology is None and not any(layer_and_part(place)[1] in PARTS for place in datasets):
+            raise _without_layers(Path(file.filename), file)
         for place in _in_order(datasets, file):
             layer, part = layer_and_part(place)
             model.weights.setdefault(layer, {})[part] = _tensor(datasets.pop(place))

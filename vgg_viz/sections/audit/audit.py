@@ -11,6 +11,7 @@ from typing import Any
 from vgg_viz.capture.predict import class_network
 from vgg_viz.data.annotations import truth_kind
 from vgg_viz.errors import InputRefused, UnknownName
+from vgg_viz.figures.fonts import readable_names
 from vgg_viz.gallery.build import GalleryResult, Study, build
 from vgg_viz.gallery.folder import folder_name
 from vgg_viz.gallery.index import require_index_place
@@ -57,7 +58,7 @@ def build_audit(request: AuditRequest) -> Audited:
     found = [as_json(one, seen, checkpoint.classes) for one in seen.findings]
     study = Study(
         "audit",
-        Case(model, seen, checkpoint.classes, seed),
+        Case(model, seen, readable_names(checkpoint.classes), seed),
         f"{folder_name(own.stem)}-audit",
         f"Audit of {own.title}",
         f"{title(checkpoint.architecture)}; where does it look?",
@@ -68,7 +69,7 @@ def build_audit(request: AuditRequest) -> Audited:
         command=request.command,
         started=started,
         facts=lambda: _facts(seen),
-        verdict=lambda _made: summary(seen, checkpoint.classes),
+        verdict=lambda _made: summary(seen, readable_names(checkpoint.classes)),
         classes=checkpoint.classes,
         measured_on=describe_origin(origin),
         looked_into=describe_origin(origin),

@@ -46,7 +46,7 @@ def build_comparison(request: PairRequest) -> GalleryResult:
         started=started,
         facts=lambda: _facts(pair),
         verdict=lambda made: [*headline(pair), *(finding for part in made for finding in part.findings)],
-        classes=pair.classes,
+        classes=pair.shared,
         measured_on=describe_origin(pair.labelled.origin) if pair.labelled else "",
         warnings=tuple(warnings),
         alarms=lambda: _alarms(pair),

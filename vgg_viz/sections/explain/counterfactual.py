@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vgg_viz.attribution.method import METHODS
+from vgg_viz.errors import SectionMissing
 from vgg_viz.figures.explanation import HiddenRegion, RemovalPath, removal_curves
 from vgg_viz.figures.image_grid import pixels
 from vgg_viz.figures.style import number
@@ -19,9 +20,16 @@ from vgg_viz.studies.picture import Explanation
 TEXTS = Texts(__name__)
 
 
-@section("removal", study="explanation", order=30, when=lambda explanation: explanation.removal is not None)
+@section(
+    "removal",
+    study="explanation",
+    order=30,
+    when=lambda explanation: explanation.removal is not None or left_out(explanation),
+)
 def counterfactual(explanation: Explanation) -> Iterator[Exhibit]:
-    """The path from the answer to another one."""
+    """The path from the answer to another one; raises SectionMissing where the network gives a picture no one answer."""
+    if left_out(explanation):
+        raise SectionMissing(TEXTS.say("missing.no_choice", noun=explanation.noun))
     shown, removal = hidden(explanation), explanation.removal
     if shown is None or removal is None:
         return
@@ -74,6 +82,11 @@ def counterfactual(explanation: Explanation) -> Iterator[Exhibit]:
             "answers": removal.by_map.answers,
         },
     )
+
+
+def left_out(explanation: Explanation) -> bool:
+    """Whether the path would have been asked for, but there is no one answer that could change."""
+    return explanation.noun != "class" and explanation.preset != "quick" and explanation.question.unit is None
 
 
 def hidden(explanation: Explanation) -> HiddenRegion | None:

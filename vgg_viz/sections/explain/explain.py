@@ -13,6 +13,7 @@ from typing import Any
 
 from vgg_viz.atomic import whole_file
 from vgg_viz.errors import OutputRefused
+from vgg_viz.figures.fonts import names_warning
 from vgg_viz.figures.write import pdf, png, svg
 from vgg_viz.gallery.build import GalleryResult, Study, build
 from vgg_viz.gallery.folder import folder_name
@@ -20,7 +21,7 @@ from vgg_viz.gallery.index import require_index_place
 from vgg_viz.maths.images import SUFFIXES
 from vgg_viz.models.checkpoint import sha256
 from vgg_viz.models.vgg import title
-from vgg_viz.number_text import counted
+from vgg_viz.number_text import chosen, counted
 from vgg_viz.sections.explain import maps, summary_figure
 from vgg_viz.sections.explain.facts import facts
 from vgg_viz.sections.explain.summary import findings
@@ -75,7 +76,9 @@ def build_explanation(request: PictureRequest) -> Explained:
     found = explain_picture(request)
     if single:
         write_figure(found, place)
-        return Explained(None, (place,), facts(found), found.warnings, file_alarms(found.checkpoint))
+        unread = names_warning(found.checkpoint.classes)
+        warnings = (*found.warnings, *([unread] if unread else []))
+        return Explained(None, (place,), facts(found), warnings, file_alarms(found.checkpoint))
     study = _study(found, request, started)
     built = build(study, out=place, progress=progress)
     folder = built.result.index.parent
@@ -117,7 +120,7 @@ def _study(found: Explanation, request: PictureRequest, started: float) -> Study
         found,
         f"{folder_name(found.source.stem)}-{folder_name(Path(found.name).stem)}",
         found.name,
-        f"seen by {found.source.title}: {title(found.checkpoint.architecture)}, {counted(len(found.classes), 'class', 'classes')}",
+        f"seen by {found.source.title}: {title(found.checkpoint.architecture)}, {counted(len(found.classes), found.noun, 'classes' if found.noun == 'class' else '')}",
         {"": found.source},
         replace(
             PRESETS["standard"], name=found.preset, palette=False
@@ -128,7 +131,7 @@ def _study(found: Explanation, request: PictureRequest, started: float) -> Study
         started=started,
         facts=lambda: _head(found),
         verdict=lambda _made: findings(found),
-        classes=found.classes,
+        classes=found.checkpoint.classes,
         identity=(found.source.identity, f"picture {_checksum(found, request)}"),
         listed=f"{found.name} ({found.source.title})",
         looked_into=f"{found.name}, {found.original[1]} × {found.original[0]} px",
@@ -150,7 +153,7 @@ def _checksum(found: Explanation, request: PictureRequest) -> str:
 def _deliver(found: Explanation, folder: Path) -> dict[str, Any]:
     """Every map with what it depends on, raw, signed and float."""
     here = saved_maps.origin(
-        found.model, found.batch.images, found.batch.names, found.classes, checkpoint=found.source.sha256
+        found.model, found.batch.images, found.batch.names, found.checkpoint.classes, checkpoint=found.source.sha256
     )
     shown = [(saved_maps.write(folder, one, here, target=word), one, word) for word, one in maps.raw(found).values()]
     return {"maps": [saved_maps.manifest_entry(*entry) for entry in shown]}
@@ -159,7 +162,7 @@ def _deliver(found: Explanation, folder: Path) -> dict[str, Any]:
 def _head(found: Explanation) -> tuple[tuple[str, str], ...]:
     return (
         ("Network", title(found.checkpoint.architecture)),
-        ("Classes", f"{len(found.classes):,}"),
+        ({"class": "Classes", "label": "Labels", "score": "Scores"}[found.noun], f"{len(found.classes):,}"),
         ("Input", f"{found.checkpoint.architecture.image_side} px"),
-        ("Says", found.classes[found.computed.predicted]),
+        ("Says" if found.noun == "class" else chosen(found.noun).capitalize(), found.classes[found.computed.predicted]),
     )

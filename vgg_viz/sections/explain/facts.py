@@ -20,7 +20,7 @@ def facts(explanation: Explanation) -> dict[str, Any]:
     computed, classes = explanation.computed, explanation.computed.classes
 
     def class_at(index: int) -> dict[str, Any]:
-        return {"class": explanation.classes[index], "index": index}
+        return {"class": explanation.checkpoint.classes[index], "index": index}
 
     unit = explanation.question.unit
     return {
@@ -48,7 +48,7 @@ def _facts_of_removal(explanation: Explanation) -> dict[str, Any] | None:
     return {
         "share": removal.share,
         "cover": removal.cover,
-        "becomes": None if becomes is None else {"class": explanation.classes[becomes], "index": becomes},
+        "becomes": None if becomes is None else {"class": explanation.checkpoint.classes[becomes], "index": becomes},
         "chance_shares": removal.chance_shares,
         "shares_by_method": {
             explanation.leading: removal.share,
@@ -82,9 +82,9 @@ def top(explanation: Explanation) -> list[dict[str, Any]]:
     computed = explanation.computed
     return [
         {
-            "class": explanation.classes[i],
+            "class": explanation.checkpoint.classes[i],
             "index": i,
-            "probability": float(computed.probabilities[i]),
+            "probability": None if computed.outputs == "scores" else float(computed.shown[i]),
             "logit": float(computed.logits[i]),
         }
         for i in ranked(computed.logits)[:TOP]
@@ -111,7 +111,7 @@ def facts_of_maps(explanation: Explanation) -> list[dict[str, Any]]:
         facts.append(
             {
                 "method": method,
-                "class": None if index == UNIT else explanation.classes[index],
+                "class": None if index == UNIT else explanation.checkpoint.classes[index],
                 "index": None if index == UNIT else index,
                 "unit_of": attribution.unit_of,
                 "part": part_text(explanation, index),

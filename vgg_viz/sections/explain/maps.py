@@ -97,7 +97,8 @@ def _viewer(explanation: Explanation) -> Exhibit:
         "viewer",
         methods=len(names),
         every_layer=METHODS[computed.deep].title if computed.deep in names else "",
-        difference=computed.classes is not None,
+        difference=computed.classes is not None and not computed.classes.alone,
+        noun=explanation.noun,
     )
     return Exhibit(
         "explain-viewer",
@@ -150,7 +151,7 @@ def _payload(explanation: Explanation) -> ViewerPayload:
     return attribution_payload(
         explanation.batch,
         classes,
-        computed.probabilities[None],
+        computed.shown[None],
         AttributedMaps(by_target, methods, fields_of(explanation.rows)),
         start=ViewerStart(0, explanation.leading, layer, target(explanation, leading)),
     )
@@ -206,6 +207,7 @@ def _row(explanation: Explanation, index: int) -> Row:
             "methods.row_of_class",
             name=name,
             part=part_text(explanation, index),
-            probability=float(computed.probabilities[index]),
+            probability=float(computed.shown[index]),
+            outputs=computed.outputs,
         )
     return Row(pixels(explanation.batch.images)[0], panels, about)

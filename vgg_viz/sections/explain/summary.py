@@ -10,6 +10,7 @@ from torch import Tensor
 from vgg_viz.attribution.method import METHODS
 from vgg_viz.figures.style import label, number
 from vgg_viz.gallery.texts import Texts
+from vgg_viz.maths.outputs import meaning
 from vgg_viz.records import Finding
 from vgg_viz.studies.perturbation_path import Removal
 from vgg_viz.studies.picture import Explanation
@@ -43,7 +44,7 @@ def part(explanation: Explanation, index: int) -> Part:
 
 def part_text(explanation: Explanation, index: int) -> str:
     """The same in words; "" for a class that has no part in it."""
-    return TEXTS.say("part.text", part=part(explanation, index), as_expected=agreed(explanation))
+    return TEXTS.say("part.text", part=part(explanation, index), as_expected=agreed(explanation), noun=explanation.noun)
 
 
 def agreed(explanation: Explanation) -> bool:
@@ -53,12 +54,15 @@ def agreed(explanation: Explanation) -> bool:
 
 
 def with_probability(explanation: Explanation, index: int) -> str:
-    """A class with its probability: "espresso (98.5 %)"."""
-    return _with_probability(explanation, index, float(explanation.computed.probabilities[index]))
+    """A class with its probability, or a score with its value: "espresso (98.5 %)"."""
+    return _with_probability(explanation, index, float(explanation.computed.shown[index]))
 
 
 def _with_probability(explanation: Explanation, index: int, probability: float) -> str:
-    return TEXTS.say("names.class_with_probability", name=name_of(explanation, index), probability=probability)
+    outputs = explanation.computed.outputs
+    return TEXTS.say(
+        "names.class_with_probability", name=name_of(explanation, index), probability=probability, outputs=outputs
+    )
 
 
 def answer(explanation: Explanation) -> str:
@@ -70,9 +74,12 @@ def answer(explanation: Explanation) -> str:
             unit=name_of(explanation, UNIT),
             value=number(explanation.computed.unit_value or 0.0),
             predicted=with_probability(explanation, explanation.computed.predicted),
+            noun=explanation.noun,
         )
     return TEXTS.say(
         "answer.class",
+        alone=classes.alone,
+        noun=explanation.noun,
         predicted=with_probability(explanation, classes.predicted),
         expected=with_probability(explanation, classes.expected),
         agreed=agreed(explanation),
@@ -102,7 +109,7 @@ def removed(explanation: Explanation) -> str:
     if removal is None:
         return ""
     name = name_of(explanation, removal.answer)
-    all_blurred = float(removal.all_hidden["blur"].softmax(0)[removal.answer])
+    all_blurred = float(meaning(removal.all_hidden["blur"], explanation.computed.outputs)[removal.answer])
     if removal.share is None or removal.becomes is None:
         return TEXTS.say("removal.never", answer=name, all_blurred=all_blurred)
     path = removal.by_map
@@ -171,6 +178,8 @@ def _answer_finding(explanation: Explanation) -> Finding:
         return Finding("note", TEXTS.say("findings.unit", answer=answer(explanation)))
     text = TEXTS.say(
         "findings.class",
+        alone=classes.alone,
+        noun=explanation.noun,
         predicted=with_probability(explanation, classes.predicted),
         expected=with_probability(explanation, classes.expected),
         agreed=agreed(explanation),

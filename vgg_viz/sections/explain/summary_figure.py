@@ -45,9 +45,10 @@ def summary_figure(explanation: Explanation) -> Iterator[Exhibit]:
                 [
                     ClassAnswer(
                         explanation.classes[i],
-                        float(computed.probabilities[i]),
+                        float(computed.shown[i]),
                         part_text(explanation, i),
                         i == computed.predicted,
+                        computed.outputs,
                     )
                     for i in shown_classes(explanation)
                 ],
@@ -90,6 +91,8 @@ def _texts(explanation: Explanation, maps: int, *, flat: bool) -> ExhibitText:
         first=first,
         second=second,
         signed=signed(explanation),
+        noun=explanation.noun,
+        alone=classes is not None and classes.alone,
         flat=flat,
         hidden=explanation.removal is not None,
         removed=removed(explanation),
@@ -103,17 +106,17 @@ def _table(explanation: Explanation) -> Table:
     order = ranked(computed.logits)
     return Table(
         (
-            Column("class"),
+            Column(explanation.noun),
             Column("part"),
-            Column("probability", "%", True),
-            Column("logit", "", True),
+            *([] if computed.outputs == "scores" else [Column("probability", "%", True)]),
+            Column("score" if computed.outputs == "scores" else "logit", "", True),
             Column("rank", "", True),
         ),
         tuple(
             (
                 explanation.classes[i],
                 part_text(explanation, i) or None,
-                100 * float(computed.probabilities[i]),
+                *([] if computed.outputs == "scores" else [100 * float(computed.shown[i])]),
                 float(computed.logits[i]),
                 order.index(i) + 1,
             )

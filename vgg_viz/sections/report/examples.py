@@ -19,6 +19,7 @@ from vgg_viz.gallery.texts import Texts
 from vgg_viz.maths.heatmaps import place
 from vgg_viz.maths.images import encode_webp, mosaic, resize, to_uint8
 from vgg_viz.maths.metrics import mass_inside
+from vgg_viz.maths.outputs import loss
 from vgg_viz.records import Column, Exhibit, Table
 from vgg_viz.sections.report.mistakes import answers_of
 from vgg_viz.studies.subject import Answers, Subject, choose_images, select_images
@@ -67,10 +68,10 @@ def grid(subject: Subject, answers: Answers, chosen: list[int]) -> Exhibit:
     """The examples at `chosen`, in the order of the set."""
     batch, classes = answers.batch, subject.classes
     logits, labels = answers.logits[chosen], answers.labels[chosen]
-    probabilities = logits.softmax(1)
+    probabilities = answers.probabilities[chosen]
     order = probabilities.argsort(dim=1, descending=True, stable=True)
     sorted_down = probabilities.gather(1, order)
-    loss = functional.cross_entropy(logits, labels, reduction="none")
+    losses = loss(logits, labels, subject.outputs)
     attended = attention(subject, answers, chosen)
     inside = [*(_share(value) for value in attended.inside.tolist()), *[None] * (len(chosen) - len(attended.inside))]
     area = [*(_share(value) for value in attended.area.tolist()), *[None] * (len(chosen) - len(attended.area))]
@@ -87,7 +88,7 @@ def grid(subject: Subject, answers: Answers, chosen: list[int]) -> Exhibit:
         "confidence": [row[0][1] for row in top],
         "runner_up": [row[1][0] if len(row) > 1 else None for row in top],
         "margin": [_margin(row) for row in top],
-        "loss": [_significant(value) for value in loss.tolist()],
+        "loss": [_significant(value) for value in losses.tolist()],
         "attention_inside": inside,
         "object_area": area,
     }
@@ -117,7 +118,7 @@ def grid(subject: Subject, answers: Answers, chosen: list[int]) -> Exhibit:
             "of": len(batch),
             "low_confidence": low,
             "layer": attended.layer,
-            "classes": classes,
+            "classes": subject.checkpoint.classes,
             **columns,
         },
         table=_table(classes, columns, top),

@@ -100,7 +100,7 @@ def _confusion(subject: Subject, answers: Answers) -> Exhibit:
             "right": right,
             "accuracy": right / total,
             "interval": [low, high],
-            "classes": classes,
+            "classes": subject.checkpoint.classes,
             "counts": counts.tolist() if len(classes) <= 100 else None,
             "pairs": pairs,
         },

@@ -89,7 +89,7 @@ def build_timeline(request: RunRequest) -> Timeline:
         started=started,
         facts=lambda: _facts(epoch_series),
         verdict=lambda made: _verdict(made, named, request.findings),
-        classes=epoch_series.classes,
+        classes=kept.checkpoint.classes,
         identity=(f"run of {epochs[0]['sha256']}",),  # the same run, also when it has gone on
         measured_on=inputs.labelled_from,
         looked_into=describe_origin(epoch_series.inspected_origin),
