@@ -27,6 +27,7 @@ from vgg_viz.models.notes_beside import notes_beside
 from vgg_viz.models.other_networks import require_one_vgg
 from vgg_viz.models.outputs import class_count, names_for, numbered_names, settled_outputs
 from vgg_viz.models.overrides import noted, overridden
+from vgg_viz.models.published import fetched, published, with_facts
 from vgg_viz.models.recognise import recognise
 from vgg_viz.models.vgg import canonical
 from vgg_viz.models.wishes import Wishes
@@ -83,7 +84,8 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
     """Open a checkpoint; weights stay on disk, memory-mapped, until they are used.
 
     Args:
-        source: A file; a variant's name ("vgg16"): seeded random weights; None: the bundled Tiny VGG.
+        source: A file; a variant's name ("vgg16"): seeded random weights; "vgg16:imagenet": the weights
+            that torchvision publishes, see `models.published`; None: the bundled Tiny VGG.
         arch: The variant, in the place of what was inferred, as the next seven.
         plan: The chain of layers, in the words of `models.plan`: "64 64 M 128 128 M | 512 K".
         classes: Names of the classes in the order of the outputs, or a mapping that numbers them; {"21": "fire lily"} also
@@ -130,8 +132,12 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
         checkpoint = _untrained(name, seed, wishes, len(classes) if classes else 0)
         checkpoint = resize_rule.with_resize(checkpoint, None, {}, resize)
     else:
-        path = BUNDLED if source is None else Path(source)
+        named = published(source)
+        path = fetched(named) if named else BUNDLED if source is None else Path(source)
         checkpoint = _read(path, wishes)
+        if named:
+            says = {"--classes": classes, "--mean": mean, "--std": std, "--image-size": image_size, "--resize": resize}
+            checkpoint = with_facts(checkpoint, named, [option for option, value in says.items() if value is not None])
         require_finite(checkpoint.weights, path)
     return _named(checkpoint, classes, folder_classes)
 

@@ -24,6 +24,7 @@ from vgg_viz.maths.images import decode, decode_mask, resize
 from vgg_viz.models.checkpoint import BUNDLED, load, sha256
 from vgg_viz.models.containers import model_files
 from vgg_viz.models.outputs import chooses_one
+from vgg_viz.models.published import published
 from vgg_viz.records import Batch, Checkpoint, PictureOrigin, Specimen
 from vgg_viz.studies.preset import Preset
 
@@ -41,8 +42,9 @@ def source_of(given: str | os.PathLike[str] | None, checkpoint: Checkpoint) -> S
     if checkpoint.provenance.format == "untrained":
         name = Path(str(given)).name
         return Source(checkpoint, name, name, "", ())
-    file = BUNDLED if given is None else Path(given)
-    stem, title = names_of(file)
+    named = published(given)
+    file = named.file if named else BUNDLED if given is None else Path(given)
+    stem, title = (named.name.replace(":", "-"), named.name) if named else names_of(file)
     return Source(checkpoint, stem, title, sha256(file), tuple(part.name for part in model_files(file)))
 
 
