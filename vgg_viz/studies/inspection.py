@@ -79,6 +79,7 @@ def text_lines(found: Mapping[str, Any], provenance: Provenance) -> list[str]:
     lines = [
         f"{found['title']}, {found['image_side']} px, {found['num_classes']} classes: {classes}",
         f"{found['parameters']:,} parameters, {found['macs'] / 1e6:,.1f} M multiply-adds a picture",
+        f"plan:        {found['plan']}",
         *(f"known:       {one}" for one in provenance.evidence if not one.assumed and not one.alarm),
         *(f"assumed:     {one}" for one in provenance.evidence if one.assumed),
         *(f"or else:     {one}" for one in provenance.alternatives),
