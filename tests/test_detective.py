@@ -49,7 +49,8 @@ def test_statistics_made_under_a_normalisation_point_to_it_alone_or_with_its_nea
     assert not {c.name for c in found.possible} & (set(FAMILIES) - {name})
     assert found.contradicts == (name != "ImageNet mean and std")  # the networks are set to ImageNet's
     if found.contradicts:
-        assert found.possible[0].flags.split(" with")[0] in found.sentence()
+        assert found.usable
+        assert found.fits.flags in found.advice()
         assert tells(found.sentence(), "ImageNet mean and std", "in use")
 
 
@@ -117,7 +118,7 @@ def test_a_folded_network_says_what_the_bundled_one_says():
 
 def test_inspect_with_pictures_names_the_flags_that_mend_it(painted, tmp_path, capsys):
     model = remembering(candidate("[-1, 1]", painted[0]), painted[0], 0)
-    save(tmp_path / "x.pt", Checkpoint(model.architecture, tuple(map(str, range(10))), model.state_dict()))
+    torch.save(model.state_dict(), tmp_path / "x.pt")
     (tmp_path / "photos").mkdir()
     for number, image in enumerate(painted[1]):
         (tmp_path / "photos" / f"{number}.png").write_bytes(encode_png(image))
@@ -130,3 +131,15 @@ def test_inspect_with_pictures_names_the_flags_that_mend_it(painted, tmp_path, c
     assert tells(capsys.readouterr().out, "--mean 0.5,0.5,0.5 --std 0.5,0.5,0.5")
     assert main([*line, "--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5", "--json"]) == 0
     assert not json.loads(capsys.readouterr().out)["preprocessing"]["contradicts"]
+
+
+def test_inspect_does_not_advise_against_what_the_file_records(painted, tmp_path, capsys):
+    model = remembering(candidate("[-1, 1]", painted[0]), painted[0], 0)
+    save(tmp_path / "x.pt", Checkpoint(model.architecture, tuple(map(str, range(10))), model.state_dict()))
+    (tmp_path / "photos").mkdir()
+    for number, image in enumerate(painted[1]):
+        (tmp_path / "photos" / f"{number}.png").write_bytes(encode_png(image))
+    assert main(["inspect", str(tmp_path / "x.pt"), "--images", str(tmp_path / "photos")]) == 0
+    said = capsys.readouterr().out
+    assert "--mean" not in said
+    assert tells(said, "recorded in the file", "stays")

@@ -33,12 +33,12 @@ def run(options: argparse.Namespace) -> int:
 
     checkpoint, model = open_model(options, dense=options.dense)
     evaluation = evaluate(checkpoint, model, options.data, limit=options.limit, seed=options.seed)
-    print_alarms(options, evaluation.alarms)
+    print_alarms(options, evaluation.alarms, evaluation.warnings)
     for reason in evaluation.skipped:
         say(f"vgg_viz evaluate: left out: {reason}", file=sys.stderr)
     facts = evaluation.facts
     if options.json:
-        print_json({"alarms": evaluation.alarms, **facts})
+        print_json({"alarms": evaluation.alarms, "warnings": evaluation.warnings, **facts})
     else:
         for line in as_text(facts).split("\n"):
             say(line)

@@ -37,13 +37,16 @@ def run(options: argparse.Namespace) -> int:
         from vgg_viz.data.folder import read_images
         from vgg_viz.studies.inputs import match_channels
         from vgg_viz.studies.preprocessing_check import MOST_PICTURES, infer_preprocessing
+        from vgg_viz.studies.witnesses import is_open
 
         batch = match_channels(
             read_images(options.images, image_side=checkpoint.fitting, limit=MOST_PICTURES), checkpoint
         )
         for _, reason in batch.skipped:
             say(f"vgg_viz inspect: left out: {reason}", file=sys.stderr)
-        found["preprocessing"] = infer_preprocessing(model, batch.images, seed=options.seed).plain()
+        detection = infer_preprocessing(model, batch.images, seed=options.seed)
+        advice = detection.advice(recorded=not is_open(checkpoint))
+        found["preprocessing"] = {**detection.plain(), "sentence": advice}
     print_alarms(options, found["alarms"])
     if options.json:
         print_json(found)

@@ -54,10 +54,12 @@ def print_result(options: argparse.Namespace, result: GalleryResult, facts: Mapp
     return PARTS_MISSING if result.missing else DONE
 
 
-def print_alarms(options: argparse.Namespace, alarms: Sequence[str]) -> None:
-    """Say on stderr, before anything else, what may make the output one about another network."""
+def print_alarms(options: argparse.Namespace, alarms: Sequence[str], warnings: Sequence[str] = ()) -> None:
+    """Say on stderr, before anything else, what may make the output one about another network, then what else comes first."""
     for alarm in alarms:
         say(f"vgg_viz {options.command}: ALARM: {alarm}", file=sys.stderr)
+    for warning in warnings:
+        say(f"vgg_viz {options.command}: {warning}", file=sys.stderr)
 
 
 def command_line(options: argparse.Namespace) -> str:

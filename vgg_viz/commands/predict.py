@@ -34,11 +34,12 @@ def run(options: argparse.Namespace) -> int:
 
     checkpoint, model = open_model(options)
     predictions = predict(checkpoint, model, options.images)
-    print_alarms(options, predictions.alarms)
+    print_alarms(options, predictions.alarms, predictions.warnings)
     for reason in predictions.skipped:
         say(f"vgg_viz predict: left out: {reason}", file=sys.stderr)
     if options.json:
-        print_json({"alarms": predictions.alarms, "images": predictions.images})
+        first = {"alarms": predictions.alarms, "warnings": predictions.warnings}
+        print_json({**first, "images": predictions.images})
     else:
         for image in predictions.images:
             say(f"{short_name(image['file'], 200)}: {', '.join(map(_shown, image['top']))}")

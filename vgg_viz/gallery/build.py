@@ -93,7 +93,8 @@ class Study:
         measured_on: Where its labelled pictures come from, in a phrase; "" where there are none.
         looked_into: The same of the pictures that are looked into.
         warnings: Sentences for the head of the page and for the terminal.
-        alarms: What may make everything here about another network: the first findings, asked when the sections are made.
+        first: The first findings of the page, asked when the sections are made: what is "bad" among them may make everything here
+            about another network, and is an alarm.
         origin: Lines of the footer that only this kind has.
         more: The same of its manifest, asked when all is made.
         deliver: Writes what lies beside the page besides its sections into the folder `data`; returns its part of the manifest.
@@ -120,7 +121,7 @@ class Study:
     measured_on: str = ""
     looked_into: str = ""
     warnings: tuple[str, ...] = ()
-    alarms: Callable[[], Sequence[str]] = tuple
+    first: Callable[[], Sequence[Finding]] = tuple
     origin: Rows = ()
     more: Callable[[], Mapping[str, Any]] = dict
     deliver: Callable[[Path], Mapping[str, Any]] = lambda _data: {}
@@ -144,7 +145,7 @@ class GalleryResult:
         single: The whole gallery as one file, where that was asked for and it is light enough.
         notes: What else is worth a line on stderr, though nothing is wrong.
         in_warnings: Those of `missing` that one sentence of the warnings covers already.
-        alarms: As in `Study`.
+        alarms: What may make everything here about another network.
     """
 
     index: Path
@@ -206,11 +207,13 @@ def build(
         clock.append(time.perf_counter())
         explorer, no_explorer = _explorer(study, folder, deadline)
         cut = (deadline.sentence(),) if deadline and deadline.cut else ()
-        alarms = tuple(study.alarms())
+        first = sorted(study.first(), key=lambda finding: finding.level != "bad")
+        alarms = tuple(finding.text for finding in first if finding.level == "bad")
+        told = tuple(finding.text for finding in first if finding.level != "bad")
         page = Page(
             study.title,
             study.subtitle,
-            (*(Finding("bad", alarm) for alarm in alarms), *study.verdict(results)),
+            (*first, *study.verdict(results)),
             study.facts(),
             (*study.warnings, *cut),
             page_sections,
@@ -234,7 +237,7 @@ def build(
                 **_manifest(study, page, results),
                 "explorer": live,
                 "alarms": alarms,
-                "warnings": (*page.warnings, *heavy),
+                "warnings": (*told, *page.warnings, *heavy),
                 **study.more(),
                 **beside,
                 **({"budget": deadline.facts()} if deadline else {}),
@@ -252,7 +255,7 @@ def build(
     gallery = GalleryResult(
         place.target / "index.html",
         (*missing, *([("One file", too_heavy)] if too_heavy else [])),
-        (*study.warnings, *heavy, *_elsewhere(study.folder, place.target), *(ended if cut else ())),
+        (*told, *study.warnings, *heavy, *_elsewhere(study.folder, place.target), *(ended if cut else ())),
         place.target / single if one_file and not too_heavy else None,
         () if cut else ended,
         frozenset(part for part in missing if deadline and part[0] in deadline.parts),

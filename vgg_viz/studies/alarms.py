@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from vgg_viz.gallery.texts import Texts
 from vgg_viz.maths.metrics import wilson_interval
-from vgg_viz.records import Checkpoint
+from vgg_viz.records import Checkpoint, Finding
 
 TEXTS = Texts(__name__)
 # Freshly gathered pictures of the same kind cost good networks up to 15 points (Recht et al. 2019, arXiv 1902.10811: 3 to 15 on
@@ -12,12 +14,12 @@ TEXTS = Texts(__name__)
 MARGIN = 0.15
 
 
-def file_alarms(checkpoint: Checkpoint) -> tuple[str, ...]:
+def file_alarms(checkpoint: Checkpoint) -> tuple[Finding, ...]:
     """What the file says of itself against what is in it."""
-    return tuple(one.text for one in checkpoint.provenance.evidence if one.alarm)
+    return tuple(Finding("bad", one.text) for one in checkpoint.provenance.evidence if one.alarm)
 
 
-def measured_alarms(checkpoint: Checkpoint, right: int, total: int) -> tuple[str, ...]:
+def measured_alarms(checkpoint: Checkpoint, right: int, total: int) -> tuple[Finding, ...]:
     """The same after a measurement: first that the accuracy lies far below the one that the file records, where it does.
 
     Args:
@@ -26,7 +28,14 @@ def measured_alarms(checkpoint: Checkpoint, right: int, total: int) -> tuple[str
         total: Of so many.
     """
     far_below = _far_below(checkpoint, right, total)
-    return (*([far_below] if far_below else []), *file_alarms(checkpoint))
+    return (*([Finding("bad", far_below)] if far_below else []), *file_alarms(checkpoint))
+
+
+def texts_of(findings: Sequence[Finding]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The sentences of what stands on top: alarms ("bad"), and what else is told first."""
+    return tuple(one.text for one in findings if one.level == "bad"), tuple(
+        one.text for one in findings if one.level != "bad"
+    )
 
 
 def _far_below(checkpoint: Checkpoint, right: int, total: int) -> str | None:

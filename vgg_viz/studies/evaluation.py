@@ -15,13 +15,15 @@ from vgg_viz.data.folder import read_images
 from vgg_viz.errors import ImageRefused, InputRefused
 from vgg_viz.maths.image_forms import Images
 from vgg_viz.maths.outputs import meaning
+from vgg_viz.models.build import build
 from vgg_viz.models.outputs import class_logits
 from vgg_viz.number_text import counted, percent
 from vgg_viz.records import Batch, Checkpoint
 from vgg_viz.safe_text import short_name
-from vgg_viz.studies.alarms import file_alarms, measured_alarms
+from vgg_viz.studies.alarms import file_alarms, measured_alarms, texts_of
 from vgg_viz.studies.inputs import NO_VALUES, describe_origin, labelled_pictures, match_channels
 from vgg_viz.studies.output_summary import choice_summary, label_summary, score_summary
+from vgg_viz.studies.witnesses import examine
 
 TOP = 5  # classes that are named of a picture
 
@@ -34,11 +36,13 @@ class Evaluation:
         facts: As `studies.output_summary` gives them, and "measured_on": where the pictures come from, in a phrase.
         skipped: Why files were left out, a sentence each.
         alarms: What may make the numbers those of another network, a sentence each.
+        warnings: What else is told first: which mean and std were found.
     """
 
     facts: dict[str, Any]
     skipped: tuple[str, ...]
     alarms: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +55,13 @@ class Predictions:
             round.
         skipped: Why files were left out, a sentence each.
         alarms: What may make the answers those of another network, a sentence each.
+        warnings: What else is told first: which mean and std were found.
     """
 
     images: tuple[dict[str, Any], ...]
     skipped: tuple[str, ...]
     alarms: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -79,15 +85,22 @@ def evaluate(
         if batch is not None:
             raise InputRefused(NO_VALUES)
         raise InputRefused("the checkpoint carries no labelled pictures to measure on; give some with --data DIR.")
-    facts = summary(checkpoint, class_logits(model, predict_logits(model, batch.images)), batch)
+    dense = _slides(model) and not checkpoint.architecture.dense
+    seen = examine(checkpoint, model, batch, network=lambda changed: build(changed, dense=dense), seed=seed)
+    facts = summary(seen.checkpoint, class_logits(seen.model, predict_logits(seen.model, batch.images)), batch)
     right = facts["top1"]
-    return Evaluation(
-        {**facts, "measured_on": describe_origin(origin)},
-        tuple(reason for _, reason in batch.skipped),
-        file_alarms(checkpoint)
-        if right is None
-        else measured_alarms(checkpoint, round(right * facts["n"]), facts["n"]),
+    alarms = (
+        file_alarms(checkpoint) if right is None else measured_alarms(checkpoint, round(right * len(batch)), len(batch))
     )
+    return Evaluation(
+        {**facts, "preprocessing": seen.facts(), "measured_on": describe_origin(origin)},
+        tuple(reason for _, reason in batch.skipped),
+        *texts_of((*alarms, *seen.findings)),
+    )
+
+
+def _slides(model: nn.Module) -> bool:
+    return bool(getattr(model.architecture, "dense", False))
 
 
 def summary(checkpoint: Checkpoint, logits: Tensor, batch: Batch) -> dict[str, Any]:
@@ -130,14 +143,16 @@ def predict(checkpoint: Checkpoint, model: nn.Module, files: Sequence[str | os.P
         skipped += [reason for _, reason in batch.skipped]
     if not batches:
         raise InputRefused(f"none of the {len(files)} files can be read as a picture; the first: {skipped[0]}")
-    logits = predict_logits(model, torch.cat([batch.images for batch in batches]))
     names = [name for batch in batches for name in batch.names]
-    scores, outputs = class_logits(model, logits), checkpoint.architecture.outputs
-    images = [
+    images = torch.cat([batch.images for batch in batches])
+    seen = examine(checkpoint, model, Batch(images, None, tuple(names)), network=build)
+    logits = predict_logits(seen.model, images)
+    scores, outputs = class_logits(seen.model, logits), checkpoint.architecture.outputs
+    answers = [
         {"file": name, "top": _top(row, checkpoint.classes, outputs), "logits": output.tolist()}
         for name, row, output in zip(names, scores, logits, strict=True)
     ]
-    return Predictions(tuple(images), tuple(skipped), file_alarms(checkpoint))
+    return Predictions(tuple(answers), tuple(skipped), *texts_of((*file_alarms(checkpoint), *seen.findings)))
 
 
 def _top(logits: Tensor, classes: Sequence[str], outputs: str) -> list[dict[str, Any]]:

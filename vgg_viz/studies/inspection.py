@@ -13,7 +13,7 @@ from vgg_viz.models.outputs import class_count
 from vgg_viz.models.vgg import describe, title
 from vgg_viz.records import Checkpoint, Provenance
 from vgg_viz.safe_text import short_name
-from vgg_viz.studies.alarms import file_alarms
+from vgg_viz.studies.alarms import file_alarms, texts_of
 
 MOST_KEYS, LONGEST_KEY = 12, 80
 
@@ -41,7 +41,7 @@ def facts(checkpoint: Checkpoint, model: nn.Module) -> dict[str, Any]:
         "parameters": sum(row.parameters for row in rows),
         "macs": sum(row.macs for row in rows),
         "format": provenance.format,
-        "alarms": file_alarms(checkpoint),
+        "alarms": texts_of(file_alarms(checkpoint))[0],
         "evidence": [str(one) for one in provenance.evidence],
         "alternatives": [str(one) for one in provenance.alternatives],
         "ignored_keys": provenance.ignored_keys,

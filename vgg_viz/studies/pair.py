@@ -19,7 +19,7 @@ from vgg_viz.maths.heatmaps import place
 from vgg_viz.maths.receptive_field import Field
 from vgg_viz.models.geometry import LayerGeometry, geometry
 from vgg_viz.models.vgg import title
-from vgg_viz.records import Batch, Checkpoint, LayerChoice, PictureOrigin
+from vgg_viz.records import Batch, Checkpoint, Finding, LayerChoice, PictureOrigin
 from vgg_viz.studies.inputs import describe_origin
 from vgg_viz.studies.preset import Preset
 from vgg_viz.studies.subject import Answers, select_images
@@ -35,6 +35,7 @@ class Network:
     name         of its file; with the start of its checksum where both files are called alike
     source       its checkpoint, and the file that it came from
     columns      (S,) its own index of each shared class
+    findings     what the pictures say of how it was read
     """
 
     letter: str
@@ -42,6 +43,7 @@ class Network:
     source: Source
     model: nn.Module
     columns: Tensor
+    findings: tuple[Finding, ...] = ()
 
     @property
     def checkpoint(self) -> Checkpoint:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -29,6 +29,7 @@ from vgg_viz.studies.picture_maps import Maps, compute
 from vgg_viz.studies.picture_request import Question, parse_question
 from vgg_viz.studies.preset import LARGE_GIGAMACS, PRESETS
 from vgg_viz.studies.request import FilePath, PictureRequest
+from vgg_viz.studies.witnesses import Examined, examine
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Explanation:
     removal      in the order of the leading method; None where the preset leaves it out, and for a unit
     others       in those of the other methods, without random orders; none for a network whose passes take a while
     seconds      {part: wall clock [s]}
+    examined     what the picture says of how the network was read
     """
 
     source: Source
@@ -57,6 +59,7 @@ class Explanation:
     seed: int
     warnings: tuple[str, ...]
     seconds: Mapping[str, float]
+    examined: Examined
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -114,6 +117,8 @@ def explain_picture(request: PictureRequest) -> Explanation:
     rows = geometry(model)
     clock.append(time.perf_counter())
     batch, original, warnings = prepared(request.image, checkpoint)
+    examined = examine(checkpoint, model, batch, seed=seed)
+    checkpoint, model, own = examined.checkpoint, examined.model, replace(own, checkpoint=examined.checkpoint)
     question = parse_question(model, checkpoint.classes, request)
     clock.append(time.perf_counter())
     found = compute(model, batch.images.to(device), question, rows, seed=seed, channels=preset != "quick")
@@ -133,7 +138,7 @@ def explain_picture(request: PictureRequest) -> Explanation:
         )
     )
     return Explanation(
-        own, model, rows, batch, original, question, found, removed, others, preset, seed, warnings, parts
+        own, model, rows, batch, original, question, found, removed, others, preset, seed, warnings, parts, examined
     )
 
 

@@ -15,13 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from vgg_viz.capture.predict import predict_logits
+from vgg_viz.gallery.texts import Texts
 from vgg_viz.models.names import layers
+from vgg_viz.models.outputs import class_logits
 from vgg_viz.records import Architecture
-from vgg_viz.studies.preset import LARGE_GIGAMACS
-from vgg_viz.studies.subject import Subject
 
+TEXTS = Texts(__name__)
+OWN = "the pictures' own mean and std"
 MOST_PICTURES = 64
 FEWEST = {"batch norm": 4, "loss": 8, "confidence": 16}  # pictures below which nothing is said
+TEMPERATURES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 1e6)
 RESAMPLES, DOUBT = 300, 0.02  # of the pictures; share of them in which another candidate may still win
 # Measured in benchmarks/detective.py: a candidate is out when its misfit is this many times the best one's, and more by that much.
 TIMES, MORE = 1.6, 0.02
@@ -43,22 +46,29 @@ class Candidate:
 
     @property
     def flags(self) -> str:
-        """What to add to a command; there is no option for the order of colours."""
+        """What to add to a command."""
         numbers = [",".join(f"{value:.6g}" for value in values) for values in (self.mean, self.std)]
-        turn = " with the colours of the first layer's weights turned around (weight.flip(1))" if self.bgr else ""
-        return f"--mean {numbers[0]} --std {numbers[1]}{turn}"
+        return f"--mean {numbers[0]} --std {numbers[1]}"
+
+    def near(self, other: Candidate) -> bool:
+        """Whether pictures come out nearly alike: the same order of colours, spread within a quarter, and as far apart at most."""
+        return self.bgr == other.bgr and all(
+            0.8 < s / t < 1.25 and abs(m - n) < 0.25 * t
+            for m, s, n, t in zip(self.mean, self.std, other.mean, other.std, strict=True)
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
     """What the pictures say.
 
-    by        "batch norm" (score: misfit, log(1 + divergence)), "loss" (score: cross-entropy [nat]) or "confidence" (score: what the
+    by        "batch norm" (score: misfit, log(1 + divergence)), "loss" (score: cross-entropy at the best temperature [nat]) or "confidence" (score: what the
               answers leave untold, as a share)
     scores    candidates with their scores, the best (lowest) first
     possible  candidates that the pictures do not exclude; one: clear; several: cannot tell which; none: none explains what is there
     margin    score of the best one outside of `possible`, over that of the best; None where there is none
     given     the candidate that is in use now
+    surest    whether the best one beats all that prepare pictures otherwise in nearly every draw of the pictures
     """
 
     by: str
@@ -67,6 +77,7 @@ class Detection:
     possible: tuple[Candidate, ...]
     margin: float | None
     given: Candidate
+    surest: bool = False
 
     @property
     def clear(self) -> bool:
@@ -78,45 +89,74 @@ class Detection:
         """Whether there is clear evidence against what is in use."""
         return bool(self.possible) and self.given not in self.possible
 
+    @property
+    def fits(self) -> Candidate:
+        """The likeliest of what is possible: with the colours in use, where that is possible, and a usual one before the pictures' own."""
+        usual = [one for one in self.possible if one.name != OWN] or list(self.possible)
+        return next((one for one in usual if one.bgr == self.given.bgr), usual[0])
+
+    @property
+    def usable(self) -> bool:
+        """Whether it may stand in for what nobody recorded: nothing that prepares pictures otherwise comes near it.
+
+        How much answers tell about the pictures is no proof: a network may be surest of pictures that it misreads.
+        """
+        return self.contradicts and self.by != "confidence" and self.surest and self.fits.bgr == self.given.bgr
+
     def sentence(self) -> str:
-        """The evidence, the alternatives and the next step."""
-        what = {
-            "batch norm": "the first batch norm's running statistics",
-            "loss": "the loss on the labelled pictures",
-            "confidence": "how much the answers tell about the pictures",
-        }[self.by]
-        pictures = f"{self.pictures} picture{'s' if self.pictures != 1 else ''}"
+        """What is in use, what fits, and how sure that is."""
+        witness = self._witness()
         if not self.scores:
-            return (
-                f"Preprocessing: cannot tell from {pictures}; at least {FEWEST[self.by]} are needed to judge by {what}."
-            )
+            return TEXTS.say("too_few", pictures=self.pictures, fewest=FEWEST[self.by], witness=witness)
         best, score = self.scores[0]
         if not self.possible:
-            return (
-                f"Preprocessing: cannot tell; under no usual normalisation do {pictures} agree with {what} "
-                f"(best: {best.name}, {score:.3g})."
-            )
-        margin = (
-            f", the next best {self.margin:.1f} times as far"
-            if self.margin is not None and self.by == "batch norm"
-            else ""
-        )
-        names = " or ".join(candidate.name for candidate in self.possible)
+            return TEXTS.say("none_fits", pictures=self.pictures, witness=witness, best=best.name, score=score)
+        names = [self.fits.name] if self.usable else [candidate.name for candidate in self.possible]
         if self.contradicts:
-            return (
-                f"Preprocessing: {self.given.name} is in use, but {what} on {pictures} say{'s' if self.by == 'loss' else ''} {names} "
-                f"({score:.3g} against {self._score(self.given):.3g}); try {self.possible[0].flags}."
+            return TEXTS.say(
+                "contradicts",
+                relation=self._relation(),
+                use=self.given.name,
+                names=names,
+                witness=witness,
+                pictures=self.pictures,
+                score=score,
+                given=next((value for other, value in self.scores if other == self.given), float("nan")),
             )
         if self.clear:
-            return (
-                f"Preprocessing: {names}, which is in use, is what {what} on {pictures} ask for ({score:.3g}{margin})."
+            margin = self.margin if self.by == "batch norm" else None
+            return TEXTS.say(
+                "agrees", use=self.given.name, witness=witness, pictures=self.pictures, score=score, margin=margin
             )
-        return (
-            f"Preprocessing: cannot tell {names} apart by {what} on {pictures}; {self.given.name} is in use and stays."
-        )
+        return TEXTS.say("open", names=names, witness=witness, pictures=self.pictures, use=self.given.name)
 
-    def _score(self, candidate: Candidate) -> float:
-        return next((score for other, score in self.scores if other == candidate), float("nan"))
+    def advice(self, *, used: bool = False, recorded: bool = False) -> str:
+        """The sentence with the next step.
+
+        Args:
+            used: What fits is in use now.
+            recorded: The file says what is in use.
+        """
+        if not self.contradicts:
+            return self.sentence()
+        if recorded:
+            return TEXTS.say("recorded", found=self.sentence())
+        if used:
+            return TEXTS.say("used", found=self.sentence(), flags=self.fits.flags)
+        return TEXTS.say("advised", found=self.sentence(), flags=self.fits.flags, turn=self.fits.bgr != self.given.bgr)
+
+    def _witness(self) -> str:
+        if self.by == "batch norm":
+            return TEXTS.say("witness.norm")
+        return TEXTS.say("witness.loss") if self.by == "loss" else TEXTS.say("witness.confidence")
+
+    def _relation(self) -> str:
+        """What is wrong with what is in use, where that has a name."""
+        fits = self.fits
+        times = self.given.std[0] / fits.std[0]
+        if fits.bgr != self.given.bgr:
+            return "blue first"
+        return "too small" if times > 50 else "too large" if times < 1 / 50 else "other"
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -128,6 +168,7 @@ class Detection:
             "clear": self.clear,
             "contradicts": self.contradicts,
             "margin": self.margin,
+            "usable": self.usable,
             "sentence": self.sentence(),
             "candidates": [
                 {"name": c.name, "score": score, "mean": c.mean, "std": c.std, "bgr": c.bgr, "flags": c.flags}
@@ -161,7 +202,7 @@ def candidates(architecture: Architecture, images: Tensor) -> tuple[Candidate, .
     if channels == 1:
         found = [Candidate(c.name, (sum(c.mean) / 3,), (sum(c.std) / 3,)) for c in found if not c.bgr]
         found.append(Candidate("MNIST mean and std", (0.1307,), (0.3081,)))
-    found.append(Candidate("the pictures' own mean and std", *own))
+    found.append(Candidate(OWN, *own))
     given = Candidate("the mean and std given", architecture.mean, architecture.std)
     named = next((c for c in found if not c.bgr and _same(c, given)), given)
     return (named, *(c for c in found if c != named))
@@ -175,16 +216,34 @@ def _same(one: Candidate, other: Candidate) -> bool:
 def infer_preprocessing(model: nn.Module, images: Tensor, labels: Tensor | None = None, *, seed: int = 0) -> Detection:
     """Hold every candidate against the network.
 
-    images  (N, C, H, W) in [0, 1]; of more than MOST_PICTURES, evenly chosen ones are used
+    images  (N, C, H, W) in [0, 1]; of more than MOST_PICTURES, evenly chosen ones are used, four times as many where these do not decide
     labels  (N,) or None
     The model is not changed: pictures are turned so that its own first layer makes of them what the candidate would.
     """
     architecture = model.architecture
     if not isinstance(architecture, Architecture):
         raise TypeError("a model from vgg_viz.build was expected")
-    chosen = torch.linspace(0, len(images) - 1, min(len(images), MOST_PICTURES)).round().long()
-    images, labels = images[chosen], None if labels is None else labels[chosen]
     tried = candidates(architecture, images)
+    first = _held(model, *_some(images, labels, MOST_PICTURES), tried, seed)
+    if first.surest or first.clear or not first.contradicts or len(images) <= MOST_PICTURES:
+        return first
+    # What is left is asked about more pictures.
+    rest = (tried[0], *(one for one in first.possible if one != tried[0]))
+    return _held(model, *_some(images, labels, 4 * MOST_PICTURES), rest, seed)
+
+
+def _some(images: Tensor, labels: Tensor | None, most: int) -> tuple[Tensor, Tensor | None]:
+    """At most so many of the pictures, evenly chosen."""
+    chosen = torch.linspace(0, len(images) - 1, min(len(images), most)).round().long()
+    return images[chosen], None if labels is None else labels[chosen]
+
+
+def _held(
+    model: nn.Module, images: Tensor, labels: Tensor | None, tried: tuple[Candidate, ...], seed: int
+) -> Detection:
+    """The candidates against these pictures; the first is in use."""
+    architecture = model.architecture
+    assert isinstance(architecture, Architecture)
     norm = next((layer.module for layer in layers(model) if isinstance(layer.module, nn.BatchNorm2d)), None)
     by = "batch norm" if norm is not None else "loss" if labels is not None else "confidence"
     if len(images) < FEWEST[by]:
@@ -194,31 +253,21 @@ def infer_preprocessing(model: nn.Module, images: Tensor, labels: Tensor | None 
     draws = torch.cat(
         [torch.arange(len(images))[None], torch.randint(len(images), (RESAMPLES, len(images)), generator=dice)]
     )
+    out: Callable[[Tensor, Tensor], Tensor]
     if isinstance(norm, nn.BatchNorm2d):
         scores = [_misfit(model, norm, _turned(images, candidate, architecture), draws) for candidate in tried]
-        out: Callable[[Tensor, Tensor], Tensor] = lambda other, best: other > TIMES * best + MORE  # noqa: E731
-        fits = WORST_FIT
+        out, fits = (lambda other, best: other > TIMES * best + MORE), WORST_FIT
     else:
         logits = [predict_logits(model, _turned(images, candidate, architecture)) for candidate in tried]
         if labels is not None:
-            losses = [nn.functional.cross_entropy(one, labels, reduction="none") for one in logits]
+            losses = [_tempered_loss(class_logits(model, one), labels) for one in logits]
             scores = [loss[draws].mean(1) for loss in losses]
             out = lambda other, best: other > 1.1 * best + LEAST_LOSS_GAP  # noqa: E731
             fits = 0.8 * log(max(2, architecture.num_classes))
         else:
             scores = [_untold(one, draws) for one in logits]
-            out = lambda other, best: other > best + LEAST_TOLD_GAP  # noqa: E731
-            fits = 0.6
+            out, fits = (lambda other, best: other > best + LEAST_TOLD_GAP), 0.6
     return _decided(by, len(images), tried, scores, out, fits)
-
-
-def preprocessing_of(subject: Subject) -> Detection | None:
-    """The same for a report; None without pictures, or where a large network without batch norm would cost many passes."""
-    batch = subject.inputs.labelled or subject.inputs.given
-    normed = any(row.kind == "bn" for row in subject.geometry)
-    if batch is None or (not normed and sum(row.macs for row in subject.geometry) > LARGE_GIGAMACS * 1e9):
-        return None
-    return infer_preprocessing(subject.model, batch.images, batch.labels, seed=subject.seed)
 
 
 def _decided(
@@ -238,7 +287,9 @@ def _decided(
     possible = [n for n in order if n == order[0] or float((~out(scores[n], best)).float().mean()) > DOUBT]
     rest = [float(scores[n][0]) for n in order if n not in possible]
     margin = rest[0] / max(float(best[0]), 1e-6) if rest else None
-    return Detection(by, pictures, ranked, tuple(tried[n] for n in possible), margin, tried[0])
+    rivals = [n for n in order[1:] if not tried[n].near(tried[order[0]]) and tried[n].bgr == tried[order[0]].bgr]
+    surest = all(float((scores[n] <= best).float().mean()) <= DOUBT for n in rivals)
+    return Detection(by, pictures, ranked, tuple(tried[n] for n in possible), margin, tried[0], surest)
 
 
 def _turned(images: Tensor, candidate: Candidate, architecture: Architecture) -> Tensor:
@@ -273,6 +324,16 @@ def _misfit(model: nn.Module, norm: nn.BatchNorm2d, images: Tensor, draws: Tenso
         1 / spread + 1 / variance
     )
     return torch.log1p(divergence).mean(1)
+
+
+def _tempered_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """The loss of each picture at the temperature that suits its network best, (N,) [nat]: too sure a network is no misread one.
+
+    No temperature makes a network lose more than one that guesses.
+    """
+    scores = logits.double()
+    losses = [nn.functional.cross_entropy(scores / one, labels, reduction="none") for one in TEMPERATURES]
+    return min(losses, key=lambda loss: float(loss.mean()))
 
 
 def _untold(logits: Tensor, draws: Tensor) -> Tensor:

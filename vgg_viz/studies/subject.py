@@ -22,6 +22,7 @@ from vgg_viz.shortcuts.findings import Audit
 from vgg_viz.studies.inputs import Inputs
 from vgg_viz.studies.map_cache import MapCache
 from vgg_viz.studies.preset import Preset
+from vgg_viz.studies.witnesses import Examined
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,14 @@ class Subject:
         seed: int,
         *,
         maps: MapCache | None = None,
+        examined: Examined | None = None,
     ) -> None:
-        """maps  where the maps of the report come from; None: a cache that writes nothing."""
+        """The subject of a report.
+
+        maps      where the maps of the report come from; None: a cache that writes nothing
+        examined  what the pictures say of how the network was read; None: nobody has asked them
+        """
+        self.examined = examined
         self.checkpoint, self.model, self.inputs, self.preset, self.seed = checkpoint, model, inputs, preset, seed
         self.maps = MapCache(model, checkpoint.classes, preset, seed) if maps is None else maps
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from vgg_viz.studies.inputs import describe_origin, folder_classes, labelled_pic
 from vgg_viz.studies.preset import PRESETS
 from vgg_viz.studies.request import AuditRequest
 from vgg_viz.studies.subject import Case
+from vgg_viz.studies.witnesses import examine
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,8 @@ def build_audit(request: AuditRequest) -> Audited:
     batch, origin = labelled_pictures(checkpoint, data, limit=request.limit, seed=seed)
     if batch is None or batch.labels is None:
         raise InputRefused("the checkpoint carries no labelled pictures to look at; give some with --data DIR.")
-    model = class_network(checkpoint).to(request.device)
+    examined = examine(checkpoint, class_network(checkpoint).to(request.device), batch, seed=seed)
+    checkpoint, model, own = examined.checkpoint, examined.model, replace(own, checkpoint=examined.checkpoint)
     steps = (lambda text: progress(text.capitalize(), 0, 6)) if progress else None
     seen = audit(model, batch, classes=wanted, seed=seed, progress=steps)
     found = [as_json(one, seen, checkpoint.classes) for one in seen.findings]
@@ -74,7 +76,7 @@ def build_audit(request: AuditRequest) -> Audited:
         measured_on=describe_origin(origin),
         looked_into=describe_origin(origin),
         warnings=tuple(reading_warnings(batch)),
-        alarms=lambda: measured_alarms(checkpoint, int(seen.right.sum()), len(seen.labels)),
+        first=lambda: (*measured_alarms(checkpoint, int(seen.right.sum()), len(seen.labels)), *examined.findings),
         origin=(("Objects", _objects(seen)), ("Heat maps", _maps(seen))),
         more=lambda: {"audit": found},
     )

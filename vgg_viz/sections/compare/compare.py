@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from vgg_viz.capture.predict import class_network
@@ -10,6 +11,7 @@ from vgg_viz.gallery.build import GalleryResult, Study, build
 from vgg_viz.gallery.folder import folder_name
 from vgg_viz.gallery.index import require_index_place
 from vgg_viz.models.geometry import geometry
+from vgg_viz.records import Finding
 from vgg_viz.sections.compare.verdict import facts, headline, score, signed
 from vgg_viz.sections.compare.viewer import live
 from vgg_viz.studies.alarms import file_alarms, measured_alarms
@@ -18,6 +20,7 @@ from vgg_viz.studies.pair import Network, Pair
 from vgg_viz.studies.pair_inputs import class_columns, load_given, load_labelled, open_labelled_folder, shared_classes
 from vgg_viz.studies.preset import preset_for
 from vgg_viz.studies.request import PairRequest
+from vgg_viz.studies.witnesses import examine
 
 
 def build_comparison(request: PairRequest) -> GalleryResult:
@@ -49,7 +52,7 @@ def build_comparison(request: PairRequest) -> GalleryResult:
         classes=pair.shared,
         measured_on=describe_origin(pair.labelled.origin) if pair.labelled else "",
         warnings=tuple(warnings),
-        alarms=lambda: _alarms(pair),
+        first=lambda: _first(pair),
         looked_into=pair.inspected_from,
         explorer=lambda: live(pair),
         explorer_name="both networks",
@@ -73,22 +76,27 @@ def open_pair(request: PairRequest) -> tuple[Pair, list[str]]:
     names = [source.title for source in sources]
     if names[0] == names[1] and sources[0].sha256 != sources[1].sha256:  # two runs leave two files of one name
         names = [f"{name} ({source.sha256[:6]})" for name, source in zip(names, sources, strict=True)]
-    networks = [
-        Network(letter, name, source, model, column)
-        for letter, name, source, model, column in zip("AB", names, sources, models, class_columns(places), strict=True)
-    ]
+    networks = []
+    for number, (letter, column) in enumerate(zip("AB", class_columns(places), strict=True)):
+        shown = pictures or inspected
+        batch = None if shown is None else (shown.a, shown.b)[number]
+        if batch is not None and batch.labels is not None:
+            batch = replace(batch, labels=column[batch.labels])  # its own numbers of the classes
+        seen = examine(sources[number].checkpoint, models[number], batch, seed=request.seed)
+        source = replace(sources[number], checkpoint=seen.checkpoint)
+        networks.append(Network(letter, names[number], source, seen.model, column, seen.findings))
     classes = tuple(a.classes[index] for index in places)
     return Pair(networks[0], networks[1], classes, pictures, inspected, chosen, request.seed), [*warnings, *more]
 
 
-def _alarms(pair: Pair) -> tuple[str, ...]:
-    """Those of either network by its letter; accuracies are only compared where all its classes are shared."""
-    found: list[str] = []
+def _first(pair: Pair) -> tuple[Finding, ...]:
+    """What stands on top of either by its letter; accuracies are only compared where all its classes are shared."""
+    found: list[Finding] = []
     for net, answers in zip((pair.a, pair.b), pair.answers or (None, None), strict=True):
         about = file_alarms(net.checkpoint)
         if answers is not None and len(net.columns) == len(net.checkpoint.classes):
             about = measured_alarms(net.checkpoint, int(answers.correct.sum()), len(answers.labels))
-        found += [f"{net.letter}: {alarm}" for alarm in about]
+        found += [replace(one, text=f"{net.letter}: {one.text}") for one in (*about, *net.findings)]
     return tuple(found)
 
 

@@ -22,11 +22,12 @@ from vgg_viz.maths.images import SUFFIXES
 from vgg_viz.models.checkpoint import sha256
 from vgg_viz.models.vgg import title
 from vgg_viz.number_text import chosen, counted
+from vgg_viz.records import Finding
 from vgg_viz.sections.explain import maps, summary_figure
 from vgg_viz.sections.explain.facts import facts
 from vgg_viz.sections.explain.summary import findings
 from vgg_viz.studies import saved_maps
-from vgg_viz.studies.alarms import file_alarms
+from vgg_viz.studies.alarms import file_alarms, texts_of
 from vgg_viz.studies.picture import Explanation, explain_picture
 from vgg_viz.studies.preset import PRESETS
 from vgg_viz.studies.request import PictureRequest
@@ -77,8 +78,9 @@ def build_explanation(request: PictureRequest) -> Explained:
     if single:
         write_figure(found, place)
         unread = names_warning(found.checkpoint.classes)
-        warnings = (*found.warnings, *([unread] if unread else []))
-        return Explained(None, (place,), facts(found), warnings, file_alarms(found.checkpoint))
+        alarms, told = texts_of(_first(found))
+        warnings = (*told, *found.warnings, *([unread] if unread else []))
+        return Explained(None, (place,), facts(found), warnings, alarms)
     study = _study(found, request, started)
     built = build(study, out=place, progress=progress)
     folder = built.result.index.parent
@@ -136,7 +138,7 @@ def _study(found: Explanation, request: PictureRequest, started: float) -> Study
         listed=f"{found.name} ({found.source.title})",
         looked_into=f"{found.name}, {found.original[1]} × {found.original[0]} px",
         warnings=found.warnings,
-        alarms=lambda: file_alarms(found.checkpoint),
+        first=lambda: _first(found),
         origin=(("Passes of the network", f"{passes:g}"),),
         more=lambda: {"explanation": facts(found)},
         deliver=partial(_deliver, found),
@@ -157,6 +159,10 @@ def _deliver(found: Explanation, folder: Path) -> dict[str, Any]:
     )
     shown = [(saved_maps.write(folder, one, here, target=word), one, word) for word, one in maps.raw(found).values()]
     return {"maps": [saved_maps.manifest_entry(*entry) for entry in shown]}
+
+
+def _first(found: Explanation) -> tuple[Finding, ...]:
+    return (*file_alarms(found.checkpoint), *found.examined.findings)
 
 
 def _head(found: Explanation) -> tuple[tuple[str, str], ...]:

@@ -9,7 +9,6 @@ from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
 from vgg_viz.records import Column, Exhibit, Finding, Table
 from vgg_viz.studies.inspection import ignored
-from vgg_viz.studies.preprocessing_check import preprocessing_of
 from vgg_viz.studies.subject import Subject
 
 TEXTS = Texts(__name__)
@@ -46,10 +45,8 @@ def evidence(subject: Subject) -> Iterator[Exhibit | Finding]:
             ),
         ),
     ]
-    if (preprocessing := preprocessing_of(subject)) is not None:
-        rows.append(("preprocessing, by pictures", preprocessing.sentence()))
-        if preprocessing.contradicts:
-            yield Finding("warn", preprocessing.sentence())
+    if subject.examined is not None and (preprocessing := subject.examined.preprocessing) is not None:
+        rows.append(("preprocessing, by pictures", preprocessing.advice(used=subject.examined.used)))
     text = TEXTS.exhibit("file", facts=len(rows), file=provenance.file)
     yield Exhibit(
         "evidence-file",

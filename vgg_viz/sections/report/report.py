@@ -19,6 +19,7 @@ from vgg_viz.studies.map_cache import MapCache, resumable
 from vgg_viz.studies.preset import fit_preset, preset_for
 from vgg_viz.studies.request import ReportRequest
 from vgg_viz.studies.subject import Subject, subtitle
+from vgg_viz.studies.witnesses import examine
 
 RAW_MAPS = "data/map-*.safetensors hold every map raw, as float, and in their headers what each depends on"
 
@@ -45,6 +46,8 @@ def build_report(request: ReportRequest) -> GalleryResult:
     inputs = load_inputs(
         checkpoint, images=request.images, data=request.data, preset=chosen, gigamacs=gigamacs, seed=seed
     )
+    seen = examine(checkpoint, model, inputs.labelled or inputs.given, seed=seed)
+    checkpoint, model, own = seen.checkpoint, seen.model, replace(own, checkpoint=seen.checkpoint)
     folder = folder_name(own.stem)
     with resumable(out / folder, settings=(own.sha256, chosen.name, seed, device)) as finished:
         maps = MapCache(
@@ -56,7 +59,7 @@ def build_report(request: ReportRequest) -> GalleryResult:
             folder=finished if request.keep_maps else None,
             deadline=deadline,
         )
-        subject = Subject(checkpoint, model, inputs, chosen, seed, maps=maps)
+        subject = Subject(checkpoint, model, inputs, chosen, seed, maps=maps, examined=seen)
         study = Study(
             "report",
             subject,
@@ -75,7 +78,7 @@ def build_report(request: ReportRequest) -> GalleryResult:
             measured_on=inputs.labelled_from,
             looked_into=inputs.inspected_from,
             warnings=inputs.warnings,
-            alarms=lambda: alarms(subject),
+            first=lambda: (*alarms(subject), *seen.findings),
             origin=(
                 *([("Objects", inputs.objects)] if inputs.objects else []),
                 ("Raw maps", RAW_MAPS if request.keep_maps else "none"),

@@ -24,7 +24,7 @@ def verdict(subject: Subject, findings: Sequence[Finding]) -> list[Finding]:
     return [_headline(subject), *sorted(findings, key=lambda finding: WORST_FIRST[finding.level])]
 
 
-def alarms(subject: Subject) -> tuple[str, ...]:
+def alarms(subject: Subject) -> tuple[Finding, ...]:
     """What may make this page one about another network; before the verdict."""
     answers = subject.answers
     if answers is None:

@@ -1,0 +1,130 @@
+"""What pictures say of how a network was read: asked by every command, in one place, before anything is measured or shown.
+
+Where nobody recorded or gave mean and std and the pictures leave no doubt, what they say is used; else it is told with what to type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import log
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vgg_viz.capture.predict import class_network, predict_logits
+from vgg_viz.gallery.texts import Texts
+from vgg_viz.models.geometry import geometry
+from vgg_viz.models.outputs import class_logits
+from vgg_viz.records import Batch, Checkpoint, Evidence, Finding
+from vgg_viz.studies.picture_dependence import picture_dependence
+from vgg_viz.studies.preprocessing_check import FEWEST, Detection, infer_preprocessing
+from vgg_viz.studies.preset import LARGE_GIGAMACS
+
+TEXTS = Texts(__name__)
+MEAN_AND_STD = ("--mean", "--std")
+# Of the loss of guessing: a large network whose loss lies below reads its pictures well enough not to try ten other ways.
+GOOD_LOSS = 0.5
+
+Network = Callable[[Checkpoint], nn.Module]
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A checkpoint and its network after the pictures were asked.
+
+    Attributes:
+        checkpoint: With the mean and std that are used now.
+        model: Built from it.
+        preprocessing: What the pictures say of mean and std; None where they were not asked.
+        used: Whether that is in use now.
+        findings: For the top of the page and the first lines of a terminal.
+    """
+
+    checkpoint: Checkpoint
+    model: nn.Module
+    preprocessing: Detection | None = None
+    used: bool = False
+    findings: tuple[Finding, ...] = ()
+
+    def facts(self) -> dict[str, Any] | None:
+        """What the pictures say of mean and std, for JSON."""
+        return None if self.preprocessing is None else {**self.preprocessing.plain(), "used": self.used}
+
+
+def examine(
+    checkpoint: Checkpoint, model: nn.Module, batch: Batch | None, *, network: Network = class_network, seed: int = 0
+) -> Examined:
+    """Ask the pictures whether the network is read as it was trained.
+
+    Args:
+        checkpoint: As it was opened.
+        model: Built from it.
+        batch: Pictures such as it was trained on, with labels where there are; None: nobody is asked.
+        network: Builds the network anew where mean and std change.
+        seed: Of all that is random.
+    """
+    if batch is None or not len(batch) or checkpoint.provenance.format == "untrained":
+        return Examined(checkpoint, model)
+    hardly = picture_dependence(model, batch.images, seed=seed).hardly
+    found = None
+    if is_open(checkpoint):
+        found = _detected(checkpoint, model, batch, hardly=hardly, seed=seed)
+    if found is None or not found.contradicts:
+        return Examined(checkpoint, model, found, findings=_about_answers(hardly=hardly))
+    if not found.usable:
+        advice = Finding("warn", found.advice())
+        return Examined(checkpoint, model, found, findings=(advice, *_about_answers(hardly=hardly)))
+    device = next(model.parameters()).device
+    changed = with_preprocessing(checkpoint, found)
+    rebuilt = network(changed).to(device)
+    hardly = picture_dependence(rebuilt, batch.images, seed=seed).hardly
+    told = Finding("warn", found.advice(used=True))
+    return Examined(changed, rebuilt, found, used=True, findings=(told, *_about_answers(hardly=hardly)))
+
+
+def is_open(checkpoint: Checkpoint) -> bool:
+    """Whether mean and std are only assumed: neither recorded in the file nor given by the user."""
+    return any(set(one.settled_by) & set(MEAN_AND_STD) for one in checkpoint.provenance.evidence)
+
+
+def with_preprocessing(checkpoint: Checkpoint, found: Detection) -> Checkpoint:
+    """The checkpoint with the mean and std that pictures named, and with how that is known in the place of the guess."""
+    fits = found.fits
+    provenance = checkpoint.provenance
+    rest = tuple(one for one in provenance.evidence if not set(one.settled_by) & set(MEAN_AND_STD))
+    others = tuple(one for one in provenance.alternatives if not set(one.settled_by) & set(MEAN_AND_STD))
+    known = Evidence(TEXTS.say("evidence", name=fits.name, by=found.by, pictures=found.pictures), MEAN_AND_STD)
+    return replace(
+        checkpoint,
+        architecture=replace(checkpoint.architecture, mean=fits.mean, std=fits.std),
+        provenance=replace(provenance, evidence=(*rest, known), alternatives=others),
+    )
+
+
+def _about_answers(*, hardly: bool) -> tuple[Finding, ...]:
+    return (Finding("warn", TEXTS.say("hardly")),) if hardly else ()
+
+
+def _detected(checkpoint: Checkpoint, model: nn.Module, batch: Batch, *, hardly: bool, seed: int) -> Detection | None:
+    """What the pictures say; None where asking would cost a large network many passes and nothing hints at a mistake."""
+    rows = geometry(model)
+    large = sum(row.macs for row in rows) > LARGE_GIGAMACS * 1e9
+    labels = batch.labels if checkpoint.architecture.outputs == "softmax" else None
+    images = batch.images
+    if large and not any(row.kind == "bn" for row in rows):
+        few = torch.linspace(
+            0, len(images) - 1, min(len(images), FEWEST["loss" if labels is not None else "confidence"])
+        )
+        images, labels = images[few.round().long()], None if labels is None else labels[few.round().long()]
+        if labels is None and not hardly:
+            return None
+        if labels is not None and not _poor(model, images, labels):
+            return None
+    return infer_preprocessing(model, images, labels, seed=seed)
+
+
+def _poor(model: nn.Module, images: Tensor, labels: Tensor) -> bool:
+    logits = class_logits(model, predict_logits(model, images))
+    return float(nn.functional.cross_entropy(logits, labels)) > GOOD_LOSS * log(max(2, logits.shape[1]))
