@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.gallery.texts import Texts
+from vgg_viz.maths.batch_norm_misfit import misfit
 from vgg_viz.models.names import layers
 from vgg_viz.models.outputs import class_logits
 from vgg_viz.records import Architecture
@@ -302,10 +303,7 @@ def _turned(images: Tensor, candidate: Candidate, architecture: Architecture) ->
 
 
 def _misfit(model: nn.Module, norm: nn.BatchNorm2d, images: Tensor, draws: Tensor) -> Tensor:
-    """How far what the first convolution says lies from what its batch norm remembers: (draws,) mean log(1 + divergence).
-
-    The symmetric Kullback-Leibler divergence of two normal distributions for each channel; channels that never varied are left out.
-    """
+    """How far what the first convolution says lies from what its batch norm remembers: (draws,)."""
     first = next(layer.module for layer in layers(model) if layer.kind == "conv")
     device = next(model.parameters()).device
     if norm.running_mean is None or norm.running_var is None:
@@ -315,15 +313,8 @@ def _misfit(model: nn.Module, norm: nn.BatchNorm2d, images: Tensor, draws: Tenso
         said = [first(normalise(part.to(device))).double().cpu() for part in torch.split(images, 8)]
         means = torch.cat([maps.mean((2, 3)) for maps in said])
         squares = torch.cat([maps.square().mean((2, 3)) for maps in said])
-    centre, spread = norm.running_mean.double().cpu(), norm.running_var.double().cpu()
-    kept = spread > 1e-6 * spread.median()
-    mean = means[draws].mean(1)[:, kept]
-    variance = (squares[draws].mean(1)[:, kept] - mean**2).clamp(min=1e-12)
-    centre, spread = centre[kept], spread[kept]
-    divergence = 0.25 * (variance / spread + spread / variance - 2) + 0.25 * (mean - centre) ** 2 * (
-        1 / spread + 1 / variance
-    )
-    return torch.log1p(divergence).mean(1)
+    mean = means[draws].mean(1)
+    return misfit(mean, squares[draws].mean(1) - mean**2, norm.running_mean.cpu(), norm.running_var.cpu())
 
 
 def _tempered_loss(logits: Tensor, labels: Tensor) -> Tensor:
