@@ -107,7 +107,7 @@ def test_an_accuracy_alarms_beyond_its_interval_and_the_margin(right, alarmed):
     alarms = measured_alarms(replace(checkpoint, provenance=provenance), right, 1000)
     assert bool(alarms) is alarmed
     if alarmed:
-        assert tells(alarms[0], "70.0 %", f"{right / 10:.1f} %", "acc", "--mean, --std")
+        assert tells(alarms[0].text, "70.0 %", f"{right / 10:.1f} %", "acc", "--mean, --std")
     assert 0.1 < MARGIN < 0.3
     assert not measured_alarms(checkpoint, 0, 1000)  # the bundled file records none
 

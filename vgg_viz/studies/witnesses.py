@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vgg_viz.capture.predict import class_network, predict_logits
 from vgg_viz.gallery.texts import Texts
 from vgg_viz.models.geometry import geometry
-from vgg_viz.models.outputs import class_logits
+from vgg_viz.models.outputs import WRITTEN, class_logits
 from vgg_viz.records import Batch, Checkpoint, Evidence, Finding
 from vgg_viz.studies.picture_dependence import picture_dependence
 from vgg_viz.studies.preprocessing_check import FEWEST, Detection, infer_preprocessing
@@ -65,7 +65,7 @@ def examine(
         network: Builds the network anew where mean and std change.
         seed: Of all that is random.
     """
-    if batch is None or not len(batch) or checkpoint.provenance.format == "untrained":
+    if batch is None or not len(batch) or _beyond_doubt(checkpoint):
         return Examined(checkpoint, model)
     hardly = picture_dependence(model, batch.images, seed=seed).hardly
     found = None
@@ -82,6 +82,12 @@ def examine(
     hardly = picture_dependence(rebuilt, batch.images, seed=seed).hardly
     told = Finding("warn", found.advice(used=True))
     return Examined(changed, rebuilt, found, used=True, findings=(told, *_about_answers(hardly=hardly)))
+
+
+def _beyond_doubt(checkpoint: Checkpoint) -> bool:
+    """What this product wrote is read as it was trained, but for doubts that an export carries; random weights are nobody's."""
+    written = checkpoint.provenance.format in WRITTEN and not is_open(checkpoint)
+    return written or checkpoint.provenance.format == "untrained"
 
 
 def is_open(checkpoint: Checkpoint) -> bool:
