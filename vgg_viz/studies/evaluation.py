@@ -85,7 +85,7 @@ def evaluate(
         if batch is not None:
             raise InputRefused(NO_VALUES)
         raise InputRefused("the checkpoint carries no labelled pictures to measure on; give some with --data DIR.")
-    dense = _slides(model) and not checkpoint.architecture.dense
+    dense = getattr(model.architecture, "plan", "") != checkpoint.architecture.plan
     seen = examine(checkpoint, model, batch, network=lambda changed: build(changed, dense=dense), seed=seed)
     facts = summary(seen.checkpoint, class_logits(seen.model, predict_logits(seen.model, batch.images)), batch)
     right = facts["top1"]
@@ -97,10 +97,6 @@ def evaluate(
         tuple(reason for _, reason in batch.skipped),
         *texts_of((*alarms, *seen.findings)),
     )
-
-
-def _slides(model: nn.Module) -> bool:
-    return bool(getattr(model.architecture, "dense", False))
 
 
 def summary(checkpoint: Checkpoint, logits: Tensor, batch: Batch) -> dict[str, Any]:
