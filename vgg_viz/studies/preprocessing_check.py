@@ -244,7 +244,8 @@ def _held(
 ) -> Detection:
     """The candidates against these pictures; the first is in use."""
     architecture = model.architecture
-    assert isinstance(architecture, Architecture)
+    if not isinstance(architecture, Architecture):
+        raise TypeError("a model from vgg_viz.build was expected")
     norm = next((layer.module for layer in layers(model) if isinstance(layer.module, nn.BatchNorm2d)), None)
     by = "batch norm" if norm is not None else "loss" if labels is not None else "confidence"
     if len(images) < FEWEST[by]:
