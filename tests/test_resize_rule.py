@@ -212,3 +212,60 @@ def test_two_networks_with_two_rules_see_the_same_pictures_each_in_its_own(folde
     seen = _both(one, other, lambda rule: read_images(folder / "masked", image_side=rule))
     assert torch.equal(seen[0].images[0], fit(dotted()[0], RULES[0]))
     assert torch.equal(seen[1].images[0], fit(dotted()[0], RULES[2]))
+
+
+# ---------------------------------------------------------------- which rule a file wants
+
+
+@pytest.fixture
+def wants_squash(tmp_path: Path) -> tuple[Path, Path]:
+    """A network, and wide pictures whose classes are what it answers where they are squashed: it was trained so, as it were."""
+    weights = build("tiny_vgg", image_side=SIDE, num_classes=2, width=0.4, seed=3).state_dict()
+    weights = {
+        key: value * (6 if key.endswith("classifier.1.weight") else 1) for key, value in weights.items()
+    }  # sure of itself
+    torch.save({"state_dict": weights, "classes": ["a", "b"]}, tmp_path / "net.pt")
+    model, dice = build(load(tmp_path / "net.pt")), torch.Generator().manual_seed(5)
+    small = torch.rand(60, 3, 3, 9, generator=dice)
+    images = torch.nn.functional.interpolate(small, size=(30, 90), mode="bilinear").mul(255).round().div(255)
+    with torch.no_grad():
+        answers = model(fit(images, Resize(SIDE, squash=True)))
+    margins = answers[:, 0] - answers[:, 1]
+    middle = margins.sort().values[29:31].mean()
+    for n, (image, first) in enumerate(zip(images, (margins > middle).tolist(), strict=True)):
+        place = tmp_path / "wide" / ("a" if first else "b")
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{n}.png").write_bytes(encode_png(image))
+    bias = middle.item() / 2
+    weights["classifier.1.bias"] = weights["classifier.1.bias"] + torch.tensor([-bias, bias])
+    torch.save({"state_dict": weights, "classes": ["a", "b"]}, tmp_path / "net.pt")
+    return tmp_path / "net.pt", tmp_path / "wide"
+
+
+def test_labelled_pictures_tell_which_rule_fits_and_nothing_is_changed(wants_squash, capsys) -> None:
+    net, data = wants_squash
+    assert main(["inspect", str(net), "--data", str(data), "--json"]) == 0
+    rules = json.loads(capsys.readouterr().out)["resize_rules"]
+    assert [rule["option"] for rule in rules] == ["--resize 24", "--resize 27", "--resize squash"]
+    assert [rule["in_use"] for rule in rules] == [True, False, False]
+    assert [rule["better"] for rule in rules] == [False, False, True]
+    assert rules[2]["top1"] == 1
+    assert main(["evaluate", str(net), "--data", str(data), "--test-resize"]) == 0
+    said = capsys.readouterr().out
+    assert "add --resize squash if that is how it was trained" in said
+    assert main(["evaluate", str(net), "--data", str(data), "--test-resize", "--resize", "squash", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["top1"] == 1
+    assert not any(rule["better"] for rule in found["resize_rules"])
+
+
+def test_square_pictures_are_not_tried_twice_and_too_few_are_refused(wants_squash, folder, tmp_path, capsys) -> None:
+    net, data = wants_squash
+    for file in data.rglob("*.png"):
+        Image.open(file).crop((0, 0, 30, 30)).save(file)
+    assert main(["inspect", str(net), "--data", str(data), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["resize_rules"]) == 2
+    assert main(["inspect", str(network(tmp_path, classes=["boxed", "masked"])), "--data", str(folder)]) == 2
+    assert "2 labelled pictures came, at least 16 are needed" in capsys.readouterr().err
+    assert main(["evaluate", "--test-resize"]) == 2
+    assert "give labelled ones with --data DIR" in capsys.readouterr().err

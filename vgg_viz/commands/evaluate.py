@@ -16,6 +16,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("checkpoint", nargs="?", help=CHECKPOINT_OR_BUNDLED)
     parser.add_argument("--data", metavar="DIR", help="an ImageFolder, or shapes; default: what the checkpoint carries")
     parser.add_argument("--limit", type=positive, default=10_000, metavar="N", help="pictures at most (default 10000)")
+    parser.add_argument(
+        "--test-resize", action="store_true", help="also try the usual ways to fit pictures, see --resize"
+    )
     parser.add_argument("--dense", action="store_true", help="use the dense form (VGG only)")
 
 
@@ -30,6 +33,7 @@ def add_arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
     from vgg_viz.studies.evaluation import as_text, evaluate
+    from vgg_viz.studies.resize_check import compare_rules, lines
 
     checkpoint, model = open_model(options, dense=options.dense)
     evaluation = evaluate(checkpoint, model, options.data, limit=options.limit, seed=options.seed)
@@ -37,9 +41,14 @@ def run(options: argparse.Namespace) -> int:
     for reason in evaluation.skipped:
         say(f"vgg_viz evaluate: left out: {reason}", file=sys.stderr)
     facts = evaluation.facts
+    fits = compare_rules(checkpoint, model, options.data, seed=options.seed) if options.test_resize else ()
+    if fits:
+        facts["resize_rules"] = [fit.plain() for fit in fits]
     if options.json:
         print_json({"alarms": evaluation.alarms, "warnings": evaluation.warnings, **facts})
     else:
         for line in as_text(facts).split("\n"):
+            say(line)
+        for line in lines(fits):
             say(line)
     return DONE

@@ -17,6 +17,11 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--images", metavar="DIR", help="pictures such as it was trained on: they tell which mean and std it expects"
     )
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        help="labelled pictures, an ImageFolder: they tell which of the usual --resize rules it expects",
+    )
 
 
 @command(
@@ -30,6 +35,7 @@ def add_arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
     from vgg_viz.studies.inspection import facts, text_lines
+    from vgg_viz.studies.resize_check import compare_rules, lines
 
     checkpoint, model = open_model(options)
     found = facts(checkpoint, model)
@@ -47,10 +53,15 @@ def run(options: argparse.Namespace) -> int:
         detection = infer_preprocessing(model, batch.images, seed=options.seed)
         advice = detection.advice(recorded=not is_open(checkpoint))
         found["preprocessing"] = {**detection.plain(), "sentence": advice}
+    fits = () if options.data is None else compare_rules(checkpoint, model, options.data, seed=options.seed)
+    if fits:
+        found["resize_rules"] = [fit.plain() for fit in fits]
     print_alarms(options, found["alarms"])
     if options.json:
         print_json(found)
     else:
         for line in text_lines(found, checkpoint.provenance):
+            say(line)
+        for line in lines(fits):
             say(line)
     return DONE
