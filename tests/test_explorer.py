@@ -92,21 +92,28 @@ def test_pictures_travel_without_loss(tiny):
         assert found["true"] == 4 + i
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "word"),
-    [
-        ("vgg11", {"image_side": 64}, "611 M"),
-        ("a_lrn", {"image_side": 64, "width": 0.1}, "[Ll]ocal response"),
-        ("vgg11", {"image_side": 64, "width": 0.1, "dense": True}, "dense"),
-    ],
-)
-def test_a_network_that_the_page_cannot_run_is_refused_in_one_sentence(name, options, word):
+def test_a_network_that_is_too_large_for_the_page_is_refused_in_one_sentence():
     with torch.device("meta"):
-        model = build(name, num_classes=10, **options)
-    assert re.search(word, refusal(model))
+        model = build("vgg11", num_classes=10, image_side=64)
+    assert re.search("611 M", refusal(model))
     assert refusal(model).endswith(".")
-    with pytest.raises(InputRefused, match=word):
+    with pytest.raises(InputRefused, match="611 M"):
         network(model, ["x"] * 10)
+
+
+def test_a_layer_that_the_page_does_not_have_is_refused_by_its_name():
+    model = build("4+gelu M | K", num_classes=3, image_side=16)
+    assert refusal(model) == ""
+    model.features[1].approximate = "tanh"
+    assert re.search(r"gelu1_1, GELU,", refusal(model))
+
+
+@pytest.mark.parametrize(
+    ("plan", "classes", "word"), [("4 M 8", 0, "no classifier"), ("4 M | K/1", 3, "a map of answers")]
+)
+def test_a_network_without_a_single_answer_has_no_explorer(plan, classes, word):
+    with pytest.raises(InputRefused, match=word):
+        network(build(plan, num_classes=classes, image_side=16), ["x"] * classes)
 
 
 def test_the_largest_networks_that_run_live_stay_below_the_limit(tiny):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import random
 import re
 import subprocess
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+from chains import lively
 from deno import find_deno_bin
 from torch import Tensor, nn
 
@@ -24,8 +26,9 @@ from vgg_viz.gallery.explorer import SCRIPTS
 from vgg_viz.gallery.page import EXAMPLES_SCRIPTS, FRAME_SCRIPTS, VIEWER_SCRIPTS
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
-from vgg_viz.models.names import layers
+from vgg_viz.models.names import ACTIVATION_KINDS, KINDS, layers
 from vgg_viz.studies.explorer_live import network
+from vgg_viz.studies.explorer_steps import own_numbers
 from vgg_viz.studies.inputs import specimen_batch
 
 # ---------------------------------------------------------------- joining
@@ -140,17 +143,31 @@ def packed(steps: list[dict[str, Any]], *, channels: int, side: int) -> dict[str
     return {"side": side, "channels": channels, "steps": steps, "weights": weights}
 
 
-def near(found: list[float], wanted: Tensor, within: float) -> None:
+def near(found: list[float], wanted: Tensor, within: float, where: str = "") -> None:
     """Equal within a share of the largest number."""
     flat = wanted.detach().flatten().numpy()
     assert len(found) == len(flat)
-    assert np.abs(np.array(found) - flat).max() <= within * max(np.abs(flat).max(), 1e-30)
+    assert np.abs(np.array(found) - flat).max() <= within * max(np.abs(flat).max(), 1e-30), where
 
 
 def window(kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> dict[str, int]:
     return {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
 
 
+ACTIVATION_MODULES = (
+    nn.ReLU(),
+    nn.LeakyReLU(0.1),
+    nn.ELU(0.7),
+    nn.ReLU6(),
+    nn.SELU(),
+    nn.GELU(),
+    nn.SiLU(),
+    nn.Mish(),
+    nn.Softplus(),
+    nn.Hardswish(),
+    nn.Tanh(),
+    nn.Sigmoid(),
+)
 LAYERS = {
     **{
         f"convolution {w}": ("conv", window(*w), nn.Conv2d(3, 4, w[0], w[1], w[2], w[3]))
@@ -166,8 +183,23 @@ LAYERS = {
         ]
     },
     **{f"max-pooling {w}": ("pool", window(*w), nn.MaxPool2d(*w)) for w in [(2, 2), (3, 2), (3, 1), (2, 3)]},
+    **{
+        f"max-pooling padded {w} {ceil}": ("pool", window(*w), nn.MaxPool2d(*w, ceil_mode=ceil))
+        for w, ceil in [((3, 2, 1), False), ((3, 2, 0), True), ((2, 2, 1), True), ((5, 4, 2), True)]
+    },
+    **{
+        f"mean of windows {w} {ceil} {pads}": (
+            "avgpool",
+            window(*w),
+            nn.AvgPool2d(*w, ceil_mode=ceil, count_include_pad=pads),
+        )
+        for w, ceil in [((2, 2, 0), False), ((3, 2, 1), False), ((3, 3, 1), True), ((4, 3, 2), True), ((2, 2, 0), True)]
+        for pads in (True, False)
+    },
     **{f"mean of {side}": ("avgpool", None, nn.AdaptiveAvgPool2d(side)) for side in (1, 2, 4, 9)},
-    "ReLU": ("relu", None, nn.ReLU()),
+    **{f"largest of {side}": ("pool", None, nn.AdaptiveMaxPool2d(side)) for side in (1, 4)},
+    **{f"local response norm {size}": ("lrn", None, nn.LocalResponseNorm(size, 0.5, 0.75, 2)) for size in (2, 3, 5)},
+    **{KINDS[type(module)]: (KINDS[type(module)], None, module) for module in ACTIVATION_MODULES},
 }
 
 
@@ -177,13 +209,16 @@ def single() -> dict[str, tuple[dict[str, Any], Tensor, list[Tensor]]]:
     torch.manual_seed(0)
     found, cases = {}, []
     for name, (kind, shape, module) in LAYERS.items():
-        pixels = torch.randn(1, 3, 9, 9, requires_grad=True)
+        pixels = (
+            torch.randn(1, 3, 9, 9) * (1 if isinstance(module, nn.Tanh) else 3)
+        ).requires_grad_()  # far from 0 its slope is lost in float32
         out = module(pixels)
         place = out.numel() // 2
         (slope,) = torch.autograd.grad(out.flatten()[place], pixels)
         step = {"name": name, "kind": kind, "shape": list(out.shape[1:]), "window": shape, "field": None}
         if isinstance(module, nn.Conv2d):
             step |= {"weight": module.weight, "bias": module.bias}
+        step |= {"values": own_numbers(module), "pads": getattr(module, "count_include_pad", False)}
         cases.append(
             {
                 "kind": "network",
@@ -195,6 +230,10 @@ def single() -> dict[str, tuple[dict[str, Any], Tensor, list[Tensor]]]:
         )
         found[name] = (out, slope)
     return {name: (said, *found[name]) for name, said in zip(found, ask(*cases), strict=True)}
+
+
+def test_every_activation_of_a_chain_is_one_of_the_pages():
+    assert {KINDS[type(module)] for module in ACTIVATION_MODULES} == ACTIVATION_KINDS
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -248,6 +287,60 @@ def test_a_network_and_its_way_back_are_pytorchs(which):
     assert said["colours"][0] == "grey"
     assert {colour for kind, colour in zip(kinds, said["colours"], strict=True) if kind == "relu"} == {"unsigned"}
     assert {colour for kind, colour in zip(kinds, said["colours"], strict=True) if kind in ("conv", "bn")} == {"signed"}
+
+
+# Chains that are no VGG of the paper, each with something that the page might take for its usual form.
+CHAINS = (
+    "8 8s2 16 16s2 | K",
+    "+leaky0.2 6 A2 6 A3s2p1 6 A3s2p1x | 8 K",
+    "4+relu+bn M3s2p1 6+bn+elu M3s2c G3 | bn 9+bn+relu drop0.3 K",
+    "5/5 lrn M 6/1b0 6/3d2 G | K",
+    "6 M 6 | 8/4 K/1 G",
+    "4 M 4 A2s1p1 GM2 | 7+tanh K",
+    "+gelu 4 4 M | 6+silu K",
+    "bn 4+ 4+bn M relu | K+sigmoid",
+)
+
+
+def random_chain(seed: int) -> str:
+    """A plan of one to three blocks, by the same words as `chains.plans`."""
+    pick = random.Random(seed).choice
+    words = [pick(["+relu", "+bn+relu", "+leaky0.2", "+elu", "+relu+bn"])]
+    for _ in range(pick([1, 2, 3])):
+        words += [
+            pick("2345") + pick(["", "/1", "/5", "/3d2", "/3p0", "/2s2"]) + pick(["", "", "+bn+leaky0.1", "+"])
+            for _ in range(pick([1, 2]))
+        ]
+        words += [pick(["M", "A2", "M3s2p1", "M2s1", "M3s2c", "A3s2p1", "A3s2p1x", "A2s2c", "lrn"])]
+    head = [pick(["6", "5 drop0.3", "4+bn+relu", "7+tanh", "3b0", ""]), "K"]
+    return " ".join([*words, *pick([[], ["G"], ["G2"], ["G3"], ["GM"]]), "|", *head])
+
+
+def test_the_page_says_what_torch_says_for_every_chain():
+    plans = [*CHAINS, *map(random_chain, range(16))]
+    models, cases, images = [], [], torch.rand(len(plans), 3, 24, 24, generator=torch.Generator().manual_seed(5))
+    for place, plan in enumerate(plans):
+        models.append(lively(build(plan, num_classes=4, image_side=24), seed=place))
+        told = network(models[-1], "abcd")
+        last = len(told["steps"]) - 1
+        cases.append(
+            {"kind": "network", "network": told, "pixels": images[place].flatten().tolist(), "from": last, "place": 1}
+        )
+    for place, said in enumerate(ask(*cases)):
+        names = [step["name"] for step in cases[place]["network"]["steps"]]
+        answers, slopes = through(models[place], images[place : place + 1], names, 1)
+        assert len(said["answers"][-1]) == 4
+        for name, found, wanted in zip(names, said["answers"], answers, strict=True):
+            near(found, wanted, 1e-5, f"{plans[place]}: {name}")
+        for found, wanted in zip(said["gradients"], slopes, strict=True):
+            near(found, wanted, 1e-4)
+        if any(module for module in models[place].modules() if isinstance(module, nn.LeakyReLU)):
+            leaky = [
+                colour
+                for step, colour in zip(cases[place]["network"]["steps"], said["colours"], strict=True)
+                if step["kind"] == "leaky_relu"
+            ]
+            assert set(leaky) == {"signed"}
 
 
 @pytest.mark.parametrize(("row", "column"), [(0, 0), (2, 3), (4, 4)])

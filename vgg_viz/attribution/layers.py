@@ -103,14 +103,18 @@ def layers_below(model: nn.Module, neuron: Neuron) -> dict[str, Layer]:
 
 
 def after_activation(rows: Sequence[LayerGeometry], convolution: str) -> str:
-    """The activation that follows a convolution: where the paper takes Grad-CAM's feature maps.
+    """The activation that follows a convolution: where the paper takes Grad-CAM's feature maps. The convolution itself where none does.
 
     Before the ReLU a channel's map also holds how strongly its pattern is absent, and the sum paints that as evidence.
     On 500 pictures of `shapes` the peak then lies on the object about half as often (benchmarks/grad_cam_layers.py).
     """
     names = [row.name for row in rows]
-    following = rows[names.index(convolution) :]
-    return next((row.name for row in following if row.kind in ACTIVATION_KINDS), convolution)
+    for row in rows[names.index(convolution) + 1 :]:
+        if row.kind in ACTIVATION_KINDS:
+            return row.name
+        if row.kind in ("conv", "fc", "flatten"):
+            break  # what follows belongs to another layer
+    return convolution
 
 
 def choose_layer(rows: Sequence[LayerGeometry], image_side: int) -> LayerChoice:
@@ -127,8 +131,10 @@ def choose_layer(rows: Sequence[LayerGeometry], image_side: int) -> LayerChoice:
     convolutions = [row for row in rows if row.kind == "conv" and len(row.shape) == 3]
     if not convolutions:
         raise InputRefused("the network has no convolution, so Grad-CAM has no map; choose a gradient method.")
-    fine = [row for row in convolutions if min(row.shape[1:]) >= SMALLEST_MAP]
-    fitting = [row for row in fine if row.field is not None and row.field.size <= image_side]
+    known = {row.name: row for row in rows}
+    read = {row.name: known[after_activation(rows, row.name)] for row in convolutions}  # a pool may lie between
+    fine = [row for row in convolutions if min(read[row.name].shape[1:]) >= SMALLEST_MAP]
+    fitting = [row for row in fine if (field := read[row.name].field) and field.size <= image_side]
     if fitting:
         chosen = fitting[-1]
         why = f"the deepest convolution whose map is {SMALLEST_MAP} × {SMALLEST_MAP} or finer and whose field fits the picture"
@@ -136,12 +142,12 @@ def choose_layer(rows: Sequence[LayerGeometry], image_side: int) -> LayerChoice:
         chosen = fine[0]
         why = "no field of a fine enough map fits the picture, so the one that sees least beyond it"
     else:
-        chosen = max(convolutions, key=lambda row: row.shape[1])
+        chosen = max(convolutions, key=lambda row: read[row.name].shape[1])
         why = f"no convolution has a map of {SMALLEST_MAP} × {SMALLEST_MAP}, so the finest that there is"
     deeper = convolutions[convolutions.index(chosen) + 1 :]
-    reason = f"{_sees(chosen, image_side)}; {why}"
+    reason = f"{_sees(read[chosen.name], image_side)}; {why}"
     if deeper and fitting:
-        reason += f" (the next, {deeper[0].name}: {_sees(deeper[0], image_side)})"
+        reason += f" (the next, {deeper[0].name}: {_sees(read[deeper[0].name], image_side)})"
     return LayerChoice(chosen.name, reason)
 
 

@@ -50,7 +50,7 @@ def sparsity_and_dead(
     dead: Sequence[int],
     channels: Sequence[int],
     *,
-    title: str = "Silent units",
+    words: tuple[str, str, str] = ("Silent units", "Outputs that are zero [%]", "Channels that are always zero [%]"),
 ) -> Figure:
     """Left: the share of a layer's outputs that are zero; right: the share of its channels that are zero everywhere.
 
@@ -61,7 +61,7 @@ def sparsity_and_dead(
         sparsity: (L,) share of outputs that are exactly zero, [0, 1].
         dead: (L,) channels that were zero at every place of every picture looked at.
         channels: (L,) channels of the layer.
-        title: Heading of the figure.
+        words: Heading of the figure and of its two panels: behind a leaky ReLU what is silent is not zero, only not above it.
     """
     if len({len(names), len(sparsity), len(dead), len(channels)}) != 1 or not names:
         raise VggVizError(
@@ -71,19 +71,9 @@ def sparsity_and_dead(
     share = np.asarray(dead, float) / np.maximum(np.asarray(channels, float), 1)
     return two_panels(
         list(names),
-        (
-            "Outputs that are zero [%]",
-            np.asarray(sparsity, float),
-            [percent(value) for value in sparsity],
-            LIGHT.series[0],
-        ),
-        (
-            "Channels that are always zero [%]",
-            share,
-            [f"{a} of {b}" for a, b in zip(dead, channels, strict=True)],
-            LIGHT.series[1],
-        ),
-        title=title,
+        (words[1], np.asarray(sparsity, float), [percent(value) for value in sparsity], LIGHT.series[0]),
+        (words[2], share, [f"{a} of {b}" for a, b in zip(dead, channels, strict=True)], LIGHT.series[1]),
+        title=words[0],
     )
 
 

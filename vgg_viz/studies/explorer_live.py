@@ -17,10 +17,10 @@ from vgg_viz.errors import InputRefused
 from vgg_viz.gallery.explorer import Explorer, Rival
 from vgg_viz.maths.images import encode_jpeg, encode_webp
 from vgg_viz.models.geometry import LayerGeometry, geometry
-from vgg_viz.models.names import Layer, layers
+from vgg_viz.models.names import ACTIVATION_KINDS, Layer, layers
 from vgg_viz.models.network import Normalise
-from vgg_viz.models.vgg import describe
 from vgg_viz.records import Architecture, Batch, Resize
+from vgg_viz.studies.explorer_steps import own_numbers, page_kind, page_window
 from vgg_viz.studies.explorer_stored import stored_network
 from vgg_viz.studies.inputs import match_channels
 from vgg_viz.studies.subject import Subject, choose_images, select_images, subtitle
@@ -29,14 +29,12 @@ from vgg_viz.studies.subject import Subject, choose_images, select_images, subti
 MOST_MACS, MOST_PARAMETERS = 60_000_000, 2_500_000
 MOST_PICTURES, MOST_MISTAKES = 12, 2
 PAINTED = 6  # pictures of the painted set where the report has none of its own
-RUNS = ("normalise", "conv", "bn", "relu", "pool", "avgpool", "flatten", "fc", "drop")
+RUNS = ("normalise", "conv", "bn", "lrn", "pool", "avgpool", "flatten", "fc", "drop", *ACTIVATION_KINDS)
 MOST_STORED = 4  # pictures of a network that does not run in the page
 
 
 def refusal(model: nn.Module) -> str:
     """Why this network does not run in a page, as a sentence; "" when it does."""
-    if isinstance(model.architecture, Architecture) and describe(model.architecture).dense:
-        return "The dense form gives a map of answers, which the explorer does not show."
     rows = geometry(model)
     macs, parameters = sum(row.macs for row in rows), sum(row.parameters for row in rows)
     if macs > MOST_MACS or parameters > MOST_PARAMETERS:
@@ -49,21 +47,36 @@ def refusal(model: nn.Module) -> str:
     return ""
 
 
+def without_answers(model: nn.Module) -> str:
+    """Why nothing can be followed to an answer, as a sentence; "" when the network ends in one number for each output."""
+    if not model.architecture.num_classes:  # type: ignore[union-attr]
+        return "The network has no classifier, so there is no answer that the explorer could follow."
+    if geometry(model)[-1].shape != (model.architecture.num_classes,):  # type: ignore[union-attr]
+        return "The network gives a map of answers and no single one, which the explorer does not show."
+    return ""
+
+
 def _runs(layer: Layer) -> bool:
-    """Whether the page's engine has this layer: it knows convolutions, ReLU, max-pools without padding and linear layers."""
+    """Whether the page's engine has this layer; a module that says the same in another way, such as GELU by a tanh, is not taken for it."""
     module = layer.module
+    if isinstance(module, nn.GELU):
+        return module.approximate == "none"
+    if isinstance(module, nn.Softplus):
+        return (module.beta, module.threshold) == (1, 20)
+    if isinstance(module, nn.AvgPool2d):
+        return module.divisor_override is None
     if isinstance(module, nn.MaxPool2d):
-        return module.padding == 0 and not module.ceil_mode
-    return layer.kind in RUNS and not isinstance(module, nn.AvgPool2d | nn.AdaptiveMaxPool2d)
+        return module.dilation in (1, (1, 1))
+    return layer.kind in RUNS
 
 
 def explore(subject: Subject) -> Explorer:
     """The explorer of a report's checkpoint, with the pictures that the report looks into first among its own.
 
-    raises  InputRefused for the dense form, which gives a map of answers and no single one
+    raises  InputRefused where there is no single answer: without a classifier, or with a map of answers
     """
-    if describe(subject.checkpoint.architecture).dense:
-        raise InputRefused(refusal(subject.model))
+    if reason := without_answers(subject.model):
+        raise InputRefused(reason)
     title, about, too_large = subject.checkpoint.provenance.file or "network", subtitle(subject), refusal(subject.model)
     if not too_large:
         own = _pictures(subject)
@@ -102,7 +115,7 @@ def explore_pair(first: Subject, second: Subject) -> Explorer:
     raises  InputRefused when either does not run in a page, and says which
     """
     for subject in (first, second):
-        if reason := refusal(subject.model):
+        if reason := without_answers(subject.model) or refusal(subject.model):
             raise InputRefused(f"{subject.checkpoint.provenance.file or 'the network'}: {reason}")
     rival = Rival(
         second.checkpoint.provenance.file or "network",
@@ -150,14 +163,15 @@ def _colour(image: Tensor) -> Tensor:
 def network(model: nn.Module, classes: Iterable[str], resize: Resize | None = None) -> dict[str, Any]:
     """Architecture and weights for the page: a chain of steps that share one block of numbers.
 
-    steps    {name, kind, shape, field, window, weight, bias}; weight and bias are [first, count] in the block:
-             conv (out, in, row, column); fc (out, in); bn one factor and one addend a channel; normalise std and mean
+    steps    {name, kind, shape, field, window, pads, values, head, weight, bias}; weight and bias are [first, count] in the block:
+             conv (out, in, row, column); fc (out, in); bn one factor and one addend a channel; normalise std and mean;
+             kind is "pool" for every max-pool and "avgpool" for every mean, without a window where it adapts to its input
     cam      {layer, why}: where the report takes Grad-CAM, and the numbers that decided
     weights  float32, little-endian, base64
     fit      {length, squash}, where a picture of the reader's own is fitted by another rule than the usual
     raises   InputRefused for a network that does not run in a page
     """
-    if reason := refusal(model):
+    if reason := without_answers(model) or refusal(model):
         raise InputRefused(reason)
     architecture = model.architecture
     if not isinstance(architecture, Architecture):
@@ -189,26 +203,19 @@ def network(model: nn.Module, classes: Iterable[str], resize: Resize | None = No
 
 
 def _step(layer: Layer, row: LayerGeometry) -> dict[str, Any]:
-    module = layer.module
-    window: dict[str, Any] | None = None
-    if isinstance(module, nn.Conv2d):
-        window = _window(module.kernel_size[0], module.stride[0], module.padding[0], module.dilation[0])
-    elif isinstance(module, nn.MaxPool2d):
-        window = _window(module.kernel_size, module.stride, module.padding, module.dilation)
     spatial = len(row.shape) == 3 and row.field is not None
     return {
         "name": layer.name,
-        "kind": layer.kind,
+        "kind": page_kind(layer),
         "shape": list(row.shape),
-        "window": window,
+        "window": page_window(layer.module),
         "field": {"size": row.field.size, "jump": row.field.jump, "centre": row.field.centre}
         if spatial and row.field
         else None,
+        **({"pads": True} if isinstance(layer.module, nn.AvgPool2d) and layer.module.count_include_pad else {}),
+        **({"values": values} if (values := own_numbers(layer.module)) else {}),
+        **({"head": True} if layer.path.startswith("classifier.") else {}),
     }
-
-
-def _window(kernel: Any, stride: Any, padding: Any, dilation: Any) -> dict[str, Any]:
-    return {"kernel": int(kernel), "stride": int(stride), "padding": int(padding), "dilation": int(dilation)}
 
 
 def _weights(layer: Layer) -> dict[str, Tensor]:

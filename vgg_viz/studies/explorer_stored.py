@@ -1,10 +1,11 @@
-"""What a network that is too large to run in a page said about a few pictures: maps of units, sums behind their strongest cells."""
+"""What a network that does not run in a page said about a few pictures: maps of units, sums behind their strongest cells."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -15,30 +16,35 @@ from torch.nn import functional
 from vgg_viz.capture.hooks import activations
 from vgg_viz.gallery.viewer import block_means, quantise
 from vgg_viz.maths.receptive_field import Field
-from vgg_viz.models.geometry import LayerGeometry, geometry
+from vgg_viz.models.geometry import LayerGeometry, geometry, window_of
 from vgg_viz.models.names import ACTIVATION_KINDS, Layer, layers
 from vgg_viz.models.network import Normalise
 from vgg_viz.records import Batch
+from vgg_viz.studies.explorer_steps import MAX_POOLS, MEANS, covered, own_numbers, page_kind, rule_of
 
 UNITS = 12  # of each layer of maps; of the layers behind them all are kept, and sums of this many
 FINEST = 56  # side of a stored map; larger ones are averaged down [values]
 MOST_TERMS, WINDOWS = 24, 4  # of a sum: inputs that are listed, and those of them with every number
+MOST_CELLS = 64  # of a pool's window whose numbers are written down
+POOLS = (*MAX_POOLS, *MEANS)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A layer that is shown, and the sum that makes it: producer and what follows it up to here.
+    """A layer that is shown, and what makes it: a producer (convolution, linear layer or pool) and what follows it up to here.
 
-    below     the layer that feeds the producer, "" for the normalised picture
-    scaling   batch norm between the two, or None
+    row     of the last of these layers, whose values are shown
+    below   the layer whose values the producer reads, "" for the normalised picture
+    maps    channels of the map below; of a list below, those of the map that was flattened into it
+    after   batch norm and activations between the sum and what is shown
     """
 
     layer: Layer
     row: LayerGeometry
-    producer: nn.Module
-    made: str
+    producer: Layer
     below: str
-    scaling: nn.BatchNorm2d | nn.BatchNorm1d | None
+    maps: int
+    after: tuple[Layer, ...] = ()
 
 
 def stored_network(
@@ -58,6 +64,10 @@ def stored_network(
     maps = {name: values.detach().float().cpu() for name, values in given.items()}
     maps[""] = normalise(batch.images.to(device)).detach().float().cpu()
     places = _places(model)
+    if (
+        places[-1].layer.kind == "flatten"
+    ):  # a list of maps of one cell: not captured, since it holds nothing of its own
+        maps[places[-1].layer.name] = maps[places[-1].below].flatten(1)
     units = {place.layer.name: _strongest(maps[place.layer.name]) for place in places}
     steps, weights = _steps(model, normalise, places, units)
     network = {
@@ -72,30 +82,29 @@ def stored_network(
 
 
 def _places(model: nn.Module) -> list[Place]:
-    """What is shown: every convolution after its ReLU, every pool, every layer of the classifier after its ReLU."""
+    """What is shown: every convolution and linear layer after its batch norm and activation, and every pool."""
+    chain = [layer for layer in layers(model) if layer.kind != "drop"]
+    rows = {row.name: row for row in geometry(model)}
     found: list[Place] = []
-    all_layers, rows = (
-        [layer for layer in layers(model) if layer.kind != "drop"],
-        {row.name: row for row in geometry(model)},
-    )
-    below, before, producer, scaling = "", "", None, None
-    for i, layer in enumerate(all_layers):
+    below, maps, i = "", rows[chain[0].name].shape[0], 1
+    while i < len(chain):
+        layer, run = chain[i], _run(chain[i + 1 :])
+        pools = isinstance(layer.module, POOLS) and rows[layer.name].shape != rows[chain[i - 1].name].shape
         if layer.kind in ("conv", "fc"):
-            producer, made, below, scaling = layer.module, layer.name, before, None
-        elif layer.kind == "bn" and isinstance(layer.module, nn.BatchNorm2d | nn.BatchNorm1d):
-            scaling = layer.module
-        if layer.kind not in ("normalise", "flatten"):
-            before = layer.name
-        alone = layer.kind in ("conv", "fc") and not any(
-            later.kind in ACTIVATION_KINDS for later in all_layers[i + 1 :]
-        )
-        if producer is not None and (layer.kind in ACTIVATION_KINDS or alone):
-            found.append(Place(layer, rows[layer.name], producer, made, below, scaling))
-        elif layer.kind == "pool":
-            found.append(
-                Place(layer, rows[layer.name], layer.module, all_layers[i - 1].name, all_layers[i - 1].name, None)
-            )
+            found.append(Place((layer, *run)[-1], rows[(layer, *run)[-1].name], layer, below, maps, run))
+            i += len(run)
+        elif pools or layer.kind == "pool" or (layer.kind == "flatten" and i == len(chain) - 1):
+            found.append(Place(layer, rows[layer.name], layer, below, maps))
+        # A flattened list is told by the maps that it came from.
+        if layer.kind != "flatten":
+            below = chain[i].name
+            maps = rows[below].shape[0] if len(rows[below].shape) == 3 or layer.kind == "fc" else maps
+        i += 1
     return found
+
+
+def _run(chain: Sequence[Layer]) -> tuple[Layer, ...]:
+    return tuple(takewhile(lambda layer: layer.kind == "bn" or layer.kind in ACTIVATION_KINDS, chain))
 
 
 def _strongest(values: Tensor) -> list[int]:
@@ -125,11 +134,13 @@ def _steps(
         factor = _factor(shape)
         step: dict[str, Any] = {
             "name": place.layer.name,
-            "kind": place.layer.kind,
-            "made": place.made,
+            "kind": page_kind(place.layer),
+            "below": place.below or first.name,
             "full": shape,
             "window": None,
             "field": None,
+            **({"values": values} if (values := own_numbers(place.layer.module)) else {}),
+            **({"head": True} if place.layer.path.startswith("classifier.") else {}),
         }
         if len(shape) == 3:
             step |= {"units": units[place.layer.name], "factor": factor}
@@ -177,51 +188,63 @@ def _picture(
 
 
 def _cell(place: Place, unit: int, i: int, maps: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The sum behind the strongest cell of a unit: where it is, its terms, what is added, what comes out."""
-    made, value, before = maps[place.made][i], maps[place.layer.name][i], maps[place.below][i]
-    if isinstance(place.producer, nn.Conv2d) and value.ndim == 3:
-        row, column = _peak(made[unit])
-        kernel, (stride, padding) = place.producer.weight[unit].detach().float().cpu(), _stride(place.producer)
-        side = kernel.shape[-1]
-        window = functional.pad(before, (padding,) * 4)[
-            :, row * stride : row * stride + side, column * stride : column * stride + side
-        ]
-        found = _terms((window.double() * kernel.double()).sum((1, 2)))
+    """What made the strongest cell of a unit: where it is; of a sum its terms, what is added and what follows; what comes out."""
+    value, before, module = maps[place.layer.name][i], maps[place.below][i], place.producer.module
+    row, column = _peak(value[unit], maps[place.producer.name][i][unit])
+    found: dict[str, Any] = {"row": row, "column": column}
+    if isinstance(module, nn.Conv2d):
+        kernel, window = module.weight[unit].detach().float().cpu(), _window(module, before, row, column)
+        found |= _terms((window.double() * kernel.double()).sum((1, 2)))
         shown = found["terms"][:WINDOWS]
         found |= {
             "seen": [_plain(window[c]) for c, _ in shown],
             "kernel": [_plain(kernel[c]) for c, _ in shown],
-            "side": side,
+            "side": kernel.shape[-1],
         }
-    elif isinstance(place.producer, nn.Linear | nn.Conv2d):
-        weights = place.producer.weight[unit].detach().float().cpu().flatten()
-        products = before.flatten().double() * weights.double()
+    elif isinstance(module, nn.Linear):
+        products = before.flatten().double() * module.weight[unit].detach().double().cpu()
         # Fed by maps, products are added map by map: so many numbers say more in so few rows.
-        found = _terms(products.view(before.shape[0], -1).sum(1))
-        row = column = 0
-    else:  # a pool
-        row, column = _peak(value[unit])
-        return {
-            "row": row,
-            "column": column,
-            "seen": _plain(before[unit, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]),
-            "value": float(value[unit, row, column]),
-        }
-    bias = 0.0 if place.producer.bias is None else float(place.producer.bias[unit].detach())
-    found |= {"row": row, "column": column, "bias": bias, "scaled": _scaling(place.scaling, unit)}
+        found |= _terms(products.view(place.maps, -1).sum(1))
+    elif isinstance(module, POOLS):
+        found |= _under_pool(module, before[unit], value.shape, row, column)
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        found["bias"] = 0.0 if module.bias is None else float(module.bias[unit].detach())
+        found["after"] = [rule_of(layer, unit) for layer in place.after]
+    return {**found, "value": float(value[unit, row, column] if value.ndim == 3 else value[unit])}
+
+
+def _window(module: nn.Conv2d, before: Tensor, row: int, column: int) -> Tensor:
+    """What a convolution sees at one place of its output: (channels, kernel, kernel)."""
+    window = window_of(module)
+    padded = functional.pad(before, (window.padding,) * 4)
+    reach = window.dilation * (window.kernel - 1) + 1
+    top, left = row * window.stride, column * window.stride
+    return padded[:, top : top + reach : window.dilation, left : left + reach : window.dilation]
+
+
+def _under_pool(module: nn.Module, before: Tensor, shape: Sequence[int], row: int, column: int) -> dict[str, Any]:
+    """The cells under one place of a pool, how many stand in a row, and by what a mean divides."""
+    y0, y1, tall = covered(module, row, shape[1], before.shape[0])
+    x0, x1, broad = covered(module, column, shape[2], before.shape[1])
+    counts_padding = isinstance(module, nn.AvgPool2d) and module.count_include_pad
+    count = tall * broad if counts_padding else (y1 - y0) * (x1 - x0)
+    cells = before[y0:y1, x0:x1]
     return {
-        **found,
-        "value": float(value.flatten(1)[unit, row * value.shape[-1] + column] if value.ndim == 3 else value[unit]),
+        "seen": _plain(cells) if cells.numel() <= MOST_CELLS else [],
+        "sum": _short(cells.double().sum()),
+        "wide": x1 - x0,
+        "tall": y1 - y0,
+        "count": count,
     }
 
 
-def _peak(values: Tensor) -> tuple[int, int]:
-    row, column = divmod(int(values.argmax()), values.shape[-1])
+def _peak(values: Tensor, made: Tensor) -> tuple[int, int]:
+    """Where a unit is strongest; of several equal cells, as those that a ReLU stopped, where its sum was largest."""
+    if values.ndim == 0:
+        return 0, 0
+    ties = torch.where(values == values.max(), made, float("-inf")) if made.shape == values.shape else values
+    row, column = divmod(int(ties.argmax()), values.shape[-1])
     return row, column
-
-
-def _stride(module: nn.Conv2d) -> tuple[int, int]:
-    return int(module.stride[0]), int(module.padding[0])
 
 
 def _terms(sums: Tensor) -> dict[str, Any]:
@@ -233,14 +256,6 @@ def _terms(sums: Tensor) -> dict[str, Any]:
         "more": len(rest),
         "rest": _short(sums[rest].sum()),
     }
-
-
-def _scaling(module: nn.BatchNorm2d | nn.BatchNorm1d | None, unit: int) -> list[float] | None:
-    """Batch norm after training as [factor, addend]."""
-    if module is None or module.running_mean is None or module.running_var is None:
-        return None
-    factor = float(module.weight[unit].detach()) / float((module.running_var[unit] + module.eps) ** 0.5)
-    return [factor, float(module.bias[unit].detach()) - float(module.running_mean[unit]) * factor]
 
 
 def _plain(values: Tensor) -> list[float]:

@@ -1,6 +1,7 @@
 // The way back through the network: how much one number at its end would change with every number before it.
 
-import { convolve, perChannel, stretch } from "./explorer-engine.js";
+import { ACTIVATIONS } from "./explorer-activations.js";
+import { convolve, eachWindow, neighbourhood, perChannel } from "./explorer-engine.js";
 
 /** @import { Step } from "./explorer-engine.js" */
 
@@ -36,30 +37,36 @@ function convolveBack(gradient, step) {
 
 // All of a window's gradient goes to its largest number; of several equal ones, to the first.
 function maxPoolBack(gradient, step, before) {
-  const { kernel, stride } = step.window, [, height, width] = step.input, [channels, h, w] = step.shape, out = new Float32Array(before.length);
-  for (let c = 0, at = 0; c < channels; c++) {
-    for (let row = 0; row < h; row++) {
-      for (let column = 0; column < w; column++, at++) {
-        const first = (c * height + row * stride) * width + column * stride;
-        let best = first;
-        for (let ky = 0; ky < kernel; ky++) {
-          for (let kx = 0; kx < kernel; kx++) if (before[first + ky * width + kx] > before[best]) best = first + ky * width + kx;
-        }
-        out[best] += gradient[at];
-      }
-    }
-  }
+  const width = step.input[2], out = new Float32Array(before.length);
+  eachWindow(step, (at, from, [y0, y1], [x0, x1]) => {
+    let best = from + y0 * width + x0;
+    for (let y = y0; y < y1; y++) for (let x = x0; x < x1; x++) if (before[from + y * width + x] > before[best]) best = from + y * width + x;
+    out[best] += gradient[at];
+  });
   return out;
 }
 
 function averagePoolBack(gradient, step, before) {
-  const [, height, width] = step.input, [channels, h, w] = step.shape, out = new Float32Array(before.length);
-  for (let c = 0, at = 0; c < channels; c++) {
-    for (let row = 0; row < h; row++) {
-      for (let column = 0; column < w; column++, at++) {
-        const [y0, y1] = stretch(row, h, height), [x0, x1] = stretch(column, w, width), share = gradient[at] / ((y1 - y0) * (x1 - x0));
-        for (let y = y0; y < y1; y++) for (let x = x0; x < x1; x++) out[(c * height + y) * width + x] += share;
+  const width = step.input[2], out = new Float32Array(before.length);
+  eachWindow(step, (at, from, [y0, y1], [x0, x1], count) => {
+    const share = gradient[at] / count;
+    for (let y = y0; y < y1; y++) for (let x = x0; x < x1; x++) out[from + y * width + x] += share;
+  });
+  return out;
+}
+
+// A number raises its own answer, and lowers those of the channels that have it for a neighbour.
+function responseNormBack(gradient, step, before) {
+  const [channels, height, width] = step.shape, area = height * width, [size, alpha, beta] = step.values, around = neighbourhood(before, step), out = new Float32Array(before.length);
+  const [below, above] = [Math.floor(size / 2), Math.floor((size - 1) / 2)];
+  for (let c = 0; c < channels; c++) {
+    for (let i = c * area, at = 0; at < area; i++, at++) {
+      let shared = 0;
+      for (let other = Math.max(0, c - above); other <= Math.min(channels - 1, c + below); other++) {
+        const j = other * area + at;
+        shared += (gradient[j] * before[j]) / around[j] ** (beta + 1);
       }
+      out[i] = gradient[i] / around[i] ** beta - ((2 * alpha * beta) / size) * before[i] * shared;
     }
   }
   return out;
@@ -77,7 +84,8 @@ const WAYS_BACK = {
   normalise: (gradient, step) => perChannel(gradient, step, (slope, std) => slope / std),
   conv: convolveBack,
   bn: (gradient, step) => perChannel(gradient, step, (slope, factor) => slope * factor),
-  relu: (gradient, _step, before) => gradient.map((slope, i) => (before[i] > 0 ? slope : 0)),
+  ...Object.fromEntries(Object.entries(ACTIVATIONS).map(([kind, { slope }]) => [kind, (gradient, step, before) => gradient.map((one, i) => (one === 0 ? 0 : one * slope(before[i], step.values ?? [])))])),
+  lrn: responseNormBack,
   pool: maxPoolBack,
   avgpool: averagePoolBack,
   flatten: (gradient) => gradient,

@@ -71,10 +71,10 @@ export function closerView(core) {
     const pick = (picked) => { choose({ channel: picked }, false); part("sums").querySelector("[aria-pressed=true]")?.focus(); };
     if (step.full) {
       return storedSum(step, core.cellOf(layer, shown.unit), {
-        names: (id) => (layer === 1 ? unitName(0, id) : `unit ${id + 1}`), below: steps[layer - 1].title, picked: state.channel, pick, others: strongestOf(layer),
+        names: (id) => (step.below === steps[0].name ? unitName(0, id) : `unit ${id + 1}`), below: step.below === steps[0].name ? steps[0].title : step.below, picked: state.channel, pick, others: strongestOf(layer),
       });
     }
-    return SUMS[step.kind](step, before, { ...shown, channel: state.channel }, core.valueAt(shown), { names: naming, source, below: layer ? steps[layer - 1].title : "picture", pick });
+    return SUMS[step.kind](step, before, { ...shown, channel: state.channel }, core.valueAt(shown), { names: naming, source, below: layer ? steps[layer - 1].title : "picture", pick, score: layer === last - 1 });
   }
 
   function explain(shown) {
@@ -100,7 +100,7 @@ export function closerView(core) {
   // The cell, its map and its sum as one figure; of very many terms the largest.
   saveButtons(part("closer-save"), "a closer look", () => {
     const cell = { ...state }, step = steps[cell.layer], { text, bars = [] } = sumOf(cell), rows = bars.length <= MOST_TERMS ? bars : [...bars].sort((a, b) => Math.abs(b[1]) - Math.abs(a[1])).slice(0, MOST_TERMS);
-    const heading = `${step.full ? "What added up to its strongest value" : { softmax: "The probabilities", fc: "What adds up to this score" }[step.kind] ?? "What adds up to this cell"}${rows.length < bars.length ? `: the ${rows.length} strongest of ${bars.length}` : ""}`;
+    const heading = `${step.full ? "What added up to its strongest value" : step.kind === "softmax" ? "The probabilities" : cell.layer === last - 1 ? "What adds up to this score" : step.shape.length === 1 ? "What adds up to this number" : "What adds up to this cell"}${rows.length < bars.length ? `: the ${rows.length} strongest of ${bars.length}` : ""}`;
     return {
       file: ["explorer", core.pictureWord(), step.title, wordOf("unit"), cell.row + 1, cell.column + 1],
       title: cellText(cell), lines: [core.answerText(), text],

@@ -1,6 +1,7 @@
 // From the numbers of a layer to colours: which table it gets, and where in it a number lies.
 
 import { TABLES } from "./colours.js";
+import { ACTIVATIONS } from "./explorer-activations.js";
 import { topOf } from "./paint.js";
 import { clamp, finite } from "./values.js";
 
@@ -14,7 +15,7 @@ import { clamp, finite } from "./values.js";
  */
 
 const GREY = Uint8Array.from({ length: 768 }, (_, i) => Math.floor(i / 3));
-const NEVER_NEGATIVE = new Set(["relu", "softmax"]);
+const SIGNED = new Set(["conv", "bn", "fc", "scores"]);
 
 /**
  * Which colours a layer gets: grey for the picture, one hue from zero up where nothing is negative, two hues else.
@@ -25,8 +26,9 @@ const NEVER_NEGATIVE = new Set(["relu", "softmax"]);
 export function coloursOf(steps, index) {
   if (steps[index].kind === "normalise") return "grey";
   for (let i = index; i > 0; i--) {
-    if (NEVER_NEGATIVE.has(steps[i].kind)) return "unsigned";
-    if (["conv", "bn", "fc"].includes(steps[i].kind)) return "signed";
+    const { kind } = steps[i];
+    if (kind === "softmax" || ACTIVATIONS[kind]?.never) return "unsigned";
+    if (SIGNED.has(kind) || ACTIVATIONS[kind]) return "signed";
   }
   return "signed";
 }

@@ -60,7 +60,7 @@ export function explorer(box, views) {
   const className = (index) => named(network.classes[index]);
   const steps = stepsOf(network);
   const last = steps.length - 1, side = network.side, live = network.live !== false;
-  const deepest = steps.findLastIndex((step) => (live ? step.kind === "conv" : step.full?.length === 3));
+  const deepest = Math.max(0, steps.findLastIndex((step) => !step.head && (live ? step.kind === "conv" : step.full?.length === 3)));
   const opening = { picture: 0, layer: deepest, unit: 0, row: null, column: null, range: "layer" };
   const state = { ...opening };
   let photo = null; // what goes through the network: a canvas of its size
@@ -312,8 +312,20 @@ export function wholeOf(text, otherwise) {
  */
 export function runsLive(core, name, what) {
   if (core.network.live !== false) return true;
+  missing(core, name, `${what} needs the network itself, and this one does not run in a page (the top says why); the gallery has maps that were computed before.`);
+  return false;
+}
+
+/**
+ * A view that shows nothing but why: the view to return.
+ * @param {Core} core
+ * @param {string} name
+ * @param {string} why
+ * @returns {Record<string, any>}
+ */
+export function missing(core, name, why) {
   for (const found of [core.part(name), ...all(".place", core.part(name).closest("section"))]) found.hidden = true;
   core.part(`${name}-missing`).hidden = false;
-  core.part(`${name}-missing`).textContent = `${what} needs the network itself, and this one is too large to run in a page; the gallery has maps that were computed before.`;
-  return false;
+  core.part(`${name}-missing`).textContent = why;
+  return {};
 }

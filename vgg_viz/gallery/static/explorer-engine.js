@@ -1,5 +1,6 @@
 // The network itself in plain arithmetic: sums in double precision, results in single, as little as it takes.
 
+import { ACTIVATIONS } from "./explorer-activations.js";
 import { bytesOf } from "./values.js";
 
 /** @import { Colours } from "./explorer-colours.js" */
@@ -17,7 +18,10 @@ import { bytesOf } from "./values.js";
  * @property {string} kind  a word of LAYER_RULES
  * @property {number[]} shape
  * @property {number[]} input
- * @property {Window | null} window
+ * @property {Window | null} window  of a pool without one: as many cells as it takes to make `shape`
+ * @property {boolean} [pads]  of a mean: padding is counted, as zeros
+ * @property {number[]} [values]  of an activation: its own numbers; of local response norm: size, alpha, beta, k
+ * @property {boolean} [head]  a part of the classifier
  * @property {Float32Array | null} [weight]
  * @property {Float32Array | null} [bias]
  * @property {Field | null} field  what its units see; null where they differ
@@ -112,45 +116,85 @@ export function convolve(values, step) {
   return out;
 }
 
-function maxPool(values, step) {
-  const { kernel, stride } = step.window, [, height, width] = step.input, [channels, h, w] = step.shape;
-  const out = new Float32Array(channels * h * w);
-  for (let c = 0, at = 0; c < channels; c++) {
-    for (let y = 0; y < h; y++) {
-      for (let x = 0; x < w; x++, at++) {
-        let best = -Infinity;
-        for (let ky = 0; ky < kernel; ky++) {
-          for (let kx = 0; kx < kernel; kx++) best = Math.max(best, values[(c * height + y * stride + ky) * width + x * stride + kx]);
-        }
-        out[at] = best;
-      }
-    }
-  }
-  return out;
-}
-
 /**
- * The stretch of an axis that one place of an adaptive average pool covers: [first, behind the last).
+ * The stretch of an axis that one place of an adaptive pool covers: [first, behind the last).
  * @param {number} place
  * @param {number} places
  * @param {number} side
  * @returns {[number, number]}
  */
-export const stretch = (place, places, side) => [Math.floor((place * side) / places), Math.ceil(((place + 1) * side) / places)];
+const stretch = (place, places, side) => [Math.floor((place * side) / places), Math.ceil(((place + 1) * side) / places)];
+
+/**
+ * What one place of a pool covers along an axis: the first cell, the one behind the last, and how many there are with padding.
+ * @param {Step} step
+ * @param {number} axis  1: rows, 2: columns
+ * @param {number} place
+ * @returns {[number, number, number]}
+ */
+export function covered({ window, input, shape }, axis, place) {
+  const side = input[axis];
+  if (!window) { const [from, to] = stretch(place, shape[axis], side); return [from, to, to - from]; }
+  const first = place * window.stride - window.padding, end = Math.min(first + window.kernel, side + window.padding);
+  return [Math.max(0, first), Math.min(end, side), end - first];
+}
+
+/**
+ * The windows of a pool, channel after channel: what is called gets the place of the window's answer, the place of its
+ * channel's first cell, the rows and columns that it covers, and how many cells a mean of it counts.
+ * @param {Step} step
+ * @param {(at: number, from: number, y: [number, number, number], x: [number, number, number], count: number) => void} each
+ * @returns {void}
+ */
+export function eachWindow(step, each) {
+  const [, height, width] = step.input, [channels, h, w] = step.shape;
+  const rows = Array.from({ length: h }, (_, row) => covered(step, 1, row)), columns = Array.from({ length: w }, (_, column) => covered(step, 2, column));
+  for (let c = 0, at = 0; c < channels; c++) {
+    for (const y of rows) for (const x of columns) each(at++, c * height * width, y, x, step.pads ? y[2] * x[2] : (y[1] - y[0]) * (x[1] - x[0]));
+  }
+}
+
+function maxPool(values, step) {
+  const width = step.input[2], out = new Float32Array(step.shape[0] * step.shape[1] * step.shape[2]);
+  eachWindow(step, (at, from, [y0, y1], [x0, x1]) => {
+    let best = -Infinity;
+    for (let y = y0; y < y1; y++) for (let x = x0; x < x1; x++) best = Math.max(best, values[from + y * width + x]);
+    out[at] = best;
+  });
+  return out;
+}
 
 function averagePool(values, step) {
-  const [, height, width] = step.input, [channels, h, w] = step.shape, out = new Float32Array(channels * h * w);
-  for (let c = 0, at = 0; c < channels; c++) {
-    for (let row = 0; row < h; row++) {
-      for (let column = 0; column < w; column++, at++) {
-        const [y0, y1] = stretch(row, h, height), [x0, x1] = stretch(column, w, width);
-        let sum = 0;
-        for (let y = y0; y < y1; y++) for (let x = x0; x < x1; x++) sum += values[(c * height + y) * width + x];
-        out[at] = sum / ((y1 - y0) * (x1 - x0));
-      }
+  const width = step.input[2], out = new Float32Array(step.shape[0] * step.shape[1] * step.shape[2]);
+  eachWindow(step, (at, from, [y0, y1], [x0, x1], count) => {
+    let sum = 0;
+    for (let y = y0; y < y1; y++) for (let x = x0; x < x1; x++) sum += values[from + y * width + x];
+    out[at] = sum / count;
+  });
+  return out;
+}
+
+/**
+ * What local response norm divides each number by: k and the mean square of the channels around it, to a power.
+ * @param {Float32Array} values
+ * @param {Step} step
+ * @returns {Float64Array}  before the power
+ */
+export function neighbourhood(values, { shape, values: [size, alpha, , k] }) {
+  const [channels, height, width] = shape, area = height * width, out = new Float64Array(values.length), [below, above] = [Math.floor(size / 2), Math.floor((size - 1) / 2)];
+  for (let c = 0; c < channels; c++) {
+    for (let i = 0; i < area; i++) {
+      let sum = 0;
+      for (let other = Math.max(0, c - below); other <= Math.min(channels - 1, c + above); other++) sum += values[other * area + i] ** 2;
+      out[c * area + i] = k + (alpha * sum) / size;
     }
   }
   return out;
+}
+
+function responseNorm(values, step) {
+  const around = neighbourhood(values, step);
+  return values.map((value, i) => value / around[i] ** step.values[2]);
 }
 
 function connect(values, step) {
@@ -189,7 +233,8 @@ export const LAYER_RULES = {
   normalise: (values, step) => perChannel(values, step, (value, std, mean) => (value - mean) / std),
   conv: convolve,
   bn: (values, step) => perChannel(values, step, (value, factor, addend) => value * factor + addend),
-  relu: (values) => values.map((value) => Math.max(0, value)),
+  ...Object.fromEntries(Object.entries(ACTIVATIONS).map(([kind, { value }]) => [kind, (values, step) => values.map((one) => value(one, step.values ?? []))])),
+  lrn: responseNorm,
   pool: maxPool,
   avgpool: averagePool,
   flatten: (values) => values,

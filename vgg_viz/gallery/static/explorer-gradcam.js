@@ -1,9 +1,10 @@
 // Grad-CAM, live: the map that speaks for a class, the units that it is the sum of, and the gradient at the pixels.
 
 import { all, make } from "./elements.js";
+import { ACTIVATIONS } from "./explorer-activations.js";
 import { backward } from "./explorer-backward.js";
 import { extremes } from "./explorer-colours.js";
-import { runsLive, wholeOf } from "./explorer-core.js";
+import { missing, runsLive, wholeOf } from "./explorer-core.js";
 import { drawLegend, mapCanvas } from "./explorer-lens.js";
 import { signedBar } from "./explorer-sums.js";
 import { legendOf, saveButtons } from "./export.js";
@@ -12,7 +13,7 @@ import { clamp, finite, number, percent, shortened } from "./values.js";
 
 /** @import { Core } from "./explorer-core.js" */
 
-const SPATIAL = new Set(["conv", "bn", "relu", "pool", "avgpool"]);
+const SPATIAL = new Set(["conv", "bn", "lrn", "pool", "avgpool", ...Object.keys(ACTIVATIONS)]);
 const TARGETS = ["predicted", "true", "runner-up"];
 const CAM_ROWS = 12; // units shown one by one; the rest stands in one row
 
@@ -64,7 +65,8 @@ function strongest(gradient, channels) {
 export function gradCamView(core) {
   const { box, part, steps, last, side, state, network, className, unitName } = core, scores = last - 1;
   if (!runsLive(core, "cam", "Grad-CAM")) return {};
-  const layers = steps.map((_, i) => i).filter((i) => SPATIAL.has(steps[i].kind) && steps[i].shape.length === 3);
+  const layers = steps.map((_, i) => i).filter((i) => SPATIAL.has(steps[i].kind) && steps[i].shape.length === 3 && steps[i].field && !steps[i].head);
+  if (!layers.length) return missing(core, "cam", "No layer of this network has units that see parts of one size, so there is no place on the picture for a map.");
   const usual = Math.max(layers.findIndex((i) => steps[i].name === network.cam?.layer), 0), size = { width: side, height: side };
   const zoom = Math.max(1, Math.floor(384 / side)), stage = part("cam-stage"), canvas = part("cam-map"), pixels = part("cam-pixels");
   for (const one of [canvas, pixels]) one.width = one.height = side * zoom;
@@ -243,7 +245,7 @@ export function gradCamView(core) {
     part("cam-title").replaceChildren(unit === null ? "Grad-CAM for " : `${unitName(layer, unit)} alone, for `, make("bdi", { text: name }));
     part("cam-class").value = String(target);
     part("cam-layer").value = String(layer);
-    part("cam-why").textContent = network.cam && layer === layers[usual] ? `Where the report looks, too: the ReLU after ${network.cam.why.replace(/(\d)x(\d)/g, "$1 × $2")}` : "";
+    part("cam-why").textContent = network.cam && layer === layers[usual] ? `Where the report looks, too: ${ACTIVATIONS[steps[layer].kind] ? `the ${ACTIVATIONS[steps[layer].kind].title} after ` : ""}${network.cam.why.replace(/(\d)x(\d)/g, "$1 × $2")}` : "";
     part("cam-positive").checked = !state.camSigned;
     part("cam-opacity").value = String(state.camOpacity);
     part("cam-weights").textContent = `w: the mean of the score's gradient over the ${cam.h} × ${cam.w} cells of a unit. A: the unit at the marked cell.`;

@@ -1,9 +1,10 @@
-// A network that is too large to run here: what it said about each picture was written down, maps as bytes and sums in full.
+// A network that does not run here: what it said about each picture was written down, maps as bytes and sums in full.
 
 import { make } from "./elements.js";
+import { ACTIVATIONS } from "./explorer-activations.js";
 import { extremes, scaleOf } from "./explorer-colours.js";
 import { floatsOf, LAYER_RULES, softmax } from "./explorer-engine.js";
-import { around, grid, numberGrid, sign, termList } from "./explorer-sums.js";
+import { around, grid, numberGrid, pooled, sign, termList } from "./explorer-sums.js";
 import { exact, signedText } from "./explorer-terms.js";
 import { valuesOf } from "./paint.js";
 import { bytesOf } from "./values.js";
@@ -77,16 +78,15 @@ export function storedSum(step, cell, { names, below, pick, picked, others }) {
   }
   const at = step.full.length === 3 ? ` (row ${cell.row + 1}, column ${cell.column + 1} of ${step.full[1]} × ${step.full[2]})` : "";
   if (!cell.terms) {
-    return {
-      text: `The largest of 2 × 2 cells, at the strongest place of this unit${at}.`,
-      parts: [grid(numberGrid("window", cell.seen, 2, scaleOf("unsigned", extremes(cell.seen)))),
-        make("p", { class: "sum" }, `max(${cell.seen.map(exact).join(", ")}) = `, make("strong", { text: exact(cell.value) }))],
-    };
+    if (step.kind === "flatten") return { text: "The map of this output is one cell, and that is its score.", parts: [make("p", { class: "sum" }, make("strong", { text: exact(cell.value) }))] };
+    const under = { cells: cell.seen, wide: cell.wide, size: `${cell.tall} × ${cell.wide}`, count: cell.count, sum: cell.sum };
+    const { text, parts } = pooled(step.kind, under, scaleOf(step.inputColours, extremes(cell.seen)), cell.value);
+    return { text: `${text} At the strongest place of this unit${at}.`, parts };
   }
   const terms = cell.terms.map(([channel, sum]) => ({ channel, sum })), chosen = Math.max(0, terms.findIndex((term) => term.channel === picked));
   const list = termList(terms, { label: (term) => names(term.channel), pick: cell.seen ? (term) => pick(term.channel) : null, picked: terms[chosen], addend: ["bias", cell.bias] });
   if (cell.more) list.insertBefore(make("li", { class: "term rest" }, make("span", { class: "term-name", text: `${cell.more} smaller ones together` }), make("span"), make("span", { class: "term-value", text: exact(cell.rest) })), list.lastChild);
-  const sum = terms.reduce((total, term) => total + term.sum, cell.rest) + cell.bias, scaled = cell.scaled ? sum * cell.scaled[0] + cell.scaled[1] : sum;
+  const sum = terms.reduce((total, term) => total + term.sum, cell.rest) + cell.bias;
   const parts = [list], bars = [...terms.map((term) => [names(term.channel), term.sum]), ...(cell.more ? [[`${cell.more} smaller ones together`, cell.rest]] : []), ["bias", cell.bias]];
   if (cell.seen?.[chosen]) {
     const seen = cell.seen[chosen], kernel = cell.kernel[chosen], products = seen.map((value, i) => value * kernel[i]);
@@ -94,10 +94,14 @@ export function storedSum(step, cell, { names, below, pick, picked, others }) {
       grid(numberGrid("window", seen, cell.side, scaleOf(step.inputColours, extremes(seen))), sign("×"), numberGrid("kernel", kernel, cell.side, around(kernel)), sign("="), numberGrid("products", products, cell.side, around(products))),
       make("p", { class: "sum", text: `The ${products.length} products add up to ${exact(terms[chosen].sum)}.` })), list);
   }
-  const line = [`${terms.length + cell.more} terms${signedText(cell.bias)} (bias) = `, exact(sum)];
-  if (cell.scaled) line.push(`; batch norm: × ${exact(cell.scaled[0])}${signedText(cell.scaled[1])} = ${exact(scaled)}`);
-  if (step.kind === "relu") line.push("; ReLU: ");
-  const result = step.kind === "relu" ? Math.max(0, scaled) : scaled;
-  parts.push(make("p", { class: "sum" }, line.join(""), ...(step.kind === "relu" ? [make("strong", { text: exact(result) })] : [])));
-  return { text: `Too large to run here, the network had this sum written down, at the strongest place of this unit${at}.`, hint: ` Choose an input${cell.seen ? "; the strongest show every number" : ""}.`, parts, bars };
+  const line = [`${terms.length + cell.more} terms${signedText(cell.bias)} (bias) = `];
+  let result = sum;
+  for (const [kind, ...values] of cell.after) {
+    line.push(exact(result));
+    if (kind === "bn") line.push(`; batch norm: × ${exact(values[0])}${signedText(values[1])} = `);
+    else line.push(`; ${ACTIVATIONS[kind].title}${values.length ? ` (${values.join(", ")})` : ""}: `);
+    result = kind === "bn" ? result * values[0] + values[1] : ACTIVATIONS[kind].value(result, values);
+  }
+  parts.push(make("p", { class: "sum" }, line.join(""), make("strong", { text: exact(result) })));
+  return { text: `This sum was written down when the report was made, at the strongest place of this unit${at}.`, hint: ` Choose an input${cell.seen ? "; the strongest show every number" : ""}.`, parts, bars };
 }

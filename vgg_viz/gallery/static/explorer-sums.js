@@ -2,13 +2,16 @@
 // Each kind gives words (`text`, and a `hint` what to do), elements (`parts`), and where it has terms or shares, `bars`: [name, value] for the figure to take away.
 
 import { make } from "./elements.js";
+import { ACTIVATIONS } from "./explorer-activations.js";
 import { colourOf, extremes, scaleOf } from "./explorer-colours.js";
-import { stretch } from "./explorer-engine.js";
+import { covered, neighbourhood } from "./explorer-engine.js";
 import { mapCanvas } from "./explorer-lens.js";
 import { convTerms, exact, MOST_TERMS, signedText } from "./explorer-terms.js";
 import { number, percent } from "./values.js";
 
 /** @import { Scale } from "./explorer-colours.js" */
+/** @import { Cell } from "./explorer-core.js" */
+/** @import { Step } from "./explorer-engine.js" */
 /** @import { Term } from "./explorer-terms.js" */
 
 /**
@@ -115,7 +118,55 @@ function sumLine(terms, bias, name, value) {
   return make("p", { class: "sum" }, `${parts}${signedText(bias)} (bias) = `, make("strong", { text: exact(value) }), make("span", { text: ` = ${name}` }));
 }
 
+// Where in what a layer gets that has the shape of what it gives the shown cell stands: of maps, or of a list.
+const placeOf = ({ shape }, { unit, row, column }) => (shape.length === 1 ? unit : (unit * shape[1] + row) * shape[2] + column);
+
+/**
+ * The cells under a window of a pool: its numbers, how many stand in a row, the rows and columns as words, what a mean counts.
+ * @param {Step} step
+ * @param {Float32Array} before
+ * @param {Cell} shown
+ * @returns {{ cells: number[], wide: number, size: string, place: string, count: number, sum: number }}
+ */
+function underWindow(step, before, shown) {
+  const [, height, width] = step.input, [y0, y1, tall] = covered(step, 1, shown.row), [x0, x1, broad] = covered(step, 2, shown.column), cells = [];
+  for (let y = y0; y < y1; y++) for (let x = x0; x < x1; x++) cells.push(before[(shown.unit * height + y) * width + x]);
+  return { cells, wide: x1 - x0, size: `${y1 - y0} × ${x1 - x0}`, place: `${span("row", y0, y1)} and ${span("column", x0, x1)}`, count: step.pads ? tall * broad : cells.length, sum: cells.reduce((total, cell) => total + cell, 0) };
+}
+const MOST_CELLS = 64; // of a window that is shown number by number
+const span = (word, from, to) => (to - from > 1 ? `${word}s ${from + 1} to ${to}` : `${word} ${from + 1}`);
+
+/**
+ * What a pool did to its window, with the window's numbers where they are at hand and not too many.
+ * @param {string} kind  "pool" or "avgpool"
+ * @param {{ cells: number[], wide: number, size: string, count: number, sum: number, place?: string }} under
+ * @param {Scale} scale
+ * @param {number} value
+ * @returns {{ text: string, parts: Node[] }}
+ */
+export function pooled(kind, { cells, wide, size, count, sum, place }, scale, value) {
+  const [tall, broad] = size.split(" × ").map(Number), inside = tall * broad, padding = kind === "avgpool" ? count - inside : 0;
+  const largest = kind === "pool" ? cells.indexOf(Math.max(...cells)) : -1;
+  const drawn = cells.length && cells.length <= MOST_CELLS ? [grid(numberGrid("window", cells, wide, scale, cells.map((_, i) => (i === largest ? "largest" : ""))))] : [];
+  const line = kind === "avgpool" ? `${exact(sum)} ÷ ${count} = ` : inside <= 16 ? `max(${cells.map(exact).join(", ")}) = ` : `The largest of ${inside} cells: `;
+  return {
+    text: `${kind === "avgpool" ? "Average" : "The largest"} of ${size} cells${place ? `: ${place}` : ""}${padding ? `; the window's other ${padding} are padding and count as zeros` : ""}.`,
+    parts: [...drawn, make("p", { class: "sum" }, line, make("strong", { text: exact(value) }))],
+  };
+}
+
+function activation(step, before, shown, value) {
+  const rule = ACTIVATIONS[step.kind], values = step.values ?? [], area = step.shape.length === 1 ? 1 : step.shape[1] * step.shape[2], from = shown.unit * area;
+  const passed = before.subarray(from, from + area).reduce((count, one) => count + (one > 0), 0), input = before[placeOf(step, shown)];
+  return {
+    text: rule.about(values) + (area > 1 ? ` In this map, ${percent(passed / area)} of the cells ${step.kind === "relu" ? "pass" : "are above zero"}.` : ""),
+    parts: [make("p", { class: "sum" }, `${rule.sum(input, values, exact)} = `, make("strong", { text: exact(value) }))],
+  };
+}
+
 export const SUMS = {
+  ...Object.fromEntries(Object.keys(ACTIVATIONS).map((kind) => [kind, activation])),
+
   normalise(step, before, shown, value) {
     const [std, mean] = [step.weight[shown.unit], step.bias[shown.unit]], pixel = before[(shown.unit * step.shape[1] + shown.row) * step.shape[2] + shown.column];
     return {
@@ -125,13 +176,13 @@ export const SUMS = {
   },
 
   conv(step, before, shown, value, { names, below, pick }) {
-    const terms = convTerms(step, before, shown.unit, shown.row, shown.column), bias = step.bias[shown.unit], wide = step.window.kernel;
+    const terms = convTerms(step, before, shown.unit, shown.row, shown.column), bias = step.bias[shown.unit], { kernel: wide, dilation } = step.window;
     const strongest = terms.reduce((best, term) => (Math.abs(term.sum) > Math.abs(best.sum) ? term : best));
     const picked = terms[shown.channel ?? strongest.channel] ?? strongest;
     const products = picked.seen.map((seen, i) => seen * picked.weights[i]);
     const pads = picked.inside.map((inside) => (inside ? "" : "padding"));
     return {
-      text: `The kernel of this unit has one ${wide} × ${wide} layer for each of the ${terms.length} inputs. Each lies on its input, number on number; ` +
+      text: `The kernel of this unit has one ${wide} × ${wide} layer for each of the ${terms.length} inputs${dilation > 1 ? `, its numbers ${dilation} cells apart` : ""}. Each lies on its input, number on number; ` +
         "the products are added, then all inputs, then the bias.",
       hint: " Choose an input to see its numbers.",
       bars: [...terms.map((term) => [names(term.channel), term.sum]), ["bias", bias]],
@@ -149,49 +200,30 @@ export const SUMS = {
   },
 
   bn(step, before, shown, value) {
-    const input = before[(shown.unit * step.shape[1] + shown.row) * step.shape[2] + shown.column];
+    const input = before[placeOf(step, shown)];
     return {
       text: "Batch norm, after training: each channel has one factor and one addend, the same for every picture.",
       parts: [make("p", { class: "sum" }, `${exact(input)} × ${exact(step.weight[shown.unit])}${signedText(step.bias[shown.unit])} = `, make("strong", { text: exact(value) }))],
     };
   },
 
-  relu(step, before, shown, value) {
-    const area = step.shape.length === 1 ? 1 : step.shape[1] * step.shape[2], input = before[shown.unit * area + (area === 1 ? 0 : shown.row * step.shape[2] + shown.column)];
-    const from = shown.unit * area, passed = before.subarray(from, from + area).reduce((count, one) => count + (one > 0), 0);
+  lrn(step, before, shown, value) {
+    const [size, , beta] = step.values, at = placeOf(step, shown), around = neighbourhood(before, step)[at];
     return {
-      text: "ReLU lets through what is above zero and stops the rest; without it, all layers together could only do what one layer can." +
-        (area > 1 ? ` In this map, ${percent(passed / area)} of the cells pass.` : ""),
-      parts: [make("p", { class: "sum" }, `max(0, ${exact(input)}) = `, make("strong", { text: exact(value) }))],
+      text: `Local response norm divides each number by what it and its neighbours in ${size} channels around it say at the same place: a unit that answers alone stands out.`,
+      parts: [make("p", { class: "sum" }, `${exact(before[at])} ÷ ${exact(around)}^${beta} = `, make("strong", { text: exact(value) }))],
     };
   },
 
   pool(step, before, shown, value) {
-    const { kernel, stride } = step.window, [, height, width] = step.input;
-    const window = Float32Array.from({ length: kernel * kernel }, (_, i) =>
-      before[(shown.unit * height + shown.row * stride + Math.floor(i / kernel)) * width + shown.column * stride + (i % kernel)]);
-    const best = window.indexOf(Math.max(...window));
-    return {
-      text: `Max-pooling keeps the largest of ${kernel} × ${kernel} cells: the map is a quarter as large, and where exactly the answer was matters less.`,
-      parts: [
-        grid(numberGrid("window", window, kernel, scaleOf(step.inputColours, extremes(window)), Array.from(window, (_, i) => (i === best ? "largest" : "")))),
-        make("p", { class: "sum" }, `max(${Array.from(window, exact).join(", ")}) = `, make("strong", { text: exact(value) })),
-      ],
-    };
+    const under = underWindow(step, before, shown), { parts } = pooled("pool", under, scaleOf(step.inputColours, extremes(under.cells)), value), from = step.input[1] * step.input[2];
+    const smaller = step.shape[1] < step.input[1] ? `: the map has ${step.shape[1] * step.shape[2]} cells in place of ${from}, and where exactly the answer was matters less` : "";
+    return { text: `Max-pooling keeps the largest of ${under.size} cells${smaller}. Here these are ${under.place}.`, parts };
   },
 
   avgpool(step, before, shown, value) {
-    const [, height, width] = step.input, [y0, y1] = stretch(shown.row, step.shape[1], height), [x0, x1] = stretch(shown.column, step.shape[2], width);
-    const cells = [];
-    for (let y = y0; y < y1; y++) for (let x = x0; x < x1; x++) cells.push(before[(shown.unit * height + y) * width + x]);
-    const sum = cells.reduce((total, cell) => total + cell, 0);
-    return {
-      text: `The mean of rows ${y0 + 1} to ${y1} and columns ${x0 + 1} to ${x1}.`,
-      parts: [
-        ...(cells.length <= 64 ? [grid(numberGrid("cells", cells, x1 - x0, scaleOf(step.inputColours, extremes(cells))))] : []),
-        make("p", { class: "sum" }, `${exact(sum)} ÷ ${cells.length} = `, make("strong", { text: exact(value) })),
-      ],
-    };
+    const under = underWindow(step, before, shown);
+    return pooled("avgpool", under, scaleOf(step.inputColours, extremes(under.cells)), value);
   },
 
   flatten(step, _before, shown, value, { names, below }) {
@@ -203,7 +235,7 @@ export const SUMS = {
     };
   },
 
-  fc(step, before, shown, value, { source, names, pick }) {
+  fc(step, before, shown, value, { source, names, pick, score }) {
     const count = before.length, weights = step.weight.subarray(shown.unit * count, (shown.unit + 1) * count), bias = step.bias[shown.unit];
     // Fed by maps, the products are added map by map first: so many numbers say more in so few rows.
     const groups = source ? source.shape[0] : count, area = count / groups;
@@ -224,8 +256,8 @@ export const SUMS = {
     }
     return {
       bars: [...terms.map((term) => [names(term.channel), term.sum]), ["bias", bias]],
-      text: `Every one of the ${count} numbers below is multiplied by a weight of its own, and all is added: this is the score.`,
-      parts: [...parts, sumLine(terms, bias, "this score", value)],
+      text: `Every one of the ${count} numbers below is multiplied by a weight of its own, and all is added${score ? ": this is the score" : ""}.`,
+      parts: [...parts, sumLine(terms, bias, score ? "this score" : "this number", value)],
     };
   },
 

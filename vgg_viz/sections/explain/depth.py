@@ -17,6 +17,7 @@ from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
 from vgg_viz.maths.heatmaps import MANY_INSIDE, Scale, attribution_scale, shared_scale
 from vgg_viz.models.geometry import LayerGeometry
+from vgg_viz.models.layer_words import read_where
 from vgg_viz.records import Attribution, Column, Exhibit, Table
 from vgg_viz.sections.explain.facts import peak
 from vgg_viz.sections.explain.summary import name_of
@@ -42,6 +43,7 @@ def layers(explanation: Explanation) -> Iterator[Exhibit]:
         signed=last.signed,
         method=method,
         name=name,
+        where=read_where(geometry[layer].kind for layer in computed.by_layer),
         layers=len(panels),
         instead=computed.deep not in explanation.question.methods,
         layer=computed.layer,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
+from vgg_viz.attribution.layers import after_activation
 from vgg_viz.errors import SectionMissing
 from vgg_viz.figures.feature_maps import feature_wall
 from vgg_viz.figures.image_grid import pixels
@@ -14,7 +15,7 @@ from vgg_viz.figures.pictures import picture_grid
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
 from vgg_viz.maths.heatmaps import MANY_INSIDE, shared_scale
-from vgg_viz.models.names import ACTIVATION_KINDS
+from vgg_viz.models.layer_words import NEVER_NEGATIVE, ONE_SIDED, STOPPING, activation_word
 from vgg_viz.number_text import counted
 from vgg_viz.records import Exhibit, Finding
 from vgg_viz.studies.subject import Inspected, Subject, evenly_spaced
@@ -29,12 +30,17 @@ MANY = 0.05  # a share of dead channels worth a warning
 def activations(subject: Subject) -> Iterator[Exhibit | Finding]:
     """The picture, its feature maps in layers of growing depth, and the channels that are zero."""
     inspected = require_inspected(subject)
-    health = activation_health(relu_maps(inspected))
+    maps = answers_above_zero(subject, inspected)
+    health = activation_health(maps)
     yield _picture(subject, inspected, index=0)
     for name in chosen_layers(subject):
         yield _wall(subject, inspected, index=0, name=name)
-    yield _silence(health, pictures=len(inspected.batch))
-    yield from _findings(health, pictures=len(inspected.batch))
+    if health:
+        kinds = [row.kind for row in subject.geometry if row.name in maps]
+        yield _silence(health, kinds, pictures=len(inspected.batch))
+        yield from _findings(health, pictures=len(inspected.batch))
+    else:
+        yield Finding("note", TEXTS.say("findings.never_silent"))
 
 
 def require_inspected(subject: Subject) -> Inspected:
@@ -48,14 +54,15 @@ def require_inspected(subject: Subject) -> Inspected:
     return subject.inspected
 
 
-def relu_maps(inspected: Inspected) -> dict[str, Tensor]:
-    """Feature maps (B, C, H, W) of the ReLU layers that have maps: only they are exactly zero.
+def answers_above_zero(subject: Subject, inspected: Inspected) -> dict[str, Tensor]:
+    """What the channels behind a ReLU or its kin say above zero: maps (B, C, H, W) in which all else is exactly zero.
 
-    A unit of the classifier has one value a picture: on a few pictures many of them are zero, and none need be dead.
+    Below zero a ReLU says nothing, and a leaky ReLU, an ELU or a GELU little. After a tanh zero is nothing special, and a sigmoid is
+    never there. A unit of the classifier has one value a picture: on a few pictures many of them are zero, and none need be dead.
     """
-    return {
-        name: maps for name, maps in inspected.activations.maps.items() if name.startswith("relu") and maps.ndim == 4
-    }
+    kinds = {row.name: row.kind for row in subject.geometry if len(row.shape) == 3}
+    maps = inspected.activations.maps.items()
+    return {name: values.clamp(min=0) for name, values in maps if kinds.get(name) in ONE_SIDED}
 
 
 def answer_line(classes: Sequence[str], inspected: Inspected, index: int) -> str:
@@ -70,12 +77,10 @@ def answer_line(classes: Sequence[str], inspected: Inspected, index: int) -> str
 
 
 def chosen_layers(subject: Subject) -> list[str]:
-    """ReLU layers with maps, at most WALLS of them: the first, the last, and evenly between."""
-    names = [
-        row.name
-        for row in subject.geometry
-        if row.kind in ACTIVATION_KINDS and len(row.shape) == 3 and row.shape[1] > 1
-    ]
+    """Convolutions after their activation, those with more than one place, at most WALLS: the first, the last, and evenly between."""
+    read = (after_activation(subject.geometry, row.name) for row in subject.conv_layers)
+    sides = {row.name: row.shape[1] for row in subject.geometry if len(row.shape) == 3}
+    names = [name for name in read if sides[name] > 1]
     count = min(WALLS, len(names))
     return [names[i] for i in evenly_spaced(len(names), count)]
 
@@ -108,29 +113,37 @@ def _picture(subject: Subject, inspected: Inspected, index: int) -> Exhibit:
 
 
 def _wall(subject: Subject, inspected: Inspected, index: int, name: str) -> Exhibit:
+    row = next(row for row in subject.geometry if row.name == name)
+    signed = row.kind not in NEVER_NEGATIVE
     all_maps = inspected.activations.maps[name]
     maps = all_maps[index]
     channels, height, width = maps.shape
     maxima = maps.amax((1, 2))
-    dead = [int(channel) for channel in (all_maps.amax((0, 2, 3)) <= 0).nonzero().flatten()]
-    scale = shared_scale(
-        maps, signed=False, unit="activation", over=f"all {channels} channels of {name}", quantile=MANY_INSIDE
+    dead = (
+        [int(channel) for channel in (all_maps.amax((0, 2, 3)) <= 0).nonzero().flatten()]
+        if row.kind in ONE_SIDED
+        else []
     )
-    field = next(row for row in subject.geometry if row.name == name).field
-    zero_share = float((maps == 0).float().mean())
+    scale = shared_scale(
+        maps, signed=signed, unit="activation", over=f"all {channels} channels of {name}", quantile=MANY_INSIDE
+    )
+    zero_share = float(((maps < 0) if signed else (maps == 0)).float().mean())
     text = TEXTS.exhibit(
         "wall",
         layer=name,
         channels=channels,
         height=height,
         width=width,
-        field=field.size if field else None,
+        field=row.field.size if row.field else None,
+        signed=signed,
+        activation=activation_word([row.kind]),
+        stopped=row.kind in STOPPING,
         scale=scale,
         zero_share=zero_share,
         loudest=int(maxima.argmax()),
         maximum=float(maxima.max()),
         dead=len(dead),
-        quiet=int((maxima <= 0).sum()) - len(dead),
+        quiet=int((maxima <= 0).sum()) - len(dead) if row.kind in ONE_SIDED else 0,
         pictures=len(all_maps),
     )
     return Exhibit(
@@ -147,7 +160,7 @@ def _wall(subject: Subject, inspected: Inspected, index: int, name: str) -> Exhi
             "channels": channels,
             "map": [height, width],
             "scale": [scale.low, scale.high],
-            "zero_share": zero_share,
+            "below_zero_share" if signed else "zero_share": zero_share,
             "maximum": maxima,
             "mean": maps.mean((1, 2)),
             "dead": dead,
@@ -155,10 +168,13 @@ def _wall(subject: Subject, inspected: Inspected, index: int, name: str) -> Exhi
     )
 
 
-def _silence(health: Sequence[ActivationHealth], *, pictures: int) -> Exhibit:
-    sparsest = max(health, key=lambda layer: layer.sparsity)
+def _silence(health: Sequence[ActivationHealth], kinds: Sequence[str], *, pictures: int) -> Exhibit:
+    sparsest, word = max(health, key=lambda layer: layer.sparsity), activation_word(kinds)
+    stopped = all(kind in STOPPING for kind in kinds)
     text = TEXTS.exhibit(
         "silence",
+        activation=word,
+        stopped=stopped,
         pictures=pictures,
         sparsest=sparsest,
         deepest=sparsest is health[-1] and len(health) > 1,
@@ -175,7 +191,11 @@ def _silence(health: Sequence[ActivationHealth], *, pictures: int) -> Exhibit:
             [layer.sparsity for layer in health],
             [len(layer.dead) for layer in health],
             [layer.channels for layer in health],
-            title=f"ReLU by ReLU, over {counted(pictures, 'picture')}",
+            words=(
+                f"{word[0].upper()}{word[1:]} by {word}, over {counted(pictures, 'picture')}",
+                "Outputs that are zero [%]" if stopped else "Outputs not above zero [%]",
+                "Channels that are always zero [%]" if stopped else "Channels never above zero [%]",
+            ),
         ),
         numbers={
             layer.layer: {"sparsity": layer.sparsity, "dead": layer.dead, "channels": layer.channels}

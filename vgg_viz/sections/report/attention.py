@@ -20,6 +20,7 @@ from vgg_viz.gallery.viewer import AttributedMaps, ViewerStart, attribution_payl
 from vgg_viz.maths.heatmaps import attribution_scale, on_picture
 from vgg_viz.maths.metrics import rank_correlation
 from vgg_viz.models.geometry import fields_of
+from vgg_viz.models.layer_words import read_where
 from vgg_viz.number_text import counted
 from vgg_viz.records import Attribution, Exhibit, Finding
 from vgg_viz.sections.report.activations import answer_line, require_inspected
@@ -249,9 +250,8 @@ def _layers(subject: Subject, inspected: Inspected, maps: AttentionMaps) -> Exhi
     names = [after_activation(subject.geometry, row.name) for row in subject.conv_layers]
     if len(names) > 7:
         names = [names[i] for i in evenly_spaced(len(names), 7)]
-    some = (
-        f"all {len(names)}" if len(names) == len(subject.conv_layers) else f"{len(names)} of {len(subject.conv_layers)}"
-    )
+    of_all = f"of {len(subject.conv_layers)} " if len(names) < len(subject.conv_layers) else ""
+    kinds = {row.name: row.kind for row in subject.geometry}
     photos = pixels(inspected.batch.images)
     rows = []
     chosen = evenly_spaced(len(photos), max(1, subject.preset.rows // 2))
@@ -264,6 +264,7 @@ def _layers(subject: Subject, inspected: Inspected, maps: AttentionMaps) -> Exhi
         rows.append(Row(photos[i], panels, answer_line(subject.classes, inspected, i)))
     text = TEXTS.exhibit(
         "layers",
+        where=read_where(kinds[name] for name in names),
         layers=len(names),
         convolutions=len(subject.conv_layers),
         layer=maps.chosen_layer,
@@ -275,7 +276,10 @@ def _layers(subject: Subject, inspected: Inspected, maps: AttentionMaps) -> Exhi
         text.title,
         text.caption,
         text.alt,
-        figure=methods_side_by_side(rows, title=f"Grad-CAM after {some} convolutions, early to late"),
+        figure=methods_side_by_side(
+            rows,
+            title=f"Grad-CAM at {len(names)} {of_all}{'convolution' if len(names) == 1 else 'convolutions, early to late'}",
+        ),
         kind="picture",
         numbers={
             "layers": names,

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
+from vgg_viz.errors import SectionMissing
 from vgg_viz.figures.fields import LayerField, boxes_on_image, growth
 from vgg_viz.figures.image_grid import pixels
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import ExhibitText, Texts
 from vgg_viz.maths.receptive_field import Box
-from vgg_viz.models.geometry import LayerGeometry
+from vgg_viz.models.geometry import LayerGeometry, window_of
+from vgg_viz.models.layer_words import activation_word
+from vgg_viz.models.names import layers
 from vgg_viz.number_text import counted
 from vgg_viz.records import Exhibit
 from vgg_viz.studies.preset import LARGE_GIGAMACS
@@ -30,16 +33,29 @@ MOST_BOXES = 6
 def receptive_fields(subject: Subject) -> Iterator[Exhibit]:
     """The growth of the field with depth, and the fields of a central and of a corner unit on a picture."""
     rows = [row for row in subject.geometry if row.kind in ("conv", "pool") and row.field is not None]
+    if not any(row.kind == "conv" for row in rows):
+        raise SectionMissing(TEXTS.say("missing.fields"), "python -m vgg_viz inspect CHECKPOINT")
     yield _growth(subject, rows)
     if subject.inspected is None:
         return
-    layers = [row for row, after in zip(rows, [*rows[1:], None], strict=True) if _ends_a_block(row, after)]
+    ends = [row for row, after in zip(rows, [*rows[1:], None], strict=True) if _ends_a_block(row, after)]
     for place in ("centre", "corner"):
-        yield _boxes(pixels(subject.inspected.batch.images[:1])[0], layers[-MOST_BOXES:], place)
+        yield _boxes(pixels(subject.inspected.batch.images[:1])[0], ends[-MOST_BOXES:], place)
 
 
 def _ends_a_block(row: LayerGeometry, after: LayerGeometry | None) -> bool:
-    return row.kind == "conv" and (after is None or after.kind == "pool")
+    return row.kind == "conv" and (
+        after is None or after.kind == "pool" or after.name.partition("_")[0] != row.name.partition("_")[0]
+    )
+
+
+def _as_in_vgg(module: nn.Module) -> bool:
+    """Whether a convolution is 3 x 3 without a stride, a pool 2 x 2 with stride 2."""
+    if isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
+        window = window_of(module)
+        wanted = (3, 1, 1) if isinstance(module, nn.Conv2d) else (2, 2, 1)
+        return (window.kernel, window.stride, window.dilation) == wanted
+    return True
 
 
 def _growth(subject: Subject, rows: Sequence[LayerGeometry]) -> Exhibit:
@@ -56,7 +72,13 @@ def _growth(subject: Subject, rows: Sequence[LayerGeometry]) -> Exhibit:
         pictures=len(images),
         noise=subject.inspected is None,
         layers=len(rows),
+        smallest=min(sizes),
         largest=max(sizes),
+        vgg=all(_as_in_vgg(layer.module) for layer in layers(subject.model)),
+        dilated=any(
+            isinstance(layer.module, nn.Conv2d) and max(layer.module.dilation) > 1 for layer in layers(subject.model)
+        ),
+        activation=activation_word(row.kind for row in subject.geometry),
         deepest=deepest.name,
         size=size,
         effective=effective[deepest.name],
@@ -106,13 +128,13 @@ def _measured(rows: Sequence[LayerGeometry]) -> list[LayerGeometry]:
     convolutions = [row for row in rows if row.kind == "conv"]
     if len(convolutions) <= 6:
         return convolutions
-    return [row for row, after in pairwise(rows) if row.kind == "conv" and after.kind == "pool"]
+    return [row for row, after in zip(rows, [*rows[1:], None], strict=True) if _ends_a_block(row, after)]
 
 
-def _boxes(image: np.ndarray[Any, Any], layers: Sequence[LayerGeometry], place: str) -> Exhibit:
+def _boxes(image: np.ndarray[Any, Any], rows: Sequence[LayerGeometry], place: str) -> Exhibit:
     boxes: list[tuple[str, Box]] = []
     numbers = {}
-    for row in layers:
+    for row in rows:
         unit = (row.shape[1] - 1) // 2 if place == "centre" else 0
         if row.field:
             box = row.field.box(unit, unit)

@@ -6,13 +6,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 from torchinfo import summary
 
 from vgg_viz.figures.layer_bars import parameters_and_macs
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
 from vgg_viz.models.build import assemble
-from vgg_viz.models.geometry import LayerGeometry
+from vgg_viz.models.geometry import LayerGeometry, window_of
+from vgg_viz.models.names import layers
+from vgg_viz.models.vgg import describe
 from vgg_viz.number_text import counted
 from vgg_viz.records import Column, Exhibit, Table
 from vgg_viz.studies.subject import Subject
@@ -37,11 +40,11 @@ LAYER_COLUMNS = (
 def overview(subject: Subject) -> Iterator[Exhibit]:
     """Where parameters and multiply-adds are, and the table of layers, checked against torchinfo."""
     rows = [row for row in subject.geometry if row.kind not in ("normalise", "dropout")]
-    yield _cost(rows)
+    yield _cost(rows, known=bool(describe(subject.checkpoint.architecture).variant))
     yield _layers(subject, rows)
 
 
-def _cost(rows: Sequence[LayerGeometry]) -> Exhibit:
+def _cost(rows: Sequence[LayerGeometry], *, known: bool) -> Exhibit:
     costly = [row for row in rows if row.kind in ("conv", "fc")]
     macs = sum(row.macs for row in rows)
     weights = sum(
@@ -49,6 +52,7 @@ def _cost(rows: Sequence[LayerGeometry]) -> Exhibit:
     )  # batch norm's scales and shifts are in the table, not in this chart
     text = TEXTS.exhibit(
         "cost",
+        known=known,
         layers=len(costly),
         weights=weights,
         macs=macs,
@@ -79,7 +83,10 @@ def _layers(subject: Subject, rows: Sequence[LayerGeometry]) -> Exhibit:
         ours.parameters == theirs["parameters"] and list(ours.shape) == theirs["shape"]
         for ours, theirs in zip(subject.geometry, counts, strict=True)
     )
-    text = TEXTS.exhibit("layers", layers=len(rows), parameters=parameters, macs=macs, agree=agree)
+    strides = {layer.kind for layer in layers(subject.model) if _stride(layer.module) > 1}
+    text = TEXTS.exhibit(
+        "layers", layers=len(rows), parameters=parameters, macs=macs, agree=agree, pools=strides == {"pool"}
+    )
     cells = tuple(
         (
             row.name,
@@ -111,6 +118,10 @@ def _layers(subject: Subject, rows: Sequence[LayerGeometry]) -> Exhibit:
     )
 
 
+def _stride(module: nn.Module) -> int:
+    return window_of(module).stride if isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) else 1
+
+
 def torchinfo_counts(subject: Subject) -> list[dict[str, Any]]:
     """Shape, parameters and multiply-adds of every layer as torchinfo counts them in one forward pass, on a twin that shares the weights.
 
@@ -121,9 +132,9 @@ def torchinfo_counts(subject: Subject) -> list[dict[str, Any]]:
     twin = assemble(architecture, subject.model.state_dict()).to(subject.device)
     side = architecture.image_side
     with torch.no_grad():
-        layers = summary(twin, (1, architecture.in_channels, side, side), verbose=0, device=subject.device)
+        counted_layers = summary(twin, (1, architecture.in_channels, side, side), verbose=0, device=subject.device)
     return [
         {"shape": list(info.output_size[1:]), "parameters": info.num_params, "macs": info.macs}
-        for info in layers.summary_list
+        for info in counted_layers.summary_list
         if info.is_leaf_layer and info.class_name != "Identity"
     ]

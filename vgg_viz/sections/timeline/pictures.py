@@ -27,6 +27,7 @@ from vgg_viz.maths.change import drift
 from vgg_viz.maths.heatmaps import LAYER_INSIDE, STRENGTH, place, relative, shared_scale
 from vgg_viz.maths.receptive_field import Window
 from vgg_viz.models.geometry import fields_of
+from vgg_viz.models.layer_words import activation_word
 from vgg_viz.records import Exhibit
 from vgg_viz.studies.epochs import EpochSeries
 
@@ -66,6 +67,9 @@ def _figure(epoch_series: EpochSeries) -> Exhibit:
     known = [value for value in drifts if value == value]
     text = TEXTS.exhibit(
         "maps",
+        activation=activation_word(
+            row.kind for row in epoch_series.rows if row.name in (epoch_series.deep, epoch_series.early)
+        ),
         pictures=count,
         layer=epoch_series.deep,
         early=epoch_series.early,
