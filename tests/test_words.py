@@ -248,6 +248,7 @@ FOREIGN = {
     "models/containers/safetensors_file.py": {"Error while deserializing header: "},
     "studies/preprocessing_check.py": {"batch norm"},
     "models/reparametrised.py": {"weight norm"},
+    "file_kinds.py": {"<!doctype html"},
 }
 
 
