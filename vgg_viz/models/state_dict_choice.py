@@ -238,7 +238,7 @@ def _unusual(
     layers: Layers, found: Sequence[Placement], kind: str, needed: int, paddings: tuple[int | None, ...]
 ) -> Choice:
     """No usual side gives the map that the classifier reads: an average made it, or the pictures are of an unusual side."""
-    if needed > 1 and not (kind == "other" and needed == LARGE_MAP):
+    if (needed > 1 and not (kind == "other" and needed == LARGE_MAP)) or kind == "course":
         for one, padding in product(found, paddings):
             fit = next(fits(layers.convs, one, needed, POSSIBLE_SIDES, (padding,)), None)
             if fit is not None:
