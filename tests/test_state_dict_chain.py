@@ -1,4 +1,4 @@
-"""Bare state dicts of many kinds, none of them built by this package: read as the network that they are, or refused in a true sentence."""
+"""Bare state dicts of many kinds, none built by this package: read as the network that they are, or refused in a true sentence."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import shlex
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,7 @@ def agrees(checkpoint: Checkpoint, network: nn.Module, side: int) -> bool:
 
 def block(*widths: int, norm: bool = False, pool: bool = True, padding: int = 1) -> list[nn.Module]:
     made: list[nn.Module] = []
-    for inputs, outputs in zip(widths, widths[1:], strict=False):
+    for inputs, outputs in pairwise(widths):
         made += [nn.Conv2d(inputs, outputs, 3, padding=padding), *([nn.BatchNorm2d(outputs)] * norm), nn.ReLU()]
     return [*made, nn.MaxPool2d(2)] if pool else made
 
@@ -115,21 +116,6 @@ READ: dict[str, tuple[Callable[[], nn.Module], int, str]] = {
         32,
         "8 8 M 12 | K",
     ),
-    "dropout behind some convolutions": (
-        lambda: Chain(
-            {
-                "features": nn.Sequential(
-                    *[nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Dropout(0.3)],
-                    *[nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)],
-                    *[nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(), nn.Dropout(0.3)],
-                    *[nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()],
-                ),
-                "classifier": nn.Linear(16 * 64, 4),
-            }
-        ),
-        32,
-        "",
-    ),
     "batch norm behind ReLU": (
         lambda: Chain(
             {
@@ -142,7 +128,7 @@ READ: dict[str, tuple[Callable[[], nn.Module], int, str]] = {
             }
         ),
         32,
-        "+relu+bn 8 M 16 M 16+relu M bn | K",
+        "+relu+bn 8 M 16 M 16 M | K",
     ),
     "names in an OrderedDict, in one block": (
         lambda: Chain(
@@ -163,7 +149,7 @@ READ: dict[str, tuple[Callable[[], nn.Module], int, str]] = {
             }
         ),
         32,
-        "+bn+relu 8 8 M 16 16 M 24 24 M | +relu 20 drop K",
+        "+bn+relu 8 8 M 16 16 M 24 24 M | 20 drop K",
     ),
     "numbers that go on from slice to slice": (
         lambda: Chain(
@@ -330,11 +316,11 @@ def test_a_chain_is_read_as_the_network_that_it_is(name: str, tmp_path: Path) ->
 def test_layers_defined_in_another_order_are_put_into_the_only_one_that_fits(tmp_path: Path) -> None:
     parts = {
         "head": nn.Sequential(nn.Flatten(), nn.Linear(24 * 16, 5)),
-        "third": nn.Sequential(*block(16, 24)),
-        "first": nn.Sequential(*block(3, 8)),
-        "second": nn.Sequential(*block(8, 16)),
+        "tail": nn.Sequential(*block(16, 24)),
+        "stem": nn.Sequential(*block(3, 8)),
+        "body": nn.Sequential(*block(8, 16)),
     }
-    network = lively(Chain(parts, lambda net, x: net.head(net.third(net.second(net.first(x))))))
+    network = lively(Chain(parts, lambda net, x: net.head(net.tail(net.body(net.stem(x))))))
     back = opened(network.state_dict(), tmp_path)
     assert agrees(back, network, 32)
     assert any("only order" in str(one) for one in back.provenance.evidence)
@@ -398,6 +384,16 @@ def test_a_doubt_stands_on_top_and_its_plans_work_when_typed(tmp_path: Path) -> 
         assert other.architecture.plan == plan
         assert not any(one.alarm for one in other.provenance.evidence)
         assert not agrees(other, network, 32)
+
+
+def test_dropout_that_numbers_do_not_tell_from_pools_is_among_the_plans_of_an_alarm(tmp_path: Path) -> None:
+    layers: list[nn.Module] = []
+    for inputs, outputs, last in ((3, 8, 0), (8, 8, 1), (8, 16, 0), (16, 16, 1)):
+        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2) if last else nn.Dropout(0.3)]
+    network = lively(Chain({"features": nn.Sequential(*layers, nn.Flatten()), "classifier": nn.Linear(16 * 64, 4)}))
+    back = opened(network.state_dict(), tmp_path)  # pools behind all of them, at 128 px, fit as well
+    alarm = next(one for one in back.provenance.evidence if one.alarm and "dropout" in one.text)
+    assert any(agrees(load(tmp_path / "file.pt", plan=plan), network, 32) for plan in alarm.plans)
 
 
 def test_average_pools_and_another_slope_are_read_with_their_plan(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def choose(layers: Layers, variant: str, note: Placement | None, *, paper: bool 
     if distinct and (numbered or len(distinct) == 1 or distinct[0].placement.how == "blocks"):
         return _chosen(layers, distinct, kind, needed, paddings)
     if distinct:
-        raise unclear(layers, [Reading(fit, _average(kind, needed, fit)) for fit in distinct])
+        raise unclear(layers, [Reading(fit, _average(kind, needed)) for fit in distinct])
     return _unusual(layers, found, kind, needed, paddings)
 
 
@@ -100,7 +100,7 @@ def unclear(layers: Layers, readings: Sequence[Reading]) -> PlanUnclear:
     plans = list(dict.fromkeys(plan_of(layers, reading) for reading in readings))[:MOST_PLANS]
     listed = " or ".join(f"--plan {shlex.quote(plan)}" for plan in plans)
     return PlanUnclear(
-        f"the weights fit several networks, and neither numbers nor names show where the pools are; give the network's chain: "
+        f"the weights fit several networks, and neither numbers nor names show where the pools are; give the chain of its layers: "
         f"{listed}, or another.",
         plans,
     )
@@ -132,8 +132,9 @@ def _ends(layers: Layers) -> tuple[Step, ...] | None:
     return () if gap.numbered and gap.room < 2 else None  # the flattening has a number, too
 
 
-def _average(kind: str, needed: int, fit: Fit) -> int:
-    return needed if kind == "paper" or (fit.last != () and fit.last[-1].kind == "adaptive_avg") else 0
+def _average(kind: str, needed: int) -> int:
+    """Side of the map that an average pool makes: one that leaves a single place changes nothing where pools have left it."""
+    return needed if kind == "paper" or (kind == "other" and needed == 1) else 0
 
 
 # ---------------------------------------------------------------- the paper's
@@ -217,7 +218,7 @@ def _chosen(
     layers: Layers, distinct: Sequence[Fit], kind: str, needed: int, paddings: tuple[int | None, ...]
 ) -> Choice:
     first, *others = distinct
-    rivals = tuple(Reading(fit, _average(kind, needed, fit)) for fit in others)
+    rivals = tuple(Reading(fit, _average(kind, needed)) for fit in others)
     same = replace(first.placement, last=first.last)
     all_sides = (*USUAL_SIDES, *(side for side in POSSIBLE_SIDES if side not in USUAL_SIDES))
     more = list(fits(layers.convs, same, needed, all_sides, paddings))
@@ -231,7 +232,9 @@ def _chosen(
         if (fit.padding, fit.image_side) != (first.padding, first.image_side)
     )
     usual = first.image_side in USUAL_SIDES
-    return Choice(Reading(first), first.placement.how, kind, needed, usual, (*_ended(layers, first, 0), *rivals), rest)
+    average = _average(kind, needed)
+    rivals = (*_ended(layers, first, average), *rivals)
+    return Choice(Reading(first, average), first.placement.how, kind, needed, usual, rivals, rest)
 
 
 def _unusual(

@@ -122,7 +122,11 @@ def placements(
         found = [Placement(seen, "numbers")]
         if variant and paper <= seen:
             found.append(Placement(paper, "paper"))
-        found += [Placement(more, "numbers"), Placement(frozenset(), "numbers")]
+        found += [Placement(more, "numbers")]
+        if seen == frozenset(inner):  # nothing but dropout behind every convolution would look like this, too
+            wider = frozenset(p for p in inner if units[p].main.outputs != units[p + 1].main.outputs)
+            found += [Placement(frozenset(inner[1::2]), "numbers"), Placement(wider, "numbers")]
+        found += [Placement(frozenset(), "numbers")]
         return _distinct(found), True
     blocks = [block_of(unit) for unit in units]
     ends = frozenset(place for place in inner if blocks[place] != blocks[place + 1])
