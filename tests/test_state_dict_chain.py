@@ -374,6 +374,33 @@ def test_what_several_networks_could_have_is_refused_with_plans_that_work_when_t
     assert [agrees(one, network, 32) for one in back].count(True) == 1
 
 
+@pytest.mark.parametrize("head", ["linear", "average"])
+def test_convolutions_that_numbers_leave_no_pools_between_are_refused_with_plans_of_strides(
+    head: str, tmp_path: Path
+) -> None:
+    layers: list[nn.Module] = []
+    for inputs, outputs, stride in ((3, 8, 1), (8, 8, 2), (8, 16, 1), (16, 16, 2), (16, 24, 1)):
+        layers += [nn.Conv2d(inputs, outputs, 3, stride, padding=1), nn.ReLU()]
+    end = (
+        [nn.Flatten(), nn.Linear(24 * 64, 5)]
+        if head == "linear"
+        else [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 5)]
+    )
+    network = lively(Chain({"features": nn.Sequential(*layers), "classifier": nn.Sequential(*end)}))
+    with pytest.raises(PlanUnclear, match="no room for pools") as refused:
+        opened(network.state_dict(), tmp_path)
+    back = [load(tmp_path / "file.pt", plan=plan) for plan in refused.value.plans]
+    small = [one for one in back if one.architecture.image_side == 32]
+    assert [agrees(one, network, 32) for one in small].count(True) == 1
+
+
+def test_a_side_of_pictures_that_is_not_usual_is_an_alarm(tmp_path: Path) -> None:
+    network = lively(nn.Sequential(*block(3, 8), *block(8, 16), nn.Flatten(), nn.Linear(16 * 81, 4)))
+    back = opened(network.state_dict(), tmp_path)
+    assert agrees(back, network, 36)
+    assert any(one.alarm and "No usual side" in one.text for one in back.provenance.evidence)
+
+
 def test_a_doubt_stands_on_top_and_its_plans_work_when_typed(tmp_path: Path) -> None:
     network = lively(PlainVGG("vgg11", batch_norm=True, classifier=nn.Linear(64, 5)))
     back = opened(network.state_dict(), tmp_path)
@@ -459,7 +486,7 @@ NO_CHAIN: dict[str, tuple[Callable[[], dict[str, Tensor]], str]] = {
         lambda: beside(("norm", nn.GroupNorm(4, 24))),
         "'norm' is a normalisation without running statistics",
     ),
-    "a recurrent layer": (lambda: beside(("lstm", nn.LSTM(24, 8))), r"'lstm\.weight_ih_l0' inside the network"),
+    "a recurrent layer": (lambda: beside(("lstm", nn.LSTM(24, 8))), r"'lstm\.weight_ih_l0'"),
     "a kernel that is no square": (lambda: beside(("wide", nn.Conv2d(24, 24, (1, 5)))), "1 × 5"),
     "blocks with shortcuts in their names": (
         lambda: beside(("res1", nn.Sequential(*block(24, 24, pool=False)))),

@@ -20,6 +20,7 @@ from vgg_viz.models.state_dict_pools import (
     Placement,
     fits,
     placements,
+    strided_fits,
 )
 from vgg_viz.models.state_dict_steps import Layers, Reading, keyed_steps
 
@@ -27,6 +28,7 @@ SMALL_SIDE, LARGE_SIDE, LARGE_MAP = 32, 224, 7
 CIFAR_CLASSES = (10, 100)
 WIDE = 512  # channels of the last convolution of a VGG at its full width
 MOST_PLANS = 3
+NO_PLACES = "neither numbers nor names show where the pools are"
 _COURSE = re.compile(r"(?:^|.*\.)(?:conv_)?block_?\d+\.\d+", re.ASCII)
 
 
@@ -92,17 +94,17 @@ def choose(layers: Layers, variant: str, note: Placement | None, *, paper: bool 
         return _chosen(layers, distinct, kind, needed, paddings)
     if distinct:
         raise unclear(layers, [Reading(fit, _average(kind, needed)) for fit in distinct])
+    if numbered and not note and len(layers.convs) > 2 and not any(one.pools for one in found):
+        _require_pools(layers, needed)
     return _unusual(layers, found, kind, needed, paddings)
 
 
-def unclear(layers: Layers, readings: Sequence[Reading]) -> PlanUnclear:
+def unclear(layers: Layers, readings: Sequence[Reading], why: str = NO_PLACES) -> PlanUnclear:
     """The refusal that offers the plans of these readings."""
     plans = list(dict.fromkeys(plan_of(layers, reading) for reading in readings))[:MOST_PLANS]
     listed = " or ".join(f"--plan {shlex.quote(plan)}" for plan in plans)
     return PlanUnclear(
-        f"the weights fit several networks, and neither numbers nor names show where the pools are; give the chain of its layers: "
-        f"{listed}, or another.",
-        plans,
+        f"the weights fit several networks: {why}; give the chain of its layers: {listed}, or another.", plans
     )
 
 
@@ -256,6 +258,20 @@ def _unusual(
     return Choice(Reading(fit, needed), found[0].how, kind, needed, usual=False, rivals=_ended(layers, fit, needed))
 
 
+def _require_pools(layers: Layers, needed: int) -> None:
+    """Numbers leave no room for pools, and no usual picture gives the classifier's map without any: strides must have shrunk it."""
+    strided = strided_fits(layers.convs, needed if needed > 1 else 0)
+    if not strided:
+        return
+    average = 1 if needed == 1 else 0
+    plain = [Reading(Fit(Placement(frozenset(), "none"), (), None, SMALL_SIDE), 1)] if average else []
+    raise unclear(
+        layers,
+        [*(Reading(fit, average) for fit in strided), *plain],
+        "the numbers of the layers leave no room for pools, so that convolutions of stride 2 shrink the maps, and nothing shows which",
+    )
+
+
 def _without_side(layers: Layers, found: Sequence[Placement], kind: str, numbered: bool) -> Choice:
     """No classifier, or one of 1 x 1 convolutions: maps of any side are read."""
     headless = layers.head == len(layers.units)
@@ -264,6 +280,8 @@ def _without_side(layers: Layers, found: Sequence[Placement], kind: str, numbere
             f"the file holds one convolution ({layers.units[0].main.stem[:60]!r}) and no other layer, which is no network; save the "
             "whole state_dict()."
         )
+    if not headless and numbered and len(layers.convs) > 2 and not any(one.pools for one in found):
+        _require_pools(layers, 0)
     side = LARGE_SIDE if headless else _side_of_an_average(layers, 1)
     natural = [Fit(one, _last(one), None, side) for one in found if 2 ** (len(one.pools) + len(_last(one))) <= side]
     first = natural[0] if natural else Fit(Placement(frozenset(), "none"), (), None, side)
