@@ -185,6 +185,12 @@ def _doubt(text: str, plans: Sequence[str], *, serious: bool) -> Evidence:
 def about_side(choice: Choice, side: int) -> tuple[list[Evidence], list[Evidence]]:
     """The side of the pictures where an average pool leaves it open: what is assumed, and what else is possible."""
     made = choice.reading.average
+    if not made and choice.kind == "other" and choice.needed and not choice.usual:
+        text = (
+            f"No usual side of pictures leaves the {choice.needed} × {choice.needed} map that the classifier reads; {side} px, the "
+            "first that does, are assumed. A stride or other pools may be the reason (--plan)."
+        )
+        return [Evidence(text, ("--image-size",), alarm=True)], []
     if not made:
         return [], []
     usual = "the usual one" if side in (*USUAL_SIDES, LARGE_SIDE, SMALL_SIDE) or side % 32 == 0 else "one of many"
