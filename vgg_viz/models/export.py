@@ -19,6 +19,7 @@ from vgg_viz.atomic import disk_refused, whole_file
 from vgg_viz.errors import InputRefused, OutputRefused
 from vgg_viz.models.build import build
 from vgg_viz.models.formats.exported import header
+from vgg_viz.models.live.open_network import open_network
 from vgg_viz.models.resize_rule import as_plain
 from vgg_viz.models.vgg import describe
 from vgg_viz.records import Checkpoint
@@ -28,11 +29,11 @@ BATCHES = (1, 3)  # with which an ONNX file is tried
 TOLERANCE = 1e-4  # of logits, in parts of the largest where that is above 1
 
 
-def export(checkpoint: Checkpoint, path: str | os.PathLike[str], *, force: bool = False) -> dict[str, Any]:
+def export(checkpoint: Checkpoint | nn.Module, path: str | os.PathLike[str], *, force: bool = False) -> dict[str, Any]:
     """Write `checkpoint` to a .safetensors or .onnx file, whole or not at all.
 
     Args:
-        checkpoint: What to write.
+        checkpoint: What to write; a module as `vgg_viz.open` reads it.
         path: Of the file to write; its suffix is the format.
         force: Replace a file that is there.
 
@@ -43,6 +44,8 @@ def export(checkpoint: Checkpoint, path: str | os.PathLike[str], *, force: bool 
         OutputRefused: For another suffix, a missing folder, a file that is there, a failed write.
         InputRefused: Without the packages that ONNX needs, or when the written graph computes something else.
     """
+    if isinstance(checkpoint, nn.Module):
+        checkpoint = open_network(checkpoint)
     if not isinstance(checkpoint, Checkpoint):
         raise InputRefused(f"{shown(checkpoint)} came, where a checkpoint is expected; vgg_viz.load(path) opens one.")
     require_arguments({"path": path, "force": force})
