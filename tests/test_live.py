@@ -600,7 +600,8 @@ def test_the_commands_take_a_module_and_what_was_opened_of_it(network, tmp_path,
     made = vgg_viz.report(checkpoint, images=uniform(2), out=tmp_path, preset="quick")
     assert "by running it once" in (made.index.parent / "manifest.json").read_text(encoding="utf-8")
     assert vgg_viz.explain(checkpoint, uniform(1), out=tmp_path / "one.png", preset="quick").facts
-    both = vgg_viz.compare(network, checkpoint, images=uniform(2), out=tmp_path, preset="quick", overrides=None)
+    sides = {"image_size": SIDE}
+    both = vgg_viz.compare(network, network, images=uniform(2), out=tmp_path, preset="quick", overrides=sides)
     assert both.index.is_file()
     vgg_viz.export(checkpoint, tmp_path / "net.safetensors")
     assert same(vgg_viz.load(tmp_path / "net.safetensors"), network, uniform())
