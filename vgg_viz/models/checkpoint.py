@@ -23,6 +23,7 @@ from vgg_viz.models.check_finite import require_finite
 from vgg_viz.models.containers import Stored, model_files, open_file, shown
 from vgg_viz.models.formats import FORMATS
 from vgg_viz.models.formats.own import pack
+from vgg_viz.models.live.by_code import load_by_code
 from vgg_viz.models.metadata import Beside
 from vgg_viz.models.notes_beside import notes_beside
 from vgg_viz.models.other_networks import require_one_vgg
@@ -133,8 +134,6 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
         names=not isinstance(classes, Sequence),
     )
     if model is not None:
-        from vgg_viz.models.live.open_network import load_by_code
-
         return with_names(load_by_code(source, model, wishes), classes, folder_classes)
     if source is not None and not Path(source).is_file() and (name := _variant(str(source))):
         checkpoint = _untrained(name, seed, wishes, len(classes) if classes else 0)

@@ -1,10 +1,9 @@
-"""A network in memory as a checkpoint: a live module, a state dict, or the user's own code around a file of weights."""
+"""A network in memory as a checkpoint: a live module, or a state dict."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,12 @@ from vgg_viz.errors import CheckpointRefused, InputRefused
 from vgg_viz.maths.image_forms import Images, as_floats
 from vgg_viz.models.check_finite import require_finite
 from vgg_viz.models.checkpoint import load, read_stored, with_names
-from vgg_viz.models.containers import Stored, open_file
-from vgg_viz.models.formats import ReadCheckpoint
+from vgg_viz.models.containers import Stored
+from vgg_viz.models.live.by_code import Given, checkpoint_of
 from vgg_viz.models.live.read_module import LiveWishes, read_module
 from vgg_viz.models.live.trace import unwrapped
-from vgg_viz.models.live.user_code import code_name, network_from, take_weights
-from vgg_viz.models.metadata import Beside, notes
-from vgg_viz.models.notes_beside import notes_beside
-from vgg_viz.models.outputs import settled_outputs
-from vgg_viz.models.resize_rule import with_resize
 from vgg_viz.models.wishes import Wishes
-from vgg_viz.records import Checkpoint, Evidence, Provenance
+from vgg_viz.records import Checkpoint
 
 STATE_DICT = Path("state dict")  # what one in memory is called where a file has its name
 
@@ -79,7 +73,7 @@ def open_network(  # noqa: PLR0913 - the front door: what only the owner of a ne
     if isinstance(model, nn.Module):
         tried = () if pictures is None else (as_floats(pictures).detach().float().cpu(),)
         reading = read_module(model, LiveWishes(image_size, wishes.mean, wishes.std, tried))
-        found = _checkpoint(reading, _Given(type(unwrapped(model)).__name__), wishes)
+        found = checkpoint_of(reading, Given(type(unwrapped(model)).__name__), wishes)
         return with_names(found, classes, folder_classes)
     if isinstance(model, Mapping):
         found = read_stored(Stored("memory", _on_cpu(model)), STATE_DICT, {}, wishes)
@@ -88,74 +82,6 @@ def open_network(  # noqa: PLR0913 - the front door: what only the owner of a ne
     raise InputRefused(
         f"{shown(model)} came, where a network is expected: a torch.nn.Module, its state dict, or the path of a file."
     )
-
-
-def load_by_code(source: str | os.PathLike[str] | None, code: str, wishes: Wishes) -> Checkpoint:
-    """The weights of a file in the network that the user's own code builds, read as a live one.
-
-    Args:
-        source: The file.
-        code: "FILE.py:NAME", run because the user has typed it.
-        wishes: What the user says of the file; its chain is what the code says.
-
-    Raises:
-        InputRefused: The code does not run, or gives no network.
-        CheckpointRefused: The weights are not those of this network, or it is no chain.
-    """
-    said = next(
-        (f"--{name}" for name in ("arch", "plan", "padding", "head", "bgr") if getattr(wishes, name) is not None), None
-    )
-    if said is not None:
-        raise InputRefused(
-            f"{said} came together with --model, and your code says what the layers are; leave {said} out."
-        )
-    if source is None:
-        raise InputRefused("--model came without a file of weights for it; give both.")
-    path = Path(source)
-    stored, beside = open_file(path), notes_beside(path)
-    network = network_from(code)
-    evidence = take_weights(network, stored.value, wishes, code_name(code), path.name)
-    channels = next((module.in_channels for module in network.modules() if isinstance(module, nn.Conv2d)), 3)
-    found = notes(stored.value, beside, num_classes=0, channels=channels, names=False)
-    live = LiveWishes(
-        wishes.image_side or found.image_side,
-        wishes.mean,
-        wishes.std,
-        origin=code_name(code),
-        noted=(found.mean, found.std) if found.mean and found.std else None,
-    )
-    reading = read_module(network, live)
-    about = reading.architecture
-    found = notes(stored.value, beside, num_classes=about.num_classes, channels=about.in_channels, names=wishes.names)
-    reading = replace(
-        reading,
-        classes=found.classes,
-        accuracy=found.accuracy,
-        evidence=(*map(Evidence, (*stored.evidence, *evidence)), *reading.evidence, *found.evidence),
-    )
-    return _checkpoint(reading, _Given(path.name, stored.value, beside), wishes)
-
-
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """What came, and where words about it may stand: what its file is called and holds, and what lies beside it."""
-
-    name: str
-    stored: object = None
-    beside: Beside = field(default_factory=dict)
-
-
-def _checkpoint(reading: ReadCheckpoint, given: _Given, wishes: Wishes) -> Checkpoint:
-    """The checkpoint of a network that was read live; its classes are not named yet."""
-    reading = settled_outputs(reading, given.stored, given.beside, wishes.outputs)
-    require_finite(reading.weights, Path(given.name))
-    provenance = Provenance(
-        given.name, "", reading.format, reading.evidence, reading.alternatives, accuracy=reading.accuracy
-    )
-    found = Checkpoint(
-        reading.architecture, reading.classes, reading.weights, provenance=provenance, named=reading.named
-    )
-    return with_resize(found, given.stored, given.beside, wishes.resize)
 
 
 def _on_cpu(stored: Mapping[str, Any]) -> dict[str, Any]:
