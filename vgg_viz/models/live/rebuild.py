@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from vgg_viz.errors import CheckpointRefused
 from vgg_viz.models.build import assemble, require_buildable
-from vgg_viz.models.live.chain import BuiltStep, ReadChain
 from vgg_viz.models.live.trace import Trace, run_once, the_logits
+from vgg_viz.models.live.walk import BuiltStep, ReadChain
 from vgg_viz.models.network import layer_paths
 from vgg_viz.models.plan import Step, parse_plan, write_plan
 from vgg_viz.records import Architecture
