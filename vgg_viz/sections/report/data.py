@@ -13,6 +13,7 @@ from vgg_viz.figures import pictures as paint
 from vgg_viz.figures.image_grid import pixels
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
+from vgg_viz.maths.fitting import fitting_text
 from vgg_viz.records import Batch, Column, Exhibit, Table
 from vgg_viz.studies.subject import Subject
 
@@ -117,7 +118,9 @@ def _transforms(subject: Subject, batch: Batch) -> Exhibit:
     ]
     changes = ["enters", *(step.name for step in sequences[0][1:])]
     rows = [pixels(torch.stack([step.after for step in sequence])) for sequence in sequences]
-    text = TEXTS.exhibit("transforms", recipe=recipe if known else None, changes=changes, pictures=len(rows))
+    rule = subject.checkpoint.resize
+    sees = "" if rule is None else fitting_text(rule)
+    text = TEXTS.exhibit("transforms", recipe=recipe if known else None, changes=changes, pictures=len(rows), sees=sees)
     return Exhibit(
         "data-transforms",
         text.title,
