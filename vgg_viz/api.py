@@ -205,7 +205,7 @@ def explain(  # noqa: PLR0913 - a notebook names what it wants, flat
         source: A checkpoint, a module, a file, a variant's name, or None for the bundled Tiny VGG.
         image: A picture file, or one picture in memory, as `predict` takes it.
         methods: Names of `methods()`, the leading one first; (): Grad-CAM and saliency.
-        target: The class that it should be, by name or index; None: nobody says.
+        target: The class that it should be, by name or index, or a unit as for `unit`; None: nobody says.
         against: The class whose evidence is subtracted in the difference; None: the target, else the runner-up.
         unit: What the maps are about in place of classes: "conv5_3:12" for a channel, "conv5_3:12:3,4" for one place of it.
         layer: Where layered methods look, such as "conv5_3"; None: chosen by map size and receptive field.

@@ -27,7 +27,7 @@ from vgg_viz.models.live.by_code import load_by_code
 from vgg_viz.models.metadata import Beside
 from vgg_viz.models.notes_beside import notes_beside
 from vgg_viz.models.other_networks import require_one_vgg
-from vgg_viz.models.outputs import class_count, names_for, numbered_names, settled_outputs
+from vgg_viz.models.outputs import class_count, has_scores, names_for, numbered_names, settled_outputs
 from vgg_viz.models.overrides import noted, overridden
 from vgg_viz.models.published import fetched, published, with_facts
 from vgg_viz.models.recognise import recognise
@@ -308,6 +308,10 @@ def with_names(
     """
     about = checkpoint.architecture
     count, named, evidence = class_count(about), True, []
+    if not has_scores(about):
+        if given:
+            raise InputRefused(f"{len(given)} class names came for a file that has no classifier; leave --classes out.")
+        return replace(checkpoint, classes=())
     own, fault = _distinct(
         class_names.expected(names_for(about, checkpoint.classes), count) if checkpoint.classes else ()
     )

@@ -27,7 +27,7 @@ from vgg_viz.maths.images import decode, decode_mask, resize
 from vgg_viz.models.checkpoint import BUNDLED, load, sha256, weights_sha256, with_names
 from vgg_viz.models.containers import model_files
 from vgg_viz.models.live.open_network import open_network
-from vgg_viz.models.outputs import chooses_one
+from vgg_viz.models.outputs import chooses_one, has_scores
 from vgg_viz.models.published import published
 from vgg_viz.records import Batch, Checkpoint, PictureOrigin, Specimen
 from vgg_viz.studies.preset import Preset
@@ -153,6 +153,8 @@ def load_inputs(
     seed: int,
 ) -> Inputs:
     """Read, or paint, what the report will look at; raises DataRefused and ImageRefused for what the user named."""
+    if not has_scores(checkpoint.architecture):
+        return _without_labels(checkpoint, images, data, preset, seed)
     limit = max(min(16, preset.evaluated), min(preset.evaluated, int(preset.gigamacs / max(gigamacs, 1e-9))))
     labelled, measured_on = labelled_pictures(checkpoint, data, limit=limit, seed=seed)
     warnings = list(reading_warnings(labelled))
@@ -165,6 +167,39 @@ def load_inputs(
         inspected = spread_over(given, preset.pictures)
         inspected_origin = PictureOrigin("given", len(inspected), len(given))
     return Inputs(labelled, measured_on, given, inspected, inspected_origin, tuple(warnings))
+
+
+def _without_labels(
+    checkpoint: Checkpoint,
+    images: str | os.PathLike[str] | Images | None,
+    data: str | os.PathLike[str] | None,
+    preset: Preset,
+    seed: int,
+) -> Inputs:
+    """Pictures for a network without a classifier: nobody can be right or wrong, so those of --data are looked into as well."""
+    side = checkpoint.architecture.image_side
+    origin = PictureOrigin("given", 0)
+    if images is not None:
+        batch = read_images(images, image_side=side, limit=MOST_GIVEN)
+    elif data is None and not checkpoint.specimens:
+        return Inputs(None, None, None, None, None, ())
+    elif data is None:
+        batch, origin = (
+            specimen_batch(checkpoint.specimens, side),
+            PictureOrigin("specimens", len(checkpoint.specimens)),
+        )
+    elif str(data) == "shapes":
+        batch = cache.paint_labelled(MOST_GIVEN, seed=0, split="test", side=side).as_batch()
+        origin = PictureOrigin("painted", len(batch), seed=0)
+    else:
+        folder = open_folder(data)
+        batch = read_folder(folder, image_side=side, limit=MOST_GIVEN, seed=seed)
+        origin = PictureOrigin("folder", len(batch), len(folder.items), folder.root.name, folder.split)
+    given = replace(match_channels(batch, checkpoint), labels=None)
+    inspected = spread_over(given, preset.pictures)
+    if origin.kind == "given":
+        origin = PictureOrigin("given", len(inspected), len(given))
+    return Inputs(None, None, given, inspected, origin, tuple(reading_warnings(given)))
 
 
 def folder_classes(data: str | os.PathLike[str] | None) -> tuple[str, ...]:

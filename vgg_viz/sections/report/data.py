@@ -14,6 +14,7 @@ from vgg_viz.figures.image_grid import pixels
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
 from vgg_viz.maths.fitting import fitting_text
+from vgg_viz.models.outputs import has_scores
 from vgg_viz.records import Batch, Column, Exhibit, Table
 from vgg_viz.studies.subject import Subject
 
@@ -46,6 +47,7 @@ def _specimens(subject: Subject, batch: Batch) -> Exhibit:
         origin=subject.inputs.inspected_from if subject.inputs.given is batch else subject.inputs.labelled_from,
         height=height,
         width=width,
+        scores=has_scores(subject.checkpoint.architecture),
     )
     return Exhibit(
         "data-specimens",
