@@ -98,3 +98,18 @@ def test_names_of_a_checkpoint_and_of_a_picture_never_steer_a_terminal(command, 
         assert said.out.count("\n") == 1
         assert "W" * 59 + "…" in said.out
         assert "W" * 60 not in said.out
+
+
+def test_refusals_that_list_names_cut_them(steered, tmp_path, capsys) -> None:
+    net, picture = steered
+    (tmp_path / "data" / ("q" * 200)).mkdir(parents=True)
+    (tmp_path / "data" / ("q" * 200) / "a.png").write_bytes(picture.read_bytes())
+    for line in (
+        ["explain", str(net), str(picture), "--target", "nope"],
+        ["evaluate", str(net), "--data", str(tmp_path / "data")],
+    ):
+        assert main(line) == 2
+        said = capsys.readouterr().err
+        assert "W" * 59 + "…" in said
+        assert not any(letter * 61 in said for letter in "Wq")
+        assert not FORBIDDEN & set(said)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vgg_viz.models.checkpoint import load, save
     from vgg_viz.models.export import export
     from vgg_viz.models.geometry import geometry
+    from vgg_viz.models.live.open_network import open_network as open  # noqa: A004 - vgg_viz.open, as the word is
     from vgg_viz.models.names import layers
     from vgg_viz.notebook import plot_activations, plot_attribution, specimens
     from vgg_viz.training.loop import train
@@ -38,6 +39,7 @@ _PLACES = {
     "layers": "vgg_viz.models.names",
     "load": "vgg_viz.models.checkpoint",
     "methods": "vgg_viz.attribution",
+    "open": "vgg_viz.models.live.open_network:open_network",
     "plot_activations": "vgg_viz.notebook",
     "plot_attribution": "vgg_viz.notebook",
     "predict": "vgg_viz.api",
@@ -63,6 +65,7 @@ __all__ = [
     "layers",
     "load",
     "methods",
+    "open",
     "plot_activations",
     "plot_attribution",
     "predict",

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from vgg_viz.sections.explain.explain import Explained
     from vgg_viz.sections.timeline.timeline import Timeline
     from vgg_viz.studies.evaluation import Evaluation, Predictions
+    from vgg_viz.studies.inputs import Given
     from vgg_viz.studies.request import FilePath
 
 
 def report(  # noqa: PLR0913 - a notebook names what it wants, flat
-    source: FilePath | None = None,
+    source: Given = None,
     *,
     images: FilePath | Images | None = None,
     data: FilePath | None = None,
@@ -40,7 +41,7 @@ def report(  # noqa: PLR0913 - a notebook names what it wants, flat
     """Turn a checkpoint into `<out>/<stem>/index.html` with its figures and numbers.
 
     Args:
-        source: A checkpoint file, a variant's name, or None for the bundled Tiny VGG.
+        source: A checkpoint, a module, a file, a variant's name, or None for the bundled Tiny VGG.
         images: A folder of pictures, or one picture, or pictures in memory: what the report looks into.
         data: An ImageFolder, or "shapes": what the report measures on; None: what the checkpoint carries.
         out: The folder of galleries.
@@ -78,8 +79,8 @@ def report(  # noqa: PLR0913 - a notebook names what it wants, flat
 
 
 def compare(  # noqa: PLR0913 - a notebook names what it wants, flat
-    first: FilePath,
-    second: FilePath,
+    first: Given,
+    second: Given,
     *,
     images: FilePath | Images | None = None,
     data: FilePath | None = None,
@@ -93,7 +94,7 @@ def compare(  # noqa: PLR0913 - a notebook names what it wants, flat
     """Set two checkpoints before the same pictures: `<out>/<first>-vs-<second>/index.html` with figures and numbers.
 
     Args:
-        first: A on the page: a checkpoint file, or a variant's name.
+        first: A on the page: a checkpoint, a module, a file, or a variant's name.
         second: B on the page.
         images: A folder of pictures, or one picture, or pictures in memory: what the maps look into.
         data: An ImageFolder, or "shapes": what both are measured on; None: what the checkpoints carry.
@@ -182,7 +183,7 @@ def timeline(  # noqa: PLR0913 - a notebook names what it wants, flat
 
 
 def explain(  # noqa: PLR0913 - a notebook names what it wants, flat
-    source: FilePath | None,
+    source: Given,
     image: FilePath | Images,
     *,
     methods: Sequence[str] = (),
@@ -201,10 +202,10 @@ def explain(  # noqa: PLR0913 - a notebook names what it wants, flat
     """Explain one picture: `<out>/<checkpoint>-<picture>/index.html`, or one figure where `out` ends in .png, .svg or .pdf.
 
     Args:
-        source: A checkpoint file, a variant's name, or None for the bundled Tiny VGG.
+        source: A checkpoint, a module, a file, a variant's name, or None for the bundled Tiny VGG.
         image: A picture file, or one picture in memory, as `predict` takes it.
         methods: Names of `methods()`, the leading one first; (): Grad-CAM and saliency.
-        target: The class that it should be, by name or index; None: nobody says.
+        target: The class that it should be, by name or index, or a unit as for `unit`; None: nobody says.
         against: The class whose evidence is subtracted in the difference; None: the target, else the runner-up.
         unit: What the maps are about in place of classes: "conv5_3:12" for a channel, "conv5_3:12:3,4" for one place of it.
         layer: Where layered methods look, such as "conv5_3"; None: chosen by map size and receptive field.
@@ -243,7 +244,7 @@ def explain(  # noqa: PLR0913 - a notebook names what it wants, flat
 
 
 def audit(  # noqa: PLR0913 - a notebook names what it wants, flat
-    source: FilePath | None = None,
+    source: Given = None,
     *,
     data: FilePath | None = None,
     classes: Sequence[str] = (),
@@ -257,7 +258,7 @@ def audit(  # noqa: PLR0913 - a notebook names what it wants, flat
     """Find what a checkpoint looks at instead of the object, and test it: `<out>/<stem>-audit/index.html`.
 
     Args:
-        source: A checkpoint file, a variant's name, or None for the bundled Tiny VGG.
+        source: A checkpoint, a module, a file, a variant's name, or None for the bundled Tiny VGG.
         data: An ImageFolder, "shapes", or None: what the checkpoint carries.
         classes: Names of those to search; (): all that have enough pictures.
         limit: Pictures at most, evenly over the classes.
@@ -289,7 +290,7 @@ def audit(  # noqa: PLR0913 - a notebook names what it wants, flat
 
 
 def evaluate(  # noqa: PLR0913 - a notebook names what it wants, flat
-    source: Checkpoint | FilePath | None = None,
+    source: Given = None,
     data: FilePath | None = None,
     *,
     limit: int = 10_000,
@@ -301,7 +302,7 @@ def evaluate(  # noqa: PLR0913 - a notebook names what it wants, flat
     """Measure a checkpoint on labelled pictures: accuracy, top-5 and calibration.
 
     Args:
-        source: A checkpoint, its file, a variant's name, or None for the bundled Tiny VGG.
+        source: A checkpoint, a module, a file, a variant's name, or None for the bundled Tiny VGG.
         data: An ImageFolder, "shapes", or None: what the checkpoint carries.
         limit: Pictures at most.
         dense: Use the dense form (VGG only).
@@ -322,7 +323,7 @@ def evaluate(  # noqa: PLR0913 - a notebook names what it wants, flat
 
 
 def predict(
-    source: Checkpoint | FilePath | None,
+    source: Given,
     images: FilePath | Images | Sequence[FilePath],
     *,
     seed: int = 0,
@@ -332,7 +333,7 @@ def predict(
     """What a checkpoint predicts for pictures: the five likeliest classes of each.
 
     Args:
-        source: A checkpoint, its file, a variant's name, or None for the bundled Tiny VGG.
+        source: A checkpoint, a module, a file, a variant's name, or None for the bundled Tiny VGG.
         images: A picture file, a folder of pictures, pictures in memory (uint8, or floats in [0, 1]; tensors, arrays, PIL
             images), or a list of these; resized as files are.
         seed: Of the weights of a variant.
@@ -349,7 +350,7 @@ def predict(
 
 
 def _built(
-    source: Checkpoint | FilePath | None,
+    source: Given,
     device: str | torch.device,
     overrides: Mapping[str, Any] | None,
     *,
@@ -357,14 +358,14 @@ def _built(
     **options: Any,
 ) -> tuple[Checkpoint, nn.Module]:
     from vgg_viz.models.build import build
-    from vgg_viz.models.checkpoint import load
+    from vgg_viz.studies.inputs import checkpoint_from
     from vgg_viz.studies.request import require_overrides, resolve_device
 
     device = resolve_device(device)
     require_arguments({"overrides": overrides}, optional=("overrides",))
     require_overrides(overrides or {})
-    require_arguments(options)
-    checkpoint = source if isinstance(source, Checkpoint) else load(source, **{**options, **(overrides or {})})
+    require_arguments({"source": source, **options}, optional=("source",))
+    checkpoint = checkpoint_from(source, {**options, **(overrides or {})})
     return checkpoint, build(checkpoint, dense=dense).to(device)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 
 from vgg_viz.errors import InputRefused, UnknownName
-from vgg_viz.records import Resize
+from vgg_viz.records import Checkpoint, Resize
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,20 @@ NUMBERS = Kind(
 )
 ANY_WHOLE = Kind("a whole number", lambda value: type(value) is not bool and isinstance(value, Integral))
 YES_OR_NO = Kind("True or False", lambda value: type(value) is bool)
+# A checkpoint, a module and its state dict can stand where a file of them can.
+NETWORK = Kind(
+    "the path of a checkpoint, a checkpoint or a network",
+    lambda value: (
+        isinstance(value, str | os.PathLike | Checkpoint)
+        or (callable(getattr(value, "state_dict", None)) and not isinstance(value, type))
+    ),
+)
 PATH = Kind("a path", lambda value: isinstance(value, str | os.PathLike))
 CLASS = Kind("a class by name or index", lambda value: _text(value) or _whole(0).fits(value))
 
 KINDS: dict[str, Kind] = {
-    **dict.fromkeys(("arch", "key", "weights", "preset", "region", "class_name", "unit", "layer"), TEXT),
+    **dict.fromkeys(("arch", "plan", "model", "key", "weights", "head", "outputs"), TEXT),
+    **dict.fromkeys(("preset", "region", "class_name", "unit", "layer"), TEXT),
     **dict.fromkeys(("folder_classes", "methods"), TEXTS),
     "classes": Kind(
         TEXTS.expected,
@@ -74,7 +83,8 @@ KINDS: dict[str, Kind] = {
     ),
     **dict.fromkeys(("mean", "std"), NUMBERS),
     **dict.fromkeys(("one_file", "keep_maps", "force", "dense"), YES_OR_NO),
-    **dict.fromkeys(("source", "first", "second", "data", "out", "run", "findings", "path"), PATH),
+    **dict.fromkeys(("source", "first", "second"), NETWORK),
+    **dict.fromkeys(("data", "out", "run", "findings", "path"), PATH),
     "limit": _whole(1),
     "image_side": Kind(_whole(1).expected, lambda value: isinstance(value, Resize) or _whole(1).fits(value)),
     "resize": Kind('pixels, such as 256, or "squash"', lambda value: _text(value) or _whole(1).fits(value)),

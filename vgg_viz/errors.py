@@ -20,6 +20,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from vgg_viz.safe_text import shorten
+
 
 class VggVizError(Exception):
     """The root: whatever this package raises on purpose."""
@@ -79,9 +81,9 @@ class UnknownName(InputRefused):
         text = name if isinstance(name, str) else ""
         near = get_close_matches(text.lower(), [n.lower() for n in names], n=1, cutoff=0.5)
         nearest = next((n for n in names if near and n.lower() == near[0]), None)
-        hint = f"did you mean {nearest!r}? " if nearest else ""
+        hint = f"did you mean {shorten(nearest)!r}? " if nearest else ""
         # Names may come from a stranger's file: what a terminal would obey instead of showing is spelt out.
-        listed = ", ".join(name if name.isprintable() else repr(name) for name in names[:40]) + (
+        listed = ", ".join(name if name.isprintable() else repr(name) for name in map(shorten, names[:40])) + (
             ", ..." if len(names) > 40 else ""
         )
         super().__init__(f"there is no {kind} {name!r}; {hint}known are: {listed or 'none'}.")

@@ -14,6 +14,7 @@ from vgg_viz.capture.model_input import images_for
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.figures.attention import Row, methods_side_by_side
 from vgg_viz.figures.feature_maps import feature_wall
+from vgg_viz.figures.fonts import readable_names
 from vgg_viz.figures.image_grid import pixels
 from vgg_viz.maths.heatmaps import MANY_INSIDE, attribution_scale, shared_scale
 from vgg_viz.maths.image_forms import Images
@@ -118,7 +119,7 @@ def _about(one: Attribution, at: int, classes: Sequence[str]) -> str:
     index = int(one.targets[at])
     if classes and index >= len(classes):
         raise InputRefused(f"{len(classes)} class names came, and a map is about class {index}; give the names of all.")
-    return f": {classes[index]}" if classes else ""
+    return f": {readable_names(tuple(classes))[index]}" if classes else ""
 
 
 def _place(picture: int, count: int) -> int:

@@ -46,6 +46,11 @@ def parse_target(
     return Against(first, second)
 
 
+def is_unit(text: str, classes: Sequence[str]) -> bool:
+    """Whether `text` is a unit such as conv5_3:12, and no class is called so."""
+    return text not in classes and _UNIT.fullmatch(text.strip()) is not None
+
+
 def parse_class(text: str, classes: Sequence[str]) -> str | int:
     """The class that `text` names: one of the words for all pictures, or an index.
 

@@ -161,6 +161,10 @@ def pending_classes(target: Class, *, count: int, labels: Tensor | None) -> Tens
 def _class(target: Class, known: Tensor | None, logits: Tensor) -> Tensor:
     """One class a picture: checked if it was given, else the highest or second highest logit."""
     classes = logits.shape[1]
+    if classes == 0:
+        raise InputRefused(
+            "the network has no classifier, so a map cannot be about a class; give a unit as target: Neuron('conv5_3', 17)."
+        )
     if known is not None:
         wrong = known[(known < 0) | (known >= classes)]
         if wrong.numel():

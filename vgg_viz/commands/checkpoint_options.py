@@ -31,6 +31,7 @@ def overrides(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "arch": options.arch,
         "plan": options.plan,
+        "model": options.model,
         "classes": _class_names(options.classes),
         "image_size": options.image_size,
         "resize": options.resize,

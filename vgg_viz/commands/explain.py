@@ -23,7 +23,9 @@ def add_arguments(parser: Parser) -> None:
         dest="methods",
         help="grad_cam, saliency, ...; several with commas; the first leads (default grad_cam,saliency)",
     )
-    parser.add_argument("--target", metavar="CLASS", help="what it should be: a class by name or index")
+    parser.add_argument(
+        "--target", metavar="CLASS", help="what it should be: a class by name or index; or a unit, as for --unit"
+    )
     parser.add_argument(
         "--against", metavar="CLASS", help="whose evidence the difference subtracts (default: target, else runner-up)"
     )

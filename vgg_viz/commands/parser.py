@@ -190,6 +190,11 @@ def _checkpoint() -> Parser:
         help="how pictures are fitted: 256 for a shorter side of 256 px, then the centre; or squash (default: the shorter side to "
         "--image-size)",
     )
+    group.add_argument(
+        "--model",
+        metavar="FILE.py:NAME",
+        help="your own code, which is run: a network, its class, or a function that makes it",
+    )
     group.add_argument("--padding", type=int, choices=(0, 1), help="of the 3 × 3 convolutions")
     group.add_argument("--mean", type=numbers, metavar="R,G,B", help="that the first layer subtracts, in [0, 1]")
     group.add_argument("--std", type=numbers, metavar="R,G,B", help="that the first layer divides by")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from vgg_viz.errors import DataRefused
+from vgg_viz.safe_text import shorten
 
 
 def keys(name: str) -> set[str]:
@@ -63,4 +64,4 @@ def _last_layer_kept(classes: int) -> str:
 
 
 def _few(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
+    return ", ".join(repr(shorten(name)) for name in names[:5]) + (", ..." if len(names) > 5 else "")

@@ -27,6 +27,7 @@ from vgg_viz.maths.fitting import fit
 from vgg_viz.maths.images import decode
 from vgg_viz.number_text import listed
 from vgg_viz.records import Batch, Resize
+from vgg_viz.safe_text import shorten
 
 NAME = "labels.csv"
 PARTS = ("test", "val", "valid", "validation")  # where it is looked for after the folder itself
@@ -238,4 +239,5 @@ def _place(folder: Path, name: str) -> Path:
 
 
 def _few(names: Sequence[str]) -> str:
-    return listed(list(names)) if len(names) <= 5 else f"{', '.join(names[:5])}, ..."
+    few = [shorten(name) for name in names[:5]]
+    return listed(few) if len(names) <= 5 else f"{', '.join(few)}, ..."

@@ -114,7 +114,7 @@ class ExplanationSheet:
         photo: (H, W, 3) in [0, 1].
         maps: Up to five, on one signed scale.
         scale: Of all maps.
-        answers: The likeliest classes, and the expected one where it is not among them.
+        answers: The likeliest classes, and the expected one where it is not among them; none without a classifier.
         hidden: What had to go until the answer changed, or None: nobody asked.
         seen: (H, W) bool: what the unit asked about can see, outlined on the photo, or None.
     """
@@ -152,12 +152,14 @@ def explanation(sheet: ExplanationSheet, *, title: str, subtitle: str = "", cave
     photo, maps, scale, seen = sheet.photo, sheet.maps, sheet.scale, sheet.seen
     if not maps or not scale.signed:
         raise VggVizError("an explanation needs maps on one signed scale, zero in its middle.")
-    columns = max(5, len(maps) + 1)
+    columns = max(5 if sheet.answers else 3, len(maps) + 1)
     cell = _side(max(photo.shape[:2]))
     step = cell + _GAP
     grid = Grid(len(maps) + 1, columns, cell, cell, gap=_GAP)
     width = columns * step - _GAP + 2 * MARGIN
-    beside = sheet.hidden is None and len(maps) + 1 <= columns - 2  # the answers fit beside the maps
+    beside = not sheet.answers or (
+        sheet.hidden is None and len(maps) + 1 <= columns - 2
+    )  # the answers fit beside the maps
     foot = _lines(caveat, width - 2 * MARGIN)
     top = content_top(title=title, subtitle=subtitle) + 34
     below = top + cell + 14
@@ -174,7 +176,9 @@ def explanation(sheet: ExplanationSheet, *, title: str, subtitle: str = "", cave
     for n, lines in enumerate([names, *(lines for lines, _ in maps)]):
         _heading(figure, MARGIN + grid.corner(n)[0] + cell / 2, top, lines, cell)
     colour_bar(figure, scale, left=MARGIN + step, top=below, width=round(1.4 * cell))
-    if beside:
+    if not sheet.answers:
+        pass  # without a classifier there are none
+    elif beside:
         _answers(figure, sheet.answers, _Place(MARGIN + (columns - 2) * step + 20, top, 2 * step - _GAP - 20, cell))
     else:
         _lower(figure, sheet, cell, lower, width)

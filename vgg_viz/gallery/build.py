@@ -93,6 +93,7 @@ class Study:
         measured_on: Where its labelled pictures come from, in a phrase; "" where there are none.
         looked_into: The same of the pictures that are looked into.
         warnings: Sentences for the head of the page and for the terminal.
+        lacks: What sections may need and there is not ("scores"), with the reason as a sentence.
         first: The first findings of the page, asked when the sections are made: what is "bad" among them may make everything here
             about another network, and is an alarm.
         origin: Lines of the footer that only this kind has.
@@ -121,6 +122,7 @@ class Study:
     measured_on: str = ""
     looked_into: str = ""
     warnings: tuple[str, ...] = ()
+    lacks: Mapping[str, str] = field(default_factory=dict)
     first: Callable[[], Sequence[Finding]] = tuple
     origin: Rows = ()
     more: Callable[[], Mapping[str, Any]] = dict
@@ -298,7 +300,9 @@ def _sections(
     for number, section in enumerate(turns):
         if progress:
             progress(section.title, number, len(sections))
-        if deadline and (no_time := deadline.refusal(section.slug, section.title)):
+        if section.needs in study.lacks:
+            result = SectionResult(section, absent=study.lacks[section.needs])
+        elif deadline and (no_time := deadline.refusal(section.slug, section.title)):
             result = SectionResult(section, missing=[(no_time, "python -m vgg_viz report CHECKPOINT")])
         else:
             result = make_section(section, study.subject)

@@ -55,6 +55,7 @@ class SectionResult:
         section: The section as it is registered.
         exhibits: What it shows.
         missing: What it lacks: (reason, command that fills it).
+        absent: Why there can be none of it here, in a sentence, which is no fault; "" where there can.
         findings: For the verdict at the top.
         seconds: Time that it took [s].
     """
@@ -63,6 +64,7 @@ class SectionResult:
     exhibits: list[Exhibit] = field(default_factory=list)
     missing: list[tuple[str, str]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    absent: str = ""
     seconds: float = 0.0
 
 
@@ -124,7 +126,8 @@ def write_section(result: SectionResult, folder: Path, preset: PresetFacts) -> P
                 written.append(exhibit)
     result.exhibits[:] = written
     section = result.section
-    return PageSection(section.slug, section.title, section.lead, tuple(on_page), tuple(result.missing))
+    missing = tuple(result.missing)
+    return PageSection(section.slug, section.title, section.lead, tuple(on_page), missing, result.absent)
 
 
 @contextmanager
@@ -203,7 +206,7 @@ def _listed_numbers(exhibit: Exhibit) -> Mapping[str, Any]:
 
 
 def manifest_entries(results: Sequence[SectionResult]) -> dict[str, Any]:
-    """What the manifest says of the sections: exhibits with their numbers, and what is missing."""
+    """What the manifest says of the sections: exhibits with their numbers, what is missing, and what there cannot be."""
     return {
         "exhibits": [
             {
@@ -223,4 +226,5 @@ def manifest_entries(results: Sequence[SectionResult]) -> dict[str, Any]:
             for result in results
             for reason, command in result.missing
         ],
+        "absent": [{"section": result.section.slug, "reason": result.absent} for result in results if result.absent],
     }

@@ -65,13 +65,14 @@ class PageExhibit:
 
 @dataclass(frozen=True, slots=True)
 class PageSection:
-    """A section as the page shows it; `missing` holds (reason, command that fills it)."""
+    """A section as the page shows it; `missing` holds (reason, command that fills it), `absent` why there can be none."""
 
     slug: str
     title: str
     lead: str = ""
     exhibits: tuple[PageExhibit, ...] = ()
     missing: tuple[tuple[str, str], ...] = ()
+    absent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

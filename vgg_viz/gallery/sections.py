@@ -34,6 +34,7 @@ class Section:
         make: (subject) -> exhibits, and findings for the verdict at the top.
         when: Whether there is anything to show; a section without is left out and not missed.
         optional: That it cannot be made is an answer: the page says so, and nothing is missing.
+        needs: What it is about ("scores"); where `Study.lacks` names that, the page says why and nothing is missing.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class Section:
     make: Callable[[Any], Iterable[Exhibit | Finding]]
     when: Callable[[Any], bool] = lambda _subject: True
     optional: bool = False
+    needs: str = ""
 
 
 SECTIONS: Registry[Section] = Registry("section", fill=ROOMS)
@@ -59,6 +61,7 @@ def section(  # noqa: PLR0913 - the fields of a Section, by keyword
     lead: str = "",
     when: Callable[[Any], bool] = lambda _subject: True,
     optional: bool = False,
+    needs: str = "",
 ) -> Callable[[Make], Make]:
     """Register a generator of exhibits, and of findings for the verdict, as a section of one kind of gallery or of several.
 
@@ -73,6 +76,7 @@ def section(  # noqa: PLR0913 - the fields of a Section, by keyword
         lead: The sentence under it; "": likewise.
         when: As in `Section`.
         optional: As in `Section`.
+        needs: As in `Section`.
     """
     kinds = (study,) if isinstance(study, str) else tuple(study)
     if unknown := [kind for kind in kinds if kind not in KINDS]:
@@ -80,9 +84,8 @@ def section(  # noqa: PLR0913 - the fields of a Section, by keyword
 
     def register(make: Make) -> Make:
         for kind in kinds:
-            SECTIONS.add(
-                f"{kind}/{slug}", Section(kind, slug, title, lead, order, make, when, optional), by=make.__module__
-            )
+            made = Section(kind, slug, title, lead, order, make, when, optional, needs)
+            SECTIONS.add(f"{kind}/{slug}", made, by=make.__module__)
         return make
 
     return register

@@ -12,6 +12,7 @@ from torch import Tensor
 from vgg_viz.errors import CheckpointRefused
 
 WINDOW = 16 * 2**20  # bytes
+LINEAR = 2  # axes of its weights
 
 
 def require_finite(weights: Mapping[str, Tensor], path: Path) -> None:
@@ -20,18 +21,23 @@ def require_finite(weights: Mapping[str, Tensor], path: Path) -> None:
     A sum is a third of the time of isfinite; a sum that overflows is looked at again. Weights that are mapped from `path` are
     read through a window of 16 MiB: summing the map itself would make the whole file resident.
     """
-    bad = []
+    bad: dict[str, int] = {}
     with _Window(path) as window:
         for key, weight in weights.items():
             if weight.is_floating_point() and not window.sums_to_a_number(weight):
-                count = int((~torch.isfinite(weight)).sum())
-                if count:
-                    bad.append(f"{key} ({count} of {weight.numel()})")
+                bad[key] = int((~torch.isfinite(weight)).sum())
+    bad = {key: count for key, count in bad.items() if count}
     if bad:
-        raise CheckpointRefused(
-            f"{path.name or 'the checkpoint'} holds NaN or infinite weights in {', '.join(bad)}; "
-            "its training diverged, so take an earlier checkpoint."
+        listed = ", ".join(f"{key} ({count} of {weights[key].numel()})" for key, count in bad.items())
+        # What diverges takes every layer with it; linear layers without one number behind sound convolutions were never filled.
+        axes = {weights[key].ndim for key in bad}
+        empty = LINEAR in axes <= {LINEAR, 1} and all(count == weights[key].numel() for key, count in bad.items())
+        why = (
+            "the convolutions were published without these linear layers, so take a file with the whole classifier"
+            if empty
+            else "its training diverged, so take an earlier checkpoint"
         )
+        raise CheckpointRefused(f"{path.name or 'the checkpoint'} holds NaN or infinite weights in {listed}; {why}.")
 
 
 class _Window:

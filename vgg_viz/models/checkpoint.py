@@ -20,12 +20,14 @@ from vgg_viz.models import class_names, resize_rule
 from vgg_viz.models.build import architecture as usual_architecture
 from vgg_viz.models.build import build, require_buildable
 from vgg_viz.models.check_finite import require_finite
-from vgg_viz.models.containers import model_files, open_file, shown
+from vgg_viz.models.containers import Stored, model_files, open_file, shown
 from vgg_viz.models.formats import FORMATS
 from vgg_viz.models.formats.own import pack
+from vgg_viz.models.live.by_code import load_by_code
+from vgg_viz.models.metadata import Beside
 from vgg_viz.models.notes_beside import notes_beside
 from vgg_viz.models.other_networks import require_one_vgg
-from vgg_viz.models.outputs import class_count, names_for, numbered_names, settled_outputs
+from vgg_viz.models.outputs import class_count, has_scores, names_for, numbered_names, settled_outputs
 from vgg_viz.models.overrides import noted, overridden
 from vgg_viz.models.published import fetched, published, with_facts
 from vgg_viz.models.recognise import recognise
@@ -80,6 +82,7 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
     resize: str | int | None = None,
     folder_classes: Sequence[str] = (),
     seed: int = 0,
+    model: str | None = None,
 ) -> Checkpoint:
     """Open a checkpoint; weights stay on disk, memory-mapped, until they are used.
 
@@ -103,6 +106,7 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
         folder_classes: Names of the folders of labelled pictures, taken where the file carries no names and their
             number fits.
         seed: Of random weights, where `source` is a name.
+        model: "FILE.py:NAME", your own code, which is run: a network, its class, or a function that makes it; it takes the weights.
 
     Returns:
         Checkpoint; `build(checkpoint)` makes it run.
@@ -110,8 +114,9 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
     Raises:
         CheckpointRefused: With one sentence: missing, a folder, empty, no checkpoint, unsafe, not a VGG, not finite.
     """
-    given: dict[str, object] = {"source": source, "arch": arch, "classes": classes, "key": key, "weights": weights}
+    given: dict[str, object] = {"path": source, "arch": arch, "classes": classes, "key": key, "weights": weights}
     given |= {"image_size": image_size, "padding": padding, "mean": mean, "std": std, "resize": resize}
+    given |= {"plan": plan, "head": head, "outputs": outputs, "model": model}
     require_arguments({**given, "folder_classes": folder_classes, "seed": seed}, optional=tuple(given))
     wishes = Wishes(
         key=key,
@@ -128,6 +133,8 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
         resize=resize,
         names=not isinstance(classes, Sequence),
     )
+    if model is not None:
+        return with_names(load_by_code(source, model, wishes), classes, folder_classes)
     if source is not None and not Path(source).is_file() and (name := _variant(str(source))):
         checkpoint = _untrained(name, seed, wishes, len(classes) if classes else 0)
         checkpoint = resize_rule.with_resize(checkpoint, None, {}, resize)
@@ -139,7 +146,7 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
             says = {"--classes": classes, "--mean": mean, "--std": std, "--image-size": image_size, "--resize": resize}
             checkpoint = with_facts(checkpoint, named, [option for option, value in says.items() if value is not None])
         require_finite(checkpoint.weights, path)
-    return _named(checkpoint, classes, folder_classes)
+    return with_names(checkpoint, classes, folder_classes)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -152,7 +159,21 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def _read(path: Path, wishes: Wishes) -> Checkpoint:
-    stored = open_file(path)
+    return read_stored(open_file(path), path, notes_beside(path), wishes)
+
+
+def read_stored(stored: Stored, path: Path, beside: Beside, wishes: Wishes) -> Checkpoint:
+    """What a file or a state dict in memory holds, translated by the first format that knows it; not checked yet.
+
+    Args:
+        stored: What it holds.
+        path: Of the file; of what is no file, what it is called.
+        beside: What lies beside the file, as `notes_beside` gives it.
+        wishes: What the user says of it.
+
+    Raises:
+        CheckpointRefused: No format knows it.
+    """
     require_one_vgg(stored.value, path, wishes.key)
     reading = recognise(stored.value, wishes)
     if reading is None:
@@ -160,7 +181,6 @@ def _read(path: Path, wishes: Wishes) -> Checkpoint:
             f"{shown(path)} opened, but holds {_described(stored.value)}, which is no VGG checkpoint; "
             "expected a state dict of a VGG or Tiny VGG, or a file written by `vgg_viz train`."
         )
-    beside = notes_beside(path)
     if reading.format not in FORMATS:  # formats of whole files know what stands beside their weights
         reading = noted(reading, stored.value, beside, names=wishes.names)
     reading = overridden(reading, wishes)
@@ -202,6 +222,16 @@ def sha256(path: str | os.PathLike[str]) -> str:
         with open(part, "rb") as file:
             while block := file.read(2**20):
                 digest.update(block)
+    return digest.hexdigest()
+
+
+def weights_sha256(checkpoint: Checkpoint) -> str:
+    """Hexadecimal SHA-256 of a checkpoint in memory: of its chain, and of its weights in the order of their names."""
+    digest = hashlib.sha256(checkpoint.architecture.plan.encode())
+    for key in sorted(checkpoint.weights):
+        weight = checkpoint.weights[key].detach().cpu().contiguous()
+        digest.update(f"{key} {tuple(weight.shape)} {weight.dtype}".encode())
+        digest.update(weight.flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -269,7 +299,7 @@ def _untrained(name: str, seed: int, wishes: Wishes, count: int) -> Checkpoint:
     return Checkpoint(wanted, (), weights, provenance=provenance)
 
 
-def _named(
+def with_names(
     checkpoint: Checkpoint, given: Sequence[str] | Mapping[str, str] | None, folder: Sequence[str]
 ) -> Checkpoint:
     """The checkpoint with a name for each class: given, from the file, from the folder of pictures, ImageNet's, or numbers.
@@ -278,6 +308,10 @@ def _named(
     """
     about = checkpoint.architecture
     count, named, evidence = class_count(about), True, []
+    if not has_scores(about):
+        if given:
+            raise InputRefused(f"{len(given)} class names came for a file that has no classifier; leave --classes out.")
+        return replace(checkpoint, classes=())
     own, fault = _distinct(
         class_names.expected(names_for(about, checkpoint.classes), count) if checkpoint.classes else ()
     )

@@ -19,6 +19,9 @@ from vgg_viz.atomic import disk_refused, whole_file
 from vgg_viz.errors import InputRefused, OutputRefused
 from vgg_viz.models.build import build
 from vgg_viz.models.formats.exported import header
+from vgg_viz.models.live.open_network import open_network
+from vgg_viz.models.network import map_sizes
+from vgg_viz.models.outputs import has_scores
 from vgg_viz.models.resize_rule import as_plain
 from vgg_viz.models.vgg import describe
 from vgg_viz.records import Checkpoint
@@ -28,11 +31,11 @@ BATCHES = (1, 3)  # with which an ONNX file is tried
 TOLERANCE = 1e-4  # of logits, in parts of the largest where that is above 1
 
 
-def export(checkpoint: Checkpoint, path: str | os.PathLike[str], *, force: bool = False) -> dict[str, Any]:
+def export(checkpoint: Checkpoint | nn.Module, path: str | os.PathLike[str], *, force: bool = False) -> dict[str, Any]:
     """Write `checkpoint` to a .safetensors or .onnx file, whole or not at all.
 
     Args:
-        checkpoint: What to write.
+        checkpoint: What to write; a module as `vgg_viz.open` reads it.
         path: Of the file to write; its suffix is the format.
         force: Replace a file that is there.
 
@@ -43,6 +46,8 @@ def export(checkpoint: Checkpoint, path: str | os.PathLike[str], *, force: bool 
         OutputRefused: For another suffix, a missing folder, a file that is there, a failed write.
         InputRefused: Without the packages that ONNX needs, or when the written graph computes something else.
     """
+    if isinstance(checkpoint, nn.Module):
+        checkpoint = open_network(checkpoint)
     if not isinstance(checkpoint, Checkpoint):
         raise InputRefused(f"{shown(checkpoint)} came, where a checkpoint is expected; vgg_viz.load(path) opens one.")
     require_arguments({"path": path, "force": force})
@@ -126,20 +131,38 @@ def _onnx(checkpoint: Checkpoint, file: Path) -> dict[str, Any]:
     architecture = checkpoint.architecture
     model = build(checkpoint)
     shape = (architecture.in_channels, architecture.image_side, architecture.image_side)
-    program = _traced(model, torch.zeros(2, *shape))
+    name, size = "logits", str(architecture.num_classes)
+    if not has_scores(architecture):
+        channels, side = map_sizes(architecture)[-1]
+        model, name, size = LastMap(model), "features", f"{channels}, {side}, {side}"
+    program = _traced(model, torch.zeros(2, *shape), name)
     program.model.metadata_props.update(_properties(checkpoint))
     program.save(file)
-    largest = _difference(model, file, shape)
+    largest = _difference(model, file, shape, name)
     left = (("training history", checkpoint.history), ("specimens", checkpoint.specimens))
     return {
         "left_out": [f"{what}: no place for it in ONNX" for what, there in left if there],
         "input": f"images: float32 (batch, {', '.join(map(str, shape))}) in [0, 1]; the graph normalises",
-        "output": f"logits: float32 (batch, {architecture.num_classes})",
+        "output": f"{name}: float32 (batch, {size})",
         "checked": {"batch_sizes": BATCHES, "largest_difference": largest, "with": "onnxruntime"},
     }
 
 
-def _traced(model: nn.Module, example: Tensor) -> Any:
+class LastMap(nn.Module):
+    """Convolutions without a classifier as other programs use them: (B, C, H, W) in [0, 1] -> what the last layer says (B, C, h, w)."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(model.children())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The last map."""
+        for part in self.parts:
+            images = part(images)
+        return images
+
+
+def _traced(model: nn.Module, example: Tensor, output_name: str) -> Any:
     """The exporter's program; what it prints and warns on its way concerns its makers."""
     output = io.StringIO()
     try:
@@ -155,7 +178,7 @@ def _traced(model: nn.Module, example: Tensor) -> Any:
                 (example,),
                 dynamo=True,
                 input_names=["images"],
-                output_names=["logits"],
+                output_names=[output_name],
                 verbose=False,
                 dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
             )
@@ -174,8 +197,8 @@ def _texts(checkpoint: Checkpoint) -> dict[str, str]:
     return header(checkpoint) | {key: json.dumps(value) for key, value in as_plain(checkpoint).items()}
 
 
-def _difference(model: nn.Module, file: Path, shape: tuple[int, ...]) -> float:
-    """The largest difference of logits between the network and the written graph, on noise in [0, 1].
+def _difference(model: nn.Module, file: Path, shape: tuple[int, ...], output_name: str) -> float:
+    """The largest difference of what comes out between the network and the written graph, on noise in [0, 1].
 
     Raises:
         InputRefused: The graph is another.
@@ -191,12 +214,12 @@ def _difference(model: nn.Module, file: Path, shape: tuple[int, ...]) -> float:
         images = torch.rand(count, *shape, generator=generator)
         with torch.no_grad():
             wanted = model(images)
-        logits = torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+        logits = torch.from_numpy(session.run([output_name], {"images": images.numpy()})[0])
         difference, scale = float((logits - wanted).abs().max()), max(1.0, float(wanted.abs().max()))
         if not difference <= TOLERANCE * scale:
             raise InputRefused(
-                f"the ONNX graph differs from the network by {difference:.2g} in logits of up to {scale:.2g}, so it was not kept; "
-                "write the checkpoint as .safetensors."
+                f"the ONNX graph differs from the network by {difference:.2g} in {output_name} of up to {scale:.2g}, so it was not "
+                "kept; write the checkpoint as .safetensors."
             )
         largest = max(largest, difference)
     return largest
@@ -206,6 +229,8 @@ def summary_line(facts: dict[str, Any]) -> str:
     """What was written, for a terminal."""
     measured = facts.get("checked")
     checked = (
-        f"; logits within {measured['largest_difference']:.1g} of the network's by onnxruntime" if measured else ""
+        f"; {facts['output'].partition(':')[0]} within {measured['largest_difference']:.1g} of the network's by onnxruntime"
+        if measured
+        else ""
     )
     return f"{facts['file']}: {facts['bytes']:,} bytes{checked}"

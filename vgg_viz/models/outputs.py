@@ -24,6 +24,11 @@ SAID = {
 }
 
 
+def has_scores(architecture: Architecture) -> bool:
+    """Whether there is a classifier; convolutions alone have no class scores, and logits of shape (B, 0)."""
+    return architecture.num_classes > 0
+
+
 def is_binary(architecture: object) -> bool:
     """Whether one logit decides between two classes: its sigmoid is the probability of the second."""
     return (

@@ -213,20 +213,24 @@ def common_width(plan: Sequence[int], found: Sequence[int]) -> float | None:
 
 
 def title(architecture: Architecture) -> str:
-    """A name for a heading: "VGG D (16 layers) with batch norm, width 0.25", or how many layers there are."""
+    """A name for a heading: "VGG D (16 layers) with batch norm, width 0.25", or how many layers there are.
+
+    Without a classifier: "convolutions of VGG D with batch norm, width 0.25, no classifier".
+    """
     known = describe(architecture)
+    steps = parse_plan(architecture.plan)
+    linear = sum(step.weighted and step.head for step in steps)
+    convs = _count(sum(step.kind == "conv" and not step.head for step in steps), "convolution")
     if known.variant:
         text = VARIANTS[known.variant].title
+        text = text if linear else f"convolutions of {text.partition(' (')[0]}"
     else:
-        steps = parse_plan(architecture.plan)
-        convs = sum(step.kind == "conv" and not step.head for step in steps)
-        linear = sum(step.weighted and step.head for step in steps)
-        text = f"a network of {_count(convs, 'convolution')} and {_count(linear, 'linear layer') if linear else 'no classifier'}"
+        text = f"a network of {convs} and {_count(linear, 'linear layer')}" if linear else convs
     if known.batch_norm:
         text += " with batch norm"
     if known.width != 1:
         text += f", width {known.width:g}"
-    return text + (", dense" if known.dense else "")
+    return text + (", dense" if known.dense else "") + ("" if linear else ", no classifier")
 
 
 def _count(number: int, what: str) -> str:

@@ -27,6 +27,7 @@ from vgg_viz.studies.candidate_regions import Suspect
 from vgg_viz.studies.inputs import Inputs
 from vgg_viz.studies.preset import LARGE_GIGAMACS, Preset
 from vgg_viz.studies.subject import evenly_spaced, select_images
+from vgg_viz.studies.without_scores import require_scores
 from vgg_viz.training.kept_epochs import FOLDER, kept_epochs
 
 MOST_EPOCHS = 60  # looked at; of a longer run, as many evenly over it
@@ -80,6 +81,7 @@ def open_run(folder: str | os.PathLike[str], overrides: Mapping[str, Any] | None
     chosen = _evenly(list(files), MOST_EPOCHS)
     kept = {epoch: load(files[epoch], **(overrides or {})) for epoch in chosen}
     last = kept[chosen[-1]]
+    require_scores(last.architecture, "follow through the epochs")
     for epoch, one in kept.items():
         _require_alike(one, last, files[epoch])
     whole = next((load(root / file) for file in ("best.pt", "last.pt") if (root / file).is_file()), last)

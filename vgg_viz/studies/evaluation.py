@@ -23,6 +23,7 @@ from vgg_viz.safe_text import short_name
 from vgg_viz.studies.alarms import file_alarms, measured_alarms, texts_of
 from vgg_viz.studies.inputs import NO_VALUES, describe_origin, labelled_pictures, match_channels
 from vgg_viz.studies.output_summary import choice_summary, label_summary, score_summary
+from vgg_viz.studies.without_scores import require_scores
 from vgg_viz.studies.witnesses import examine
 
 TOP = 5  # classes that are named of a picture
@@ -80,6 +81,7 @@ def evaluate(
         InputRefused: There are no labelled pictures.
         DataRefused: `data` cannot be read.
     """
+    require_scores(checkpoint.architecture, "measure")
     batch, origin = labelled_pictures(checkpoint, data, limit=limit, seed=seed)
     if batch is None or (batch.labels is None and batch.targets is None):
         if batch is not None:
@@ -122,6 +124,7 @@ def predict(checkpoint: Checkpoint, model: nn.Module, files: Sequence[str | os.P
         ImageRefused: The only file cannot be read.
         InputRefused: None of several files can.
     """
+    require_scores(checkpoint.architecture, "predict from")
     batches: list[Batch] = []
     skipped: list[str] = []
     for path in files:

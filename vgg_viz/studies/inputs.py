@@ -6,27 +6,33 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
+from vgg_viz.arguments import require_keywords
 from vgg_viz.data import cache, shapes
 from vgg_viz.data.annotations import Truth, stack_truths
 from vgg_viz.data.class_matching import match_classes
 from vgg_viz.data.folder import Folder, open_folder, read_folder, read_images
 from vgg_viz.data.label_table import find_table, one_label_each, read_pictures, read_table
 from vgg_viz.data.shortcuts import from_provenance
-from vgg_viz.errors import DataRefused, ImageRefused
+from vgg_viz.errors import DataRefused, ImageRefused, InputRefused
 from vgg_viz.gallery.source import Source
 from vgg_viz.maths.image_forms import Images, luma
 from vgg_viz.maths.images import decode, decode_mask, resize
-from vgg_viz.models.checkpoint import BUNDLED, load, sha256
+from vgg_viz.models.checkpoint import BUNDLED, load, sha256, weights_sha256, with_names
 from vgg_viz.models.containers import model_files
-from vgg_viz.models.outputs import chooses_one
+from vgg_viz.models.live.open_network import open_network
+from vgg_viz.models.outputs import chooses_one, has_scores
 from vgg_viz.models.published import published
 from vgg_viz.records import Batch, Checkpoint, PictureOrigin, Specimen
 from vgg_viz.studies.preset import Preset
+
+Given = Checkpoint | nn.Module | str | os.PathLike[str] | None
 
 # Names that training scripts give to every run's file, and to the folders that they put it in: they tell no run from the next.
 _SAYS_NOTHING = re.compile(
@@ -34,11 +40,14 @@ _SAYS_NOTHING = re.compile(
 )
 
 
-def source_of(given: str | os.PathLike[str] | None, checkpoint: Checkpoint) -> Source:
+def source_of(given: Given, checkpoint: Checkpoint) -> Source:
     """`given` as the user named it, `checkpoint` as it was opened.
 
-    A variant's name is no file, also where a folder is called so.
+    A variant's name is no file, also where a folder is called so; what came in memory is called by what it came from.
     """
+    if not isinstance(given, str | os.PathLike | None):
+        name = checkpoint.provenance.file or "network"
+        return Source(checkpoint, Path(name).stem, name, weights_sha256(checkpoint), ())
     if checkpoint.provenance.format == "untrained":
         name = Path(str(given)).name
         return Source(checkpoint, name, name, "", ())
@@ -48,16 +57,34 @@ def source_of(given: str | os.PathLike[str] | None, checkpoint: Checkpoint) -> S
     return Source(checkpoint, stem, title, sha256(file), tuple(part.name for part in model_files(file)))
 
 
-def open_checkpoint(
-    given: str | os.PathLike[str] | None, *, seed: int, overrides: Mapping[str, Any] | None = None
-) -> Source:
+def open_checkpoint(given: Given, *, seed: int, overrides: Mapping[str, Any] | None = None) -> Source:
     """The checkpoint that the user named, loaded, with where it came from.
 
-    given      a file, a folder that is a model, a variant's name, or None for the bundled Tiny VGG
-    overrides  keywords of `load`
+    given      a file, a folder that is a model, a variant's name, None for the bundled Tiny VGG, a checkpoint or a module
+    overrides  keywords of `load`; of a module those of `vgg_viz.open`
     raises     CheckpointRefused and its kin
     """
-    return source_of(given, load(given, seed=seed, **(overrides or {})))
+    return source_of(given, checkpoint_from(given, {"seed": seed, **(overrides or {})}))
+
+
+def checkpoint_from(given: Given, options: Mapping[str, Any]) -> Checkpoint:
+    """What the user named, opened, with keywords of `load`.
+
+    Raises:
+        InputRefused: And its kin; for keywords that say something of a file, where none was given.
+    """
+    if isinstance(given, str | os.PathLike | None):
+        return load(given, **options)
+    said = {name: value for name, value in options.items() if name != "seed" and value is not None}
+    if isinstance(given, Checkpoint):
+        folder = said.pop("folder_classes", ())
+        if said:
+            raise InputRefused(
+                f"{', '.join(said)} came for a checkpoint that is open already; give that to load or open."
+            )
+        return given if given.named else with_names(replace(given, classes=()), None, folder)
+    require_keywords(said, tuple(signature(open_network).parameters)[1:])
+    return open_network(given, **said)
 
 
 def names_of(file: Path) -> tuple[str, str]:
@@ -126,6 +153,8 @@ def load_inputs(
     seed: int,
 ) -> Inputs:
     """Read, or paint, what the report will look at; raises DataRefused and ImageRefused for what the user named."""
+    if not has_scores(checkpoint.architecture):
+        return _without_labels(checkpoint, images, data, preset, seed)
     limit = max(min(16, preset.evaluated), min(preset.evaluated, int(preset.gigamacs / max(gigamacs, 1e-9))))
     labelled, measured_on = labelled_pictures(checkpoint, data, limit=limit, seed=seed)
     warnings = list(reading_warnings(labelled))
@@ -138,6 +167,39 @@ def load_inputs(
         inspected = spread_over(given, preset.pictures)
         inspected_origin = PictureOrigin("given", len(inspected), len(given))
     return Inputs(labelled, measured_on, given, inspected, inspected_origin, tuple(warnings))
+
+
+def _without_labels(
+    checkpoint: Checkpoint,
+    images: str | os.PathLike[str] | Images | None,
+    data: str | os.PathLike[str] | None,
+    preset: Preset,
+    seed: int,
+) -> Inputs:
+    """Pictures for a network without a classifier: nobody can be right or wrong, so those of --data are looked into as well."""
+    side = checkpoint.architecture.image_side
+    origin = PictureOrigin("given", 0)
+    if images is not None:
+        batch = read_images(images, image_side=side, limit=MOST_GIVEN)
+    elif data is None and not checkpoint.specimens:
+        return Inputs(None, None, None, None, None, ())
+    elif data is None:
+        batch, origin = (
+            specimen_batch(checkpoint.specimens, side),
+            PictureOrigin("specimens", len(checkpoint.specimens)),
+        )
+    elif str(data) == "shapes":
+        batch = cache.paint_labelled(MOST_GIVEN, seed=0, split="test", side=side).as_batch()
+        origin = PictureOrigin("painted", len(batch), seed=0)
+    else:
+        folder = open_folder(data)
+        batch = read_folder(folder, image_side=side, limit=MOST_GIVEN, seed=seed)
+        origin = PictureOrigin("folder", len(batch), len(folder.items), folder.root.name, folder.split)
+    given = replace(match_channels(batch, checkpoint), labels=None)
+    inspected = spread_over(given, preset.pictures)
+    if origin.kind == "given":
+        origin = PictureOrigin("given", len(inspected), len(given))
+    return Inputs(None, None, given, inspected, origin, tuple(reading_warnings(given)))
 
 
 def folder_classes(data: str | os.PathLike[str] | None) -> tuple[str, ...]:

@@ -75,9 +75,10 @@ def ignored(keys: Sequence[str]) -> str:
 
 def text_lines(found: Mapping[str, Any], provenance: Provenance) -> list[str]:
     """The same for a reader at a terminal, line by line: a head, the evidence, a table of layers."""
-    classes = ", ".join(map(short_name, found["classes"][:12])) + (", ..." if found["num_classes"] > 12 else "")
+    names = ", ".join(map(short_name, found["classes"][:12])) + (", ..." if found["num_classes"] > 12 else "")
+    classes = f", {found['num_classes']} classes: {names}" if found["num_classes"] else ""
     lines = [
-        f"{found['title']}, {found['image_side']} px, {found['num_classes']} classes: {classes}",
+        f"{found['title']}, {found['image_side']} px{classes}",
         f"{found['parameters']:,} parameters, {found['macs'] / 1e6:,.1f} M multiply-adds a picture",
         f"plan:        {found['plan']}",
         *(f"known:       {one}" for one in provenance.evidence if not one.assumed and not one.alarm),

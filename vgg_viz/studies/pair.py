@@ -23,6 +23,7 @@ from vgg_viz.records import Batch, Checkpoint, Finding, LayerChoice, PictureOrig
 from vgg_viz.studies.inputs import describe_origin
 from vgg_viz.studies.preset import Preset
 from vgg_viz.studies.subject import Answers, select_images
+from vgg_viz.studies.without_scores import lacks_of
 
 FILL = "python -m vgg_viz compare A B --data DIR"
 
@@ -136,6 +137,11 @@ class Pair:
         """Whether every tensor of one has its counterpart of the same shape in the other."""
         mine, yours = self.a.model.state_dict(), self.b.model.state_dict()
         return mine.keys() == yours.keys() and all(mine[key].shape == yours[key].shape for key in mine)
+
+    @property
+    def lacks(self) -> dict[str, str]:
+        """What sections may need and there is not: class scores, where either has no classifier."""
+        return lacks_of({net.letter: net.checkpoint for net in (self.a, self.b)})
 
     @cached_property
     def answers(self) -> tuple[Answers, Answers] | None:

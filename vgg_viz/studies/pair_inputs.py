@@ -18,6 +18,7 @@ from vgg_viz.errors import DataRefused, InputRefused
 from vgg_viz.maths.image_forms import Images
 from vgg_viz.number_text import counted
 from vgg_viz.records import Batch, Checkpoint, PictureOrigin, Resize
+from vgg_viz.safe_text import shorten
 from vgg_viz.studies.inputs import MOST_GIVEN, match_channels, reading_warnings, specimen_batch, spread_over
 from vgg_viz.studies.pair import Pictures
 from vgg_viz.studies.preset import Preset
@@ -74,7 +75,9 @@ def _known(names: Sequence[str], checkpoint: Checkpoint) -> dict[str, int]:
 
 
 def _few(names: Sequence[str]) -> str:
-    return ", ".join(name[:40] for name in names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
+    return ", ".join(shorten(name, 40) for name in names[:3]) + (
+        f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    )
 
 
 # ---------------------------------------------------------------- pictures

@@ -28,7 +28,7 @@ UNIT = -1  # in place of a class index where the maps are about a unit
 class Maps:
     """What was found; every map is raw, and signed where its method can be.
 
-    logits      (K,)
+    logits      (K,); of a network without a classifier (0,)
     classes     that the question came to; None: the maps are about a unit
     unit_value  what that unit says, or None
     maps        {(method, class index or UNIT): map of the one picture}
@@ -59,9 +59,9 @@ class Maps:
         return next(iter(self.by_layer.values())).method
 
     @property
-    def predicted(self) -> int:
-        """The likeliest class."""
-        return int(self.logits.argsort(descending=True, stable=True)[0])
+    def predicted(self) -> int | None:
+        """The likeliest class; None without a classifier."""
+        return int(self.logits.argsort(descending=True, stable=True)[0]) if len(self.logits) else None
 
     @property
     def shown(self) -> Tensor:

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from vgg_viz.attribution import methods
 from vgg_viz.attribution.layers import layers_below, spatial
 from vgg_viz.attribution.method import METHODS
-from vgg_viz.attribution.target_parsing import parse_class, parse_target
+from vgg_viz.attribution.target_parsing import is_unit, parse_class, parse_target
 from vgg_viz.attribution.targets import WORDS
 from vgg_viz.data.class_matching import match_classes
 from vgg_viz.errors import DataRefused, InputRefused, UnknownName
 from vgg_viz.models.names import find
-from vgg_viz.records import Neuron
+from vgg_viz.records import Architecture, Neuron
 from vgg_viz.studies.request import PictureRequest
+from vgg_viz.studies.without_scores import require_scores
 
 USUAL = ("grad_cam", "saliency")
 OF_A_UNIT = (
@@ -83,6 +84,10 @@ def parse_question(model: nn.Module, names: Sequence[str], request: PictureReque
             together with a class.
     """
     target, against, layer, unit = request.target, request.against, request.layer, request.unit
+    if unit is None and isinstance(target, str) and is_unit(target, names):
+        target, unit = None, target
+    if unit is None and isinstance(model.architecture, Architecture):
+        require_scores(model.architecture, "explain")
     methods()
     asked_by = tuple(dict.fromkeys(name for word in request.methods for name in re.split(r"[,\s]+", word) if name))
     if request.methods and not asked_by:

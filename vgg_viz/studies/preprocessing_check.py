@@ -18,7 +18,7 @@ from vgg_viz.capture.predict import predict_logits
 from vgg_viz.gallery.texts import Texts
 from vgg_viz.maths.batch_norm_misfit import misfit
 from vgg_viz.models.names import layers
-from vgg_viz.models.outputs import class_logits
+from vgg_viz.models.outputs import class_logits, has_scores
 from vgg_viz.records import Architecture
 
 TEXTS = Texts(__name__)
@@ -63,7 +63,7 @@ class Candidate:
 class Detection:
     """What the pictures say.
 
-    by        "batch norm" (score: misfit, log(1 + divergence)), "loss" (score: cross-entropy at the best temperature [nat]) or "confidence" (score: what the
+    by        "nothing" (there is neither batch norm nor a classifier), "batch norm" (score: misfit, log(1 + divergence)), "loss" (score: cross-entropy at the best temperature [nat]) or "confidence" (score: what the
               answers leave untold, as a share)
     scores    candidates with their scores, the best (lowest) first
     possible  candidates that the pictures do not exclude; one: clear; several: cannot tell which; none: none explains what is there
@@ -106,6 +106,8 @@ class Detection:
 
     def sentence(self) -> str:
         """What is in use, what fits, and how sure that is."""
+        if self.by == "nothing":
+            return TEXTS.say("no_witness", use=self.given.name)
         witness = self._witness()
         if not self.scores:
             return TEXTS.say("too_few", pictures=self.pictures, fewest=FEWEST[self.by], witness=witness)
@@ -178,6 +180,12 @@ class Detection:
         }
 
 
+def answers(model: nn.Module) -> bool:
+    """Whether a network has a classifier, whose answers tell of its pictures."""
+    about = model.architecture
+    return not isinstance(about, Architecture) or has_scores(about)
+
+
 def candidates(architecture: Architecture, images: Tensor) -> tuple[Candidate, ...]:
     """The usual normalisations, the one in use first, and that by the pictures' own mean and spread."""
     channels = architecture.in_channels
@@ -248,6 +256,8 @@ def _held(
         raise TypeError("a model from vgg_viz.build was expected")
     norm = next((layer.module for layer in layers(model) if isinstance(layer.module, nn.BatchNorm2d)), None)
     by = "batch norm" if norm is not None else "loss" if labels is not None else "confidence"
+    if norm is None and not answers(model):
+        return Detection("nothing", len(images), (), (), None, tried[0])
     if len(images) < FEWEST[by]:
         return Detection(by, len(images), (), (), None, tried[0])
     dice = torch.Generator().manual_seed(seed)

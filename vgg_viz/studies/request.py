@@ -15,6 +15,7 @@ from vgg_viz.errors import InputRefused
 from vgg_viz.gallery.make_section import Progress
 from vgg_viz.maths.image_forms import Images
 from vgg_viz.models.checkpoint import load
+from vgg_viz.studies.inputs import Given
 
 FilePath = str | os.PathLike[str]
 
@@ -67,14 +68,14 @@ class ReportRequest(PicturesRequest):
     """A report on one checkpoint.
 
     Attributes:
-        source: A checkpoint file, a variant's name, or None for the bundled Tiny VGG.
+        source: A checkpoint, a module, a file, a variant's name, or None for the bundled Tiny VGG.
         one_file: Write the gallery as one file to mail too, where that is light enough.
         keep_maps: Leave all maps raw beside the page, and finished maps where the report is interrupted.
         budget: Seconds that it may take: maps and sections that do not fit are left out, and that is said; None: all of it.
         began: When the budget began to run (time.perf_counter), for a command that had to load first; None: now.
     """
 
-    source: FilePath | None = None
+    source: Given = None
     one_file: bool = False
     keep_maps: bool = True
     budget: float | None = None
@@ -86,12 +87,12 @@ class PairRequest(PicturesRequest):
     """A comparison of two checkpoints on the same pictures.
 
     Attributes:
-        first: A on the page: a checkpoint file, or a variant's name.
+        first: A on the page: a checkpoint, a module, a file, or a variant's name.
         second: B on the page.
     """
 
-    first: FilePath
-    second: FilePath
+    first: Given
+    second: Given
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +117,7 @@ class PictureRequest(Request):
     """An explanation of one picture.
 
     Attributes:
-        source: A checkpoint file, a variant's name, or None for the bundled Tiny VGG.
+        source: A checkpoint, a module, a file, a variant's name, or None for the bundled Tiny VGG.
         image: A picture file, or one picture in memory.
         methods: Names of `attribution.methods()`, also several in one word with commas between them; the first leads; (): the usual ones.
         target: The class that it should be, by name or index, "predicted" or "runner-up"; None: nobody says.
@@ -128,7 +129,7 @@ class PictureRequest(Request):
     """
 
     image: FilePath | Images
-    source: FilePath | None = None
+    source: Given = None
     methods: tuple[str, ...] = ()
     target: str | int | None = None
     against: str | int | None = None
@@ -143,13 +144,13 @@ class AuditRequest(Request):
     """An audit: where does the network look?
 
     Attributes:
-        source: A checkpoint file, a variant's name, or None for the bundled Tiny VGG.
+        source: A checkpoint, a module, a file, a variant's name, or None for the bundled Tiny VGG.
         data: An ImageFolder, or "shapes": what is searched; None: what the checkpoint carries.
         classes: Names of those to search; (): all that have enough pictures.
         limit: Pictures at most, evenly over the classes.
     """
 
-    source: FilePath | None = None
+    source: Given = None
     data: FilePath | None = None
     classes: tuple[str, ...] = ()
     limit: int = 600

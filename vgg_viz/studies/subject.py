@@ -14,7 +14,7 @@ from vgg_viz.capture.predict import predict_logits
 from vgg_viz.figures.fonts import readable_names
 from vgg_viz.maths.outputs import meaning
 from vgg_viz.models.geometry import LayerGeometry, geometry
-from vgg_viz.models.outputs import chooses_one, class_count, noun_of
+from vgg_viz.models.outputs import chooses_one, class_count, has_scores, noun_of
 from vgg_viz.models.vgg import title
 from vgg_viz.number_text import counted
 from vgg_viz.records import Activations, Batch, Checkpoint
@@ -213,8 +213,8 @@ def subtitle(subject: Subject) -> str:
     architecture = subject.checkpoint.architecture
     kind = "RGB" if architecture.in_channels == 3 else "grey"
     count, noun = class_count(architecture), noun_of(architecture)
-    outputs = counted(count, noun, "classes" if noun == "class" else "")
-    return f"{title(architecture)}, {outputs}, {architecture.image_side} px {kind} pictures"
+    outputs = f"{counted(count, noun, 'classes' if noun == 'class' else '')}, " if has_scores(architecture) else ""
+    return f"{title(architecture)}, {outputs}{architecture.image_side} px {kind} pictures"
 
 
 @dataclass(frozen=True, slots=True)

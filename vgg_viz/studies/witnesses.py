@@ -19,7 +19,7 @@ from vgg_viz.models.geometry import geometry
 from vgg_viz.models.outputs import WRITTEN, class_logits
 from vgg_viz.records import Batch, Checkpoint, Evidence, Finding
 from vgg_viz.studies.picture_dependence import picture_dependence
-from vgg_viz.studies.preprocessing_check import FEWEST, Detection, infer_preprocessing
+from vgg_viz.studies.preprocessing_check import FEWEST, Detection, answers, infer_preprocessing
 from vgg_viz.studies.preset import LARGE_GIGAMACS
 
 TEXTS = Texts(__name__)
@@ -67,7 +67,7 @@ def examine(
     """
     if batch is None or not len(batch) or _beyond_doubt(checkpoint):
         return Examined(checkpoint, model)
-    hardly = picture_dependence(model, batch.images, seed=seed).hardly
+    hardly = _answers_hardly_depend(model, batch, seed)
     found = None
     if is_open(checkpoint):
         found = _detected(checkpoint, model, batch, hardly=hardly, seed=seed)
@@ -79,7 +79,7 @@ def examine(
     device = next(model.parameters()).device
     changed = with_preprocessing(checkpoint, found)
     rebuilt = network(changed).to(device)
-    hardly = picture_dependence(rebuilt, batch.images, seed=seed).hardly
+    hardly = _answers_hardly_depend(rebuilt, batch, seed)
     told = Finding("warn", found.advice(used=True))
     return Examined(changed, rebuilt, found, used=True, findings=(told, *_about_answers(hardly=hardly)))
 
@@ -109,6 +109,11 @@ def with_preprocessing(checkpoint: Checkpoint, found: Detection) -> Checkpoint:
     )
 
 
+def _answers_hardly_depend(model: nn.Module, batch: Batch, seed: int) -> bool:
+    """Whether all pictures get nearly the same answer; without a classifier there are none."""
+    return answers(model) and picture_dependence(model, batch.images, seed=seed).hardly
+
+
 def _about_answers(*, hardly: bool) -> tuple[Finding, ...]:
     return (Finding("warn", TEXTS.say("hardly")),) if hardly else ()
 
@@ -119,6 +124,8 @@ def _detected(checkpoint: Checkpoint, model: nn.Module, batch: Batch, *, hardly:
     large = sum(row.macs for row in rows) > LARGE_GIGAMACS * 1e9
     labels = batch.labels if checkpoint.architecture.outputs == "softmax" else None
     images = batch.images
+    if not answers(model) and not any(row.kind == "bn" for row in rows):
+        return None
     if large and not any(row.kind == "bn" for row in rows):
         few = torch.linspace(
             0, len(images) - 1, min(len(images), FEWEST["loss" if labels is not None else "confidence"])

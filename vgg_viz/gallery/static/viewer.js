@@ -241,13 +241,14 @@ export function viewer(box, data) {
   }
 
   function sentence() {
-    const { true: truth } = photo(), guess = answers()[0][0], who = speaker().replace(/^t/, "T");
+    const { true: truth } = photo(), guess = answers()[0]?.[0], who = speaker().replace(/^t/, "T");
     const where = shown.layer === null ? "in pixels" : `at ${shown.layer}`;
     const verdict = truth === null ? "" : guess === truth
       ? ` ${who} is right: ${className(truth)}.`
       : ` ${who} is wrong: it says ${className(guess)}, the label is ${className(truth)}.`;
     const strongest = peak(), value = valuesOf(shown)[strongest.row * shown.w + strongest.column];
-    return `${method().title} ${where} for the ${shown.target} class, ${className(shown.class)}, on ${photoName(shown.photo)}.${verdict} ` +
+    const about = shown.target === "unit" ? className(shown.class) : `the ${shown.target} class, ${className(shown.class)},`;
+    return `${method().title} ${where} for ${about} on ${photoName(shown.photo)}.${verdict} ` +
       (value === 0 ? "The map is zero everywhere." : `Strongest in row ${strongest.row + 1}, column ${strongest.column + 1}: ${number(value)} ${method().unit}.`);
   }
 
@@ -266,6 +267,7 @@ export function viewer(box, data) {
     part("unit").textContent = `${method().unit}; range of ${rangeName()}` + (signed ? `; ${method().poles}` : "");
     photoIndices.forEach((index) => select(thumbs[index], index === shown.photo));
     part("guess-title").textContent = `What ${speaker()} says`;
+    part("guess-box").hidden = !answers().length; // without a classifier there are none
     part("guesses").replaceChildren(...guessRows(answers(), photo().true, className));
     part("outline-row").hidden = !data.photos.some((item) => item.mask);
     part("outline").disabled = !photo().mask;
@@ -322,15 +324,15 @@ export function viewer(box, data) {
 
   const strip = part("strip");
   photoIndices.forEach((index) => {
-    const item = data.photos[index], guess = item.top[0][0];
+    const item = data.photos[index], guess = item.top[0]?.[0];
     const known = item.true !== null, right = known && guess === item.true;
     const image = make("img", { alt: "", width: 72, height: 72 });
     image.src = item.src;
     const mark = known ? make("span", { class: `mark ${right ? "right" : "wrong"}`, "aria-hidden": "true" }) : "";
-    const says = className(guess);
+    const says = guess === undefined ? "" : className(guess);
     const label = make("span", { class: "thumb-label", "aria-hidden": "true" }, make("bdi", { text: shortened(says, 24) }));
     const truth = known && !right ? make("span", { class: "thumb-truth", "aria-hidden": "true" }, "is ", make("bdi", { text: shortened(className(item.true), 24) })) : "";
-    const spoken = `Photo ${index + 1}, ${photoName(index)}: predicted ${says}${known ? (right ? ", correct" : `, wrong, true class ${className(item.true)}`) : ""}`;
+    const spoken = `Photo ${index + 1}, ${photoName(index)}` + (says && `: predicted ${says}${known ? (right ? ", correct" : `, wrong, true class ${className(item.true)}`) : ""}`);
     const thumb = make("div", { role: "option", class: "thumb", "aria-label": spoken, "aria-selected": "false", title: shortened(photoName(index), 80) });
     thumb.append(make("span", { class: "thumb-picture" }, image, mark), label, truth);
     thumb.addEventListener("click", () => { choose({ photo: index }); thumb.focus({ preventScroll: true }); });

@@ -24,6 +24,7 @@ from vgg_viz.studies.inputs import describe_origin, folder_classes, labelled_pic
 from vgg_viz.studies.preset import PRESETS
 from vgg_viz.studies.request import AuditRequest
 from vgg_viz.studies.subject import Case
+from vgg_viz.studies.without_scores import require_scores
 from vgg_viz.studies.witnesses import examine
 
 
@@ -49,6 +50,7 @@ def build_audit(request: AuditRequest) -> Audited:
         request.source, seed=seed, overrides={"folder_classes": folder_classes(data), **request.overrides}
     )
     checkpoint = own.checkpoint
+    require_scores(checkpoint.architecture, "audit")
     wanted = _indices(request.classes, checkpoint.classes)
     batch, origin = labelled_pictures(checkpoint, data, limit=request.limit, seed=seed)
     if batch is None or batch.labels is None:

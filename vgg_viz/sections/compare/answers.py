@@ -25,7 +25,7 @@ TEXTS = Texts(__name__)
 ROW = 6  # photographs in a row
 
 
-@section("changes", study="comparison", order=20)
+@section("changes", study="comparison", order=20, needs="scores")
 def changes(pair: Pair) -> Iterator[Exhibit]:
     """The transition table, the pictures that changed, and the classes and confusions behind them."""
     a, b = pair.answered()

@@ -26,7 +26,7 @@ TEXTS = Texts(__name__)
 SAMPLED = 64  # pictures over which maps are compared in numbers; a large network gets as many as are looked into
 
 
-@section("attention", study="comparison", order=40)
+@section("attention", study="comparison", order=40, needs="scores")
 def attention(pair: Pair) -> Iterator[Exhibit]:
     """The viewer, photographs with both maps and their difference, and the same in numbers over more pictures."""
     side = max(pair.a.side, pair.b.side)

@@ -20,7 +20,10 @@ from vgg_viz.studies.pair import Network, Pair
 from vgg_viz.studies.pair_inputs import class_columns, load_given, load_labelled, open_labelled_folder, shared_classes
 from vgg_viz.studies.preset import preset_for
 from vgg_viz.studies.request import PairRequest
+from vgg_viz.studies.without_scores import lacks_of
 from vgg_viz.studies.witnesses import examine
+
+UNUSED = "The pictures were not used: without class scores of both networks, their weights alone can be compared."
 
 
 def build_comparison(request: PairRequest) -> GalleryResult:
@@ -40,7 +43,8 @@ def build_comparison(request: PairRequest) -> GalleryResult:
         pair,
         f"{folder_name(a.source.stem)}-vs-{folder_name(b.source.stem)}",
         f"{a.name} and {b.name}",
-        f"A: {a.name}, {a.title}; B: {b.name}, {b.title}; {len(pair.classes):,} shared classes",
+        f"A: {a.name}, {a.title}; B: {b.name}, {b.title}"
+        + (f"; {len(pair.classes):,} shared classes" if pair.classes else ""),
         {"A": a.source, "B": b.source},
         pair.preset,
         request.seed,
@@ -52,6 +56,7 @@ def build_comparison(request: PairRequest) -> GalleryResult:
         classes=pair.shared,
         measured_on=describe_origin(pair.labelled.origin) if pair.labelled else "",
         warnings=tuple(warnings),
+        lacks=pair.lacks,
         first=lambda: _first(pair),
         looked_into=pair.inspected_from,
         explorer=lambda: live(pair),
@@ -66,13 +71,20 @@ def open_pair(request: PairRequest) -> tuple[Pair, list[str]]:
     named = {"folder_classes": folder_classes(request.data), **request.overrides}
     sources = [open_checkpoint(given, seed=request.seed, overrides=named) for given in (request.first, request.second)]
     a, b = (source.checkpoint for source in sources)
-    places = shared_classes(a, b, folder)
+    scored = not lacks_of({"A": a, "B": b})
+    places = shared_classes(a, b, folder) if scored else {}
     models = [class_network(checkpoint).to(request.device) for checkpoint in (a, b)]
     gigamacs = sum(row.macs for model in models for row in geometry(model)) / 1e9
     chosen = preset_for(request.preset, gigamacs)
     limit = max(16, min(chosen.evaluated, int(chosen.gigamacs / max(gigamacs, 1e-9))))
-    pictures, warnings = load_labelled(a, b, places, folder, painted=painted, limit=limit, seed=request.seed)
-    inspected, more = load_given(a, b, request.images, chosen)
+    pictures = inspected = None
+    warnings: list[str] = []
+    more: list[str] = []
+    if scored:
+        pictures, warnings = load_labelled(a, b, places, folder, painted=painted, limit=limit, seed=request.seed)
+        inspected, more = load_given(a, b, request.images, chosen)
+    elif request.images is not None or request.data is not None:
+        warnings = [UNUSED]
     names = [source.title for source in sources]
     if names[0] == names[1] and sources[0].sha256 != sources[1].sha256:  # two runs leave two files of one name
         names = [f"{name} ({source.sha256[:6]})" for name, source in zip(names, sources, strict=True)]

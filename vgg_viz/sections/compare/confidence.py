@@ -21,7 +21,7 @@ from vgg_viz.studies.subject import Answers
 TEXTS = Texts(__name__)
 
 
-@section("confidence", study="comparison", order=30)
+@section("confidence", study="comparison", order=30, needs="scores")
 def confidences(pair: Pair) -> Iterator[Exhibit]:
     """The plane of both probabilities, the greatest disagreements, both calibrations."""
     a, b = pair.answered()

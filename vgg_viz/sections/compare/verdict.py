@@ -90,6 +90,8 @@ def _verdict(pair: Pair) -> list[Finding]:
     same = []
     if pair.same_file:
         same = [Finding("note", TEXTS.say("findings.same_file", sha256=pair.a.source.sha256))]
+    if reason := pair.lacks.get("scores"):
+        return [*same, Finding("note", TEXTS.say("findings.no_classifier", reason=reason))]
     if counts is None:
         return [*same, Finding("note", TEXTS.say("findings.unlabelled"))]
     if pair.same_file:
@@ -114,7 +116,8 @@ def _verdict(pair: Pair) -> list[Finding]:
 def facts(pair: Pair) -> tuple[tuple[str, str], ...]:
     """Short facts for the head of the page and for the index; the columns of other galleries where they hold for both."""
     titles = dict.fromkeys((pair.a.title, pair.b.title))
-    return (("Network", "; ".join(titles)), ("Classes", f"{len(pair.classes):,}"))
+    classes = [("Classes", f"{len(pair.classes):,}")] if pair.classes else []
+    return (("Network", "; ".join(titles)), *classes)
 
 
 @section("sides", study="comparison", order=10)
@@ -170,7 +173,7 @@ def _facts(pair: Pair, net: Network) -> Iterator[tuple[str, str]]:
     numbers = _numbers(pair, net)
     yield "network", net.title
     yield "input side", f"{net.side} px, {'RGB' if net.checkpoint.architecture.in_channels == 3 else 'grey'}"
-    yield "classes", f"{len(net.checkpoint.classes):,}"
+    yield "classes", f"{len(net.checkpoint.classes):,}" if net.checkpoint.classes else "no classifier"
     yield "parameters", f"{net.parameters:,}"
     yield "multiply-adds for a picture", f"{net.macs / 1e6:,.1f} M"
     yield (

@@ -25,7 +25,7 @@ TEXTS = Texts(__name__)
 STRANGERS = math.sqrt(2)
 
 
-@section("training", study="comparison", order=50)
+@section("training", study="comparison", order=50, needs="scores")
 def trainings(pair: Pair) -> Iterator[Exhibit]:
     """Loss and accuracy of both over the epochs."""
     histories = [net.checkpoint.history for net in (pair.a, pair.b)]
@@ -91,9 +91,15 @@ def weights(pair: Pair) -> Iterator[Exhibit]:
     kernels = [_weight(net, name) for net, name in zip((pair.a, pair.b), first, strict=True)]
     if kernels[0].shape == kernels[1].shape:
         yield _kernels(first[0], *kernels)
-    if pair.same_architecture:
+    if pair.same_architecture or (pair.lacks and _one_in_the_other(pair)):
         yield _distances(pair)
     yield _depths(pair, [" × ".join(map(str, weight.shape)) for weight in kernels])
+
+
+def _one_in_the_other(pair: Pair) -> bool:
+    """Whether one of the two is the beginning of the other: convolutions, and the same ones with a classifier behind them."""
+    mine, yours = ({key: value.shape for key, value in net.model.state_dict().items()} for net in (pair.a, pair.b))
+    return mine.items() <= yours.items() or yours.items() <= mine.items()
 
 
 def _weight(net: Network, name: str) -> Tensor:
@@ -124,7 +130,8 @@ def _kernels(name: str, a: Tensor, b: Tensor) -> Exhibit:
 
 
 def _distances(pair: Pair) -> Exhibit:
-    names = [row.name for row in pair.a.rows if row.kind in ("conv", "fc")]
+    in_b = {row.name for row in pair.b.rows}
+    names = [row.name for row in pair.a.rows if row.kind in ("conv", "fc") and row.name in in_b]
     layers = [distance(name, _weight(pair.a, name), _weight(pair.b, name)) for name in names]
     known = [layer for layer in layers if layer.cosine == layer.cosine]
     cosine = sum(layer.cosine * layer.count for layer in known) / sum(layer.count for layer in layers)

@@ -122,7 +122,7 @@ def _study(found: Explanation, request: PictureRequest, started: float) -> Study
         found,
         f"{folder_name(found.source.stem)}-{folder_name(Path(found.name).stem)}",
         found.name,
-        f"seen by {found.source.title}: {title(found.checkpoint.architecture)}, {counted(len(found.classes), found.noun, 'classes' if found.noun == 'class' else '')}",
+        f"seen by {found.source.title}: {', '.join(_network(found))}",
         {"": found.source},
         replace(
             PRESETS["standard"], name=found.preset, palette=False
@@ -165,10 +165,18 @@ def _first(found: Explanation) -> tuple[Finding, ...]:
     return (*file_alarms(found.checkpoint), *found.examined.findings)
 
 
+def _network(found: Explanation) -> tuple[str, ...]:
+    """What it is, and how many classes it knows where it has a classifier."""
+    name, count = title(found.checkpoint.architecture), len(found.classes)
+    return (name, counted(count, found.noun, "classes" if found.noun == "class" else "")) if count else (name,)
+
+
 def _head(found: Explanation) -> tuple[tuple[str, str], ...]:
+    predicted, kinds = found.computed.predicted, {"class": "Classes", "label": "Labels", "score": "Scores"}
+    says = "Says" if found.noun == "class" else chosen(found.noun).capitalize()
     return (
         ("Network", title(found.checkpoint.architecture)),
-        ({"class": "Classes", "label": "Labels", "score": "Scores"}[found.noun], f"{len(found.classes):,}"),
+        *([(kinds[found.noun], f"{len(found.classes):,}")] if found.classes else []),
         ("Input", f"{found.checkpoint.architecture.image_side} px"),
-        ("Says" if found.noun == "class" else chosen(found.noun).capitalize(), found.classes[found.computed.predicted]),
+        *([] if predicted is None else [(says, found.classes[predicted])]),
     )

@@ -28,7 +28,7 @@ def facts(explanation: Explanation) -> dict[str, Any]:
         "sha256": explanation.source.sha256,
         "image": explanation.name,
         "top": top(explanation),
-        "predicted": class_at(computed.predicted),
+        "predicted": None if computed.predicted is None else class_at(computed.predicted),
         "expected": None if classes is None else {**class_at(classes.expected), "told": classes.expected_given},
         "difference": None if classes is None else [class_at(index) for index in classes.pair],
         "unit": None if unit is None else {"name": str(unit), "says": computed.unit_value},

@@ -73,7 +73,7 @@ def answer(explanation: Explanation) -> str:
             "answer.unit",
             unit=name_of(explanation, UNIT),
             value=number(explanation.computed.unit_value or 0.0),
-            predicted=with_probability(explanation, explanation.computed.predicted),
+            predicted="" if (said := explanation.computed.predicted) is None else with_probability(explanation, said),
             noun=explanation.noun,
         )
     return TEXTS.say(

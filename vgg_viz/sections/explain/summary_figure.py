@@ -61,7 +61,7 @@ def summary_figure(explanation: Explanation) -> Iterator[Exhibit]:
             f"{method_at_layer(explanation, explanation.leading)}",
         ),
         kind="picture",
-        table=_table(explanation),
+        table=_table(explanation) if explanation.classes else None,
         numbers={
             "picture": explanation.name,
             "answer": answer(explanation),
@@ -97,6 +97,7 @@ def _texts(explanation: Explanation, maps: int, *, flat: bool) -> ExhibitText:
         hidden=explanation.removal is not None,
         removed=removed(explanation),
         maps=maps,
+        answers=bool(explanation.classes),
     )
 
 

@@ -145,6 +145,7 @@ def _wall(subject: Subject, inspected: Inspected, index: int, name: str) -> Exhi
         dead=len(dead),
         quiet=int((maxima <= 0).sum()) - len(dead) if row.kind in ONE_SIDED else 0,
         pictures=len(all_maps),
+        classes=len(subject.classes),
     )
     return Exhibit(
         f"activations-{name.replace('_', '-')}",

@@ -13,6 +13,8 @@ from vgg_viz.figures import pictures as paint
 from vgg_viz.figures.image_grid import pixels
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
+from vgg_viz.maths.fitting import fitting_text
+from vgg_viz.models.outputs import has_scores
 from vgg_viz.records import Batch, Column, Exhibit, Table
 from vgg_viz.studies.subject import Subject
 
@@ -45,6 +47,7 @@ def _specimens(subject: Subject, batch: Batch) -> Exhibit:
         origin=subject.inputs.inspected_from if subject.inputs.given is batch else subject.inputs.labelled_from,
         height=height,
         width=width,
+        scores=has_scores(subject.checkpoint.architecture),
     )
     return Exhibit(
         "data-specimens",
@@ -117,7 +120,9 @@ def _transforms(subject: Subject, batch: Batch) -> Exhibit:
     ]
     changes = ["enters", *(step.name for step in sequences[0][1:])]
     rows = [pixels(torch.stack([step.after for step in sequence])) for sequence in sequences]
-    text = TEXTS.exhibit("transforms", recipe=recipe if known else None, changes=changes, pictures=len(rows))
+    rule = subject.checkpoint.resize
+    sees = "" if rule is None else fitting_text(rule)
+    text = TEXTS.exhibit("transforms", recipe=recipe if known else None, changes=changes, pictures=len(rows), sees=sees)
     return Exhibit(
         "data-transforms",
         text.title,

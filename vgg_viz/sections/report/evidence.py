@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from vgg_viz.attribution import methods
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
+from vgg_viz.models.outputs import has_scores
 from vgg_viz.records import Column, Exhibit, Finding, Table
 from vgg_viz.studies.inspection import ignored
 from vgg_viz.studies.subject import Subject
@@ -60,6 +61,8 @@ def evidence(subject: Subject) -> Iterator[Exhibit | Finding]:
             "ignored_keys": provenance.ignored_keys,
         },
     )
+    if not has_scores(architecture):
+        return  # no method was asked about a class
     known = methods()
     text = TEXTS.exhibit("methods", tested=subject.preset.trust, methods=len(subject.preset.methods))
     yield Exhibit(

@@ -15,6 +15,7 @@ from vgg_viz.gallery.texts import Texts
 from vgg_viz.models.build import assemble
 from vgg_viz.models.geometry import LayerGeometry, window_of
 from vgg_viz.models.names import layers
+from vgg_viz.models.outputs import has_scores
 from vgg_viz.models.vgg import describe
 from vgg_viz.number_text import counted
 from vgg_viz.records import Column, Exhibit, Table
@@ -40,11 +41,12 @@ LAYER_COLUMNS = (
 def overview(subject: Subject) -> Iterator[Exhibit]:
     """Where parameters and multiply-adds are, and the table of layers, checked against torchinfo."""
     rows = [row for row in subject.geometry if row.kind not in ("normalise", "dropout")]
-    yield _cost(rows, known=bool(describe(subject.checkpoint.architecture).variant))
+    about = subject.checkpoint.architecture
+    yield _cost(rows, known=bool(describe(about).variant), head=has_scores(about))
     yield _layers(subject, rows)
 
 
-def _cost(rows: Sequence[LayerGeometry], *, known: bool) -> Exhibit:
+def _cost(rows: Sequence[LayerGeometry], *, known: bool, head: bool) -> Exhibit:
     costly = [row for row in rows if row.kind in ("conv", "fc")]
     macs = sum(row.macs for row in rows)
     weights = sum(
@@ -60,6 +62,7 @@ def _cost(rows: Sequence[LayerGeometry], *, known: bool) -> Exhibit:
         conv_share=sum(row.macs for row in rows if row.kind == "conv") / macs,
         heaviest=max(costly, key=lambda row: row.parameters),
         busiest=max(costly, key=lambda row: row.macs),
+        head=head,
     )
     return Exhibit(
         "overview-cost",
@@ -70,7 +73,7 @@ def _cost(rows: Sequence[LayerGeometry], *, known: bool) -> Exhibit:
             [row.name for row in costly],
             [row.parameters for row in costly],
             [row.macs for row in costly],
-            title=f"{counted(len(costly), 'layer')} with weights, from the picture to the scores",
+            title=f"{counted(len(costly), 'layer')} with weights, from the picture {'to the scores' if head else 'on'}",
         ),
         numbers={row.name: {"parameters": row.parameters, "macs": row.macs} for row in costly},
     )

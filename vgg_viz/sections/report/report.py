@@ -19,6 +19,7 @@ from vgg_viz.studies.map_cache import MapCache, resumable
 from vgg_viz.studies.preset import fit_preset, preset_for
 from vgg_viz.studies.request import ReportRequest
 from vgg_viz.studies.subject import Subject, subtitle
+from vgg_viz.studies.without_scores import lacks_of
 from vgg_viz.studies.witnesses import examine
 
 RAW_MAPS = "data/map-*.safetensors hold every map raw, as float, and in their headers what each depends on"
@@ -78,6 +79,7 @@ def build_report(request: ReportRequest) -> GalleryResult:
             measured_on=inputs.labelled_from,
             looked_into=inputs.inspected_from,
             warnings=inputs.warnings,
+            lacks=lacks_of({"": checkpoint}),
             first=lambda: (*alarms(subject), *seen.findings),
             origin=(
                 *([("Objects", inputs.objects)] if inputs.objects else []),

@@ -7,6 +7,7 @@ from typing import Literal
 
 from vgg_viz.gallery.texts import Texts
 from vgg_viz.maths.metrics import wilson_interval
+from vgg_viz.models.outputs import has_scores
 from vgg_viz.models.vgg import title
 from vgg_viz.number_text import percent
 from vgg_viz.records import Finding
@@ -34,6 +35,9 @@ def alarms(subject: Subject) -> tuple[Finding, ...]:
 
 def _headline(subject: Subject) -> Finding:
     answers = subject.answers
+    if not has_scores(subject.checkpoint.architecture):
+        name = title(subject.checkpoint.architecture)
+        return Finding("note", TEXTS.say("headline.no_classifier", name=name))
     if answers is None:
         if subject.checkpoint.provenance.format == "untrained":
             return Finding("note", TEXTS.say("headline.untrained"))
@@ -74,7 +78,7 @@ def facts(subject: Subject) -> tuple[tuple[str, str], ...]:
     parameters, macs = sum(row.parameters for row in rows), sum(row.macs for row in rows)
     lines = [
         ("Network", title(subject.checkpoint.architecture)),
-        ("Classes", f"{len(subject.classes):,}"),
+        *([("Classes", f"{len(subject.classes):,}")] if has_scores(subject.checkpoint.architecture) else []),
         ("Input", f"{subject.checkpoint.architecture.image_side} px"),
         ("Parameters", f"{parameters:,}"),
         ("Multiply-adds", f"{macs / 1e9:.2f} G" if macs >= 1e8 else f"{macs / 1e6:.1f} M"),
