@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from vgg_viz.errors import CheckpointRefused
@@ -193,7 +194,8 @@ def _without_empty_classifier(
 
 def _without_numbers(weight: Tensor) -> bool:
     """Whether a weight begins with NaN, as a classifier does that was never trained; the rest stays on disk."""
-    return weight.device.type != "meta" and bool(weight.flatten()[:64].isnan().all())
+    plain = weight.device.type != "meta" and weight.layout == torch.strided and weight.is_floating_point()
+    return plain and bool(weight.flatten()[:64].isnan().all())
 
 
 def _layers(units: tuple[Unit, ...]) -> Layers:
