@@ -21,6 +21,7 @@ from vgg_viz.models.geometry import fields_of, geometry
 from vgg_viz.records import Attribution, Batch, Checkpoint
 from vgg_viz.serve.store import StoredPicture
 from vgg_viz.studies.inputs import match_channels
+from vgg_viz.studies.without_scores import require_scores
 
 MOST_CLASSES = 5  # of one request
 FINEST = (512, 512)  # sides up to which maps travel whole [values]: the way is short here
@@ -52,6 +53,8 @@ class ServedNetwork:
     """
 
     def __init__(self, checkpoint: Checkpoint, *, device: str = "cpu", seed: int = 0) -> None:
+        """Raises InputRefused for a checkpoint without a classifier, which says nothing of a picture."""
+        require_scores(checkpoint.architecture, "ask about on the live page")
         weights = {name: values.to(device) for name, values in checkpoint.weights.items()}
         self.checkpoint = replace(checkpoint, weights=weights)
         self.device, self.seed = device, seed

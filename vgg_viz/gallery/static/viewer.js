@@ -267,6 +267,7 @@ export function viewer(box, data) {
     part("unit").textContent = `${method().unit}; range of ${rangeName()}` + (signed ? `; ${method().poles}` : "");
     photoIndices.forEach((index) => select(thumbs[index], index === shown.photo));
     part("guess-title").textContent = `What ${speaker()} says`;
+    part("target-label").textContent = shown.target === "unit" ? "For the unit" : "For the class";
     part("guess-box").hidden = !answers().length; // without a classifier there are none
     part("guesses").replaceChildren(...guessRows(answers(), photo().true, className));
     part("outline-row").hidden = !data.photos.some((item) => item.mask);

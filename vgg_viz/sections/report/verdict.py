@@ -13,6 +13,7 @@ from vgg_viz.number_text import percent
 from vgg_viz.records import Finding
 from vgg_viz.studies.alarms import file_alarms, measured_alarms
 from vgg_viz.studies.subject import Subject
+from vgg_viz.studies.without_scores import unit_example
 
 TEXTS = Texts(__name__)
 # A network whose mean top probability is below this multiple of 1 / K prefers nothing: its weights are near their start.
@@ -22,7 +23,10 @@ WORST_FIRST = {"bad": 0, "warn": 1, "note": 2, "good": 3}
 
 def verdict(subject: Subject, findings: Sequence[Finding]) -> list[Finding]:
     """The one-line verdict first, then what the sections found, the worst first."""
-    return [_headline(subject), *sorted(findings, key=lambda finding: WORST_FIRST[finding.level])]
+    about = subject.checkpoint.architecture
+    channel = "" if has_scores(about) else unit_example(about)
+    works = [Finding("note", TEXTS.say("channel", unit=channel))] if channel else []
+    return [_headline(subject), *works, *sorted(findings, key=lambda finding: WORST_FIRST[finding.level])]
 
 
 def alarms(subject: Subject) -> tuple[Finding, ...]:
