@@ -14,6 +14,7 @@ from vgg_viz.records import Architecture
 ACTIVATIONS = frozenset(weightless.ACTIVATIONS)
 MAX_POOLS = frozenset(("max_pool2d_with_indices", "max_pool2d", "adaptive_max_pool2d", "amax"))
 LINEAR = frozenset(("convolution", "addmm", "mm"))
+SIDE_BY_SIDE = frozenset(("cat", "stack"))  # each value goes on as it is
 
 
 def require_layers_as_modules(
@@ -28,7 +29,7 @@ def require_layers_as_modules(
         images: (B, C, H, W), as it takes them.
         method: What is called so in the refusal.
         names: ATen's, of the operations that must stand in modules of torch's own.
-        chain: Whether no operation may join two values either.
+        chain: Whether no operation may compute one value of two either.
 
     Raises:
         InputRefused: With the first operation that stands in none, and where.
@@ -40,7 +41,7 @@ def require_layers_as_modules(
     with undisturbed(network) as run:
         operations = run_once(network, run, images[:1].detach().float()).operations
     for operation in operations:
-        if chain and len(operation.inputs) > 1:
+        if chain and len(operation.inputs) > 1 and operation.name not in SIDE_BY_SIDE:
             raise _refused(method, operation, "joins two values, which no rule is known for")
         if operation.name in wanted and not _in_a_layer(network, operation):
             raise _refused(method, operation, f"computes {operation.name} as a function, which it cannot see")
