@@ -7,7 +7,7 @@ from loose_options import attribute
 from torch import Tensor, nn
 
 from vgg_viz.attribution import choose_layer, grad_cam_all_layers, gradient_bundle
-from vgg_viz.capture.hooks import activations
+from vgg_viz.capture.hooks import record_activations
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.models.build import build
 from vgg_viz.models.geometry import geometry
@@ -94,7 +94,8 @@ def test_the_bundle_costs_one_pass_and_equals_the_methods_one_by_one(monkeypatch
         name: attribute(model, images, method=name, target="runner-up") for name in ("saliency", "input_x_gradient")
     }
     cams = grad_cam_all_layers(model, images, "runner-up")
-    captured = activations(model, images.contiguous(memory_format=torch.channels_last), ["relu3_1", "pool5"])
+    with torch.no_grad(), record_activations(model, "relu3_1", "pool5") as captured:
+        logits = model(images.contiguous(memory_format=torch.channels_last))
     count = Counter(model, monkeypatch)
     found = gradient_bundle(model, images, "runner-up", keep=["relu3_1", "pool5"])
     assert (count.forward, count.backward) == (1, 1)
@@ -105,9 +106,9 @@ def test_the_bundle_costs_one_pass_and_equals_the_methods_one_by_one(monkeypatch
         assert torch.equal(other.targets, one.targets)
     for layer, cam in cams.items():
         assert torch.allclose(found.grad_cam[layer].values, cam.values, atol=1e-7)
-    for layer, maps in captured.maps.items():
+    for layer, maps in captured.items():
         assert torch.equal(found.activations.maps[layer], maps)
-    assert torch.equal(found.activations.logits, captured.logits)
+    assert torch.equal(found.activations.logits, logits)
 
 
 def test_batches_of_the_shared_pass_are_joined_in_order():

@@ -190,7 +190,7 @@ def test_the_floors_of_the_map_are_those_that_the_test_of_the_house_reads():
     [
         ("vgg_viz.attribution.method", "method"),
         ("vgg_viz.gallery.sections", "section"),
-        ("vgg_viz.models.formats", "state_dict_format"),
+        ("vgg_viz.models.formats", "checkpoint_format"),
     ],
 )
 def test_the_decorators_of_the_map_take_what_the_map_gives_them(module, name):

@@ -19,6 +19,7 @@ from vgg_viz.errors import DataRefused, InputRefused, OutputRefused, UnknownName
 from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load, read_extra
+from vgg_viz.models.vgg import describe
 from vgg_viz.records import Checkpoint, Epoch
 from vgg_viz.training import loop
 from vgg_viz.training.diagnosis import diagnose
@@ -238,7 +239,8 @@ def test_dropout_is_resumed_bit_equal_too(tmp_path, monkeypatch):
     run(tmp_path / "cut", resume=True, **options)
     assert_same_bits(tmp_path / "whole" / "last.pt", tmp_path / "cut" / "last.pt")
     architecture = load(tmp_path / "cut" / "last.pt").architecture
-    assert (architecture.head, architecture.pooled) == ((512,), 1)
+    about = describe(architecture)
+    assert (about.head, about.pooled) == ((26,), 1)
 
 
 def test_resuming_a_finished_run_changes_nothing(finished):
@@ -263,7 +265,7 @@ def test_a_run_is_not_overwritten_without_being_asked(finished):
     ("options", "sentence"),
     [
         ({"recipe": replace(SHORT, learning_rate=0.1)}, r"another recipe \(learning_rate 0\.003, now 0\.1\)"),
-        ({"padding": 1}, r"another architecture \(padding 0, now 1\)"),
+        ({"padding": 1}, r"another architecture \(plan '10p0 10p0 M 10p0 10p0 M \| K', now '10 10 M 10 10 M \| K'\)"),
         ({"val_count": 41}, r"another pictures"),
     ],
 )

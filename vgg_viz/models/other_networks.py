@@ -15,16 +15,20 @@ from vgg_viz.models.pickle_advice import saving_command
 from vgg_viz.models.unwrap_state_dict import AVERAGED, INFIXES, NO_WEIGHTS, bags
 
 START = r"(?:^|\.)"
-# What a network is, and what a key of it looks like; the more special first: a detector may stand on a ResNet.
-KINDS: tuple[tuple[str, str], ...] = (
-    ("an SSD detector", rf"{START}head\.classification_head\.|{START}(?:module_list\.)?conf\.\d+\.weight$"),
-    ("a detector (Faster R-CNN's kind)", rf"{START}(?:rpn|roi_heads?|RCNN_rpn)\."),
-    ("a YOLO detector", rf"{START}model\.\d+\.(?:cv\d\.|m\.\d+\.|anchors?|dfl\.)"),
+# Networks whose answers are maps or pictures.
+MAKES_MAPS: tuple[tuple[str, str], ...] = (
     ("a segmenter (DeepLab)", rf"{START}(?:aspp|ASPP|aux_classifier|classifier\.0\.convs)\."),
     ("a segmenter (FCN)", rf"{START}(?:upscore\w*|score_pool\d|score_fr|deconv\d)\."),
     ("a segmenter (U-Net)", rf"{START}(?:up\d|ups|up_?convs?|up_?conv\d+|dec(?:oder)?_?\d|upsample\d?)\."),
     ("an encoder with a decoder (a segmenter or an autoencoder)", rf"{START}decoder\d?\."),
     ("a GAN", rf"{START}(?:net_?[GD]|[GD]_[AB]|generator|discriminator)(?:_state_dict)?\."),
+)
+# What a network is, and what a key of it looks like; the more special first: a detector may stand on a ResNet.
+KINDS: tuple[tuple[str, str], ...] = (
+    ("an SSD detector", rf"{START}head\.classification_head\.|{START}(?:module_list\.)?conf\.\d+\.weight$"),
+    ("a detector (Faster R-CNN's kind)", rf"{START}(?:rpn|roi_heads?|RCNN_rpn)\."),
+    ("a YOLO detector", rf"{START}model\.\d+\.(?:cv\d\.|m\.\d+\.|anchors?|dfl\.)"),
+    *MAKES_MAPS,
     ("a network with a recurrent part (captions, text or video)", rf"{START}weight_[ih]h_l\d"),
     ("CLIP, pictures with texts", r"^logit_scale$|\.logit_scale$"),
     ("LPIPS, a measure of how alike pictures look", rf"{START}lin0\.model\.1\.weight$"),
@@ -39,7 +43,7 @@ KINDS: tuple[tuple[str, str], ...] = (
     ("an EfficientNet", rf"{START}(?:_?blocks|_conv_stem)\.?.*(?:_depthwise_conv|conv_dw|_se_reduce)\."),
     ("a ResNet", rf"{START}(?:layer|stage|res)\d\.\d+\.(?:downsample|shortcut|skip)\."),
 )
-WITH_MAPS = tuple(kind for kind, _ in KINDS if kind.startswith(("a segmenter", "an encoder", "a GAN")))
+WITH_MAPS = tuple(kind for kind, _ in MAKES_MAPS)
 BUILT_ON = re.compile(rf"{START}(?:vgg\d*(?:_bn)?|backbone\.(?:vgg|features)|base|slice1)\.")
 PACKED = "._packed_params._packed_params"
 

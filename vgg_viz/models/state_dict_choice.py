@@ -20,6 +20,7 @@ from vgg_viz.models.state_dict_pools import (
     Placement,
     fits,
     placements,
+    strided_fits,
 )
 from vgg_viz.models.state_dict_steps import Layers, Reading, keyed_steps
 
@@ -27,6 +28,7 @@ SMALL_SIDE, LARGE_SIDE, LARGE_MAP = 32, 224, 7
 CIFAR_CLASSES = (10, 100)
 WIDE = 512  # channels of the last convolution of a VGG at its full width
 MOST_PLANS = 3
+NO_PLACES = "neither numbers nor names show where the pools are"
 _COURSE = re.compile(r"(?:^|.*\.)(?:conv_)?block_?\d+\.\d+", re.ASCII)
 
 
@@ -91,18 +93,18 @@ def choose(layers: Layers, variant: str, note: Placement | None, *, paper: bool 
     if distinct and (numbered or len(distinct) == 1 or distinct[0].placement.how == "blocks"):
         return _chosen(layers, distinct, kind, needed, paddings)
     if distinct:
-        raise unclear(layers, [Reading(fit, _average(kind, needed, fit)) for fit in distinct])
+        raise unclear(layers, [Reading(fit, _average(kind, needed)) for fit in distinct])
+    if numbered and not note and len(layers.convs) > 2 and not any(one.pools for one in found):
+        _require_pools(layers, needed)
     return _unusual(layers, found, kind, needed, paddings)
 
 
-def unclear(layers: Layers, readings: Sequence[Reading]) -> PlanUnclear:
+def unclear(layers: Layers, readings: Sequence[Reading], why: str = NO_PLACES) -> PlanUnclear:
     """The refusal that offers the plans of these readings."""
     plans = list(dict.fromkeys(plan_of(layers, reading) for reading in readings))[:MOST_PLANS]
     listed = " or ".join(f"--plan {shlex.quote(plan)}" for plan in plans)
     return PlanUnclear(
-        f"the weights fit several networks, and neither numbers nor names show where the pools are; give the network's chain: "
-        f"{listed}, or another.",
-        plans,
+        f"the weights fit several networks: {why}; give the chain of its layers: {listed}, or another.", plans
     )
 
 
@@ -132,8 +134,9 @@ def _ends(layers: Layers) -> tuple[Step, ...] | None:
     return () if gap.numbered and gap.room < 2 else None  # the flattening has a number, too
 
 
-def _average(kind: str, needed: int, fit: Fit) -> int:
-    return needed if kind == "paper" or (fit.last != () and fit.last[-1].kind == "adaptive_avg") else 0
+def _average(kind: str, needed: int) -> int:
+    """Side of the map that an average pool makes: one that leaves a single place changes nothing where pools have left it."""
+    return needed if kind == "paper" or (kind == "other" and needed == 1) else 0
 
 
 # ---------------------------------------------------------------- the paper's
@@ -217,7 +220,7 @@ def _chosen(
     layers: Layers, distinct: Sequence[Fit], kind: str, needed: int, paddings: tuple[int | None, ...]
 ) -> Choice:
     first, *others = distinct
-    rivals = tuple(Reading(fit, _average(kind, needed, fit)) for fit in others)
+    rivals = tuple(Reading(fit, _average(kind, needed)) for fit in others)
     same = replace(first.placement, last=first.last)
     all_sides = (*USUAL_SIDES, *(side for side in POSSIBLE_SIDES if side not in USUAL_SIDES))
     more = list(fits(layers.convs, same, needed, all_sides, paddings))
@@ -231,14 +234,16 @@ def _chosen(
         if (fit.padding, fit.image_side) != (first.padding, first.image_side)
     )
     usual = first.image_side in USUAL_SIDES
-    return Choice(Reading(first), first.placement.how, kind, needed, usual, (*_ended(layers, first, 0), *rivals), rest)
+    average = _average(kind, needed)
+    rivals = (*_ended(layers, first, average), *rivals)
+    return Choice(Reading(first, average), first.placement.how, kind, needed, usual, rivals, rest)
 
 
 def _unusual(
     layers: Layers, found: Sequence[Placement], kind: str, needed: int, paddings: tuple[int | None, ...]
 ) -> Choice:
     """No usual side gives the map that the classifier reads: an average made it, or the pictures are of an unusual side."""
-    if needed > 1 and not (kind == "other" and needed == LARGE_MAP):
+    if (needed > 1 and not (kind == "other" and needed == LARGE_MAP)) or kind == "course":
         for one, padding in product(found, paddings):
             fit = next(fits(layers.convs, one, needed, POSSIBLE_SIDES, (padding,)), None)
             if fit is not None:
@@ -253,6 +258,20 @@ def _unusual(
     return Choice(Reading(fit, needed), found[0].how, kind, needed, usual=False, rivals=_ended(layers, fit, needed))
 
 
+def _require_pools(layers: Layers, needed: int) -> None:
+    """Numbers leave no room for pools, and no usual picture gives the classifier's map without any: strides must have shrunk it."""
+    strided = strided_fits(layers.convs, needed if needed > 1 else 0)
+    if not strided:
+        return
+    average = 1 if needed == 1 else 0
+    plain = [Reading(Fit(Placement(frozenset(), "none"), (), None, SMALL_SIDE), 1)] if average else []
+    raise unclear(
+        layers,
+        [*(Reading(fit, average) for fit in strided), *plain],
+        "the numbers of the layers leave no room for pools, so that convolutions of stride 2 shrink the maps, and nothing shows which",
+    )
+
+
 def _without_side(layers: Layers, found: Sequence[Placement], kind: str, numbered: bool) -> Choice:
     """No classifier, or one of 1 x 1 convolutions: maps of any side are read."""
     headless = layers.head == len(layers.units)
@@ -261,6 +280,8 @@ def _without_side(layers: Layers, found: Sequence[Placement], kind: str, numbere
             f"the file holds one convolution ({layers.units[0].main.stem[:60]!r}) and no other layer, which is no network; save the "
             "whole state_dict()."
         )
+    if not headless and numbered and len(layers.convs) > 2 and not any(one.pools for one in found):
+        _require_pools(layers, 0)
     side = LARGE_SIDE if headless else _side_of_an_average(layers, 1)
     natural = [Fit(one, _last(one), None, side) for one in found if 2 ** (len(one.pools) + len(_last(one))) <= side]
     first = natural[0] if natural else Fit(Placement(frozenset(), "none"), (), None, side)

@@ -41,13 +41,14 @@ def about_layers(keyed: Sequence[Keyed], weights: Mapping[str, Tensor], variant:
     if norms:
         where = "every convolution" if norms == len(convs) else f"{norms} of {len(convs)} convolutions"
         said.append(f"Running means and variances follow {where}: batch norm.")
+    biasless = [step for step, _ in (*convs, *heads) if not step.bias]
     if not any(step.bias for step, _ in convs):
         said.append("The convolutions have no bias.")
+        biasless = [step for step in biasless if step.head]
     if heads:
         said.append(_about_head([weights[keys["weight"]] for _, keys in heads], int(shapes[-1][0])))
-        bare = sum(not step.bias for step, _ in heads)
-        if bare:
-            said.append(f"{bare} {'layer has' if bare == 1 else 'layers have'} no bias in the file.")
+    if biasless:
+        said.append(f"{len(biasless)} {'layer has' if len(biasless) == 1 else 'layers have'} no bias in the file.")
     if any(step.kind == "bn" and "weight" not in keys for step, keys in keyed):
         said.append("Batch norm has no weight and bias in the file (affine=False); ones and zeros stand in for them.")
     return [Evidence(text) for text in said]
@@ -185,6 +186,12 @@ def _doubt(text: str, plans: Sequence[str], *, serious: bool) -> Evidence:
 def about_side(choice: Choice, side: int) -> tuple[list[Evidence], list[Evidence]]:
     """The side of the pictures where an average pool leaves it open: what is assumed, and what else is possible."""
     made = choice.reading.average
+    if not made and choice.kind == "other" and choice.needed and not choice.usual:
+        text = (
+            f"No usual side of pictures leaves the {choice.needed} × {choice.needed} map that the classifier reads; {side} px, the "
+            "first that does, are assumed. A stride or other pools may be the reason (--plan)."
+        )
+        return [Evidence(text, ("--image-size",), alarm=True)], []
     if not made:
         return [], []
     usual = "the usual one" if side in (*USUAL_SIDES, LARGE_SIDE, SMALL_SIDE) or side % 32 == 0 else "one of many"

@@ -59,10 +59,30 @@ class Between:
     apart: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """The numbers of a state dict's containers.
+
+    Attributes:
+        kinds: "sequential": its numbers count layers without weights too; "continued": its parts go on counting where the
+            one before has ended ("slice1.2", "slice2.5").
+        used: The numbers of its layers with weights.
+    """
+
+    kinds: dict[Path, str]
+    used: dict[Path, set[int]]
+
+    def free_before(self, container: Path, part: str) -> int:
+        """How many numbers of a container below this one are no layer's."""
+        if not _is_number(part):
+            return 0
+        return _number(part) - sum(number < _number(part) for number in self.used[container])
+
+
 def between(units: Sequence[Unit]) -> tuple[Between, ...]:
     """What may stand behind each unit: one for each, the last of them behind the whole chain."""
-    telling = _telling(units)
-    found = [_between(one, two, telling) for one, two in pairwise(units)]
+    numbers = _numbers(units)
+    found = [_between(one, two, numbers) for one, two in pairwise(units)]
     return (*found, Between("own" if _leaky(units[-1]) else "unseen"))
 
 
@@ -73,10 +93,10 @@ def block_of(unit: Unit) -> tuple[str, ...]:
     return tuple(parts[:last])
 
 
-def _between(one: Unit, two: Unit, telling: dict[Path, str]) -> Between:
+def _between(one: Unit, two: Unit, numbers: Numbers) -> Between:
     mine = [one.main, *one.after]
-    chain = [*mine, *two.layers]
-    gaps = [_gap(a.path, b.path, telling) for a, b in pairwise(chain)]
+    chain = [*mine, *two.before, two.main]
+    gaps = [_gap(a.path, b.path, numbers) for a, b in pairwise(chain)]
     inside, last = gaps[: len(mine) - 1], gaps[len(mine) - 1]
     tail = gaps[len(mine) :]
     is_open = last.open or any(gap.open for gap in tail)
@@ -98,7 +118,7 @@ def _leaky(unit: Unit) -> bool:
     return any(layer.kind == "leaky" for layer in unit.after)
 
 
-def _gap(before: Path, after: Path, telling: dict[Path, str]) -> Gap:
+def _gap(before: Path, after: Path, numbers: Numbers) -> Gap:
     depth = next(
         (at for at, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after))
     )
@@ -106,8 +126,8 @@ def _gap(before: Path, after: Path, telling: dict[Path, str]) -> Gap:
         return Gap()
     container = before[:depth]
     tail, lead = before[depth:], after[depth:]
-    kind = telling.get(container, "")
-    leading = sum(_number(part) for part in lead[1:] if _is_number(part))
+    kind = numbers.kinds.get(container, "")
+    leading = sum(numbers.free_before(after[: depth + at], part) for at, part in enumerate(lead[1:], 1))
     named = any(not _is_number(part) for part in lead[1:])
     inner_open = len(tail) > 1
     if _is_number(tail[0]) and _is_number(lead[0]):
@@ -120,8 +140,7 @@ def _gap(before: Path, after: Path, telling: dict[Path, str]) -> Gap:
     return Gap(leading, leading)
 
 
-def _telling(units: Sequence[Unit]) -> dict[Path, str]:
-    """The containers whose numbers count layers without weights too, and those whose parts go on counting ("slice1.2", "slice2.5")."""
+def _numbers(units: Sequence[Unit]) -> Numbers:
     layers = [layer for unit in units for layer in unit.layers]
     members: dict[Path, dict[str, list[StoredLayer]]] = {}
     for layer in layers:
@@ -133,7 +152,10 @@ def _telling(units: Sequence[Unit]) -> dict[Path, str]:
             kinds[container] = "sequential"
         elif _goes_on(container, children):
             kinds[container] = "continued"
-    return kinds
+    used = {
+        container: {_number(name) for name in children if _is_number(name)} for container, children in members.items()
+    }
+    return Numbers(kinds, used)
 
 
 def _counts_all(container: Path, children: dict[str, list[StoredLayer]]) -> bool:

@@ -74,7 +74,7 @@ def in_order(layers: Sequence[StoredLayer], *, head: str | None = None, trusted:
         _require_no_branch(kept)
     units = _units(kept)
     convs_first = sorted(units, key=lambda unit: unit.main.kind == "fc")
-    by_number = sorted(convs_first, key=lambda unit: (unit.main.kind == "fc", natural(unit.main.stem)))
+    by_number = [unit for kind in ("conv", "fc") for unit in _by_their_numbers(units, kind)]
     tries = (
         (units, ""),
         (convs_first, "The linear layers stand before convolutions in the file and were taken behind them."),
@@ -99,6 +99,13 @@ def in_order(layers: Sequence[StoredLayer], *, head: str | None = None, trusted:
             "give the network's module (--model FILE.py:NAME)."
         )
     raise _refusal(units, groups)
+
+
+def _by_their_numbers(units: Sequence[Unit], kind: str) -> list[Unit]:
+    """The layers of a kind in the order of their numbers, where their names differ in nothing else."""
+    mine = [unit for unit in units if unit.main.kind == kind]
+    alike = len({re.sub(r"\d+", "", unit.main.stem) for unit in mine}) == 1
+    return sorted(mine, key=lambda unit: natural(unit.main.stem)) if alike else mine
 
 
 def _require_no_branch(layers: Sequence[StoredLayer]) -> None:
@@ -265,7 +272,9 @@ def _refusal(units: list[Unit], groups: list[list[Unit]]) -> CheckpointRefused:
     heads = _two_heads(units, groups)
     if heads:
         return heads
-    for place in range(len(groups) - 1, -1, -1):
+    ordered = units if _starts(units[0]) else sorted(units, key=lambda unit: unit.main.kind == "fc")
+    broken = _break(ordered) or 0
+    for place in [] if _grouped(ordered, broken) else sorted(range(len(groups)), key=lambda at: _size(groups[at])):
         rest = [unit for at, group in enumerate(groups) if at != place for unit in group]
         by_kind = sorted(rest, key=lambda unit: unit.main.kind == "fc")
         if len(rest) < 2 or not any(unit.main.kind == "fc" for unit in rest):
@@ -275,8 +284,6 @@ def _refusal(units: list[Unit], groups: list[list[Unit]]) -> CheckpointRefused:
                 f"the layer {_short(groups[place][0].main.stem)} stands beside the chain of the others: its shape follows none. "
                 "Only one chain of layers can be read, without attention, shortcuts or branches."
             )
-    ordered = units if _starts(units[0]) else sorted(units, key=lambda unit: unit.main.kind == "fc")
-    broken = _break(ordered) or 0
     unit, before = ordered[broken], ordered[broken - 1] if broken else None
     if before is None:
         return CheckpointRefused(
@@ -294,6 +301,16 @@ def _refusal(units: list[Unit], groups: list[list[Unit]]) -> CheckpointRefused:
         f"({_short(before.main.stem)}); a network that can be read is one chain of full convolutions and linear layers, "
         "without groups or branches."
     )
+
+
+def _grouped(units: Sequence[Unit], place: int) -> bool:
+    """Whether a convolution there reads a share of the channels before it, as one of several groups does."""
+    one, two = units[place - 1].main, units[place].main
+    return place > 0 and one.kind == two.kind == "conv" and two.inputs < one.outputs and one.outputs % two.inputs == 0
+
+
+def _size(group: Sequence[Unit]) -> int:
+    return sum(unit.main.inputs * unit.main.outputs for unit in group)
 
 
 # ---------------------------------------------------------------- several heads

@@ -40,12 +40,14 @@ class Fit:
         last: What stands behind the last convolution.
         padding: Of the convolutions [px]; None: half of each kernel, so that maps keep their side.
         image_side: Of the pictures [px].
+        strided: Places of the convolutions that take every second place of their map, in the place of pools.
     """
 
     placement: Placement
     last: tuple[Step, ...]
     padding: int | None
     image_side: int
+    strided: frozenset[int] = frozenset()
 
 
 # ---------------------------------------------------------------- placements
@@ -122,7 +124,11 @@ def placements(
         found = [Placement(seen, "numbers")]
         if variant and paper <= seen:
             found.append(Placement(paper, "paper"))
-        found += [Placement(more, "numbers"), Placement(frozenset(), "numbers")]
+        found += [Placement(more, "numbers")]
+        if seen == frozenset(inner):  # nothing but dropout behind every convolution would look like this, too
+            wider = frozenset(p for p in inner if units[p].main.outputs != units[p + 1].main.outputs)
+            found += [Placement(frozenset(inner[1::2]), "numbers"), Placement(wider, "numbers")]
+        found += [Placement(frozenset(), "numbers")]
         return _distinct(found), True
     blocks = [block_of(unit) for unit in units]
     ends = frozenset(place for place in inner if blocks[place] != blocks[place + 1])
@@ -148,10 +154,10 @@ def _distinct(found: list[Placement]) -> list[Placement]:
 # ---------------------------------------------------------------- sides
 
 
-def conv_window(kernel: int, padding: int | None) -> Window:
+def conv_window(kernel: int, padding: int | None, stride: int = 1) -> Window:
     """Of a convolution: half its kernel is added at each end (None), or so much for 3 x 3 and nothing otherwise."""
     half = (kernel - 1) // 2
-    return Window(kernel, padding=half if padding is None or (padding and kernel == 3) else 0)
+    return Window(kernel, stride, half if padding is None or (padding and kernel == 3) else 0)
 
 
 def last_side(units: Sequence[Unit], placement: Placement, last: Sequence[Step], padding: int | None, side: int) -> int:
@@ -165,6 +171,34 @@ def last_side(units: Sequence[Unit], placement: Placement, last: Sequence[Step],
     for step in last:
         side = step.side if step.kind.startswith("adaptive") else step.window.out(side)
     return max(side, 0)
+
+
+def strided_fits(units: Sequence[Unit], needed: int) -> list[Fit]:
+    """Convolutions of stride 2 in the place of pools: those that change the width, those before that, or all.
+
+    Args:
+        units: The convolutions.
+        needed: Side of the map that the classifier reads; 0: any.
+    """
+    inner = range(1, len(units))
+    change = [place for place in inner if units[place].main.outputs != units[place - 1].main.outputs]
+    before = [place - 1 for place in change if place > 1]
+    found = []
+    for strided in (frozenset(change), frozenset(before), frozenset(inner), frozenset(range(len(units)))):
+        shrinks = Placement(frozenset(), "none", ())
+        sides = [
+            side
+            for side in USUAL_SIDES
+            if _strided_side(units, strided, side) == (needed or 1) or (not needed and side == 32)
+        ]
+        found += [Fit(shrinks, (), None, side, strided) for side in sides[:1]] if strided else []
+    return list({fit.strided: fit for fit in found}.values())
+
+
+def _strided_side(units: Sequence[Unit], strided: frozenset[int], side: int) -> int:
+    for place, unit in enumerate(units):
+        side = conv_window(unit.main.kernel, None, 1 + (place in strided)).out(side)
+    return side
 
 
 def fits(

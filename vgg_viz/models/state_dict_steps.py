@@ -117,7 +117,11 @@ def _unit(layers: Layers, place: int, reading: Reading) -> Iterator[Keyed]:
     if unit.main.kind == "fc":
         yield Step("fc", outputs, bias=bias, head=True), unit.main.keys
     else:
-        window = Window(unit.main.kernel) if head else conv_window(unit.main.kernel, reading.fit.padding)
+        window = (
+            Window(unit.main.kernel)
+            if head
+            else conv_window(unit.main.kernel, reading.fit.padding, 1 + (place in reading.fit.strided))
+        )
         yield Step("conv", outputs, window, bias, head=head), unit.main.keys
     wanted = not (last and head) and gap.activation in ("seen", "unseen")
     wanted = wanted and place not in reading.silent and place >= layers.adapters
