@@ -17,6 +17,24 @@ Array = np.ndarray
 ORDER = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")
 
 
+ACTIVATIONS = {
+    "relu": lambda x: np.maximum(x, 0),
+    "tanh": np.tanh,
+    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+    "swish": lambda x: x / (1 + np.exp(-x)),
+    "leaky_relu": lambda x: np.where(x > 0, x, 0.2 * x),
+}
+
+
+def _around(x: Array, kernel: int, step: int, padding: str) -> list[tuple[int, int]]:
+    """TensorFlow's SAME: as many places as steps begin; an odd pixel goes below and to the right."""
+    sides = [(0, 0), (0, 0)]
+    if padding == "same":
+        missing = [max(0, (-(-side // step) - 1) * step + kernel - side) for side in x.shape[1:3]]
+        sides = [(total // 2, total - total // 2) for total in missing]
+    return [(0, 0), *sides, (0, 0)]
+
+
 @dataclass
 class KerasNet:
     """Layers in order: Keras's class name, its config, its weights."""
@@ -37,27 +55,34 @@ class KerasNet:
         x = images.astype(np.float64)
         for kind, config, weights in self.layers:
             if kind == "Conv2D":
-                k = config["kernel_size"][0]
-                if config["padding"] == "same":
-                    x = np.pad(x, ((0, 0), (k // 2, k // 2), (k // 2, k // 2), (0, 0)))
-                x = np.tensordot(sliding_window_view(x, (k, k), (1, 2)), weights["kernel"], ([4, 5, 3], [0, 1, 2]))
-                x = x + weights.get("bias", 0)
+                k, step = config["kernel_size"][0], config.get("strides", [1, 1])[0]
+                x = np.pad(x, _around(x, k, step, config["padding"]))
+                windows = sliding_window_view(x, (k, k), (1, 2))[:, ::step, ::step]
+                x = np.tensordot(windows, weights["kernel"], ([4, 5, 3], [0, 1, 2])) + weights.get("bias", 0)
             elif kind == "BatchNormalization":
                 x = (x - weights["moving_mean"]) / np.sqrt(weights["moving_variance"] + config["epsilon"])
                 x = x * weights.get("gamma", 1) + weights.get("beta", 0)
-            elif kind == "MaxPooling2D":
-                b, h, w, c = x.shape
-                x = x[:, : h // 2 * 2, : w // 2 * 2].reshape(b, h // 2, 2, w // 2, 2, c).max((2, 4))
+            elif kind in ("MaxPooling2D", "AveragePooling2D"):
+                k, step = config["pool_size"][0], (config.get("strides") or config["pool_size"])[0]
+                x = np.pad(x, _around(x, k, step, config["padding"]), constant_values=np.nan)
+                windows = sliding_window_view(x, (k, k), (1, 2))[:, ::step, ::step]
+                x = (np.nanmax if kind == "MaxPooling2D" else np.nanmean)(windows, (4, 5))
             elif kind == "Flatten":
                 x = x.reshape(len(x), -1)
-            elif kind == "GlobalAveragePooling2D":
-                x = x.mean((1, 2))
+            elif kind == "ZeroPadding2D":
+                x = np.pad(x, [(0, 0), *config["padding"], (0, 0)])
+            elif kind in ("GlobalAveragePooling2D", "GlobalMaxPooling2D"):
+                x = x.mean((1, 2)) if "Average" in kind else x.max((1, 2))
             elif kind == "Dense":
                 x = x @ weights["kernel"] + weights.get("bias", 0)
             elif kind == "Rescaling":
                 x = x * config["scale"] + config["offset"]
-            if "relu" in (config.get("activation"), kind.lower()):
-                x = np.maximum(x, 0)
+            elif kind == "LeakyReLU":
+                x = np.where(x > 0, x, config["negative_slope"] * x)
+            elif kind == "ReLU" and "max_value" in config:
+                x = np.minimum(x, config["max_value"])
+            word = config.get("activation") or kind.lower()
+            x = ACTIVATIONS.get(word if isinstance(word, str) else "", lambda values: values)(x)
         return x
 
     # ------------------------------------------------------------ topologies

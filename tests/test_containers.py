@@ -23,6 +23,7 @@ from vgg_viz.errors import InputRefused
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load, read_checkpoint, sha256
 from vgg_viz.models.containers import open_file
+from vgg_viz.models.plan import canonical_plan
 from vgg_viz.models.vgg import describe
 
 EXPLAINER_TEN = (
@@ -252,19 +253,27 @@ TFJS_FAULTS = {
     ),
     "lstm": (lambda m: _layers(m)[4].update(class_name="LSTM"), "'max_pool_1' is a LSTM"),
     "script": (lambda m: _layers(m)[4].update(class_name="<script>\n"), "'max_pool_1' is a <script>"),
-    "strides": (_set(0, strides=[2, 2]), "stride"),
-    "dilated": (_set(0, dilation_rate=[2, 2]), "dilation"),
+    "strides": (_set(0, strides=[2, 2]), "leave a 1 × 1 map, and the first dense layer reads 5 × 5"),
+    "dilated": (_set(0, dilation_rate=[2, 2]), "leave a 4 × 4 map"),
     "five": (_set(0, kernel_size=[5, 5]), r"convolution of \[5, 5\]"),
-    "average pool": (lambda m: _layers(m)[4].update(class_name="AveragePooling2D"), "AveragePooling2D"),
-    "pool of three": (_set(4, pool_size=[3, 3]), "pool of"),
-    "tanh": (_set(1, activation="tanh"), "tanh"),
-    "no relu": (_set(1, activation="linear"), "without ReLU"),
-    "mixed padding": (_set(2, padding="same"), "same padding everywhere"),
+    "pool of three": (_set(4, pool_size=[3, 3]), "leave a 4 × 4 map"),
+    "unknown activation": (_set(1, activation="softsign"), "Activation with the activation softsign"),
+    "clipped": (
+        lambda m: _layers(m)[1].update(class_name="ReLU", config={"name": "r", "max_value": 4}),
+        "ReLU with a thr",
+    ),
+    "depthwise": (lambda m: _layers(m)[0].update(class_name="DepthwiseConv2D"), "'conv_1_1' is a DepthwiseConv2D"),
+    "channels first": (_set(0, data_format="channels_first"), "channels last was expected"),
+    "a pool over padding": (
+        lambda m: _layers(m)[4].update(
+            class_name="AveragePooling2D",
+            config={"name": "max_pool_1", "pool_size": [2, 2], "strides": [1, 1], "padding": "same"},
+        ),
+        "averages over padding",
+    ),
     "oblong": (_set(0, batch_input_shape=[None, 64, 32, 3]), "square pictures"),
     "other side": (_set(0, batch_input_shape=[None, 64, 64, 3]), r"leave a 13 × 13 map"),
-    "sigmoid": (_set(-1, activation="sigmoid"), "sigmoid"),
     "no weights": (lambda m: _layers(m)[0]["config"].update(name="conv"), "no kernel of the layer 'conv'"),
-    "headless": (lambda m: _layers(m).pop(), "without a classifier"),
     "residual": (lambda m: _layers(m).insert(4, {"class_name": "Add", "config": {"name": "add"}}), "'add' is a Add"),
     "seven classes of names": (lambda m: _layers(m)[0].update(class_name=["Conv2D"]), "is a "),
 }
@@ -346,7 +355,8 @@ def test_every_layout_of_a_keras_vgg16_computes_what_keras_would(tmp_path: Path,
     agrees(path, net, caffe, tolerance=1e-4)
     found = load(path).architecture
     about = describe(found)
-    assert (about.variant, found.image_side, about.pooled, about.padding) == ("vgg16", side, side // 32, 1)
+    pooled = side // 32 if layout.startswith("weights") else None  # a topology says that there is no average
+    assert (about.variant, found.image_side, about.pooled, about.padding) == ("vgg16", side, pooled, 1)
     (guess,) = [one for one in load(path).provenance.evidence if "keras.applications" in one.text]
     assert guess.assumed
     settled = load(path, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2)).provenance.evidence
@@ -397,11 +407,53 @@ def test_a_graph_that_is_no_chain_is_refused(tmp_path: Path) -> None:
     refused(net.h5(tmp_path / "b.h5", topology=topology), "only networks that are one chain")
 
 
-def test_a_model_without_its_top_is_refused(tmp_path: Path) -> None:
+def test_a_model_without_its_top_has_no_classes_and_is_refused_where_nothing_shows_its_pools(tmp_path: Path) -> None:
     net = vgg_net(VGG11, side=64, width=1 / 16)
     net.layers = [layer for layer in net.layers if layer[0] in ("Conv2D", "MaxPooling2D")]
-    for path in (net.h5(tmp_path / "a.h5", topology=net.functional()), net.native(tmp_path / "a.weights.h5")):
-        assert "include_top=True" in refused(path, "without a classifier")
+    found = load(net.h5(tmp_path / "a.h5", topology=net.functional())).architecture
+    assert (found.num_classes, found.plan) == (0, "4 M 8 M 16 16 M 32 32 M 32 32 M")
+    assert "include_top=True" in refused(net.native(tmp_path / "a.weights.h5"), "without a classifier")
+    net.add("Flatten", "flatten")
+    assert load(net.h5(tmp_path / "b.h5", topology=net.functional())).architecture == found
+
+
+def test_whatever_chain_keras_can_say_computes_what_keras_would(tmp_path: Path) -> None:
+    dice = np.random.default_rng(1)
+
+    def kernel(*shape: int) -> np.ndarray:
+        return dice.normal(0, (2 / np.prod(shape[:-1])) ** 0.5, shape)
+
+    net = KerasNet(32, 3)
+    net.add("Rescaling", "scale", {"scale": 1 / 255, "offset": 0.0})
+    strided = {"kernel_size": [5, 5], "strides": [2, 2], "padding": "same", "activation": "linear"}
+    net.add(
+        "Conv2D", "a.1", strided, kernel=kernel(5, 5, 3, 6), bias=dice.normal(0, 0.2, 6)
+    )  # pads 1 before and 2 behind
+    net.add("LeakyReLU", "leaky", {"negative_slope": 0.3})
+    net.add("AveragePooling2D", "pool", {"pool_size": [3, 3], "strides": [2, 2], "padding": "same"})
+    net.add("ZeroPadding2D", "zeros", {"padding": [[1, 1], [1, 1]]})
+    plain = {"kernel_size": [3, 3], "padding": "valid", "activation": "swish", "use_bias": False}
+    net.add("Conv2D", "b", plain, kernel=kernel(3, 3, 6, 8))
+    net.add("MaxPooling2D", "pool2", {"pool_size": [3, 3], "strides": [2, 2], "padding": "same"})
+    net.add("ZeroPadding2D", "uneven", {"padding": [[0, 1], [0, 1]]})
+    net.add("Conv2D", "c", {**plain, "strides": [2, 2], "activation": "relu"}, kernel=kernel(3, 3, 8, 8))
+    net.add("Flatten", "flatten")
+    net.add("Dense", "fc1", {"activation": "tanh", "use_bias": False}, kernel=kernel(2 * 2 * 8, 12))
+    numbers = {part: dice.uniform(0.5, 1.5, 12) for part in ("gamma", "beta", "moving_mean", "moving_variance")}
+    net.add("BatchNormalization", "bn", {"axis": [1], "epsilon": 1e-3}, **numbers)
+    net.add("Dense", "fc2", {"activation": "elu"}, kernel=kernel(12, 5), bias=dice.normal(0, 0.2, 5))
+    net.add("Dense", "out", {"activation": "sigmoid"}, kernel=30 * kernel(5, 1), bias=dice.normal(0, 0.2, 1))
+    for path in (
+        net.h5(tmp_path / "a.h5", topology=net.functional(3)),
+        net.tfjs(tmp_path / "net"),
+        net.keras(tmp_path / "a.keras"),
+    ):
+        agrees(path, net, lambda rgb: rgb * 255)
+        found = load(path).architecture
+        plan = canonical_plan("6/6s2p2+leaky0.3 A3s2cx 8b0+silu M3s2c 8/4s2p1b0 | 12b0+tanh bn 5+elu K")
+        assert (found.plan, found.outputs) == (plan, "sigmoid")
+        assert found.mean == pytest.approx([0] * 3)
+        assert found.std == pytest.approx([1] * 3)
 
 
 def test_without_h5py_one_sentence_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,8 +103,18 @@ def test_a_module_under_two_names_is_parted_and_one_that_is_called_twice_is_refu
 
 def test_no_attribute_is_left_on_a_layer_when_a_pass_fails():
     """Captum keeps the inputs and outputs of layers on them, and forgets them there when a later layer raises."""
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(5, 2))
+    images = pictures(side=8)
+
+    class FailsOnBoth(nn.Linear):
+        """Says no to a batch of pictures and their baselines, which only Captum sends."""
+
+        def forward(self, values: Tensor) -> Tensor:
+            if len(values) > len(images):
+                raise RuntimeError("this pass fails")
+            return super().forward(values)
+
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Flatten(), FailsOnBoth(4 * 36, 2))
     before = {name: set(module.__dict__) for name, module in model.named_modules()}
-    with pytest.raises(InputRefused, match="shapes cannot be multiplied"):
-        attribute(model, pictures(side=8), method="deep_lift", target=0, labels=None)
+    with pytest.raises(InputRefused, match="this pass fails"):
+        attribute(model, images, method="deep_lift", target=0, labels=None)
     assert {name: set(module.__dict__) for name, module in model.named_modules()} == before

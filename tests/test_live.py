@@ -639,6 +639,35 @@ def test_attribute_takes_a_plain_module_as_it_is(network, method):
     assert found.unit == ours.unit
 
 
+@pytest.mark.parametrize("method", ["guided_backprop", "deconvolution", "deep_lift", "lrp_epsilon_plus_flat"])
+def test_a_method_that_must_find_layers_refuses_functions_and_takes_what_was_opened(method):
+    """Captum's hooks see modules only: with ReLUs as functions guided backprop would be a plain gradient under another name."""
+    network = lively(Net(lambda s, x: s.few(features(s, x).mean((2, 3)))))
+    with pytest.raises(InputRefused, match="as a function"):
+        vgg_viz.attribute(network, uniform(), method)
+    built = vgg_viz.build(opened(network))
+    modules = lively(
+        nn.Sequential(
+            *(network.first, nn.ReLU(), nn.MaxPool2d(2), network.second, nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), network.few),
+        )
+    )
+    ours, theirs = (
+        vgg_viz.attribute(one, uniform(), method).values for one in (vgg_viz.build(opened(modules)), modules)
+    )
+    assert torch.allclose(ours, theirs, atol=1e-5 * float(ours.abs().max()))
+    assert vgg_viz.attribute(built, uniform(), method).values.isfinite().all()
+
+
+def test_relevance_refuses_a_branch():
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), Block(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    )
+    with pytest.raises(InputRefused, match="joins two values"):
+        vgg_viz.attribute(network, uniform(), "lrp_epsilon_plus_flat")
+    assert vgg_viz.attribute(network, uniform(), "grad_cam").values.isfinite().all()
+
+
 # ---------------------------------------------------------------- the user's own code
 
 CODE = """

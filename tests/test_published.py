@@ -109,6 +109,27 @@ def test_a_file_in_the_cache_comes_with_all_that_torchvision_says(cache: Path, c
     assert json.loads(capsys.readouterr().out)["training"]["published"]["top1"] == 69.02
 
 
+def test_the_layers_are_known_and_not_assumed_where_they_are_those_of_the_network(cache: Path) -> None:
+    small(cache / "vgg11-8a719046.pth")
+    found = load("vgg11:imagenet").provenance
+    assert not any("--plan" in one.settled_by or one.alarm for one in (*found.evidence, *found.alternatives))
+    small(cache / "vgg11-8a719046.pth", "vgg13")
+    other = load("vgg11:imagenet").provenance.evidence
+    assert any(one.alarm and "does not hold the layers of vgg11" in one.text for one in other)
+    assert any("--plan" in one.settled_by for one in other)
+
+
+def test_weights_of_features_alone_come_without_class_names(cache: Path) -> None:
+    weights = small(cache / "vgg16_features-amdegroot-88682ab5.pth", "vgg16")
+    empty = {key: value if key.startswith("features") else value * torch.nan for key, value in weights.items()}
+    torch.save(empty, cache / "vgg16_features-amdegroot-88682ab5.pth")
+    found = load("vgg16:imagenet1k_features")
+    said = " ".join(map(str, found.provenance.evidence))
+    assert "Mean, std are those" not in said
+    assert "Mean and std are those that torchvision publishes with it." in said
+    assert not any(one.alarm for one in found.provenance.evidence)
+
+
 def test_what_the_user_says_stays(cache: Path) -> None:
     small(cache / "vgg11-8a719046.pth")
     names = [f"thing {i}" for i in range(1000)]

@@ -143,7 +143,7 @@ def test_every_part_of_a_complete_checkpoint_is_made(made):
     assert made.manifest["missing"] == []
     assert {exhibit["section"] for exhibit in made.manifest["exhibits"]} == {
         section.slug for section in sections_of("report")
-    }
+    } - {"labels"}  # of a network that gives each picture one class nothing is to be said there
 
 
 def test_the_manifest_says_what_was_made_from_what_by_what(made):

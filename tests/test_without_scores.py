@@ -320,3 +320,10 @@ def test_linear_layers_that_were_never_filled_are_not_called_diverged(tmp_path, 
     weights["features.0.weight"][0] = torch.inf
     with pytest.raises(CheckpointRefused, match="its training diverged"):
         require_finite(weights, Path("gone"))
+
+
+def test_a_live_page_is_refused_and_galleries_are_served(place, tmp_path, capsys):
+    pytest.importorskip("starlette")
+    status, _, err = run(capsys, "serve", "--checkpoint", place / "a.pt")
+    assert status == 2
+    assert "no class scores to ask about on the live page" in err

@@ -11,6 +11,7 @@
     │   ├── MapRefused        a saved map that is damaged, or none
     │   └── UnknownName       a layer, class, method or variant that does not exist
     └── SectionMissing        a part of a report that cannot be made from what is there
+        └── NotForThisNetwork a part that says nothing about such a network: left out, and no fault
 
 Every text says what came, what was expected and the next step, in one sentence.
 """
@@ -101,3 +102,7 @@ class SectionMissing(VggVizError):
     def __init__(self, reason: str, command: str = "") -> None:
         super().__init__(reason)
         self.reason, self.command = reason, command
+
+
+class NotForThisNetwork(SectionMissing):
+    """A part of a gallery that says nothing about a network of this kind: the page says why, and nothing is missing."""

@@ -13,8 +13,8 @@ HEAD = 4096  # bytes that are looked at
 NO_PICTURE = "pictures are JPEG, PNG, GIF, BMP, TIFF, WebP and PPM"
 NO_NETWORK = "give the file with the network's weights, and pictures by --images"
 TORCH = "save the network's state_dict() with torch.save"
-KERAS = "give the Keras model that it was made from (.keras or .h5)"
-SOURCE = "give the PyTorch or Keras file that it was built from"
+KERAS = "give the Keras model that it was made from (.keras or .h5), or an ONNX file of it (python -m tf2onnx.convert)"
+SOURCE = "give the PyTorch, Keras or ONNX file that it was built from"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ SAVED_MODEL = _network("a TensorFlow SavedModel", KERAS)
 FROZEN = _network("a frozen TensorFlow graph (.pb)", KERAS)
 COREML = _network("a Core ML network", SOURCE)
 OPENVINO = _network("an OpenVINO network", SOURCE)
-ENGINE = _network("a TensorRT engine, compiled for one GPU", "give the PyTorch or Keras file that it was built from")
+ENGINE = _network("a TensorRT engine, compiled for one GPU", SOURCE)
 ONNX = _network("an ONNX network", "give the PyTorch or Keras file that it was exported from")
 TFLITE = _network("a TensorFlow Lite network (.tflite)", KERAS)
 MATLAB = FileKind(

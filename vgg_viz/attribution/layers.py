@@ -63,8 +63,8 @@ def default_layer(model: nn.Module, images: Tensor) -> str:
     last = max((place for place, layer in enumerate(known) if layer.kind == "conv"), default=None)
     if last is None:
         raise InputRefused("the network has no convolution, so Grad-CAM has no map; choose a gradient method.")
-    follows = known[last + 1 : last + 2]
-    return follows[0].name if follows and follows[0].kind in ACTIVATION_KINDS else known[last].name
+    follows = next((layer for layer in known[last + 1 :] if layer.kind != "bn"), known[last])
+    return follows.name if follows.kind in ACTIVATION_KINDS else known[last].name
 
 
 def layer_for(model: nn.Module, images: Tensor, asked: str | None, neuron: Neuron) -> str:

@@ -141,7 +141,7 @@ def build_parser() -> Parser:
 
 
 CHECKPOINT = (
-    "a checkpoint file or folder (.pt, .safetensors, TensorFlow.js, Keras), a variant's name (vgg16, a_lrn, tiny_vgg) for random "
+    "a checkpoint file or folder (.pt, .safetensors, ONNX, Keras, TensorFlow.js), a variant's name (vgg16, a_lrn, tiny_vgg) for random "
     "weights, or vgg16:imagenet for weights that torchvision publishes"
 )
 CHECKPOINT_OR_BUNDLED = f"{CHECKPOINT}; default: the bundled Tiny VGG"

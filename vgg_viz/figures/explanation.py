@@ -152,7 +152,7 @@ def explanation(sheet: ExplanationSheet, *, title: str, subtitle: str = "", cave
     photo, maps, scale, seen = sheet.photo, sheet.maps, sheet.scale, sheet.seen
     if not maps or not scale.signed:
         raise VggVizError("an explanation needs maps on one signed scale, zero in its middle.")
-    columns = max(5 if sheet.answers else 3, len(maps) + 1)
+    columns = max(5 if sheet.answers else 4, len(maps) + 1)
     cell = _side(max(photo.shape[:2]))
     step = cell + _GAP
     grid = Grid(len(maps) + 1, columns, cell, cell, gap=_GAP)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from vgg_viz.errors import OutputRefused, SectionMissing
+from vgg_viz.errors import NotForThisNetwork, OutputRefused, SectionMissing
 from vgg_viz.figures.write import adaptive_svg, compress_png, light_svg, render
 from vgg_viz.gallery.page import PageExhibit, PageSection
 from vgg_viz.gallery.sections import Section
@@ -79,7 +79,10 @@ def make_section(section: Section, subject: Any) -> SectionResult:
             else:
                 result.exhibits.append(item)
     except SectionMissing as missing:
-        result.missing.append((missing.reason, missing.command))
+        if isinstance(missing, NotForThisNetwork):
+            result.absent = missing.reason
+        else:
+            result.missing.append((missing.reason, missing.command))
     except OutputRefused:
         raise  # the disk is full, or worse: no other section would fare better
     except Exception as error:

@@ -125,6 +125,8 @@ class ViewerPayload:
         outline: What the masks are, in words.
         pale: Whether pictures are paled below the maps.
         start: None: with the deepest layer of the first picture.
+        outputs: What the networks' outputs mean: "softmax", "sigmoid" or "scores"; of scores, `probabilities` are these.
+        noun: What one output is called: "class", "label" or "score".
     """
 
     pictures: Sequence[ViewerPicture]
@@ -137,6 +139,8 @@ class ViewerPayload:
     outline: str = "Outline of the object"
     pale: bool = False
     start: ViewerStart | None = None
+    outputs: str = "softmax"
+    noun: str = "class"
 
 
 # ---------------------------------------------------------------- filling
@@ -343,6 +347,8 @@ def payload_json(payload: ViewerPayload) -> dict[str, Any]:
         "pale": payload.pale,
         "range": payload.over,
         "outline": payload.outline,
+        # Only where they are no classes: the page takes these for granted.
+        **({} if payload.noun == "class" else {"outputs": payload.outputs, "noun": payload.noun}),
         "photos": [_picture(one) for one in payload.pictures],
         "classes": list(payload.classes),
         "methods": [asdict(method) for method in payload.methods],

@@ -143,7 +143,14 @@ def load(  # noqa: PLR0913 - the front door: an option for each thing that a fil
         path = fetched(named) if named else BUNDLED if source is None else Path(source)
         checkpoint = _read(path, wishes)
         if named:
-            says = {"--classes": classes, "--mean": mean, "--std": std, "--image-size": image_size, "--resize": resize}
+            says = {
+                "--plan": plan or arch,
+                "--classes": classes,
+                "--mean": mean,
+                "--std": std,
+                "--image-size": image_size,
+                "--resize": resize,
+            }
             checkpoint = with_facts(checkpoint, named, [option for option, value in says.items() if value is not None])
         require_finite(checkpoint.weights, path)
     return with_names(checkpoint, classes, folder_classes)

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from vgg_viz.errors import CheckpointRefused
 from vgg_viz.maths.outputs import OUTPUTS, both_sides
 from vgg_viz.models import class_names
+from vgg_viz.models.build import assemble
 from vgg_viz.models.formats import ReadCheckpoint
 from vgg_viz.models.metadata import Beside, noted_outputs
+from vgg_viz.models.names import layers
 from vgg_viz.records import Architecture, Evidence
 
 OPTION = "--outputs"
@@ -65,6 +68,22 @@ def noun_of(architecture: Architecture) -> Literal["class", "label", "score"]:
 def class_logits(model: nn.Module, logits: Tensor) -> Tensor:
     """Scores of all classes (B, K, ...) from what the network says: of one logit z with two names, (-z, z)."""
     return both_sides(logits) if is_binary(getattr(model, "architecture", None)) else logits
+
+
+def two_outputs(model: nn.Module) -> nn.Module:
+    """A network with an output for each class where one logit decides: its last layer twice, turned round for the first.
+
+    What shows every layer with its sums needs the second score too; any other network is given back as it is.
+    """
+    about = getattr(model, "architecture", None)
+    if not isinstance(about, Architecture) or not is_binary(about):
+        return model
+    last = [layer.path for layer in layers(model) if layer.kind == "fc"][-1]
+    weights = dict(model.state_dict())
+    for name in (f"{last}.weight", f"{last}.bias"):
+        if name in weights:
+            weights[name] = torch.cat([-weights[name], weights[name]])
+    return assemble(replace(about, num_classes=2), weights)
 
 
 def settled_outputs(reading: ReadCheckpoint, stored: object, beside: Beside, wanted: str | None) -> ReadCheckpoint:

@@ -21,11 +21,13 @@ import torch
 
 from vgg_viz.errors import CheckpointRefused, InputRefused, UnknownName
 from vgg_viz.maths.fitting import fitting_text
+from vgg_viz.models.build import architecture
 from vgg_viz.models.vgg import canonical
 from vgg_viz.records import Checkpoint, Evidence, RecordedAccuracy, Resize
 
 USUAL = "imagenet"  # the weights that torchvision itself would take
 PATIENCE = 20.0  # [s] for a network that does not answer
+PLAN = "--plan"
 SETTLED = ("--classes", "--mean", "--std", "--image-size", "--resize")  # what torchvision says of its weights
 
 
@@ -161,14 +163,17 @@ def with_facts(checkpoint: Checkpoint, one: Published, given: Collection[str]) -
         interpolation="bicubic" if said.interpolation.value == "bicubic" else "bilinear",
     )
     names = tuple(map(str, meta.get("categories") or ()))
-    usable = len(names) == about.num_classes and "--classes" not in given
+    usable = bool(names) and len(names) == about.num_classes and "--classes" not in given
     top1, top5 = (_measured(meta, key) for key in ("acc@1", "acc@5"))
-    settled = {option for option in SETTLED if option not in given}
+    alike = _kinds(about.plan) == _kinds(architecture(one.network).plan)
+    settled = {option for option in (*SETTLED, *([PLAN] if alike else [])) if option not in given}
+    stranger = f"The file {one.file.name} in torchvision's cache does not hold the layers of {one.network}: it is another network."
     file, url = one.file.name, str(one.weights.url)
     provenance = replace(
         checkpoint.provenance,
         evidence=(
             *map(Evidence, (*_sentences(one, usable, rule if "--resize" in settled else None), *_origin(meta))),
+            *(() if alike or PLAN in given else (Evidence(stranger, alarm=True),)),
             *(fact for fact in checkpoint.provenance.evidence if fact.open(settled)),
         ),
         alternatives=tuple(fact for fact in checkpoint.provenance.alternatives if fact.open(settled)),
@@ -185,12 +190,17 @@ def with_facts(checkpoint: Checkpoint, one: Published, given: Collection[str]) -
     )
 
 
+def _kinds(plan: str) -> str:
+    """The layers in front of the classifier, whatever their widths: torchvision's features, with or without its average pool."""
+    return re.sub(r"\d+", "n", plan.partition("|")[0]).removesuffix(" ").removesuffix(" Gn")
+
+
 def _sentences(one: Published, named: bool, rule: Resize | None) -> list[str]:
     """What the network is, and what of it torchvision says."""
     top1, top5 = (_measured(one.weights.meta, key) for key in ("acc@1", "acc@5"))
     sentences = [
         f"{one.name} is torchvision's {one.weights!r}, read from its cache ({one.file.name}).",
-        f"Mean, std{' and class names' if named else ''} are those that torchvision publishes with it.",
+        f"{'Mean, std and class names' if named else 'Mean and std'} are those that torchvision publishes with it.",
     ]
     if rule is not None:
         sentences.append(f"The network sees {fitting_text(rule)}, as torchvision publishes.")

@@ -17,6 +17,7 @@ from vgg_viz.errors import InputRefused
 from vgg_viz.gallery.page import VIEWER_SCRIPTS, document
 from vgg_viz.maths.fitting import fitting_text
 from vgg_viz.maths.images import dimensions
+from vgg_viz.models.outputs import noun_of
 from vgg_viz.models.vgg import title
 from vgg_viz.plain_json import plain
 from vgg_viz.serve.galleries import page_policy
@@ -164,6 +165,7 @@ def live_page(network: ServedNetwork, galleries: bool) -> str:
         "specimens": few,
         "sees": fitting_text(checkpoint.fitting),
     }
+    about |= {"outputs": network.outputs, "noun": noun_of(checkpoint.architecture)}
     return document(
         "serve.html",
         styles=STYLES,

@@ -17,10 +17,13 @@ from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.gallery.viewer import AttributedMaps, attribution_payload, payload_json, viewer_method
 from vgg_viz.maths.fitting import fit
 from vgg_viz.maths.images import decode
+from vgg_viz.maths.outputs import meaning
 from vgg_viz.models.geometry import fields_of, geometry
+from vgg_viz.models.outputs import noun_of
 from vgg_viz.records import Attribution, Batch, Checkpoint
 from vgg_viz.serve.store import StoredPicture
 from vgg_viz.studies.inputs import match_channels
+from vgg_viz.studies.without_scores import require_scores
 
 MOST_CLASSES = 5  # of one request
 FINEST = (512, 512)  # sides up to which maps travel whole [values]: the way is short here
@@ -52,9 +55,11 @@ class ServedNetwork:
     """
 
     def __init__(self, checkpoint: Checkpoint, *, device: str = "cpu", seed: int = 0) -> None:
+        """Raises InputRefused for a checkpoint without a classifier, which says nothing of a picture."""
+        require_scores(checkpoint.architecture, "ask about on the live page")
         weights = {name: values.to(device) for name, values in checkpoint.weights.items()}
         self.checkpoint = replace(checkpoint, weights=weights)
-        self.device, self.seed = device, seed
+        self.device, self.seed, self.outputs = device, seed, checkpoint.architecture.outputs
         self.says, self.shows = (class_network(self.checkpoint).to(device) for _ in range(2))
         rows = geometry(self.says)
         self.side = checkpoint.architecture.image_side
@@ -74,7 +79,7 @@ class ServedNetwork:
 
     def seen(self, image: Tensor) -> StoredPicture:
         """The picture (1, C, H, W) with what the network says about it; from one thread only."""
-        return StoredPicture(image, predict_logits(self.says, image)[0].softmax(0))
+        return StoredPicture(image, meaning(predict_logits(self.says, image)[0], self.outputs))
 
     def wish(self, asked: object) -> MapRequest:
         """A wish as it comes from outside, if it can be granted; raises InputRefused and UnknownName."""
@@ -122,7 +127,7 @@ class ServedNetwork:
                 tell(title, done, len(parts))
                 target = rank_classes(picture.probabilities, index)
                 attributions += [(target, attribution) for attribution in self._drawn(images, index, names, wish.layer)]
-        return payload_json(
+        payload = replace(
             attribution_payload(
                 Batch(picture.image, None, ("",)),
                 self.checkpoint.classes,
@@ -133,8 +138,11 @@ class ServedNetwork:
                     self.fields,
                     finest=FINEST,
                 ),
-            )
+            ),
+            outputs=self.outputs,
+            noun=noun_of(self.checkpoint.architecture),
         )
+        return payload_json(payload)
 
     def _parts(self, wish: MapRequest) -> Iterator[tuple[str, int, tuple[str, ...]]]:
         """What is made in one go: (its title, the class, the methods)."""

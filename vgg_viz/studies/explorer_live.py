@@ -19,6 +19,7 @@ from vgg_viz.maths.images import encode_jpeg, encode_webp
 from vgg_viz.models.geometry import LayerGeometry, geometry
 from vgg_viz.models.names import ACTIVATION_KINDS, Layer, layers
 from vgg_viz.models.network import Normalise
+from vgg_viz.models.outputs import noun_of, two_outputs
 from vgg_viz.records import Architecture, Batch, Resize
 from vgg_viz.studies.explorer_steps import own_numbers, page_kind, page_window
 from vgg_viz.studies.explorer_stored import stored_network
@@ -95,7 +96,9 @@ def explore(subject: Subject) -> Explorer:
         if inspected is None
         else {name: values[: len(batch)] for name, values in inspected.activations.maps.items()}
     )
-    stored, answers = stored_network(subject.model, batch, subject.classes, said)
+    model = two_outputs(subject.model)
+    stored, answers = stored_network(model, batch, subject.classes, said if model is subject.model else None)
+    stored["noun"] = subject.noun
     return Explorer(title, about, stored, _with(batch, answers), inspected is None, too_large)
 
 
@@ -127,6 +130,8 @@ def explore_pair(first: Subject, second: Subject) -> Explorer:
 
 def _pictures(subject: Subject) -> Batch | None:
     given, answers = subject.inputs.given, subject.answers
+    if given is None and answers is None and subject.inspected is not None:
+        given = subject.inspected.batch
     if given is not None:
         return select_images(given, list(range(min(len(given), MOST_PICTURES))))
     return (
@@ -173,9 +178,11 @@ def network(model: nn.Module, classes: Iterable[str], resize: Resize | None = No
     """
     if reason := without_answers(model) or refusal(model):
         raise InputRefused(reason)
+    asked, model = model, two_outputs(model)
     architecture = model.architecture
     if not isinstance(architecture, Architecture):
         raise TypeError("a model from vgg_viz.build was expected")
+    noun = "class" if model is not asked else noun_of(architecture)
     steps: list[dict[str, Any]] = []
     block: list[Tensor] = []
     filled = 0
@@ -194,6 +201,8 @@ def network(model: nn.Module, classes: Iterable[str], resize: Resize | None = No
     return {
         "side": architecture.image_side,
         "channels": architecture.in_channels,
+        "outputs": architecture.outputs,
+        "noun": noun,
         "classes": list(classes),
         "cam": {"layer": after_activation(rows, usual.name), "why": str(usual)},
         "steps": steps,

@@ -19,6 +19,7 @@ from vgg_viz.maths.receptive_field import Field
 from vgg_viz.models.geometry import LayerGeometry, geometry, window_of
 from vgg_viz.models.names import ACTIVATION_KINDS, Layer, layers
 from vgg_viz.models.network import Normalise
+from vgg_viz.models.outputs import outputs_of
 from vgg_viz.records import Batch
 from vgg_viz.studies.explorer_steps import MAX_POOLS, MEANS, covered, own_numbers, page_kind, rule_of
 
@@ -73,6 +74,7 @@ def stored_network(
     network = {
         "side": batch.images.shape[-1],
         "channels": batch.images.shape[1],
+        "outputs": outputs_of(model),
         "classes": list(classes),
         "steps": steps,
         "weights": _floats(weights),

@@ -40,7 +40,7 @@ ORDER = ("passes", "weak", "fails")
 
 def faithfulness_results(subject: Subject, inspected: Inspected) -> tuple[FaithfulnessResult, ...]:
     """The methods put to the test on this checkpoint, the most credible first; nothing where the preset leaves that out."""
-    if not subject.preset.trust:
+    if not subject.preset.trust or subject.outputs == "scores":  # there is no probability to watch
         return ()
     large = sum(row.macs for row in subject.geometry) / 1e9 >= LARGE_GIGAMACS
     full = subject.preset.name == "full"

@@ -67,6 +67,7 @@ class Inspected:
     batch: Batch
     activations: Activations
     outputs: str = "softmax"
+    noun: str = "class"
 
     @property
     def logits(self) -> Tensor:
@@ -159,7 +160,7 @@ class Subject:
             return None
         acts = activations(self.model, batch.images.to(self.device))
         maps = {name: value.cpu() for name, value in acts.maps.items()}
-        return Inspected(batch, Activations(maps, acts.logits.cpu()), self.outputs)
+        return Inspected(batch, Activations(maps, acts.logits.cpu()), self.outputs, self.noun)
 
     def _chosen(self) -> Batch | None:
         answers, labelled = self.answers, self.inputs.labelled

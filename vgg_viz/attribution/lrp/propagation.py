@@ -10,6 +10,7 @@ import torch
 from captum.attr import LRP
 from torch import Tensor, nn
 
+from vgg_viz.attribution.layer_modules import ACTIVATIONS, LINEAR, MAX_POOLS, require_layers_as_modules
 from vgg_viz.attribution.lrp.rules import Entry, Epsilon, Pass, Rule
 from vgg_viz.capture.out_of_place import without_inplace
 from vgg_viz.errors import InputRefused
@@ -93,6 +94,7 @@ def propagate(model: nn.Module, images: Tensor, targets: Tensor, preset: Preset)
     model    in eval mode with frozen weights; images (B, C, H, W) in [0, 1], a leaf of their own; targets (B,)
     raises   InputRefused for a network with layers that no rule is known for, or whose batch norm cannot be merged
     """
+    require_layers_as_modules(model, images, "relevance propagation", ACTIVATIONS | MAX_POOLS | LINEAR, chain=True)
     with without_inplace(model, merge=True):
         ruled = _assigned(model, images, preset)
         pixels = _Led(model).attribute(images.requires_grad_(), target=targets).detach()

@@ -7,6 +7,7 @@ import warnings
 from captum.attr import DeepLift
 from torch import Tensor, nn
 
+from vgg_viz.attribution.layer_modules import ACTIVATIONS, MAX_POOLS, require_layers_as_modules
 from vgg_viz.attribution.method import Map, method
 from vgg_viz.attribution.options import MethodOptions, baseline_for
 from vgg_viz.capture.out_of_place import without_inplace
@@ -35,6 +36,7 @@ def deep_lift(model: nn.Module, images: Tensor, targets: Tensor, options: Method
     Captum keeps inputs and outputs as attributes of the layers, and leaves them there when a pass fails; here of stand-ins, which also
     part a module that is registered under two names.
     """
+    require_layers_as_modules(model, images, "DeepLIFT", ACTIVATIONS | MAX_POOLS)
     baselines = baseline_for(images, "black" if options.baseline is None else options.baseline)
     with without_inplace(model), warnings.catch_warnings():
         # Captum announces at every call that it will take its hooks off again.

@@ -8,6 +8,7 @@ import torch
 from captum.attr import Deconvolution, GuidedBackprop, InputXGradient, IntegratedGradients, Saliency
 from torch import Tensor, nn
 
+from vgg_viz.attribution.layer_modules import ACTIVATIONS, require_layers_as_modules
 from vgg_viz.attribution.method import Map, method, with_graph
 from vgg_viz.attribution.options import MethodOptions, baseline_for
 
@@ -117,6 +118,7 @@ def deconvolution(model: nn.Module, images: Tensor, targets: Tensor, options: Me
 
     Guided backprop asks for both, a positive way up and a positive way back.
     """
+    require_layers_as_modules(model, images, "deconvolution", ACTIVATIONS)
     with warnings.catch_warnings():
         # Captum announces at every call that it will take its hooks off again.
         warnings.filterwarnings("ignore", "Setting backward hooks on ReLU", UserWarning)
@@ -126,6 +128,7 @@ def deconvolution(model: nn.Module, images: Tensor, targets: Tensor, options: Me
 
 def guided_gradient(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
     """The gradient with every ReLU letting back only positive parts: (B, C, H, W)."""
+    require_layers_as_modules(model, images, "guided backprop", ACTIVATIONS)
     with warnings.catch_warnings():
         # Captum announces at every call that it will take its hooks off again.
         warnings.filterwarnings("ignore", "Setting backward hooks on ReLU", UserWarning)

@@ -10,7 +10,7 @@ import { NO_PICTURE } from "./explorer-pictures.js";
 import { storedAnswers } from "./explorer-stored.js";
 import { exact } from "./explorer-terms.js";
 import { legendOf, saveButtons } from "./export.js";
-import { clamp, finite, named, number, percent, shortened } from "./values.js";
+import { barWidth, clamp, finite, named, number, percent, shortened } from "./values.js";
 
 /** @import { Scale } from "./explorer-colours.js" */
 /** @import { Core } from "./explorer-core.js" */
@@ -143,13 +143,13 @@ export function besideView(core) {
   function scales(layer, unit) {
     const colours = coloursOf(steps, layer), [, h, w] = shapeOf(layer), area = h * w, found = parted.get(layer);
     if (state.range === "unit" && area > 1) return lockedScales(colours, apartness(core.activations[layer], theirs[found.j], unit * area, (unit + 1) * area));
-    if (state.range !== "network" || colours === "grey" || steps[layer].kind === "softmax") return lockedScales(colours, found);
+    if (state.range !== "network" || colours === "grey" || layer === last) return lockedScales(colours, found);
     const among = [...parted].filter(([i]) => i && i < last).map(([, one]) => one), most = (key) => Math.max(...among.map((one) => one[key]));
     return lockedScales(colours, { low: -most("high"), high: Math.max(most("high"), ...among.map((one) => -one.low)), most: most("most") });
   }
 
   const reachText = (layer) => {
-    const alone = coloursOf(steps, layer) === "grey" || steps[layer].kind === "softmax";
+    const alone = coloursOf(steps, layer) === "grey" || layer === last;
     return { unit: steps[layer].shape.length === 1 ? `all of ${steps[layer].title}` : "this unit", layer: `all of ${steps[layer].title}`, network: alone ? `all of ${steps[layer].title}` : "every layer" }[state.range];
   };
   /** @type {(layer: number, scales: Scale[]) => any[]} */
@@ -180,17 +180,17 @@ export function besideView(core) {
     const order = (row) => Math.max(row.one ?? 0, row.two ?? 0);
     return found.length <= 12 ? found : found.sort((a, b) => order(b) - order(a)).slice(0, 12);
   }
-  const apartOf = ({ one, two }) => (one === null || two === null ? "–" : points(two - one));
+  const apartOf = ({ one, two }) => (one === null || two === null ? "–" : core.outputs === "scores" ? number(two - one) : points(two - one));
 
   function drawClasses() {
     const rows = classRows(), left = classes[state.against].length - rows.length;
     part("beside-classes").replaceChildren(...rows.map((row) => {
       const pair = make("span", { class: "pair-bars", "aria-hidden": "true" }, make("span"), make("span"));
-      [row.one, row.two].forEach((share, i) => { pair.children[i].style.width = `${100 * clamp(share ?? 0, 0, 1)}%`; });
+      [row.one, row.two].forEach((share, i) => { pair.children[i].style.width = barWidth(share ?? 0, core.outputs); });
       return make("tr", {}, make("th", { scope: "row" }, make("span", { class: "pair-name" }, make("bdi", { text: shortened(row.name, 40) }), pair)),
-        ...[row.one, row.two].map((share) => make("td", { class: "num", text: share === null ? "no such class" : percent(share) })), make("td", { class: "num", text: apartOf(row) }));
+        ...[row.one, row.two].map((share) => make("td", { class: "num", text: share === null ? "no such class" : core.valueText(share) })), make("td", { class: "num", text: apartOf(row) }));
     }));
-    part("beside-left").textContent = left ? `${left} classes with smaller probabilities are not listed.` : "";
+    part("beside-left").textContent = left ? `${left} with smaller values are not listed.` : "";
   }
 
   function drawParting() {
@@ -230,7 +230,7 @@ export function besideView(core) {
       file: ["explorer-beside", step.title, core.idOf(state.layer, state.unit) + 1], title, lines: [part("beside-text").textContent],
       panels: found ? names.map((caption, i) => ({ caption, width: 208, height: 208, layers: [canvases[i]], legends: [bars[Math.min(bars.length - 1, i === 2 ? 1 : 0)]] })) : [],
       charts: [
-        { title: "Probabilities", heads: ["first", "second", "difference"], rows: classRows().map((row) => ({ label: row.name, values: [row.one ?? 0, row.two ?? 0], texts: [row.one, row.two].map((share) => (share === null ? "–" : exact(share))).concat(apartOf(row)) })) },
+        { title: core.outputs === "scores" ? "Scores" : "Probabilities", heads: ["first", "second", "difference"], rows: classRows().map((row) => ({ label: row.name, values: [row.one ?? 0, row.two ?? 0], texts: [row.one, row.two].map((share) => (share === null ? "–" : exact(share))).concat(apartOf(row)) })) },
         { title: "Where the two part ways: mean absolute difference", heads: ["mean", "of its size"],
           rows: [...parted].map(([layer, { mean, size }]) => ({ label: steps[layer].title, values: [mean], texts: [number(mean), size > 0 ? percent(mean / size) : "–"] })) },
       ],

@@ -5,7 +5,7 @@ import { mapCanvas } from "./explorer-lens.js";
 import { storedFlows } from "./explorer-stored.js";
 import { convTerms } from "./explorer-terms.js";
 import { fitting, legendOf, paintSheet, penOn, saveButtons, SHEET_EDGE } from "./export.js";
-import { clamp, named, number, percent, shortened } from "./values.js";
+import { barWidth, clamp, named, number, shortened } from "./values.js";
 
 /** @import { Core } from "./explorer-core.js" */
 
@@ -130,7 +130,7 @@ export function boardView(core) {
   const { part, steps, last, state, choose, point, shapeOf, scaleFor, className } = core, scores = steps[last].shape;
   const flows = make("canvas", { "aria-hidden": "true" });
   const shares = make("ol", { class: "shares" });
-  const sharesLayer = make("div", { class: "layer softmax" }, make("p", { class: "layer-name" }, make("b", { text: "softmax" }), make("span", { text: "probabilities" })), shares);
+  const sharesLayer = make("div", { class: "layer softmax" }, make("p", { class: "layer-name" }, make("b", { text: core.outputs }), make("span", { text: core.outputs === "scores" ? "as they are" : "probabilities" })), shares);
   const listed = scores[0] <= 16 ? scores[0] : 12;
   const bars = Array.from({ length: listed }, () => {
     const button = make("button", { type: "button" }), item = make("li", {}, button);
@@ -153,10 +153,11 @@ export function boardView(core) {
     const wanted = listed === scores[0] ? order : order.sort((a, b) => values[b] - values[a]).slice(0, listed), top = core.best();
     wanted.forEach((index, i) => {
       const bar = make("span", { class: "guess-bar", "aria-hidden": "true" }, make("span"));
-      bar.firstChild.style.width = `${100 * clamp(values[index], 0, 1)}%`;
+      bar.firstChild.style.width = barWidth(values[index], core.outputs);
+      bar.hidden = core.outputs === "scores";
       bars[i].dataset.unit = index;
       bars[i].replaceChildren(make("span", { class: `share-name${index === top ? " best" : ""}` }, make("bdi", { text: shortened(className(index), 40) })),
-        make("span", { class: "share-value", text: percent(values[index]) }), bar);
+        make("span", { class: "share-value", text: core.valueText(values[index]) }), bar);
     });
   }
 

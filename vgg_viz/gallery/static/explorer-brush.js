@@ -8,7 +8,7 @@ import { signedBar } from "./explorer-sums.js";
 import { exact } from "./explorer-terms.js";
 import { saveButtons } from "./export.js";
 import { twoTone } from "./paint.js";
-import { clamp, finite, percent, shortened } from "./values.js";
+import { barWidth, clamp, finite, percent, shortened } from "./values.js";
 
 /** @import { Core } from "./explorer-core.js" */
 
@@ -236,23 +236,23 @@ export function brushView(core) {
     if (order.length > rows.length) order.sort((a, b) => Math.max(was[b], now[b]) - Math.max(was[a], now[a]));
     const top = Array.from(now.keys()).reduce((best, i) => (now[i] > now[best] ? i : best), 0);
     rows.forEach((row, i) => {
-      const index = order[i], change = now[index] - was[index], points = (100 * Math.abs(change)).toFixed(1), as = [index, was[index], now[index], index === top].join();
+      const index = order[i], change = now[index] - was[index], points = core.outputs === "scores" ? exact(Math.abs(change)) : (100 * Math.abs(change)).toFixed(1), as = [index, was[index], now[index], index === top].join();
       if (as === row.key) return;
       row.key = as;
       row.name.replaceChildren(make("bdi", { text: shortened(className(index), 40) }));
       row.name.classList.toggle("best", index === top);
-      row.was.textContent = percent(was[index]);
-      row.now.textContent = percent(now[index]);
-      row.change.textContent = points === "0.0" ? "0" : `${change < 0 ? "−" : "+"}${points}`;
-      row.bars.children[0].style.width = `${100 * clamp(was[index], 0, 1)}%`;
-      row.bars.children[1].style.width = `${100 * clamp(now[index], 0, 1)}%`;
+      row.was.textContent = core.valueText(was[index]);
+      row.now.textContent = core.valueText(now[index]);
+      row.change.textContent = ["0.0", "0"].includes(points) ? "0" : `${change < 0 ? "−" : "+"}${points}`;
+      row.bars.children[0].style.width = barWidth(was[index], core.outputs);
+      row.bars.children[1].style.width = barWidth(now[index], core.outputs);
       row.signed.replaceChildren(signedBar(change, 1));
     });
     const asked = classOf(state.target, before.scores, core.truth()), from = before.scores[asked], to = values[scores][asked], painted = stroke || strokes.length;
     part("brush-score").replaceChildren("Score of ", make("bdi", { text: shortened(className(asked), 60) }), `: ${exact(from)} before`,
       ...(painted ? [`, ${exact(to)} now: `, make("strong", { text: `${to < from ? "−" : "+"}${exact(Math.abs(to - from))}` })] : []));
     const hidden = painted ? (work ??= workOn()).hidden.reduce((sum, one) => sum + one, 0) / (side * side) : 0;
-    part("brush-said").textContent = painted ? `${percent(hidden)} of the picture is painted over; the network now says ${shortened(className(top), 60)} (${percent(now[top])}).`
+    part("brush-said").textContent = painted ? `${percent(hidden)} of the picture is painted over; the network now ${core.saysText} ${shortened(className(top), 60)} (${core.valueText(now[top])}).`
       : "Nothing is painted over yet.";
     part("brush-full").textContent = used() >= MOST_POINTS ? "The address of this page can hold no more strokes: undo some, or clear." : "";
   }
@@ -262,7 +262,7 @@ export function brushView(core) {
     return {
       file: ["explorer-brush", core.pictureWord()], title: "A part of the picture hidden", lines: [core.answerText(), part("brush-said").textContent, part("brush-score").textContent],
       panels: [{ caption: "The picture", width: 324, height: 324, layers: [base] }, { caption: "Under the brush", width: 324, height: 324, layers: [core.photo] }],
-      charts: [{ title: "Probabilities", heads: ["before", "now"], rows: order.map((i) => ({ label: className(i), values: [before.shares[i], now[i]], texts: [percent(before.shares[i]), percent(now[i])] })) }],
+      charts: [{ title: core.outputs === "scores" ? "Scores" : "Probabilities", heads: ["before", "now"], rows: order.map((i) => ({ label: className(i), values: [before.shares[i], now[i]], texts: [core.valueText(before.shares[i]), core.valueText(now[i])] })) }],
     };
   }, core.speak);
 

@@ -100,7 +100,7 @@ export function closerView(core) {
   // The cell, its map and its sum as one figure; of very many terms the largest.
   saveButtons(part("closer-save"), "a closer look", () => {
     const cell = { ...state }, step = steps[cell.layer], { text, bars = [] } = sumOf(cell), rows = bars.length <= MOST_TERMS ? bars : [...bars].sort((a, b) => Math.abs(b[1]) - Math.abs(a[1])).slice(0, MOST_TERMS);
-    const heading = `${step.full ? "What added up to its strongest value" : step.kind === "softmax" ? "The probabilities" : cell.layer === last - 1 ? "What adds up to this score" : step.shape.length === 1 ? "What adds up to this number" : "What adds up to this cell"}${rows.length < bars.length ? `: the ${rows.length} strongest of ${bars.length}` : ""}`;
+    const heading = `${step.full ? "What added up to its strongest value" : cell.layer === last ? (step.kind === "scores" ? "The scores" : "The probabilities") : cell.layer === last - 1 ? "What adds up to this score" : step.shape.length === 1 ? "What adds up to this number" : "What adds up to this cell"}${rows.length < bars.length ? `: the ${rows.length} strongest of ${bars.length}` : ""}`;
     return {
       file: ["explorer", core.pictureWord(), step.title, wordOf("unit"), cell.row + 1, cell.column + 1],
       title: cellText(cell), lines: [core.answerText(), text],

@@ -17,7 +17,7 @@ import { coloursOf, extremes, scaleOf } from "./explorer-colours.js";
 import { forward, openNetwork } from "./explorer-engine.js";
 import { seenText } from "./explorer-lens.js";
 import { storedAnswers, storedCell, storedStrongest } from "./explorer-stored.js";
-import { clamp, named, number, percent, shortened } from "./values.js";
+import { clamp, named, number, saidText, shortened } from "./values.js";
 
 /** @import { Step } from "./explorer-engine.js" */
 
@@ -32,14 +32,15 @@ import { clamp, named, number, percent, shortened } from "./values.js";
  */
 
 /**
- * The steps of a network as the page speaks of them: with softmax at the end, each with its title and the colours of
+ * The steps of a network as the page speaks of them: with softmax, sigmoids or the scores again at the end, each with its title and the colours of
  * what it gets.
  * @param {any} network
  * @returns {Step[]}
  */
 export function stepsOf(network) {
   const steps = openNetwork(network), scores = steps.at(-1).shape;
-  steps.push({ name: "softmax", kind: "softmax", shape: scores, input: scores, window: null, field: null });
+  const outputs = network.outputs ?? "softmax";
+  steps.push({ name: outputs, kind: outputs, shape: scores, input: scores, window: null, field: null });
   steps.forEach((step, i) => {
     step.title = i === 0 ? "input" : step.name;
     step.inputColours = i ? coloursOf(steps, i - 1) : "grey";
@@ -59,6 +60,9 @@ export function explorer(box, views) {
   const { network, pictures, title, rival = null } = JSON.parse(part("data").textContent);
   const className = (index) => named(network.classes[index]);
   const steps = stepsOf(network);
+  const outputs = network.outputs ?? "softmax", noun = network.noun ?? "class";
+  // What the network says of an output, and how that begins: of labels and scores it chooses none.
+  const valueText = (value) => saidText(value, outputs), saysText = { class: "says", label: "finds the strongest label", score: "gives the largest score to" }[noun];
   const last = steps.length - 1, side = network.side, live = network.live !== false;
   const deepest = Math.max(0, steps.findLastIndex((step) => !step.head && (live ? step.kind === "conv" : step.full?.length === 3)));
   const opening = { picture: 0, layer: deepest, unit: 0, row: null, column: null, range: "layer" };
@@ -109,7 +113,7 @@ export function explorer(box, views) {
   const pictureWord = () => (typeof state.picture === "number" ? state.picture + 1 : state.picture);
   function answerText() {
     const guess = best(), right = truth() === null ? "" : truth() === guess ? ", and is right" : `, but it is ${shortened(className(truth()))}`;
-    return `${shortened(named(title))} says ${shortened(className(guess))} (${percent(activations[last][guess])}) for ${pictureText()}${right}.`;
+    return `${shortened(named(title))} ${saysText} ${shortened(className(guess))} (${valueText(activations[last][guess])}) for ${pictureText()}${right}.`;
   }
 
   // ---- the state, always within what exists
@@ -195,7 +199,7 @@ export function explorer(box, views) {
 
   function scaleFor(layer, unit) {
     const colours = coloursOf(steps, layer), [, h, w] = shapeOf(layer), area = h * w;
-    if (state.range === "network" && colours !== "grey" && steps[layer].kind !== "softmax") {
+    if (state.range === "network" && colours !== "grey" && layer !== last) {
       const ranges = steps.flatMap((_, i) => (i && i < last ? [rangeOf(i)] : []));
       const top = Math.max(...ranges.map(([low, high]) => Math.max(-low, high)));
       return scaleOf(colours, [-top, top]);
@@ -212,7 +216,7 @@ export function explorer(box, views) {
   }
 
   function rangeText(layer) {
-    const colours = coloursOf(steps, layer), alone = colours === "grey" || steps[layer].kind === "softmax" || (state.range === "unit" && steps[layer].shape.length === 1);
+    const colours = coloursOf(steps, layer), alone = colours === "grey" || layer === last || (state.range === "unit" && steps[layer].shape.length === 1);
     const scope = { unit: "this unit", layer: `all of ${steps[layer].title}`, network: "the whole network" }[alone && state.range !== "layer" ? (colours === "grey" && state.range === "unit" ? "unit" : "layer") : state.range];
     return `Range of ${scope} on this picture` + (colours === "signed" ? "; red above zero, blue below" : "");
   }
@@ -255,7 +259,7 @@ export function explorer(box, views) {
   // ---- the views
 
   const core = {
-    box, part, network, pictures, title, rival, steps, last, side, live, state, speak, choose, point, show, take, recall,
+    box, part, network, outputs, noun, valueText, saysText, pictures, title, rival, steps, last, side, live, state, speak, choose, point, show, take, recall,
     shapeOf, sourceOf, unitName, className, valueAt, cellText, idOf, placeOf, cellOf, best, truth, pictureText, pictureWord, answerText, pixelsOf, fitted, canvasOf, scaleFor, rangeOf, rangeText,
     get activations() { return activations; },
     get photo() { return photo; },

@@ -240,6 +240,7 @@ export const LAYER_RULES = {
   flatten: (values) => values,
   fc: connect,
   softmax,
+  scores: (values) => values,
 };
 
 /**

@@ -2,7 +2,7 @@
 
 import { arrows, make } from "./elements.js";
 import { wholeOf } from "./explorer-core.js";
-import { clamp, named, percent, shortened } from "./values.js";
+import { clamp, named, shortened } from "./values.js";
 
 /** @import { Core } from "./explorer-core.js" */
 
@@ -86,8 +86,8 @@ export function picturesView(core) {
     took() {
       thumbs.forEach((thumb, i) => mark(thumb, i === state.picture));
       if (ownThumb) mark(ownThumb, state.picture === "own");
-      const guess = core.best(), truth = core.truth(), share = percent(core.activations[core.last][guess]);
-      part("verdict").replaceChildren("The network says ", make("b", {}, make("bdi", { text: shortened(className(guess)) })), ` (${share})`,
+      const guess = core.best(), truth = core.truth(), share = core.valueText(core.activations[core.last][guess]);
+      part("verdict").replaceChildren(`The network ${core.saysText} `, make("b", {}, make("bdi", { text: shortened(className(guess)) })), ` (${share})`,
         ...(truth === null ? [] : truth === guess ? [", and is right"] : [", but it is ", make("b", {}, make("bdi", { text: shortened(className(truth)) }))]),
         core.live ? `. Computed in ${Number(core.box.dataset.milliseconds).toFixed(0)} ms.` : ".");
     },

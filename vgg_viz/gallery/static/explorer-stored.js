@@ -3,7 +3,7 @@
 import { make } from "./elements.js";
 import { ACTIVATIONS } from "./explorer-activations.js";
 import { extremes, scaleOf } from "./explorer-colours.js";
-import { floatsOf, LAYER_RULES, softmax } from "./explorer-engine.js";
+import { floatsOf, LAYER_RULES } from "./explorer-engine.js";
 import { around, grid, numberGrid, pooled, sign, termList } from "./explorer-sums.js";
 import { exact, signedText } from "./explorer-terms.js";
 import { valuesOf } from "./paint.js";
@@ -27,7 +27,7 @@ export function storedAnswers(steps, picture, pixels) {
     answer.data.forEach((data, unit) => values.set(valuesOf({ low: answer.low[unit], high: answer.high[unit], h, w, bytes: bytesOf(data) }), unit * h * w));
     answers.push(values);
   }
-  return [...answers, softmax(answers.at(-1))];
+  return [...answers, LAYER_RULES[steps.at(-1).kind](answers.at(-1))];
 }
 
 /**

@@ -261,6 +261,14 @@ export const SUMS = {
     };
   },
 
+  scores(_step, before, _shown, value, { names }) {
+    return {
+      bars: Array.from(before, (score, i) => [names(i), score]),
+      text: "The outputs are scores: what comes out of the last layer is what the network says.",
+      parts: [make("p", { class: "sum" }, make("strong", { text: exact(value) }))],
+    };
+  },
+
   softmax(_step, before, shown, value, { names }) {
     const top = extremes(before)[1], powers = Array.from(before, (score) => Math.exp(score - top)), total = powers.reduce((sum, power) => sum + power, 0);
     const order = Array.from(before.keys()).sort((a, b) => before[b] - before[a]), shownRows = order.slice(0, 12);

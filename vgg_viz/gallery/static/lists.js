@@ -1,7 +1,7 @@
 // Lists that the viewer and the grid of examples share: options of a select, answers with their bars.
 
 import { make } from "./elements.js";
-import { clamp, percent } from "./values.js";
+import { barWidth, saidText } from "./values.js";
 
 /**
  * The options of a select, built again only when they are others; [value, text] each.
@@ -21,18 +21,20 @@ export function fillSelect(select, options, chosen) {
 }
 
 /**
- * The first answers of the network as list items with bars: [class, probability] each.
+ * The first answers of the network as list items with bars: [class, probability] each, or [output, score] without a bar.
  * @param {[number, number][]} top
  * @param {number | null} truth
  * @param {(index: number) => string} className
+ * @param {string} [outputs]  softmax, sigmoid or scores
  * @returns {HTMLElement[]}
  */
-export function guessRows(top, truth, className) {
+export function guessRows(top, truth, className, outputs) {
   return top.map(([index, probability]) => {
     const bar = make("span", { class: "guess-bar", "aria-hidden": "true" }, make("span"));
-    bar.firstChild.style.width = `${clamp(100 * probability, 0, 100)}%`;
+    bar.firstChild.style.width = barWidth(probability, outputs);
+    bar.hidden = outputs === "scores";
     const mark = index === truth ? make("span", { class: "truth", text: "true class" }) : "";
     return make("li", {}, make("span", { class: "guess-name" }, make("bdi", { text: className(index) }), " ", mark),
-      make("span", { class: "guess-share", text: percent(probability) }), bar);
+      make("span", { class: "guess-share", text: saidText(probability, outputs) }), bar);
   });
 }

@@ -2,7 +2,7 @@
 
 import { writeAddress } from "./address.js";
 import { all, announcer, blobOf, make } from "./elements.js";
-import { clamp, finite, named, percent, shortened } from "./values.js";
+import { barWidth, finite, named, saidText, shortened } from "./values.js";
 import { CANNOT_UNPACK, rangeOf, unpacked, viewer } from "./viewer.js";
 
 const MOST_LOOKED = 8; // pictures whose maps one page keeps
@@ -82,20 +82,21 @@ function live(box) {
     part("name").textContent = shortened(picture.name, 80);
     part("top").replaceChildren(...picture.top.map(([index, share]) => {
       const bar = make("span", { class: "guess-bar", "aria-hidden": "true" }, make("span"));
-      bar.firstChild.style.width = `${clamp(100 * share, 0, 100)}%`;
-      return make("li", {}, make("span", { class: "guess-name" }, make("bdi", { text: className(index) })), make("span", { class: "guess-share", text: percent(share) }), bar);
+      bar.firstChild.style.width = barWidth(share, about.outputs);
+      bar.hidden = about.outputs === "scores";
+      return make("li", {}, make("span", { class: "guess-name" }, make("bdi", { text: className(index) })), make("span", { class: "guess-share", text: saidText(share, about.outputs) }), bar);
     }));
     part("took").textContent = `It sees ${about.sees}. Unpacked, fitted and answered in ${duration(seconds)}.`;
-    const likely = make("optgroup", { label: "Most likely" }), others = make("optgroup", { label: "All classes" });
+    const likely = make("optgroup", { label: about.noun === "class" ? "Most likely" : about.noun === "label" ? "Strongest" : "Largest" }), others = make("optgroup", { label: about.noun === "class" ? "All classes" : `All ${about.noun}s` });
     const option = (index, text) => make("option", { value: index, text });
-    likely.append(...picture.top.map(([index, share]) => option(index, `${shortened(className(index))}, ${percent(share)}`)));
+    likely.append(...picture.top.map(([index, share]) => option(index, `${shortened(className(index))}, ${saidText(share, about.outputs)}`)));
     others.append(...about.classes.map((_, index) => option(index, shortened(className(index)))));
     part("class").replaceChildren(likely, others);
     for (const name of ["answer", "wish"]) part(name).hidden = false;
     part("shown").hidden = true; // its maps are of other pictures; they come back with the next
     part("state").textContent = "";
     const [first, share] = picture.top[0];
-    announce(`It says ${className(first)}, ${percent(share)}.`);
+    announce(`It says ${className(first)}, ${saidText(share, about.outputs)}.`);
   }
 
   const duration = (seconds) => (seconds < 1 ? `${Math.max(1, Math.round(1000 * seconds))} ms` : `${seconds.toFixed(1)} s`);

@@ -23,6 +23,22 @@ export const shortened = (text, most = 48) => (text.length > most ? `${text.slic
 export const percent = (share) => `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`;
 
 /**
+ * What a network says of one output: a probability as a percentage, a score as a number.
+ * @param {number} value
+ * @param {string} [outputs]  softmax, sigmoid or scores
+ * @returns {string}
+ */
+export const saidText = (value, outputs = "softmax") => (outputs === "scores" ? number(value) : percent(value));
+
+/**
+ * The width of its bar; a score is no share that a bar could show.
+ * @param {number} value
+ * @param {string} [outputs]
+ * @returns {string}
+ */
+export const barWidth = (value, outputs = "softmax") => (outputs === "scores" ? "0" : `${clamp(100 * value, 0, 100)}%`);
+
+/**
  * A value within two ends.
  * @param {number} value
  * @param {number} low

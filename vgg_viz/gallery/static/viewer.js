@@ -23,6 +23,9 @@ export function viewer(box, data) {
   const layers = new Map(data.layers.map((layer) => [layer.name, layer]));
   const maps = data.maps.filter((map) => data.photos[map.photo] && methods.has(map.method) && (map.layer === null || layers.has(map.layer)));
   const className = (index) => named(data.classes[index]);
+  // Of labels and scores nothing is predicted or true: the first of them is the strongest, or the largest.
+  const noun = data.noun ?? "class", words = noun === "class" ? {} : { predicted: noun === "label" ? "strongest" : "largest", "runner-up": "second" };
+  const targetWord = (target) => `${words[target] ?? target} `;
   const photoName = (index) => named(data.photos[index].name);
   box.dataset.ready = "yes";
   if (!maps.length) {
@@ -85,7 +88,7 @@ export function viewer(box, data) {
     fillSelect(selects.photo, photoIndices.map((index) => [index, `${index + 1} · ${shortened(photoName(index))}`]), shown.photo);
     fillSelect(selects.method, methodIds.map((id) => [id, methods.get(id).title]), shown.method);
     fillSelect(selects.layer, layerNames.map((name) => [name ?? "", name ?? "the photo itself (pixels)"]), shown.layer ?? "");
-    fillSelect(selects.target, ofLayer.map((map) => [map.target, `${map.target}: ${shortened(className(map.class))}`]), shown.target);
+    fillSelect(selects.target, ofLayer.map((map) => [map.target, `${noun === "class" ? map.target : targetWord(map.target) + noun}: ${shortened(className(map.class))}`]), shown.target);
   }
 
   function choose(change) {
@@ -247,7 +250,7 @@ export function viewer(box, data) {
       ? ` ${who} is right: ${className(truth)}.`
       : ` ${who} is wrong: it says ${className(guess)}, the label is ${className(truth)}.`;
     const strongest = peak(), value = valuesOf(shown)[strongest.row * shown.w + strongest.column];
-    const about = shown.target === "unit" ? className(shown.class) : `the ${shown.target} class, ${className(shown.class)},`;
+    const about = shown.target === "unit" ? className(shown.class) : `the ${targetWord(shown.target)}${noun}, ${className(shown.class)},`;
     return `${method().title} ${where} for ${about} on ${photoName(shown.photo)}.${verdict} ` +
       (value === 0 ? "The map is zero everywhere." : `Strongest in row ${strongest.row + 1}, column ${strongest.column + 1}: ${number(value)} ${method().unit}.`);
   }
@@ -267,8 +270,9 @@ export function viewer(box, data) {
     part("unit").textContent = `${method().unit}; range of ${rangeName()}` + (signed ? `; ${method().poles}` : "");
     photoIndices.forEach((index) => select(thumbs[index], index === shown.photo));
     part("guess-title").textContent = `What ${speaker()} says`;
+    part("target-label").textContent = shown.target === "unit" ? "For the unit" : "For the class";
     part("guess-box").hidden = !answers().length; // without a classifier there are none
-    part("guesses").replaceChildren(...guessRows(answers(), photo().true, className));
+    part("guesses").replaceChildren(...guessRows(answers(), photo().true, className, data.outputs));
     part("outline-row").hidden = !data.photos.some((item) => item.mask);
     part("outline").disabled = !photo().mask;
     part("opacity").value = look.opacity;
@@ -332,7 +336,7 @@ export function viewer(box, data) {
     const says = guess === undefined ? "" : className(guess);
     const label = make("span", { class: "thumb-label", "aria-hidden": "true" }, make("bdi", { text: shortened(says, 24) }));
     const truth = known && !right ? make("span", { class: "thumb-truth", "aria-hidden": "true" }, "is ", make("bdi", { text: shortened(className(item.true), 24) })) : "";
-    const spoken = `Photo ${index + 1}, ${photoName(index)}` + (says && `: predicted ${says}${known ? (right ? ", correct" : `, wrong, true class ${className(item.true)}`) : ""}`);
+    const spoken = `Photo ${index + 1}, ${photoName(index)}` + (says && `: ${targetWord("predicted").trim()} ${says}${known ? (right ? ", correct" : `, wrong, true class ${className(item.true)}`) : ""}`);
     const thumb = make("div", { role: "option", class: "thumb", "aria-label": spoken, "aria-selected": "false", title: shortened(photoName(index), 80) });
     thumb.append(make("span", { class: "thumb-picture" }, image, mark), label, truth);
     thumb.addEventListener("click", () => { choose({ photo: index }); thumb.focus({ preventScroll: true }); });

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vgg_viz.errors import CheckpointRefused
-from vgg_viz.file_kinds import file_kind, kind_of_folder
+from vgg_viz.file_kinds import ONNX, file_kind, kind_of_folder
 from vgg_viz.models.vgg import VARIANTS
 from vgg_viz.registry import Registry
 
@@ -61,7 +61,9 @@ def open_file(path: Path) -> Stored:
             return stored
     if kind := kind_of_folder(p.name for p in path.iterdir()):
         raise CheckpointRefused(f"{shown(path)} is {kind.what}; {kind.for_network}.")
-    inside = sorted(p.name for p in path.iterdir() if p.suffix in (".pt", ".pth", ".safetensors", ".h5", ".keras"))
+    inside = sorted(
+        p.name for p in path.iterdir() if p.suffix in (".pt", ".pth", ".safetensors", ".h5", ".keras", ".onnx")
+    )
     hint = f"such as {inside[0]!r}" if inside else "or a folder with the model.json of TensorFlow.js"
     raise CheckpointRefused(
         f"{shown(path)} is a folder, a checkpoint file was expected; name the file inside it, {hint}."
@@ -150,5 +152,5 @@ def _require_familiar(path: Path) -> None:
             kind = file_kind(file)
     except PermissionError:
         raise CheckpointRefused(f"{shown(path)} may not be read by this user; change its permissions.") from None
-    if kind is not None:
+    if kind is not None and kind is not ONNX:
         raise CheckpointRefused(f"{shown(path)} is {kind.what}; {kind.for_network}.")

@@ -123,7 +123,7 @@ def prove(network: nn.Module, run: Callable[[Tensor], Any], found: Rebuilt, pict
     """
     own = assemble(found.architecture, found.weights)
     parts = list(own.children())
-    worst = 0.0
+    answers: list[tuple[Tensor, Tensor, float]] = []
     for batch in pictures:
         try:
             theirs = the_logits(run(batch)).float().cpu()
@@ -131,13 +131,18 @@ def prove(network: nn.Module, run: Callable[[Tensor], Any], found: Rebuilt, pict
             raise CheckpointRefused(
                 f"the network ran on two pictures and not on {len(batch)} ({_line(error)}); give one that takes any number."
             ) from error
-        ours = batch
+        logits = batch
         for part in parts:
-            ours = part(ours)
-        ours = ENDED[found.ending](ours).reshape(theirs.shape) if found.architecture.num_classes else ours
+            logits = part(logits)
+        ours = ENDED[found.ending](logits).reshape(theirs.shape) if found.architecture.num_classes else logits
         if found.architecture.num_classes == 0 and theirs.ndim == 2:
             ours = ours.flatten(1)
-        distance = _distance(theirs, ours)
+        # A probability is as far off, in parts of itself, as its logit is.
+        answers.append((theirs, ours, max(1.0, _largest(logits)) if found.ending else 1.0))
+    worst, usual = 0.0, max((_largest(theirs) for theirs, _, _ in answers), default=0.0)
+    for batch, (theirs, ours, scale) in zip(pictures, answers, strict=True):
+        # A single logit may be next to nothing on one picture: what rounding leaves is small beside those on others.
+        distance = _distance(theirs, ours, usual / 10) / scale
         if not distance <= CLOSE:
             trace = run_once(network, run, batch, keep=True)
             raise CheckpointRefused(
@@ -147,13 +152,18 @@ def prove(network: nn.Module, run: Callable[[Tensor], Any], found: Rebuilt, pict
     return worst
 
 
-def _distance(theirs: Tensor, ours: Tensor) -> float:
-    """The largest difference in parts of the largest value; infinite where one of them is not finite and the other is."""
+def _largest(values: Tensor) -> float:
+    finite = values[torch.isfinite(values)]
+    return float(finite.abs().max()) if finite.numel() else 0.0
+
+
+def _distance(theirs: Tensor, ours: Tensor, least: float = 0.0) -> float:
+    """The largest difference in parts of the largest value, or of `least`; infinite where only one of them is finite."""
     if theirs.shape != ours.shape:
         return float("inf")
     if torch.equal(theirs, ours) or not bool(torch.isfinite(theirs).all()):
         return 0.0  # beyond the range of numbers nothing is proved
-    return float((theirs - ours).abs().max() / theirs.abs().max().clamp(min=1e-12))
+    return float((theirs - ours).abs().max() / theirs.abs().max().clamp(min=max(least, 1e-12)))
 
 
 def _difference(found: Rebuilt, own: nn.Module, batch: Tensor, trace: Trace) -> str:

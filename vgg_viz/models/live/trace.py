@@ -26,7 +26,8 @@ from torch.utils._pytree import tree_leaves
 
 from vgg_viz.errors import CheckpointRefused
 
-TORCH = str(Path(torch.__file__).parent) + os.sep
+# Files whose lines are not the user's: torch's, and this package's, which play networks out of files.
+INNER = (str(Path(torch.__file__).parent) + os.sep, str(Path(__file__).parents[2]) + os.sep)
 # Made from the shape of a tensor alone: what comes of them does not depend on the picture.
 SHAPE_ONLY = ("empty", "zeros", "ones", "full", "rand", "new_", "arange")
 # Of torch's own layers everybody knows what they do: the line that called one says nothing more.
@@ -177,7 +178,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
             file = frame.f_code.co_filename
-            if not file.startswith(TORCH) and file != __file__ and not line:
+            if not file.startswith(INNER) and not line:
                 line = f"{Path(file).name}, line {frame.f_lineno}"
             owner = frame.f_locals.get("self") if frame.f_code.co_varnames[:1] == ("self",) else None
             path = self.paths.get(id(owner)) if isinstance(owner, nn.Module) else None

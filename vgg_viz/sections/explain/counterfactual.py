@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vgg_viz.attribution.method import METHODS
-from vgg_viz.errors import SectionMissing
+from vgg_viz.errors import NotForThisNetwork
 from vgg_viz.figures.explanation import HiddenRegion, RemovalPath, removal_curves
 from vgg_viz.figures.image_grid import pixels
 from vgg_viz.figures.style import number
@@ -27,9 +27,9 @@ TEXTS = Texts(__name__)
     when=lambda explanation: explanation.removal is not None or left_out(explanation),
 )
 def counterfactual(explanation: Explanation) -> Iterator[Exhibit]:
-    """The path from the answer to another one; raises SectionMissing where the network gives a picture no one answer."""
+    """The path from the answer to another one; raises NotForThisNetwork where the network gives a picture no one answer."""
     if left_out(explanation):
-        raise SectionMissing(TEXTS.say("missing.no_choice", noun=explanation.noun))
+        raise NotForThisNetwork(TEXTS.say("missing.no_choice", noun=explanation.noun))
     shown, removal = hidden(explanation), explanation.removal
     if shown is None or removal is None:
         return

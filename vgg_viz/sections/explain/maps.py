@@ -110,7 +110,9 @@ def _viewer(explanation: Explanation) -> Exhibit:
             "about": [name_of(explanation, index) for index in computed.about],
             "layers": list(computed.by_layer),
         },
-        viewer=payload_json(_payload(explanation)),
+        viewer=payload_json(
+            replace(_payload(explanation), outputs=explanation.computed.outputs, noun=explanation.noun)
+        ),
     )
 
 

@@ -66,12 +66,21 @@ def answers_above_zero(subject: Subject, inspected: Inspected) -> dict[str, Tens
 
 
 def answer_line(classes: Sequence[str], inspected: Inspected, index: int) -> str:
-    """The predicted class of a picture and its probability; whether it is right, or the picture's name where it has no label."""
+    """The predicted class of a picture and its probability; whether it is right, or the picture's name where it has no label.
+
+    Of labels that stand beside each other the strongest, of scores the largest.
+    """
     predicted = classes[int(inspected.predicted[index])]
-    probability = float(inspected.logits[index].softmax(0).max())
+    probability = float(inspected.shown[index].max())
     if inspected.batch.labels is None:
-        name = inspected.batch.names[index]
-        return TEXTS.say("answer.unlabelled", name=name, predicted=predicted, probability=probability)
+        return TEXTS.say(
+            "answer.unlabelled",
+            name=inspected.batch.names[index],
+            predicted=predicted,
+            probability=probability,
+            outputs=inspected.outputs,
+            noun=inspected.noun,
+        )
     label = classes[int(inspected.batch.labels[index])]
     return TEXTS.say("answer.labelled", predicted=predicted, probability=probability, label=label)
 
@@ -94,13 +103,21 @@ def _findings(health: Sequence[ActivationHealth], *, pictures: int) -> Iterator[
 
 
 def _picture(subject: Subject, inspected: Inspected, index: int) -> Exhibit:
-    probabilities = inspected.logits[index].softmax(0)
-    order = probabilities.argsort(descending=True, stable=True)[:5].tolist()
+    shown = inspected.shown[index]
+    order = shown.argsort(descending=True, stable=True)[:5].tolist()
     classes = subject.classes
-    top = [{"class": classes[i], "probability": float(probabilities[i])} for i in order]
+    top = [{"class": classes[i], "probability": float(shown[i])} for i in order]
     label = None if inspected.batch.labels is None else classes[int(inspected.batch.labels[index])]
     name = inspected.batch.names[index]
-    text = TEXTS.exhibit("picture", name=name, label=label, top=top, side=subject.checkpoint.architecture.image_side)
+    text = TEXTS.exhibit(
+        "picture",
+        name=name,
+        label=label,
+        top=top,
+        side=subject.checkpoint.architecture.image_side,
+        outputs=subject.outputs,
+        noun=subject.noun,
+    )
     return Exhibit(
         "activations-picture",
         text.title,

@@ -21,6 +21,7 @@ from vgg_viz.maths.heatmaps import attribution_scale, on_picture
 from vgg_viz.maths.metrics import rank_correlation
 from vgg_viz.models.geometry import fields_of
 from vgg_viz.models.layer_words import read_where
+from vgg_viz.number_text import chosen as chosen_output
 from vgg_viz.number_text import counted
 from vgg_viz.records import Attribution, Exhibit, Finding
 from vgg_viz.sections.report.activations import answer_line, require_inspected
@@ -72,7 +73,10 @@ def attention(subject: Subject) -> Iterator[Exhibit | Finding]:
         yield from exhibits(trials)
     yield from _methods(subject, inspected, maps, titles)
     yield _layers(subject, inspected, maps)
-    yield _classes(subject, inspected, maps)
+    if len(subject.classes) > 1:
+        yield _classes(subject, inspected, maps)
+    if subject.preset.trust and subject.noun == "score":
+        yield Finding("note", TEXTS.say("findings.no_probability"))
 
 
 def about_a_class(name: str) -> bool:
@@ -107,7 +111,8 @@ def compute(subject: Subject, inspected: Inspected, names: tuple[str, ...] = ())
         second = torch.where(inspected.batch.labels == first, second, inspected.batch.labels)
     by_method: dict[tuple[str, str], Attribution] = {}
     by_layer: dict[tuple[str, str], Attribution] = {}
-    for target, classes in (("predicted", first), ("second", second)):
+    alone = order.shape[1] == 1
+    for target, classes in (("predicted", first), *([] if alone else [("second", second)])):
         wanted = [name for name in held(subject, names) if about_a_class(name)] if target == "second" else list(names)
         also = [name for name in wanted if name in SHARED]
         shared = subject.maps.shared(inspected.batch, classes, target=target, layers=every, also=also, layer=layer)
@@ -143,16 +148,18 @@ def _viewer(
         convolutions=len(subject.conv_layers),
         of_second_class=[titles[name] for name in names if ("second", name) in maps.by_method],
         others=[titles[name] for name in titles if name not in names],
+        noun=subject.noun,
         layer=maps.chosen_layer,
         reason=maps.reason,
     )
     payload = attribution_payload(
         inspected.batch,
         subject.classes,
-        inspected.logits.softmax(1),
+        inspected.shown,
         AttributedMaps(_in_viewer(maps, names), about, fields_of(subject.geometry)),
         start=ViewerStart(0, names[0], maps.chosen_layer, "predicted"),
     )
+    payload = replace(payload, outputs=subject.outputs, noun=subject.noun)
     return Exhibit(
         "attention-viewer",
         text.title,
@@ -218,6 +225,7 @@ def _side_by_side(
     text = TEXTS.exhibit(
         "methods",
         part=part,
+        noun=subject.noun,
         pictures=len(chosen),
         methods=len(names),
         layer=maps.chosen_layer,
@@ -232,7 +240,7 @@ def _side_by_side(
         figure=methods_side_by_side(
             rows,
             alone=[titles[name] for name in names if grain(maps.by_method["predicted", name])],
-            title=f"{counted(len(names), 'method')} on {counted(len(chosen), 'picture')}, for the predicted class",
+            title=f"{counted(len(names), 'method')} on {counted(len(chosen), 'picture')}, for the {chosen_output(subject.noun)}",
         ),
         kind="picture",
         numbers={
@@ -265,6 +273,7 @@ def _layers(subject: Subject, inspected: Inspected, maps: AttentionMaps) -> Exhi
     text = TEXTS.exhibit(
         "layers",
         where=read_where(kinds[name] for name in names),
+        noun=subject.noun,
         layers=len(names),
         convolutions=len(subject.conv_layers),
         layer=maps.chosen_layer,
@@ -312,8 +321,8 @@ def _classes(subject: Subject, inspected: Inspected, maps: AttentionMaps) -> Exh
         )
         mask = None if inspected.batch.masks is None else inspected.batch.masks[i].numpy()
         panels = [
-            ("predicted class", placed[0].numpy(), scale),
-            ("second class", placed[1].numpy(), scale),
+            (chosen_output(subject.noun), placed[0].numpy(), scale),
+            (f"second {subject.noun}", placed[1].numpy(), scale),
             ("difference", difference.numpy(), signed),
         ]
         answer = answer_line(subject.classes, inspected, i)
@@ -322,14 +331,21 @@ def _classes(subject: Subject, inspected: Inspected, maps: AttentionMaps) -> Exh
         rows.append(Row(photos[i], panels, answer, mask))
     mistakes = min(len(wrong), len(chosen))
     text = TEXTS.exhibit(
-        "classes", layer=maps.chosen_layer, mistakes=mistakes, pictures=len(chosen), labelled=labels is not None
+        "classes",
+        layer=maps.chosen_layer,
+        mistakes=mistakes,
+        pictures=len(chosen),
+        labelled=labels is not None,
+        noun=subject.noun,
     )
     return Exhibit(
         "attention-classes",
         text.title,
         text.caption,
         text.alt,
-        figure=methods_side_by_side(rows, title=f"Grad-CAM at {maps.chosen_layer}, class against class"),
+        figure=methods_side_by_side(
+            rows, title=f"Grad-CAM at {maps.chosen_layer}, {subject.noun} against {subject.noun}"
+        ),
         kind="picture",
         numbers={
             "pictures": [inspected.batch.names[i] for i in chosen],

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from vgg_viz.errors import SectionMissing
+from vgg_viz.errors import NotForThisNetwork, SectionMissing
 from vgg_viz.figures.calibration import reliability
 from vgg_viz.figures.confusion import MOST, confusion_matrix
 from vgg_viz.figures.image_grid import pixels
@@ -38,8 +38,10 @@ def answers_of(subject: Subject) -> Answers:
     """The outputs for labelled pictures.
 
     Raises:
-        SectionMissing: Nobody knows the labels.
+        SectionMissing: Nobody knows the labels, or the network gives no picture one class.
     """
+    if subject.noun != "class":
+        raise NotForThisNetwork(TEXTS.say("missing.no_choice", noun=subject.noun))
     if subject.answers is None:
         raise SectionMissing(TEXTS.say("missing.labels"), "python -m vgg_viz report CHECKPOINT --data DIR")
     return subject.answers

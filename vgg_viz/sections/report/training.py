@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import log
 
-from vgg_viz.errors import SectionMissing
+from vgg_viz.errors import NotForThisNetwork, SectionMissing
 from vgg_viz.figures.curves import training_curves
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
@@ -21,7 +21,9 @@ def training(subject: Subject) -> Iterator[Exhibit | Finding]:
     """Curves with the chance level and the kept epoch, and the table behind them."""
     history = subject.checkpoint.history
     if not history:
-        raise SectionMissing(
+        # Of a file that was made elsewhere nobody can ask for curves; random weights can be trained.
+        untrained = subject.checkpoint.provenance.format == "untrained"
+        raise (SectionMissing if untrained else NotForThisNetwork)(
             TEXTS.say("missing.history"), "python -m vgg_viz train --data DIR --arch vgg11 --out RUN_DIR"
         )
     yield from diagnose(history, len(subject.classes))

@@ -7,12 +7,14 @@ from typing import Literal
 
 from vgg_viz.gallery.texts import Texts
 from vgg_viz.maths.metrics import wilson_interval
-from vgg_viz.models.outputs import has_scores
+from vgg_viz.models.outputs import has_scores, is_binary
 from vgg_viz.models.vgg import title
 from vgg_viz.number_text import percent
 from vgg_viz.records import Finding
 from vgg_viz.studies.alarms import file_alarms, measured_alarms
+from vgg_viz.studies.output_summary import label_summary, score_summary
 from vgg_viz.studies.subject import Subject
+from vgg_viz.studies.without_scores import unit_example
 
 TEXTS = Texts(__name__)
 # A network whose mean top probability is below this multiple of 1 / K prefers nothing: its weights are near their start.
@@ -22,7 +24,10 @@ WORST_FIRST = {"bad": 0, "warn": 1, "note": 2, "good": 3}
 
 def verdict(subject: Subject, findings: Sequence[Finding]) -> list[Finding]:
     """The one-line verdict first, then what the sections found, the worst first."""
-    return [_headline(subject), *sorted(findings, key=lambda finding: WORST_FIRST[finding.level])]
+    about = subject.checkpoint.architecture
+    channel = "" if has_scores(about) else unit_example(about)
+    works = [Finding("note", TEXTS.say("channel", unit=channel))] if channel else []
+    return [_headline(subject), *works, *sorted(findings, key=lambda finding: WORST_FIRST[finding.level])]
 
 
 def alarms(subject: Subject) -> tuple[Finding, ...]:
@@ -41,6 +46,8 @@ def _headline(subject: Subject) -> Finding:
     if answers is None:
         if subject.checkpoint.provenance.format == "untrained":
             return Finding("note", TEXTS.say("headline.untrained"))
+        if subject.noun != "class":
+            return _of_outputs(subject)
         if (top := mean_top(subject)) is not None and top * len(subject.classes) < PREFERS_NOTHING:
             text = TEXTS.say("headline.looks_untrained", favourite=top, classes=len(subject.classes))
             return Finding("warn", text)
@@ -65,20 +72,48 @@ def _headline(subject: Subject) -> Finding:
     return Finding(level, text)
 
 
+def _of_outputs(subject: Subject) -> Finding:
+    """What is measured of labels that stand beside each other, or of scores; where nothing is, what the outputs are."""
+    logits, labelled = subject.target_logits, subject.inputs.labelled
+    measured = logits is not None and labelled is not None and labelled.targets is not None
+    found = {}
+    if logits is not None and labelled is not None and labelled.targets is not None:
+        summarise = label_summary if subject.noun == "label" else score_summary
+        found = summarise(logits, labelled.targets, subject.classes)
+    rows = list(found.get("per_class", {}).values())
+    text = TEXTS.say(
+        "headline.outputs",
+        noun=subject.noun,
+        outputs=len(subject.classes),
+        measured=measured,
+        mean=found.get("mean_average_precision"),
+        pictures=found.get("n", 0),
+        named=sum(row.get("average_precision") is not None for row in rows),
+        errors=[row.get("mean_absolute_error") for row in rows],
+    )
+    return Finding("note", text)
+
+
 def mean_top(subject: Subject) -> float | None:
     """Mean probability of the favourite class over the pictures looked into, [0, 1]; None without pictures or with few classes."""
-    if subject.inspected is None or len(subject.classes) < 5:
+    if subject.inspected is None or len(subject.classes) < 5 or subject.outputs != "softmax":
         return None  # of two classes the favourite always has half
-    return float(subject.inspected.logits.softmax(1).amax(1).mean())
+    return float(subject.inspected.shown.amax(1).mean())
 
 
 def facts(subject: Subject) -> tuple[tuple[str, str], ...]:
     """Short facts for the head of the page and for the index."""
     rows = subject.geometry
     parameters, macs = sum(row.parameters for row in rows), sum(row.macs for row in rows)
+    kind = "one logit" if is_binary(subject.checkpoint.architecture) else subject.noun
     lines = [
         ("Network", title(subject.checkpoint.architecture)),
-        *([("Classes", f"{len(subject.classes):,}")] if has_scores(subject.checkpoint.architecture) else []),
+        *(
+            [({"class": "Classes", "label": "Labels", "score": "Scores"}[subject.noun], f"{len(subject.classes):,}")]
+            if has_scores(subject.checkpoint.architecture)
+            else []
+        ),
+        *([] if subject.outputs == "softmax" else [("Outputs", TEXTS.say("facts.outputs", kind=kind))]),
         ("Input", f"{subject.checkpoint.architecture.image_side} px"),
         ("Parameters", f"{parameters:,}"),
         ("Multiply-adds", f"{macs / 1e9:.2f} G" if macs >= 1e8 else f"{macs / 1e6:.1f} M"),
