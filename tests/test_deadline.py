@@ -293,7 +293,7 @@ def slow_report(tmp_path, monkeypatch, clock):
     monkeypatch.setattr(builder, "sections_of", lambda kind: sections)
     monkeypatch.setattr(builder, "_explorer", lambda *_: (None, "left out"))
     monkeypatch.setattr(gallery, "deadline_of", lambda budget, began: deadline_of(budget, clock() - 2.0, clock))
-    monkeypatch.setattr(gallery, "network", lambda checkpoint: ticking(build(checkpoint), clock, 0.01))
+    monkeypatch.setattr(gallery, "class_network", lambda checkpoint: ticking(build(checkpoint), clock, 0.01))
     save(tmp_path / "net.pt", trained(specimens=6))
 
     def run(budget):

@@ -376,7 +376,7 @@ JPEG = encode_jpeg(torch.rand(3, 64, 80, generator=torch.Generator().manual_seed
         (JPEG[: len(JPEG) // 2], 400, "damaged or cut short"),
         (picture()[:-40], 400, "damaged or cut short"),
         (b"", 400, "is empty (0 bytes)"),
-        (b"<script>alert(1)</script>" * 9, 400, "is not a picture"),
+        (b"<script>alert(1)</script>" * 9, 400, "is an XML file; pictures are JPEG"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", 400, "is not a picture"),
         (bomb(60_000, 60_000), 400, "50 million pixels"),
         (bomb(8000, 7000, whole=True), 400, "more than 50 million pixels"),
