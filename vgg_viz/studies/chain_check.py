@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vgg_viz.gallery.texts import Texts
 from vgg_viz.models.geometry import geometry
+from vgg_viz.models.network import VGG
 from vgg_viz.studies.chain_search import ACTIVATIONS, ChainFit, links_of, misfits_in_use, misfits_of, search
 from vgg_viz.studies.preset import LARGE_GIGAMACS
 
@@ -128,7 +129,7 @@ def check_chain(model: nn.Module, images: Tensor, *, fewest: int = 1) -> ChainCh
         images: (N, C, H, W) in [0, 1].
         fewest: Side of the smallest map that the classifier can read [px].
     """
-    links = links_of(model)
+    links = links_of(model) if isinstance(model, VGG) else ()  # another's module need not be a chain
     if len(links) < 2 or len(images) < FEWEST:
         return None
     rows = geometry(model)
