@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from itertools import takewhile
 from math import log
 from typing import Any
 
@@ -325,14 +327,16 @@ def _turned(images: Tensor, candidate: Candidate, architecture: Architecture) ->
 
 
 def _misfit(model: nn.Module, norm: nn.BatchNorm2d, images: Tensor, draws: Tensor) -> Tensor:
-    """How far what the first convolution says lies from what its batch norm remembers: (draws,)."""
-    first = next(layer.module for layer in layers(model) if layer.kind == "conv")
+    """How far what the first batch norm reads lies from what it remembers: (draws,)."""
+    before = list(takewhile(lambda layer: layer.module is not norm, layers(model)))
     device = next(model.parameters()).device
     if norm.running_mean is None or norm.running_var is None:
         return torch.full((len(draws),), float("inf"))
-    normalise = model.get_submodule("normalise")
     with torch.no_grad():
-        said = [first(normalise(part.to(device))).double().cpu() for part in torch.split(images, 8)]
+        said = [
+            reduce(lambda values, layer: layer.module(values), before, part.to(device)).double().cpu()
+            for part in torch.split(images, 8)
+        ]
         means = torch.cat([maps.mean((2, 3)) for maps in said])
         squares = torch.cat([maps.square().mean((2, 3)) for maps in said])
     mean = means[draws].mean(1)
