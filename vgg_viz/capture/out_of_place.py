@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vgg_viz.errors import InputRefused
+from vgg_viz.models.names import layers
 
 
 @contextmanager
@@ -31,7 +32,7 @@ def without_inplace(model: nn.Module, *, merge: bool = False) -> Iterator[nn.Mod
     ]
     twins = [_twin(child) for _, _, child in places]
     if merge:
-        twins = _without_batch_norm(places, twins)
+        twins = _without_batch_norm(places, twins, {layer.module: layer.name for layer in layers(model)})
     try:
         for (parent, name, _), twin in zip(places, twins, strict=True):
             parent._modules[name] = twin
@@ -55,7 +56,7 @@ def _twin(module: nn.Module) -> nn.Module:
 Places = list[tuple[nn.Module, str, nn.Module]]
 
 
-def _without_batch_norm(places: Places, twins: list[nn.Module]) -> list[nn.Module]:
+def _without_batch_norm(places: Places, twins: list[nn.Module], names: dict[nn.Module, str]) -> list[nn.Module]:
     """The stand-ins: batch norm merged into the convolution or linear layer before it, and those of batch norms doing nothing."""
     found = list(twins)
     for n, (parent, name, child) in enumerate(places):
@@ -69,8 +70,9 @@ def _without_batch_norm(places: Places, twins: list[nn.Module]) -> list[nn.Modul
             or not isinstance(before[2], nn.Conv2d | nn.Linear)
         ):
             raise InputRefused(
-                f"batch norm {name!r} does not follow a convolution or linear layer, so it cannot be merged into one, and relevance "
-                "would be shared out by weights that the network does not use; choose a gradient method."
+                f"batch norm {names.get(child) or name!r} does not follow a convolution or linear layer, so it cannot be "
+                "merged into one, and relevance would be shared out by weights that the network does not use; choose a "
+                "gradient method."
             )
         weight, bias = merged(before[2], child)
         twin = found[n - 1]

@@ -97,7 +97,7 @@ def _redrawn(module: nn.Module, seed: int) -> None:
     for name, parameter in module.named_parameters(recurse=False):
         old = parameter.data
         noise = torch.randn(old.shape, generator=dice).to(old)
-        if name == "bias" or isinstance(module, nn.BatchNorm2d):
+        if name == "bias" or isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
             noise = noise * (old.std() if old.numel() > 1 else 0) + old.mean()
         parameter.data = noise
 

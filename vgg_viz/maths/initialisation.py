@@ -114,8 +114,12 @@ class Spectrum:
         return float(self.values[0])
 
 
-def starts(shape: Sequence[int]) -> tuple[Start, ...]:
+def starts(shape: Sequence[int], slope: float = 0.0) -> tuple[Start, ...]:
     """How scripts draw a weight of shape (out, in) or (out, in, k, k).
+
+    Args:
+        shape: Of the weight.
+        slope: Below zero, of the leaky ReLU that follows: He's gain is then sqrt(2 / (1 + slope^2)); 0: there is none.
 
     Source: torch.nn (default), torchvision's VGG (He fan out; linear N(0, 0.01)), Keras (Xavier uniform), He et al. 2015,
     Glorot & Bengio 2010, and the VGG paper, which prints a variance of 0.01.
@@ -124,7 +128,12 @@ def starts(shape: Sequence[int]) -> tuple[Start, ...]:
     for side in shape[2:]:
         window *= side
     fan_in, fan_out = shape[1] * window, shape[0] * window
-    default = 1 / sqrt(fan_in)
+    default, gain = 1 / sqrt(fan_in), sqrt(2 / (1 + slope**2))
+    leaky = (
+        Start(f"He normal for slope {slope:g}, fan out", "normal", gain / sqrt(fan_out), 0.0),
+        Start(f"He normal for slope {slope:g}, fan in", "normal", gain / sqrt(fan_in), 0.0),
+        Start(f"He uniform for slope {slope:g}, fan in", "uniform", gain / sqrt(fan_in), 0.0),
+    )
     return (
         Start("PyTorch default", "uniform", default / sqrt(3), default),
         Start("He normal, fan out", "normal", sqrt(2 / fan_out), 0.0),
@@ -134,15 +143,17 @@ def starts(shape: Sequence[int]) -> tuple[Start, ...]:
         Start("Xavier normal", "normal", sqrt(2 / (fan_in + fan_out)), 0.0),
         Start("N(0, 0.01)", "normal", 0.01, 0.0),
         Start("N(0, 0.1)", "normal", 0.1, 0.0),
+        *(leaky if slope else ()),
     )
 
 
-def fits(weight: Tensor, spectrum: Spectrum) -> tuple[Fit, ...]:
+def fits(weight: Tensor, spectrum: Spectrum, slope: float = 0.0) -> tuple[Fit, ...]:
     """The weight beside every start, the nearest first.
 
     Args:
         weight: (out, in) or (out, in, k, k), finite.
         spectrum: Its singular values, from `spectrum`.
+        slope: Of the leaky ReLU that follows, see `starts`.
     """
     flat = weight.detach().flatten()
     sample = flat[:: max(1, -(-flat.numel() // SAMPLE))].double().sort().values
@@ -152,7 +163,7 @@ def fits(weight: Tensor, spectrum: Spectrum) -> tuple[Fit, ...]:
     variance, largest = float(squares) / flat.numel(), max(float(high), -float(low))
     noise = noise_singular_values(*spectrum.shape)
     facts = _Facts(sample, variance, largest, flat.numel(), noise)
-    compared = [_fit(start, facts, spectrum) for start in starts(weight.shape)]
+    compared = [_fit(start, facts, spectrum) for start in starts(weight.shape, slope)]
     return tuple(sorted(compared, key=lambda fit: (not fit.plausible, fit.moved, fit.distance)))
 
 

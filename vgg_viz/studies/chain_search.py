@@ -7,7 +7,7 @@ the other kind shows at the very next layer. So a few beginnings of chains are c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -101,15 +101,63 @@ def misfits_in_use(model: nn.Module, images: Tensor) -> tuple[float, ...]:
         model: A network of this package, in eval mode.
         images: (N, C, H, W) in [0, 1].
     """
-    found = []
     wanted = {id(link.norm) for link in links_of(model)}
-    maps = images.to(next(model.parameters()).device)
-    with torch.no_grad():
-        for layer in _until_flat(layers(model)):
+    chain = _until_flat(layers(model))
+
+    def course(part: Tensor) -> Iterator[tuple[Tensor, nn.BatchNorm2d]]:
+        maps = part
+        for layer in chain:
             if isinstance(layer.module, nn.BatchNorm2d) and id(layer.module) in wanted:
-                found.append(_misfit(maps, layer.module))
-            # Where a module works in place, nothing of it is needed any more.
+                yield maps, layer.module
+            # Where a module works in place, nothing of what it is given is needed any more.
             maps = layer.module(maps)
+
+    return _measured(model, images, course)
+
+
+def misfits_of(model: nn.Module, fit: ChainFit, images: Tensor) -> tuple[float, ...]:
+    """The same in another chain of the same convolutions."""
+    links = links_of(model)
+    normalise = model.get_submodule("normalise")
+
+    def course(part: Tensor) -> Iterator[tuple[Tensor, nn.BatchNorm2d]]:
+        maps = normalise(part)
+        maps = maps.flip(1) if fit.bgr else maps
+        for link, pool in zip(links, (None, *fit.pools), strict=True):
+            if pool is not None:
+                maps = POOLS[pool](ACTIVATIONS[fit.activation](maps))
+            said = link.conv(maps)
+            yield said, link.norm
+            maps = link.norm(said)
+
+    return _measured(model, images, course)
+
+
+Course = Callable[[Tensor], Iterator[tuple[Tensor, nn.BatchNorm2d]]]
+
+
+def _measured(model: nn.Module, images: Tensor, course: Course) -> tuple[float, ...]:
+    """Misfits over all pictures, a few at a time."""
+    device = next(model.parameters()).device
+    side = int(images.shape[-1])
+    sums: list[Tensor] = []
+    norms: list[nn.BatchNorm2d] = []
+    parts = torch.split(images, max(1, min(64, 4 * 224 * 224 // (side * side))))
+    with torch.no_grad():
+        for part in parts:
+            steps = [
+                (
+                    torch.stack([maps.double().mean((2, 3)).sum(0), maps.double().square().mean((2, 3)).sum(0)]).cpu(),
+                    norm,
+                )
+                for maps, norm in course(part.to(device))
+            ]
+            norms = [norm for _, norm in steps]
+            sums = [one + other for one, (other, _) in zip(sums or [torch.zeros(())] * len(steps), steps, strict=True)]
+    found = []
+    for (total, squares), norm in zip(sums, norms, strict=True):
+        mean = total / len(images)
+        found.append(_misfit(mean, squares / len(images) - mean**2, norm))
     return tuple(found)
 
 
@@ -162,7 +210,7 @@ def _extended(one: _Beginning, link: Link, pool: str | None = None) -> _Beginnin
     """A beginning with the next convolution; `pool` before it, None for the first of all."""
     maps = one.maps if pool is None else POOLS[pool](ACTIVATIONS[one.activation](one.maps))
     said = link.conv(maps)
-    misfits = (*one.misfits, _misfit(said, link.norm))
+    misfits = (*one.misfits, _misfit(said.mean((0, 2, 3)), said.var((0, 2, 3), unbiased=False), link.norm))
     return _Beginning(one.pools + (() if pool is None else (pool,)), one.activation, one.bgr, misfits, link.norm(said))
 
 
@@ -170,8 +218,7 @@ def _best(beginnings: Sequence[_Beginning]) -> list[_Beginning]:
     return sorted(beginnings, key=lambda one: sum(one.misfits))[:CARRIED]
 
 
-def _misfit(maps: Tensor, norm: nn.BatchNorm2d) -> float:
+def _misfit(mean: Tensor, variance: Tensor, norm: nn.BatchNorm2d) -> float:
     if norm.running_mean is None or norm.running_var is None:
         raise TypeError("batch norm with running statistics was expected")
-    mean, variance = maps.mean((0, 2, 3)), maps.var((0, 2, 3), unbiased=False)
     return float(misfit(mean.cpu(), variance.cpu(), norm.running_mean.cpu(), norm.running_var.cpu()))

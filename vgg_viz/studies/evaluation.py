@@ -95,7 +95,7 @@ def evaluate(
         file_alarms(checkpoint) if right is None else measured_alarms(checkpoint, round(right * len(batch)), len(batch))
     )
     return Evaluation(
-        {**facts, "preprocessing": seen.facts(), "measured_on": describe_origin(origin)},
+        {**facts, **seen.facts(), "measured_on": describe_origin(origin)},
         tuple(reason for _, reason in batch.skipped),
         *texts_of((*alarms, *seen.findings)),
     )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from itertools import takewhile
 from math import log
 from typing import Any
 
@@ -26,7 +28,11 @@ OWN = "the pictures' own mean and std"
 MOST_PICTURES = 64
 FEWEST = {"batch norm": 4, "loss": 8, "confidence": 16}  # pictures below which nothing is said
 TEMPERATURES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 1e6)
-RESAMPLES, DOUBT = 300, 0.02  # of the pictures; share of them in which another candidate may still win
+RESAMPLES, DOUBT, SLIP = (
+    300,
+    0.02,
+    0.05,
+)  # of the pictures; share of them in which another candidate may still win, and in which a rival may be as good as what is used
 # Measured in benchmarks/detective.py: a candidate is out when its misfit is this many times the best one's, and more by that much.
 TIMES, MORE = 1.6, 0.02
 WORST_FIT = 0.45  # of the best, log(1 + divergence): above, no candidate explains the statistics (noise, another kind of picture)
@@ -49,14 +55,13 @@ class Candidate:
     def flags(self) -> str:
         """What to add to a command."""
         numbers = [",".join(f"{value:.6g}" for value in values) for values in (self.mean, self.std)]
-        return f"--mean {numbers[0]} --std {numbers[1]}"
+        # The mean of Caffe's VGGs is taken for a sign of blue first, where nobody says otherwise.
+        colours = " --bgr" if self.bgr else " --no-bgr" if self.std == (1 / 255,) * 3 and any(self.mean) else ""
+        return f"--mean {numbers[0]} --std {numbers[1]}{colours}"
 
     def near(self, other: Candidate) -> bool:
-        """Whether pictures come out nearly alike: the same order of colours, spread within a quarter, and as far apart at most."""
-        return self.bgr == other.bgr and all(
-            0.8 < s / t < 1.25 and abs(m - n) < 0.25 * t
-            for m, s, n, t in zip(self.mean, self.std, other.mean, other.std, strict=True)
-        )
+        """Whether pictures come out on nearly the same scale: the same order of colours, the spread within a quarter."""
+        return self.bgr == other.bgr and all(0.8 < s / t < 1.25 for s, t in zip(self.std, other.std, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ class Detection:
     possible  candidates that the pictures do not exclude; one: clear; several: cannot tell which; none: none explains what is there
     margin    score of the best one outside of `possible`, over that of the best; None where there is none
     given     the candidate that is in use now
-    surest    whether the best one beats all that prepare pictures otherwise in nearly every draw of the pictures
+    surest    whether what fits beats all that bring pictures to another scale in nearly every draw of them
     """
 
     by: str
@@ -92,17 +97,16 @@ class Detection:
 
     @property
     def fits(self) -> Candidate:
-        """The likeliest of what is possible: with the colours in use, where that is possible, and a usual one before the pictures' own."""
-        usual = [one for one in self.possible if one.name != OWN] or list(self.possible)
-        return next((one for one in usual if one.bgr == self.given.bgr), usual[0])
+        """What would be used; see `likeliest`."""
+        return likeliest(self.possible, self.given)
 
     @property
     def usable(self) -> bool:
-        """Whether it may stand in for what nobody recorded: nothing that prepares pictures otherwise comes near it.
+        """Whether it may stand in for what nobody recorded: nothing that brings pictures to another scale comes near it.
 
         How much answers tell about the pictures is no proof: a network may be surest of pictures that it misreads.
         """
-        return self.contradicts and self.by != "confidence" and self.surest and self.fits.bgr == self.given.bgr
+        return self.contradicts and self.by != "confidence" and self.surest
 
     def sentence(self) -> str:
         """What is in use, what fits, and how sure that is."""
@@ -114,7 +118,8 @@ class Detection:
         best, score = self.scores[0]
         if not self.possible:
             return TEXTS.say("none_fits", pictures=self.pictures, witness=witness, best=best.name, score=score)
-        names = [self.fits.name] if self.usable else [candidate.name for candidate in self.possible]
+        shown = [one for one in self.possible if not self.usable or one.bgr == self.fits.bgr]
+        names = [one.name for one in sorted(shown, key=lambda one: one != self.fits)]
         if self.contradicts:
             return TEXTS.say(
                 "contradicts",
@@ -146,7 +151,7 @@ class Detection:
             return TEXTS.say("recorded", found=self.sentence())
         if used:
             return TEXTS.say("used", found=self.sentence(), flags=self.fits.flags)
-        return TEXTS.say("advised", found=self.sentence(), flags=self.fits.flags, turn=self.fits.bgr != self.given.bgr)
+        return TEXTS.say("advised", found=self.sentence(), flags=self.fits.flags)
 
     def _witness(self) -> str:
         if self.by == "batch norm":
@@ -272,7 +277,7 @@ def _held(
     else:
         logits = [predict_logits(model, _turned(images, candidate, architecture)) for candidate in tried]
         if labels is not None:
-            losses = [_tempered_loss(class_logits(model, one), labels) for one in logits]
+            losses = [tempered_loss(class_logits(model, one), labels) for one in logits]
             scores = [loss[draws].mean(1) for loss in losses]
             out = lambda other, best: other > 1.1 * best + LEAST_LOSS_GAP  # noqa: E731
             fits = 0.8 * log(max(2, architecture.num_classes))
@@ -299,9 +304,17 @@ def _decided(
     possible = [n for n in order if n == order[0] or float((~out(scores[n], best)).float().mean()) > DOUBT]
     rest = [float(scores[n][0]) for n in order if n not in possible]
     margin = rest[0] / max(float(best[0]), 1e-6) if rest else None
-    rivals = [n for n in order[1:] if not tried[n].near(tried[order[0]]) and tried[n].bgr == tried[order[0]].bgr]
-    surest = all(float((scores[n] <= best).float().mean()) <= DOUBT for n in rivals)
+    fit = next(n for n in possible if tried[n] == likeliest([tried[n] for n in possible], tried[0]))
+    # Red first is what nearly everybody has: blue first only counts against it where it is the surer one.
+    rivals = [n for n in order if not tried[n].near(tried[fit]) and (tried[fit].bgr or not tried[n].bgr)]
+    surest = all(float((scores[n] <= scores[fit]).float().mean()) <= SLIP for n in rivals)
     return Detection(by, pictures, ranked, tuple(tried[n] for n in possible), margin, tried[0], surest)
+
+
+def likeliest(possible: Sequence[Candidate], given: Candidate) -> Candidate:
+    """The likeliest of what is possible: with the colours in use, where that is possible, and a usual one before the pictures' own."""
+    usual = [one for one in possible if one.name != OWN] or list(possible)
+    return next((one for one in usual if one.bgr == given.bgr), usual[0])
 
 
 def _turned(images: Tensor, candidate: Candidate, architecture: Architecture) -> Tensor:
@@ -314,21 +327,23 @@ def _turned(images: Tensor, candidate: Candidate, architecture: Architecture) ->
 
 
 def _misfit(model: nn.Module, norm: nn.BatchNorm2d, images: Tensor, draws: Tensor) -> Tensor:
-    """How far what the first convolution says lies from what its batch norm remembers: (draws,)."""
-    first = next(layer.module for layer in layers(model) if layer.kind == "conv")
+    """How far what the first batch norm reads lies from what it remembers: (draws,)."""
+    before = list(takewhile(lambda layer: layer.module is not norm, layers(model)))
     device = next(model.parameters()).device
     if norm.running_mean is None or norm.running_var is None:
         return torch.full((len(draws),), float("inf"))
-    normalise = model.get_submodule("normalise")
     with torch.no_grad():
-        said = [first(normalise(part.to(device))).double().cpu() for part in torch.split(images, 8)]
+        said = [
+            reduce(lambda values, layer: layer.module(values), before, part.to(device)).double().cpu()
+            for part in torch.split(images, 8)
+        ]
         means = torch.cat([maps.mean((2, 3)) for maps in said])
         squares = torch.cat([maps.square().mean((2, 3)) for maps in said])
     mean = means[draws].mean(1)
     return misfit(mean, squares[draws].mean(1) - mean**2, norm.running_mean.cpu(), norm.running_var.cpu())
 
 
-def _tempered_loss(logits: Tensor, labels: Tensor) -> Tensor:
+def tempered_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """The loss of each picture at the temperature that suits its network best, (N,) [nat]: too sure a network is no misread one.
 
     No temperature makes a network lose more than one that guesses.

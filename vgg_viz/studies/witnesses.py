@@ -1,6 +1,6 @@
 """What pictures say of how a network was read: asked by every command, in one place, before anything is measured or shown.
 
-Where nobody recorded or gave mean and std and the pictures leave no doubt, what they say is used; else it is told with what to type.
+Mean, std and the order of colours by the first batch norm or by labels; the chain by all batch norms; the answers by themselves. Where nobody recorded or gave mean and std and the pictures leave no doubt, what they say is used; else it is told with what to type.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from vgg_viz.gallery.texts import Texts
 from vgg_viz.models.geometry import geometry
 from vgg_viz.models.outputs import WRITTEN, class_logits
 from vgg_viz.records import Batch, Checkpoint, Evidence, Finding
+from vgg_viz.studies.chain_check import ChainCheck, check_chain
+from vgg_viz.studies.found_plan import blue_first, found_plan
 from vgg_viz.studies.picture_dependence import picture_dependence
 from vgg_viz.studies.preprocessing_check import FEWEST, Detection, answers, infer_preprocessing
 from vgg_viz.studies.preset import LARGE_GIGAMACS
@@ -39,6 +41,7 @@ class Examined:
         model: Built from it.
         preprocessing: What the pictures say of mean and std; None where they were not asked.
         used: Whether that is in use now.
+        chain: What the batch norms say of the chain; None where there are none, or too few pictures.
         findings: For the top of the page and the first lines of a terminal.
     """
 
@@ -46,11 +49,16 @@ class Examined:
     model: nn.Module
     preprocessing: Detection | None = None
     used: bool = False
+    chain: ChainCheck | None = None
     findings: tuple[Finding, ...] = ()
 
-    def facts(self) -> dict[str, Any] | None:
-        """What the pictures say of mean and std, for JSON."""
-        return None if self.preprocessing is None else {**self.preprocessing.plain(), "used": self.used}
+    def facts(self) -> dict[str, Any]:
+        """What the pictures say, for JSON; None where they were not asked, or cannot tell."""
+        found = self.preprocessing
+        return {
+            "preprocessing": None if found is None else {**found.plain(), "used": self.used},
+            "batch_norm": None if self.chain is None else self.chain.facts(),
+        }
 
 
 def examine(
@@ -68,20 +76,31 @@ def examine(
     if batch is None or not len(batch) or _beyond_doubt(checkpoint):
         return Examined(checkpoint, model)
     hardly = _answers_hardly_depend(model, batch, seed)
-    found = None
-    if is_open(checkpoint):
-        found = _detected(checkpoint, model, batch, hardly=hardly, seed=seed)
-    if found is None or not found.contradicts:
-        return Examined(checkpoint, model, found, findings=_about_answers(hardly=hardly))
-    if not found.usable:
-        advice = Finding("warn", found.advice())
-        return Examined(checkpoint, model, found, findings=(advice, *_about_answers(hardly=hardly)))
-    device = next(model.parameters()).device
-    changed = with_preprocessing(checkpoint, found)
-    rebuilt = network(changed).to(device)
-    hardly = _answers_hardly_depend(rebuilt, batch, seed)
-    told = Finding("warn", found.advice(used=True))
-    return Examined(changed, rebuilt, found, used=True, findings=(told, *_about_answers(hardly=hardly)))
+    found = _detected(checkpoint, model, batch, hardly=hardly, seed=seed) if is_open(checkpoint) else None
+    findings: list[Finding] = []
+    used = found is not None and found.usable
+    if found is not None and found.contradicts:
+        findings.append(Finding("warn", found.advice(used=used)))
+    if found is not None and used:
+        device = next(model.parameters()).device
+        checkpoint = with_preprocessing(checkpoint, found)
+        model = network(checkpoint).to(device)
+        hardly = _answers_hardly_depend(model, batch, seed)
+    chain = check_chain(model, batch.images)
+    if chain is not None and chain.contradicts and (alarm := _about_chain(checkpoint, chain, batch)):
+        findings.insert(0, alarm)
+    return Examined(checkpoint, model, found, used, chain, (*findings, *_about_answers(hardly=hardly)))
+
+
+def _about_chain(checkpoint: Checkpoint, chain: ChainCheck, batch: Batch) -> Finding | None:
+    """The alarm of a chain that is not the network's own, with the plan that is."""
+    if chain.best is None:
+        return None
+    plan = found_plan(checkpoint, chain.best, batch)
+    if plan is None:
+        return None
+    typed = plan.typed(bgr=chain.best.bgr)
+    return Finding("bad", chain.sentence(typed, tail_open=plan.changed and bool(plan.others) and not plan.by_labels))
 
 
 def _beyond_doubt(checkpoint: Checkpoint) -> bool:
@@ -102,11 +121,12 @@ def with_preprocessing(checkpoint: Checkpoint, found: Detection) -> Checkpoint:
     rest = tuple(one for one in provenance.evidence if not set(one.settled_by) & set(MEAN_AND_STD))
     others = tuple(one for one in provenance.alternatives if not set(one.settled_by) & set(MEAN_AND_STD))
     known = Evidence(TEXTS.say("evidence", name=fits.name, by=found.by, pictures=found.pictures), MEAN_AND_STD)
-    return replace(
+    changed = replace(
         checkpoint,
         architecture=replace(checkpoint.architecture, mean=fits.mean, std=fits.std),
         provenance=replace(provenance, evidence=(*rest, known), alternatives=others),
     )
+    return blue_first(changed) if fits.bgr else changed
 
 
 def _answers_hardly_depend(model: nn.Module, batch: Batch, seed: int) -> bool:

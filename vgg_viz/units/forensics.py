@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod, sqrt
 from typing import Literal
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vgg_viz.maths.initialisation import MOST_TRACY_WIDOM, SAMPLE, Fit, Spectrum, drawn_on_grid, fits, spectrum
+from vgg_viz.models.names import Layer
 from vgg_viz.models.names import layers as layers_of
 from vgg_viz.units.health import FilterHealth, filter_health
 
@@ -84,33 +86,40 @@ class NormForensics:
 def examine_weights(model: nn.Module) -> tuple[LayerForensics, ...]:
     """Every layer with weights, from the picture up; no picture is needed and nothing is run."""
     health = {layer.layer: layer for layer in filter_health(model, threshold=COPY)}
-    layers = []
-    for layer in layers_of(model):
+    layers, chain = [], layers_of(model)
+    for place, layer in enumerate(chain):
         weight = getattr(layer.module, "weight", None)
         if layer.kind in ("conv", "fc") and isinstance(weight, Tensor):
-            bias = getattr(layer.module, "bias", None)
-            layers.append(
-                _layer(
-                    layer.name,
-                    layer.kind,
-                    weight.detach().cpu(),
-                    None if bias is None else bias.detach().cpu(),
-                    health.get(layer.name),
-                )
-            )
+            layers.append(_layer(layer, health.get(layer.name), slope_after(chain[place + 1 :])))
     return tuple(layers)
+
+
+def slope_after(chain: Sequence[Layer]) -> float:
+    """The slope below zero of the leaky ReLU that comes before the next layer with weights; 0 where there is none."""
+    for layer in chain:
+        if isinstance(layer.module, nn.LeakyReLU):
+            return float(layer.module.negative_slope)
+        if layer.kind in ("conv", "fc"):
+            break
+    return 0.0
 
 
 def examine_norms(model: nn.Module) -> tuple[NormForensics, ...]:
     """Every batch norm, from the picture up; () where there is none."""
     return tuple(
-        _norm(layer.name, layer.module) for layer in layers_of(model) if isinstance(layer.module, nn.BatchNorm2d)
+        _norm(layer.name, layer.module)
+        for layer in layers_of(model)
+        if isinstance(layer.module, nn.BatchNorm2d | nn.BatchNorm1d)
     )
 
 
-def _layer(name: str, kind: str, weight: Tensor, bias: Tensor | None, health: FilterHealth | None) -> LayerForensics:
+def _layer(layer: Layer, health: FilterHealth | None, slope: float) -> LayerForensics:
+    name, kind = layer.name, layer.kind
+    weight = layer.module.get_parameter("weight").detach().cpu()
+    drawn = getattr(layer.module, "bias", None)
+    bias = None if drawn is None else drawn.detach().cpu()
     singular = spectrum(weight)
-    tried = fits(weight, singular)
+    tried = fits(weight, singular, slope)
     flat = weight.flatten()
     sample = flat[:: max(1, -(-flat.numel() // SAMPLE))]
     half = any(bool((sample.to(kind).float() == sample).all()) for kind in (torch.float16, torch.bfloat16))
@@ -198,7 +207,7 @@ def exact_copies(weight: Tensor) -> tuple[tuple[int, int], ...]:
     )
 
 
-def _norm(name: str, module: nn.BatchNorm2d) -> NormForensics:
+def _norm(name: str, module: nn.BatchNorm2d | nn.BatchNorm1d) -> NormForensics:
     mean, variance = module.running_mean, module.running_var
     if mean is None or variance is None:
         mean, variance = torch.zeros(module.num_features), torch.ones(module.num_features)

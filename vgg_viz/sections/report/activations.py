@@ -58,11 +58,15 @@ def answers_above_zero(subject: Subject, inspected: Inspected) -> dict[str, Tens
     """What the channels behind a ReLU or its kin say above zero: maps (B, C, H, W) in which all else is exactly zero.
 
     Below zero a ReLU says nothing, and a leaky ReLU, an ELU or a GELU little. After a tanh zero is nothing special, and a sigmoid is
-    never there. A unit of the classifier has one value a picture: on a few pictures many of them are zero, and none need be dead.
+    never there. A unit of the classifier, or of a map of one place, has one value a picture: on a few pictures many of them are zero, and none need be dead.
     """
-    kinds = {row.name: row.kind for row in subject.geometry if len(row.shape) == 3}
+    kinds = {row.name: row.kind for row in subject.geometry if not row.path.startswith("classifier.")}
     maps = inspected.activations.maps.items()
-    return {name: values.clamp(min=0) for name, values in maps if kinds.get(name) in ONE_SIDED}
+    return {
+        name: values.clamp(min=0)
+        for name, values in maps
+        if kinds.get(name) in ONE_SIDED and values.ndim == 4 and values[0, 0].numel() > 1
+    }
 
 
 def answer_line(classes: Sequence[str], inspected: Inspected, index: int) -> str:

@@ -74,11 +74,12 @@ def _growth(subject: Subject, rows: Sequence[LayerGeometry]) -> Exhibit:
         layers=len(rows),
         smallest=min(sizes),
         largest=max(sizes),
-        vgg=all(_as_in_vgg(layer.module) for layer in layers(subject.model)),
+        vgg=all(_as_in_vgg(layer.module) for layer in layers(subject.model) if layer.kind in ("conv", "pool")),
+        pools=any(row.kind == "pool" for row in rows),
         dilated=any(
             isinstance(layer.module, nn.Conv2d) and max(layer.module.dilation) > 1 for layer in layers(subject.model)
         ),
-        activation=activation_word(row.kind for row in subject.geometry),
+        activation=activation_word(row.kind for row in subject.geometry if len(row.shape) == 3),
         deepest=deepest.name,
         size=size,
         effective=effective[deepest.name],

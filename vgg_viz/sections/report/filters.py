@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import torch
 
@@ -19,6 +20,12 @@ ROWS, COLUMNS = 12, 32  # deeper filters shown, and channels that they read, at 
 EMPTY = 0.01  # of the layer's median norm
 
 
+def _normalised(subject: Subject) -> bool:
+    """Whether batch norm follows every convolution."""
+    rows = subject.geometry
+    return all(after.kind == "bn" for row, after in pairwise(rows) if row.kind == "conv")
+
+
 @section("filters", study="report", order=50)
 def filters(subject: Subject) -> Iterator[Exhibit | Finding]:
     """First-layer kernels in colour, deeper kernels, norms, near-duplicates."""
@@ -30,7 +37,7 @@ def filters(subject: Subject) -> Iterator[Exhibit | Finding]:
     if len(convs) > 1:
         yield _deep(convs[-1].name, _weights(subject, convs[-1].name))
     health = filter_health(subject.model)
-    yield _norms(health, normalised=any(row.kind == "bn" for row in subject.geometry))
+    yield _norms(health, normalised=_normalised(subject))
     yield from _findings(health)
 
 

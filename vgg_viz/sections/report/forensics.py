@@ -13,9 +13,18 @@ from vgg_viz.figures.forensics import LayerSpectrum, LayerWeights, drawn, singul
 from vgg_viz.figures.style import number
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
+from vgg_viz.models.names import layers as layers_of
 from vgg_viz.records import Column, Exhibit, Finding, Table
 from vgg_viz.studies.subject import Subject
-from vgg_viz.units.forensics import BINS, REACH, LayerForensics, NormForensics, examine_norms, examine_weights
+from vgg_viz.units.forensics import (
+    BINS,
+    REACH,
+    LayerForensics,
+    NormForensics,
+    examine_norms,
+    examine_weights,
+    slope_after,
+)
 
 TEXTS = Texts(__name__)
 COLUMNS = (
@@ -40,7 +49,7 @@ CURVE = 25  # points of a start's density
 def forensics(subject: Subject) -> Iterator[Exhibit | Finding]:
     """Weights beside their starts, singular values beside noise, and the table with dead, copied, cut and rounded weights."""
     layers, norms = examine_weights(subject.model), examine_norms(subject.model)
-    yield _histograms(layers)
+    yield _histograms(layers, leaky=any(slope_after([layer]) for layer in layers_of(subject.model)))
     yield _spectra(layers)
     yield _table(layers, norms)
     if faults := what_is_wrong(layers, norms):
@@ -106,7 +115,7 @@ def _tally(layers: Sequence[LayerForensics]) -> str:
     return TEXTS.say("phrases.tally", verdicts=verdicts)
 
 
-def _histograms(layers: Sequence[LayerForensics]) -> Exhibit:
+def _histograms(layers: Sequence[LayerForensics], *, leaky: bool) -> Exhibit:
     width = 2 * REACH / BINS
     densities = [np.asarray(layer.histogram, float) / (layer.looked * width) for layer in layers]
     across = torch.linspace(-REACH, REACH, CURVE, dtype=torch.float64)
@@ -116,6 +125,7 @@ def _histograms(layers: Sequence[LayerForensics]) -> Exhibit:
     least = min(layers, key=lambda layer: layer.fit.moved)
     text = TEXTS.exhibit(
         "weights",
+        leaky=leaky,
         layers=len(layers),
         tally=_tally(layers),
         moved=number(least.fit.moved),

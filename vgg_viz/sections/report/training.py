@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from math import log
 
@@ -9,7 +10,8 @@ from vgg_viz.errors import NotForThisNetwork, SectionMissing
 from vgg_viz.figures.curves import training_curves
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
-from vgg_viz.records import Column, Epoch, Exhibit, Finding, Table
+from vgg_viz.models.vgg import describe
+from vgg_viz.records import Architecture, Column, Epoch, Exhibit, Finding, Table
 from vgg_viz.studies.subject import Subject
 from vgg_viz.training.diagnosis import diagnose
 
@@ -24,12 +26,20 @@ def training(subject: Subject) -> Iterator[Exhibit | Finding]:
         # Of a file that was made elsewhere nobody can ask for curves; random weights can be trained.
         untrained = subject.checkpoint.provenance.format == "untrained"
         raise (SectionMissing if untrained else NotForThisNetwork)(
-            TEXTS.say("missing.history"), "python -m vgg_viz train --data DIR --arch vgg11 --out RUN_DIR"
+            TEXTS.say("missing.history"),
+            f"python -m vgg_viz train --data DIR --arch {_arch(subject.checkpoint.architecture)} --out RUN_DIR",
         )
     yield from diagnose(history, len(subject.classes))
     yield _curves(history, classes=len(subject.classes))
     text = TEXTS.exhibit("table", epochs=len(history), recipe=_recipe(subject))
     yield Exhibit("training-table", text.title, text.caption, text.alt, table=_table(history))
+
+
+def _arch(architecture: Architecture) -> str:
+    """What `train` takes for a network: a variant's name, or the plan of a chain that is none."""
+    if describe(architecture).variant or not architecture.num_classes:
+        return "vgg11"
+    return shlex.quote(architecture.plan)
 
 
 def _curves(history: tuple[Epoch, ...], *, classes: int) -> Exhibit:
