@@ -161,6 +161,7 @@ def test_what_a_file_says_of_its_pictures_is_used_and_said(name: str, tmp_path: 
     assert checkpoint.resize == rule
     said = " ".join(map(str, checkpoint.provenance.evidence))
     assert (f"The network sees {fitting_text(rule)}, since " in said) if rule else ("The network sees" not in said)
+    assert ("fitted by 'border', which is not done here" in said) is ("border" in name)
     assert (
         load(network(tmp_path, image_size=SIDE, **beside), resize=SIDE).resize is None
     )  # the user's word counts before

@@ -53,6 +53,9 @@ def with_resize(checkpoint: Checkpoint, stored: object, beside: Beside, wanted: 
         rule = IMAGENET
         text = f"The network sees {fitting_text(rule)}, as torchvision's networks for ImageNet do: assumed by its layers and classes."
         evidence = [Evidence(text, (OPTION,))]
+    elif mode := _other_mode(stored, beside):
+        text = f"The file asks for pictures that are fitted by {mode[:40]!r}, which is not done here: the network sees"
+        evidence = [Evidence(f"{text} {fitting_text(checkpoint.fitting)}.", (OPTION,))]
     else:
         evidence = []
     if rule == Resize(about.image_side):
@@ -122,6 +125,12 @@ def _noted(stored: object, beside: Beside, side: int) -> tuple[Resize, str] | No
             if rule is not None:
                 return rule, f"{'.'.join((*path, key))[:80]!r} of the file is {str(bag[key])[:60]}"
     return None
+
+
+def _other_mode(stored: object, beside: Beside) -> str | None:
+    """A way to crop that timm knows and this package does not, such as "border"."""
+    modes = (bag.get("crop_mode") for _, bag in bags_near(stored, beside))
+    return next((mode for mode in modes if isinstance(mode, str) and mode not in ("center", SQUASH)), None)
 
 
 def _said(bag: Mapping[Any, Any], side: int) -> Iterator[tuple[Resize | None, str]]:
