@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vgg_viz.errors import CheckpointRefused
+from vgg_viz.errors import CheckpointRefused, InputRefused
 from vgg_viz.maths.outputs import OUTPUTS, both_sides
 from vgg_viz.models import class_names
 from vgg_viz.models.build import assemble
@@ -58,6 +58,30 @@ def outputs_of(model: nn.Module) -> str:
     """What the outputs of a network mean; of one that does not say, a softmax."""
     about = getattr(model, "architecture", None)
     return about.outputs if isinstance(about, Architecture) else "softmax"
+
+
+def require_alike(first: Architecture, second: Architecture) -> None:
+    """Raise InputRefused for two networks whose outputs mean different things."""
+    nouns = [noun_of(one) for one in (first, second)]
+    if nouns[0] != nouns[1]:
+        raise InputRefused(
+            f"the outputs of A are {_several(nouns[0])} and those of B {_several(nouns[1])}, which cannot be compared; "
+            f"if a file says it wrongly, give {OPTION}."
+        )
+
+
+def _several(noun: str) -> str:
+    return "classes" if noun == "class" else f"{noun}s"
+
+
+def require_choice(architecture: Architecture, command: str) -> None:
+    """Raise InputRefused for a network that gives no picture one class, of which a command asks when it changes."""
+    if not chooses_one(architecture):
+        kind = "a yes or no for each label" if architecture.outputs == "sigmoid" else "scores"
+        raise InputRefused(
+            f"{command} asks when a picture's one class changes, and this network gives {kind}; use report or explain, or give "
+            f"{OPTION} softmax if it does choose one class."
+        )
 
 
 def noun_of(architecture: Architecture) -> Literal["class", "label", "score"]:

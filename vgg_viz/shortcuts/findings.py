@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from vgg_viz.capture.predict import predict_logits
 from vgg_viz.errors import DataRefused
+from vgg_viz.maths.outputs import meaning
+from vgg_viz.models.outputs import outputs_of
 from vgg_viz.records import Batch
 from vgg_viz.shortcuts.evidence import FRAME, EvidenceMaps, evidence_maps
 from vgg_viz.shortcuts.intervention import ClassShift, Group, Verdict, intervene, transplant_shift
@@ -68,6 +70,7 @@ class Audit:
     findings: tuple[ShortcutFinding, ...]
     too_few: tuple[int, ...]
     leanings: tuple[tuple[SuspectRegion, Verdict], ...] = ()
+    outputs: str = "softmax"
 
     @property
     def right(self) -> Tensor:
@@ -118,7 +121,7 @@ def audit(
     tell("heat maps")
     evidence = evidence_maps(model, batch.images, labels, steps=steps)
     if not enough:
-        return Audit(batch, labels, logits, evidence, (), (), (), tuple(asked))
+        return Audit(batch, labels, logits, evidence, (), (), (), tuple(asked), outputs=outputs_of(model))
     (donors, recipients), (givers, receivers) = groups(batch, placed, right, size, seed)
     tell("search")
     searched = search_regions(model, donors, recipients, evidence.part(donors.places), enough, size)
@@ -153,6 +156,7 @@ def audit(
         tuple(findings),
         tuple(label for label in asked if label not in enough),
         tuple(leanings),
+        outputs_of(model),
     )
 
 
@@ -209,7 +213,7 @@ def suspicion(seen: Audit) -> tuple[Tensor, list[tuple[str, ...]]]:
     Returns:
         (N,) from 0 up, and the reasons in words: each counts what lies beyond the usual of these pictures.
     """
-    probability = seen.logits.softmax(1).amax(1)
+    probability = meaning(seen.logits, seen.outputs).amax(1)
     parts = {"confident and wrong": probability * ~seen.right}
     side = seen.batch.images.shape[-1]
     if seen.batch.masks is not None:

@@ -12,17 +12,18 @@ from torch.nn import functional
 from vgg_viz.attribution.layers import after_activation, choose_layer
 from vgg_viz.attribution.single_pass import grad_cam_all_layers
 from vgg_viz.capture.predict import predict_logits
-from vgg_viz.errors import SectionMissing
+from vgg_viz.errors import NotForThisNetwork, SectionMissing
 from vgg_viz.figures.fonts import readable_names
 from vgg_viz.gallery.source import Source
 from vgg_viz.maths.heatmaps import place
 from vgg_viz.maths.receptive_field import Field
 from vgg_viz.models.geometry import LayerGeometry, geometry
+from vgg_viz.models.outputs import noun_of
 from vgg_viz.models.vgg import title
 from vgg_viz.records import Batch, Checkpoint, Finding, LayerChoice, PictureOrigin
 from vgg_viz.studies.inputs import describe_origin
 from vgg_viz.studies.preset import Preset
-from vgg_viz.studies.subject import Answers, select_images
+from vgg_viz.studies.subject import Answers, evenly_spaced, select_images
 from vgg_viz.studies.without_scores import lacks_of
 
 FILL = "python -m vgg_viz compare A B --data DIR"
@@ -60,6 +61,11 @@ class Network:
     def side(self) -> int:
         """Side of the pictures [px]."""
         return self.checkpoint.architecture.image_side
+
+    @property
+    def outputs(self) -> str:
+        """What its logits mean."""
+        return self.checkpoint.architecture.outputs
 
     @property
     def title(self) -> str:
@@ -128,6 +134,11 @@ class Pair:
         return readable_names(self.shared)
 
     @property
+    def noun(self) -> str:
+        """What one output of both is called: class, label or score."""
+        return noun_of(self.b.checkpoint.architecture)
+
+    @property
     def same_file(self) -> bool:
         """Whether A and B are one file."""
         return bool(self.a.source.sha256) and self.a.source.sha256 == self.b.source.sha256
@@ -146,16 +157,19 @@ class Pair:
     @cached_property
     def answers(self) -> tuple[Answers, Answers] | None:
         """What A and B said about the labelled pictures, among the shared classes; None when there are none."""
-        if self.labelled is None:
+        if self.labelled is None or self.noun != "class":
             return None
         found = []
         for network, batch in ((self.a, self.labelled.a), (self.b, self.labelled.b)):
             labels = batch.labels if batch.labels is not None else torch.empty(0, dtype=torch.long)
-            found.append(Answers(batch, labels, network.answers(batch)))
+            found.append(Answers(batch, labels, network.answers(batch), network.outputs))
         return found[0], found[1]
 
     def answered(self) -> tuple[Answers, Answers]:
         """The same, for a section that cannot be without; raises SectionMissing."""
+        if self.noun != "class":
+            kind = "Every label is a yes or no of its own" if self.noun == "label" else "The outputs are scores"
+            raise NotForThisNetwork(f"{kind}, so no picture is of one class, and no answer is right or wrong.")
         if self.answers is None:
             raise SectionMissing("There are no labelled pictures, so nobody can say which answer is right.", FILL)
         return self.answers
@@ -185,6 +199,10 @@ class Pair:
             return self.given
         if self.labelled is None:
             raise SectionMissing("There are no pictures to look into.", "python -m vgg_viz compare A B --images DIR")
+        if self.noun != "class":
+            chosen = evenly_spaced(len(self.labelled.a), self.preset.pictures)
+            parts = (select_images(part, chosen) for part in (self.labelled.a, self.labelled.b))
+            return Pictures(*parts, PictureOrigin("spread", len(chosen)))
         a, b = self.answered()
         fixed, broken = self.changed
         half = max(1, self.preset.pictures // 3)

@@ -15,6 +15,7 @@ from vgg_viz.figures.fonts import readable_names
 from vgg_viz.gallery.build import GalleryResult, Study, build
 from vgg_viz.gallery.folder import folder_name
 from vgg_viz.gallery.index import require_index_place
+from vgg_viz.models.outputs import require_choice
 from vgg_viz.models.vgg import title
 from vgg_viz.number_text import counted, percent
 from vgg_viz.sections.audit.summary import as_json, leaning_as_json, summary
@@ -51,6 +52,7 @@ def build_audit(request: AuditRequest) -> Audited:
     )
     checkpoint = own.checkpoint
     require_scores(checkpoint.architecture, "audit")
+    require_choice(checkpoint.architecture, "audit")
     wanted = _indices(request.classes, checkpoint.classes)
     batch, origin = labelled_pictures(checkpoint, data, limit=request.limit, seed=seed)
     if batch is None or batch.labels is None:

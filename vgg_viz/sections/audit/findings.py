@@ -14,6 +14,7 @@ from vgg_viz.figures.image_grid import outlined, pixels
 from vgg_viz.figures.pictures import CaptionedPicture, picture_rows
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
+from vgg_viz.maths.outputs import meaning
 from vgg_viz.records import Exhibit
 from vgg_viz.shortcuts.findings import ShortcutFinding
 from vgg_viz.shortcuts.region import Region, paint_over, transplant
@@ -97,7 +98,7 @@ def _rows(
 
 def _answers(case: Case, images: Tensor, labels: Tensor, region: Region | None = None) -> list[CaptionedPicture]:
     """Pictures with what the network says about them; a region is outlined."""
-    probabilities = predict_logits(case.model, images).softmax(1)
+    probabilities = meaning(predict_logits(case.model, images), case.seen.outputs)
     answers: list[CaptionedPicture] = []
     for picture, probability, label in zip(pixels(images), probabilities, labels.tolist(), strict=True):
         best = int(probability.argmax())

@@ -9,6 +9,7 @@ from vgg_viz.figures.pictures import picture_grid
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
 from vgg_viz.maths.heatmaps import LAYER_INSIDE, shared_scale
+from vgg_viz.maths.outputs import meaning
 from vgg_viz.records import Column, Exhibit, Table
 from vgg_viz.sections.audit.findings import enlarged
 from vgg_viz.shortcuts.findings import suspicion
@@ -24,7 +25,7 @@ def ranking(case: Case) -> Iterator[Exhibit]:
     audit = case.seen
     scores, reasons = suspicion(audit)
     order = scores.argsort(descending=True, stable=True)[:RANKED].tolist()
-    probability = audit.logits.softmax(1)
+    probability = meaning(audit.logits, audit.outputs)
     scale = shared_scale(
         audit.evidence.share[order],
         signed=False,

@@ -15,6 +15,7 @@ from vgg_viz.gallery.viewer import payload_json
 from vgg_viz.maths.change import map_entropy
 from vgg_viz.maths.heatmaps import PIXELS_INSIDE, Scale, shared_scale
 from vgg_viz.maths.metrics import bootstrap_interval, mass_inside, rank_correlation
+from vgg_viz.maths.outputs import meaning
 from vgg_viz.records import Batch, Column, Exhibit, Table
 from vgg_viz.sections.compare.depth import by_layer, comparable
 from vgg_viz.sections.compare.flipped import flipped
@@ -36,7 +37,7 @@ def attention(pair: Pair) -> Iterator[Exhibit]:
     yield _viewer(pair, logits, targets, maps)
     first = next(iter(targets))
     yield _pictures(pair, logits, targets[first], maps[first])
-    if pair.labelled is not None:
+    if pair.labelled is not None and pair.noun == "class":
         if (exhibit := flipped(pair)) is not None:
             yield exhibit
         sample, classes = _sample(pair)
@@ -116,7 +117,12 @@ def _rows(pair: Pair, logits: list[Tensor], classes: Tensor, maps: GradCamPair) 
             name=pair.classes[int(classes[i])],
             labelled=batch.labels is not None,
             answers=[pair.classes[int(scores[i].argmax())] for scores in logits],
-            confidences=[float(scores[i].softmax(0).max()) for scores in logits],
+            confidences=[
+                float(meaning(scores[i], net.outputs).max())
+                for scores, net in zip(logits, (pair.a, pair.b), strict=True)
+            ],
+            outputs=pair.b.outputs,
+            noun=pair.noun,
         )
         a, b = both
         panels = [("A", a.numpy(), scale), ("B", b.numpy(), scale), ("B minus A", (b - a).numpy(), signed)]

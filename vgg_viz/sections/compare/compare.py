@@ -11,6 +11,7 @@ from vgg_viz.gallery.build import GalleryResult, Study, build
 from vgg_viz.gallery.folder import folder_name
 from vgg_viz.gallery.index import require_index_place
 from vgg_viz.models.geometry import geometry
+from vgg_viz.models.outputs import require_alike
 from vgg_viz.records import Finding
 from vgg_viz.sections.compare.verdict import facts, headline, score, signed
 from vgg_viz.sections.compare.viewer import live
@@ -71,6 +72,7 @@ def open_pair(request: PairRequest) -> tuple[Pair, list[str]]:
     named = {"folder_classes": folder_classes(request.data), **request.overrides}
     sources = [open_checkpoint(given, seed=request.seed, overrides=named) for given in (request.first, request.second)]
     a, b = (source.checkpoint for source in sources)
+    require_alike(a.architecture, b.architecture)
     scored = not lacks_of({"A": a, "B": b})
     places = shared_classes(a, b, folder) if scored else {}
     models = [class_network(checkpoint).to(request.device) for checkpoint in (a, b)]

@@ -24,6 +24,7 @@ from vgg_viz.gallery.viewer import (
     outline_name,
     viewer_pictures,
 )
+from vgg_viz.maths.outputs import meaning
 from vgg_viz.maths.receptive_field import Field, Window
 from vgg_viz.records import Batch
 from vgg_viz.studies.explorer_live import explore_pair
@@ -54,7 +55,9 @@ def payload(
             index = int(targets[target][i])
             if not any(int(targets[earlier][i]) == index for earlier in names[:number]):
                 viewer_maps += _maps(pair, maps[target], i, target, index)
-    a, b = (scores.softmax(1) for scores in logits)  # the strip names what B says, A answers to its own maps
+    a, b = (
+        meaning(scores, net.outputs) for scores, net in zip(logits, (pair.a, pair.b), strict=True)
+    )  # the strip names what B says, A answers to its own maps
     return ViewerPayload(
         viewer_pictures(batch, b, {_id("A", kind): a for kind in (WHERE, HOW_MUCH)}),
         pair.classes,
@@ -64,6 +67,8 @@ def payload(
         over=TEXTS.say("scale.over"),
         outline=outline_name(batch),
         start=ViewerStart(0, _id("B", WHERE), None, names[0]),
+        outputs=pair.b.outputs,
+        noun=pair.noun,
     )
 
 
