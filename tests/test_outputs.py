@@ -23,6 +23,7 @@ from vgg_viz.maths.metrics import calibration
 from vgg_viz.maths.outputs import both_sides, meaning
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import load, save
+from vgg_viz.models.outputs import two_outputs
 from vgg_viz.records import Checkpoint
 
 SIDE = 32
@@ -349,3 +350,73 @@ def test_average_precision_is_that_of_scikit_learn(pairs):
     tries = {value: f1_score(truth, scores >= value) for value in scores.tolist()}
     assert f1 == pytest.approx(max(tries.values()))
     assert tries[threshold] == pytest.approx(f1)
+
+
+# ---------------------------------------------------------------- pages
+
+
+def made(folder, checkpoint, pictures_at, few_sections, *slugs):
+    """The page of a report with a few of its sections, and what is missing."""
+    few_sections(*slugs)
+    result = vgg_viz.report(stored(folder, checkpoint), data=pictures_at, out=folder / "g", preset="quick")
+    return result, result.index.read_text(), json.loads((result.index.parent / "manifest.json").read_text())
+
+
+def test_a_report_of_one_logit_counts_two_classes(tmp_path, few_sections):
+    folder = in_folders(tmp_path / "pets", ("cat", "dog"))
+    result, page, manifest = made(tmp_path, binary(), folder, few_sections, "mistakes", "examples")
+    assert result.missing == ()
+    assert "one logit for two classes" in page
+    (confusion,) = [one for one in manifest["exhibits"] if one["slug"] == "mistakes-confusion"]
+    assert "Confusion matrix of 2 classes" in confusion["alt"]
+
+
+def test_a_report_of_labels_leaves_out_what_needs_one_class_and_that_is_no_fault(tmp_path, few_sections):
+    checkpoint = trained(3, outputs="sigmoid", classes=("effusion", "mass", "nodule"))
+    folder = in_table(tmp_path / "x", "file,effusion,mass,nodule\na.png,1,0,1\nb.png,0,1,0\nc.png,1,1,0\nd.png,0,0,1\n")
+    result, page, manifest = made(tmp_path, checkpoint, folder, few_sections, "mistakes", "examples", "labels")
+    assert result.missing == ()
+    assert {one["section"] for one in manifest["absent"]} == {"mistakes", "examples"}
+    assert "Every label is a yes or no of its own" in page
+    assert [one["slug"] for one in manifest["exhibits"]] == ["labels-precision"]
+
+
+def test_a_report_of_scores_has_no_probabilities(tmp_path, few_sections):
+    folder = in_table(tmp_path / "x", "file,age\na.png,1\nb.png,2\nc.png,3\nd.png,4\n")
+    checkpoint = trained(1, outputs="scores", classes=("age",))
+    result, _, manifest = made(tmp_path, checkpoint, folder, few_sections, "mistakes", "labels", "activations")
+    assert result.missing == ()
+    (followed,) = [one for one in manifest["exhibits"] if one["slug"] == "activations-picture"]
+    assert "%" not in followed["alt"]
+    assert "largest score" in followed["alt"]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_scores_are_explained_without_percentages(tmp_path, count):
+    picture = in_folders(tmp_path / "x", ("some",), 1) / "some" / "0.png"
+    file = stored(tmp_path, trained(count, outputs="scores", classes=("age", "weight")[:count]))
+    found = vgg_viz.explain(file, picture, out=tmp_path / "g")
+    assert found.result.missing == ()
+    assert {entry["probability"] for entry in found.facts["top"]} == {None}
+    assert found.facts["removal"] is None
+    assert "there is no one answer" in found.result.index.read_text()
+
+
+def test_one_logit_is_explained_for_and_against(tmp_path):
+    picture = in_folders(tmp_path / "x", ("some",), 1) / "some" / "0.png"
+    facts = vgg_viz.explain(stored(tmp_path, binary()), picture, out=tmp_path / "g", preset="quick").facts
+    assert sum(entry["probability"] for entry in facts["top"]) == pytest.approx(1)
+    assert facts["top"][0]["logit"] == pytest.approx(-facts["top"][1]["logit"])
+
+
+def test_an_audit_asks_for_one_class(tmp_path, capsys):
+    file = stored(tmp_path, trained(2, outputs="sigmoid", classes=("mass", "nodule")))
+    assert main(["audit", str(file), "--data", str(in_folders(tmp_path / "x", ("mass", "nodule")))]) == 2
+    assert "this network gives a yes or no for each label" in capsys.readouterr().err
+
+
+def test_a_page_that_shows_every_sum_has_both_scores_of_one_logit():
+    checkpoint, images = binary(), pictures(2)
+    with torch.no_grad():
+        whole = two_outputs(build(checkpoint))(images)
+        assert torch.allclose(whole, class_network(checkpoint)(images), atol=1e-5)

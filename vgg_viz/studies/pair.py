@@ -201,8 +201,8 @@ class Pair:
             raise SectionMissing("There are no pictures to look into.", "python -m vgg_viz compare A B --images DIR")
         if self.noun != "class":
             chosen = evenly_spaced(len(self.labelled.a), self.preset.pictures)
-            parts = (select_images(part, chosen) for part in (self.labelled.a, self.labelled.b))
-            return Pictures(*parts, PictureOrigin("spread", len(chosen)))
+            a_part, b_part = (select_images(part, chosen) for part in (self.labelled.a, self.labelled.b))
+            return Pictures(a_part, b_part, PictureOrigin("spread", len(chosen)))
         a, b = self.answered()
         fixed, broken = self.changed
         half = max(1, self.preset.pictures // 3)
