@@ -101,6 +101,7 @@ def test_the_right_chain_raises_no_alarm(name, networks, pictures):
     assert found is not None
     assert found.agrees
     assert not found.contradicts
+    assert found.unexplained() == ""
     assert not any(one.level == "bad" for one in examine(checkpoint, build(checkpoint), pictures[1]).findings)
 
 
@@ -125,6 +126,7 @@ def test_random_statistics_and_too_few_pictures_tell_nothing(networks, pictures)
     assert found is not None
     assert not found.contradicts
     assert not found.agrees
+    assert tells(found.unexplained(), "cannot tell", "--image-size", "fits no chain")
     assert check_chain(build(checkpoint), pictures[1].images[:7]) is None
     assert links_of(build(load())) == ()
     assert check_chain(build(load()), pictures[1].images) is None

@@ -82,6 +82,15 @@ class ChainCheck:
         pairs = enumerate(zip(self.in_use, best.misfits, strict=True))
         return next((place for place, (used, fit) in pairs if used > TIMES * fit + MORE), len(self.in_use) - 1)
 
+    def unexplained(self) -> str:
+        """What is to be told where neither the chain in use nor another explains what is remembered; "" where one does."""
+        if self.agrees or self.contradicts:
+            return ""
+        worst = max(range(len(self.in_use)), key=lambda place: self.in_use[place])
+        return TEXTS.say(
+            "unexplained", worst_layer=self.layers[worst], worst=self.in_use[worst], fits=FITS, pictures=self.pictures
+        )
+
     def facts(self) -> dict[str, Any]:
         """For JSON."""
         best = self.best

@@ -89,6 +89,8 @@ def examine(
     chain = check_chain(model, batch.images)
     if chain is not None and chain.contradicts and (alarm := _about_chain(checkpoint, chain, batch)):
         findings.insert(0, alarm)
+    elif chain is not None and (unexplained := chain.unexplained()):
+        findings.append(Finding("warn", unexplained))
     return Examined(checkpoint, model, found, used, chain, (*findings, *_about_answers(hardly=hardly)))
 
 
