@@ -408,6 +408,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "lazy": (lambda: nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten(), nn.LazyLinear(3)), "lazy layers"),
     "no values": (lambda: nn.Sequential(nn.Conv2d(3, 4, 3, device="meta"), nn.Flatten()), "meta device"),
     "no weights": (lambda: nn.Sequential(nn.Flatten()), "no weights"),
+    "no forward pass": (lambda: nn.ModuleDict({"layer": nn.Conv2d(3, 4, 3)}), "no forward pass of its own"),
     "another size": (
         lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(99, 3)),
         "runs on no pictures of 16 px",

@@ -130,6 +130,10 @@ def _first_that_runs(network: nn.Module, run: Callable[[Tensor], Any], wishes: L
                 continue
             chain = read_chain(trace, answer, images.shape)
             return rebuilt(chain, channels=count, side=side), len(sides) == 1
+    if isinstance(fault, NotImplementedError):
+        raise CheckpointRefused(
+            "the network has no forward pass of its own, so nothing says the order of its layers; write its forward method."
+        ) from fault
     where = f"{sides[0]} px" if len(sides) == 1 else "any usual size"
     line = (str(fault).splitlines() or [type(fault).__name__])[0][:200].rstrip(".")
     raise CheckpointRefused(
