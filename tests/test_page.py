@@ -240,6 +240,15 @@ def test_a_missing_section_gives_its_reason_and_its_command():
     assert "vgg_viz report --images DIR" in text
 
 
+def test_a_section_that_cannot_be_says_why_and_is_not_called_missing():
+    sections = (PageSection("data", "Data", "What it is about.", absent="There is <no> classifier."),)
+    text = " ".join(Reader(render(page(sections=sections))).text.split())
+    assert "Not here. There is <no> classifier." in text
+    assert "issing here" not in text
+    assert "What it is about." not in text
+    assert "not here" in text
+
+
 def test_the_verdict_is_the_first_finding_with_its_level_in_words():
     text = " ".join(
         Reader(render(page(findings=(Finding("warn", "It guesses."), Finding("bad", "It is blind."))))).text.split()
