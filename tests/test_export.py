@@ -314,7 +314,7 @@ def test_a_graph_that_computes_something_else_is_not_kept(tmp_path: Path, monkey
     other = build(replace(one, weights={key: value * 1.01 for key, value in one.weights.items()}))
     monkeypatch.setattr(module, "build", lambda _: other)
     traced = module._traced
-    monkeypatch.setattr(module, "_traced", lambda _, example: traced(build(one), example))
+    monkeypatch.setattr(module, "_traced", lambda _, example, name: traced(build(one), example, name))
     with pytest.raises(InputRefused, match="the ONNX graph differs"):
         export(one, tmp_path / "a.onnx")
     assert os.listdir(tmp_path) == []

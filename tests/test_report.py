@@ -594,7 +594,6 @@ def test_a_bare_state_dict_without_pictures_gets_what_needs_none_and_is_told_the
     )
     missing = {entry["section"]: entry for entry in made.manifest["missing"]}
     assert set(missing) == {
-        "training",
         "data",
         "mistakes",
         "examples",
@@ -602,7 +601,7 @@ def test_a_bare_state_dict_without_pictures_gets_what_needs_none_and_is_told_the
         "attention",
         "relevance",
         "localisation",
-    }
+    }  # and no training: for the history of somebody's file nobody can ask
     for entry in missing.values():
         assert entry["reason"].endswith(".")
         assert entry["command"].startswith("python -m vgg_viz ")

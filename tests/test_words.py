@@ -22,7 +22,7 @@ from vgg_viz.data.class_matching import match_classes
 from vgg_viz.errors import DataRefused, InputRefused
 from vgg_viz.faithfulness import verdict as trust_verdict
 from vgg_viz.models import class_names
-from vgg_viz.models.build import build
+from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.models.geometry import geometry
 from vgg_viz.records import Batch, Checkpoint, Evidence, LayerChoice, PictureOrigin
@@ -156,7 +156,8 @@ def test_pictures_are_held_out_by_where_they_come_from_and_not_by_how_that_is_sa
     monkeypatch.setattr("vgg_viz.studies.inputs.describe_origin", lambda _: GIBBERISH)
     answers = SimpleNamespace(correct=torch.ones(20, dtype=torch.bool), labels=torch.zeros(20))
     inputs = SimpleNamespace(measured_on=origin, labelled_from=GIBBERISH)
-    subject = SimpleNamespace(answers=answers, classes=("a", "b"), inputs=inputs)
+    checkpoint = SimpleNamespace(architecture=architecture("tiny_vgg", num_classes=2))
+    subject = SimpleNamespace(answers=answers, classes=("a", "b"), inputs=inputs, checkpoint=checkpoint)
     text = verdict(subject, [])[0].text
     assert ("held-out" in text) is held_out
 
