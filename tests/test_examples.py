@@ -17,7 +17,8 @@ from telling import tells
 
 from vgg_viz.data import shapes
 from vgg_viz.errors import SectionMissing
-from vgg_viz.gallery.page import Page, PageExhibit, PageSection, render
+from vgg_viz.gallery.layout import PageExhibit, PageSection
+from vgg_viz.gallery.page import Page, render
 from vgg_viz.maths.heatmaps import place
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load

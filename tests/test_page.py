@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vgg_viz.gallery.html_text import escape_hidden, format_cell, format_table, keep_units_together
-from vgg_viz.gallery.page import IndexRow, Page, PageExhibit, PageSection, render, render_index
+from vgg_viz.gallery.layout import PageExhibit, PageSection
+from vgg_viz.gallery.page import IndexRow, Page, render, render_index
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 
 RLO = "\u202e"

@@ -16,19 +16,19 @@ from jinja2 import meta
 import vgg_viz
 from vgg_viz.gallery import texts
 from vgg_viz.gallery.sections import KINDS, sections_of
-from vgg_viz.gallery.texts import Texts, language, sources_of
+from vgg_viz.gallery.texts import CHOICES, PARTS, Texts, language, sources_of
 
 ROOT = Path(vgg_viz.__file__).parent
 FILES = sorted(ROOT.rglob("*.en.toml"))
-PARTS = ("title", "see", "read", "cannot", "alt")
 
 
 @dataclass(frozen=True)
 class Call:
-    """One use of a text in a module: its keys and the names of the values passed."""
+    """One use of a text in a module: its keys, those it may have besides, and the names of the values passed."""
 
     line: int
     keys: tuple[str, ...]
+    choices: tuple[str, ...]
     values: frozenset[str]
 
 
@@ -52,8 +52,10 @@ def calls_in(module: str) -> Iterator[Call]:
         assert all(value.arg for value in node.keywords), (
             f"{module}:{node.lineno}: pass each value by its name, not **values"
         )
-        keys = tuple(f"{key.value}.{part}" for part in PARTS) if node.func.attr == "exhibit" else (str(key.value),)
-        yield Call(node.lineno, keys, frozenset(str(value.arg) for value in node.keywords))
+        exhibit = node.func.attr == "exhibit"
+        keys = tuple(f"{key.value}.{part}" for part in PARTS) if exhibit else (str(key.value),)
+        choices = tuple(f"{key.value}.{part}" for part in CHOICES if exhibit)
+        yield Call(node.lineno, keys, choices, frozenset(str(value.arg) for value in node.keywords))
 
 
 def names_in(text: str) -> set[str]:
@@ -67,11 +69,12 @@ def test_every_text_has_its_values_and_every_value_its_text(module: str) -> None
     for call in calls_in(module):
         missing = [key for key in call.keys if key not in sources]
         assert not missing, f"{module}:{call.line}: no text {missing}"
-        wanted = set().union(*(names_in(sources[key]) for key in call.keys))
+        chosen = [key for key in call.choices if key in sources]
+        wanted = set().union(*(names_in(sources[key]) for key in (*call.keys, *chosen)))
         assert wanted == call.values, (
             f"{module}:{call.line} passes {sorted(call.values)}, its texts use {sorted(wanted)}"
         )
-        used.update(call.keys)
+        used.update(call.keys, chosen)
     assert not set(sources) - used, f"{module}: texts that nothing shows: {sorted(set(sources) - used)}"
 
 

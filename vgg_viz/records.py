@@ -339,11 +339,25 @@ class Attribution:
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """Three short paragraphs a student can follow: what you see, how to read it, what it cannot say."""
+    """Short paragraphs a student can follow, and where a page keeps the figure.
+
+    Attributes:
+        see: What you see.
+        read: How to read it.
+        cannot: What it cannot say.
+        fact: One sentence with this network's number; "" where nobody wrote one.
+        tab: The figure's short name where it shares a card with others.
+        card: The card that it shares, as the layout of its page names it; "": it has one of its own.
+        shelf: The closed line "In depth" under which it lies, likewise; "": it is open.
+    """
 
     see: str
     read: str
     cannot: str
+    fact: str = ""
+    tab: str = ""
+    card: str = ""
+    shelf: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 from viewer_data import told_by_hand
 
-from vgg_viz.gallery.page import IndexRow, Page, PageExhibit, PageSection
+from vgg_viz.gallery.layout import PageExhibit, PageSection
+from vgg_viz.gallery.page import IndexRow, Page
 from vgg_viz.records import Caption, Column, Exhibit, Finding, Table
 
 SIDE = 64

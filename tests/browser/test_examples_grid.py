@@ -23,7 +23,8 @@ from PIL import Image
 from viewer_data import told_by_hand
 
 from vgg_viz.gallery.html_text import escape_hidden
-from vgg_viz.gallery.page import PageExhibit, PageSection, render
+from vgg_viz.gallery.layout import PageExhibit, PageSection
+from vgg_viz.gallery.page import render
 from vgg_viz.records import Caption, Exhibit
 from vgg_viz.sections.report.examples import sheet
 

@@ -15,7 +15,8 @@ from shared_artefacts import shared_gallery
 
 from vgg_viz.api import report
 from vgg_viz.gallery import write_page as publishing
-from vgg_viz.gallery.page import Page, PageExhibit
+from vgg_viz.gallery.layout import PageExhibit
+from vgg_viz.gallery.page import Page
 from vgg_viz.gallery.write_page import publish, svg_uri
 from vgg_viz.models.checkpoint import load
 

@@ -22,7 +22,8 @@ from pages import go, stop_the_clock, until
 from PIL import Image
 from viewer_data import told_by_hand
 
-from vgg_viz.gallery.page import PageSection, render
+from vgg_viz.gallery.layout import PageSection
+from vgg_viz.gallery.page import render
 from vgg_viz.maths.heatmaps import place
 from vgg_viz.maths.receptive_field import Field
 

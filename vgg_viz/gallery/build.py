@@ -17,6 +17,7 @@ from vgg_viz.gallery.explorer import FILE as EXPLORER
 from vgg_viz.gallery.explorer import Explorer, render_explorer
 from vgg_viz.gallery.folder import MANIFEST, SCHEMA, atomic_folder
 from vgg_viz.gallery.index import write_index
+from vgg_viz.gallery.layout import Layout, PageSection
 from vgg_viz.gallery.make_section import (
     PresetFacts,
     Progress,
@@ -26,7 +27,7 @@ from vgg_viz.gallery.make_section import (
     manifest_entries,
     write_section,
 )
-from vgg_viz.gallery.page import Page, PageSection
+from vgg_viz.gallery.page import Page
 from vgg_viz.gallery.sections import sections_of
 from vgg_viz.gallery.source import Source
 from vgg_viz.gallery.write_page import publish, standalone
@@ -101,6 +102,7 @@ class Study:
         deliver: Writes what lies beside the page besides its sections into the folder `data`; returns its part of the manifest.
         explorer: The network as a page to touch; None where this kind has none.
         explorer_name: What that shows.
+        layout: The chapters of its page; without any, each section is one.
     """
 
     kind: str
@@ -129,6 +131,7 @@ class Study:
     deliver: Callable[[Path], Mapping[str, Any]] = lambda _data: {}
     explorer: Callable[[], Explorer] | None = None
     explorer_name: str = "the network"
+    layout: Layout = field(default_factory=Layout)
 
     @property
     def identities(self) -> list[str]:
@@ -222,6 +225,7 @@ def build(
             tuple(_footer(study, time.perf_counter() - study.started, deadline)),
             explorer_href=EXPLORER if explorer else "",
             explorer_name=study.explorer_name,
+            layout=study.layout,
             explorer_note=no_explorer or (explorer.stored if explorer else ""),
         )
         heavy = publish(folder, page)

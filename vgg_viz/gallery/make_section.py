@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from vgg_viz.errors import NotForThisNetwork, OutputRefused, SectionMissing
 from vgg_viz.figures.write import adaptive_svg, compress_png, light_svg, render
-from vgg_viz.gallery.page import PageExhibit, PageSection
+from vgg_viz.gallery.layout import PageExhibit, PageSection
 from vgg_viz.gallery.sections import Section
 from vgg_viz.gallery.write_page import svg_uri
 from vgg_viz.plain_json import plain, write_json
@@ -130,7 +130,9 @@ def write_section(result: SectionResult, folder: Path, preset: PresetFacts) -> P
     result.exhibits[:] = written
     section = result.section
     missing = tuple(result.missing)
-    return PageSection(section.slug, section.title, section.lead, tuple(on_page), missing, result.absent)
+    return PageSection(
+        section.slug, section.title, section.lead, tuple(on_page), missing, result.absent, section.chapter
+    )
 
 
 @contextmanager

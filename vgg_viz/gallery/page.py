@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,8 @@ from vgg_viz.gallery.html_text import (
     or_no_name,
     sort_key,
 )
-from vgg_viz.records import Exhibit, Finding
+from vgg_viz.gallery.layout import Layout, PageSection, arrange
+from vgg_viz.records import Finding
 
 HERE = Path(__file__).parent
 # What a page runs, in this order; `bundle` adds what these import.
@@ -40,39 +40,6 @@ VIEWER_SCRIPTS = (*FRAME_SCRIPTS, "viewer.js")
 EXAMPLES_SCRIPTS, EXAMPLES_STYLES = ("examples.js",), ("examples.css",)
 
 # ---------------------------------------------------------------- records
-
-
-@dataclass(frozen=True, slots=True)
-class PageExhibit:
-    """An exhibit as the page shows it.
-
-    Attributes:
-        exhibit: Its words and numbers.
-        light: data: URI (or relative address) of the figure in the light theme, or in both; None when there is no figure.
-        dark: The same in the dark theme; None where `light` follows the reader's theme by itself.
-        width: Of the figure [CSS px].
-        height: Of the figure [CSS px].
-        files: (label, relative address) of the downloads: ("PNG", "figures/x.png").
-    """
-
-    exhibit: Exhibit
-    light: str | None = None
-    dark: str | None = None
-    width: int = 0
-    height: int = 0
-    files: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class PageSection:
-    """A section as the page shows it; `missing` holds (reason, command that fills it), `absent` why there can be none."""
-
-    slug: str
-    title: str
-    lead: str = ""
-    exhibits: tuple[PageExhibit, ...] = ()
-    missing: tuple[tuple[str, str], ...] = ()
-    absent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +63,7 @@ class Page:
         warnings: Sentences at the head.
         sections: In the order of the page.
         footer: (name, value) at the foot.
+        layout: Where what the sections made stands.
         index_href: Address of the page over all galleries, or "" where there is none.
         explorer_href: Address of the network as a page to touch, or "".
         explorer_name: What that shows: "the network".
@@ -110,6 +78,7 @@ class Page:
     warnings: tuple[str, ...]
     sections: tuple[PageSection, ...]
     footer: tuple[tuple[str, str], ...]
+    layout: Layout = field(default_factory=Layout)
     index_href: str = "../index.html"
     explorer_href: str = ""
     explorer_name: str = "the network"
@@ -139,9 +108,8 @@ def render(page: Page) -> str:
     kinds = {exhibit.viewer.get("kind") for exhibit in exhibits if exhibit.viewer}
     scripts = (*(VIEWER_SCRIPTS if kinds else FRAME_SCRIPTS), *(EXAMPLES_SCRIPTS if "examples" in kinds else ()))
     styles = ("page.css", *(EXAMPLES_STYLES if "examples" in kinds else ()))
-    return document(
-        "page.html", styles=styles, scripts=scripts, embedded=page.explorer, page=page, ids=_identifiers(page.sections)
-    )
+    chapters = arrange(page.sections, page.layout)
+    return document("page.html", styles=styles, scripts=scripts, embedded=page.explorer, page=page, chapters=chapters)
 
 
 def render_index(rows: Sequence[IndexRow], *, live_href: str = "") -> str:
@@ -231,25 +199,3 @@ def _style(names: tuple[str, ...]) -> str:
 
 def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-
-
-def _identifiers(sections: Sequence[PageSection]) -> dict[tuple[int, int], str]:
-    """Ids of sections (i, 0) and of their exhibits (i, j), j from 1: the slug where it is one and is free, else the index."""
-    used = {"main", "top", "made"}
-    ids: dict[tuple[int, int], str] = {}
-
-    def claim(place: tuple[int, int], wanted: str) -> None:
-        if not _SLUG.fullmatch(wanted) or wanted in used or wanted.startswith("ui-"):
-            wanted = f"ui-{place[0]}-{place[1]}"
-        used.add(wanted)
-        ids[place] = wanted
-
-    for i, section in enumerate(sections, 1):
-        for j, shown in enumerate(section.exhibits, 1):
-            claim((i, j), shown.exhibit.slug)
-    for i, section in enumerate(sections, 1):
-        claim((i, 0), f"section-{section.slug}")
-    return ids

@@ -34,6 +34,7 @@ class Section:
         make: (subject) -> exhibits, and findings for the verdict at the top.
         when: Whether there is anything to show; a section without is left out and not missed.
         optional: That it cannot be made is an answer: the page says so, and nothing is missing.
+        chapter: The chapter of the page that it belongs to, of those that its study names; "": it is one by itself.
         needs: What it is about ("scores"); where `Study.lacks` names that, the page says why and nothing is missing.
     """
 
@@ -46,6 +47,7 @@ class Section:
     when: Callable[[Any], bool] = lambda _subject: True
     optional: bool = False
     needs: str = ""
+    chapter: str = ""
 
 
 SECTIONS: Registry[Section] = Registry("section", fill=ROOMS)
@@ -62,6 +64,7 @@ def section(  # noqa: PLR0913 - the fields of a Section, by keyword
     when: Callable[[Any], bool] = lambda _subject: True,
     optional: bool = False,
     needs: str = "",
+    chapter: str = "",
 ) -> Callable[[Make], Make]:
     """Register a generator of exhibits, and of findings for the verdict, as a section of one kind of gallery or of several.
 
@@ -77,6 +80,7 @@ def section(  # noqa: PLR0913 - the fields of a Section, by keyword
         when: As in `Section`.
         optional: As in `Section`.
         needs: As in `Section`.
+        chapter: As in `Section`.
     """
     kinds = (study,) if isinstance(study, str) else tuple(study)
     if unknown := [kind for kind in kinds if kind not in KINDS]:
@@ -84,7 +88,7 @@ def section(  # noqa: PLR0913 - the fields of a Section, by keyword
 
     def register(make: Make) -> Make:
         for kind in kinds:
-            made = Section(kind, slug, title, lead, order, make, when, optional, needs)
+            made = Section(kind, slug, title, lead, order, make, when, optional, needs, chapter)
             SECTIONS.add(f"{kind}/{slug}", made, by=make.__module__)
         return make
 

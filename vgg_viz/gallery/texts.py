@@ -1,6 +1,8 @@
 """The words of a section, kept beside its module: one TOML file a module and language, such as `activations.en.toml`.
 
-A file holds a table for each exhibit (`title`, `see`, `read`, `cannot`, `alt`), `[section.SLUG]` with `title` and `lead`,
+A file holds a table for each exhibit (`title`, `see`, `read`, `cannot`, `alt`; where the author gives them also `fact`, one
+sentence with this network's number, and where a page keeps it: `card` with `tab`, or `shelf`),
+`[section.SLUG]` with `title` and `lead`,
 and single sentences in tables of the author's choice. Every text is a Jinja template. What it needs is passed by name:
 
     TEXTS = Texts(__name__)
@@ -31,6 +33,7 @@ from jinja2 import Environment, StrictUndefined, Template, UndefinedError
 from vgg_viz.number_text import chosen, counted, listed, percent, rows_of, value_text
 from vgg_viz.records import Caption
 
+PARTS, CHOICES = ("title", "see", "read", "cannot", "alt"), ("fact", "tab", "card", "shelf")  # of an exhibit
 ORIGINAL = "en"  # the language that every module has; where another lacks a text, this one stands
 _LANGUAGE: ContextVar[str] = ContextVar("language", default=ORIGINAL)
 _ENVIRONMENT = Environment(undefined=StrictUndefined, autoescape=False)  # the page escapes every text
@@ -64,10 +67,10 @@ class Texts:
             KeyError: The file has no such table, or the table lacks one of its five texts.
             jinja2.UndefinedError: A text uses a value that was not passed.
         """
-        title, see, read, cannot, alt = (
-            self.say(f"{key}.{part}", **values) for part in ("title", "see", "read", "cannot", "alt")
-        )
-        return ExhibitText(title, Caption(see=see, read=read, cannot=cannot), alt)
+        title, see, read, cannot, alt = (self.say(f"{key}.{part}", **values) for part in PARTS)
+        given = templates_of(self.module, ORIGINAL)
+        choices = {part: self.say(f"{key}.{part}", **values) for part in CHOICES if f"{key}.{part}" in given}
+        return ExhibitText(title, Caption(see=see, read=read, cannot=cannot, **choices), alt)
 
     def say(self, key: str, /, **values: Any) -> str:
         """One text, by its dotted key such as "findings.dead". Raises as `exhibit` does."""

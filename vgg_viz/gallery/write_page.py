@@ -10,7 +10,8 @@ from urllib.parse import quote, unquote_to_bytes
 
 from vgg_viz.gallery.explorer import SCRIPTS, STYLES, Explorer, render_explorer
 from vgg_viz.gallery.html_text import inline_json
-from vgg_viz.gallery.page import EmbeddedDocument, Page, PageExhibit, render
+from vgg_viz.gallery.layout import PageExhibit
+from vgg_viz.gallery.page import EmbeddedDocument, Page, render
 
 # Bytes of a page. A browser reads 5 MB in a moment; above 8 it is worth a word, above 20 figures leave the page.
 WARN, HEAVY = 8_000_000, 20_000_000

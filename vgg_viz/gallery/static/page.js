@@ -117,11 +117,23 @@ function enlarging() {
   for (const button of all("button.enlarge")) {
     button.addEventListener("click", () => {
       const card = button.closest("figure");
-      title.textContent = card.querySelector("h3").textContent;
+      title.textContent = card.querySelector("h3, h4").textContent;
       holder.replaceChildren(...all("img.figure", card).map((image) => image.cloneNode()));
       dialog.showModal();
     });
   }
+}
+
+// An address of something closed opens it: the lines around it, and its place on a card that several figures share.
+function reveal() {
+  let target = null;
+  try { target = document.getElementById(decodeURIComponent(location.hash.slice(1))); } catch { /* no address of ours */ }
+  if (!target) return;
+  for (let part = target; part; part = part.parentElement) {
+    if (part.localName === "details") /** @type {any} */ (part).open = true;
+    if (part.classList.contains("pane")) /** @type {any} */ (document.getElementById(`ui-show-${part.id}`)).checked = true;
+  }
+  target.scrollIntoView();
 }
 
 // A document that travels inside the page: opened from its own bytes, as a page in its own right.
@@ -136,4 +148,6 @@ all("table.sortable").forEach(sortable);
 export const checkScrollers = scrollers();
 copyButtons();
 enlarging();
+reveal();
+addEventListener("hashchange", reveal);
 all("[data-embedded]").forEach(openEmbedded);

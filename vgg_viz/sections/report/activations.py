@@ -26,7 +26,7 @@ WALLS = 5  # at most, spread over the depth
 MANY = 0.05  # a share of dead channels worth a warning
 
 
-@section("activations", study="report", order=60)
+@section("activations", study="report", order=60, chapter="network")
 def activations(subject: Subject) -> Iterator[Exhibit | Finding]:
     """The picture, its feature maps in layers of growing depth, and the channels that are zero."""
     inspected = require_inspected(subject)

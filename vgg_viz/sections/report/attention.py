@@ -52,7 +52,7 @@ class AttentionMaps:
     by_layer: dict[tuple[str, str], Attribution]
 
 
-@section("attention", study="report", order=80, needs="scores")
+@section("attention", study="report", order=80, chapter="looks", needs="scores")
 def attention(subject: Subject) -> Iterator[Exhibit | Finding]:
     """Viewer, methods side by side, layers side by side, two classes, and the trials."""
     inspected = require_inspected(subject)

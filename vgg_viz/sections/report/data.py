@@ -22,7 +22,7 @@ TEXTS = Texts(__name__)
 AUGMENTED = 3  # pictures whose augmentation is shown, at most
 
 
-@section("data", study="report", order=30)
+@section("data", study="report", order=30, chapter="data")
 def data(subject: Subject) -> Iterator[Exhibit]:
     """Specimens with their labels, the count of each class, and the augmentation of training."""
     batch = subject.inputs.given or subject.inputs.labelled

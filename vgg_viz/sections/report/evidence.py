@@ -15,7 +15,7 @@ from vgg_viz.studies.subject import Subject
 TEXTS = Texts(__name__)
 
 
-@section("evidence", study="report", order=90)
+@section("evidence", study="report", order=90, chapter="made")
 def evidence(subject: Subject) -> Iterator[Exhibit | Finding]:
     """Evidence, alternatives, ignored keys; the methods with their sources."""
     provenance = subject.checkpoint.provenance

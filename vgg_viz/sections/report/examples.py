@@ -56,7 +56,7 @@ class Attended:
     reason: str
 
 
-@section("examples", study="report", order=45, needs="scores")
+@section("examples", study="report", order=45, chapter="mistakes", needs="scores")
 def examples(subject: Subject) -> Iterator[Exhibit]:
     """One grid of pictures, with a table of its numbers."""
     answers = answers_of(subject)

@@ -29,7 +29,7 @@ PICTURES = 8  # for the effective field; noise where there are none
 MOST_BOXES = 6
 
 
-@section("receptive-fields", study="report", order=55)
+@section("receptive-fields", study="report", order=55, chapter="network")
 def receptive_fields(subject: Subject) -> Iterator[Exhibit]:
     """The growth of the field with depth, and the fields of a central and of a corner unit on a picture."""
     rows = [row for row in subject.geometry if row.kind in ("conv", "pool") and row.field is not None]

@@ -26,7 +26,7 @@ def _normalised(subject: Subject) -> bool:
     return all(after.kind == "bn" for row, after in pairwise(rows) if row.kind == "conv")
 
 
-@section("filters", study="report", order=50)
+@section("filters", study="report", order=50, chapter="network")
 def filters(subject: Subject) -> Iterator[Exhibit | Finding]:
     """First-layer kernels in colour, deeper kernels, norms, near-duplicates."""
     convs = [row for row in subject.geometry if row.kind == "conv"]

@@ -45,7 +45,7 @@ COLUMNS = (
 CURVE = 25  # points of a start's density
 
 
-@section("forensics", study="report", order=55)
+@section("forensics", study="report", order=55, chapter="depth")
 def forensics(subject: Subject) -> Iterator[Exhibit | Finding]:
     """Weights beside their starts, singular values beside noise, and the table with dead, copied, cut and rounded weights."""
     layers, norms = examine_weights(subject.model), examine_norms(subject.model)

@@ -19,7 +19,7 @@ TEXTS = Texts(__name__)
 MOST_BARS, MOST_CLOUDS = 40, 9  # of a figure; the table has all
 
 
-@section("labels", study="report", order=42, when=lambda subject: subject.noun != "class")
+@section("labels", study="report", order=42, chapter="mistakes", when=lambda subject: subject.noun != "class")
 def labels(subject: Subject) -> Iterator[Exhibit]:
     """Average precision of each label with a threshold of its own; of scores their errors.
 

@@ -28,7 +28,7 @@ MEASURED, FEW = 24, 4  # pictures with masks that are measured; of a large netwo
 OURS = "saliency, then a cut"
 
 
-@section("localisation", study="report", order=87, needs="scores")
+@section("localisation", study="report", order=87, chapter="depth", needs="scores")
 def localisation(subject: Subject) -> Iterator[Exhibit]:
     """From picture to box, step by step; and how often the box is right, where masks say where the object is."""
     inspected = require_inspected(subject)

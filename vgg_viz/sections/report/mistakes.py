@@ -22,7 +22,7 @@ TEXTS = Texts(__name__)
 MANY = 200  # pictures from which a bin of a tenth holds enough of them
 
 
-@section("mistakes", study="report", order=40, needs="scores")
+@section("mistakes", study="report", order=40, chapter="mistakes", needs="scores")
 def mistakes(subject: Subject) -> Iterator[Exhibit | Finding]:
     """Confusion matrix, confident errors, calibration, one row a class."""
     answers = answers_of(subject)

@@ -37,7 +37,7 @@ LAYER_COLUMNS = (
 )
 
 
-@section("overview", study="report", order=10)
+@section("overview", study="report", order=10, chapter="network")
 def overview(subject: Subject) -> Iterator[Exhibit]:
     """Where parameters and multiply-adds are, and the table of layers, checked against torchinfo."""
     rows = [row for row in subject.geometry if row.kind not in ("normalise", "dropout")]

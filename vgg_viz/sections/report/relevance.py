@@ -34,7 +34,7 @@ PASSING = (
 )  # layers that hand all of it on, or nearly: in the numbers, not in the figure
 
 
-@section("relevance", study="report", order=85, needs="scores")
+@section("relevance", study="report", order=85, chapter="depth", needs="scores")
 def relevance(subject: Subject) -> Iterator[Exhibit]:
     """Maps of relevance side by side, and the ledger of one picture."""
     inspected = require_inspected(subject)

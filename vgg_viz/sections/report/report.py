@@ -11,6 +11,7 @@ from vgg_viz.gallery.build import GalleryResult, Study, build
 from vgg_viz.gallery.folder import folder_name
 from vgg_viz.gallery.index import require_index_place
 from vgg_viz.models.geometry import geometry
+from vgg_viz.sections.report.layout import layout
 from vgg_viz.sections.report.verdict import alarms, facts, verdict
 from vgg_viz.studies.deadline import deadline_of
 from vgg_viz.studies.explorer_live import explore
@@ -87,6 +88,7 @@ def build_report(request: ReportRequest) -> GalleryResult:
             ),
             deliver=lambda data: {"maps": maps.deliver(data) if request.keep_maps else []},
             explorer=lambda: explore(subject),
+            layout=layout(),
         )
         built = build(study, out=out, progress=request.progress, deadline=deadline, one_file=request.one_file)
     return replace(built.result, notes=(*maps.notes(), *built.result.notes))

@@ -18,7 +18,7 @@ from vgg_viz.training.diagnosis import diagnose
 TEXTS = Texts(__name__)
 
 
-@section("training", study="report", order=20, needs="scores")
+@section("training", study="report", order=20, chapter="training", needs="scores")
 def training(subject: Subject) -> Iterator[Exhibit | Finding]:
     """Curves with the chance level and the kept epoch, and the table behind them."""
     history = subject.checkpoint.history
