@@ -339,17 +339,7 @@ class Attribution:
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """Short paragraphs a student can follow, and where a page keeps the figure.
-
-    Attributes:
-        see: What you see.
-        read: How to read it.
-        cannot: What it cannot say.
-        fact: One sentence with this network's number; "" where nobody wrote one.
-        tab: The figure's short name where it shares a card with others.
-        card: The card that it shares, as the layout of its page names it; "": it has one of its own.
-        shelf: The closed line "In depth" under which it lies, likewise; "": it is open.
-    """
+    """What you see, how to read it, what it cannot say; the figure's fact and its place on the page (`gallery.texts`)."""
 
     see: str
     read: str

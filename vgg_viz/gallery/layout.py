@@ -183,7 +183,7 @@ def _cards(exhibits: Iterable[PageExhibit], layout: Layout) -> tuple[Card, ...]:
     groups: dict[str, list[PageExhibit]] = {}
     for one in exhibits:
         card = one.exhibit.caption.card
-        groups.setdefault(f"card {card}" if card in layout.cards else one.exhibit.slug, []).append(one)
+        groups.setdefault(f"card {card}" if card in layout.cards else one.id, []).append(one)
     return tuple(
         Card(layout.cards[name.removeprefix("card ")] if len(parts) > 1 else parts[0].exhibit.title, tuple(parts))
         for name, parts in groups.items()
