@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from captum.attr import LayerGradCam
@@ -15,11 +18,14 @@ from vgg_viz.attribution.lrp.conservation import ledger
 from vgg_viz.attribution.single_pass import grad_cam_all_layers
 from vgg_viz.errors import InputRefused
 from vgg_viz.models.build import architecture, build
+from vgg_viz.models.checkpoint import load
 from vgg_viz.models.geometry import geometry
 from vgg_viz.models.names import ACTIVATION_KINDS, layers
 from vgg_viz.models.plan import canonical_plan, parse_plan, write_plan
 from vgg_viz.records import Architecture
 
+# What leaves no trace in a state dict: kinds of activations and pools, strides, dilation, padding.
+TRACELESS = re.compile(r"leaky|elu|tanh|\bA2|s[12]|d2|p[01]|\+(?: |$)")
 LAWS = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
@@ -162,3 +168,39 @@ def test_occlusion_that_recomputes_only_what_a_patch_reaches_equals_the_whole_ne
 def test_a_plan_that_is_none_is_refused_by_its_word(plan: str, wrong: str) -> None:
     with pytest.raises(InputRefused, match=wrong):
         architecture(plan)
+
+
+def renamed(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Its state dict as of a module whose layers are called conv1, bn1, fc1, with no numbers between that tell of pools."""
+    kinds = {nn.Conv2d: "conv", nn.Linear: "fc", nn.BatchNorm2d: "bn", nn.BatchNorm1d: "bn"}
+    found: dict[str, torch.Tensor] = {}
+    count: dict[str, int] = {}
+    for path, module in model.named_modules():
+        if kind := kinds.get(type(module)):
+            count[kind] = count.get(kind, 0) + 1
+            found |= {
+                f"{kind}{count[kind]}.{leaf}": model.state_dict()[f"{path}.{leaf}"] for leaf in module.state_dict()
+            }
+    return found
+
+
+@settings(LAWS, max_examples=60)
+@given(wanted=architectures(), seed=st.integers(0, 99), numbered=st.booleans())
+def test_a_bare_state_dict_is_read_as_its_network_or_refused_or_says_what_it_assumes(
+    wanted: Architecture, seed: int, numbered: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    model = lively(build(wanted), seed)
+    file = Path(tmp_path_factory.getbasetemp()) / "bare.pth"
+    torch.save(model.state_dict() if numbered else renamed(model), file)
+    try:
+        read = load(file, image_size=wanted.image_side, mean=wanted.mean, std=wanted.std)
+    except InputRefused:
+        return
+    images = torch.rand(2, 3, wanted.image_side, wanted.image_side, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        theirs, ours = model(images), build(read)(images)
+    known = read.provenance.evidence
+    if theirs.shape == ours.shape and torch.allclose(theirs, ours, atol=1e-5 * float(theirs.abs().max())):
+        return
+    assert any(fact.alarm for fact in known) or TRACELESS.search(wanted.plan), wanted.plan
+    assert any("--plan" in fact.settled_by for fact in (*known, *read.provenance.alternatives))

@@ -205,7 +205,9 @@ def _layers(units: tuple[Unit, ...]) -> Layers:
     head = first
     for place in range(first - 1, 0, -1):
         if kernels[place] > max(3, *kernels[:place]):
-            if first == len(units) or first - place > 1:
+            # Behind kernels of the head a linear layer reads one value a channel; one that reads a map ends convolutions.
+            pooled = first < len(units) and units[first].main.inputs == units[first - 1].main.outputs
+            if first == len(units) or (first - place > 1 and pooled):
                 head = place
             break
         if kernels[place] != 1:
