@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
+import torch
 
 from vgg_viz.maths.judgement import Judgement, Measured, Training, judge
+from vgg_viz.models.build import architecture
+from vgg_viz.sections.report.verdict import verdict
 
 MRI = Measured(
     [[0, 17, 8, 0], [0, 22, 0, 3], [0, 1, 24, 0], [0, 0, 3, 22]], ["glioma", "meningioma", "notumor", "pituitary"]
@@ -76,3 +81,19 @@ def test_refuses_counts_that_do_not_fit() -> None:
         judge(Measured([[1, 2]], "ab"))
     with pytest.raises(ValueError):
         judge(Measured([[0, 0], [0, 0]], "ab"))
+
+
+def test_a_page_leads_with_the_class_that_is_never_recognised() -> None:
+    counts = torch.tensor(MRI.counts)
+    labels = torch.arange(4).repeat_interleave(25)
+    predicted = torch.cat([torch.arange(4).repeat_interleave(row) for row in counts])
+    subject = SimpleNamespace(
+        answers=SimpleNamespace(labels=labels, predicted=predicted),
+        classes=MRI.classes,
+        inputs=SimpleNamespace(measured_on=None),
+        checkpoint=SimpleNamespace(architecture=architecture("tiny_vgg", num_classes=4)),
+    )
+    leading = verdict(subject, [])[0]  # type: ignore[arg-type]
+    assert leading.level == "bad"
+    assert leading.text.startswith(MRI.classes[0])
+    assert leading.text.index("(17)") < leading.text.index("(8)")

@@ -154,7 +154,8 @@ def test_two_networks_share_classes_by_name_where_somebody_named_them(nameless):
 )
 def test_pictures_are_held_out_by_where_they_come_from_and_not_by_how_that_is_said(origin, held_out, monkeypatch):
     monkeypatch.setattr("vgg_viz.studies.inputs.describe_origin", lambda _: GIBBERISH)
-    answers = SimpleNamespace(correct=torch.ones(20, dtype=torch.bool), labels=torch.zeros(20))
+    labels = torch.arange(40) % 2
+    answers = SimpleNamespace(labels=labels, predicted=labels)
     inputs = SimpleNamespace(measured_on=origin, labelled_from=GIBBERISH)
     checkpoint = SimpleNamespace(architecture=architecture("tiny_vgg", num_classes=2))
     subject = SimpleNamespace(answers=answers, classes=("a", "b"), inputs=inputs, checkpoint=checkpoint)

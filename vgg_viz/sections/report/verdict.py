@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
 
 from vgg_viz.gallery.texts import Texts
-from vgg_viz.maths.metrics import wilson_interval
+from vgg_viz.maths.judgement import Judged, Level, Measured, judge
 from vgg_viz.models.outputs import has_scores, is_binary
 from vgg_viz.models.vgg import title
 from vgg_viz.number_text import percent
 from vgg_viz.records import Finding
 from vgg_viz.studies.alarms import file_alarms, measured_alarms
 from vgg_viz.studies.output_summary import label_summary, score_summary
-from vgg_viz.studies.subject import Subject
+from vgg_viz.studies.subject import Answers, Subject
 from vgg_viz.studies.without_scores import unit_example
 
 TEXTS = Texts(__name__)
 # A network whose mean top probability is below this multiple of 1 / K prefers nothing: its weights are near their start.
 PREFERS_NOTHING = 2.0
+# How findings of the judgement are called on pages, and which of them it says here; sections say the others.
+LEVELS: Mapping[Level, Literal["bad", "warn", "note", "good"]] = {
+    "problem": "bad",
+    "look": "warn",
+    "note": "note",
+    "good": "good",
+}
+SAID = ("few", "class", "chance", "weakest", "accuracy")
 WORST_FIRST = {"bad": 0, "warn": 1, "note": 2, "good": 3}
 
 
@@ -27,7 +37,8 @@ def verdict(subject: Subject, findings: Sequence[Finding]) -> list[Finding]:
     about = subject.checkpoint.architecture
     channel = "" if has_scores(about) else unit_example(about)
     works = [Finding("note", TEXTS.say("channel", unit=channel))] if channel else []
-    return [_headline(subject), *works, *sorted(findings, key=lambda finding: WORST_FIRST[finding.level])]
+    leading, *others = _headline(subject)
+    return [leading, *works, *sorted((*others, *findings), key=lambda finding: WORST_FIRST[finding.level])]
 
 
 def alarms(subject: Subject) -> tuple[Finding, ...]:
@@ -38,38 +49,69 @@ def alarms(subject: Subject) -> tuple[Finding, ...]:
     return measured_alarms(subject.checkpoint, int(answers.correct.sum()), len(answers.labels))
 
 
-def _headline(subject: Subject) -> Finding:
+def _headline(subject: Subject) -> list[Finding]:
     answers = subject.answers
+    if answers is not None and has_scores(subject.checkpoint.architecture):
+        return _judged(subject, answers)
+    return [_unmeasured(subject)]
+
+
+def _unmeasured(subject: Subject) -> Finding:
     if not has_scores(subject.checkpoint.architecture):
         name = title(subject.checkpoint.architecture)
         return Finding("note", TEXTS.say("headline.no_classifier", name=name))
-    if answers is None:
-        if subject.checkpoint.provenance.format == "untrained":
-            return Finding("note", TEXTS.say("headline.untrained"))
-        if subject.noun != "class":
-            return _of_outputs(subject)
-        if (top := mean_top(subject)) is not None and top * len(subject.classes) < PREFERS_NOTHING:
-            text = TEXTS.say("headline.looks_untrained", favourite=top, classes=len(subject.classes))
-            return Finding("warn", text)
-        return Finding("note", TEXTS.say("headline.no_labels"))
-    right, total = int(answers.correct.sum()), len(answers.labels)
-    low, high = wilson_interval(right, total)
-    chance = 1 / len(subject.classes)
+    if subject.checkpoint.provenance.format == "untrained":
+        return Finding("note", TEXTS.say("headline.untrained"))
+    if subject.noun != "class":
+        return _of_outputs(subject)
+    if (top := mean_top(subject)) is not None and top * len(subject.classes) < PREFERS_NOTHING:
+        return Finding("warn", TEXTS.say("headline.looks_untrained", favourite=top, classes=len(subject.classes)))
+    return Finding("note", TEXTS.say("headline.no_labels"))
+
+
+def _judged(subject: Subject, answers: Answers) -> list[Finding]:
+    """What counts of right and wrong answers say, the leading finding first.
+
+    The sections say what else is known: training, confidence, and the weights.
+    """
+    classes = subject.classes
+    counts = torch.bincount(
+        answers.labels.long() * len(classes) + answers.predicted.long(), minlength=len(classes) ** 2
+    )
+    judgement = judge(Measured(counts.reshape(len(classes), len(classes)).tolist(), classes))
     # A folder without parts may be what the network was trained on; who gave it knows, the report does not.
     origin = subject.inputs.measured_on
-    held_out = origin is not None and origin.held_out
-    level: Literal["bad", "warn", "good"] = "bad" if low <= chance else "warn" if right / total < 0.5 else "good"
-    text = TEXTS.say(
-        "headline.accuracy",
-        share=right / total,
-        held_out=held_out,
-        total=total,
-        low=low,
-        high=high,
-        chance=chance,
-        guessing=low <= chance,
-    )
-    return Finding(level, text)
+    overall = {
+        "share": judgement.right / judgement.n,
+        "right": judgement.right,
+        "total": judgement.n,
+        "low": judgement.low,
+        "high": judgement.high,
+        "base": judgement.base,
+        "held_out": origin is not None and origin.held_out,
+    }
+    return [
+        Finding(LEVELS[found.level], _sentence(found, overall, len(classes)))
+        for found in judgement.findings
+        if found.key in SAID
+    ]
+
+
+def _sentence(found: Judged, overall: Mapping[str, Any], classes: int) -> str:
+    share, right, total, low, high, base, held_out = overall.values()
+    together = TEXTS.say("judged.together", share=share, total=total, low=low, high=high, base=base, held_out=held_out)
+    if found.key == "few":
+        return TEXTS.say("judged.few", right=right, total=total, low=low, high=high)
+    if found.key == "chance":
+        return TEXTS.say("judged.chance", together=together, base=base)
+    if found.key == "class":
+        rows = found.evidence["rows"]
+        others = (right - sum(row.right for row in rows), total - sum(row.n for row in rows))
+        return TEXTS.say("judged.class", rows=rows, others=others, classes=classes, together=together)
+    if found.key == "weakest":
+        row, others = found.evidence["row"], found.evidence["others"]
+        return TEXTS.say("judged.weakest", name=row.name, recall=row.recall, others=others)
+    return together
 
 
 def _of_outputs(subject: Subject) -> Finding:
