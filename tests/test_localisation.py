@@ -107,5 +107,5 @@ def test_the_section_measures_what_it_says(exhibits):
     assert numbers["boxes"][OURS]["found"] == pytest.approx(float((scores >= 0.5).double().mean()))
     low, high = numbers["gain_interval"]
     verdict = "better than" if low > 0 else "worse than" if high < 0 else "not clearly different from"
-    assert f"{verdict} the best control, {numbers['best_control']}" in shown["localisation-overlap"].caption.read
+    assert f"{verdict} the best control, {numbers['best_control']}" in shown["localisation-overlap"].caption.fact
     assert [row[0] for row in shown["localisation-overlap"].table.rows] == list(numbers["boxes"])

@@ -62,7 +62,7 @@ def test_the_most_credible_come_first_then_those_with_fewer_doubts():
 def test_the_first_exhibit_says_which_to_believe_and_which_not():
     panel, reasons, curves = exhibits(ranked(TRIALS))
     assert panel.slug == "attention-trials"
-    assert tells(panel.caption.read, "1 of 4", "Occlusion")
+    assert tells(panel.caption.fact, "1 of 4", "Occlusion")
     assert tells(panel.caption.read, "Guided Backprop fails")
     assert tells(panel.caption.read, "Grad-CAM and Saliency", "weak")
     assert panel.table is not None
