@@ -1,4 +1,4 @@
-"""Where the object is, as VGG's authors found it in 2014: saliency seeds a cut by colours, and its largest piece has a box."""
+"""Where the object is, after Simonyan, Vedaldi and Zisserman: saliency seeds a cut by colours, and its largest piece has a box."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def localise(maps: Tensor, images: Tensor) -> tuple[Localised, ...]:
     maps    (B, H, W) saliency, any unit, no sign; images (B, C, H, W) in [0, 1]
 
     A flat map has no quantiles that differ: nothing is found. Source: Simonyan, Vedaldi & Zisserman, "Deep Inside Convolutional
-    Networks", ICLR workshop 2014, section 3.2; they cut once with fixed colour models, GrabCut learns them again in each round.
+    Networks", arXiv 1312.6034, December 2013, section 3.2: another network than VGG, on ILSVRC-2013. They cut once with fixed
+    colour models, GrabCut learns them again in each round. VGG won localisation in 2014 by box regression (arXiv 1409.1556, A).
     """
     found = []
     for values, image in zip(maps.detach().float().cpu(), images.detach().cpu(), strict=True):

@@ -1,4 +1,4 @@
-"""Localisation: a box from saliency as VGG's authors made it in 2014, beside boxes made without the network."""
+"""Localisation: a box from saliency and a cut by colours, beside boxes made without the network."""
 
 from __future__ import annotations
 
