@@ -7,7 +7,7 @@ A kind of gallery that names no chapters has one for each section.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from vgg_viz.records import Exhibit
@@ -97,12 +97,6 @@ class Chapter:
     shelves: tuple[Shelf, ...] = ()
     notices: tuple[Notice, ...] = ()
 
-    @property
-    def exhibits(self) -> Iterator[PageExhibit]:
-        """All its figures, open and closed."""
-        for card in (*self.cards, *(card for shelf in self.shelves for card in shelf.cards)):
-            yield from card.parts
-
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -126,13 +120,17 @@ def arrange(sections: Sequence[PageSection], layout: Layout) -> tuple[Chapter, .
     """
     sections = _addressed(sections)
     alone = [_alone(section, layout) for section in sections if section.chapter not in layout.chapters]
-    named = [_chapter(key, title, sections, layout) for key, title in layout.chapters.items()]
+    figures = _anchored(sections, layout)
+    named = []
+    for key, title in layout.chapters.items():
+        own = [section for section in sections if section.chapter == key]
+        named.append(_chapter(key, title, own, figures, layout))
     return (*alone, *(chapter for chapter in named if chapter.cards or chapter.shelves or chapter.notices))
 
 
 def _addressed(sections: Sequence[PageSection]) -> list[PageSection]:
     """Sections and figures with ids: the slug where it is one and is free, else their number on the page. Never a name from outside."""
-    used = {"main", "top", "made", "first"}
+    used = {"main", "top", "made"}
 
     def claim(wanted: str, otherwise: str) -> str:
         free = _SLUG.fullmatch(wanted) and wanted not in used and not wanted.startswith(("ui-", "chapter-", "shelf-"))
@@ -154,15 +152,15 @@ def _alone(section: PageSection, layout: Layout) -> Chapter:
     return Chapter(section.id, section.title, section.lead, cards, notices=_notices([section], titled=False))
 
 
-def _chapter(key: str, title: str, sections: Sequence[PageSection], layout: Layout) -> Chapter:
-    shelved = _anchored(sections, layout)
-    own = [section for section in sections if section.chapter == key]
-    shown = [one for part, one in shelved if part.chapter == key and one.exhibit.caption.shelf not in layout.shelves]
+def _chapter(
+    key: str, title: str, own: Sequence[PageSection], figures: Sequence[tuple[PageSection, PageExhibit]], layout: Layout
+) -> Chapter:
+    shown = [one for part, one in figures if part.chapter == key and one.exhibit.caption.shelf not in layout.shelves]
     return Chapter(
         f"chapter-{key}",
         title,
         cards=_cards(shown, layout),
-        shelves=_shelves([one for _, one in shelved], layout) if key == DEPTH else (),
+        shelves=_shelves([one for _, one in figures], layout) if key == DEPTH else (),
         notices=_notices(own, titled=True),
     )
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import torch
-
 from vgg_viz.gallery.texts import Texts
 from vgg_viz.maths.judgement import Judged, Level, Measured, judge
+from vgg_viz.maths.metrics import confusion_counts
 from vgg_viz.models.outputs import has_scores, is_binary
 from vgg_viz.models.vgg import title
 from vgg_viz.number_text import percent
@@ -75,10 +74,8 @@ def _judged(subject: Subject, answers: Answers) -> list[Finding]:
     The sections say what else is known: training, confidence, and the weights.
     """
     classes = subject.classes
-    counts = torch.bincount(
-        answers.labels.long() * len(classes) + answers.predicted.long(), minlength=len(classes) ** 2
-    )
-    judgement = judge(Measured(counts.reshape(len(classes), len(classes)).tolist(), classes))
+    counts = confusion_counts(answers.predicted, answers.labels, len(classes))
+    judgement = judge(Measured(counts.tolist(), classes))
     # A folder without parts may be what the network was trained on; who gave it knows, the report does not.
     origin = subject.inputs.measured_on
     overall = {
