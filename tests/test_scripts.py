@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import os
 import random
@@ -205,16 +206,18 @@ LAYERS = {
 
 @pytest.fixture(scope="module")
 def single() -> dict[str, tuple[dict[str, Any], Tensor, list[Tensor]]]:
-    """Each layer alone on a picture of 9 × 9, in one run: (what the engine says, what PyTorch says, its gradient and the place)."""
+    """Each layer alone on a picture of 9 × 9, in one run: (what the engine says, what PyTorch says, its gradient and the place).
+
+    PyTorch computes in float64: in float32 its kernels differ from one processor to the next by more than what is allowed.
+    """
     torch.manual_seed(0)
     found, cases = {}, []
     for name, (kind, shape, module) in LAYERS.items():
-        pixels = (
-            torch.randn(1, 3, 9, 9) * (1 if isinstance(module, nn.Tanh) else 3)
-        ).requires_grad_()  # far from 0 its slope is lost in float32
-        out = module(pixels)
+        pixels = torch.randn(1, 3, 9, 9) * (1 if isinstance(module, nn.Tanh) else 3)  # far from 0 its slope is lost
+        exact = pixels.detach().double().requires_grad_()
+        out = copy.deepcopy(module).double()(exact)
         place = out.numel() // 2
-        (slope,) = torch.autograd.grad(out.flatten()[place], pixels)
+        (slope,) = torch.autograd.grad(out.flatten()[place], exact)
         step = {"name": name, "kind": kind, "shape": list(out.shape[1:]), "window": shape, "field": None}
         if isinstance(module, nn.Conv2d):
             step |= {"weight": module.weight, "bias": module.bias}
@@ -244,7 +247,8 @@ def test_a_layer_and_its_way_back_are_pytorchs(single, name):
 
 
 def through(model: nn.Module, images: Tensor, names: list[str], place: int) -> tuple[list[Tensor], list[Tensor]]:
-    """Every layer's output, and the gradient of one score with respect to each and to the pixels."""
+    """Every layer's output in float64, and the gradient of one score with respect to each and to the pixels."""
+    model = copy.deepcopy(model).double()
     outputs: dict[str, Tensor] = {}
 
     def keep(name: str) -> Callable[..., Tensor]:
@@ -256,7 +260,7 @@ def through(model: nn.Module, images: Tensor, names: list[str], place: int) -> t
 
     handles = [layer.module.register_forward_hook(keep(layer.name)) for layer in layers(model)]
     try:
-        images = images.clone().requires_grad_()
+        images = images.double().requires_grad_()
         slopes = torch.autograd.grad(model(images)[0, place], [*(outputs[name] for name in names), images])
     finally:
         for handle in handles:
