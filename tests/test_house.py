@@ -40,7 +40,7 @@ FLOORS = (
     {"faithfulness", "shortcuts", "units"},
     {"studies"},
     {"sections", "atlas", "serve"},
-    {"api", "cli", "commands", "console", "doctor", "notebook", "__main__"},
+    {"api", "cli", "commands", "console", "doctor", "notebook", "quiet_libraries", "__main__"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 GROUND, TOP = FLOORS[0], FLOORS[-1]  # single modules: on these two floors neighbours may meet

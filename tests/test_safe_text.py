@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from vgg_viz.models.build import build
 from vgg_viz.safe_text import escape_json, one_line, say, short_name, visible
 
 STEERING = "\x1b[31mred\x1b]0;owned\x07\u202ekcab\u2066x\u2069\x9b2J\r\nvgg_viz: fake\u2028line\x00"
+NAMES = [STEERING.rstrip("\x00"), "W" * 200]  # of classes; a folder can be called so, too
 FORBIDDEN = set("\x1b\x07\u202e\u2066\u2069\x9b\r\u2028\x00\x7f")
 
 
@@ -73,7 +75,7 @@ def test_every_line_for_a_reader_is_said_by_one_function() -> None:
 def steered(tmp_path):
     """A checkpoint whose names and pictures try to steer a terminal, and a picture of such a name."""
     weights = build("tiny_vgg", image_side=32, num_classes=2, width=0.3).state_dict()
-    names = [STEERING, "W" * 300]
+    names = NAMES
     torch.save({"state_dict": weights, "classes": names, STEERING: "x"}, tmp_path / "net.pt")
     picture = tmp_path / "a\x1b[2J\u202eb.png"
     Image.new("RGB", (40, 32), (200, 90, 30)).save(picture)
@@ -81,19 +83,46 @@ def steered(tmp_path):
 
 
 @pytest.mark.parametrize("json_too", [False, True])
-@pytest.mark.parametrize("command", ["inspect", "predict", "refused"])
+@pytest.mark.parametrize(
+    "command", ["inspect", "predict", "refused", "evaluate", "explain", "export", "check", "train"]
+)
 def test_names_of_a_checkpoint_and_of_a_picture_never_steer_a_terminal(command, json_too, steered, capsys) -> None:
     net, picture = steered
+    folder = picture.parent / "data\x1b[2J"
+    for part in ("train", "val"):
+        for name in NAMES:
+            (folder / part / name).mkdir(parents=True)
+            shutil.copy(picture, folder / part / name)
+            (folder / part / name / "broken\x07\n.png").write_bytes(b"no picture")
+    made = str(picture.parent / "made\x1b[2J\u202e\n")
     line = {
         "inspect": ["inspect", str(net)],
         "predict": ["predict", str(net), str(picture)],
         "refused": ["inspect", str(net), "--key", STEERING],
+        "evaluate": ["evaluate", str(net), "--data", str(folder)],
+        "explain": ["explain", str(net), str(picture), "--target", "0", "--out", f"{made}.png"],
+        "export": ["export", str(net), f"{made}.safetensors"],
+        "check": ["data", "check", str(folder)],
+        "train": [
+            "train",
+            "--data",
+            str(folder),
+            "--out",
+            made,
+            "--epochs",
+            "1",
+            "--image-size",
+            "32",
+            "--width",
+            "0.25",
+        ],
     }[command]
-    assert main([*line, *["--json"] * json_too]) == (2 if command == "refused" else 0)
+    status = main([*line, *["--json"] * json_too])
+    assert status == 2 if command == "refused" else status in (0, 1)
     said = capsys.readouterr()
     assert not FORBIDDEN & set(said.out + said.err)
     if json_too and command == "inspect":
-        assert json.loads(said.out)["classes"] == [STEERING, "W" * 300]
+        assert json.loads(said.out)["classes"] == NAMES
     if command == "predict" and not json_too:
         assert said.out.count("\n") == 1
         assert "W" * 59 + "…" in said.out

@@ -12,6 +12,7 @@ from pathlib import Path
 from vgg_viz.commands.output import DONE, INTERRUPTED, PARTS_MISSING, REFUSED
 from vgg_viz.commands.parser import COMMANDS, parse
 from vgg_viz.errors import InputRefused, VggVizError
+from vgg_viz.quiet_libraries import quiet_libraries
 from vgg_viz.safe_text import say
 
 __all__ = ["DONE", "INTERRUPTED", "PARTS_MISSING", "REFUSED", "main"]
@@ -29,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.line, options.began = given, began
     command = COMMANDS[options.command]
     try:
-        status = command.run(options)
+        with quiet_libraries():
+            status = command.run(options)
         print(end="", flush=True)  # now: a full disk below stdout would be found at exit, where nobody can say so
         return status
     except VggVizError as error:

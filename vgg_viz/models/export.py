@@ -203,6 +203,8 @@ def _difference(model: nn.Module, file: Path, shape: tuple[int, ...], output_nam
     Raises:
         InputRefused: The graph is another.
     """
+    # Its import would make a number for this machine in the user's folder, and tell its makers of it.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
