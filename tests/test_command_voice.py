@@ -44,5 +44,5 @@ def test_libraries_are_quiet_during_a_command_and_as_before_after_it(monkeypatch
     with quiet_libraries():
         warnings.warn("from somebody's library", UserWarning, stacklevel=1)
     assert not recwarn.list
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="heard again"):
         warnings.warn("heard again", UserWarning, stacklevel=1)
