@@ -29,7 +29,6 @@ from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import load, save
 from vgg_viz.records import Checkpoint, Epoch, Provenance
 from vgg_viz.training.loop import measure, one_epoch
-from vgg_viz.training.progress import Display
 from vgg_viz.training.recipe import Recipe, optimizer_for
 
 PICTURES = 1500  # to train on
@@ -99,13 +98,12 @@ def trained(animal: Animal, folder: Path, side: int) -> Path:
     model = model.to(memory_format=torch.channels_last)
     optimizer = optimizer_for(model, recipe)
     history = []
-    with Display(recipe.epochs, quiet=True) as display:
-        for epoch in range(1, recipe.epochs + 1):
-            started = time.perf_counter()
-            loss, right = one_epoch(model, optimizer, pictures, recipe, epoch, display)
-            val_loss, val_right = measure(model, held_out)
-            rate, seconds = optimizer.param_groups[0]["lr"], time.perf_counter() - started
-            history.append(Epoch(epoch, loss, right, val_loss, val_right, rate, seconds))
+    for epoch in range(1, recipe.epochs + 1):
+        started = time.perf_counter()
+        loss, right = one_epoch(model, optimizer, pictures, recipe, epoch)
+        val_loss, val_right = measure(model, held_out)
+        rate, seconds = optimizer.param_groups[0]["lr"], time.perf_counter() - started
+        history.append(Epoch(epoch, loss, right, val_loss, val_right, rate, seconds))
     provenance = Provenance("", "", "vgg_viz", training=asdict(recipe))
     save(path, Checkpoint(wanted, CLASSES, model.state_dict(), tuple(history), provenance=provenance))
     return path

@@ -6,12 +6,18 @@ import logging
 import os
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from vgg_viz import console
+from vgg_viz.cli import main
+from vgg_viz.console import Steps
+from vgg_viz.data.shape_files import write_shapes
+from vgg_viz.progress import heard_by, tell, told
 from vgg_viz.quiet_libraries import quiet_libraries
 
 HOUSE = Path(__file__).parent.parent
@@ -46,3 +52,76 @@ def test_libraries_are_quiet_during_a_command_and_as_before_after_it(monkeypatch
     assert not recwarn.list
     with pytest.warns(UserWarning, match="heard again"):
         warnings.warn("heard again", UserWarning, stacklevel=1)
+
+
+# ---------------------------------------------------------------- how far long work is
+
+
+def work() -> None:
+    """A fifth of a second's."""
+    for _ in told(range(2_000), "reading pic\x1b[2Jtures"):
+        time.sleep(0.0001)
+
+
+def test_in_a_log_long_work_says_every_few_seconds_how_far_it_is(monkeypatch, capsys):
+    monkeypatch.setattr(console, "EVERY", 0.05)
+    with Steps("evaluate"):
+        work()
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert out == ""
+    assert 2 <= len(lines) <= 12
+    assert all(line.startswith("vgg_viz evaluate: reading pic[U+001B][2Jtures, ") for line in lines)
+    done = [int(line.split(", ", 1)[1].split(" of ")[0].replace(",", "")) for line in lines]
+    assert done == sorted(set(done))
+    assert " of 2,000 done, 0 s" in lines[0]
+
+
+def test_short_work_and_quiet_work_say_nothing(monkeypatch, capsys):
+    with Steps("evaluate"):
+        work()
+    monkeypatch.setattr(console, "EVERY", 0.02)
+    with Steps("evaluate", quiet=True):
+        work()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_what_was_said_otherwise_counts_as_a_sign_of_life(monkeypatch, capsys):
+    monkeypatch.setattr(console, "EVERY", 0.2)
+    with Steps("train") as steps:
+        for number in range(8):
+            time.sleep(0.05)
+            steps.print(f"epoch {number} [bold]")
+    assert capsys.readouterr().err.splitlines() == [f"epoch {number} [bold]" for number in range(8)]
+
+
+def test_steps_are_told_to_the_nearest_listener_alone():
+    heard = []
+    with heard_by(lambda *step: heard.append(step)):
+        tell("outer")
+        with heard_by(None):
+            tell("inner")
+        tell("outer", 1, 3)
+    tell("nobody")
+    assert heard == [("outer", 0, 1), ("outer", 1, 3)]
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict", "inspect", "export", "check", "shapes", "train", "audit"])
+def test_every_command_that_may_take_long_says_how_far_it_is(command, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(console, "EVERY", 0.0)
+    data = write_shapes(tmp_path / "data", train=20, val=20, test=20, side=32)
+    net = ["tiny_vgg", "--image-size", "32"]
+    line = {
+        "evaluate": ["evaluate", *net, "--data", str(data)],
+        "predict": ["predict", *net, str(data / "val")],
+        "inspect": ["inspect", *net, "--images", str(data / "val")],
+        "export": ["export", "vgg11", "--image-size", "32", str(tmp_path / "net.safetensors")],
+        "check": ["data", "check", str(data)],
+        "shapes": ["data", "shapes", "--train", "20", "--val", "0", "--test", "0", "--out", str(tmp_path / "made")],
+        "train": ["train", "--data", str(data), "--epochs", "1", "--width", "0.2", "--out", str(tmp_path / "run")],
+        "audit": ["audit", "--out", str(tmp_path / "gallery"), "--limit", "20"],
+    }[command]
+    assert main(line) == 0
+    said = [told for told in capsys.readouterr().err.splitlines() if told.endswith(" s")]
+    assert said
+    assert all(told.startswith(f"vgg_viz {line[0]}: ") for told in said)

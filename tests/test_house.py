@@ -25,6 +25,8 @@ FLOORS = (
         "registry",
         "records",
         "atomic",
+        "console",
+        "progress",
         "plain_json",
         "number_text",
         "safe_reading",
@@ -40,7 +42,7 @@ FLOORS = (
     {"faithfulness", "shortcuts", "units"},
     {"studies"},
     {"sections", "atlas", "serve"},
-    {"api", "cli", "commands", "console", "doctor", "notebook", "quiet_libraries", "__main__"},
+    {"api", "cli", "commands", "doctor", "notebook", "quiet_libraries", "__main__"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 GROUND, TOP = FLOORS[0], FLOORS[-1]  # single modules: on these two floors neighbours may meet

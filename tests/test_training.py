@@ -206,20 +206,23 @@ def _cut(patch: pytest.MonkeyPatch, moment: str) -> None:
 
         patch.setattr(files.os, "replace", replace_once_or_twice)
         return
-    method, when = ("advance", 2) if moment == "in the middle of epoch 2" else ("finished", 3)
-    original = getattr(Display, method)
-    state = {"epochs": 0}
+    if moment == "in the middle of epoch 2":
+
+        def interrupting_told(what, done, total):
+            if what.startswith("epoch 2 ") and done > total / 2:
+                raise KeyboardInterrupt
+
+        patch.setattr(loop, "tell", interrupting_told)
+        return
+    original, finished = Display.finished, []
 
     def interrupting(self, *arguments):
         original(self, *arguments)
-        if method == "finished":
-            state["epochs"] += 1
-            if state["epochs"] == when:
-                raise KeyboardInterrupt
-        elif self._done == when - 1 and arguments[0] > 0.5:
+        finished.append(arguments)
+        if len(finished) == 3:
             raise KeyboardInterrupt
 
-    patch.setattr(Display, method, interrupting)
+    patch.setattr(Display, "finished", interrupting)
 
 
 def test_dropout_is_resumed_bit_equal_too(tmp_path, monkeypatch):
@@ -319,9 +322,8 @@ def test_averages_are_weighted_by_pictures_not_by_batches():
     assert accuracy == pytest.approx(32 / 33)
     assert loss == pytest.approx(float(expected))
     frozen = torch.optim.SGD(model.parameters(), lr=0.0)
-    with Display(1, quiet=True) as display:
-        recipe = Recipe(batch_size=32, learning_rate=1e-30, schedule="constant")
-        trained_loss, trained_accuracy = loop.one_epoch(model, frozen, pictures, recipe, 1, display)
+    recipe = Recipe(batch_size=32, learning_rate=1e-30, schedule="constant")
+    trained_loss, trained_accuracy = loop.one_epoch(model, frozen, pictures, recipe, 1)
     assert trained_accuracy == pytest.approx(32 / 33)
     assert trained_loss == pytest.approx(float(expected))
 
@@ -329,8 +331,8 @@ def test_averages_are_weighted_by_pictures_not_by_batches():
 def test_a_run_that_diverges_keeps_the_epoch_before_and_says_so(tmp_path, monkeypatch):
     original = loop.one_epoch
 
-    def exploding(model, optimizer, pictures, recipe, epoch, display):
-        result = original(model, optimizer, pictures, recipe, epoch, display)
+    def exploding(model, optimizer, pictures, recipe, epoch):
+        result = original(model, optimizer, pictures, recipe, epoch)
         if epoch == 3:
             with torch.no_grad():
                 next(model.parameters()).fill_(math.nan)
@@ -398,10 +400,10 @@ def test_a_run_that_meets_a_full_disk_ends_in_one_sentence_and_goes_on_where_the
     one_epoch = loop.one_epoch
     with contextlib.ExitStack() as full, monkeypatch.context() as patch:
 
-        def filling(model, optimizer, pictures, recipe, epoch, display):
+        def filling(model, optimizer, pictures, recipe, epoch):
             if epoch == 2:
                 full.enter_context(files_up_to(size))
-            return one_epoch(model, optimizer, pictures, recipe, epoch, display)
+            return one_epoch(model, optimizer, pictures, recipe, epoch)
 
         patch.setattr(loop, "one_epoch", filling)
         with pytest.raises(OutputRefused, match=r"File too large.*--resume"):

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from vgg_viz.gallery.build import GalleryResult
-    from vgg_viz.gallery.make_section import Progress
     from vgg_viz.maths.image_forms import Images
+    from vgg_viz.progress import Progress
     from vgg_viz.sections.audit.audit import Audited
     from vgg_viz.sections.explain.explain import Explained
     from vgg_viz.sections.timeline.timeline import Timeline

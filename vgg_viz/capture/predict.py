@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
 from vgg_viz.capture.hooks import eval_mode, on_device_of, say_both_classes
 from vgg_viz.models.build import build
 from vgg_viz.models.outputs import class_count
+from vgg_viz.progress import tell
 from vgg_viz.records import Architecture, Checkpoint
-
-Progress = Callable[[int, int], None]  # pictures done, pictures in all
 
 
 def class_network(checkpoint: Checkpoint) -> nn.Module:
@@ -20,9 +17,7 @@ def class_network(checkpoint: Checkpoint) -> nn.Module:
     return say_both_classes(build(checkpoint))
 
 
-def predict_logits(
-    model: nn.Module, images: Tensor, *, batch_size: int | None = None, progress: Progress | None = None
-) -> Tensor:
+def predict_logits(model: nn.Module, images: Tensor, *, batch_size: int | None = None) -> Tensor:
     """The class scores of every picture, in eval mode, without gradients.
 
     images      (N, C, H, W) in [0, 1]; moved to the model's device a batch at a time
@@ -35,8 +30,7 @@ def predict_logits(
     with eval_mode(model), torch.no_grad():
         for start in range(0, len(images), size):
             found.append(model(on_device_of(model, images[start : start + size])).cpu())
-            if progress:
-                progress(min(start + size, len(images)), len(images))
+            tell("asking the network", min(start + size, len(images)), len(images))
     if found:
         return torch.cat(found)
     architecture = model.architecture

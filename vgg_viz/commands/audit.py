@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     from vgg_viz.sections.audit.audit import build_audit
     from vgg_viz.studies.request import AuditRequest
 
-    with Steps(quiet=options.quiet) as steps:
+    with Steps(options.command, quiet=options.quiet) as steps:
         request = AuditRequest(
             source=options.checkpoint,
             classes=tuple(options.audited),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
-    from vgg_viz.gallery.make_section import Progress
+    from vgg_viz.progress import Progress
     from vgg_viz.records import Checkpoint
 
 

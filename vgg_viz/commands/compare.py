@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     if options.second is None:
         return _timeline(options)
     _require_no_run_options(options)
-    with Steps(quiet=options.quiet) as steps:
+    with Steps(options.command, quiet=options.quiet) as steps:
         request = PairRequest(first=options.first, second=options.second, **request_keywords(options, steps))
         result = build_comparison(request)
     return print_result(options, result)
@@ -70,7 +70,7 @@ def _timeline(options: argparse.Namespace) -> int:
     from vgg_viz.sections.timeline.timeline import build_timeline
     from vgg_viz.studies.request import RunRequest
 
-    with Steps(quiet=options.quiet) as steps:
+    with Steps(options.command, quiet=options.quiet) as steps:
         request = RunRequest(
             run=options.first,
             region=options.region,

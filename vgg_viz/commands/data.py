@@ -48,17 +48,21 @@ def add_arguments(parser: Parser) -> None:
 )
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
+    from vgg_viz.console import Steps
+
     if options.kind == "check":
         from vgg_viz.data.check import check
 
-        found = check(options.folder)
+        with Steps(options.command, quiet=options.quiet):
+            found = check(options.folder)
     else:
         from vgg_viz.data.shape_files import write_shapes
         from vgg_viz.data.shortcuts import truth
 
         counts = {"train": options.train, "val": options.val, "test": options.test}
         shortcut = planted_shortcut(options)
-        place = write_shapes(options.out, **counts, seed=options.seed, side=options.side, shortcut=shortcut)
+        with Steps(options.command, quiet=options.quiet):
+            place = write_shapes(options.out, **counts, seed=options.seed, side=options.side, shortcut=shortcut)
         found = {"folder": str(place), "pictures": counts, "seed": options.seed, "side": options.side}
         if shortcut:
             found["shortcut"] = truth(shortcut, options.side)

@@ -32,16 +32,18 @@ def add_arguments(parser: Parser) -> None:
 )
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
+    from vgg_viz.console import Steps
     from vgg_viz.studies.evaluation import as_text, evaluate
     from vgg_viz.studies.resize_check import compare_rules, lines
 
-    checkpoint, model = open_model(options, dense=options.dense)
-    evaluation = evaluate(checkpoint, model, options.data, limit=options.limit, seed=options.seed)
+    with Steps(options.command, quiet=options.quiet):
+        checkpoint, model = open_model(options, dense=options.dense)
+        evaluation = evaluate(checkpoint, model, options.data, limit=options.limit, seed=options.seed)
+        fits = compare_rules(checkpoint, model, options.data, seed=options.seed) if options.test_resize else ()
     print_alarms(options, evaluation.alarms, evaluation.warnings)
     for reason in evaluation.skipped:
         say(f"vgg_viz evaluate: left out: {reason}", file=sys.stderr)
     facts = evaluation.facts
-    fits = compare_rules(checkpoint, model, options.data, seed=options.seed) if options.test_resize else ()
     if fits:
         facts["resize_rules"] = [fit.plain() for fit in fits]
     if options.json:

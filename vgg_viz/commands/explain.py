@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     from vgg_viz.sections.explain.explain import build_explanation
     from vgg_viz.studies.request import PictureRequest
 
-    with Steps(quiet=options.quiet) as steps:
+    with Steps(options.command, quiet=options.quiet) as steps:
         request = PictureRequest(
             source=options.checkpoint,
             image=options.image,

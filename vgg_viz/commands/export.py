@@ -28,11 +28,13 @@ def add_arguments(parser: Parser) -> None:
 )
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
+    from vgg_viz.console import Steps
     from vgg_viz.models.checkpoint import load
     from vgg_viz.models.export import export, summary_line
 
-    checkpoint = load(options.checkpoint, seed=options.seed, **overrides(options))
-    found = export(checkpoint, options.file, force=options.force)
+    with Steps(options.command, quiet=options.quiet):
+        checkpoint = load(options.checkpoint, seed=options.seed, **overrides(options))
+        found = export(checkpoint, options.file, force=options.force)
     for left in found["left_out"]:
         say(f"vgg_viz export: left out: {left}", file=sys.stderr)
     if options.json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from vgg_viz.commands.checkpoint_options import open_model
 from vgg_viz.commands.output import DONE, print_alarms, print_json
@@ -34,26 +35,30 @@ def add_arguments(parser: Parser) -> None:
 )
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
+    from vgg_viz.console import Steps
     from vgg_viz.studies.inspection import facts, text_lines
     from vgg_viz.studies.resize_check import compare_rules, lines
 
-    checkpoint, model = open_model(options)
-    found = facts(checkpoint, model)
-    if options.images is not None:
-        from vgg_viz.data.folder import read_images
-        from vgg_viz.studies.inputs import match_channels
-        from vgg_viz.studies.preprocessing_check import MOST_PICTURES, infer_preprocessing
-        from vgg_viz.studies.witnesses import is_open
+    skipped: Sequence[tuple[str, str]] = ()
+    with Steps(options.command, quiet=options.quiet):
+        checkpoint, model = open_model(options)
+        found = facts(checkpoint, model)
+        if options.images is not None:
+            from vgg_viz.data.folder import read_images
+            from vgg_viz.studies.inputs import match_channels
+            from vgg_viz.studies.preprocessing_check import MOST_PICTURES, infer_preprocessing
+            from vgg_viz.studies.witnesses import is_open
 
-        batch = match_channels(
-            read_images(options.images, image_side=checkpoint.fitting, limit=MOST_PICTURES), checkpoint
-        )
-        for _, reason in batch.skipped:
-            say(f"vgg_viz inspect: left out: {reason}", file=sys.stderr)
-        detection = infer_preprocessing(model, batch.images, seed=options.seed)
-        advice = detection.advice(recorded=not is_open(checkpoint))
-        found["preprocessing"] = {**detection.plain(), "sentence": advice}
-    fits = () if options.data is None else compare_rules(checkpoint, model, options.data, seed=options.seed)
+            batch = match_channels(
+                read_images(options.images, image_side=checkpoint.fitting, limit=MOST_PICTURES), checkpoint
+            )
+            skipped = batch.skipped
+            detection = infer_preprocessing(model, batch.images, seed=options.seed)
+            advice = detection.advice(recorded=not is_open(checkpoint))
+            found["preprocessing"] = {**detection.plain(), "sentence": advice}
+        fits = () if options.data is None else compare_rules(checkpoint, model, options.data, seed=options.seed)
+    for _, reason in skipped:
+        say(f"vgg_viz inspect: left out: {reason}", file=sys.stderr)
     if fits:
         found["resize_rules"] = [fit.plain() for fit in fits]
     print_alarms(options, found["alarms"])

@@ -30,10 +30,12 @@ def add_arguments(parser: Parser) -> None:
 )
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
+    from vgg_viz.console import Steps
     from vgg_viz.studies.evaluation import predict
 
-    checkpoint, model = open_model(options)
-    predictions = predict(checkpoint, model, options.images)
+    with Steps(options.command, quiet=options.quiet):
+        checkpoint, model = open_model(options)
+        predictions = predict(checkpoint, model, options.images)
     print_alarms(options, predictions.alarms, predictions.warnings)
     for reason in predictions.skipped:
         say(f"vgg_viz predict: left out: {reason}", file=sys.stderr)

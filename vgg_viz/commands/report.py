@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     from vgg_viz.sections.report.report import build_report
     from vgg_viz.studies.request import ReportRequest
 
-    with Steps(quiet=options.quiet) as steps:
+    with Steps(options.command, quiet=options.quiet) as steps:
         request = ReportRequest(
             source=options.checkpoint,
             one_file=options.standalone,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,7 +100,6 @@ def open_training_data(  # noqa: PLR0913 - which pictures, how many of each part
     val_count: int | None = None,
     seed: int = 0,
     shortcut: Shortcut | None = None,
-    tick: Callable[[str, int, int], None] | None = None,
 ) -> TrainingData:
     """Paint `shapes`, or read an ImageFolder: its train/ and val/ (or test/), or nine tenths and one tenth of its root.
 
@@ -111,7 +110,6 @@ def open_training_data(  # noqa: PLR0913 - which pictures, how many of each part
         val_count: Pictures to measure on; default 2,000 painted, or all of a folder's.
         seed: Of the painted pictures, or of the choice among a folder's.
         shortcut: Planted in painted pictures; the provenance then says so.
-        tick: Called with (what, done, of how many).
 
     Raises:
         DataRefused: The data cannot be used.
@@ -124,17 +122,16 @@ def open_training_data(  # noqa: PLR0913 - which pictures, how many of each part
     if str(data) == "shapes":
         counts = {"train": train_count or 12_000, "val": val_count or 2_000}
         train, held_out = (
-            paint_labelled(n, seed=seed, split=split, side=side, shortcut=shortcut, tick=tick)
-            for split, n in counts.items()
+            paint_labelled(n, seed=seed, split=split, side=side, shortcut=shortcut) for split, n in counts.items()
         )
         planted = as_provenance(require_paintable(shortcut)) if shortcut else {}
         return TrainingData(
             train, held_out, shapes.CLASSES, {"kind": "shapes", "seed": seed, "side": side, **counts, **planted}
         )
     folder = open_folder(data, split="train")
-    train = read_labelled(data, "train", side=side, limit=train_count if folder.split else None, seed=seed, tick=tick)
+    train = read_labelled(data, "train", side=side, limit=train_count if folder.split else None, seed=seed)
     if folder.split:
-        held_out = read_labelled(data, "val", side=side, limit=val_count, seed=seed, tick=tick)
+        held_out = read_labelled(data, "val", side=side, limit=val_count, seed=seed)
     else:
         train, held_out = _divided(train, seed)
         train, held_out = _first(train, train_count, seed), _first(held_out, val_count, seed)
@@ -145,46 +142,25 @@ def open_training_data(  # noqa: PLR0913 - which pictures, how many of each part
     )
 
 
-def paint_labelled(  # noqa: PLR0913 - the address of a painted picture, and who counts
-    count: int,
-    *,
-    seed: int = 0,
-    split: str = "train",
-    side: int = shapes.SIDE,
-    shortcut: Shortcut | None = None,
-    tick: Callable[[str, int, int], None] | None = None,
+def paint_labelled(
+    count: int, *, seed: int = 0, split: str = "train", side: int = shapes.SIDE, shortcut: Shortcut | None = None
 ) -> LabelledPictures:
     """The first `count` pictures of a split of `shapes`, with a shortcut planted in some of them or none."""
-    what = f"painting {split}"
     pixels, labels, masks, names = shapes.paint_pixels(
-        count,
-        seed=seed,
-        split=split,
-        side=side,
-        tick=(lambda done: tick(what, done, count)) if tick else None,
-        retouch=retouch(shortcut, split) if shortcut else None,
+        count, seed=seed, split=split, side=side, retouch=retouch(shortcut, split) if shortcut else None
     )
     return LabelledPictures(torch.from_numpy(pixels), torch.from_numpy(labels), names, torch.from_numpy(masks))
 
 
-def read_labelled(  # noqa: PLR0913 - which part of which folder, how many, how large, and who counts
-    data: str | os.PathLike[str],
-    split: str,
-    *,
-    side: int,
-    limit: int | None = None,
-    seed: int = 0,
-    tick: Callable[[str, int, int], None] | None = None,
+def read_labelled(
+    data: str | os.PathLike[str], split: str, *, side: int, limit: int | None = None, seed: int = 0
 ) -> LabelledPictures:
     """One part of an ImageFolder, decoded."""
     folder = open_folder(data, split=split)  # type: ignore[arg-type]
-    total = min(limit or len(folder.items), len(folder.items))
-    what = f"reading {folder.split or 'pictures'}"
-    progress = (lambda done: tick(what, done, total)) if tick else None
     skipped = list(folder.skipped)
     images, labels, names = [], [], []
     truths: list[Truth | None] = []
-    for item, image, truth in decode_folder(folder, skipped, image_side=side, limit=limit, seed=seed, tick=progress):
+    for item, image, truth in decode_folder(folder, skipped, image_side=side, limit=limit, seed=seed):
         images.append(to_uint8(image))  # picture by picture: a whole folder as floats may not fit
         truths.append(truth)
         labels.append(item.label)

@@ -9,6 +9,7 @@ from typing import Any
 from vgg_viz.data.folder import open_folder
 from vgg_viz.errors import DataRefused, ImageRefused
 from vgg_viz.maths.images import decode
+from vgg_viz.progress import told
 
 CHECKED_AT = 64  # [px] side at which boxes are laid; any would do
 
@@ -41,7 +42,7 @@ def check(path: str | os.PathLike[str]) -> dict[str, Any]:
         classes = folder.classes
         skipped += folder.skipped
         readable = 0
-        for item in folder.items:
+        for item in told(folder.items, f"reading {folder.split or 'pictures'}"):
             try:
                 image = decode(item.path, name=item.name)
                 size = (image.shape[1], image.shape[2])

@@ -6,7 +6,7 @@ Nothing in a folder is fatal and nothing is silent: a file that cannot be used i
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -28,6 +28,7 @@ from vgg_viz.file_kinds import kind_by_name
 from vgg_viz.maths.fitting import fit
 from vgg_viz.maths.image_forms import Images
 from vgg_viz.maths.images import SUFFIXES, decode, dimensions
+from vgg_viz.progress import told
 from vgg_viz.records import Batch, Resize
 
 Split = Literal["train", "val", "test", "held-out"]
@@ -103,14 +104,7 @@ def open_folder(path: str | os.PathLike[str], *, split: Split = "held-out") -> F
     return _listed(root, present[chosen], chosen, classes)
 
 
-def read_folder(
-    folder: Folder,
-    *,
-    image_side: int | Resize,
-    limit: int | None = None,
-    seed: int = 0,
-    tick: Callable[[int], None] | None = None,
-) -> Batch:
+def read_folder(folder: Folder, *, image_side: int | Resize, limit: int | None = None, seed: int = 0) -> Batch:
     """Decode the pictures of a folder, each fitted to the square that a network reads.
 
     Args:
@@ -119,7 +113,6 @@ def read_folder(
             square [px].
         limit: At most this many, evenly over classes, drawn by `seed`.
         seed: Of the choice of pictures.
-        tick: Called with the number of files done, for a progress bar.
 
     Returns:
         Batch with labels, names, skipped files, and masks of outlines or boxes, see `data.annotations.stack_truths`.
@@ -131,7 +124,7 @@ def read_folder(
     truths: list[Truth | None] = []
     kept: list[Item] = []
     skipped = list(folder.skipped)
-    for item, image, truth in decode_folder(folder, skipped, image_side=image_side, limit=limit, seed=seed, tick=tick):
+    for item, image, truth in decode_folder(folder, skipped, image_side=image_side, limit=limit, seed=seed):
         images.append(image)
         truths.append(truth)
         kept.append(item)
@@ -148,14 +141,8 @@ def read_folder(
     )
 
 
-def decode_folder(  # noqa: PLR0913 - which of a folder's pictures, how large, and who counts
-    folder: Folder,
-    skipped: list[tuple[str, str]],
-    *,
-    image_side: int | Resize,
-    limit: int | None = None,
-    seed: int = 0,
-    tick: Callable[[int], None] | None = None,
+def decode_folder(
+    folder: Folder, skipped: list[tuple[str, str]], *, image_side: int | Resize, limit: int | None = None, seed: int = 0
 ) -> Iterator[tuple[Item, Tensor, Truth | None]]:
     """The pictures of a folder one by one, as in `read_folder`; what is broken goes into `skipped` instead.
 
@@ -166,7 +153,8 @@ def decode_folder(  # noqa: PLR0913 - which of a folder's pictures, how large, a
         DataRefused: After the last when there was none.
     """
     count = 0
-    for done, item in enumerate(_stratified(folder.items, limit, seed), start=1):
+    what = f"reading {folder.split or 'pictures'}"
+    for item in told(_stratified(folder.items, limit, seed), what):
         try:
             image, truth = read_with_truth(
                 item.path, item.name, image_side, item.mask, folder.boxes, folder.classes[item.label]
@@ -176,8 +164,6 @@ def decode_folder(  # noqa: PLR0913 - which of a folder's pictures, how large, a
         else:
             count += 1
             yield item, image, truth
-        if tick:
-            tick(done)
     if not count:
         raise DataRefused(_nothing(folder.root, skipped))
 
@@ -214,7 +200,7 @@ def read_images(
     skipped: list[tuple[str, str]] = []
     pairs = pictures_alone(list(_files(place)), place)
     boxes = BoxBook(place, [file for file, _ in pairs if file.suffix.lower() in SUFFIXES])
-    for file, mask in pairs:
+    for file, mask in told(pairs, "reading pictures"):
         if limit is not None and len(names) >= limit:
             break
         if file in boxes.files or file.name == TABLE:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from vgg_viz.atomic import disk_refused, whole_folder
@@ -12,6 +11,7 @@ from vgg_viz.data.shapes import CLASSES, SIDE, draw
 from vgg_viz.data.shortcuts import Shortcut, carries, require_paintable, truth, with_shortcut
 from vgg_viz.errors import DataRefused, OutputRefused
 from vgg_viz.maths.images import encode_png
+from vgg_viz.progress import tell
 
 MARK = ".shapes.json"  # says that a folder was made here, and how
 TRUTH = "shortcut.json"  # what was planted
@@ -28,7 +28,6 @@ def write_shapes(  # noqa: PLR0913 - the options of `vgg_viz data shapes`
     seed: int = 0,
     side: int = SIDE,
     shortcut: Shortcut | None = None,
-    tick: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Paint three splits into `folder`: train/<class>/000.png and masks/train/<class>/000.png, likewise val and test.
 
@@ -40,7 +39,6 @@ def write_shapes(  # noqa: PLR0913 - the options of `vgg_viz data shapes`
         seed: Of the pictures.
         side: Of the pictures [px].
         shortcut: Planted in some pictures; shortcut.json then says what, where and in which files.
-        tick: Called with the number of pictures done, and of all.
 
     Returns:
         The folder.
@@ -79,8 +77,7 @@ def write_shapes(  # noqa: PLR0913 - the options of `vgg_viz data shapes`
                 _put(fresh / split / name, encode_png(pixels.transpose(1, 2, 0)))
                 _put(fresh / "masks" / split / name, encode_png(picture.mask.astype("uint8") * 255))
                 done += 1
-                if tick:
-                    tick(done, sum(counts.values()))
+                tell("painting", done, sum(counts.values()))
         (fresh / MARK).write_text(json.dumps({"seed": seed, "side": side, **counts}) + "\n", encoding="utf-8")
         if shortcut:
             facts = {**truth(shortcut, side), "files": marked}

@@ -17,6 +17,7 @@ import torch
 from vgg_viz.data.textures import Array, surface, tones
 from vgg_viz.errors import DataRefused, UnknownName
 from vgg_viz.maths.images import cover
+from vgg_viz.progress import told
 from vgg_viz.records import Batch
 
 CLASSES = ("arrow", "circle", "crescent", "cross", "heart", "hexagon", "ring", "square", "star", "triangle")
@@ -67,13 +68,12 @@ def paint(count: int, *, seed: int = 0, split: str = "train", side: int = SIDE) 
     return Batch(images, torch.from_numpy(labels), names, torch.from_numpy(masks))
 
 
-def paint_pixels(  # noqa: PLR0913 - the address of a painted picture, and who counts
+def paint_pixels(
     count: int,
     *,
     seed: int = 0,
     split: str = "train",
     side: int = SIDE,
-    tick: Callable[[int], None] | None = None,
     retouch: Callable[[PaintedPicture, int], Array] | None = None,
 ) -> tuple[Array, Array, Array, tuple[str, ...]]:
     """`paint` before it becomes float: pixels (N, 3, side, side) uint8, labels (N,), masks (N, side, side) bool, names.
@@ -83,7 +83,6 @@ def paint_pixels(  # noqa: PLR0913 - the address of a painted picture, and who c
         seed: Of the pictures.
         split: "train", "val" or "test".
         side: Of the pictures [px].
-        tick: Called with the number of pictures done, for a progress bar.
         retouch: Given a picture and its index, the pixels to take instead of its own; its mask stays.
     """
     if count < 1:
@@ -91,12 +90,10 @@ def paint_pixels(  # noqa: PLR0913 - the address of a painted picture, and who c
     pixels = np.empty((count, 3, side, side), np.uint8)
     masks = np.empty((count, side, side), bool)
     labels = np.empty(count, np.int64)
-    for index in range(count):
+    for index in told(range(count), f"painting {split}"):
         picture = draw(index, seed=seed, split=split, side=side)
         pixels[index] = retouch(picture, index) if retouch else picture.pixels
         masks[index], labels[index] = picture.mask, picture.label
-        if tick:
-            tick(index + 1)
     return pixels, labels, masks, tuple(f"{CLASSES[label]}-{index:06d}" for index, label in enumerate(labels))
 
 

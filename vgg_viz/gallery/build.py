@@ -20,7 +20,6 @@ from vgg_viz.gallery.index import write_index
 from vgg_viz.gallery.layout import Layout, PageSection
 from vgg_viz.gallery.make_section import (
     PresetFacts,
-    Progress,
     SectionResult,
     failure,
     make_section,
@@ -32,6 +31,7 @@ from vgg_viz.gallery.sections import sections_of
 from vgg_viz.gallery.source import Source
 from vgg_viz.gallery.write_page import publish, standalone
 from vgg_viz.plain_json import write_json
+from vgg_viz.progress import Progress, heard_by
 from vgg_viz.records import Finding
 from vgg_viz.versions import made_at, reproducible, versions
 
@@ -309,7 +309,8 @@ def _sections(
         elif deadline and (no_time := deadline.refusal(section.slug, section.title)):
             result = SectionResult(section, missing=[(no_time, "python -m vgg_viz report CHECKPOINT")])
         else:
-            result = make_section(section, study.subject)
+            with heard_by(None):  # what a section does inside is no step of its own
+                result = make_section(section, study.subject)
         done[section.slug] = result, write_section(result, folder, study.preset)
     if progress:
         progress("Writing", len(sections), len(sections))

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,8 +24,6 @@ from vgg_viz.records import Exhibit, Finding, Table
 
 MOST_LISTED = 800  # characters of one exhibit's numbers in the manifest
 PAGE_DENSITY, PAGE_QUALITY = 1.15, 45  # of photographs in the page; as WebP
-
-Progress = Callable[[str, int, int], None]  # what is being made, how many are done, of how many
 
 
 class PresetFacts(Protocol):

@@ -24,6 +24,7 @@ from vgg_viz.models.network import map_sizes
 from vgg_viz.models.outputs import has_scores
 from vgg_viz.models.resize_rule import as_plain
 from vgg_viz.models.vgg import describe
+from vgg_viz.progress import tell
 from vgg_viz.records import Checkpoint
 
 SUFFIXES = (".safetensors", ".onnx")
@@ -135,9 +136,11 @@ def _onnx(checkpoint: Checkpoint, file: Path) -> dict[str, Any]:
     if not has_scores(architecture):
         channels, side = map_sizes(architecture)[-1]
         model, name, size = LastMap(model), "features", f"{channels}, {side}, {side}"
+    tell("writing the graph")
     program = _traced(model, torch.zeros(2, *shape), name)
     program.model.metadata_props.update(_properties(checkpoint))
     program.save(file)
+    tell("asking the graph what the network says")
     largest = _difference(model, file, shape, name)
     left = (("training history", checkpoint.history), ("specimens", checkpoint.specimens))
     return {

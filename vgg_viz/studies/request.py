@@ -12,9 +12,9 @@ import torch
 
 from vgg_viz.arguments import require_arguments, require_keywords, shown
 from vgg_viz.errors import InputRefused
-from vgg_viz.gallery.make_section import Progress
 from vgg_viz.maths.image_forms import Images
 from vgg_viz.models.checkpoint import load
+from vgg_viz.progress import Progress
 from vgg_viz.studies.inputs import Given
 
 FilePath = str | os.PathLike[str]

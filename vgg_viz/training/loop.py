@@ -22,6 +22,7 @@ from vgg_viz.data.shortcuts import Shortcut
 from vgg_viz.data.transforms import AUGMENTATIONS, augment, colour_axes
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import load
+from vgg_viz.progress import tell
 from vgg_viz.records import Checkpoint, Epoch, Provenance
 from vgg_viz.training.kept_epochs import epoch_file, is_kept, keep_epoch, kept_every
 from vgg_viz.training.progress import Display
@@ -77,16 +78,10 @@ def train(  # noqa: PLR0913 - the front door: the options of `vgg_viz train`
     given: dict[str, Any] = {"image_side": image_side, "width": width, "padding": padding}
     options = {key: value for key, value in given.items() if value is not None}
     usual = architecture(arch, **options)  # what cannot be built is refused before anything is read or painted
-    with RunFolder(Path(out), resume) as run, Display(recipe.epochs, quiet) as display:
+    with RunFolder(Path(out), resume) as run, Display(quiet) as display:
         side = image_side if image_side is not None else natural_side(data, usual.image_side)
         source = open_training_data(
-            data,
-            side=side,
-            train_count=train_count,
-            val_count=val_count,
-            seed=recipe.seed,
-            shortcut=shortcut,
-            tick=display.reading,
+            data, side=side, train_count=train_count, val_count=val_count, seed=recipe.seed, shortcut=shortcut
         )
         display.skipped(source.train.skipped + source.held_out.skipped)
         mean, std = statistics(source.train)
@@ -109,7 +104,7 @@ def train(  # noqa: PLR0913 - the front door: the options of `vgg_viz train`
 
         for epoch in range(len(history) + 1, recipe.epochs + 1):
             start = time.perf_counter()
-            train_loss, train_accuracy = one_epoch(model, optimizer, source.train, recipe, epoch, display)
+            train_loss, train_accuracy = one_epoch(model, optimizer, source.train, recipe, epoch)
             val_loss, val_accuracy = measure(model, source.held_out)
             rate, seconds = optimizer.param_groups[0]["lr"], time.perf_counter() - start
             history.append(Epoch(epoch, train_loss, train_accuracy, val_loss, val_accuracy, rate, seconds))
@@ -127,13 +122,8 @@ def train(  # noqa: PLR0913 - the front door: the options of `vgg_viz train`
         return load(run.best if run.best.exists() else run.last)
 
 
-def one_epoch(  # noqa: PLR0913 - all that an epoch touches, in sight
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    pictures: LabelledPictures,
-    recipe: Recipe,
-    epoch: int,
-    display: Display,
+def one_epoch(
+    model: nn.Module, optimizer: torch.optim.Optimizer, pictures: LabelledPictures, recipe: Recipe, epoch: int
 ) -> tuple[float, float]:
     """Every training picture once, in a new order and a new view; mean loss [nat] and accuracy over the pictures."""
     device = next(model.parameters()).device
@@ -157,7 +147,7 @@ def one_epoch(  # noqa: PLR0913 - all that an epoch touches, in sight
             total_loss += loss.item() * len(labels)  # weighted by pictures: a short last batch counts for what it is
             right += int((logits.argmax(1) == labels).sum())
             seen += len(labels)
-            display.advance(seen / len(pictures))
+            tell(f"epoch {epoch} of {recipe.epochs}", seen, len(pictures))
             if not math.isfinite(total_loss):
                 break
     return total_loss / seen, right / seen

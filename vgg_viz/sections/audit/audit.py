@@ -18,6 +18,7 @@ from vgg_viz.gallery.index import require_index_place
 from vgg_viz.models.outputs import require_choice
 from vgg_viz.models.vgg import title
 from vgg_viz.number_text import counted, percent
+from vgg_viz.progress import heard_by
 from vgg_viz.sections.audit.summary import as_json, leaning_as_json, summary
 from vgg_viz.shortcuts.findings import Audit, audit
 from vgg_viz.studies.alarms import measured_alarms
@@ -60,7 +61,8 @@ def build_audit(request: AuditRequest) -> Audited:
     examined = examine(checkpoint, class_network(checkpoint).to(request.device), batch, seed=seed)
     checkpoint, model, own = examined.checkpoint, examined.model, replace(own, checkpoint=examined.checkpoint)
     steps = (lambda text: progress(text.capitalize(), 0, 6)) if progress else None
-    seen = audit(model, batch, classes=wanted, seed=seed, progress=steps)
+    with heard_by(None):
+        seen = audit(model, batch, classes=wanted, seed=seed, progress=steps)
     found = [as_json(one, seen, checkpoint.classes) for one in seen.findings]
     study = Study(
         "audit",
