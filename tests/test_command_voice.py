@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,10 +14,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vgg_viz import console
+from vgg_viz import __version__, console
 from vgg_viz.cli import main
 from vgg_viz.console import Steps
 from vgg_viz.data.shape_files import write_shapes
+from vgg_viz.left_out import Loss, NoPicture, left_out_warning
 from vgg_viz.progress import heard_by, tell, told
 from vgg_viz.quiet_libraries import quiet_libraries
 
@@ -125,3 +127,83 @@ def test_every_command_that_may_take_long_says_how_far_it_is(command, monkeypatc
     said = [told for told in capsys.readouterr().err.splitlines() if told.endswith(" s")]
     assert said
     assert all(told.startswith(f"vgg_viz {line[0]}: ") for told in said)
+
+
+# ---------------------------------------------------------------- what was left out
+
+
+COMMANDS = ["evaluate", "predict", "inspect", "check", "train", "audit", "report", "compare", "timeline"]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A painted folder, and a network and a run that learned from it."""
+    place = tmp_path_factory.mktemp("status")
+    data = write_shapes(place / "data", train=20, val=20, test=20, side=32)
+    line = ["train", "--data", str(data), "--epochs", "1", "--width", "0.2", "--quiet", "--out", str(place / "run")]
+    assert main(line) == 0
+    return data
+
+
+@pytest.mark.parametrize("broken", [False, True])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_broken_picture_has_the_same_status_in_every_command_and_notes_among_pictures_none(
+    command, broken, pictures, tmp_path, few_sections, capsys
+):
+    few_sections("overview", "training")
+    data = tmp_path / "data"
+    shutil.copytree(pictures, data)
+    for part in ("train", "val", "test"):
+        (data / part / "star" / "notes.txt").write_text("of no concern")
+        if broken:
+            (data / part / "star" / "broken.png").write_bytes(b"no picture")
+    net, run = str(pictures.parent / "run" / "best.pt"), str(pictures.parent / "run")
+    out = ["--out", str(tmp_path / "out")]
+    line = {
+        "evaluate": ["evaluate", net, "--data", str(data)],
+        "predict": ["predict", net, str(data / "val" / "star")],
+        "inspect": ["inspect", net, "--images", str(data / "val")],
+        "check": ["data", "check", str(data)],
+        "train": ["train", "--data", str(data), "--epochs", "1", "--width", "0.2", *out],
+        "audit": ["audit", net, "--data", str(data), "--limit", "20", *out],
+        "report": ["report", net, "--data", str(data), "--preset", "quick", *out],
+        "compare": ["compare", net, net, "--data", str(data), "--preset", "quick", *out],
+        "timeline": ["compare", run, "--data", str(data), "--preset", "quick", *out],
+    }[command]
+    assert main(line) == int(broken)
+    said = capsys.readouterr().err
+    assert "notes.txt" in said
+    assert ("broken.png" in said) is broken
+
+
+def test_many_files_that_were_left_out_are_one_sentence():
+    reasons = [f"{n}.png is cut short; take another copy." for n in range(12)]
+    said = left_out_warning(reasons)
+    assert said.startswith("12 files were left out: 0.png is cut short; take another copy; 1.png")
+    assert said.endswith("; and 7 more.")
+    assert ".;" not in said
+    assert left_out_warning([NoPicture("a.txt has no picture's suffix.")]) == (
+        "1 file was left out: a.txt has no picture's suffix."
+    )
+    assert [
+        isinstance(left_out_warning(some), Loss) for some in (reasons, [NoPicture("a")], [NoPicture("a"), "b"])
+    ] == [True, False, True]
+
+
+@pytest.mark.parametrize("target", ["net.pt", "gone.pt"])
+def test_a_link_to_nothing_is_called_so_and_never_advised_in_its_own_place(target, tmp_path, capsys):
+    (tmp_path / "net.pt").symlink_to(target)
+    assert main(["inspect", str(tmp_path / "net.pt")]) == 2
+    said = capsys.readouterr().err
+    assert "link" in said
+    assert said.count("net.pt") == 1
+
+
+def test_the_version_is_told_without_torch():
+    program = (
+        "import sys; from vgg_viz.cli import main\n"
+        "try: main(['--version'])\n"
+        "finally: print(*({'torch', 'matplotlib', 'numpy', 'rich'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=HOUSE)
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (0, f"vgg_viz {__version__}\n", "")

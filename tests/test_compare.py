@@ -544,7 +544,8 @@ def test_random_weights_are_called_that(files):
 def test_without_any_picture_the_page_says_what_is_missing_and_what_fills_it(tmp_path):
     bare = [replace(trained(steps), specimens=(), history=()) for steps in (6, 60)]
     made = Made(*saved(tmp_path, one=bare[0], other=bare[1]), tmp_path / "g")
-    assert {title for title, _ in made.result.missing} == {"What changed", "Confidence", "Attention", "Training"}
+    assert {title for title, _ in made.result.missing} == {"What changed", "Confidence", "Attention"}
+    assert "no training history" in made.page  # which nobody can ask of somebody else's files
     assert "--data DIR" in made.page
     assert "--images DIR" in made.page
     assert "compare-kernels" in made.numbers

@@ -26,6 +26,7 @@ FLOORS = (
         "records",
         "atomic",
         "console",
+        "left_out",
         "progress",
         "plain_json",
         "number_text",

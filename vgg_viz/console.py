@@ -45,6 +45,7 @@ class Steps:
         self._state = ("Opening", 0, 1)
         self._began = self._said = time.monotonic()
         self._ended = threading.Event()
+        self._writer: threading.Thread | None = None
         self._open = ExitStack()
 
     def __enter__(self) -> Steps:
@@ -52,13 +53,16 @@ class Steps:
         self._open.enter_context(heard_by(self))
         self._bar.start()
         if not self._watched and not self._quiet:
-            threading.Thread(target=self._lines, daemon=True).start()
+            self._writer = threading.Thread(target=self._lines, daemon=True)
+            self._writer.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
+        if self._writer:
+            self._writer.join(timeout=1.0)  # nothing is said of what has ended
         self._open.close()
         if self._watched:  # some versions of rich end with a line feed even where nothing was drawn
             self._bar.stop()
@@ -81,7 +85,10 @@ class Steps:
                 continue
             what, done, total = self._state
             count = f", {done:,} of {total:,} done" if done and total > 1 else ""
-            say(f"vgg_viz {self._command}: {what}{count}, {now - self._began:.0f} s", file=self._stream, flush=True)
+            try:
+                say(f"vgg_viz {self._command}: {what}{count}, {now - self._began:.0f} s", file=self._stream, flush=True)
+            except (OSError, ValueError):  # nobody reads any more
+                return
             self._said = now
 
     def _next(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from vgg_viz.commands.checkpoint_options import request_keywords
-from vgg_viz.commands.output import DONE, print_alarms, print_json, print_result
+from vgg_viz.commands.output import print_result
 from vgg_viz.commands.parser import CHECKPOINT_OR_BUNDLED, Parser, command, positive
 
 
@@ -40,7 +40,7 @@ def add_arguments(parser: Parser) -> None:
     example="python -m vgg_viz audit best.pt --data pictures/ --json",
 )
 def run(options: argparse.Namespace) -> int:
-    """Do it; returns the exit status: 0 whatever is found."""
+    """Do it; returns the exit status, which says nothing of what is found."""
     from vgg_viz.console import Steps
     from vgg_viz.sections.audit.audit import build_audit
     from vgg_viz.studies.request import AuditRequest
@@ -53,16 +53,4 @@ def run(options: argparse.Namespace) -> int:
             **request_keywords(options, steps),
         )
         audited = build_audit(request)
-    if options.json:
-        print_alarms(options, audited.result.alarms)
-        print_json(
-            {
-                "alarms": audited.result.alarms,
-                **audited.facts,
-                "missing": [{"section": title, "reason": reason} for title, reason in audited.result.missing],
-                "warnings": audited.result.warnings,
-            }
-        )
-        return DONE
-    print_result(options, audited.result)
-    return DONE
+    return print_result(options, audited.result, audited.facts)

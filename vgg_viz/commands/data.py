@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
-from vgg_viz.commands.output import DONE, PARTS_MISSING, print_json
+from vgg_viz.commands.output import DONE, PARTS_MISSING, print_json, print_left_out
 from vgg_viz.commands.parser import Parser, add_command, command, shared_options
 from vgg_viz.commands.shortcut_options import add_shortcut_arguments, planted_shortcut
+from vgg_viz.left_out import count_losses
+from vgg_viz.number_text import counted
 from vgg_viz.safe_text import say
 
 
@@ -66,16 +67,16 @@ def run(options: argparse.Namespace) -> int:
         found = {"folder": str(place), "pictures": counts, "seed": options.seed, "side": options.side}
         if shortcut:
             found["shortcut"] = truth(shortcut, options.side)
+    reasons = [reason for _, reason in found.get("skipped", ())]
     if options.json:
         print_json(found)
     elif options.kind == "check":
-        for _, reason in found["skipped"]:
-            say(f"vgg_viz data: {reason}", file=sys.stderr)
-        skipped = len(found["skipped"])
-        say(f"{found['readable']:,} pictures of {len(found['classes'])} classes can be read, {skipped:,} files cannot.")
+        print_left_out(options, reasons)
+        readable, classes = counted(found["readable"], "picture"), counted(len(found["classes"]), "class", "classes")
+        say(f"{readable} of {classes} can be read, {counted(len(reasons), 'file')} cannot.")
         outline, box, unknown = (found["objects"][kind] for kind in ("outline", "box", "unknown"))
         if outline or box:
             say(f"Where the object is: {outline:,} by a mask, {box:,} by boxes, {unknown:,} unknown.")
     else:
         say(found["folder"])
-    return PARTS_MISSING if found.get("skipped") else DONE
+    return PARTS_MISSING if count_losses(reasons) else DONE

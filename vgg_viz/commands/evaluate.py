@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from vgg_viz.commands.checkpoint_options import open_model
-from vgg_viz.commands.output import DONE, print_alarms, print_json
+from vgg_viz.commands.output import print_alarms, print_json, print_left_out
 from vgg_viz.commands.parser import CHECKPOINT_OR_BUNDLED, Parser, command, positive
 from vgg_viz.safe_text import say
 
@@ -41,8 +40,7 @@ def run(options: argparse.Namespace) -> int:
         evaluation = evaluate(checkpoint, model, options.data, limit=options.limit, seed=options.seed)
         fits = compare_rules(checkpoint, model, options.data, seed=options.seed) if options.test_resize else ()
     print_alarms(options, evaluation.alarms, evaluation.warnings)
-    for reason in evaluation.skipped:
-        say(f"vgg_viz evaluate: left out: {reason}", file=sys.stderr)
+    status = print_left_out(options, evaluation.skipped)
     facts = evaluation.facts
     if fits:
         facts["resize_rules"] = [fit.plain() for fit in fits]
@@ -53,4 +51,4 @@ def run(options: argparse.Namespace) -> int:
             say(line)
         for line in lines(fits):
             say(line)
-    return DONE
+    return status

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
 
 from vgg_viz.commands.checkpoint_options import open_model
-from vgg_viz.commands.output import DONE, print_alarms, print_json
+from vgg_viz.commands.output import print_alarms, print_json, print_left_out
 from vgg_viz.commands.parser import CHECKPOINT_OR_BUNDLED, Parser, command
 from vgg_viz.safe_text import say
 
@@ -39,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     from vgg_viz.studies.inspection import facts, text_lines
     from vgg_viz.studies.resize_check import compare_rules, lines
 
-    skipped: Sequence[tuple[str, str]] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
     with Steps(options.command, quiet=options.quiet):
         checkpoint, model = open_model(options)
         found = facts(checkpoint, model)
@@ -57,11 +55,10 @@ def run(options: argparse.Namespace) -> int:
             advice = detection.advice(recorded=not is_open(checkpoint))
             found["preprocessing"] = {**detection.plain(), "sentence": advice}
         fits = () if options.data is None else compare_rules(checkpoint, model, options.data, seed=options.seed)
-    for _, reason in skipped:
-        say(f"vgg_viz inspect: left out: {reason}", file=sys.stderr)
     if fits:
         found["resize_rules"] = [fit.plain() for fit in fits]
     print_alarms(options, found["alarms"])
+    status = print_left_out(options, [reason for _, reason in skipped])
     if options.json:
         print_json(found)
     else:
@@ -69,4 +66,4 @@ def run(options: argparse.Namespace) -> int:
             say(line)
         for line in lines(fits):
             say(line)
-    return DONE
+    return status

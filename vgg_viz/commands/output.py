@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vgg_viz.left_out import count_losses
 from vgg_viz.safe_text import escape_json, say
 
 if TYPE_CHECKING:
     from vgg_viz.gallery.build import GalleryResult
 
+MOST_LINES = 20  # about files that were left out, each on a line
 DONE, PARTS_MISSING, REFUSED, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -51,7 +53,7 @@ def print_result(options: argparse.Namespace, result: GalleryResult, facts: Mapp
         import webbrowser
 
         webbrowser.open(page.resolve().as_uri())
-    return PARTS_MISSING if result.missing else DONE
+    return PARTS_MISSING if result.incomplete else DONE
 
 
 def print_alarms(options: argparse.Namespace, alarms: Sequence[str], warnings: Sequence[str] = ()) -> None:
@@ -60,6 +62,15 @@ def print_alarms(options: argparse.Namespace, alarms: Sequence[str], warnings: S
         say(f"vgg_viz {options.command}: ALARM: {alarm}", file=sys.stderr)
     for warning in warnings:
         say(f"vgg_viz {options.command}: {warning}", file=sys.stderr)
+
+
+def print_left_out(options: argparse.Namespace, reasons: Sequence[str]) -> int:
+    """Name on stderr the files that were left out, but not thousands; the exit status: that of missing parts where they are a loss."""
+    for reason in reasons[:MOST_LINES]:
+        say(f"vgg_viz {options.command}: left out: {reason}", file=sys.stderr)
+    if len(reasons) > MOST_LINES:
+        say(f"vgg_viz {options.command}: left out: {len(reasons) - MOST_LINES:,} more files", file=sys.stderr)
+    return PARTS_MISSING if count_losses(reasons) else DONE
 
 
 def command_line(options: argparse.Namespace) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from vgg_viz.commands.checkpoint_options import open_model
-from vgg_viz.commands.output import DONE, PARTS_MISSING, print_alarms, print_json
+from vgg_viz.commands.output import print_alarms, print_json, print_left_out
 from vgg_viz.commands.parser import CHECKPOINT, Parser, command
 from vgg_viz.number_text import percent
 from vgg_viz.safe_text import say, short_name
@@ -37,15 +36,14 @@ def run(options: argparse.Namespace) -> int:
         checkpoint, model = open_model(options)
         predictions = predict(checkpoint, model, options.images)
     print_alarms(options, predictions.alarms, predictions.warnings)
-    for reason in predictions.skipped:
-        say(f"vgg_viz predict: left out: {reason}", file=sys.stderr)
+    status = print_left_out(options, predictions.skipped)
     if options.json:
         first = {"alarms": predictions.alarms, "warnings": predictions.warnings}
         print_json({**first, "images": predictions.images})
     else:
         for image in predictions.images:
             say(f"{short_name(image['file'], 200)}: {', '.join(map(_shown, image['top']))}")
-    return PARTS_MISSING if predictions.skipped else DONE
+    return status
 
 
 def _shown(entry: Mapping[str, Any]) -> str:

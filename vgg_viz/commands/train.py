@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vgg_viz.commands.output import DONE, print_json
+from vgg_viz.commands.output import DONE, PARTS_MISSING, print_json
 from vgg_viz.commands.parser import Parser, command
 from vgg_viz.commands.shortcut_options import add_shortcut_arguments, planted_shortcut
 from vgg_viz.safe_text import say
@@ -98,4 +98,4 @@ def run(options: argparse.Namespace) -> int:
         )
     else:
         say(str(Path(options.out) / "best.pt"))
-    return DONE
+    return PARTS_MISSING if checkpoint.provenance.data.get("left_out") else DONE

@@ -21,6 +21,7 @@ from vgg_viz.data.annotations import Truth, stack_truths
 from vgg_viz.data.folder import Skipped, decode_folder, median_side, open_folder
 from vgg_viz.data.shortcuts import Shortcut, as_provenance, require_paintable, retouch
 from vgg_viz.errors import DataRefused
+from vgg_viz.left_out import count_losses
 from vgg_viz.maths.images import encode_png, to_uint8
 from vgg_viz.records import Batch, Specimen
 
@@ -136,6 +137,8 @@ def open_training_data(  # noqa: PLR0913 - which pictures, how many of each part
         train, held_out = _divided(train, seed)
         train, held_out = _first(train, train_count, seed), _first(held_out, val_count, seed)
     counts = {"train": len(train), "val": len(held_out)}
+    if lost := count_losses([reason for _, reason in (*train.skipped, *held_out.skipped)]):
+        counts["left_out"] = lost
     name = Path(data).resolve().name
     return TrainingData(
         train, held_out, folder.classes, {"kind": "folder", "name": name, "seed": seed, "side": side, **counts}

@@ -25,6 +25,7 @@ from vgg_viz.data.label_table import NAME as TABLE
 from vgg_viz.data.masks import mask_of, pictures_alone
 from vgg_viz.errors import DataRefused, ImageRefused
 from vgg_viz.file_kinds import kind_by_name
+from vgg_viz.left_out import NoPicture
 from vgg_viz.maths.fitting import fit
 from vgg_viz.maths.image_forms import Images
 from vgg_viz.maths.images import SUFFIXES, decode, dimensions
@@ -208,7 +209,8 @@ def read_images(
         name = _relative(file, place)
         try:
             if file.suffix.lower() not in SUFFIXES:
-                raise ImageRefused(_not_by_suffix(name, file))
+                skipped.append((name, _not_by_suffix(name, file)))
+                continue
             image, truth = read_with_truth(file, name, image_side, mask, boxes, None)
         except ImageRefused as error:
             skipped.append((name, str(error)))
@@ -324,10 +326,11 @@ def _relative(file: Path, root: Path) -> str:
     return os.fsencode(file.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
 
 
-def _not_by_suffix(name: str, file: Path) -> str:
+def _not_by_suffix(name: str, file: Path) -> NoPicture:
     if kind := kind_by_name(file.name):
-        return f"{name} is {kind.what}; {kind.for_picture}."
-    return f"{name} has {f'the suffix {file.suffix!r}' if file.suffix else 'no suffix'}, which is no picture's."
+        return NoPicture(f"{name} is {kind.what}; {kind.for_picture}.")
+    suffix = f"the suffix {file.suffix!r}" if file.suffix else "no suffix"
+    return NoPicture(f"{name} has {suffix}, which is no picture's.")
 
 
 def _nothing(place: Path, skipped: Sequence[tuple[str, str]], *, classes: bool = False) -> str:
@@ -337,7 +340,7 @@ def _nothing(place: Path, skipped: Sequence[tuple[str, str]], *, classes: bool =
     if not skipped and place.is_dir():  # no folder counts as a class in which no file is a picture
         others = (file for file in islice(_files(place), 1000) if kind_by_name(file.name))
         skipped = [(_relative(file, place), _not_by_suffix(_relative(file, place), file)) for file in others]
-    left = f" ({len(skipped)} files were left out; the first: {skipped[0][1]})" if skipped else ""
+    left = f" ({len(skipped)} files were left out; the first: {skipped[0][1].rstrip('.')})" if skipped else ""
     return f"{_shown(place)} holds no picture that can be read{left}; expected a folder with {layout}."
 
 

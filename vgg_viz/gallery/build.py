@@ -30,6 +30,7 @@ from vgg_viz.gallery.page import Page
 from vgg_viz.gallery.sections import sections_of
 from vgg_viz.gallery.source import Source
 from vgg_viz.gallery.write_page import publish, standalone
+from vgg_viz.left_out import Loss
 from vgg_viz.plain_json import write_json
 from vgg_viz.progress import Progress, heard_by
 from vgg_viz.records import Finding
@@ -160,6 +161,11 @@ class GalleryResult:
     notes: tuple[str, ...] = ()
     in_warnings: frozenset[tuple[str, str]] = frozenset()
     alarms: tuple[str, ...] = ()
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether something is missing that was asked for or should have worked: a part, or a picture."""
+        return bool(self.missing) or any(isinstance(warning, Loss) for warning in self.warnings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from vgg_viz.data.label_table import find_table, one_label_each, read_pictures, 
 from vgg_viz.data.shortcuts import from_provenance
 from vgg_viz.errors import DataRefused, ImageRefused, InputRefused
 from vgg_viz.gallery.source import Source
+from vgg_viz.left_out import left_out_warning
 from vgg_viz.maths.image_forms import Images, luma
 from vgg_viz.maths.images import decode, decode_mask, resize
 from vgg_viz.models.checkpoint import BUNDLED, load, sha256, weights_sha256, with_names
@@ -388,6 +389,4 @@ def reading_warnings(batch: Batch | None) -> list[str]:
     """A sentence on the files that could not be read, none where all could; and what is to be known of masks and boxes."""
     if batch is None or not batch.skipped:
         return [] if batch is None else list(batch.doubts)
-    shown = "; ".join(reason for _, reason in batch.skipped[:5])
-    more = f" (and {len(batch.skipped) - 5} more)" if len(batch.skipped) > 5 else ""
-    return [f"{len(batch.skipped)} files were left out: {shown}{more}", *batch.doubts]
+    return [left_out_warning([reason for _, reason in batch.skipped]), *batch.doubts]

@@ -8,6 +8,7 @@ the objects mean is said in `models/formats/`.
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
 from collections.abc import Callable
@@ -132,6 +133,10 @@ def _require_there(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except OSError:
+        if os.path.islink(path):
+            raise CheckpointRefused(
+                f"{shown(path)} is a link to nothing; give the file that it was made for."
+            ) from None
         folder = path.parent
         beside = [p.name for p in folder.iterdir() if p.suffix in (".pt", ".pth")] if folder.is_dir() else []
         near = get_close_matches(path.name, beside, n=1, cutoff=0.4) or beside[:1]

@@ -10,7 +10,7 @@ from itertools import zip_longest
 import torch
 from torch import Tensor
 
-from vgg_viz.errors import SectionMissing
+from vgg_viz.errors import NotForThisNetwork, SectionMissing
 from vgg_viz.figures.comparison import kernels_of_both, layer_distances
 from vgg_viz.figures.curves import two_histories
 from vgg_viz.gallery.sections import section
@@ -31,7 +31,10 @@ def trainings(pair: Pair) -> Iterator[Exhibit]:
     histories = [net.checkpoint.history for net in (pair.a, pair.b)]
     without = [net.letter for net, history in zip((pair.a, pair.b), histories, strict=True) if not history]
     if without:
-        raise SectionMissing(
+        # As in a report: of a file that was made elsewhere nobody can ask for curves.
+        lacking = (net for net in (pair.a, pair.b) if net.letter in without)
+        untrained = any(net.checkpoint.provenance.format == "untrained" for net in lacking)
+        raise (SectionMissing if untrained else NotForThisNetwork)(
             TEXTS.say("missing.history", letters=without),
             "python -m vgg_viz train --data DIR --arch vgg11 --out RUN_DIR",
         )
