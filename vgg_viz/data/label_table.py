@@ -78,7 +78,8 @@ def read_table(file: Path, classes: Sequence[str], *, values: bool = False) -> L
         header = [cell.strip() for cell in next(rows, [])]
         lines = [(rows.line_num, [cell.strip() for cell in row]) for row in rows if any(cell.strip() for cell in row)]
     except (BoxesRefused, csv.Error) as error:
-        raise DataRefused(f"{file.name!r} cannot be read as a table of labels ({error}).") from None
+        why = str(error).rstrip(".")
+        raise DataRefused(f"{file.name!r} cannot be read as a table of labels ({why}).") from None
     reader = _Columns.of(header, classes, file.name, values=values)
     pictures, targets, skipped = [], [], []
     for number, row in lines:
