@@ -21,9 +21,9 @@ from typing import Any
 from vgg_viz.gallery.explorer import Explorer, render_explorer
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
+from vgg_viz.studies.answers import select_images
 from vgg_viz.studies.explorer_live import network, pictures
 from vgg_viz.studies.inputs import specimen_batch
-from vgg_viz.studies.subject import select_images
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
 POINTED = {

@@ -28,9 +28,9 @@ from vgg_viz.models.checkpoint import load, save
 from vgg_viz.records import Batch, Checkpoint, Specimen
 from vgg_viz.shortcuts.findings import audit, share_beside, suspicion
 from vgg_viz.shortcuts.sampling import forms
+from vgg_viz.studies.answers import select_images
 from vgg_viz.studies.faithfulness import _part
 from vgg_viz.studies.inputs import specimen_batch
-from vgg_viz.studies.subject import select_images
 
 SIDE = 64
 

@@ -41,10 +41,10 @@ from vgg_viz.sections.compare.flipped import contrast, flips_of
 from vgg_viz.sections.compare.verdict import by_chance, headline, score
 from vgg_viz.sections.compare.viewer import payload
 from vgg_viz.sections.compare.weights import distance, weights
+from vgg_viz.studies.answers import select_images
 from vgg_viz.studies.pair import Pictures, grad_cams
 from vgg_viz.studies.pair_inputs import shared_classes
 from vgg_viz.studies.request import PairRequest
-from vgg_viz.studies.subject import select_images
 
 SIDE = 32
 HOSTILE = (

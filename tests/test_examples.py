@@ -24,9 +24,10 @@ from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.records import Batch
 from vgg_viz.sections.report.examples import examples, sheet
+from vgg_viz.studies.answers import Answers, choose_images
 from vgg_viz.studies.inputs import Inputs
 from vgg_viz.studies.preset import PRESETS
-from vgg_viz.studies.subject import Answers, Subject, choose_images
+from vgg_viz.studies.subject import Subject
 
 PICTURES, SHOWN = 160, 40
 

@@ -6,10 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
 from vgg_viz.maths.judgement import Judgement, Measured, Training, judge
 from vgg_viz.models.build import architecture
+from vgg_viz.records import Batch, Checkpoint
 from vgg_viz.sections.report.verdict import verdict
+from vgg_viz.studies.answers import Answers
 
 MRI = Measured(
     [[0, 17, 8, 0], [0, 22, 0, 3], [0, 1, 24, 0], [0, 0, 3, 22]], ["glioma", "meningioma", "notumor", "pituitary"]
@@ -36,25 +39,25 @@ def told(judgement: Judgement) -> list[tuple[str, str]]:
 
 THREE_AT_ZERO = [0 if at in (7, 70, 700) else 36 for at in range(1000)]
 TABLE = {
-    "a class never recognised": (MRI, [("problem", "class"), ("note", "split"), ("note", "untested")]),
+    "a class never recognised": (MRI, [("bad", "class"), ("note", "split"), ("note", "untested")]),
     "the sample": (measured(list(SAMPLE_RIGHT), 200), [("good", "accuracy"), ("note", "weakest"), ("note", "weakest")]),
-    "over-fit": (measured([83] * 10, 200, training=Training(1.0, 0.415, True)), [("problem", "overfit")]),
-    "over-fit at chance": (measured([20] * 10, 200, training=Training(1.0, 0.1, True)), [("problem", "overfit")]),
+    "over-fit": (measured([83] * 10, 200, training=Training(1.0, 0.415, True)), [("bad", "overfit")]),
+    "over-fit at chance": (measured([20] * 10, 200, training=Training(1.0, 0.1, True)), [("bad", "overfit")]),
     "augmented training": (measured([190] * 10, 200, training=Training(1.0, 0.7, False)), [("good", "accuracy")]),
     "always the first": (
         Measured([[190, 0], [10, 0]], "ab", held_out=True, shortcut=False),
-        [("problem", "class"), ("problem", "chance")],
+        [("bad", "class"), ("bad", "chance")],
     ),
-    "12 pictures": (Measured([[6, 0], [1, 5]], "ab", held_out=True, shortcut=False), [("look", "few")]),
+    "12 pictures": (Measured([[6, 0], [1, 5]], "ab", held_out=True, shortcut=False), [("warn", "few")]),
     "one weak, too sure": (
         measured([184] * 3 + [130] + [184] * 6, 200, gap=0.07, gap_noise=0.01),
-        [("good", "accuracy"), ("look", "confidence"), ("look", "weakest")],
+        [("good", "accuracy"), ("warn", "confidence"), ("warn", "weakest")],
     ),
-    "uniform": (Measured([[10] * 10] * 10, "abcdefghij", held_out=True, shortcut=False), [("problem", "chance")]),
-    "three of 1,000 at zero": (measured(THREE_AT_ZERO, 50), [("problem", "class")]),
+    "uniform": (Measured([[10] * 10] * 10, "abcdefghij", held_out=True, shortcut=False), [("bad", "chance")]),
+    "three of 1,000 at zero": (measured(THREE_AT_ZERO, 50), [("bad", "class")]),
     "an audit's shortcut": (
         Measured(MRI.counts, MRI.classes, held_out=True, shortcut=True),
-        [("problem", "class"), ("problem", "shortcut")],
+        [("bad", "class"), ("bad", "shortcut")],
     ),
 }
 
@@ -87,13 +90,15 @@ def test_a_page_leads_with_the_class_that_is_never_recognised() -> None:
     counts = torch.tensor(MRI.counts)
     labels = torch.arange(4).repeat_interleave(25)
     predicted = torch.cat([torch.arange(4).repeat_interleave(row) for row in counts])
+    batch = Batch(torch.rand(100, 3, 4, 4), labels, tuple(map(str, range(100))))
     subject = SimpleNamespace(
-        answers=SimpleNamespace(labels=labels, predicted=predicted),
+        answers=Answers(batch, labels, nn.functional.one_hot(predicted, 4).float()),
         classes=MRI.classes,
         inputs=SimpleNamespace(measured_on=None),
-        checkpoint=SimpleNamespace(architecture=architecture("tiny_vgg", num_classes=4)),
+        checkpoint=Checkpoint(architecture("tiny_vgg", num_classes=4), tuple(MRI.classes), {}),
+        once=lambda _what, make: make(),
     )
     leading = verdict(subject, [])[0]  # type: ignore[arg-type]
     assert leading.level == "bad"
     assert leading.text.startswith(MRI.classes[0])
-    assert leading.text.index("(17)") < leading.text.index("(8)")
+    assert leading.detail.index("(17)") < leading.detail.index("(8)")

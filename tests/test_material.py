@@ -15,10 +15,10 @@ from vgg_viz.errors import DataRefused, UnknownName
 from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import architecture, build
 from vgg_viz.records import Batch, Checkpoint, Provenance, Specimen
+from vgg_viz.studies.answers import Answers, choose_images, select_images
 from vgg_viz.studies.inputs import describe_origin, labelled_pictures, load_inputs, match_channels, specimen_batch
 from vgg_viz.studies.output_summary import choice_summary
 from vgg_viz.studies.preset import PRESETS, preset_for
-from vgg_viz.studies.subject import Answers, choose_images, select_images
 
 SIDE = 24
 

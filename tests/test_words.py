@@ -31,6 +31,7 @@ from vgg_viz.sections.report import attention
 from vgg_viz.sections.report import faithfulness as trials_shown
 from vgg_viz.sections.report.verdict import verdict
 from vgg_viz.studies import picture_maps as compute
+from vgg_viz.studies.answers import Answers
 from vgg_viz.studies.inputs import labelled_pictures
 from vgg_viz.studies.pair_inputs import shared_classes
 from vgg_viz.studies.picture_request import Question
@@ -155,10 +156,13 @@ def test_two_networks_share_classes_by_name_where_somebody_named_them(nameless):
 def test_pictures_are_held_out_by_where_they_come_from_and_not_by_how_that_is_said(origin, held_out, monkeypatch):
     monkeypatch.setattr("vgg_viz.studies.inputs.describe_origin", lambda _: GIBBERISH)
     labels = torch.arange(40) % 2
-    answers = SimpleNamespace(labels=labels, predicted=labels)
+    batch = Batch(torch.rand(40, 3, 4, 4), labels, tuple(map(str, range(40))))
+    answers = Answers(batch, labels, torch.nn.functional.one_hot(labels, 2).float())
     inputs = SimpleNamespace(measured_on=origin, labelled_from=GIBBERISH)
-    checkpoint = SimpleNamespace(architecture=architecture("tiny_vgg", num_classes=2))
-    subject = SimpleNamespace(answers=answers, classes=("a", "b"), inputs=inputs, checkpoint=checkpoint)
+    checkpoint = Checkpoint(architecture("tiny_vgg", num_classes=2), ("a", "b"), {})
+    subject = SimpleNamespace(
+        answers=answers, classes=("a", "b"), inputs=inputs, checkpoint=checkpoint, once=lambda _what, make: make()
+    )
     text = verdict(subject, [])[0].text
     assert ("held-out" in text) is held_out
 

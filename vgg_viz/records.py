@@ -6,7 +6,7 @@ Tensors are float32 on the model's device unless said. Nothing here computes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -394,10 +394,15 @@ class Exhibit:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the verdict: good, worth a look, or bad; always with its number."""
+    """One line of the verdict: a sentence with its number, what is behind it, its kind ("" of a section), where it is shown."""
 
     level: Literal["good", "note", "warn", "bad"]
     text: str
+    detail: str = ""
+    key: str = ""
+    anchor: str = ""
 
-
-Names = Sequence[str]
+    @property
+    def said(self) -> str:
+        """All of it."""
+        return f"{self.text} {self.detail}" if self.detail else self.text

@@ -23,11 +23,12 @@ from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.models.names import layers
 from vgg_viz.records import Batch, Checkpoint
+from vgg_viz.studies.answers import select_images
 from vgg_viz.studies.explorer_live import explore_pair, network, pictures
 from vgg_viz.studies.explorer_stored import stored_network
 from vgg_viz.studies.inputs import load_inputs, specimen_batch
 from vgg_viz.studies.preset import preset_for
-from vgg_viz.studies.subject import Subject, select_images
+from vgg_viz.studies.subject import Subject
 
 pytestmark = pytest.mark.browser
 PIXELS = """([which, places]) => {

@@ -16,9 +16,9 @@ from torch.nn.functional import pad
 
 from vgg_viz.gallery.explorer import Explorer, render_explorer
 from vgg_viz.maths.images import encode_png
+from vgg_viz.studies.answers import select_images
 from vgg_viz.studies.explorer_live import pictures
 from vgg_viz.studies.explorer_stored import stored_network
-from vgg_viz.studies.subject import select_images
 
 pytestmark = pytest.mark.browser
 PIXELS = """() => {

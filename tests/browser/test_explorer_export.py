@@ -23,8 +23,8 @@ from vgg_viz.attribution.single_pass import grad_cam_all_layers
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.models.names import layers
+from vgg_viz.studies.answers import select_images
 from vgg_viz.studies.inputs import specimen_batch
-from vgg_viz.studies.subject import select_images
 
 pytestmark = pytest.mark.browser
 SVG = "{http://www.w3.org/2000/svg}"

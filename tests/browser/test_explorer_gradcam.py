@@ -22,9 +22,9 @@ from vgg_viz.maths.receptive_field import Field, Window, fields
 from vgg_viz.models.build import build
 from vgg_viz.models.names import layers
 from vgg_viz.records import Batch
+from vgg_viz.studies.answers import select_images
 from vgg_viz.studies.explorer_live import pictures
 from vgg_viz.studies.explorer_stored import stored_network
-from vgg_viz.studies.subject import select_images
 
 pytestmark = pytest.mark.browser
 # What the view hands out: gradients of one number of one step, and the map of the moment with its weights.

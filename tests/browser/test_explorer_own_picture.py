@@ -24,8 +24,8 @@ from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.records import Batch
+from vgg_viz.studies.answers import select_images
 from vgg_viz.studies.inputs import specimen_batch
-from vgg_viz.studies.subject import select_images
 
 pytestmark = pytest.mark.browser
 PHONE = {"width": 390, "height": 844, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}

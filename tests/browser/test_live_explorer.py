@@ -24,9 +24,9 @@ from vgg_viz.models.checkpoint import load
 from vgg_viz.models.geometry import geometry
 from vgg_viz.models.names import layers
 from vgg_viz.records import Batch
+from vgg_viz.studies.answers import select_images
 from vgg_viz.studies.explorer_live import network, pictures
 from vgg_viz.studies.inputs import specimen_batch
-from vgg_viz.studies.subject import select_images
 
 pytestmark = pytest.mark.browser
 EXPLAINER = Path(__file__).parents[3] / "shared" / "data" / "cnn-explainer"

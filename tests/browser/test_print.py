@@ -20,8 +20,8 @@ from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.models.names import layers
 from vgg_viz.records import Batch
+from vgg_viz.studies.answers import select_images
 from vgg_viz.studies.inputs import specimen_batch
-from vgg_viz.studies.subject import select_images
 
 pytestmark = pytest.mark.browser
 A4 = (595, 842)

@@ -49,16 +49,20 @@ def overrides(options: argparse.Namespace) -> dict[str, Any]:
 def request_keywords(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     """The keywords that every `Request` takes, from the options that the commands share."""
     from vgg_viz.commands.output import command_line
+    from vgg_viz.studies.next_steps import command_words
     from vgg_viz.studies.request import resolve_device
 
     given = {
         name: getattr(options, name) for name in ("images", "data", "out", "preset", "seed") if hasattr(options, name)
     }
     device = resolve_device(options.device)
+    said = overrides(options)
+    source = getattr(options, "checkpoint", None)
     return {
         **given,
         "device": device,
-        "overrides": overrides(options),
+        "overrides": said,
+        "words": command_words(source, given.get("data"), {**said, "classes": options.classes}),
         "command": command_line(options),
         "progress": progress,
     }

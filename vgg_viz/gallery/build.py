@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +26,7 @@ from vgg_viz.gallery.make_section import (
     manifest_entries,
     write_section,
 )
+from vgg_viz.gallery.opening import Opening
 from vgg_viz.gallery.page import Page
 from vgg_viz.gallery.sections import sections_of
 from vgg_viz.gallery.source import Source
@@ -104,6 +105,7 @@ class Study:
         explorer: The network as a page to touch; None where this kind has none.
         explorer_name: What that shows.
         layout: The chapters of its page; without any, each section is one.
+        opening: What the first screen shows below its box, from the findings of the page; None: this kind has none.
     """
 
     kind: str
@@ -133,6 +135,7 @@ class Study:
     explorer: Callable[[], Explorer] | None = None
     explorer_name: str = "the network"
     layout: Layout = field(default_factory=Layout)
+    opening: Callable[[Sequence[Finding]], Opening] | None = None
 
     @property
     def identities(self) -> list[str]:
@@ -221,17 +224,20 @@ def build(
         first = sorted(study.first(), key=lambda finding: finding.level != "bad")
         alarms = tuple(finding.text for finding in first if finding.level == "bad")
         told = tuple(finding.text for finding in first if finding.level != "bad")
+        findings = (*first, *study.verdict(results))
+        opening, unopened = _opening(study, findings)
         page = Page(
             study.title,
             study.subtitle,
-            (*first, *study.verdict(results)),
+            findings,
             study.facts(),
-            (*study.warnings, *cut),
+            (*study.warnings, *cut, *unopened),
             page_sections,
             tuple(_footer(study, time.perf_counter() - study.started, deadline)),
             explorer_href=EXPLORER if explorer else "",
             explorer_name=study.explorer_name,
             layout=study.layout,
+            opening=opening,
             explorer_note=no_explorer or (explorer.stored if explorer else ""),
         )
         heavy = publish(folder, page)
@@ -324,6 +330,18 @@ def _sections(
     return tuple(result for result, _ in in_order), tuple(on_page for _, on_page in in_order)
 
 
+def _opening(study: Study, findings: Sequence[Finding]) -> tuple[Opening | None, tuple[str, ...]]:
+    """The first screen, or what is said where it could not be made: the page then begins with its box and its findings."""
+    if study.opening is None:
+        return None, ()
+    try:
+        return study.opening(findings), ()
+    except Exception as error:
+        if os.environ.get("VGG_VIZ_DEBUG"):
+            raise
+        return None, (failure("The first screen failed", error),)
+
+
 def _explorer(study: Study, folder: Path, deadline: DeadlineFacts | None) -> tuple[Explorer | None, str]:
     """Write the network as a page to touch; returns it, or why there is none."""
     if study.explorer is None:
@@ -386,7 +404,10 @@ def _manifest(study: Study, page: Page, results: Sequence[SectionResult]) -> dic
         "versions": versions(),
         **({"checkpoint": checkpoints[""]} if "" in checkpoints else {"checkpoints": checkpoints}),
         "facts": dict(page.facts),
-        "findings": [{"level": finding.level, "text": finding.text} for finding in page.findings],
+        "findings": [
+            {"level": one.level, "text": one.text, "detail": one.detail, "key": one.key} for one in page.findings
+        ],
+        "next": [asdict(step) for step in page.opening.steps] if page.opening else [],
         "data": {"measured_on": study.measured_on, "looked_into": study.looked_into, "classes": study.classes},
         "timings": {} if reproducible() else {result.section.slug: round(result.seconds, 3) for result in results},
         **manifest_entries(results),

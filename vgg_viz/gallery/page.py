@@ -31,12 +31,14 @@ from vgg_viz.gallery.html_text import (
     sort_key,
 )
 from vgg_viz.gallery.layout import Layout, PageSection, arrange
+from vgg_viz.gallery.opening import Opening
 from vgg_viz.records import Finding
 
 HERE = Path(__file__).parent
 # What a page runs, in this order; `bundle` adds what these import.
 FRAME_SCRIPTS = ("page.js",)
 VIEWER_SCRIPTS = (*FRAME_SCRIPTS, "viewer.js")
+OPENING_STYLES = ("opening.css",)
 EXAMPLES_SCRIPTS, EXAMPLES_STYLES = ("examples.js",), ("examples.css",)
 
 # ---------------------------------------------------------------- records
@@ -69,6 +71,7 @@ class Page:
         explorer_name: What that shows: "the network".
         explorer_note: Why there is none, or why it does not run live; "" when it does.
         explorer: That network inside the page itself, in place of an address.
+        opening: What the first screen shows below its box; None: the other findings.
     """
 
     title: str
@@ -84,6 +87,7 @@ class Page:
     explorer_name: str = "the network"
     explorer_note: str = ""
     explorer: EmbeddedDocument | None = None
+    opening: Opening | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ def render(page: Page) -> str:
     exhibits = (one.exhibit for section in page.sections for one in section.exhibits)
     kinds = {exhibit.viewer.get("kind") for exhibit in exhibits if exhibit.viewer}
     scripts = (*(VIEWER_SCRIPTS if kinds else FRAME_SCRIPTS), *(EXAMPLES_SCRIPTS if "examples" in kinds else ()))
-    styles = ("page.css", *(EXAMPLES_STYLES if "examples" in kinds else ()))
+    styles = ("page.css", *OPENING_STYLES, *(EXAMPLES_STYLES if "examples" in kinds else ()))
     chapters = arrange(page.sections, page.layout)
     return document("page.html", styles=styles, scripts=scripts, embedded=page.explorer, page=page, chapters=chapters)
 

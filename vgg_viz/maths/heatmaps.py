@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from vgg_viz.errors import InputRefused
 from vgg_viz.maths.receptive_field import Field
@@ -121,6 +123,30 @@ def on_picture(maps: Tensor, layer: str | None, fields: Mapping[str, Field], siz
             f"nobody knows what the units of {layer} see here; choose a convolution of a VGG or Tiny VGG."
         )
     return place(maps, fields[layer], (int(size[0]), int(size[1])))
+
+
+def smoothed(placed: Tensor, seen: float) -> Tensor:
+    """Layer maps on their pictures as a reader sees them: blurred by much less than what one unit sees.
+
+    A unit speaks for all of its field, so a map finer than that shows the grid of units and not the picture. The width of the
+    Gaussian is min(seen / 4, side / 20); what is read out and saved stays raw.
+
+    Args:
+        placed: (B, H, W), as `place` gives them.
+        seen: Side of what one unit sees [px].
+
+    Returns:
+        (B, H, W), same unit; values beyond the border repeat those at it, so that a constant stays what it is.
+    """
+    sigma = min(seen / 4, max(placed.shape[-2:]) / 20)
+    reach = math.ceil(3 * sigma)
+    if reach < 1:
+        return placed
+    steps = torch.arange(-reach, reach + 1, dtype=placed.dtype, device=placed.device)
+    weights = torch.exp(-0.5 * (steps / sigma) ** 2)
+    weights = weights / weights.sum()
+    padded = functional.pad(placed[:, None], (reach, reach, reach, reach), mode="replicate")
+    return functional.conv2d(functional.conv2d(padded, weights[None, None, None]), weights[None, None, :, None])[:, 0]
 
 
 def place(maps: Tensor, field: Field, side: int | tuple[int, int]) -> Tensor:

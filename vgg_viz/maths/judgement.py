@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from vgg_viz.maths.metrics import wilson_interval
 
-Level = Literal["problem", "look", "note", "good"]
-LEVELS: tuple[Level, ...] = ("problem", "look", "note", "good")
+Level = Literal["bad", "warn", "note", "good"]  # on pages: Problem, Worth a look, Note, Good
+LEVELS: tuple[Level, ...] = ("bad", "warn", "note", "good")
 # Within one level findings stand in this order; the accuracy leads where nothing is a problem.
 ORDER = (
     "few",
@@ -128,16 +128,16 @@ def judge(measured: Measured) -> Judgement:
     base = max(1 / size, max(totals) / n)
     few = n < FEW_PICTURES or high - low > WIDE
     overall = {"right": right, "n": n, "share": right / n, "low": low, "high": high, "base": base}
-    found = [Judged("look", "few", overall)] if few else []
+    found = [Judged("warn", "few", overall)] if few else []
     found += [*_classes(rows, n), *_overfit(measured.training)]
-    overfit = any(finding.key == "overfit" and finding.level == "problem" for finding in found)
+    overfit = any(finding.key == "overfit" and finding.level == "bad" for finding in found)
     guessing = low <= base
     if guessing and not overfit and not few:  # of few pictures only that they are few is certain
-        found.append(Judged("problem", "chance", overall))
+        found.append(Judged("bad", "chance", overall))
     found += [*_confidence(measured), *_pictures(measured, n)]
     accuracy = []
-    if not (few or guessing or any(finding.level == "problem" for finding in found)):
-        accuracy = [Judged("good" if low >= (1 + base) / 2 else "look", "accuracy", overall)]
+    if not (few or guessing or any(finding.level == "bad" for finding in found)):
+        accuracy = [Judged("good" if low >= (1 + base) / 2 else "warn", "accuracy", overall)]
     found.sort(key=lambda finding: (LEVELS.index(finding.level), ORDER.index(finding.key)))
     worst_first = sorted(rows, key=lambda row: (row.recall is None, row.recall or 0.0, -row.n))
     return Judgement((*accuracy, *found), tuple(worst_first), right, n, low, high, base)
@@ -161,17 +161,17 @@ def _rows(measured: Measured) -> list[ClassRow]:
 def _classes(rows: Sequence[ClassRow], pictures: int) -> list[Judged]:
     """Classes that fail, in one finding a level; and each that is only weaker."""
     recalls = [row.recall for row in rows if row.recall is not None]
-    failing: dict[Level, list[ClassRow]] = {"problem": [], "look": []}
+    failing: dict[Level, list[ClassRow]] = {"bad": [], "warn": []}
     weaker = []
     for row in rows:
         if row.recall is None or row.n < JUDGED_FROM or len(recalls) < 2:
             continue
         others = (sum(recalls) - row.recall) / (len(recalls) - 1)
         if row.high < others / 2 or row.high < 1 / len(rows):
-            failing["problem" if not row.right or row.n >= SMALL_CLASS * pictures else "look"].append(row)
+            failing["bad" if not row.right or row.n >= SMALL_CLASS * pictures else "warn"].append(row)
         elif row.high < others:
             weaker.append(
-                Judged("look" if row.high < others - MUCH_WEAKER else "note", "weakest", {"row": row, "others": others})
+                Judged("warn" if row.high < others - MUCH_WEAKER else "note", "weakest", {"row": row, "others": others})
             )
     found = [
         Judged(level, "class", {"rows": tuple(sorted(of, key=lambda row: row.recall or 0.0))})
@@ -187,7 +187,7 @@ def _overfit(training: Training | None) -> list[Judged]:
     gap = training.right - training.best_validation
     if gap <= SOME_GAP + EXACT:
         return []
-    level: Level = "problem" if training.right >= TRAINED and gap > GAP + EXACT else "look"
+    level: Level = "bad" if training.right >= TRAINED and gap > GAP + EXACT else "warn"
     return [Judged(level, "overfit", {"training": training.right, "validation": training.best_validation})]
 
 
@@ -195,22 +195,22 @@ def _confidence(measured: Measured) -> list[Judged]:
     gap = measured.gap
     if gap is None or abs(gap) <= 2 * measured.gap_noise or abs(gap) < TOO_SURE - EXACT:
         return []
-    level: Level = "note" if gap < 0 else "problem" if gap >= FAR_TOO_SURE - EXACT else "look"
+    level: Level = "note" if gap < 0 else "bad" if gap >= FAR_TOO_SURE - EXACT else "warn"
     return [Judged(level, "confidence", {"gap": gap, "noise": measured.gap_noise})]
 
 
 def _pictures(measured: Measured, n: int) -> list[Judged]:
     found = []
     if measured.contradictory:
-        found.append(Judged("problem", "labels", {"pictures": measured.contradictory}))
+        found.append(Judged("bad", "labels", {"pictures": measured.contradictory}))
     if measured.copies >= MANY_COPIES * (n + measured.copies) and measured.copies:
-        found.append(Judged("look", "copies", {"copies": measured.copies, "different": n}))
+        found.append(Judged("warn", "copies", {"copies": measured.copies, "different": n}))
     if measured.held_out is None:
         found.append(Judged("note", "split", {}))
     if measured.shortcut is None:
         found.append(Judged("note", "untested", {}))
     elif measured.shortcut:
-        found.append(Judged("problem", "shortcut", {}))
+        found.append(Judged("bad", "shortcut", {}))
     if measured.trace_weights is not None and measured.trace_weights >= LARGE_LAYER:
-        found.append(Judged("look", "trace", {"weights": measured.trace_weights}))
+        found.append(Judged("warn", "trace", {"weights": measured.trace_weights}))
     return found

@@ -26,9 +26,9 @@ from vgg_viz.serve.jobs import Job, Jobs
 from vgg_viz.serve.lanes import Full, Lane
 from vgg_viz.serve.network import ServedNetwork
 from vgg_viz.serve.store import Store
+from vgg_viz.studies.answers import select_images
 from vgg_viz.studies.explorer_live import pictures
 from vgg_viz.studies.inputs import specimen_batch
-from vgg_viz.studies.subject import select_images
 
 STYLES = ("page.css", "serve.css")
 SCRIPTS = (*VIEWER_SCRIPTS, "serve.js")

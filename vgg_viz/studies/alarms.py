@@ -12,11 +12,12 @@ TEXTS = Texts(__name__)
 # Freshly gathered pictures of the same kind cost good networks up to 15 points (Recht et al. 2019, arXiv 1902.10811: 3 to 15 on
 # CIFAR-10, 11 to 14 on ImageNet). What is lost beyond that needs another cause.
 MARGIN = 0.15
+ALARM = "alarm"  # the key of such findings
 
 
 def file_alarms(checkpoint: Checkpoint) -> tuple[Finding, ...]:
     """What the file says of itself against what is in it."""
-    return tuple(Finding("bad", one.text) for one in checkpoint.provenance.evidence if one.alarm)
+    return tuple(Finding("bad", one.text, key=ALARM) for one in checkpoint.provenance.evidence if one.alarm)
 
 
 def measured_alarms(checkpoint: Checkpoint, right: int, total: int) -> tuple[Finding, ...]:
@@ -28,7 +29,7 @@ def measured_alarms(checkpoint: Checkpoint, right: int, total: int) -> tuple[Fin
         total: Of so many.
     """
     far_below = _far_below(checkpoint, right, total)
-    return (*([Finding("bad", far_below)] if far_below else []), *file_alarms(checkpoint))
+    return (*([Finding("bad", far_below, key=ALARM)] if far_below else []), *file_alarms(checkpoint))
 
 
 def texts_of(findings: Sequence[Finding]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -23,10 +23,10 @@ from vgg_viz.models.build import build
 from vgg_viz.models.checkpoint import load
 from vgg_viz.models.geometry import LayerGeometry, geometry
 from vgg_viz.records import Batch, Checkpoint, Epoch, PictureOrigin
+from vgg_viz.studies.answers import evenly_spaced, select_images
 from vgg_viz.studies.candidate_regions import Suspect
 from vgg_viz.studies.inputs import Inputs
 from vgg_viz.studies.preset import LARGE_GIGAMACS, Preset
-from vgg_viz.studies.subject import evenly_spaced, select_images
 from vgg_viz.studies.without_scores import require_scores
 from vgg_viz.training.kept_epochs import FOLDER, kept_epochs
 

@@ -21,10 +21,11 @@ from vgg_viz.models.names import ACTIVATION_KINDS, Layer, layers
 from vgg_viz.models.network import Normalise
 from vgg_viz.models.outputs import noun_of, two_outputs
 from vgg_viz.records import Architecture, Batch, Resize
+from vgg_viz.studies.answers import choose_images, select_images
 from vgg_viz.studies.explorer_steps import own_numbers, page_kind, page_window
 from vgg_viz.studies.explorer_stored import stored_network
 from vgg_viz.studies.inputs import match_channels
-from vgg_viz.studies.subject import Subject, choose_images, select_images, subtitle
+from vgg_viz.studies.subject import Subject, subtitle
 
 # A browser takes about 1 ns a multiply-add and keeps its page in memory: above these it would no longer feel live.
 MOST_MACS, MOST_PARAMETERS = 60_000_000, 2_500_000

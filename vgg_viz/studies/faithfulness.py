@@ -22,10 +22,11 @@ from vgg_viz.faithfulness.verdict import FEWEST
 from vgg_viz.plain_json import json_text, plain
 from vgg_viz.records import Attribution, Batch
 from vgg_viz.safe_reading import read_json
+from vgg_viz.studies.answers import select_images
 from vgg_viz.studies.map_cache import TESTS_FILE, options_of
 from vgg_viz.studies.preset import LARGE_GIGAMACS
 from vgg_viz.studies.saved_maps import pixels_of
-from vgg_viz.studies.subject import Inspected, Subject, select_images
+from vgg_viz.studies.subject import Inspected, Subject
 
 TRIED, COMPARED = 16, 8  # pictures on which methods are put to the test, and those of them that get every check
 # Passes of the network that one method may spend on either kind of question; "full" does not bound those of a small network.
@@ -36,10 +37,15 @@ PASSES_OF_LARGE = 60
 # And what it is asked less of: one level of the cascade, one draw of noise, one share of the tiles, neither ROAD nor grids.
 SPARING: dict[str, Any] = {"levels": 1, "draws": 1, "shares": (0.0, 0.25, 1.0), "road": False, "grids": 0}
 ORDER = ("passes", "weak", "fails")
+TESTED = "tests of the methods"  # where a subject keeps what came of them
 
 
 def faithfulness_results(subject: Subject, inspected: Inspected) -> tuple[FaithfulnessResult, ...]:
     """The methods put to the test on this checkpoint, the most credible first; nothing where the preset leaves that out."""
+    return subject.once(TESTED, lambda: _results(subject, inspected))
+
+
+def _results(subject: Subject, inspected: Inspected) -> tuple[FaithfulnessResult, ...]:
     if not subject.preset.trust or subject.outputs == "scores":  # there is no probability to watch
         return ()
     large = sum(row.macs for row in subject.geometry) / 1e9 >= LARGE_GIGAMACS

@@ -21,9 +21,9 @@ from vgg_viz.models.geometry import LayerGeometry, geometry
 from vgg_viz.models.outputs import noun_of
 from vgg_viz.models.vgg import title
 from vgg_viz.records import Batch, Checkpoint, Finding, LayerChoice, PictureOrigin
+from vgg_viz.studies.answers import Answers, evenly_spaced, select_images
 from vgg_viz.studies.inputs import describe_origin
 from vgg_viz.studies.preset import Preset
-from vgg_viz.studies.subject import Answers, evenly_spaced, select_images
 from vgg_viz.studies.without_scores import lacks_of
 
 FILL = "python -m vgg_viz compare A B --data DIR"

@@ -19,10 +19,10 @@ from vgg_viz.maths.image_forms import Images
 from vgg_viz.number_text import counted
 from vgg_viz.records import Batch, Checkpoint, PictureOrigin, Resize
 from vgg_viz.safe_text import shorten
+from vgg_viz.studies.answers import select_images
 from vgg_viz.studies.inputs import MOST_GIVEN, match_channels, reading_warnings, specimen_batch, spread_over
 from vgg_viz.studies.pair import Pictures
 from vgg_viz.studies.preset import Preset
-from vgg_viz.studies.subject import select_images
 
 Places = dict[int, int]  # index of a class in A -> its index in B
 

@@ -27,10 +27,10 @@ from vgg_viz.shortcuts.sampling import (
     searchable,
     usable,
 )
+from vgg_viz.studies.answers import select_images
 from vgg_viz.studies.candidate_regions import Suspect
 from vgg_viz.studies.epochs import EpochSeries, load_weights
 from vgg_viz.studies.inputs import labelled_pictures, match_channels
-from vgg_viz.studies.subject import select_images
 
 TRAINING = 400  # pictures of the training part that regions are taken from, evenly over the classes
 CARRIED = (

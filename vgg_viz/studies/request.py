@@ -16,6 +16,7 @@ from vgg_viz.maths.image_forms import Images
 from vgg_viz.models.checkpoint import load
 from vgg_viz.progress import Progress
 from vgg_viz.studies.inputs import Given
+from vgg_viz.studies.next_steps import CommandWords
 
 FilePath = str | os.PathLike[str]
 
@@ -31,6 +32,7 @@ class Request:
         overrides: Keywords of `load`, which overrule what the file says: arch, classes, image_size, padding, mean, std, key, weights, outputs, resize.
         command: As the reader would type it; shown on the page.
         progress: Called with (what is being made, how many parts are done, of how many).
+        words: How a command line named checkpoint, pictures and options; None: as far as the values above have words.
     """
 
     out: FilePath = "gallery"
@@ -39,6 +41,7 @@ class Request:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
     progress: Progress | None = None
+    words: CommandWords | None = None
 
     def __post_init__(self) -> None:
         """Raise InputRefused for a value that is not of the kind that its name stands for, before anything is opened."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,45 +20,13 @@ from vgg_viz.models.vgg import title
 from vgg_viz.number_text import counted
 from vgg_viz.records import Activations, Batch, Checkpoint
 from vgg_viz.shortcuts.findings import Audit
+from vgg_viz.studies.answers import Answers, choose_images, evenly_spaced, right_example, select_images, telling_mistake
 from vgg_viz.studies.inputs import Inputs
 from vgg_viz.studies.map_cache import MapCache
 from vgg_viz.studies.preset import Preset
 from vgg_viz.studies.witnesses import Examined
 
-
-@dataclass(frozen=True)
-class Answers:
-    """What the network said about labelled pictures, each of one class.
-
-    outputs        what the logits mean: "softmax", or "sigmoid" where one decides between two classes
-    logits         (N, K); probabilities (N, K); predicted (N,); confidence (N,) probability of the predicted class
-    correct        (N,) bool
-    """
-
-    batch: Batch
-    labels: Tensor
-    logits: Tensor
-    outputs: str = "softmax"
-
-    @cached_property
-    def probabilities(self) -> Tensor:
-        """Of the classes."""
-        return meaning(self.logits, self.outputs)
-
-    @cached_property
-    def predicted(self) -> Tensor:
-        """The likeliest class."""
-        return self.logits.argmax(1)
-
-    @cached_property
-    def confidence(self) -> Tensor:
-        """(N,) probability of the predicted class."""
-        return self.probabilities.amax(1)
-
-    @cached_property
-    def correct(self) -> Tensor:
-        """(N,) bool: whether the predicted class is the true one."""
-        return self.predicted == self.labels
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +76,14 @@ class Subject:
         self.examined = examined
         self.checkpoint, self.model, self.inputs, self.preset, self.seed = checkpoint, model, inputs, preset, seed
         self.maps = MapCache(model, checkpoint.classes, preset, seed) if maps is None else maps
+        self.made: dict[str, Any] = {}
+
+    def once(self, what: str, make: Callable[[], Found]) -> Found:
+        """What `make` gives, made when it is asked for first and kept under `what`, for studies above this one."""
+        if what not in self.made:
+            self.made[what] = make()
+        found: Found = self.made[what]
+        return found
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -167,46 +144,19 @@ class Subject:
         if answers is None:
             count = 0 if labelled is None else len(labelled)
             return select_images(labelled, evenly_spaced(count, self.preset.pictures)) if labelled else None
-        return select_images(answers.batch, choose_images(answers, self.preset.pictures))
+        return select_images(answers.batch, self.chosen(answers))
 
+    def chosen(self, answers: Answers) -> list[int]:
+        """Places of the labelled pictures that are looked into; those of the first screen are among them."""
+        return choose_images(answers, self.preset.pictures, first=self.told)
 
-def choose_images(answers: Answers, count: int, *, mistakes: int | None = None) -> list[int]:
-    """Which labelled pictures to look into: right ones of each class in turn, then the most confident mistakes.
-
-    mistakes  how many of them are wrong answers; None: half; more where too few are right
-
-    Mistakes teach most, but only beside successes; no picture is chosen for the beauty of its map.
-    """
-    order = answers.confidence.argsort(descending=True, stable=True).tolist()
-    most_wrong = max(count // 2 if mistakes is None else mistakes, count - int(answers.correct.sum()))
-    wrong = [i for i in order if not answers.correct[i]][:most_wrong]
-    # Right ones in the order of the file, each class in turn: "right" must not mean "the easiest".
-    turn: Counter[int] = Counter()
-    ranked = []
-    for i, (label, good) in enumerate(zip(answers.labels.tolist(), answers.correct.tolist(), strict=True)):
-        if good:
-            ranked.append((turn[label], i))
-            turn[label] += 1
-    right = [i for _, i in sorted(ranked)][: count - len(wrong)]
-    return sorted(right) + wrong
-
-
-def select_images(batch: Batch, indices: list[int]) -> Batch:
-    """The pictures at `indices`, in that order."""
-    return Batch(
-        batch.images[indices],
-        None if batch.labels is None else batch.labels[indices],
-        tuple(batch.names[i] for i in indices),
-        None if batch.masks is None else batch.masks[indices],
-        boxed=None if batch.boxed is None else batch.boxed[indices],
-        box_note=batch.box_note,
-        targets=None if batch.targets is None else batch.targets[indices],
-    )
-
-
-def evenly_spaced(count: int, most: int) -> list[int]:
-    """Which `most` of `count` pictures, or of other things in an order: the first, the last, and evenly between; each once."""
-    return sorted({round(i * (count - 1) / max(1, most - 1)) for i in range(most)})
+    @cached_property
+    def told(self) -> tuple[int, ...]:
+        """Places of the most telling mistake and of a right answer to set beside it, as far as there are such."""
+        if self.answers is None:
+            return ()
+        mistake = telling_mistake(self.answers, self.classes)
+        return tuple(at for at in (mistake, right_example(self.answers, mistake)) if at is not None)
 
 
 def subtitle(subject: Subject) -> str:

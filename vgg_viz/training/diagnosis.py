@@ -42,6 +42,11 @@ def diagnose(history: Sequence[Epoch], num_classes: int) -> tuple[Finding, ...]:
     return tuple(findings)
 
 
+def still_improving(history: Sequence[Epoch]) -> bool:
+    """Whether more epochs would probably have helped a run."""
+    return bool(history) and all(math.isfinite(one.val_loss) for one in history) and bool(_still_improving(history))
+
+
 def _diverged(history: Sequence[Epoch], finite: Sequence[Epoch]) -> Finding:
     first = next(epoch for epoch in history if not math.isfinite(epoch.train_loss + epoch.val_loss))
     left = f"the weights of epoch {finite[-1].epoch} were kept" if finite else "nothing was learned before"

@@ -18,8 +18,8 @@ from vgg_viz.maths.metrics import confusion_counts, paired_interval
 from vgg_viz.number_text import percent
 from vgg_viz.records import Column, Exhibit, Table
 from vgg_viz.sections.compare.verdict import signed
+from vgg_viz.studies.answers import Answers
 from vgg_viz.studies.pair import Pair
-from vgg_viz.studies.subject import Answers
 
 TEXTS = Texts(__name__)
 ROW = 6  # photographs in a row

@@ -20,8 +20,8 @@ from vgg_viz.records import Batch, Column, Exhibit, Table
 from vgg_viz.sections.compare.depth import by_layer, comparable
 from vgg_viz.sections.compare.flipped import flipped
 from vgg_viz.sections.compare.viewer import payload
+from vgg_viz.studies.answers import evenly_spaced, select_images
 from vgg_viz.studies.pair import TIMES, GradCamPair, Pair, Pictures, grad_cams
-from vgg_viz.studies.subject import evenly_spaced, select_images
 
 TEXTS = Texts(__name__)
 SAMPLED = 64  # pictures over which maps are compared in numbers; a large network gets as many as are looked into

@@ -15,8 +15,8 @@ from vgg_viz.gallery.texts import Texts
 from vgg_viz.maths.metrics import calibration
 from vgg_viz.records import Exhibit
 from vgg_viz.sections.compare.answers import ROW, answer_lines
+from vgg_viz.studies.answers import Answers
 from vgg_viz.studies.pair import Pair
-from vgg_viz.studies.subject import Answers
 
 TEXTS = Texts(__name__)
 

@@ -17,8 +17,8 @@ from vgg_viz.maths.heatmaps import LAYER_INSIDE, STRENGTH, relative, shared_scal
 from vgg_viz.maths.metrics import mass_inside, rank_correlation
 from vgg_viz.number_text import percent
 from vgg_viz.records import Batch, Column, Exhibit, Table
+from vgg_viz.studies.answers import select_images
 from vgg_viz.studies.pair import Pair, Pictures, layer_of, on_photo
-from vgg_viz.studies.subject import select_images
 
 TEXTS = Texts(__name__)
 MOST = 6  # pictures in the figure

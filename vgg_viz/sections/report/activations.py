@@ -18,7 +18,8 @@ from vgg_viz.maths.heatmaps import MANY_INSIDE, shared_scale
 from vgg_viz.models.layer_words import NEVER_NEGATIVE, ONE_SIDED, STOPPING, activation_word
 from vgg_viz.number_text import counted
 from vgg_viz.records import Exhibit, Finding
-from vgg_viz.studies.subject import Inspected, Subject, evenly_spaced
+from vgg_viz.studies.answers import evenly_spaced
+from vgg_viz.studies.subject import Inspected, Subject
 from vgg_viz.units.health import ActivationHealth, activation_health
 
 TEXTS = Texts(__name__)

@@ -26,8 +26,9 @@ from vgg_viz.number_text import counted
 from vgg_viz.records import Attribution, Exhibit, Finding
 from vgg_viz.sections.report.activations import answer_line, require_inspected
 from vgg_viz.sections.report.faithfulness import exhibits, finding
+from vgg_viz.studies.answers import evenly_spaced
 from vgg_viz.studies.faithfulness import faithfulness_results
-from vgg_viz.studies.subject import Inspected, Subject, evenly_spaced
+from vgg_viz.studies.subject import Inspected, Subject
 
 TEXTS = Texts(__name__)
 COLUMNS = 8  # methods in a figure; more take several

@@ -22,7 +22,8 @@ from vgg_viz.maths.metrics import mass_inside
 from vgg_viz.maths.outputs import loss
 from vgg_viz.records import Column, Exhibit, Table
 from vgg_viz.sections.report.mistakes import answers_of
-from vgg_viz.studies.subject import Answers, Subject, choose_images, select_images
+from vgg_viz.studies.answers import Answers, choose_images, select_images
+from vgg_viz.studies.subject import Subject
 
 TEXTS = Texts(__name__)
 THUMB = 64  # largest side of a picture in the sheet [px]
@@ -60,7 +61,8 @@ class Attended:
 def examples(subject: Subject) -> Iterator[Exhibit]:
     """One grid of pictures, with a table of its numbers."""
     answers = answers_of(subject)
-    chosen = choose_images(answers, subject.preset.examples, mistakes=round(MISTAKES * subject.preset.examples))
+    most = subject.preset.examples
+    chosen = choose_images(answers, most, mistakes=round(MISTAKES * most), first=subject.told)
     yield grid(subject, answers, sorted(chosen))
 
 
@@ -202,7 +204,7 @@ def _photos(subject: Subject, answers: Answers, chosen: list[int]) -> list[list[
     """(example, photo of the attention viewer), both from 0, for those that are in both."""
     if subject.inputs.inspected is not None:
         return []  # the viewer shows pictures of --images, these are labelled ones
-    inspected = choose_images(answers, subject.preset.pictures)
+    inspected = subject.chosen(answers)
     return [[chosen.index(i), photo] for photo, i in enumerate(inspected) if i in chosen]
 
 

@@ -20,8 +20,9 @@ from vgg_viz.maths.metrics import bootstrap_interval, wilson_interval
 from vgg_viz.maths.receptive_field import Box
 from vgg_viz.records import Batch, Column, Exhibit, Table
 from vgg_viz.sections.report.activations import require_inspected
+from vgg_viz.studies.answers import evenly_spaced, select_images
 from vgg_viz.studies.preset import LARGE_GIGAMACS
-from vgg_viz.studies.subject import Subject, evenly_spaced, select_images
+from vgg_viz.studies.subject import Subject
 
 TEXTS = Texts(__name__)
 MEASURED, FEW = 24, 4  # pictures with masks that are measured; of a large network

@@ -16,7 +16,8 @@ from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
 from vgg_viz.maths.metrics import calibration, confusion_counts, wilson_interval
 from vgg_viz.records import Column, Exhibit, Finding, Table
-from vgg_viz.studies.subject import Answers, Subject
+from vgg_viz.studies.answers import Answers
+from vgg_viz.studies.subject import Subject
 
 TEXTS = Texts(__name__)
 MANY = 200  # pictures from which a bin of a tenth holds enough of them
@@ -48,13 +49,9 @@ def answers_of(subject: Subject) -> Answers:
 
 
 def _findings(subject: Subject, answers: Answers) -> Iterator[Finding]:
-    """The most frequent confusion, and over- or under-confidence."""
+    """The most frequent confusion."""
     if pairs := _confused_pairs(subject, answers):
         yield Finding("note", TEXTS.say("findings.confusion", pair=pairs[0]))
-    measured = calibration(answers.confidence, answers.correct)
-    gap = float(answers.confidence.mean() - answers.correct.float().mean())
-    if len(answers.labels) >= 100 and measured.error > 0.05:
-        yield Finding("warn", TEXTS.say("findings.calibration", gap=gap, error=measured.error))
 
 
 def _confused_pairs(subject: Subject, answers: Answers) -> list[dict[str, Any]]:

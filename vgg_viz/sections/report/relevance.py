@@ -20,8 +20,9 @@ from vgg_viz.models.geometry import fields_of
 from vgg_viz.number_text import counted
 from vgg_viz.records import Attribution, Column, Exhibit, Table
 from vgg_viz.sections.report.activations import answer_line, require_inspected
+from vgg_viz.studies.answers import evenly_spaced, select_images
 from vgg_viz.studies.preset import LARGE_GIGAMACS
-from vgg_viz.studies.subject import Inspected, Subject, evenly_spaced, select_images
+from vgg_viz.studies.subject import Inspected, Subject
 
 TEXTS = Texts(__name__)
 EVERY = (*(f"lrp_{name}" for name in PRESETS), "deep_lift", "class_score_map")

@@ -12,11 +12,13 @@ from vgg_viz.gallery.folder import folder_name
 from vgg_viz.gallery.index import require_index_place
 from vgg_viz.models.geometry import geometry
 from vgg_viz.sections.report.layout import layout
+from vgg_viz.sections.report.opening import opening
 from vgg_viz.sections.report.verdict import alarms, facts, verdict
 from vgg_viz.studies.deadline import deadline_of
 from vgg_viz.studies.explorer_live import explore
 from vgg_viz.studies.inputs import folder_classes, load_inputs, open_checkpoint
 from vgg_viz.studies.map_cache import MapCache, resumable
+from vgg_viz.studies.next_steps import command_words
 from vgg_viz.studies.preset import fit_preset, preset_for
 from vgg_viz.studies.request import ReportRequest
 from vgg_viz.studies.subject import Subject, subtitle
@@ -50,6 +52,7 @@ def build_report(request: ReportRequest) -> GalleryResult:
     )
     seen = examine(checkpoint, model, inputs.labelled or inputs.given, seed=seed)
     checkpoint, model, own = seen.checkpoint, seen.model, replace(own, checkpoint=seen.checkpoint)
+    words = request.words or command_words(request.source, request.data, request.overrides)
     folder = folder_name(own.stem)
     with resumable(out / folder, settings=(own.sha256, chosen.name, seed, device)) as finished:
         maps = MapCache(
@@ -75,7 +78,8 @@ def build_report(request: ReportRequest) -> GalleryResult:
             command=request.command,
             started=started,
             facts=lambda: facts(subject),
-            verdict=lambda made: verdict(subject, [finding for part in made for finding in part.findings]),
+            verdict=lambda made: verdict(subject, made),
+            opening=lambda findings: opening(subject, findings, words),
             classes=checkpoint.classes,
             measured_on=inputs.labelled_from,
             looked_into=inputs.inspected_from,
