@@ -224,7 +224,7 @@ def build(
         first = sorted(study.first(), key=lambda finding: finding.level != "bad")
         alarms = tuple(finding.text for finding in first if finding.level == "bad")
         told = tuple(finding.text for finding in first if finding.level != "bad")
-        findings = (*first, *study.verdict(results))
+        findings = _in_order(first, study.verdict(results))
         opening, unopened = _opening(study, findings)
         page = Page(
             study.title,
@@ -328,6 +328,12 @@ def _sections(
         progress("Writing", len(sections), len(sections))
     in_order = [done[section.slug] for section in sections]
     return tuple(result for result, _ in in_order), tuple(on_page for _, on_page in in_order)
+
+
+def _in_order(first: Sequence[Finding], verdict: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Alarms, the leading finding of the verdict, then what else is told first: long sentences, which stand beside the answer."""
+    alarms = [one for one in first if one.level == "bad"]
+    return (*alarms, *verdict[:1], *(one for one in first if one.level != "bad"), *verdict[1:])
 
 
 def _opening(study: Study, findings: Sequence[Finding]) -> tuple[Opening | None, tuple[str, ...]]:

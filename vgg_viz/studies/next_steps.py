@@ -11,6 +11,7 @@ from typing import Any
 
 from vgg_viz.gallery.opening import Step
 from vgg_viz.gallery.texts import Texts
+from vgg_viz.models.published import all_published
 from vgg_viz.models.vgg import describe
 from vgg_viz.records import Checkpoint, Finding
 from vgg_viz.studies.alarms import ALARM
@@ -117,6 +118,10 @@ def _candidates(about: Situation) -> Iterator[Step]:
         yield from _after(key, about)
     if about.checkpoint.provenance.format == "untrained":
         yield _train(about)
+        if about.words.source in {one.network for one in all_published()}:
+            trained = shlex.join(("python", "-m", "vgg_viz", "report", f"{about.words.source}:imagenet"))
+            yield Step(TEXTS.say("published.title"), TEXTS.say("published.why"), trained)
+        yield _read(about)
     if not about.labelled:
         yield Step(TEXTS.say("labels.title"), TEXTS.say("labels.why"), about.words.line("report", data=DIR))
         yield _read(about)

@@ -43,7 +43,7 @@ def finding(results: Sequence[FaithfulnessResult]) -> Finding:
         weak=weak,
         failing=failing,
     )
-    return Finding("note" if passing else "warn", text)
+    return Finding("note" if passing else "warn", text, key="maps")
 
 
 def exhibits(results: Sequence[FaithfulnessResult]) -> Iterator[Exhibit]:

@@ -51,7 +51,7 @@ def answers_of(subject: Subject) -> Answers:
 def _findings(subject: Subject, answers: Answers) -> Iterator[Finding]:
     """The most frequent confusion."""
     if pairs := _confused_pairs(subject, answers):
-        yield Finding("note", TEXTS.say("findings.confusion", pair=pairs[0]))
+        yield Finding("note", TEXTS.say("findings.confusion", pair=pairs[0]), key="confusion")
 
 
 def _confused_pairs(subject: Subject, answers: Answers) -> list[dict[str, Any]]:

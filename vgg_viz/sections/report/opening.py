@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -23,6 +23,7 @@ from vgg_viz.models.outputs import has_scores
 from vgg_viz.number_text import percent
 from vgg_viz.records import Attribution, Batch, Finding
 from vgg_viz.sections.report.shots import map_shot, picture_shot
+from vgg_viz.studies.alarms import ALARM
 from vgg_viz.studies.answers import select_images
 from vgg_viz.studies.faithfulness import TESTED
 from vgg_viz.studies.judging import Verdict, judged
@@ -31,6 +32,7 @@ from vgg_viz.studies.subject import Subject
 
 TEXTS = Texts(__name__)
 ROWS, LINES, SURE = 5, 3, 4
+MADE = "chapter-made"
 FINE = 100  # pictures a class from which a tenth of a per cent is told
 USUAL = "grad_cam"  # where no test says which method to take
 OWN_PLACE = (
@@ -43,6 +45,7 @@ OWN_PLACE = (
     "split",
     "untested",
 )  # told by rows, or by "how sure"
+MUCH_WEAKER = 0.25  # of two maps on one scale: the other then hardly shows
 MANY_AT_EDGE = (
     0.5  # of a map in the outer rows of its cells: worth a word where that is half as much again as their share
 )
@@ -61,7 +64,9 @@ def opening(subject: Subject, findings: Sequence[Finding], words: CommandWords) 
     labelled = subject.answers is not None or subject.target_logits is not None
     mistake = _mistake_file(subject, words)
     steps = next_steps(Situation(words, subject.checkpoint, findings, labelled, mistake))
-    shown = [one for one in findings[1:] if one.key not in OWN_PLACE and one.anchor]
+    # What the pictures say of how the network was read has no figure: "How this was made" holds it.
+    others = [one for one in findings[1:] if one.key not in OWN_PLACE and one.key != ALARM]
+    shown = [one if one.anchor else replace(one, anchor=MADE) for one in others]
     return Opening(
         bars=_recalls(verdict) if verdict is not None else _favourites(subject),
         looks_title=TEXTS.say("titles.looks"),
@@ -70,7 +75,7 @@ def opening(subject: Subject, findings: Sequence[Finding], words: CommandWords) 
         steps_title=TEXTS.say("titles.steps"),
         steps=steps,
         sure_title=TEXTS.say("titles.sure"),
-        sure=tuple(_sure(subject, verdict))[:SURE],
+        sure=tuple(_sure(subject, verdict)),
         lines=tuple(shown[:LINES]),
     )
 
@@ -252,7 +257,11 @@ def _sentence(names: Sequence[str], placed: Tensor, maps: Attribution, mask: Ten
         for name, (share, cells) in zip(names, edges, strict=False)
         if share > max(MANY_AT_EDGE, 1.5 * cells)
     ]
-    return TEXTS.say("looks.spread", names=list(names), halves=halves, at_edge=at_edge)
+    peaks = [float(one.max()) for one in placed]
+    least = min(range(len(peaks)), key=peaks.__getitem__)
+    share = peaks[least] / max(peaks) if max(peaks) > 0 else 1.0
+    weak = (least, share) if 0 < share < MUCH_WEAKER else None
+    return TEXTS.say("looks.spread", names=list(names), halves=halves, weak=weak, at_edge=at_edge)
 
 
 def _mistake_file(subject: Subject, words: CommandWords) -> tuple[str, str, str] | None:
@@ -288,6 +297,8 @@ def _sure(subject: Subject, verdict: Verdict | None) -> list[Finding]:
         text = TEXTS.say("sure.maps_said", passes=by["passes"], weak=by["weak"], fails=by["fails"])
         found.append(Finding(level, TEXTS.say("sure.maps"), text))
     unknown = _unknown(subject, verdict)
+    if len(found) == SURE and unknown:
+        found.pop()  # of the maps, whose heading says it too
     if unknown:
         found.append(Finding("note", TEXTS.say("sure.unknown"), TEXTS.say("sure.unknown_said", what=unknown)))
     return found
