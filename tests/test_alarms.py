@@ -136,7 +136,7 @@ def test_evaluate_report_and_audit_say_so_before_anything_else(pictures, tmp_pat
         assert said.err.startswith(f"vgg_viz {command}: ALARM: ")
         (gallery,) = [one for one in out.iterdir() if one.is_dir()]
         first = json.loads((gallery / "manifest.json").read_text())["findings"][0]
-        assert first == {"level": "bad", "text": printed["alarms"][0]}
+        assert first == {"level": "bad", "text": printed["alarms"][0], "detail": "", "key": "alarm"}
 
 
 # ---------------------------------------------------------------- the last layer

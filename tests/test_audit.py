@@ -419,7 +419,8 @@ def test_a_folder_of_few_pictures_gets_a_page_that_says_that_nothing_was_tested(
     slugs = {exhibit["slug"] for exhibit in manifest["exhibits"]}
     assert {"class-attention", "suspicion"} <= slugs
     assert not slugs & {"search", "finding-1"}
-    assert [one["text"][:18] for one in manifest["findings"]] == ["Nothing was tested"]
+    assert [(one["key"], one["text"][:18]) for one in manifest["findings"]][1:] == [("", "Nothing was tested")]
+    assert manifest["findings"][0]["key"] == "few"
 
 
 def test_a_checkpoint_without_pictures_and_pictures_without_labels_are_refused(taught, capsys, tmp_path):

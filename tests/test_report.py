@@ -27,9 +27,9 @@ from vgg_viz.api import report
 from vgg_viz.capture.hooks import activations
 from vgg_viz.data import shapes
 from vgg_viz.errors import OutputRefused, SectionMissing
-from vgg_viz.gallery.build import GalleryResult
 from vgg_viz.gallery.index import write_index
 from vgg_viz.gallery.sections import Section, sections_of
+from vgg_viz.gallery.study import GalleryResult
 from vgg_viz.maths.images import encode_png
 from vgg_viz.models.build import architecture, build
 from vgg_viz.models.checkpoint import load, save

@@ -226,4 +226,9 @@ def test_presets_put_large_networks_on_trial_but_for_the_quick_one():
 def test_a_preset_without_trials_tries_nothing():
     from types import SimpleNamespace
 
-    assert faithfulness_results(SimpleNamespace(preset=SimpleNamespace(trust=False)), None) == ()
+    assert (
+        faithfulness_results(
+            SimpleNamespace(preset=SimpleNamespace(trust=False), once=lambda _what, make: make()), None
+        )
+        == ()
+    )

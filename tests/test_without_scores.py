@@ -92,7 +92,7 @@ def test_a_report_says_why_what_needs_scores_is_absent_and_nothing_is_missing(re
 
 def test_the_head_of_the_page_says_what_the_file_is(report):
     told = manifest_of(str(report))
-    assert "no classifier" in told["findings"][0]["text"]
+    assert "no classifier" in told["findings"][0]["detail"]
     assert told["facts"]["Network"] == "4 convolutions, no classifier"
     assert "Classes" not in told["facts"]
     assert told["data"]["classes"] == []
@@ -120,7 +120,7 @@ def test_a_budget_leaves_out_what_it_must_and_no_part_that_cannot_be(place, pict
 
 
 def test_two_files_of_convolutions_are_compared_by_their_weights(place, tmp_path, capsys):
-    status, out, err = run(capsys, "compare", place / "a.pt", place / "b.pt", "--out", tmp_path)
+    status, out, err = run(capsys, "compare", place / "a.pt", place / "b.pt", "--quiet", "--out", tmp_path)
     told = manifest_of(out)
     assert (status, err, told["missing"]) == (0, "", [])
     assert len(told["absent"]) == NEED_SCORES["comparison"]
@@ -304,7 +304,16 @@ def test_a_report_on_such_a_file_asks_no_answers(picture, tmp_path, capsys, few_
     few_sections("overview", "attention")
     torch.save(torchvision_like(last=torch.nan), tmp_path / "features.pth")
     status, out, err = run(
-        capsys, "report", tmp_path / "features.pth", "--images", picture, "--preset", "quick", "--out", tmp_path
+        capsys,
+        "report",
+        tmp_path / "features.pth",
+        "--images",
+        picture,
+        "--quiet",
+        "--preset",
+        "quick",
+        "--out",
+        tmp_path,
     )
     assert (status, err) == (0, "")
     assert [one["section"] for one in manifest_of(out)["absent"]] == ["attention"]

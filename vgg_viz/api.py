@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from vgg_viz.gallery.build import GalleryResult
+    from vgg_viz.gallery.study import GalleryResult
     from vgg_viz.maths.image_forms import Images
     from vgg_viz.progress import Progress
     from vgg_viz.sections.audit.audit import Audited

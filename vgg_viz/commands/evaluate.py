@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from vgg_viz.commands.checkpoint_options import open_model
-from vgg_viz.commands.output import print_alarms, print_json, print_left_out
+from vgg_viz.commands.output import print_alarms, print_json, print_left_out, print_verdict, verdict_facts
 from vgg_viz.commands.parser import CHECKPOINT_OR_BUNDLED, Parser, command, positive
 from vgg_viz.safe_text import say
 
@@ -44,8 +44,12 @@ def run(options: argparse.Namespace) -> int:
     facts = evaluation.facts
     if fits:
         facts["resize_rules"] = [fit.plain() for fit in fits]
+    print_verdict(options, evaluation.findings)
     if options.json:
-        print_json({"alarms": evaluation.alarms, "warnings": evaluation.warnings, **facts})
+        about = verdict_facts(evaluation.findings, ())
+        print_json(
+            {"alarms": evaluation.alarms, "warnings": evaluation.warnings, "findings": about["findings"], **facts}
+        )
     else:
         for line in as_text(facts).split("\n"):
             say(line)

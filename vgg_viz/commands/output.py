@@ -15,7 +15,9 @@ from vgg_viz.left_out import count_losses
 from vgg_viz.safe_text import escape_json, say
 
 if TYPE_CHECKING:
-    from vgg_viz.gallery.build import GalleryResult
+    from vgg_viz.gallery.opening import Step
+    from vgg_viz.gallery.study import GalleryResult
+    from vgg_viz.records import Finding
 
 MOST_LINES = 20  # about files that were left out, each on a line
 DONE, PARTS_MISSING, REFUSED, INTERRUPTED = 0, 1, 2, 130
@@ -36,10 +38,12 @@ def print_result(options: argparse.Namespace, result: GalleryResult, facts: Mapp
         if (title, reason) in result.in_warnings:
             continue
         say(f"vgg_viz {options.command}: the part {title!r} is missing: {reason}", file=sys.stderr)
+    print_verdict(options, result.findings, result.steps)
     if options.json:
         print_json(
             {
                 "index": str(result.index),
+                **verdict_facts(result.findings, result.steps),
                 "missing": [{"section": title, "reason": reason} for title, reason in result.missing],
                 "alarms": result.alarms,
                 "warnings": result.warnings,
@@ -54,6 +58,27 @@ def print_result(options: argparse.Namespace, result: GalleryResult, facts: Mapp
 
         webbrowser.open(page.resolve().as_uri())
     return PARTS_MISSING if result.incomplete else DONE
+
+
+def print_verdict(options: argparse.Namespace, findings: Sequence[Finding], steps: Sequence[Step] = ()) -> None:
+    """Say on stderr what was found first, alarms left aside, and what to do next."""
+    from vgg_viz.gallery.page import LEVEL_WORDS
+
+    if options.quiet:
+        return
+    leading = next((one for one in findings if one.key != "alarm"), None)
+    if leading is not None:
+        say(f"vgg_viz {options.command}: {LEVEL_WORDS[leading.level]}: {leading.said}", file=sys.stderr)
+    for step in steps[:1]:
+        say(f"vgg_viz {options.command}: next: {step.command}", file=sys.stderr)
+
+
+def verdict_facts(findings: Sequence[Finding], steps: Sequence[Step]) -> dict[str, Any]:
+    """The same for --json, all of it."""
+    return {
+        "findings": [{"level": one.level, "key": one.key, "text": one.text, "detail": one.detail} for one in findings],
+        "next": [{"title": step.title, "why": step.why, "command": step.command} for step in steps],
+    }
 
 
 def print_alarms(options: argparse.Namespace, alarms: Sequence[str], warnings: Sequence[str] = ()) -> None:

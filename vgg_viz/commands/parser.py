@@ -168,7 +168,7 @@ def shared_options() -> Parser:
     group = shared.add_argument_group("common")
     group.add_argument("--seed", type=whole, default=0, help="of all dice (default 0)")
     group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="where to compute")
-    group.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    group.add_argument("--quiet", action="store_true", help="no progress and no verdict on stderr")
     group.add_argument("--json", action="store_true", help="one JSON document on stdout, all else on stderr")
     return shared
 

@@ -18,10 +18,12 @@ from vgg_viz.maths.outputs import meaning
 from vgg_viz.models.build import build
 from vgg_viz.models.outputs import class_logits
 from vgg_viz.number_text import counted, percent
-from vgg_viz.records import Batch, Checkpoint
+from vgg_viz.records import Batch, Checkpoint, Finding, PictureOrigin
 from vgg_viz.safe_text import short_name
 from vgg_viz.studies.alarms import file_alarms, measured_alarms, texts_of
+from vgg_viz.studies.answers import Answers
 from vgg_viz.studies.inputs import NO_VALUES, describe_origin, labelled_pictures, match_channels
+from vgg_viz.studies.judging import verdict_on
 from vgg_viz.studies.output_summary import choice_summary, label_summary, score_summary
 from vgg_viz.studies.without_scores import require_scores
 from vgg_viz.studies.witnesses import examine
@@ -38,12 +40,14 @@ class Evaluation:
         skipped: Why files were left out, a sentence each.
         alarms: What may make the numbers those of another network, a sentence each.
         warnings: What else is told first: which mean and std were found.
+        findings: How good it is, the leading one first; () where no picture has one class.
     """
 
     facts: dict[str, Any]
     skipped: tuple[str, ...]
     alarms: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,8 @@ def evaluate(
         raise InputRefused("the checkpoint carries no labelled pictures to measure on; give some with --data DIR.")
     dense = getattr(model.architecture, "plan", "") != checkpoint.architecture.plan
     seen = examine(checkpoint, model, batch, network=lambda changed: build(changed, dense=dense), seed=seed)
-    facts = summary(seen.checkpoint, class_logits(seen.model, predict_logits(seen.model, batch.images)), batch)
+    logits = class_logits(seen.model, predict_logits(seen.model, batch.images))
+    facts = summary(seen.checkpoint, logits, batch)
     right = facts["top1"]
     alarms = (
         file_alarms(checkpoint) if right is None else measured_alarms(checkpoint, round(right * len(batch)), len(batch))
@@ -98,7 +103,16 @@ def evaluate(
         {**facts, **seen.facts(), "measured_on": describe_origin(origin)},
         tuple(reason for _, reason in batch.skipped),
         *texts_of((*alarms, *seen.findings)),
+        () if right is None else _verdict(seen.checkpoint, logits, batch, origin),
     )
+
+
+def _verdict(checkpoint: Checkpoint, logits: Tensor, batch: Batch, origin: PictureOrigin | None) -> tuple[Finding, ...]:
+    """The findings of a network that gives each picture one class."""
+    if batch.labels is None:
+        return ()
+    answers = Answers(batch, batch.labels, logits.cpu(), checkpoint.architecture.outputs)
+    return verdict_on(answers, checkpoint.classes, checkpoint, origin).findings
 
 
 def summary(checkpoint: Checkpoint, logits: Tensor, batch: Batch) -> dict[str, Any]:

@@ -11,10 +11,12 @@ from typing import Any
 
 from vgg_viz.gallery.opening import Step
 from vgg_viz.gallery.texts import Texts
+from vgg_viz.models.outputs import has_scores
 from vgg_viz.models.published import all_published
 from vgg_viz.models.vgg import describe
 from vgg_viz.records import Checkpoint, Finding
 from vgg_viz.studies.alarms import ALARM
+from vgg_viz.studies.without_scores import unit_example
 from vgg_viz.training.diagnosis import still_improving
 
 TEXTS = Texts(__name__)
@@ -122,6 +124,11 @@ def _candidates(about: Situation) -> Iterator[Step]:
             trained = shlex.join(("python", "-m", "vgg_viz", "report", f"{about.words.source}:imagenet"))
             yield Step(TEXTS.say("published.title"), TEXTS.say("published.why"), trained)
         yield _read(about)
+    if not has_scores(about.checkpoint.architecture):
+        yield _read(about)
+        unit = unit_example(about.checkpoint.architecture)
+        yield Step(TEXTS.say("unit.title"), TEXTS.say("unit.why"), _explain(about, "IMAGE", "--unit", unit))
+        return
     if not about.labelled:
         yield Step(TEXTS.say("labels.title"), TEXTS.say("labels.why"), about.words.line("report", data=DIR))
         yield _read(about)

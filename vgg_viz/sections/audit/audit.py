@@ -12,17 +12,21 @@ from vgg_viz.capture.predict import class_network
 from vgg_viz.data.annotations import truth_kind
 from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.figures.fonts import readable_names
-from vgg_viz.gallery.build import GalleryResult, Study, build
+from vgg_viz.gallery.build import build
 from vgg_viz.gallery.folder import folder_name
 from vgg_viz.gallery.index import require_index_place
+from vgg_viz.gallery.study import GalleryResult, Study
 from vgg_viz.models.outputs import require_choice
 from vgg_viz.models.vgg import title
 from vgg_viz.number_text import counted, percent
 from vgg_viz.progress import heard_by
+from vgg_viz.records import Checkpoint, Finding, PictureOrigin
 from vgg_viz.sections.audit.summary import as_json, leaning_as_json, summary
 from vgg_viz.shortcuts.findings import Audit, audit
 from vgg_viz.studies.alarms import measured_alarms
+from vgg_viz.studies.answers import Answers
 from vgg_viz.studies.inputs import describe_origin, folder_classes, labelled_pictures, open_checkpoint, reading_warnings
+from vgg_viz.studies.judging import verdict_on
 from vgg_viz.studies.preset import PRESETS
 from vgg_viz.studies.request import AuditRequest
 from vgg_viz.studies.subject import Case
@@ -77,7 +81,10 @@ def build_audit(request: AuditRequest) -> Audited:
         command=request.command,
         started=started,
         facts=lambda: _facts(seen),
-        verdict=lambda _made: summary(seen, readable_names(checkpoint.classes)),
+        verdict=lambda _made: (
+            *_failures(seen, checkpoint, origin),
+            *summary(seen, readable_names(checkpoint.classes)),
+        ),
         classes=checkpoint.classes,
         measured_on=describe_origin(origin),
         looked_into=describe_origin(origin),
@@ -99,6 +106,13 @@ def build_audit(request: AuditRequest) -> Audited:
         "index": str(result.index),
     }
     return Audited(result, facts)
+
+
+def _failures(seen: Audit, checkpoint: Checkpoint, origin: PictureOrigin | None) -> list[Finding]:
+    """What is told before any word about shortcuts: problems of the network itself, and that there are too few pictures."""
+    answers = Answers(seen.batch, seen.labels, seen.logits.cpu(), seen.outputs)
+    judged = verdict_on(answers, readable_names(checkpoint.classes), checkpoint, origin, shortcut=False)
+    return [one for one in judged.findings if one.level == "bad" or one.key == "few"]
 
 
 def _indices(names: Sequence[str], known: Sequence[str]) -> list[int] | None:

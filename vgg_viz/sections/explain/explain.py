@@ -15,9 +15,10 @@ from vgg_viz.atomic import whole_file
 from vgg_viz.errors import OutputRefused
 from vgg_viz.figures.fonts import names_warning
 from vgg_viz.figures.write import pdf, png, svg
-from vgg_viz.gallery.build import GalleryResult, Study, build
+from vgg_viz.gallery.build import build
 from vgg_viz.gallery.folder import folder_name
 from vgg_viz.gallery.index import require_index_place
+from vgg_viz.gallery.study import GalleryResult, Study
 from vgg_viz.maths.images import SUFFIXES
 from vgg_viz.models.checkpoint import sha256
 from vgg_viz.models.vgg import title

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from vgg_viz.capture.predict import class_network
-from vgg_viz.gallery.build import GalleryResult, Study, build
+from vgg_viz.gallery.build import build
 from vgg_viz.gallery.folder import folder_name
 from vgg_viz.gallery.index import require_index_place
+from vgg_viz.gallery.study import GalleryResult, Study
 from vgg_viz.models.geometry import geometry
 from vgg_viz.sections.report.layout import layout
 from vgg_viz.sections.report.opening import opening

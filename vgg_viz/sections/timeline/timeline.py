@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from vgg_viz.errors import InputRefused
-from vgg_viz.gallery.build import GalleryResult, Study, build
+from vgg_viz.gallery.build import build
 from vgg_viz.gallery.folder import folder_name
 from vgg_viz.gallery.index import require_index_place
 from vgg_viz.gallery.make_section import SectionResult
+from vgg_viz.gallery.study import GalleryResult, Study
 from vgg_viz.models.build import skeleton
 from vgg_viz.models.checkpoint import sha256
 from vgg_viz.models.geometry import geometry
