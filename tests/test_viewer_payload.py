@@ -10,6 +10,7 @@ import pytest
 import torch
 from viewer_data import unpacked
 
+from vgg_viz.gallery.small_maps import downsample
 from vgg_viz.gallery.viewer import (
     AttributedMaps,
     ViewerMap,
@@ -17,7 +18,6 @@ from vgg_viz.gallery.viewer import (
     ViewerPayload,
     ViewerStart,
     attribution_payload,
-    downsample,
     outline_name,
     payload_json,
     viewer_pictures,

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import base64
-import io
 from copy import deepcopy
 from functools import cache
 from typing import Any
 
 import numpy as np
+from fake_opening import fake_opening
+from fake_pictures import data_uri
 from PIL import Image, ImageDraw
 from viewer_data import told_by_hand
 
@@ -35,13 +36,6 @@ HOSTILE = (
     "\ud800 lone",
 )
 HOSTILE_CLASSES = tuple(name or "one without" for name in HOSTILE)  # of a checkpoint: each class has a name
-
-
-def data_uri(image: Image.Image, kind: str = "png") -> str:
-    """A Pillow image as a data: URI."""
-    held = io.BytesIO()
-    image.save(held, kind.upper())
-    return f"data:image/{kind};base64," + base64.b64encode(held.getvalue()).decode()
 
 
 def bytes_of(map_: np.ndarray) -> dict[str, Any]:
@@ -367,6 +361,7 @@ def fake_page(hostile: bool = True) -> Page:
             ("Accuracy", "93.2 %"),
             ("Calibration error", "0.021"),
         ),
+        opening=fake_opening(HOSTILE_CLASSES if hostile else CLASSES),
         warnings=(
             "The checkpoint names no licence for its pictures.",
             f"2 files could not be read: {HOSTILE[7]}, {HOSTILE[0]}"

@@ -17,7 +17,8 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
-from fake_page import SIDE, attention, bytes_of, data_uri, exhibits, fake_page
+from fake_page import SIDE, attention, bytes_of, exhibits, fake_page
+from fake_pictures import data_uri
 from pages import go, stop_the_clock, until
 from PIL import Image
 from viewer_data import told_by_hand

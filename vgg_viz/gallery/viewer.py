@@ -13,8 +13,9 @@ from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from vgg_viz.gallery.small_maps import downsample, quantise, without_repeats
+from vgg_viz.maths.heatmaps import MAP_INSIDE, attribution_scale, painted
 from vgg_viz.maths.images import encode_jpeg, encode_png, encode_webp
 from vgg_viz.maths.receptive_field import Field, Window
 from vgg_viz.records import Attribution, Batch
@@ -127,6 +128,7 @@ class ViewerPayload:
         start: None: with the deepest layer of the first picture.
         outputs: What the networks' outputs mean: "softmax", "sigmoid" or "scores"; of scores, `probabilities` are these.
         noun: What one output is called: "class", "label" or "score".
+        inside: Share of a picture's maps that lies below the strongest colour; None where that is not one number for all.
     """
 
     pictures: Sequence[ViewerPicture]
@@ -141,6 +143,7 @@ class ViewerPayload:
     start: ViewerStart | None = None
     outputs: str = "softmax"
     noun: str = "class"
+    inside: float | None = None
 
 
 # ---------------------------------------------------------------- filling
@@ -183,7 +186,9 @@ def attribution_payload(
     """
     viewer_maps: list[ViewerMap] = []
     layers: dict[str, Field] = {}
-    for target, attribution in maps.by_target:
+    by_target = list(maps.by_target)
+    limits = _limits([attribution for _, attribution in by_target], maps.fields, batch.images.shape[-2:])
+    for target, attribution in by_target:
         layer = attribution.layer
         if layer is None:
             values, _ = downsample(attribution.values, maps.finest[0])
@@ -193,12 +198,40 @@ def attribution_payload(
             layers[layer] = maps.fields[layer].then(Window(factor, factor))
         for picture, index in enumerate(attribution.targets.tolist()):
             word = _second(batch.labels, picture, index) if target == "second" else target
-            viewer_maps.append(ViewerMap(picture, attribution.method, layer, word, index, values[picture]))
+            limit = limits[attribution.method, layer][picture]
+            viewer_maps.append(ViewerMap(picture, attribution.method, layer, word, index, values[picture], limit=limit))
     by_id = {method.id: method for method in maps.methods}
     methods = [by_id[name] for name in dict.fromkeys(one.method for one in viewer_maps)]
     in_order = {name: layers[name] for name in maps.fields if name in layers}
     pictures = viewer_pictures(batch, probabilities)
-    return ViewerPayload(pictures, classes, methods, in_order, viewer_maps, outline=outline_name(batch), start=start)
+    return ViewerPayload(
+        pictures,
+        classes,
+        methods,
+        in_order,
+        viewer_maps,
+        over="this photo",
+        outline=outline_name(batch),
+        start=start,
+        inside=MAP_INSIDE,
+    )
+
+
+def _limits(
+    maps: Sequence[Attribution], fields: Mapping[str, Field], size: Sequence[int]
+) -> dict[tuple[str, str | None], list[float]]:
+    """By method and layer, for each picture the value of the strongest colour: maps of several classes share it, as in figures."""
+    groups: dict[tuple[str, str | None], list[Attribution]] = {}
+    for one in maps:
+        groups.setdefault((one.method, one.layer), []).append(one)
+    found = {}
+    for key, group in groups.items():
+        all_painted = [painted(one.values.detach().float().cpu(), one.layer, fields, size) for one in group]
+        found[key] = [
+            attribution_scale(torch.stack([values[at] for values in all_painted]), group[0], over="").high
+            for at in range(len(all_painted[0]))
+        ]
+    return found
 
 
 class MethodFacts(Protocol):
@@ -265,44 +298,6 @@ def _second(labels: Tensor | None, picture: int, index: int) -> str:
     return "true" if labels is not None and index == int(labels[picture]) else "runner-up"
 
 
-# ---------------------------------------------------------------- maps made small
-
-
-def downsample(maps: Tensor, finest: int) -> tuple[Tensor, int]:
-    """Maps (B, h, w) as float32 on the CPU, averaged down to sides of `finest` values at most, and by which factor."""
-    values = maps.detach().float().cpu()
-    factor = -(-max(values.shape[-2:]) // finest)
-    return block_means(values, factor), factor
-
-
-def block_means(values: Tensor, factor: int) -> Tensor:
-    """Block means of (B, h, w) maps; the last blocks may be smaller."""
-    return values if factor == 1 else functional.avg_pool2d(values, factor, ceil_mode=True, count_include_pad=False)
-
-
-def without_repeats(values: Tensor) -> Tensor:
-    """(B, h, w) maps made of equal squares, as occlusion leaves them, with one value a square; others as they are."""
-    for factor in (16, 8, 4, 2):
-        if values.shape[-1] % factor == 0 and values.shape[-2] % factor == 0:
-            small = values[:, ::factor, ::factor]
-            if torch.equal(small.repeat_interleave(factor, 1).repeat_interleave(factor, 2), values):
-                return small
-    return values
-
-
-def quantise(values: Tensor, ends: tuple[float, float] | None = None) -> tuple[float, float, bytes]:
-    """A map as bytes: the values of byte 0 and byte 255, and the bytes; the error is at most half a step.
-
-    Args:
-        values: (h, w) of one map.
-        ends: What the bytes span, where several maps share a range; None: this map's own.
-    """
-    low, high = ends or (float(values.min()), float(values.max()))
-    span = high - low
-    steps = torch.zeros_like(values) if span <= 0 else (values - low) / span * 255
-    return low, high, steps.round().clamp(0, 255).to(torch.uint8).numpy().tobytes()
-
-
 # ---------------------------------------------------------------- packing
 
 
@@ -349,6 +344,7 @@ def payload_json(payload: ViewerPayload) -> dict[str, Any]:
         "outline": payload.outline,
         # Only where they are no classes: the page takes these for granted.
         **({} if payload.noun == "class" else {"outputs": payload.outputs, "noun": payload.noun}),
+        **({} if payload.inside is None else {"inside": payload.inside}),
         "photos": [_picture(one) for one in payload.pictures],
         "classes": list(payload.classes),
         "methods": [asdict(method) for method in payload.methods],

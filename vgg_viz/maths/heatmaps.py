@@ -14,12 +14,9 @@ from vgg_viz.errors import InputRefused
 from vgg_viz.maths.receptive_field import Field
 from vgg_viz.records import Attribution
 
-# Share of the values (of the magnitudes, where maps have a sign) that lie inside a scale; the scales of a page take one of three.
-# Of a map in pixels: a few peaks would darken the rest.
-PIXELS_INSIDE = 0.995
-# Of a layer's map, which lies over the photo: one unit of 26 × 26 that shouts would make all others transparent. At 0.995 one
-# epoch of a run with sharp peaks paled all the others of its row.
-LAYER_INSIDE = 0.98
+# Share of the values (of the magnitudes, where maps have a sign) that lie inside a scale; the scales of a page take one of two.
+# Of maps on one picture: a few peaks would darken the rest, or make it transparent over the photo.
+MAP_INSIDE = 0.98
 # Of the feature maps of a layer, and of means over many maps: many share the scale, and a spot in one of them is what is looked for.
 MANY_INSIDE = 0.999
 
@@ -80,9 +77,8 @@ def attribution_scale(values: Tensor, found: Attribution, *, over: str, signed: 
         over: What shares the scale, as a phrase.
         signed: None: as the attribution; True for a difference of two maps without signs.
     """
-    inside = PIXELS_INSIDE if found.layer is None else LAYER_INSIDE
     return shared_scale(
-        values, signed=found.signed if signed is None else signed, unit=found.unit, over=over, quantile=inside
+        values, signed=found.signed if signed is None else signed, unit=found.unit, over=over, quantile=MAP_INSIDE
     )
 
 
@@ -123,6 +119,22 @@ def on_picture(maps: Tensor, layer: str | None, fields: Mapping[str, Field], siz
             f"nobody knows what the units of {layer} see here; choose a convolution of a VGG or Tiny VGG."
         )
     return place(maps, fields[layer], (int(size[0]), int(size[1])))
+
+
+def painted(maps: Tensor, layer: str | None, fields: Mapping[str, Field], size: Sequence[int]) -> Tensor:
+    """Maps as every figure, viewer and first screen paints them: on their pictures, those of a layer smoothed; (B, H, W).
+
+    Args:
+        maps: (B, h, w), any unit, any sign.
+        layer: As for `on_picture`.
+        fields: As for `on_picture`.
+        size: (H, W) of the pictures [px].
+
+    Raises:
+        InputRefused: As `on_picture`.
+    """
+    placed = on_picture(maps, layer, fields, size)
+    return placed if layer is None else smoothed(placed, fields[layer].size)
 
 
 def smoothed(placed: Tensor, seen: float) -> Tensor:

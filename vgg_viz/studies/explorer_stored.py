@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vgg_viz.capture.hooks import activations
-from vgg_viz.gallery.viewer import block_means, quantise
+from vgg_viz.gallery.small_maps import block_means, quantise
 from vgg_viz.maths.receptive_field import Field
 from vgg_viz.models.geometry import LayerGeometry, geometry, window_of
 from vgg_viz.models.names import ACTIVATION_KINDS, Layer, layers

@@ -17,7 +17,7 @@ from vgg_viz.errors import InputRefused, UnknownName
 from vgg_viz.figures.fonts import readable_names
 from vgg_viz.gallery.source import Source
 from vgg_viz.maths.fitting import fit, fitting_text
-from vgg_viz.maths.heatmaps import on_picture
+from vgg_viz.maths.heatmaps import on_picture, painted
 from vgg_viz.maths.image_forms import Images, as_pictures
 from vgg_viz.maths.images import decode
 from vgg_viz.models.geometry import LayerGeometry, fields_of, geometry
@@ -96,9 +96,9 @@ class Explanation:
         return self.placed(self.computed.maps[method, index])
 
     def placed(self, one: Attribution, values: Tensor | None = None) -> Tensor:
-        """(H, W) a map, or other values (h, w) of its layer, on the picture."""
+        """(H, W) a map, or other values (h, w) of its layer, as they are painted on the picture."""
         given = (one.values[:1] if values is None else values[None]).float().cpu()
-        return on_picture(given, one.layer, fields_of(self.rows), self.size)[0]
+        return painted(given, one.layer, fields_of(self.rows), self.size)[0]
 
 
 def explain_picture(request: PictureRequest) -> Explanation:

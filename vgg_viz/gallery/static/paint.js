@@ -55,6 +55,52 @@ export function position(value, top, signed) {
   return top > 0 ? clamp(value / top, signed ? -1 : 0, 1) : 0;
 }
 
+/** @type {WeakMap<object, { key: string, values: Float32Array }>} */
+const softened = new WeakMap();
+
+/**
+ * A layer's map on the pixels of the photo, blurred by much less than what one unit sees: the same arithmetic as
+ * `heatmaps.smoothed` of the package. A unit speaks for all of its field; the read-out stays raw.
+ * @param {StoredMap | Grid} map
+ * @param {Field} layer
+ * @param {Size} size
+ * @returns {Float32Array}
+ */
+function smoothed(map, layer, size) {
+  const key = `${size.width},${size.height},${layer.size}`, known = softened.get(map);
+  if (known?.key === key) return known.values;
+  const values = valuesOf(map), { width, height } = size;
+  const x = between(width, 1, map.w, width, layer), y = between(height, 1, map.h, height, layer);
+  let placed = new Float32Array(width * height);
+  for (let row = 0, at = 0; row < height; row++) {
+    const above = y.first[row] * map.w, below = y.second[row] * map.w, down = y.share[row];
+    for (let column = 0; column < width; column++, at++) {
+      const a = x.first[column], b = x.second[column], right = x.share[column];
+      const upper = values[above + a] + (values[above + b] - values[above + a]) * right;
+      const lower = values[below + a] + (values[below + b] - values[below + a]) * right;
+      placed[at] = upper + (lower - upper) * down;
+    }
+  }
+  const sigma = Math.min(layer.size / 4, Math.max(width, height) / 20), reach = Math.ceil(3 * sigma);
+  if (reach > 0) {
+    const weights = Array.from({ length: 2 * reach + 1 }, (_, i) => Math.exp(-0.5 * ((i - reach) / sigma) ** 2));
+    const whole = weights.reduce((sum, weight) => sum + weight, 0);
+    for (const [along, across, step, stride] of [[width, height, 1, width], [height, width, width, 1]]) {
+      const out = new Float32Array(placed.length);
+      for (let line = 0; line < across; line++) {
+        for (let i = 0; i < along; i++) {
+          let sum = 0;
+          for (let k = -reach; k <= reach; k++) sum += weights[k + reach] * placed[line * stride + clamp(i + k, 0, along - 1) * step];
+          out[line * stride + i * step] = sum / whole;
+        }
+      }
+      placed = out;
+    }
+  }
+  softened.set(map, { key, values: placed });
+  return placed;
+}
+
 function colourIndex(t, signed) {
   return Math.min(255, Math.floor((signed ? (t + 1) / 2 : t) * 256));
 }
@@ -77,6 +123,9 @@ function between(pixels, zoom, units, side, layer) {
   return { first, second, share };
 }
 
+// A pixel as a unit that sees itself.
+const PIXELS = { jump: 1, centre: 0, size: 1 };
+
 /**
  * The map as a picture of `zoom` canvas pixels a photo pixel. Alpha is opacity x |position|, so zero leaves the photo
  * alone.
@@ -84,16 +133,19 @@ function between(pixels, zoom, units, side, layer) {
  * @param {Field | null} layer
  * @param {Size} size
  * @param {number} zoom
- * @param {{ top: number, signed: boolean, opacity?: number, alone?: boolean }} style
+ * @param {{ top: number, signed: boolean, opacity?: number, alone?: boolean, smooth?: boolean }} style  smooth: a layer's map as
+ *   figures paint it, else its cells
  * @returns {ImageData}
  */
-export function paintMap(map, layer, size, zoom, { top, signed, opacity, alone }) {
+export function paintMap(map, layer, size, zoom, { top, signed, opacity, alone, smooth }) {
   const width = size.width * zoom, height = size.height * zoom;
   const image = new ImageData(width, height), out = image.data;
-  const values = valuesOf(map), table = signed ? TABLES.signed : TABLES.unsigned;
-  const x = between(width, zoom, map.w, size.width, layer), y = between(height, zoom, map.h, size.height, layer);
+  const table = signed ? TABLES.signed : TABLES.unsigned, soft = smooth && layer;
+  const values = soft ? smoothed(map, layer, size) : valuesOf(map);
+  const units = soft ? { w: size.width, h: size.height } : map, field = soft ? PIXELS : layer;
+  const x = between(width, zoom, units.w, size.width, field), y = between(height, zoom, units.h, size.height, field);
   for (let row = 0, at = 0; row < height; row++) {
-    const above = y.first[row] * map.w, below = y.second[row] * map.w, down = y.share[row];
+    const above = y.first[row] * units.w, below = y.second[row] * units.w, down = y.share[row];
     for (let column = 0; column < width; column++, at += 4) {
       const a = x.first[column], b = x.second[column], right = x.share[column];
       const upper = values[above + a] + (values[above + b] - values[above + a]) * right;

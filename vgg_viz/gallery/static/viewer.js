@@ -41,7 +41,7 @@ export function viewer(box, data) {
   }, maps)[0];
   const wanted = { photo: start.photo, method: start.method, layer: start.layer, target: start.target };
   const opaque = data.pale ? 100 : 80;
-  const look = { opacity: opaque, scale: "this", outline: false, alone: false };
+  const look = { opacity: opaque, scale: "this", outline: false, alone: false, cells: false };
   let shown = start; // the map on the stage
   let pinned = null; // the cell chosen by click or keyboard
   let hovered = null; // the cell under the pointer
@@ -128,7 +128,7 @@ export function viewer(box, data) {
     context.imageSmoothingEnabled = zoom < 4;
     if (image.naturalWidth) context.drawImage(image, origin, origin, width * zoom, height * zoom);
     pale(context, origin, origin, width * zoom, height * zoom);
-    const style = { top: limit(), signed: method().signed, opacity: look.opacity / 100, alone: look.alone };
+    const style = { top: limit(), signed: method().signed, opacity: look.opacity / 100, alone: look.alone, smooth: !look.cells };
     const overlay = make("canvas", { width: width * zoom, height: height * zoom });
     overlay.getContext("2d").putImageData(paintMap(shown, layer(), size(), zoom, style), 0, 0);
     context.drawImage(overlay, origin, origin);
@@ -228,7 +228,7 @@ export function viewer(box, data) {
 
   function cellText(cell, value = valuesOf(shown)[cell.row * shown.w + cell.column]) {
     const field = fieldOf(cell.row, cell.column, shown, layer(), size()), { width, height } = size();
-    const said = `Row ${cell.row + 1}, column ${cell.column + 1} of ${shown.h} × ${shown.w}: ${number(value)} ${method().unit}.`;
+    const said = `Row ${cell.row}, column ${cell.column} of ${shown.h} × ${shown.w} (from 0): ${number(value)} ${method().unit}.`;
     if (!layer()) return said;
     const inside = Math.max(0, Math.min(field.x1, width) - Math.max(field.x0, 0)) * Math.max(0, Math.min(field.y1, height) - Math.max(field.y0, 0));
     const outside = 1 - inside / layer().size ** 2;
@@ -252,7 +252,7 @@ export function viewer(box, data) {
     const strongest = peak(), value = valuesOf(shown)[strongest.row * shown.w + strongest.column];
     const about = shown.target === "unit" ? className(shown.class) : `the ${targetWord(shown.target)}${noun}, ${className(shown.class)},`;
     return `${method().title} ${where} for ${about} on ${photoName(shown.photo)}.${verdict} ` +
-      (value === 0 ? "The map is zero everywhere." : `Strongest in row ${strongest.row + 1}, column ${strongest.column + 1}: ${number(value)} ${method().unit}.`);
+      (value === 0 ? "The map is zero everywhere." : `Strongest in row ${strongest.row}, column ${strongest.column}: ${number(value)} ${method().unit}.`);
   }
 
   function describe() {
@@ -267,7 +267,8 @@ export function viewer(box, data) {
     context.putImageData(strip, 0, 0);
     const ends = signed ? [-top, 0, top] : [0, top / 2, top];
     ["low", "middle", "high"].forEach((name, i) => { part(name).textContent = number(ends[i]); });
-    part("unit").textContent = `${method().unit}; range of ${rangeName()}` + (signed ? `; ${method().poles}` : "");
+    const beyond = data.inside && look.scale === "this" ? `; ${percent(1 - data.inside)} of it lies beyond` : "";
+    part("unit").textContent = `${method().unit}; range of ${rangeName()}${beyond}` + (signed ? `; ${method().poles}` : "");
     photoIndices.forEach((index) => select(thumbs[index], index === shown.photo));
     part("guess-title").textContent = `What ${speaker()} says`;
     part("target-label").textContent = shown.target === "unit" ? "For the unit" : "For the class";
@@ -281,6 +282,9 @@ export function viewer(box, data) {
     for (const input of all("[data-scale]", box)) input.checked = input.dataset.scale === look.scale;
     part("outline").checked = look.outline;
     part("alone").checked = look.alone;
+    part("cells").checked = look.cells;
+    part("cells-row").hidden = !data.layers.length;
+    part("cells").disabled = shown.layer === null;
   }
 
   function rangeName() { return look.scale === "all" ? "all photos" : data.range; }
@@ -296,7 +300,8 @@ export function viewer(box, data) {
     state.set("scale", look.scale);
     if (look.outline) state.set("outline", "1");
     if (look.alone) state.set("alone", "1");
-    if (pinned) state.set("cell", `${pinned.row + 1},${pinned.column + 1}`);
+    if (look.cells) state.set("cells", "raw");
+    if (pinned) state.set("cell", `${pinned.row},${pinned.column}`);
     return state;
   });
 
@@ -317,8 +322,9 @@ export function viewer(box, data) {
     look.scale = state.get("scale") === "all" ? "all" : "this";
     look.outline = state.get("outline") === "1";
     look.alone = state.get("alone") === "1";
+    look.cells = state.get("cells") === "raw";
     const [row, column] = (state.get("cell") ?? "").split(",").map((text) => Number.parseInt(text, 10));
-    pinned = row >= 1 && column >= 1 ? { row: row - 1, column: column - 1, exact: true } : null;
+    pinned = row >= 0 && column >= 0 ? { row, column, exact: true } : null;
     settle();
     paint();
     return true;
@@ -364,6 +370,7 @@ export function viewer(box, data) {
   part("opacity").addEventListener("input", () => restyle({ opacity: Number(part("opacity").value) }));
   part("outline").addEventListener("change", () => restyle({ outline: part("outline").checked }));
   part("alone").addEventListener("change", () => restyle({ alone: part("alone").checked }));
+  part("cells").addEventListener("change", () => restyle({ cells: part("cells").checked }));
   for (const input of all("[data-scale]", box)) {
     input.addEventListener("change", () => { restyle({ scale: input.dataset.scale }); announce(`Colours span the range of ${rangeName()}, up to ${number(limit())} ${method().unit}.`); });
   }

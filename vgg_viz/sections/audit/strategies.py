@@ -12,7 +12,7 @@ from vgg_viz.figures.image_grid import overlay, pixels
 from vgg_viz.figures.pictures import CaptionedPicture, picture_rows
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
-from vgg_viz.maths.heatmaps import LAYER_INSIDE, MANY_INSIDE, Scale, shared_scale
+from vgg_viz.maths.heatmaps import MANY_INSIDE, MAP_INSIDE, Scale, shared_scale
 from vgg_viz.records import Column, Exhibit, Table
 from vgg_viz.sections.audit.findings import ACROSS, enlarged
 from vgg_viz.shortcuts.strategies import GRID, STABLE, Strategy, strategies
@@ -94,7 +94,7 @@ def _row(case: Case, group: Strategy, scale: Scale) -> list[CaptionedPicture]:
     nearest = list(group.places[:ACROSS])
     for place, picture in zip(nearest, pixels(audit.batch.images[nearest]), strict=True):
         share = audit.evidence.share[place]
-        own = shared_scale(share, signed=False, unit="share", over="this map", quantile=LAYER_INSIDE)
+        own = shared_scale(share, signed=False, unit="share", over="this map", quantile=MAP_INSIDE)
         answer = (case.classes[int(audit.labels[place])], bool(audit.right[place]))
         row.append((enlarged(overlay(picture, share.numpy(), own)), [answer]))
     return row

@@ -8,7 +8,7 @@ from vgg_viz.figures.image_grid import overlay, pixels
 from vgg_viz.figures.pictures import picture_grid
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
-from vgg_viz.maths.heatmaps import LAYER_INSIDE, shared_scale
+from vgg_viz.maths.heatmaps import MAP_INSIDE, shared_scale
 from vgg_viz.maths.outputs import meaning
 from vgg_viz.records import Column, Exhibit, Table
 from vgg_viz.sections.audit.findings import enlarged
@@ -31,7 +31,7 @@ def ranking(case: Case) -> Iterator[Exhibit]:
         signed=False,
         unit="share of the evidence",
         over="these pictures",
-        quantile=LAYER_INSIDE,
+        quantile=MAP_INSIDE,
     )
     cells, captions, rows = [], [], []
     for place in order:

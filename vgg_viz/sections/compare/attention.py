@@ -13,7 +13,7 @@ from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
 from vgg_viz.gallery.viewer import payload_json
 from vgg_viz.maths.change import map_entropy
-from vgg_viz.maths.heatmaps import PIXELS_INSIDE, Scale, shared_scale
+from vgg_viz.maths.heatmaps import MAP_INSIDE, Scale, shared_scale
 from vgg_viz.maths.metrics import bootstrap_interval, mass_inside, rank_correlation
 from vgg_viz.maths.outputs import meaning
 from vgg_viz.records import Batch, Column, Exhibit, Table
@@ -109,7 +109,7 @@ def _rows(pair: Pair, logits: list[Tensor], classes: Tensor, maps: GradCamPair) 
         # Of what there is: a map that keeps evidence for a class alone is zero at most places, and zeros would set the scale.
         there = both[both > 0]
         scale = shared_scale(
-            there if there.numel() else both, signed=False, unit=TIMES, over="each row", quantile=PIXELS_INSIDE
+            there if there.numel() else both, signed=False, unit=TIMES, over="each row", quantile=MAP_INSIDE
         )
         signed = Scale(-scale.high, scale.high, True, TIMES, "each row", scale.clipped)
         under = TEXTS.say(

@@ -13,7 +13,7 @@ from vgg_viz.data.annotations import where_word
 from vgg_viz.figures.attention import ScaledRow, maps_in_rows
 from vgg_viz.figures.image_grid import pixels
 from vgg_viz.gallery.texts import Texts
-from vgg_viz.maths.heatmaps import LAYER_INSIDE, STRENGTH, relative, shared_scale
+from vgg_viz.maths.heatmaps import MAP_INSIDE, STRENGTH, relative, shared_scale
 from vgg_viz.maths.metrics import mass_inside, rank_correlation
 from vgg_viz.number_text import percent
 from vgg_viz.records import Batch, Column, Exhibit, Table
@@ -150,7 +150,7 @@ def _rows(pair: Pair, view: Batch, flips: Flips, maps: Tensor) -> list[ScaledRow
     for n, photo in enumerate(pixels(view.images)):
         a, b = maps[:, n]
         panels = torch.stack([a, b, b - a])
-        scale = shared_scale(panels, signed=True, unit=STRENGTH, over="both networks", quantile=LAYER_INSIDE)
+        scale = shared_scale(panels, signed=True, unit=STRENGTH, over="both networks", quantile=MAP_INSIDE)
         right, wrong = pair.classes[int(flips.right[n])], pair.classes[int(flips.wrong[n])]
         above = TEXTS.say("flipped.above", right=right, wrong=wrong)
         gained, (of_a, of_b) = bool(flips.gained[n]), _answers(pair, flips.places[n])

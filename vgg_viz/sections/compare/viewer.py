@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vgg_viz.errors import SectionMissing
 from vgg_viz.gallery.explorer import Explorer
+from vgg_viz.gallery.small_maps import downsample
 from vgg_viz.gallery.texts import Texts
 from vgg_viz.gallery.viewer import (
     FINEST,
@@ -20,7 +21,6 @@ from vgg_viz.gallery.viewer import (
     ViewerMethod,
     ViewerPayload,
     ViewerStart,
-    downsample,
     outline_name,
     viewer_pictures,
 )

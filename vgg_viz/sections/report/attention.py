@@ -17,7 +17,7 @@ from vgg_viz.figures.image_grid import pixels
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
 from vgg_viz.gallery.viewer import AttributedMaps, ViewerStart, attribution_payload, payload_json, viewer_method
-from vgg_viz.maths.heatmaps import attribution_scale, on_picture
+from vgg_viz.maths.heatmaps import attribution_scale, on_picture, painted
 from vgg_viz.maths.metrics import rank_correlation
 from vgg_viz.models.geometry import fields_of
 from vgg_viz.models.layer_words import read_where
@@ -26,6 +26,7 @@ from vgg_viz.number_text import counted
 from vgg_viz.records import Attribution, Exhibit, Finding
 from vgg_viz.sections.report.activations import answer_line, require_inspected
 from vgg_viz.sections.report.faithfulness import exhibits, finding
+from vgg_viz.sections.report.opening import FirstMaps
 from vgg_viz.studies.answers import evenly_spaced
 from vgg_viz.studies.faithfulness import faithfulness_results
 from vgg_viz.studies.subject import Inspected, Subject
@@ -158,7 +159,7 @@ def _viewer(
         subject.classes,
         inspected.shown,
         AttributedMaps(_in_viewer(maps, names), about, fields_of(subject.geometry)),
-        start=ViewerStart(0, names[0], maps.chosen_layer, "predicted"),
+        start=_start(subject, names, maps.chosen_layer),
     )
     payload = replace(payload, outputs=subject.outputs, noun=subject.noun)
     return Exhibit(
@@ -177,6 +178,15 @@ def _viewer(
         },
         viewer=payload_json(payload),
     )
+
+
+def _start(subject: Subject, names: tuple[str, ...], layer: str) -> ViewerStart:
+    """The viewer opens with the mistake of the first screen, and with the method of its maps."""
+    answers, about = subject.answers, FirstMaps.of(subject)
+    among = answers is not None and subject.told and subject.inputs.inspected is None
+    picture = subject.chosen(answers).index(subject.told[0]) if answers is not None and among else 0
+    method = about.method if about is not None and about.method in names else names[0]
+    return ViewerStart(picture, method, layer, "predicted")
 
 
 def _in_viewer(maps: AttentionMaps, names: tuple[str, ...]) -> list[tuple[str, Attribution]]:
@@ -219,7 +229,7 @@ def _side_by_side(
         panels = []
         for name in names:
             attribution = maps.by_method["predicted", name]
-            placed = _placed(subject, inspected, attribution, i)
+            placed = _painted(subject, inspected, attribution, i)
             panels.append((titles[name], placed.numpy(), attribution_scale(placed, attribution, over="this map")))
         mask = None if inspected.batch.masks is None else inspected.batch.masks[i].numpy()
         rows.append(Row(photos[i], panels, answer_line(subject.classes, inspected, i), mask))
@@ -265,7 +275,7 @@ def _layers(subject: Subject, inspected: Inspected, maps: AttentionMaps) -> Exhi
     rows = []
     chosen = evenly_spaced(len(photos), max(1, subject.preset.rows // 2))
     for i in chosen:
-        placed = {name: _placed(subject, inspected, maps.by_layer["predicted", name], i) for name in names}
+        placed = {name: _painted(subject, inspected, maps.by_layer["predicted", name], i) for name in names}
         panels = [
             (name, value.numpy(), attribution_scale(value, maps.by_layer["predicted", name], over="this map"))
             for name, value in placed.items()
@@ -310,7 +320,7 @@ def _classes(subject: Subject, inspected: Inspected, maps: AttentionMaps) -> Exh
     rows = []
     for i in chosen:
         placed = [
-            _placed(subject, inspected, maps.by_layer[target, maps.chosen_layer], i)
+            _painted(subject, inspected, maps.by_layer[target, maps.chosen_layer], i)
             for target in ("predicted", "second")
         ]
         scale = attribution_scale(
@@ -359,10 +369,10 @@ def _classes(subject: Subject, inspected: Inspected, maps: AttentionMaps) -> Exh
 # ---------------------------------------------------------------- pieces
 
 
-def _placed(subject: Subject, inspected: Inspected, maps: Attribution, index: int) -> Tensor:
-    """(H, W) one of the maps, on its picture."""
+def _painted(subject: Subject, inspected: Inspected, maps: Attribution, index: int) -> Tensor:
+    """(H, W) one of the maps, as it is painted on its picture."""
     values = maps.values[index : index + 1].detach().float().cpu()
-    return on_picture(values, maps.layer, fields_of(subject.geometry), inspected.batch.images.shape[-2:])[0]
+    return painted(values, maps.layer, fields_of(subject.geometry), inspected.batch.images.shape[-2:])[0]
 
 
 def _agreement(
@@ -371,8 +381,14 @@ def _agreement(
     """How much Grad-CAM and the farthest other method agree, as a sentence with its number."""
     if "occlusion" not in names or "grad_cam" not in names:
         return ""
+    fields, size = fields_of(subject.geometry), inspected.batch.images.shape[-2:]
     a, b = (
-        torch.stack([_placed(subject, inspected, maps.by_method["predicted", name], i) for i in chosen])
+        on_picture(
+            maps.by_method["predicted", name].values[chosen].float().cpu(),
+            maps.by_method["predicted", name].layer,
+            fields,
+            size,
+        )
         for name in ("grad_cam", "occlusion")
     )
     mean = float(torch.nanmean(rank_correlation(a, b)))

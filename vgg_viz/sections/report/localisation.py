@@ -14,7 +14,7 @@ from vgg_viz.figures.image_grid import outlined, pixels, render_map
 from vgg_viz.figures.pictures import steps
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
-from vgg_viz.maths.heatmaps import PIXELS_INSIDE, shared_scale
+from vgg_viz.maths.heatmaps import MAP_INSIDE, shared_scale
 from vgg_viz.maths.images import Array
 from vgg_viz.maths.metrics import bootstrap_interval, wilson_interval
 from vgg_viz.maths.receptive_field import Box
@@ -49,7 +49,7 @@ def _steps(batch: Batch, maps: Tensor, localised: tuple[Localised, ...]) -> Exhi
     photos = pixels(batch.images)
     rows, captions, boxes = [], [], []
     for n, (photo, cut_out) in enumerate(zip(photos, localised, strict=True)):
-        scale = shared_scale(maps[n], signed=False, unit="logit / intensity", over="this map", quantile=PIXELS_INSIDE)
+        scale = shared_scale(maps[n], signed=False, unit="logit / intensity", over="this map", quantile=MAP_INSIDE)
         seeds = 0.35 * photo + 0.65 * np.where(
             cut_out.objects[..., None], (0.9, 0.3, 0.1), np.where(cut_out.ground[..., None], (0.1, 0.35, 0.7), photo)
         )

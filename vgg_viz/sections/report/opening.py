@@ -14,7 +14,7 @@ from vgg_viz.attribution.layers import after_activation, choose_layer
 from vgg_viz.attribution.single_pass import SHARED
 from vgg_viz.gallery.opening import Bar, Bars, Level, Look, Opening
 from vgg_viz.gallery.texts import Texts
-from vgg_viz.maths.heatmaps import Scale, attribution_scale, on_picture, smoothed
+from vgg_viz.maths.heatmaps import Scale, attribution_scale, painted
 from vgg_viz.maths.judgement import ClassRow, Judgement
 from vgg_viz.maths.map_facts import edge_share, half_area
 from vgg_viz.maths.metrics import mass_inside
@@ -60,7 +60,7 @@ def opening(subject: Subject, findings: Sequence[Finding], words: CommandWords) 
         words: Of this run.
     """
     verdict = judged(subject)
-    about = _Maps.of(subject)
+    about = FirstMaps.of(subject)
     labelled = subject.answers is not None or subject.target_logits is not None
     mistake = _mistake_file(subject, words)
     steps = next_steps(Situation(words, subject.checkpoint, findings, labelled, mistake))
@@ -155,7 +155,7 @@ def _favourites(subject: Subject) -> Bars | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Maps:
+class FirstMaps:
     """Which method looks where, and what its tests said: "" where there were none."""
 
     method: str
@@ -163,7 +163,7 @@ class _Maps:
     verdict: str
 
     @classmethod
-    def of(cls, subject: Subject) -> _Maps | None:
+    def of(cls, subject: Subject) -> FirstMaps | None:
         """The layered method that did best in the tests; None where there is no picture, or nothing to be about."""
         if subject.inspected is None or not has_scores(subject.checkpoint.architecture):
             return None
@@ -181,7 +181,7 @@ class _Maps:
         return TEXTS.say("looks.method", method=methods()[self.method].title, layer=self.layer, verdict=self.verdict)
 
 
-def _looks(subject: Subject, about: _Maps) -> tuple[Look, ...]:
+def _looks(subject: Subject, about: FirstMaps) -> tuple[Look, ...]:
     """The mistake with the maps of both classes, and a right answer; else one picture with the map of what was predicted."""
     answers = subject.answers
     if answers is None:
@@ -212,14 +212,13 @@ def _looks(subject: Subject, about: _Maps) -> tuple[Look, ...]:
     return tuple(found)
 
 
-def _look(subject: Subject, about: _Maps, batch: Batch, classes: list[int], title: str) -> Look:
+def _look(subject: Subject, about: FirstMaps, batch: Batch, classes: list[int], title: str) -> Look:
     """One picture, and its map for each of the classes on one scale: the predicted one, then the true one of a mistake."""
     again = select_images(batch, [0] * len(classes)).images.to(subject.device)
     target = torch.tensor(classes, device=subject.device)
     maps = attribute(subject.model, again, method=about.method, target=target, layer=about.layer)
     fields = fields_of(subject.geometry)
-    placed = on_picture(maps.values.detach().float().cpu(), maps.layer, fields, batch.images.shape[-2:])
-    placed = smoothed(placed, fields[maps.layer].size) if maps.layer else placed
+    placed = painted(maps.values.detach().float().cpu(), maps.layer, fields, batch.images.shape[-2:])
     scale = attribution_scale(placed, maps, over="this picture")
     mask = batch.masks[0] if batch.masks is not None and bool(batch.known[0]) else None
     names = [subject.classes[index] for index in classes]

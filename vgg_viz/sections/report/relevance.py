@@ -15,7 +15,7 @@ from vgg_viz.figures.ledger import LedgerPanel, relevance_ledger
 from vgg_viz.figures.style import number
 from vgg_viz.gallery.sections import section
 from vgg_viz.gallery.texts import Texts
-from vgg_viz.maths.heatmaps import attribution_scale, on_picture
+from vgg_viz.maths.heatmaps import attribution_scale, painted
 from vgg_viz.models.geometry import fields_of
 from vgg_viz.number_text import counted
 from vgg_viz.records import Attribution, Column, Exhibit, Table
@@ -74,7 +74,7 @@ def _maps(subject: Subject, inspected: Inspected, maps: dict[str, Attribution], 
     for row, i in enumerate(chosen):
         panels = []
         for name, attribution in maps.items():
-            values = on_picture(
+            values = painted(
                 attribution.values[row : row + 1].float().cpu(),
                 attribution.layer,
                 fields_of(subject.geometry),

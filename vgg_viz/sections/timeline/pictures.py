@@ -11,6 +11,7 @@ from vgg_viz.data.annotations import true_line
 from vgg_viz.figures.attention import ScaledRow, maps_in_rows
 from vgg_viz.figures.image_grid import pixels
 from vgg_viz.gallery.sections import section
+from vgg_viz.gallery.small_maps import downsample
 from vgg_viz.gallery.texts import Texts
 from vgg_viz.gallery.viewer import (
     FINEST_LAYER,
@@ -18,13 +19,12 @@ from vgg_viz.gallery.viewer import (
     ViewerMethod,
     ViewerPayload,
     ViewerStart,
-    downsample,
     outline_name,
     payload_json,
     viewer_pictures,
 )
 from vgg_viz.maths.change import drift
-from vgg_viz.maths.heatmaps import LAYER_INSIDE, STRENGTH, place, relative, shared_scale
+from vgg_viz.maths.heatmaps import MAP_INSIDE, STRENGTH, place, relative, shared_scale
 from vgg_viz.maths.receptive_field import Window
 from vgg_viz.models.geometry import fields_of
 from vgg_viz.models.layer_words import activation_word
@@ -113,7 +113,7 @@ def _rows(
         for layer in dict.fromkeys((epoch_series.deep, epoch_series.early)):
             maps = torch.stack([epoch_series.shown_maps[epoch]["asked"].maps[layer][i] for epoch in epochs])
             placed = place(relative(maps), fields_of(epoch_series.rows)[layer], epoch_series.side)
-            scale = shared_scale(placed, signed=True, unit=STRENGTH, over="all epochs of a row", quantile=LAYER_INSIDE)
+            scale = shared_scale(placed, signed=True, unit=STRENGTH, over="all epochs of a row", quantile=MAP_INSIDE)
             if layer == epoch_series.deep:
                 drifts.append(float(drift(maps[:1], maps[-1:])))
             first, last = (_short(float(part.abs().max())) for part in (maps[0], maps[-1]))
@@ -166,7 +166,7 @@ def payload(epoch_series: EpochSeries, epochs: list[int]) -> ViewerPayload:
             values, factor = downsample(torch.stack(maps), FINEST_LAYER)
             high = float(values.abs().max())
             # Colours end where all but a few peaks do; the bytes hold every value.
-            limit = shared_scale(values, signed=True, unit="", over="", quantile=LAYER_INSIDE).high
+            limit = shared_scale(values, signed=True, unit="", over="", quantile=MAP_INSIDE).high
             viewer_maps += [
                 ViewerMap(i, method, name_of(epoch), target, index, drawn, (-high, high), limit)
                 for (epoch, target, index), drawn in zip(keys, values, strict=True)
@@ -179,7 +179,7 @@ def payload(epoch_series: EpochSeries, epochs: list[int]) -> ViewerPayload:
         dict.fromkeys(probabilities, field.then(Window(factor, factor))),
         viewer_maps,
         axis="epoch",
-        over=TEXTS.say("inside.over", peaks=1 - LAYER_INSIDE),
+        over=TEXTS.say("inside.over", peaks=1 - MAP_INSIDE),
         outline=outline_name(batch),
         pale=True,
         start=ViewerStart(0, "where", name_of(epochs[-1]), _target_word(epoch_series)),
