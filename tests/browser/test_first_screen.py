@@ -81,7 +81,10 @@ def test_the_sample_prints_on_a_few_sheets_with_its_commands_whole(opened):
 def stage(page: Any, size: tuple[int, int]) -> np.ndarray[Any, Any]:
     """(H, W, 3) the colours at the middle of every photo pixel, without the margin of the stage."""
     data, width, height = page.evaluate("""() => { const canvas = document.querySelector('.viewer [data-part=picture]');
-        const image = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+        const copy = Object.assign(document.createElement('canvas'), { width: canvas.width, height: canvas.height });
+        const context = copy.getContext('2d', { willReadFrequently: true });
+        context.drawImage(canvas, 0, 0);
+        const image = context.getImageData(0, 0, canvas.width, canvas.height);
         return [Array.from(image.data), canvas.width, canvas.height]; }""")
     pixels = np.asarray(data, np.uint8).reshape(height, width, 4)[..., :3]
     rows, columns = size

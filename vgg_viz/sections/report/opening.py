@@ -44,6 +44,8 @@ OWN_PLACE = (
     "copies",
     "split",
     "untested",
+    "maps",
+    "confusion",
 )  # told by rows, or by "how sure"
 MUCH_WEAKER = 0.25  # of two maps on one scale: the other then hardly shows
 MANY_AT_EDGE = (
