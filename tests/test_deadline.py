@@ -360,7 +360,7 @@ def test_parts_that_a_budget_left_out_are_told_in_one_sentence_and_are_missing_a
     result = builder.GalleryResult(
         tmp_path / "index.html", (cut, failed), ("To stay within the budget.",), in_warnings=frozenset({cut})
     )
-    options = Namespace(command="report", json=True, open=False)
+    options = Namespace(command="report", json=True, open=False, quiet=False)
     assert print_result(options, result) == 1
     out, err = capsys.readouterr()
     said = ["To stay within the budget.", "the part 'Mistakes' is missing: this part failed"]

@@ -164,7 +164,8 @@ def test_without_labels_or_weights_the_steps_are_others():
     assert verbs(Situation(WORDS, PLAIN, [], False)) == ["report", "inspect", "explain"]
     untrained = replace(PLAIN, provenance=Provenance("vgg16", "", "untrained"))
     assert verbs(Situation(CommandWords("vgg16"), untrained, [], False)) == ["train", "report", "inspect"]
-    features = replace(PLAIN, architecture=architecture("vgg11", num_classes=0))
+    headless = replace(PLAIN.architecture, plan="8 M 8 M", num_classes=0)
+    features = replace(PLAIN, architecture=headless)
     assert verbs(Situation(WORDS, features, [], False)) == ["inspect", "explain"]
     epochs = tuple(Epoch(n, 2 / n, 0.5, 2 / n, 0.5, 1e-3, 1.0) for n in range(1, 9))
     improving = replace(PLAIN, history=epochs)

@@ -344,7 +344,7 @@ def test_every_map_of_a_finished_gallery_is_read_back_as_it_was_computed_without
 
     monkeypatch.setattr(MapCache, "_put", kept)
     save(tmp_path / "tiny.pt", trained(specimens=6))
-    assert main(["report", str(tmp_path / "tiny.pt"), "--out", str(tmp_path), "--preset", "quick"]) == 0
+    assert main(["report", str(tmp_path / "tiny.pt"), "--out", str(tmp_path), "--preset", "quick", "--quiet"]) == 0
     assert capsys.readouterr().err == ""
     saved = {path.stem: read(path) for path in (tmp_path / "tiny" / "data").glob(f"map-*{SUFFIX}")}
     assert saved.keys() == computed.keys()

@@ -142,7 +142,7 @@ def test_every_command_tells_it_first(folder, tmp_path, capsys):
     said = capsys.readouterr()
     assert "--std 0.00392157" in json.loads(said.out)["warnings"][0]
     (gallery,) = [one for one in (tmp_path / "r").iterdir() if one.is_dir()]
-    assert "--std 0.00392157" in json.loads((gallery / "manifest.json").read_text())["findings"][0]["text"]
+    assert "--std 0.00392157" in json.loads((gallery / "manifest.json").read_text())["findings"][1]["text"]
     for command in (
         ["predict", net, picture],
         ["explain", net, picture, "--out", str(tmp_path / "one.png"), "--preset", "quick"],
