@@ -144,7 +144,7 @@ def test_a_dropped_picture_is_answered_and_its_map_is_the_map(pages, network, tm
     row, column = divmod(int(truth.argmax()), truth.shape[1])
     said = viewer.locator("[data-part=sentence]").inner_text()
     found = re.search(r"Strongest in row (\d+), column (\d+): (\S+) logit\.", said)
-    assert (int(found[1]), int(found[2])) == (row + 1, column + 1)
+    assert (int(found[1]), int(found[2])) == (row, column)
     assert float(found[3].replace("−", "-")) == pytest.approx(
         float(truth.max()), rel=0.02
     )  # two digits are printed of small numbers

@@ -25,7 +25,7 @@ from viewer_data import told_by_hand
 
 from vgg_viz.gallery.layout import PageSection
 from vgg_viz.gallery.page import render
-from vgg_viz.maths.heatmaps import place
+from vgg_viz.maths.heatmaps import place, smoothed
 from vgg_viz.maths.receptive_field import Field
 
 pytestmark = pytest.mark.browser
@@ -143,7 +143,7 @@ def test_a_hot_unit_lands_on_the_centre_of_what_it_sees(opened, folder, layer):
     field, units = LAYERS[layer]
     row, column = 5, 11
     data = payload({("up", layer): hot(units, row, column)})
-    shown = canvas(show(opened, folder, data, address(opacity=100)))
+    shown = canvas(show(opened, folder, data, address(opacity=100, cells="raw")))
     margin = (shown.shape[0] - SIDE * ZOOM) // 2
     inner = shown[margin : margin + SIDE * ZOOM, margin : margin + SIDE * ZOOM, :3].astype(float)
     weight = np.abs(inner - photo_of(data)).sum(-1) > 40
@@ -154,18 +154,20 @@ def test_a_hot_unit_lands_on_the_centre_of_what_it_sees(opened, folder, layer):
 
 
 @pytest.mark.parametrize("layer", ["valid", "padded"])
+@pytest.mark.parametrize("cells", ["raw", "smoothed"])
 @pytest.mark.parametrize(("method", "colours"), [("up", "viridis"), ("both", "RdBu_r")])
-def test_every_photo_pixel_has_the_colour_of_the_placed_map(opened, folder, method, colours, layer):
+def test_every_photo_pixel_has_the_colour_of_the_painted_map(opened, folder, method, colours, layer, cells):
     field, units = LAYERS[layer]
     values = np.random.default_rng(2).normal(0, 1, (units, units)).astype(np.float32)
     data = payload({(method, layer): values})
     stored = data["maps"][0]
     raw = raw_values(stored)
-    placed = place(torch.from_numpy(raw)[None], field, SIDE)[0].numpy()
+    on_photo = place(torch.from_numpy(raw)[None], field, SIDE)
+    placed = (on_photo if cells == "raw" else smoothed(on_photo, field.size))[0].numpy()
     top = max(-stored["low"], stored["high"]) if method == "both" else stored["high"]
     t = (np.clip(placed / top, -1, 1) + 1) / 2 if method == "both" else np.clip(placed / top, 0, 1)
     expected = matplotlib.colormaps[colours](t, bytes=True)[..., :3].astype(int)
-    shown = canvas(show(opened, folder, data, address(alone=1)))
+    shown = canvas(show(opened, folder, data, address(alone=1, **({"cells": cells} if cells == "raw" else {}))))
     margin = (shown.shape[0] - SIDE * ZOOM) // 2
     assert margin == (8 * ZOOM if layer == "padded" else 0)
     middle = slice(margin + ZOOM // 2, margin + SIDE * ZOOM, ZOOM)
@@ -209,7 +211,7 @@ def test_the_shared_scale_is_that_of_all_photos(opened, folder):
 
 def test_the_field_of_a_cell_is_drawn_where_it_is(opened, folder):
     data = payload({("up", "valid"): hot(26, 1, 1)})
-    marks = canvas(show(opened, folder, data, address(cell="6,12")), "marks")[..., 3] > 128
+    marks = canvas(show(opened, folder, data, address(cell="5,11")), "marks")[..., 3] > 128
     rows, columns = (np.nonzero(marks.any(axis))[0] for axis in (1, 0))
     box = VALID.box(5, 11)
     for seen, first, last in ((rows, box.y0, box.y1), (columns, box.x0, box.x1)):
@@ -219,7 +221,7 @@ def test_the_field_of_a_cell_is_drawn_where_it_is(opened, folder):
 
 def test_only_the_padding_part_of_a_field_is_hatched(opened, folder):
     data = payload({("up", "padded"): hot(16, 1, 1)})
-    page = show(opened, folder, data, address(cell="1,1"))
+    page = show(opened, folder, data, address(cell="0,0"))
     marks = canvas(page, "marks").astype(int)
     hatch = (marks[..., 0] > 190) & (marks[..., 2] < 80) & (marks[..., 3] > 200)
     margin = 8 * ZOOM
@@ -227,7 +229,7 @@ def test_only_the_padding_part_of_a_field_is_hatched(opened, folder):
     assert not hatch[margin + 1 :, margin + 1 :].any()
     outside = 1 - (12 * 12) / (20 * 20)
     assert f"{outside:.0%}".replace("%", " %") in page.locator("[data-part=value]").inner_text()
-    go(page, address(cell="8,8"))
+    go(page, address(cell="7,7"))
     inner = canvas(page, "marks").astype(int)
     assert not ((inner[..., 0] > 190) & (inner[..., 2] < 80) & (inner[..., 3] > 200)).any()
 
@@ -254,7 +256,7 @@ def test_the_value_under_the_pointer_is_that_of_the_cell(opened, folder):
     frame = page.locator("[data-part=picture]").bounding_box()
     page.mouse.move(frame["x"] + (centre.x0 + centre.x1) / 2 * scale, frame["y"] + (centre.y0 + centre.y1) / 2 * scale)
     said = page.locator("[data-part=value]").inner_text()
-    assert said.startswith("Row 11, column 21 of 26 × 26: 3.25 logit.")
+    assert said.startswith("Row 10, column 20 of 26 × 26 (from 0): 3.25 logit.")
     assert "14 × 14 px: x 40 to 53, y 20 to 33." in said
     page.mouse.move(5, 5)
     assert not re.search(r"\d", page.locator("[data-part=value]").inner_text())
@@ -383,7 +385,7 @@ def test_maps_of_several_sizes_come_out_of_one_block_each_with_its_own_bytes(ope
     sides = {("up", "padded"): 16, ("up", "valid"): 26, ("both", None): SIDE}
     data = payload({key: noise.random((side, side)) for key, side in sides.items()})
     for stored, layer in zip(data["maps"], ("padded", "valid", "pixels"), strict=True):
-        text = address(method=stored["method"], cell="3,5", **({} if stored["layer"] is None else {"layer": layer}))
+        text = address(method=stored["method"], cell="2,4", **({} if stored["layer"] is None else {"layer": layer}))
         said = show(opened, folder, data, text).locator("[data-part=value]").inner_text()
         assert f"{raw_values(stored)[2, 4]:.3g}" in said
 
@@ -431,14 +433,14 @@ def test_the_map_is_read_by_keyboard_from_its_peak(opened, folder):
     page.locator("[data-part=strip]").locator('[tabindex="0"]').focus()
     page.keyboard.press("Tab")
     value = page.locator("[data-part=value]")
-    assert value.inner_text().startswith("Row 11, column 21 of 26 × 26: 3 logit")
+    assert value.inner_text().startswith("Row 10, column 20 of 26 × 26 (from 0): 3 logit")
     walk = (
-        ("ArrowLeft", "Row 11, column 20"),
-        ("ArrowUp", "Row 10, column 20"),
-        ("Home", "Row 10, column 1 "),
-        ("PageDown", "Row 26, column 1 "),
-        ("ArrowDown", "Row 26, column 1 "),
-        ("End", "Row 26, column 26"),
+        ("ArrowLeft", "Row 10, column 19"),
+        ("ArrowUp", "Row 9, column 19"),
+        ("Home", "Row 9, column 0 "),
+        ("PageDown", "Row 25, column 0 "),
+        ("ArrowDown", "Row 25, column 0 "),
+        ("End", "Row 25, column 25"),
     )
     for key, place_ in walk:
         page.keyboard.press(key)
