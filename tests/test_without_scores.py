@@ -158,7 +158,7 @@ def test_what_a_section_may_need_is_known():
 
 @pytest.mark.parametrize("words", [("--target", "conv2_1:3"), ("--unit", "conv2_1:3")])
 def test_a_channel_is_explained(words, place, picture, tmp_path, capsys):
-    status, out, err = run(capsys, "explain", place / "a.pt", picture, *words, "--out", tmp_path, "--json")
+    status, out, err = run(capsys, "explain", place / "a.pt", picture, *words, "--out", tmp_path, "--json", "--quiet")
     told = json.loads(out)
     assert (status, err, told["missing"]) == (0, "", [])
     assert (told["unit"]["name"], told["top"], told["predicted"], told["removal"]) == ("conv2_1:3", [], None, None)
